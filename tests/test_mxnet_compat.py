@@ -1,0 +1,95 @@
+"""MXNet 1.9.1 imports and trains with NumPy 2, and NumPy's own names stay as they are."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import mxnet_impl  # noqa: F401  (restores the names)
+from mxnet_impl import compat
+
+mx = pytest.importorskip("mxnet")
+
+
+def _train(net, steps: int = 5) -> list[float]:
+    generator = np.random.default_rng(0)
+    images = mx.nd.array(generator.normal(size=(2, 3, 32, 32)).astype(np.float32))
+    labels = mx.nd.array(generator.integers(0, 3, size=2))
+    loss_function = mx.gluon.loss.SoftmaxCrossEntropyLoss()
+    trainer = mx.gluon.Trainer(
+        net.collect_params(), "sgd", {"learning_rate": 0.05, "momentum": 0.9, "wd": 1e-3}
+    )
+    losses = []
+    for _ in range(steps):
+        with mx.autograd.record():
+            loss = loss_function(net(images), labels)
+        loss.backward()
+        trainer.step(batch_size=2)
+        losses.append(float(loss.mean().asscalar()))
+    return losses
+
+
+def test_a_hybridised_convolution_with_batch_norm_trains():
+    net = mx.gluon.nn.HybridSequential()
+    net.add(
+        mx.gluon.nn.Conv2D(8, 3, padding=1),
+        mx.gluon.nn.BatchNorm(),
+        mx.gluon.nn.Activation("relu"),
+        mx.gluon.nn.Dense(3),
+    )
+    net.initialize(mx.init.Xavier())
+    net.hybridize()
+    losses = _train(net)
+    assert losses[-1] < losses[0]
+
+
+def test_resnet18_v2_of_the_model_zoo_trains():
+    net = mx.gluon.model_zoo.vision.resnet18_v2(classes=3)
+    net.initialize(mx.init.Xavier())
+    net.hybridize()
+    losses = _train(net, steps=4)
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
+
+
+def test_numpys_own_names_are_left_alone(monkeypatch):
+    own = object()
+    monkeypatch.setattr(np, "trapz", own, raising=False)
+    before = dict(vars(np))
+    compat.restore_numpy_names()
+    assert np.trapz is own
+    assert dict(vars(np)) == before
+
+
+def test_only_names_that_numpy_lacks_are_added():
+    code = (
+        "import numpy as np; before = dict(vars(np));"
+        "from mxnet_impl.compat import restore_numpy_names, _missing_names;"
+        "restore_numpy_names();"
+        "assert all(vars(np)[name] is value for name, value in before.items());"
+        "assert set(vars(np)) - set(before) <= set(_missing_names())"
+    )
+    # A process of its own: importing the package has already changed NumPy in this one.
+    subprocess.run(
+        [sys.executable, "-c", code], check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+
+
+def test_restored_functions_do_what_numpy_did():
+    array = np.array([[3.0, 1.0], [2.0, 4.0]])
+    np.testing.assert_array_equal(np.msort(array), [[2.0, 1.0], [3.0, 4.0]])
+    np.testing.assert_array_equal(np.in1d(array, [1, 4]), [False, True, False, True])
+    assert np.trapz([1.0, 2.0, 3.0]) == 4.0
+    assert np.alltrue([1, 1]) and not np.sometrue([0, 0])
+    assert np.product([2, 3]) == 6 and np.round_(2.6) == 3
+    assert np.isnan(np.NaN) and np.PINF == np.Inf == -np.NINF
+    assert np.signbit(np.NZERO) and not np.signbit(np.PZERO)
+
+
+def test_a_financial_function_says_where_it_went():
+    with pytest.raises(NotImplementedError, match=r"numpy\.npv is gone.*numpy-financial"):
+        np.npv(0.1, [1, 2])
