@@ -4,4 +4,4 @@ from mxnet_impl.compat import restore_numpy_names
 
 restore_numpy_names()
 
-import mxnet  # noqa: E402, F401
+import mxnet  # noqa: E402
