@@ -1,0 +1,1 @@
+"""What the four packages share: NumPy only, never a framework."""

@@ -1,0 +1,38 @@
+"""The four backends by name."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from types import ModuleType
+
+from common.errors import InputError
+
+BACKENDS = {"torch": "PyTorch", "mxnet": "MXNet Gluon", "jax": "JAX/Flax", "tf": "TensorFlow"}
+"""Name on the command line -> name on a page, in the order of every table."""
+
+IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
+
+
+def check_backend(name: str) -> None:
+    """Raise InputError unless ``name`` is a backend whose framework is installed."""
+    if name not in BACKENDS:
+        raise InputError(f"backend {name!r} is unknown: choose one of {', '.join(BACKENDS)}")
+    if importlib.util.find_spec(IMPORT_NAMES[name]) is None:
+        raise InputError(
+            f"backend {name}: {BACKENDS[name]} is not installed here; "
+            f"`uv sync --group {name}` installs it"
+        )
+
+
+def load_backend(name: str) -> ModuleType:
+    """Import and return ``<name>_impl``, and with it its framework.
+
+    Raises:
+        InputError: For an unknown name or a framework that is missing or broken.
+    """
+    check_backend(name)
+    try:
+        return importlib.import_module(f"{name}_impl")
+    except (ImportError, OSError) as error:
+        raise InputError(f"backend {name}: {BACKENDS[name]} does not import: {error}") from error

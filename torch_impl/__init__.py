@@ -1,0 +1,43 @@
+"""The network and its training in PyTorch."""
+
+from torch_impl.device import configure, describe, device_memory_peak, synchronize, to_device
+from torch_impl.loss import cross_entropy, image_losses
+from torch_impl.model import FCN, LAYOUT, ResNet18, create_model, transposed_convolution
+from torch_impl.probe import gradients, layer_outputs
+from torch_impl.step import State, create_state, eval_step, predict_step, train_step
+from torch_impl.weights import (
+    from_canonical,
+    load_momentum,
+    load_parameters,
+    momentum_of,
+    parameters_of,
+    to_canonical,
+)
+
+__all__ = [
+    "FCN",
+    "LAYOUT",
+    "ResNet18",
+    "State",
+    "configure",
+    "create_model",
+    "create_state",
+    "cross_entropy",
+    "describe",
+    "device_memory_peak",
+    "eval_step",
+    "from_canonical",
+    "gradients",
+    "image_losses",
+    "layer_outputs",
+    "load_momentum",
+    "load_parameters",
+    "momentum_of",
+    "parameters_of",
+    "predict_step",
+    "synchronize",
+    "to_canonical",
+    "to_device",
+    "train_step",
+    "transposed_convolution",
+]

@@ -1,0 +1,72 @@
+"""Devices, threads, precision and memory in PyTorch: what differs between machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torchvision
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.config import Config
+from common.errors import InputError
+
+PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
+
+
+def device_of(config: Config) -> torch.device:
+    """Return the device that ``config`` names."""
+    gpu = torch.cuda.is_available()
+    if config.device == "gpu" and not gpu:
+        raise InputError("device gpu: PyTorch sees no CUDA device here; use --device cpu")
+    return torch.device("cuda" if gpu and config.device != "cpu" else "cpu")
+
+
+def configure(config: Config) -> None:
+    """Set PyTorch's process-wide switches for ``config``; call before any work."""
+    device = device_of(config)
+    if config.precision == "tf32" and device.type == "cpu":
+        raise InputError("precision tf32: only NVIDIA GPUs have it; use float32 or bfloat16")
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    tf32 = config.precision == "tf32"
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = not config.deterministic
+    torch.use_deterministic_algorithms(config.deterministic)
+
+
+def to_device(array: NDArray, config: Config) -> Tensor:
+    """Copy a batch to the device of ``config``, without waiting for the copy to end."""
+    tensor = torch.from_numpy(array)
+    device = device_of(config)
+    if device.type == "cuda":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor
+
+
+def synchronize(value: Tensor) -> None:
+    """Wait until ``value`` has been computed."""
+    if value.is_cuda:
+        torch.cuda.synchronize(value.device)
+
+
+def device_memory_peak(config: Config) -> int | None:
+    """Return the device allocator's peak in bytes; None on a CPU."""
+    if device_of(config).type == "cuda":
+        return torch.cuda.max_memory_allocated()
+    return None
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Return versions, device and effective switches, for a run's manifest."""
+    device = device_of(config)
+    return {
+        "framework": "PyTorch",
+        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        "threads": torch.get_num_threads(),
+        "precision": config.precision,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+    }

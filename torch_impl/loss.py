@@ -1,0 +1,29 @@
+"""Per-pixel cross entropy with a void mask, in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from common.voc import VOID
+
+
+def image_losses(logits: Tensor, labels: Tensor, void: str) -> Tensor:
+    """Return each image's mean cross entropy over its pixels, [B].
+
+    With ``void="background"`` void pixels count as class 0; with ``ignore`` the mean is over the
+    other pixels, and 0 where there are none.
+    """
+    labels = labels.long()
+    if void == "background":
+        labels = torch.where(labels == VOID, 0, labels)
+    losses = F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none")
+    valid = (labels != VOID).sum((1, 2))
+    return losses.sum((1, 2)) / valid.clamp(min=1)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, void: str, reduction: str) -> Tensor:
+    """Return the batch's loss: the ``sum`` or the ``mean`` of its images' losses."""
+    losses = image_losses(logits, labels, void)
+    return losses.sum() if reduction == "sum" else losses.mean()

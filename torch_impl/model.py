@@ -1,0 +1,165 @@
+"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in PyTorch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from common.config import Config
+from common.images import MEAN, STD
+from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.recipes import STRIDE
+
+LAYOUT = "NCHW"
+
+
+def convolution(in_channels: int, out_channels: int, size: int, stride: int = 1) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, size, stride, padding=size // 2, bias=False)
+
+
+def batch_norm(channels: int, affine: bool = True) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, affine)
+
+
+class BlockV1(nn.Module):
+    """Convolution, norm, ReLU; the ReLU comes last (He et al. 2015, figure 5 left)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = convolution(in_channels, channels, 3, stride)
+        self.bn1 = batch_norm(channels)
+        self.conv2 = convolution(channels, channels, 3)
+        self.bn2 = batch_norm(channels)
+        self.downsample = None
+        if stride > 1 or in_channels != channels:
+            self.downsample = nn.Sequential(
+                convolution(in_channels, channels, 1, stride), batch_norm(channels)
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        return F.relu(x + shortcut)
+
+
+class BlockV2(nn.Module):
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = batch_norm(in_channels)
+        self.conv1 = convolution(in_channels, channels, 3, stride)
+        self.bn2 = batch_norm(channels)
+        self.conv2 = convolution(channels, channels, 3)
+        self.downsample = None
+        if stride > 1 or in_channels != channels:
+            self.downsample = convolution(in_channels, channels, 1, stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        x = F.relu(self.bn1(x))
+        if self.downsample is not None:
+            shortcut = self.downsample(x)
+        x = self.conv1(x)
+        x = self.conv2(F.relu(self.bn2(x)))
+        return x + shortcut
+
+
+class ResNet18(nn.Module):
+    """The backbone without its pooling and classifier: [B, 3, H, W] to [B, 512, H/32, W/32]."""
+
+    def __init__(self, backbone: str) -> None:
+        super().__init__()
+        self.v2 = backbone == "resnet18_v2"
+        if self.v2:
+            self.data_bn = batch_norm(3, affine=False)
+        self.conv1 = convolution(3, 64, 7, 2)
+        self.bn1 = batch_norm(64)
+        self.maxpool = nn.MaxPool2d(3, 2, padding=1)
+        block = BlockV2 if self.v2 else BlockV1
+        in_channels = 64
+        for stage, (channels, stride) in enumerate(STAGES, start=1):
+            blocks = nn.Sequential(
+                block(in_channels, channels, stride), block(channels, channels, 1)
+            )
+            self.add_module(f"layer{stage}", blocks)
+            in_channels = channels
+        if self.v2:
+            self.final_bn = batch_norm(in_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.v2:
+            x = self.data_bn(x)
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        for stage in range(1, len(STAGES) + 1):
+            x = getattr(self, f"layer{stage}")(x)
+        if self.v2:
+            x = F.relu(self.final_bn(x))
+        return x
+
+
+def transposed_convolution(
+    x: Tensor, weight: Tensor, bias: Tensor, stride: int, upsampling: str
+) -> Tensor:
+    """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
+
+    ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
+    the map padded by one, with stride x stride x channels outputs, moved from depth to space and
+    cropped by half a stride on every side; its taps come reversed.
+    """
+    half = stride // 2
+    if upsampling == "native":
+        return F.conv_transpose2d(x, weight, bias, stride, padding=half)
+    inputs, outputs = weight.shape[:2]
+    taps = weight.reshape(inputs, outputs, 2, stride, 2, stride).flip(2, 4)
+    kernel = taps.permute(1, 3, 5, 0, 2, 4).reshape(outputs * stride * stride, inputs, 2, 2)
+    y = F.pixel_shuffle(F.conv2d(F.pad(x, (1, 1, 1, 1)), kernel), stride)
+    return y[:, :, half:-half, half:-half] + bias[:, None, None]
+
+
+class Upsample(nn.Module):
+    """The 32x transposed convolution of the head."""
+
+    def __init__(self, upsampling: str) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(NUM_CLASSES, NUM_CLASSES, 2 * STRIDE, 2 * STRIDE))
+        self.bias = nn.Parameter(torch.zeros(NUM_CLASSES))
+        self.upsampling = upsampling
+
+    def forward(self, x: Tensor) -> Tensor:
+        return transposed_convolution(x, self.weight, self.bias, STRIDE, self.upsampling)
+
+
+class FCN(nn.Module):
+    """uint8 images [B, H, W, 3] to logits [B, classes, H, W], H and W multiples of 32."""
+
+    def __init__(self, backbone: str, upsampling: str) -> None:
+        super().__init__()
+        self.normalize = Normalize()
+        self.backbone = ResNet18(backbone)
+        self.final_conv = nn.Conv2d(512, NUM_CLASSES, 1)
+        self.transpose_conv = Upsample(upsampling)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.transpose_conv(self.final_conv(self.backbone(self.normalize(images))))
+
+
+class Normalize(nn.Module):
+    """Bytes to ImageNet's mean and deviation, on the device; NHWC in memory, NCHW in shape."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(MEAN), persistent=False)
+        self.register_buffer("std", torch.from_numpy(STD), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return ((images.to(self.mean.dtype) / 255 - self.mean) / self.std).permute(0, 3, 1, 2)
+
+
+def create_model(config: Config) -> FCN:
+    """Return the network of ``config``, its parameters not yet those of a training."""
+    # Measured on CPU: oneDNN's own transposed convolution is not slower than the sub-pixel form.
+    upsampling = "native" if config.upsampling == "auto" else config.upsampling
+    return FCN(config.recipe.backbone, upsampling)

@@ -1,0 +1,45 @@
+"""What the proof of equal work looks at: every layer's output and every gradient, as NumPy."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.layers import layer_names
+from torch_impl.step import State, batch_loss, forward
+from torch_impl.weights import to_canonical
+
+
+def layer_outputs(state: State, images: Tensor, training: bool) -> dict[str, NDArray]:
+    """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
+    probe = State(state.config, copy.deepcopy(state.model).train(training), state.optimizer)
+    outputs: dict[str, NDArray] = {}
+
+    def hook(name: str):
+        def record(module: object, inputs: object, output: Tensor) -> None:
+            output = output.detach().permute(0, 2, 3, 1)
+            outputs[name] = output.float().cpu().numpy() if output.dtype == torch.bfloat16 else output.cpu().numpy()
+
+        return record
+
+    names = layer_names(state.config.recipe.backbone)
+    for name in names:
+        probe.model.get_submodule(name).register_forward_hook(hook(name))
+    with torch.no_grad():
+        forward(probe, images)
+    return {name: outputs[name] for name in names}
+
+
+def gradients(state: State, images: Tensor, labels: Tensor) -> tuple[float, dict[str, NDArray]]:
+    """Return the training loss and name -> gradient of every trainable parameter; ``state`` stays."""
+    probe = State(state.config, copy.deepcopy(state.model).train(), state.optimizer)
+    loss = batch_loss(probe, forward(probe, images), labels)
+    loss.backward()
+    return loss.item(), {
+        name: to_canonical(name, parameter.grad.cpu().contiguous().numpy())
+        for name, parameter in probe.model.named_parameters()
+        if parameter.grad is not None
+    }

@@ -1,0 +1,90 @@
+"""State in, state out: one training, evaluation or prediction step in PyTorch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.optim import SGD
+
+from common.config import Config
+from common.parameters import Parameters, trainable_names, weight_decays
+from torch_impl.device import device_of
+from torch_impl.loss import cross_entropy
+from torch_impl.model import FCN, create_model
+from torch_impl.weights import load_momentum, load_parameters
+
+
+@dataclass
+class State:
+    """A network and its optimizer. ``train_step`` changes it in place: use what it returns."""
+
+    config: Config
+    model: FCN
+    optimizer: SGD
+
+
+def create_state(
+    config: Config, parameters: Parameters, momentum: Parameters | None = None
+) -> State:
+    """Return a state that holds copies of ``parameters`` and, when resuming, of ``momentum``."""
+    model = create_model(config)
+    load_parameters(model, parameters)
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    model.to(device_of(config), dtype, memory_format=torch.channels_last)
+    decays = weight_decays(config.recipe)
+    groups = [
+        {"params": [parameter], "weight_decay": decays[name]}
+        for name, parameter in model.named_parameters()
+        if name in decays
+    ]
+    for name in set(dict(model.named_parameters())) - set(trainable_names(config.recipe)):
+        model.get_parameter(name).requires_grad_(False)
+    optimizer = SGD(groups, config.recipe.learning_rate, config.recipe.momentum)
+    state = State(config, model, optimizer)
+    if momentum is not None:
+        load_momentum(state, momentum)
+    return state
+
+
+def forward(state: State, images: Tensor) -> Tensor:
+    """Return logits in float32 (float64 in a proof), whatever the network computes in."""
+    bfloat16 = state.config.precision == "bfloat16"
+    with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
+        logits = state.model(images)
+    return logits.float() if bfloat16 else logits
+
+
+def batch_loss(state: State, logits: Tensor, labels: Tensor) -> Tensor:
+    recipe = state.config.recipe
+    return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+
+
+def train_step(
+    state: State, images: Tensor, labels: Tensor, learning_rate: float
+) -> tuple[State, Tensor]:
+    """Forward, loss, backward and update; returns the next state and the batch's loss."""
+    state.model.train()
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate
+    state.optimizer.zero_grad(set_to_none=True)
+    loss = batch_loss(state, forward(state, images), labels)
+    loss.backward()
+    state.optimizer.step()
+    return state, loss.detach()
+
+
+@torch.no_grad()
+def eval_step(state: State, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the batch's loss and the predicted classes, uint8 [B, H, W]."""
+    state.model.eval()
+    logits = forward(state, images)
+    return batch_loss(state, logits, labels), logits.argmax(1).to(torch.uint8)
+
+
+@torch.no_grad()
+def predict_step(state: State, images: Tensor) -> Tensor:
+    """Return logits [B, H, W, classes]."""
+    state.model.eval()
+    return forward(state, images).permute(0, 2, 3, 1)

@@ -1,0 +1,67 @@
+"""Canonical parameters to PyTorch's and back, by copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from common.parameters import Parameters
+
+if TYPE_CHECKING:
+    from torch_impl.step import State
+
+
+def from_canonical(name: str, array: NDArray) -> NDArray:
+    """Return ``array`` in this framework's layout: PyTorch's is the canonical one."""
+    return array
+
+
+def to_canonical(name: str, array: NDArray) -> NDArray:
+    """Undo ``from_canonical``."""
+    return array
+
+
+def load_parameters(model: nn.Module, parameters: Parameters) -> None:
+    """Copy ``parameters`` into ``model``."""
+    tensors = {
+        name: torch.tensor(from_canonical(name, array)) for name, array in parameters.items()
+    }
+    # A norm's step counter is PyTorch's own and serves only averages without a momentum.
+    missing, unexpected = model.load_state_dict(tensors, strict=False)
+    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
+    assert not missing and not unexpected, (missing, unexpected)
+
+
+def parameters_of(state: State) -> Parameters:
+    """Return copies of all parameters and running statistics, float32."""
+    return {
+        name: to_canonical(name, _to_numpy(tensor))
+        for name, tensor in state.model.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def load_momentum(state: State, momentum: Parameters) -> None:
+    """Copy momentum buffers into the optimizer of ``state``."""
+    for name, parameter in state.model.named_parameters():
+        if name in momentum:
+            buffer = torch.tensor(from_canonical(name, momentum[name])).to(parameter)
+            state.optimizer.state[parameter]["momentum_buffer"] = buffer
+
+
+def momentum_of(state: State) -> Parameters:
+    """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
+    buffers = {}
+    for name, parameter in state.model.named_parameters():
+        buffer = state.optimizer.state.get(parameter, {}).get("momentum_buffer")
+        if buffer is not None:
+            buffers[name] = to_canonical(name, _to_numpy(buffer))
+    return buffers
+
+
+def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
+    return np.array(tensor.detach().cpu().contiguous().numpy(), np.float32)
