@@ -73,8 +73,15 @@ class Recipe:
                 )
         height, width = self.crop
         if height % STRIDE or width % STRIDE or height <= 0 or width <= 0:
-            raise InputError(f"crop {height}x{width}: both sides must be positive multiples of {STRIDE}")
-        for field, least in {"batch_size": 1, "epochs": 1, "weight_decay": 0, "momentum": 0}.items():
+            raise InputError(
+                f"crop {height}x{width}: both sides must be positive multiples of {STRIDE}"
+            )
+        for field, least in {
+            "batch_size": 1,
+            "epochs": 1,
+            "weight_decay": 0,
+            "momentum": 0,
+        }.items():
             if not getattr(self, field) >= least:
                 raise InputError(f"{field} {getattr(self, field)} is too small: at least {least}")
         if not self.learning_rate > 0:
@@ -147,8 +154,8 @@ def make_recipe(name: str, **changes: Any) -> Recipe:
     return replace(RECIPES[name], **{k: v for k, v in changes.items() if v is not None})
 
 
-def learning_rate(recipe: Recipe, step: int, total_steps: int) -> float:
-    """Return the step size at ``step`` (from 0) of a training of ``total_steps``."""
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """Return the step size at ``step``, from 0; a schedule ends with the recipe's last epoch."""
     if recipe.schedule == "constant":
         return recipe.learning_rate
-    return recipe.learning_rate * (1 - step / total_steps) ** 0.9
+    return recipe.learning_rate * (1 - step / (recipe.epochs * steps_per_epoch)) ** 0.9

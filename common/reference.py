@@ -6,7 +6,7 @@ canonical dictionary of ``common.parameters``, in float32 or float64; results ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,6 @@ from common import reference_ops as ops
 from common.errors import InputError
 from common.images import MEAN, STD
 from common.parameters import (
-    BATCH_NORM_MOMENTUM,
-    NUM_CLASSES,
     STAGES,
     is_statistic,
     parameter_shapes,
@@ -25,9 +23,7 @@ from common.parameters import (
 )
 from common.recipes import STRIDE, Recipe
 from common.reference_ops import Array
-
-VOID = 255
-"""The label of a pixel that belongs to no class for certain."""
+from common.voc import VOID
 
 Values = Mapping[str, NDArray[np.floating]]
 
@@ -37,7 +33,7 @@ class Forward:
     """What one pass through the network computed.
 
     Attributes:
-        layers: Name -> float64 [B, h, w, C], in the order of ``layer_names``.
+        layers: Name -> float64 [B, h, w, C], in the order of ``common.layers.layer_names``.
         inputs: Layer with parameters -> what it was applied to, as ``backward`` needs it.
         statistics: After a pass in training mode the new running mean and variance of every norm
             by canonical name, else empty.
@@ -62,26 +58,8 @@ def _blocks(backbone: str) -> list[tuple[str, int]]:
     ]
 
 
-def layer_names(backbone: str) -> list[str]:
-    """Return the names of the recorded outputs, in forward order.
-
-    A norm's output is taken before its ReLU, a block's after everything in it; ``downsample`` is
-    the whole shortcut (v1: after its norm), ``normalize`` the network's input.
-    """
-    v1 = backbone == "resnet18_v1"
-    names = ["normalize"] + ([] if v1 else ["backbone.data_bn"])
-    names += ["backbone.conv1", "backbone.bn1", "backbone.maxpool"]
-    order = ("conv1", "bn1", "conv2", "bn2") if v1 else ("bn1", "conv1", "bn2", "conv2")
-    for block, stride in _blocks(backbone):
-        names += [f"{block}.{part}" for part in order]
-        names += [f"{block}.downsample"] if stride > 1 else []
-        names += [block]
-    names += [] if v1 else ["backbone.final_bn"]
-    return [*names, "final_conv", "transpose_conv"]
-
-
 def _float64(values: Values) -> dict[str, Array]:
-    return {name: np.array(value, np.float64) for name, value in values.items()}
+    return {name: np.asarray(value, np.float64) for name, value in values.items()}
 
 
 def _relu(x: Array) -> Array:
@@ -98,8 +76,7 @@ def forward(
         images: uint8 [B, H, W, 3], RGB; H and W multiples of 32.
         backbone: ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
             ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it).
-        training: Normalise by the batch's own moments, and move the running statistics by a tenth
-            towards its mean and its unbiased variance.
+        training: Normalise by the batch's own moments, and move the running statistics.
 
     Raises:
         InputError: For sizes that are no multiples of 32, or one value a channel to normalise.
@@ -120,20 +97,12 @@ def forward(
 
     def norm(name: str, x: Array) -> Array:
         result.inputs[name] = x
-        mean, variance = values[f"{name}.running_mean"], values[f"{name}.running_var"]
+        names = f"{name}.running_mean", f"{name}.running_var"
+        mean, variance = (values[part] for part in names)
         if training:
-            n = x.size // x.shape[3]
-            if n == 1:
-                raise InputError(
-                    f"images {images.shape}: {name} has one value a channel; use a larger batch or crop"
-                )
-            batch_mean, batch_variance = ops.moments(x)
-            for part, old, new in (
-                ("running_mean", mean, batch_mean),
-                ("running_var", variance, batch_variance * n / (n - 1)),
-            ):
-                result.statistics[f"{name}.{part}"] = old + BATCH_NORM_MOMENTUM * (new - old)
-            mean, variance = batch_mean, batch_variance
+            moved = ops.moved_statistics(x, mean, variance)
+            result.statistics.update(zip(names, moved, strict=True))
+            mean, variance = ops.moments(x)
         one, zero = np.ones(x.shape[3]), np.zeros(x.shape[3])
         weight, bias = values.get(f"{name}.weight", one), values.get(f"{name}.bias", zero)
         return ops.batch_norm(x, mean, variance, weight, bias)
@@ -243,9 +212,8 @@ def backward(
     g = convolution("final_conv", g)
     if not v1:
         g = norm("backbone.final_bn", relu("backbone.final_bn", g))
-    block: Callable[[str, Array, int], Array] = block_v1 if v1 else block_v2
     for name, stride in reversed(_blocks(backbone)):
-        g = block(name, g, stride)
+        g = block_v1(name, g, stride) if v1 else block_v2(name, g, stride)
     g = ops.max_pool_gradient(_relu(layers["backbone.bn1"]), g)
     g = norm("backbone.bn1", relu("backbone.bn1", g))
     weight_gradient("backbone.conv1", g, stride=2)
@@ -261,11 +229,6 @@ def _pixel_weights(labels: NDArray[np.uint8], recipe: Recipe) -> tuple[NDArray[n
     return classes, counted / (np.maximum(pixels, 1) * images)
 
 
-def _log_softmax(logits: Array) -> Array:
-    shifted = logits - logits.max(axis=-1, keepdims=True)
-    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
-
-
 def loss(logits: NDArray[np.floating], labels: NDArray[np.uint8], recipe: Recipe) -> float:
     """Return the cross entropy of a batch.
 
@@ -277,19 +240,13 @@ def loss(logits: NDArray[np.floating], labels: NDArray[np.uint8], recipe: Recipe
         logits: [B, H, W, 21].
         labels: uint8 [B, H, W], 0..20, 255 = void.
     """
-    classes, weights = _pixel_weights(labels, recipe)
-    log_probabilities = _log_softmax(np.asarray(logits, np.float64))
-    chosen = np.take_along_axis(log_probabilities, classes[..., None], axis=-1)[..., 0]
-    return float(-(weights * chosen).sum())
+    return ops.cross_entropy(np.asarray(logits, np.float64), *_pixel_weights(labels, recipe))
 
 
-def loss_gradient(
-    logits: NDArray[np.floating], labels: NDArray[np.uint8], recipe: Recipe
-) -> Array:
-    """Return the gradient [B, H, W, 21] of ``loss``: weight (softmax - one-hot), pixel by pixel."""
-    classes, weights = _pixel_weights(labels, recipe)
-    probabilities = np.exp(_log_softmax(np.asarray(logits, np.float64)))
-    return weights[..., None] * (probabilities - np.eye(NUM_CLASSES)[classes])
+def loss_gradient(logits: NDArray[np.floating], labels: NDArray[np.uint8], recipe: Recipe) -> Array:
+    """Return the gradient [B, H, W, 21] of ``loss`` with respect to the logits."""
+    weighted = _pixel_weights(labels, recipe)
+    return ops.cross_entropy_gradient(np.asarray(logits, np.float64), *weighted)
 
 
 def gradients(

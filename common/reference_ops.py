@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from common.parameters import BATCH_NORM_EPSILON
+from common.errors import InputError
+from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 
 Array = NDArray[np.float64]
 
@@ -152,6 +153,23 @@ def moments(x: Array) -> tuple[Array, Array]:
     return mean, np.square(x - mean).mean(axis=(0, 1, 2))
 
 
+def moved_statistics(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Return the running mean and variance, moved a tenth towards those of ``x``.
+
+    The variance of ``x`` counts unbiased here: the sum of squares over n - 1, not n.
+
+    Raises:
+        InputError: For a single value in each channel, which has no variance.
+    """
+    n = x.size // x.shape[3]
+    if n == 1:
+        raise InputError("a norm sees one value a channel: train on a larger batch or crop")
+    new_mean, biased = moments(x)
+    new_variance = biased * n / (n - 1)
+    momentum = BATCH_NORM_MOMENTUM
+    return mean + momentum * (new_mean - mean), variance + momentum * (new_variance - variance)
+
+
 def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Array) -> Array:
     """Return weight (x - mean) / sqrt(variance + eps) + bias, channel by channel.
 
@@ -176,3 +194,26 @@ def batch_norm_gradients(x: Array, weight: Array, gradient: Array) -> tuple[Arra
     n = x.size // x.shape[3]
     x_gradient = (weight / deviation) * (gradient - mean_gradient - z * mean_product)
     return x_gradient, n * mean_product, n * mean_gradient
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def cross_entropy(logits: Array, classes: NDArray[np.intp], weights: Array) -> float:
+    """Return the sum over pixels of weight times -log softmax(logits)[class].
+
+    Args:
+        logits: [B, H, W, C].
+        classes: [B, H, W], 0..C - 1.
+        weights: [B, H, W].
+    """
+    chosen = np.take_along_axis(_log_softmax(logits), classes[..., None], axis=-1)[..., 0]
+    return float(-(weights * chosen).sum())
+
+
+def cross_entropy_gradient(logits: Array, classes: NDArray[np.intp], weights: Array) -> Array:
+    """Return the gradient with respect to the logits: weight (softmax - one-hot), by pixel."""
+    one_hot = np.eye(logits.shape[-1])[classes]
+    return weights[..., None] * (np.exp(_log_softmax(logits)) - one_hot)

@@ -55,7 +55,9 @@ LOOKS = {
 BACKGROUND_COLORS = ((120, 150, 120), (150, 150, 150), (140, 125, 110), (110, 130, 150))
 
 
-def make_dataset(root: str | Path, *, train: int, val: int, size: tuple[int, int], seed: int) -> None:
+def make_dataset(
+    root: str | Path, *, train: int, val: int, size: tuple[int, int], seed: int
+) -> None:
     """Write a generated data set under ``root``, byte for byte the same for the same arguments.
 
     Image ``i`` of a split depends on ``seed``, the split, ``i`` and ``size`` only, so a larger set
@@ -186,9 +188,7 @@ def _boundary(label: NDArray[np.uint8], radius: int) -> NDArray[np.bool_]:
     return border
 
 
-def _write_pair(
-    root: Path, name: str, image: NDArray[np.uint8], label: NDArray[np.uint8]
-) -> None:
+def _write_pair(root: Path, name: str, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> None:
     from PIL import Image
 
     Image.fromarray(image).save(root / "JPEGImages" / f"{name}.jpg", quality=92)

@@ -1,6 +1,13 @@
 """The network and its training in PyTorch."""
 
-from torch_impl.device import configure, describe, device_memory_peak, synchronize, to_device
+from torch_impl.device import (
+    configure,
+    describe,
+    device_memory_peak,
+    synchronize,
+    to_device,
+    to_host,
+)
 from torch_impl.loss import cross_entropy, image_losses
 from torch_impl.model import FCN, LAYOUT, ResNet18, create_model, transposed_convolution
 from torch_impl.probe import gradients, layer_outputs
@@ -38,6 +45,7 @@ __all__ = [
     "synchronize",
     "to_canonical",
     "to_device",
+    "to_host",
     "train_step",
     "transposed_convolution",
 ]

@@ -46,6 +46,11 @@ def to_device(array: NDArray, config: Config) -> Tensor:
     return tensor
 
 
+def to_host(value: Tensor) -> NDArray:
+    """Return ``value`` as NumPy, when it has been computed."""
+    return value.cpu().numpy()
+
+
 def synchronize(value: Tensor) -> None:
     """Wait until ``value`` has been computed."""
     if value.is_cuda:

@@ -21,7 +21,11 @@ def layer_outputs(state: State, images: Tensor, training: bool) -> dict[str, NDA
     def hook(name: str):
         def record(module: object, inputs: object, output: Tensor) -> None:
             output = output.detach().permute(0, 2, 3, 1)
-            outputs[name] = output.float().cpu().numpy() if output.dtype == torch.bfloat16 else output.cpu().numpy()
+            outputs[name] = (
+                output.float().cpu().numpy()
+                if output.dtype == torch.bfloat16
+                else output.cpu().numpy()
+            )
 
         return record
 

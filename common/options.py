@@ -1,0 +1,189 @@
+"""The options that every command shares, and the configuration they make."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn
+
+from common.config import DEVICES, PRECISIONS, UPSAMPLINGS, Config
+from common.errors import InputError
+from common.recipes import CHOICES, RECIPES, make_recipe
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a bad option as the one line that every other bad input gets."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def add_recipe_options(parser: argparse.ArgumentParser, recipe: str = "chapter-torch") -> None:
+    """Add the options that make a recipe."""
+    group = parser.add_argument_group("recipe")
+    group.add_argument("--recipe", default=recipe, help=f"preset: {', '.join(RECIPES)}")
+    for option, text in {
+        "backbone": "resnet18_v1 (torchvision's) or resnet18_v2 (Gluon's)",
+        "init": "start of the 1x1 convolution: torch (its default) or xavier",
+        "upsample-init": "start of the upsampling: bilinear, xavier, or bilinear-frozen",
+        "void": "void pixels count as background, or ignore them",
+        "evaluation": "crops (one a validation image) or tiles (every pixel)",
+    }.items():
+        group.add_argument(
+            f"--{option}",
+            metavar="|".join(CHOICES[option.replace("-", "_")]),
+            default=None,
+            help=f"{text}; by default the preset's",
+        )
+    add = group.add_argument
+    add("--learning-rate", type=float, metavar="LR", help="by default the preset's")
+    add("--batch-size", type=int, metavar="N", help="images a step; by default the preset's")
+    add(
+        "--crop",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="training crop in pixels, multiples of 32; by default the preset's",
+    )
+    add("--epochs", type=int, metavar="N", help="passes over the data; by default the preset's")
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that do not change what is computed."""
+    group = parser.add_argument_group("machine")
+    add = group.add_argument
+    add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
+    add(
+        "--precision",
+        default="float32",
+        metavar="|".join(PRECISIONS),
+        help="arithmetic; float32 is strict (TF32 off), float64 for proofs",
+    )
+    add(
+        "--upsampling",
+        default="auto",
+        metavar="|".join(UPSAMPLINGS),
+        help="how the transposed convolution is computed; auto is the faster here",
+    )
+    add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
+    add(
+        "--deterministic",
+        action="store_true",
+        help="bitwise repeatable results on the same machine",
+    )
+
+
+def training_parser(prog: str) -> Parser:
+    """Return the parser of one backend's training command."""
+    parser = Parser(prog=prog, description="Train the fully convolutional network.")
+    add = parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
+    add("--out", type=Path, metavar="RUN", help="the new run folder")
+    add(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="start from these: safetensors, torchvision's .pth or Gluon's .params",
+    )
+    add("--resume", type=Path, metavar="RUN", help="go on from that run's last checkpoint")
+    add(
+        "--resume-changed",
+        action="store_true",
+        help="resume although recipe, seed or data set differ",
+    )
+    add("--force", action="store_true", help="overwrite the run in --out")
+    add("--seed", type=int, default=0, help="of the first parameters and the batch plan")
+    add("--max-steps", type=int, metavar="N", help="stop after N steps, over all epochs")
+    add(
+        "--checkpoint-every",
+        type=int,
+        metavar="N",
+        help="steps between checkpoints; by default one an epoch",
+    )
+    add(
+        "--devices",
+        type=int,
+        default=1,
+        metavar="N",
+        help="data-parallel replicas, each with its own batch norm",
+    )
+    add("--no-progress", action="store_true", help="no progress bar")
+    add("--json", action="store_true", help="print the summary as JSON")
+    add_recipe_options(parser)
+    add_machine_options(parser)
+    return parser
+
+
+def predict_parser(prog: str) -> Parser:
+    """Return the parser of one backend's prediction command."""
+    parser = Parser(prog=prog, description="Predict label maps of images of any size.")
+    add = parser.add_argument
+    add("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG files")
+    add(
+        "--weights",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="safetensors of a trained network, as a run's model.safetensors",
+    )
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="gets IMAGE.png, a palette label map, and IMAGE-overlay.png",
+    )
+    add(
+        "--backbone",
+        metavar="|".join(CHOICES["backbone"]),
+        help="by default what the weight file says",
+    )
+    add(
+        "--tile",
+        type=int,
+        nargs=2,
+        dest="crop",
+        metavar=("H", "W"),
+        help="tile in pixels, multiples of 32; by default 320 480",
+    )
+    add("--force", action="store_true", help="write into a folder that is not empty")
+    add("--no-progress", action="store_true", help="no progress bar")
+    add("--json", action="store_true", help="print files and class shares as JSON")
+    add_machine_options(parser)
+    return parser
+
+
+RECIPE_OPTIONS = (
+    "backbone",
+    "init",
+    "upsample_init",
+    "void",
+    "evaluation",
+    "learning_rate",
+    "batch_size",
+    "crop",
+    "epochs",
+)
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """Return the configuration that parsed options state; what a command lacks has its default.
+
+    Raises:
+        InputError: For a value that a field does not allow.
+    """
+    given = vars(args)
+    changes = {name: given.get(name) for name in RECIPE_OPTIONS}
+    if changes["crop"]:
+        changes["crop"] = tuple(changes["crop"])
+    machine = {
+        field.name: given[field.name]
+        for field in fields(Config)
+        if field.name != "recipe" and field.name in given
+    }
+    return Config(recipe=make_recipe(given.get("recipe", "chapter-torch"), **changes), **machine)

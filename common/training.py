@@ -1,0 +1,177 @@
+"""What surrounds the training loop: the data it runs over and the folder it leaves."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from common.batches import Batch, Loader, plan_epoch
+from common.checkpoints import Checkpoint, check_same_training, load_checkpoint
+from common.config import Config
+from common.dataset import Dataset, open_dataset
+from common.errors import InputError
+from common.metrics import scores
+from common.recipes import CHOICES
+from common.runs import (
+    Run,
+    check_out,
+    copy_for_resume,
+    describe_scores,
+    git_commit,
+    hardware,
+    start_folder,
+)
+from common.weights import starting_parameters
+
+
+class TrainingData:
+    """Training and validation data of one training, in the order that its batch plan states."""
+
+    def __init__(self, root: Path, config: Config) -> None:
+        recipe = config.recipe
+        self.config = config
+        self.train = open_dataset(root, "train", recipe.crop)
+        whole = recipe.evaluation == "tiles"
+        self.val = open_dataset(root, "val", None if whole else recipe.crop)
+        self._loader = Loader(self.train, recipe)
+        self._val_loader = Loader(self.val, recipe)
+        self.steps_per_epoch = self._plan(0).batches_per_epoch
+        self.total_steps = recipe.epochs * self.steps_per_epoch
+        if config.max_steps is not None:
+            self.total_steps = min(self.total_steps, config.max_steps)
+
+    def _plan(self, epoch: int) -> Any:
+        return plan_epoch(self.train, self.config.recipe, self.config.seed, epoch, training=True)
+
+    def epochs(self, first_step: int) -> Iterator[int]:
+        """Yield the epochs that still have steps to do after ``first_step`` steps."""
+        return iter(
+            range(first_step // self.steps_per_epoch, -(-self.total_steps // self.steps_per_epoch))
+        )
+
+    def steps_after(self, epoch: int) -> int:
+        """Return how many steps are done when ``epoch`` ends."""
+        return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
+
+    def training(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        """Yield an epoch's batches, those before ``first_step`` left out."""
+        start = epoch * self.steps_per_epoch
+        skip = max(0, first_step - start)
+        for batch in self._loader.epoch(self._plan(epoch), start, skip):
+            if batch.step >= self.total_steps:
+                return
+            yield batch
+
+    def validation(self) -> Iterator[Batch]:
+        """Yield batches of one crop of each validation image, the same in every epoch."""
+        recipe, seed = self.config.recipe, self.config.seed
+        plan = plan_epoch(self.val, recipe, seed, 0, training=False)
+        return self._val_loader.epoch(plan, 0)
+
+    def validation_images(self) -> Iterator[tuple[NDArray, NDArray]]:
+        """Yield every validation image, uint8 [H, W, 3], and its label map, uint8 [H, W]."""
+        return (self.val.read(index) for index in range(len(self.val.names)))
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data set's identity and sizes, for a run's manifest."""
+        return {
+            "root": self.train.root.name,
+            "digest": self.train.digest,
+            "train_images": len(self.train.names),
+            "train_dropped": self.train.dropped,
+            "val_digest": self.val.digest,
+            "val_images": len(self.val.names),
+            "val_dropped": self.val.dropped,
+            "steps_per_epoch": self.steps_per_epoch,
+        }
+
+
+def evaluation_record(confusion: NDArray, losses: list[float]) -> dict[str, Any]:
+    """Return an evaluation as JSON: its mean batch loss and both readings of the void pixels."""
+    return {
+        "val_loss": sum(losses) / len(losses) if losses else None,
+        "scores": {void: scores(confusion, void).to_json() for void in CHOICES["void"]},
+    }
+
+
+@contextmanager
+def start_training(
+    args: Namespace, config: Config, backend: dict[str, Any]
+) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
+    """Check every input, then open the data and the run folder and say where to start.
+
+    Args:
+        args: What ``common.options.training_parser`` parsed.
+        config: The training, from the same arguments.
+        backend: ``describe(config)`` of the backend, with its ``name``.
+
+    Raises:
+        InputError: Before anything is written.
+    """
+    if args.data is None:
+        raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
+    data = TrainingData(args.data, config)
+    out = args.out if args.out is not None else args.resume
+    if out is None:
+        raise InputError("--out is missing: name the folder of the new run")
+    if args.resume is not None:
+        start = load_checkpoint(args.resume)
+        differences = check_same_training(start, config, data.train.digest)
+        if differences and not args.resume_changed:
+            raise InputError(
+                f"--resume {args.resume}: of another training ({'; '.join(differences)}); "
+                "--resume-changed goes on all the same"
+            )
+        if args.out is not None and args.out.resolve() != args.resume.resolve():
+            check_out(out, args.force)
+        if start.step >= data.total_steps:
+            raise InputError(
+                f"--resume {args.resume}: all its {start.step} steps are done; "
+                "raise --epochs or --max-steps"
+            )
+    else:
+        check_out(out, args.force)
+        parameters = starting_parameters(config.recipe, config.seed, args.weights)
+        start = Checkpoint(parameters, {}, 0, config.to_json(), data.train.digest)
+
+    manifest = {
+        "backend": backend,
+        "hardware": hardware(),
+        "commit": git_commit(),
+        "dataset": data.describe(),
+        "weights": str(args.weights.name) if args.weights else None,
+        "resumed_from_step": start.step or None,
+    }
+    if args.resume is None or (args.out and args.out.resolve() != args.resume.resolve()):
+        start_folder(out, args.force)
+    if args.resume is not None:
+        copy_for_resume(args.resume, out)
+    run = Run(
+        out,
+        config,
+        manifest,
+        first_step=start.step,
+        total_steps=data.total_steps,
+        steps_per_epoch=data.steps_per_epoch,
+        checkpoint_every=args.checkpoint_every,
+        progress=not args.no_progress,
+    )
+    try:
+        yield data, run, start
+    finally:
+        run.close()
+
+
+def report(run: Run, summary: dict[str, Any], as_json: bool) -> int:
+    """Print how a training ended, for a person or as JSON; return the exit status."""
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        print(f"{run.folder}: {describe_scores(summary['final'], run.config.recipe.void)}")
+    return 0
