@@ -72,3 +72,12 @@ class Config:
         recipe = dict(values["recipe"])
         recipe["crop"] = tuple(recipe["crop"])
         return Config(**{**values, "recipe": Recipe(**recipe)})
+
+
+def check_precision(config: Config, offered: tuple[str, ...]) -> None:
+    """Raise InputError unless a backend offers the precision of ``config`` on its device."""
+    if config.precision not in offered:
+        raise InputError(
+            f"precision {config.precision}: not offered by this backend on this device; "
+            f"choose one of {', '.join(offered)}"
+        )

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common import reference_ops as ops
-from common.errors import InputError
 from common.images import MEAN, STD
 from common.parameters import (
     STAGES,
@@ -45,7 +44,7 @@ class Forward:
 
     @property
     def logits(self) -> Array:
-        """float64 [B, H, W, 21]."""
+        """float64 [B, H, W, 21], the last layer's output."""
         return self.layers["transpose_conv"]
 
 
@@ -73,16 +72,15 @@ def forward(
 
     Args:
         parameters: Canonical names -> arrays.
-        images: uint8 [B, H, W, 3], RGB; H and W multiples of 32.
+        images: uint8 [B, H, W, 3], RGB; H and W as you like, but the logits have as many pixels
+            as the labels only where both are multiples of 32: their sides are 32 ceil(side / 32).
         backbone: ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
             ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it).
         training: Normalise by the batch's own moments, and move the running statistics.
 
     Raises:
-        InputError: For sizes that are no multiples of 32, or one value a channel to normalise.
+        InputError: In training mode, where a norm has one value a channel to normalise.
     """
-    if images.shape[1] % STRIDE or images.shape[2] % STRIDE:
-        raise InputError(f"images {images.shape}: height and width must be multiples of {STRIDE}")
     values = _float64(parameters)
     result = Forward({}, {}, {})
 

@@ -41,6 +41,7 @@ __all__ = [
     "load_parameters",
     "momentum_of",
     "parameters_of",
+    "precisions",
     "predict_step",
     "synchronize",
     "to_canonical",

@@ -9,10 +9,8 @@ import torchvision
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.config import Config
+from common.config import Config, check_precision
 from common.errors import InputError
-
-PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
 
 
 def device_of(config: Config) -> torch.device:
@@ -23,11 +21,16 @@ def device_of(config: Config) -> torch.device:
     return torch.device("cuda" if gpu and config.device != "cpu" else "cpu")
 
 
+def precisions(config: Config) -> tuple[str, ...]:
+    """Return the arithmetics that PyTorch offers on the device of ``config``."""
+    if device_of(config).type == "cuda":
+        return ("float32", "tf32", "bfloat16", "float64")
+    return ("float32", "bfloat16", "float64")
+
+
 def configure(config: Config) -> None:
     """Set PyTorch's process-wide switches for ``config``; call before any work."""
-    device = device_of(config)
-    if config.precision == "tf32" and device.type == "cpu":
-        raise InputError("precision tf32: only NVIDIA GPUs have it; use float32 or bfloat16")
+    check_precision(config, precisions(config))
     if config.threads:
         torch.set_num_threads(config.threads)
     tf32 = config.precision == "tf32"

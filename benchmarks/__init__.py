@@ -1,0 +1,1 @@
+"""The `fcn` command and everything that runs the backends side by side."""

@@ -1,0 +1,47 @@
+"""`fcn`: one command for data, training, prediction and comparison."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from common.errors import InputError, command
+
+COMMANDS = {
+    "doctor": "which backends and devices work here, and why one does not",
+    "data": "make, fetch or check a data set in VOC's layout",
+    "train": "train one backend",
+    "predict": "predict label maps of images with one backend",
+    "compare": "train every backend from the same start and put them side by side",
+    "report": "write a comparison's page again from its stored results",
+}
+
+
+def usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name.ljust(width)}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: fcn COMMAND [options]", "", *lines, "", "`fcn COMMAND --help` shows its options."]
+    )
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the named sub-command; each lives in the module of its name."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments:
+        print(usage(), file=sys.stderr)
+        return 2
+    name, rest = arguments[0], arguments[1:]
+    if name in ("-h", "--help"):
+        print(usage())
+        return 0
+    if name not in COMMANDS:
+        raise InputError(f"command {name!r} is unknown: choose one of {', '.join(COMMANDS)}")
+    status: int = importlib.import_module(f"benchmarks.{name}").main(rest)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
