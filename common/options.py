@@ -23,7 +23,9 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
-def add_recipe_options(parser: argparse.ArgumentParser, recipe: str = "chapter-torch") -> None:
+def add_recipe_options(
+    parser: argparse.ArgumentParser, recipe: str | None = "chapter-torch"
+) -> None:
     """Add the options that make a recipe."""
     group = parser.add_argument_group("recipe")
     group.add_argument("--recipe", default=recipe, help=f"preset: {', '.join(RECIPES)}")
@@ -187,3 +189,20 @@ def config_from(args: argparse.Namespace) -> Config:
         if field.name != "recipe" and field.name in given
     }
     return Config(recipe=make_recipe(given.get("recipe", "chapter-torch"), **changes), **machine)
+
+
+def option_arguments(args: argparse.Namespace) -> list[str]:
+    """Return the options that make the same configuration again, as a command line."""
+    arguments: list[str] = []
+    names = ["recipe", *RECIPE_OPTIONS, "weights", "checkpoint_every"]
+    names += [field.name for field in fields(Config) if field.name != "recipe"]
+    for name in names:
+        value = getattr(args, name, None)
+        option = f"--{name.replace('_', '-')}"
+        if value is True:
+            arguments.append(option)
+        elif isinstance(value, list):
+            arguments += [option, *map(str, value)]
+        elif value is not None and value is not False:
+            arguments += [option, str(value)]
+    return arguments

@@ -10,13 +10,18 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from common.checkpoints import Checkpoint, save_checkpoint
 from common.config import Config
 from common.errors import InputError, TrainingDiverged
 from common.files import write_json, write_text
+from common.images import write_label
 from common.parameters import Parameters
 from common.recipes import learning_rate
 from common.weights import save_parameters
@@ -217,8 +222,15 @@ class Run:
         """Tell whether this run has written one."""
         return any((self.folder / "checkpoints").glob("step-*"))
 
-    def finish(self, parameters: Parameters, device_memory_peak: int | None) -> dict[str, Any]:
-        """Write the trained model and the summary, which is returned."""
+    def finish(
+        self,
+        parameters: Parameters,
+        device_memory_peak: int | None,
+        predictions: Iterable[tuple[NDArray[np.uint8], tuple[str, NDArray[np.uint8]]]],
+    ) -> dict[str, Any]:
+        """Write the trained model, its predictions of a few images and the summary, returned."""
+        for labels, (name, _) in predictions:
+            write_label(self.folder / "predictions" / f"{name}.png", labels)
         recipe = self.config.recipe
         metadata = {"backbone": recipe.backbone, "recipe": recipe.name}
         save_parameters(self.folder / "model.safetensors", parameters, metadata)

@@ -16,6 +16,7 @@ from common.checkpoints import Checkpoint, check_same_training, load_checkpoint
 from common.config import Config
 from common.dataset import Dataset, open_dataset
 from common.errors import InputError
+from common.images import read_label
 from common.metrics import scores
 from common.recipes import CHOICES
 from common.runs import (
@@ -25,9 +26,13 @@ from common.runs import (
     describe_scores,
     git_commit,
     hardware,
+    read_metrics,
     start_folder,
 )
 from common.weights import starting_parameters
+
+EXAMPLES = 6
+"""Validation images whose predictions a run draws."""
 
 
 class TrainingData:
@@ -77,6 +82,17 @@ class TrainingData:
     def validation_images(self) -> Iterator[tuple[NDArray, NDArray]]:
         """Yield every validation image, uint8 [H, W, 3], and its label map, uint8 [H, W]."""
         return (self.val.read(index) for index in range(len(self.val.names)))
+
+    def examples(self) -> Iterator[tuple[NDArray, tuple[str, NDArray]]]:
+        """Yield the top-left crop of the first validation images, with name and label map.
+
+        Source:
+            Dive into Deep Learning, "Fully Convolutional Networks: Prediction".
+        """
+        height, width = self.config.recipe.crop
+        for index in range(min(EXAMPLES, len(self.val.names))):
+            image, label = self.val.read(index)
+            yield image[:height, :width], (self.val.names[index], label[:height, :width])
 
     def describe(self) -> dict[str, Any]:
         """Return the data set's identity and sizes, for a run's manifest."""
@@ -168,8 +184,16 @@ def start_training(
         run.close()
 
 
-def report(run: Run, summary: dict[str, Any], as_json: bool) -> int:
-    """Print how a training ended, for a person or as JSON; return the exit status."""
+def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool) -> int:
+    """Draw the curves and the examples, say how the training ended, return the exit status."""
+    from common.plots import draw_curves, draw_examples
+
+    draw_curves(read_metrics(run.folder / "metrics.jsonl"), run.folder / "curves.png")
+    rows = [
+        (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
+        for image, (name, truth) in data.examples()
+    ]
+    draw_examples(rows, run.folder / "examples.png")
     if as_json:
         print(json.dumps(summary))
     else:

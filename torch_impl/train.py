@@ -62,8 +62,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     configure(config)
     with start_training(args, config, describe(config)) as (data, run, start):
         state = train(config, data, run, start)
-        summary = run.finish(parameters_of(state), device_memory_peak(config))
-    return report(run, summary, args.json)
+        predictions = predict(state, data.examples())
+        summary = run.finish(parameters_of(state), device_memory_peak(config), predictions)
+    return report(run, data, summary, args.json)
 
 
 if __name__ == "__main__":

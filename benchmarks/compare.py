@@ -1,0 +1,198 @@
+"""`fcn compare`: every backend from the same start over the same bytes, side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from common.files import write_json
+
+from benchmarks.agreement import AGREEMENT_STEPS, agreement_bound, loss_agreement
+from benchmarks.doctor import NOTES
+from benchmarks.processes import (
+    backend_command,
+    backend_environment,
+    last_line,
+    limit_cpus,
+    run_logged,
+)
+from benchmarks.report import write_report
+from benchmarks.rows import row_of_run, table
+from common.backends import BACKENDS, check_backend
+from common.config import Config
+from common.errors import InputError
+from common.options import (
+    Parser,
+    add_machine_options,
+    add_recipe_options,
+    config_from,
+    option_arguments,
+)
+from common.runs import check_out, git_commit, hardware
+from common.training import TrainingData
+from common.weights import starting_parameters
+
+GENERATED = {"train": 640, "val": 64, "size": (96, 128), "seed": 0}
+
+
+def compare_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(
+        prog="fcn compare",
+        description="Train every backend from the same parameters on the same batches; check that "
+        "they do equal work; leave compare.json and report.html.",
+    )
+    add = parser.add_argument
+    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which, in this order")
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="a folder in VOC2012's layout; without it a data set is generated",
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the new folder for everything; by default runs/compare-DATE-TIME",
+    )
+    add("--force", action="store_true", help="overwrite the comparison in --out")
+    add("--weights", type=Path, metavar="FILE", help="start every backend from these")
+    add("--seed", type=int, default=0, help="of the first parameters and the batch plan")
+    add("--max-steps", type=int, metavar="N", help="stop after N steps, over all epochs")
+    add("--devices", type=int, default=1, metavar="N", help="data-parallel replicas")
+    add("--json", action="store_true", help="print compare.json on standard output")
+    add_recipe_options(parser, recipe=None)
+    add_machine_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare; status 1 if a backend is missing, fails or does other work."""
+    args = compare_parser().parse_args(argv)
+    if args.recipe is None:
+        args.recipe = "generated" if args.data is None else "chapter-torch"
+    backends = chosen_backends(args.backends)
+    config = config_from(args)
+    out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    check_out(out, args.force)
+    starting_parameters(config.recipe, config.seed, args.weights)
+    environment = backend_environment(args.threads)
+    limit_cpus(args.threads)
+
+    data = args.data
+    if data is not None:
+        dataset = TrainingData(data, config)
+    out.mkdir(parents=True, exist_ok=True)
+    if data is None:
+        data = generated_data(out / "data")
+        dataset = TrainingData(data, config)
+
+    rows = [
+        train_backend(backend, args, data, out, environment, position)
+        for position, backend in enumerate(backends, start=1)
+    ]
+    loss_agreement(rows, agreement_bound(config))
+    result = {
+        "version": 1,
+        "kind": "compare",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "config": config.to_json(),
+        "hardware": hardware(),
+        "dataset": {"generated": args.data is None, **dataset.describe()},
+        "agreement": {"steps": AGREEMENT_STEPS, "bound": agreement_bound(config)},
+        "rows": rows,
+        "gallery": gallery(out, dataset, rows),
+    }
+    write_json(out / "compare.json", result)
+    page = write_report(out)
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print(table(result))
+        print(f"page: {page}")
+    return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+def chosen_backends(text: str) -> list[str]:
+    """Return the backends of a comma-separated list; unknown ones are an error, missing ones not."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in BACKENDS]
+    if unknown or not names:
+        raise InputError(
+            f"--backends {text!r}: {unknown[0] if unknown else 'nothing'} is no backend; "
+            f"choose from {', '.join(BACKENDS)}"
+        )
+    if len(set(names)) < len(names):
+        raise InputError(f"--backends {text!r}: each backend once")
+    return names
+
+
+def generated_data(root: Path) -> Path:
+    """Make the data set that a comparison without --data trains on, unless it is there."""
+    from common.synthetic import make_dataset
+
+    if not root.exists():
+        print(f"making a generated data set in {root}", file=sys.stderr)
+        make_dataset(root, **GENERATED)
+    return root
+
+
+def train_backend(
+    backend: str,
+    args: Namespace,
+    data: Path,
+    out: Path,
+    environment: dict[str, str],
+    position: int,
+) -> dict[str, Any]:
+    """Train one backend in a process of its own and return its row, whatever happens there."""
+    row = {"backend": backend, "title": BACKENDS[backend], "note": NOTES.get(backend)}
+    try:
+        check_backend(backend)
+    except InputError as error:
+        return {**row, "status": "missing", "reason": str(error)}
+    print(f"[{position}] {BACKENDS[backend]}", file=sys.stderr)
+    folder = out / "runs" / backend
+    folder.parent.mkdir(exist_ok=True)
+    arguments = ["--data", str(data), "--out", str(folder), "--force", "--json"]
+    arguments += option_arguments(args)
+    log = out / "runs" / f"{backend}.log"
+    status, output = run_logged(backend_command(backend, "train", arguments), environment, log)
+    if status:
+        reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
+        if status < 0:
+            reason = f"ended by signal {-status}: {reason}"
+        return {**row, "status": "failed", "reason": reason}
+    return {**row, "status": "ok", "reason": None, **row_of_run(folder)}
+
+
+def gallery(out: Path, dataset: TrainingData, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write the images and truths of the gallery and name every backend's prediction of them."""
+    from common.images import write_image, write_label
+
+    (out / "gallery").mkdir(exist_ok=True)
+    entries = []
+    for image, (name, truth) in dataset.examples():
+        write_image(out / "gallery" / f"{name}.png", image)
+        write_label(out / "gallery" / f"{name}-truth.png", truth)
+        predictions = {
+            row["backend"]: f"runs/{row['backend']}/predictions/{name}.png"
+            for row in rows
+            if row["status"] == "ok"
+        }
+        entries.append(
+            {
+                "name": name,
+                "image": f"gallery/{name}.png",
+                "truth": f"gallery/{name}-truth.png",
+                "predictions": predictions,
+            }
+        )
+    return entries
