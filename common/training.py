@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -130,6 +133,9 @@ def start_training(
     Raises:
         InputError: Before anything is written.
     """
+    if int(os.environ.get("RANK", "0")) > 0:
+        # torchrun's other processes do the same work beside the first; one record is enough.
+        args.out, args.no_progress = Path(tempfile.mkdtemp()), True
     if args.data is None:
         raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
     data = TrainingData(args.data, config)
@@ -186,6 +192,9 @@ def start_training(
 
 def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool) -> int:
     """Draw the curves and the examples, say how the training ended, return the exit status."""
+    if int(os.environ.get("RANK", "0")) > 0:
+        shutil.rmtree(run.folder)
+        return 0
     from common.plots import draw_curves, draw_examples
 
     draw_curves(read_metrics(run.folder / "metrics.jsonl"), run.folder / "curves.png")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import Any
 
 import torch
 import torchvision
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, distributed
 
 from common.config import Config, check_precision
 from common.errors import InputError
+from common.threads import available_cpus
 
 
 def device_of(config: Config) -> torch.device:
@@ -18,7 +21,28 @@ def device_of(config: Config) -> torch.device:
     gpu = torch.cuda.is_available()
     if config.device == "gpu" and not gpu:
         raise InputError("device gpu: PyTorch sees no CUDA device here; use --device cpu")
-    return torch.device("cuda" if gpu and config.device != "cpu" else "cpu")
+    if not gpu or config.device == "cpu":
+        return torch.device("cpu")
+    return torch.device("cuda", distributed.get_rank() if config.devices > 1 else 0)
+
+
+def start_ranks(config: Config) -> None:
+    """Make this process one of ``config.devices`` ranks: start them by torchrun, or join them."""
+    if config.devices == 1 or distributed.is_initialized():
+        return
+    gpu = torch.cuda.is_available() and config.device != "cpu"
+    if gpu and torch.cuda.device_count() < config.devices:
+        raise InputError(f"devices {config.devices}: only {torch.cuda.device_count()} GPUs here")
+    if not distributed.is_torchelastic_launched():
+        count = f"--nproc-per-node={config.devices}"
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", count]
+        module_and_options = sys.orig_argv[sys.orig_argv.index("-m") :]
+        os.execv(sys.executable, [*launcher, *module_and_options])
+    distributed.init_process_group("nccl" if gpu else "gloo")
+    if distributed.get_world_size() != config.devices:
+        raise InputError(
+            f"devices {config.devices}: torchrun started {distributed.get_world_size()}"
+        )
 
 
 def precisions(config: Config) -> tuple[str, ...]:
@@ -30,9 +54,10 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set PyTorch's process-wide switches for ``config``; call before any work."""
+    start_ranks(config)
     check_precision(config, precisions(config))
-    if config.threads:
-        torch.set_num_threads(config.threads)
+    threads = config.threads or len(available_cpus())
+    torch.set_num_threads(max(1, threads // config.devices))
     tf32 = config.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32

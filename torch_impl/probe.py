@@ -15,35 +15,35 @@ from torch_impl.weights import to_canonical
 
 def layer_outputs(state: State, images: Tensor, training: bool) -> dict[str, NDArray]:
     """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
-    probe = State(state.config, copy.deepcopy(state.model).train(training), state.optimizer)
+    model = copy.deepcopy(state.model).train(training)
+    probe = State(state.config, model, model, state.optimizer)
     outputs: dict[str, NDArray] = {}
 
     def hook(name: str):
         def record(module: object, inputs: object, output: Tensor) -> None:
             output = output.detach().permute(0, 2, 3, 1)
             outputs[name] = (
-                output.float().cpu().numpy()
-                if output.dtype == torch.bfloat16
-                else output.cpu().numpy()
+                (output.float() if output.dtype == torch.bfloat16 else output).cpu().numpy()
             )
 
         return record
 
     names = layer_names(state.config.recipe.backbone)
     for name in names:
-        probe.model.get_submodule(name).register_forward_hook(hook(name))
+        model.get_submodule(name).register_forward_hook(hook(name))
     with torch.no_grad():
         forward(probe, images)
     return {name: outputs[name] for name in names}
 
 
 def gradients(state: State, images: Tensor, labels: Tensor) -> tuple[float, dict[str, NDArray]]:
-    """Return the training loss and name -> gradient of every trainable parameter; ``state`` stays."""
-    probe = State(state.config, copy.deepcopy(state.model).train(), state.optimizer)
+    """Return the training loss and gradients by name; ``state`` stays."""
+    model = copy.deepcopy(state.model).train()
+    probe = State(state.config, model, model, state.optimizer)
     loss = batch_loss(probe, forward(probe, images), labels)
     loss.backward()
     return loss.item(), {
         name: to_canonical(name, parameter.grad.cpu().contiguous().numpy())
-        for name, parameter in probe.model.named_parameters()
+        for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }

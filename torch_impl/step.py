@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from common.config import Config
@@ -18,10 +19,14 @@ from torch_impl.weights import load_momentum, load_parameters
 
 @dataclass
 class State:
-    """A network and its optimizer. ``train_step`` changes it in place: use what it returns."""
+    """A network and its optimizer. ``train_step`` changes it in place: use what it returns.
+
+    ``replica`` is the network itself, or DistributedDataParallel around it.
+    """
 
     config: Config
     model: FCN
+    replica: nn.Module
     optimizer: SGD
 
 
@@ -42,7 +47,9 @@ def create_state(
     for name in set(dict(model.named_parameters())) - set(trainable_names(config.recipe)):
         model.get_parameter(name).requires_grad_(False)
     optimizer = SGD(groups, config.recipe.learning_rate, config.recipe.momentum)
-    state = State(config, model, optimizer)
+    # Every rank's running statistics are overwritten by the first's before each step.
+    replica = DistributedDataParallel(model) if config.devices > 1 else model
+    state = State(config, model, replica, optimizer)
     if momentum is not None:
         load_momentum(state, momentum)
     return state
@@ -52,8 +59,22 @@ def forward(state: State, images: Tensor) -> Tensor:
     """Return logits in float32 (float64 in a proof), whatever the network computes in."""
     bfloat16 = state.config.precision == "bfloat16"
     with torch.autocast(images.device.type, torch.bfloat16, enabled=bfloat16):
-        logits = state.model(images)
+        logits = state.replica(images) if state.model.training else state.model(images)
     return logits.float() if bfloat16 else logits
+
+
+def shard(batch: Tensor, config: Config) -> Tensor:
+    """Return this rank's part of a batch."""
+    return batch.chunk(config.devices)[distributed.get_rank()] if config.devices > 1 else batch
+
+
+def reduce_loss(loss: Tensor, config: Config) -> Tensor:
+    """Return the whole batch's loss from every rank's part."""
+    if config.devices > 1:
+        distributed.all_reduce(loss)
+        if config.recipe.loss_reduction == "mean":
+            loss /= config.devices
+    return loss
 
 
 def batch_loss(state: State, logits: Tensor, labels: Tensor) -> Tensor:
@@ -69,10 +90,13 @@ def train_step(
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate
     state.optimizer.zero_grad(set_to_none=True)
+    images, labels = shard(images, state.config), shard(labels, state.config)
     loss = batch_loss(state, forward(state, images), labels)
-    loss.backward()
+    # DistributedDataParallel averages the ranks' gradients; a summed loss wants their sum.
+    summed = state.config.recipe.loss_reduction == "sum"
+    (loss * state.config.devices if summed else loss).backward()
     state.optimizer.step()
-    return state, loss.detach()
+    return state, reduce_loss(loss.detach(), state.config)
 
 
 @torch.no_grad()
