@@ -215,7 +215,9 @@ def test_v2_equals_gluon(training: bool) -> None:
     logits.backward(mxnet.nd.array(logits_gradient.transpose(0, 3, 1, 2)))
     for name, gradient in gradients.items():
         of_gluon = head[name].grad if name in head else by_name[name].grad()
-        assert relative_error(of_gluon.asnumpy(), gradient) < 1e-4, name
+        # bn1's bias goes through open ReLUs straight into norms: its exact gradient is 0.
+        error = np.linalg.norm(of_gluon.asnumpy() - gradient)
+        assert error < 1e-4 * np.linalg.norm(gradient) + 1e-10, name
     for name, new in statistics.items():
         layer = passed.inputs[name.rpartition(".")[0]]
         n = layer.size // layer.shape[3]
