@@ -1,1 +1,99 @@
+"""Pascal VOC2012's classes and colours."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import InputError
+
+CLASSES = (
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
 VOID = 255
+"""Label of the borders and difficult regions that belong to no class."""
+VOID_COLOR = (224, 224, 192)
+
+
+def _colors(count: int) -> NDArray[np.uint8]:
+    """Return VOC's colour map: the bits of an index, three at a time, from the top of R, G, B."""
+    index = np.arange(count)
+    colors = np.zeros((count, 3), np.uint8)
+    for level in range(8):
+        for channel in range(3):
+            colors[:, channel] |= ((index >> (3 * level + channel)) & 1).astype(np.uint8) << (
+                7 - level
+            )
+    return colors
+
+
+COLORS = _colors(len(CLASSES))
+"""uint8 [21, 3], RGB of each class (the development kit's VOClabelcolormap)."""
+
+
+def palette() -> bytes:
+    """Return the 256 RGB triples of a VOC mask's palette; entry 255 is the void colour."""
+    colors = _colors(256)
+    colors[VOID] = VOID_COLOR
+    return colors.tobytes()
+
+
+def index_to_rgb(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the colours, uint8 [..., 3], of labels 0..20 and 255, uint8 [...]."""
+    return np.frombuffer(palette(), np.uint8).reshape(256, 3)[labels]
+
+
+@functools.cache
+def _table() -> NDArray[np.uint8]:
+    """Return the class of each of the 256^3 colours: 254 where it is none."""
+    table = np.full(256**3, 254, np.uint8)
+    table[_packed(COLORS)] = np.arange(len(CLASSES))
+    table[_packed(np.array(VOID_COLOR, np.uint8))] = VOID
+    return table
+
+
+def _packed(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
+    wide = rgb.astype(np.int32)
+    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+
+
+def rgb_to_index(rgb: NDArray[np.uint8], unknown: str = "error") -> NDArray[np.uint8]:
+    """Return the labels, uint8 [...], of colours, uint8 [..., 3].
+
+    Args:
+        rgb: A mask in VOC's colours.
+        unknown: ``error``, or ``background``: every other colour, void too, is class 0, as in the
+            chapter's table.
+
+    Raises:
+        InputError: Naming the first colour that is neither a class's nor void.
+    """
+    labels = _table()[_packed(rgb)]
+    if unknown == "background":
+        return np.where(labels >= 254, np.uint8(0), labels)
+    if (labels == 254).any():
+        color = tuple(int(value) for value in rgb[labels == 254][0])
+        raise InputError(f"colour {color} is no VOC class's")
+    return labels

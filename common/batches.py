@@ -1,0 +1,185 @@
+"""The batch plan, a pure function of seed, epoch and data set, and the loader that follows it."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.crops import crop_pair
+from common.dataset import Dataset
+from common.errors import InputError
+from common.recipes import Recipe
+
+MEMORY_LIMIT = 512 * 2**20
+"""Bytes that a loader's cached, decoding and waiting images may take by default."""
+PREFETCH = 2
+"""Batches that are made ready while one is worked on."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input.
+
+    Attributes:
+        step: Counted over all epochs, from 0.
+        indices: Of the images in the data set, [B].
+        images: uint8 [B, H, W, 3], RGB.
+        labels: uint8 [B, H, W], 0..20 and 255 for void.
+    """
+
+    step: int
+    indices: NDArray[np.int64]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """Which images an epoch shows, in which order, and which part of each; arrays [N]."""
+
+    indices: NDArray[np.int64]
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    flips: NDArray[np.bool_]
+    batches_per_epoch: int
+
+
+def plan_epoch(
+    dataset: Dataset, recipe: Recipe, seed: int, epoch: int, training: bool
+) -> EpochPlan:
+    """Return an epoch's plan; its last, incomplete batch is left out.
+
+    Training shuffles, crops at random and flips half of the crops if the recipe says so.
+    Validation keeps the list's order and shows the same crops in every epoch, so that a curve moves
+    only with the model.
+
+    Raises:
+        InputError: If a batch is larger than the data set.
+    """
+    count = len(dataset.names)
+    batches = count // recipe.batch_size
+    if batches == 0:
+        raise InputError(
+            f"batch size {recipe.batch_size}: larger than the {count} images of "
+            f"{dataset.split} in {dataset.root}; choose a smaller --batch-size"
+        )
+    stream = (seed, epoch, 0) if training else (seed, 0, 1)
+    generator = np.random.default_rng(stream)
+    order = generator.permutation(count) if training else np.arange(count)
+    indices = order[: batches * recipe.batch_size]
+    room = np.array(dataset.sizes)[indices] - np.array(recipe.crop)
+    tops, lefts = generator.integers(0, room + 1).T
+    flips = generator.random(len(indices)) < 0.5 if training and recipe.flip else indices < 0
+    return EpochPlan(indices, tops, lefts, flips, batches)
+
+
+class Loader:
+    """Decodes, crops and batches in background threads, within a bound of memory.
+
+    Decoded images are kept for the next epoch while there is room. First come, first kept: epochs
+    are cycles, in which throwing out the least recently used image would always throw out the one
+    that is needed soonest. ``peak_bytes`` is the most that cached, decoding and waiting images have
+    taken together.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        workers: int = 2,
+        memory_limit: int = MEMORY_LIMIT,
+    ) -> None:
+        self.dataset, self.recipe, self.workers = dataset, recipe, workers
+        batch = recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 4
+        largest = max(height * width * 4 for height, width in dataset.sizes)
+        # The batch being worked on, those made ready, and what the threads are decoding.
+        working = (PREFETCH + 1) * batch + workers * largest
+        if working > memory_limit:
+            raise InputError(
+                f"memory limit {memory_limit / 2**20:.0f} MiB: a loader of this batch size and "
+                f"crop needs {working / 2**20:.0f} MiB"
+            )
+        self._cache_limit = memory_limit - working
+        self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._cache_bytes = 0
+        self._other_bytes = 0
+        self._lock = threading.Lock()
+        self.peak_bytes = 0
+
+    def epoch(self, plan: EpochPlan, first_step: int, skip: int = 0) -> Iterator[Batch]:
+        """Yield an epoch's batches in order.
+
+        Args:
+            plan: Of ``plan_epoch``.
+            first_step: The step of the plan's first batch.
+            skip: Batches to leave out at the start, when resuming.
+
+        Raises:
+            InputError: Of the file that cannot be read, when its batch is due.
+        """
+        waiting: deque[tuple[int, Future[Batch]]] = deque()
+        batch_bytes = self.recipe.batch_size * self.recipe.crop[0] * self.recipe.crop[1] * 4
+        due = iter(range(skip, plan.batches_per_epoch))
+        held = 0
+        # A thread makes a whole batch: threads of their own per image would only add handovers.
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
+            try:
+                while True:
+                    while len(waiting) < PREFETCH and (number := next(due, None)) is not None:
+                        self._account(batch_bytes)
+                        held += batch_bytes
+                        work = pool.submit(self._make_batch, plan, number, first_step + number)
+                        waiting.append((number, work))
+                    if not waiting:
+                        return
+                    _, work = waiting.popleft()
+                    yield work.result()
+                    self._account(-batch_bytes)
+                    held -= batch_bytes
+            finally:
+                self._account(-held)
+                pool.shutdown(cancel_futures=True)
+
+    def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:
+        size, (height, width) = self.recipe.batch_size, self.recipe.crop
+        images = np.empty((size, height, width, 3), np.uint8)
+        labels = np.empty((size, height, width), np.uint8)
+        rows = range(number * size, (number + 1) * size)
+        for place, row in enumerate(rows):
+            image, label = self._decoded(int(plan.indices[row]))
+            images[place], labels[place] = crop_pair(
+                image,
+                label,
+                int(plan.tops[row]),
+                int(plan.lefts[row]),
+                self.recipe.crop,
+                bool(plan.flips[row]),
+            )
+        return Batch(step, plan.indices[rows.start : rows.stop], images, labels)
+
+    def _decoded(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        pair = self._cache.get(index)
+        if pair is not None:
+            return pair
+        height, width = self.dataset.sizes[index]
+        size = height * width * 4
+        self._account(size)
+        pair = self.dataset.read(index)
+        with self._lock:
+            self._other_bytes -= size
+            if index not in self._cache and self._cache_bytes + size <= self._cache_limit:
+                self._cache[index] = pair
+                self._cache_bytes += size
+        return pair
+
+    def _account(self, size: int) -> None:
+        with self._lock:
+            self._other_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self._cache_bytes + self._other_bytes)

@@ -1,0 +1,81 @@
+"""Fixtures: every backend by name, data that needs no download, and the real images where present."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+# Set before any framework is imported: MXNet reads it then.
+os.environ.setdefault("OMP_NUM_THREADS", "2" if "PYTEST_XDIST_WORKER" not in os.environ else "1")
+
+from common.backends import BACKENDS, load_backend
+from common.dataset import find_voc
+from common.errors import InputError
+from common.synthetic import make_dataset
+
+SKIPPED = set(filter(None, os.environ.get("FCN_SKIP_BACKENDS", "").split(",")))
+"""Backends that the user says are absent; any other that does not load is a failure."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each backend's tests in one worker, so that it is imported and compiled once."""
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        name = callspec.params.get("backend_name") if callspec else None
+        if name is not None:
+            item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(params=BACKENDS, scope="session")
+def backend_name(request: pytest.FixtureRequest) -> str:
+    """Each backend's name in turn."""
+    if request.param in SKIPPED:
+        pytest.skip(f"FCN_SKIP_BACKENDS names {request.param}")
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def backend(backend_name: str) -> ModuleType:
+    """Each backend's package in turn."""
+    try:
+        return load_backend(backend_name)
+    except InputError as error:
+        pytest.fail(f"{error}; FCN_SKIP_BACKENDS={backend_name} skips it")
+
+
+@pytest.fixture(scope="session")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generated data set in VOC's layout: 12 training and 6 validation images, 80x112."""
+    root = tmp_path_factory.mktemp("generated") / "VOC"
+    make_dataset(root, train=12, val=6, size=(80, 112), seed=1)
+    return root
+
+
+@pytest.fixture(scope="session")
+def voc() -> Path:
+    """The real images; tests of them are skipped where they are absent."""
+    root = find_voc()
+    if root is None:
+        pytest.skip("no real images: FCN_VOC_ROOT names none")
+    return root
+
+
+@pytest.fixture
+def generator() -> np.random.Generator:
+    """Seeded randomness."""
+    return np.random.default_rng(7)
+
+
+def random_batch(
+    generator: np.random.Generator, size: tuple[int, int, int]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return images [B, H, W, 3] and labels [B, H, W] with some void pixels."""
+    images = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+    labels = generator.integers(0, 21, size, dtype=np.uint8)
+    labels[generator.random(size) < 0.1] = 255
+    return images, labels

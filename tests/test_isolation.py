@@ -1,0 +1,63 @@
+"""Each room imports only what the design allows it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from common.backends import BACKENDS
+
+HEAVY = {
+    "torch": {"torch", "torchvision"},
+    "mxnet": {"mxnet"},
+    "jax": {"jax", "jaxlib", "flax", "optax"},
+    "tf": {"tensorflow", "keras"},
+}
+LAZY = {"PIL", "safetensors", "matplotlib", "tqdm", "jinja2", "scipy", "pandas"}
+"""Packages that a worker with NumPy and one framework may lack."""
+
+COMMON = (
+    "backends batches checkpoints check config crops dataset download errors files images kernels "
+    "layers metrics options parameters plots prediction recipes reference runs synthetic threads "
+    "tiling training voc weights"
+).split()
+
+
+def imported_by(statement: str) -> set[str]:
+    """Return the top-level packages that are loaded after ``statement`` in a new process."""
+    program = (
+        f"{statement}\nimport json, sys\n"
+        "print(json.dumps(sorted({name.partition('.')[0] for name in sys.modules})))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    return set(json.loads(result.stdout.splitlines()[-1]))
+
+
+def test_common_imports_numpy_and_nothing_heavy() -> None:
+    loaded = imported_by("\n".join(f"import common.{name}" for name in COMMON))
+    assert "numpy" in loaded
+    assert not loaded & (LAZY | set().union(*HEAVY.values()))
+    assert not loaded & {f"{name}_impl" for name in BACKENDS} | loaded & {"benchmarks", "tests"}
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_backend_imports_its_own_framework_only(name: str) -> None:
+    modules = ("train", "predict", "step", "probe")
+    loaded = imported_by("\n".join(f"import {name}_impl.{module}" for module in modules))
+    foreign = set().union(*(HEAVY[other] for other in HEAVY if other != name))
+    assert HEAVY[name] & loaded
+    # Keras imports JAX's and torch's pieces only under those backends; Flax may see TensorFlow
+    # summaries only when they are asked for. Whatever appears here came by our own doing.
+    assert not loaded & foreign
+    assert not loaded & {f"{other}_impl" for other in BACKENDS if other != name}
+    assert not loaded & {"benchmarks", "tests"}
+
+
+def test_command_imports_no_framework() -> None:
+    loaded = imported_by("import benchmarks.cli, benchmarks.compare, benchmarks.doctor")
+    assert not loaded & set().union(*HEAVY.values())
