@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from common import reference
 from common.layers import layer_names
 from common.parameters import is_statistic
+from tests.conftest import SKIPPED
 from tests.test_reference import probe_batch, probe_parameters, probe_recipe
 
 
@@ -20,14 +22,21 @@ def relative_error(actual: NDArray, expected: NDArray) -> float:
     return float(np.linalg.norm(actual - expected) / np.linalg.norm(expected))
 
 
+def load(backend: str, module: str) -> Any:
+    """Import a framework's module; a framework that is missing fails unless the user skips it."""
+    if backend in SKIPPED:
+        pytest.skip(f"FCN_SKIP_BACKENDS names {backend}")
+    return importlib.import_module(module)
+
+
 @pytest.fixture
 def torch() -> Any:
-    return pytest.importorskip("torch")
+    return load("torch", "torch")
 
 
 def torchvision_network(torch: Any, parameters: dict[str, NDArray]) -> Any:
     """Return torchvision's network with torch's own layers as its head, in float64."""
-    torchvision = pytest.importorskip("torchvision")
+    torchvision = load("torch", "torchvision")
     network = torch.nn.ModuleDict(
         {
             "backbone": torchvision.models.resnet18(weights=None),
@@ -170,7 +179,7 @@ def gluon_forward(mxnet: Any, network: Any, head: dict[str, Any], x: Any) -> Any
 
 @pytest.mark.parametrize("training", [False, True])
 def test_v2_equals_gluon(training: bool) -> None:
-    mxnet = pytest.importorskip("mxnet_impl").mxnet
+    mxnet = load("mxnet", "mxnet_impl").mxnet
     recipe, parameters = probe_recipe("resnet18_v2"), probe_parameters("resnet18_v2")
     if training:
         keep_off_the_kinks(parameters)
