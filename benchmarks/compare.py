@@ -37,7 +37,7 @@ from common.runs import check_out, git_commit, hardware
 from common.training import TrainingData
 from common.weights import starting_parameters
 
-GENERATED = {"train": 640, "val": 64, "size": (96, 128), "seed": 0}
+GENERATED = {"train": 320, "val": 64, "size": (96, 128), "seed": 0}
 
 
 def compare_parser() -> Parser:

@@ -110,6 +110,21 @@ CHAPTER_TORCH = Recipe(
     evaluation="crops",
 )
 
+# How one would train it today.
+MODERN = replace(
+    CHAPTER_TORCH,
+    name="modern",
+    loss_reduction="mean",
+    learning_rate=0.02,
+    schedule="polynomial",
+    momentum=0.9,
+    weight_decay=1e-4,
+    decay_scope="weights",
+    void="ignore",
+    flip=True,
+    evaluation="tiles",
+)
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
@@ -123,19 +138,11 @@ RECIPES = {
             learning_rate=0.1,
             init="xavier",
         ),
-        # How one would train it today.
+        MODERN,
+        # For the generated data set: learnt from scratch in 100 steps, pixel accuracy 0.88 to 0.91
+        # where always-background has 0.67 to 0.70 (three seeds).
         replace(
-            CHAPTER_TORCH,
-            name="modern",
-            loss_reduction="mean",
-            learning_rate=0.02,
-            schedule="polynomial",
-            momentum=0.9,
-            weight_decay=1e-4,
-            decay_scope="weights",
-            void="ignore",
-            flip=True,
-            evaluation="tiles",
+            MODERN, name="generated", learning_rate=0.03, batch_size=16, crop=(96, 96), epochs=5
         ),
     )
 }

@@ -91,12 +91,12 @@ def make_dataset(
             split: [f"{split}_{index:06d}" for index in range(count)]
             for split, count in (("train", train), ("val", val))
         }
-        for number, split in enumerate(names):
-            for index, name in enumerate(names[split]):
+        for number, listed in enumerate(names.values()):
+            for index, name in enumerate(listed):
                 image, label = draw_pair(size, np.random.default_rng([seed, number, index]))
                 _write_pair(root, name, image, label)
-        for split in names:
-            write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in names[split]))
+        for split, listed in names.items():
+            write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in listed))
     except OSError as error:
         raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
 
@@ -189,6 +189,7 @@ def _boundary(label: NDArray[np.uint8], radius: int) -> NDArray[np.bool_]:
 
 
 def _write_pair(root: Path, name: str, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> None:
+    # Not synced one by one, which takes longer than drawing: the lists are, after all of them.
     from PIL import Image
 
     Image.fromarray(image).save(root / "JPEGImages" / f"{name}.jpg", quality=92)

@@ -197,7 +197,9 @@ def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool)
         return 0
     from common.plots import draw_curves, draw_examples
 
-    draw_curves(read_metrics(run.folder / "metrics.jsonl"), run.folder / "curves.png")
+    recipe = run.config.recipe
+    metrics = read_metrics(run.folder / "metrics.jsonl")
+    draw_curves(metrics, run.folder / "curves.png", recipe.name, recipe.void)
     rows = [
         (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
         for image, (name, truth) in data.examples()

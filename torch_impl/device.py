@@ -96,7 +96,7 @@ def describe(config: Config) -> dict[str, Any]:
     """Return versions, device and effective switches, for a run's manifest."""
     device = device_of(config)
     return {
-        "framework": "PyTorch",
+        "name": "torch",
         "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
