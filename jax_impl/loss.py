@@ -1,0 +1,30 @@
+"""Per-pixel cross entropy with a void mask, in JAX."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from common.voc import VOID
+
+
+def image_losses(logits: Array, labels: Array, void: str) -> Array:
+    """Return each image's mean cross entropy over its pixels, [B].
+
+    With ``void="background"`` void pixels count as class 0; with ``ignore`` the mean is over the
+    other pixels, and 0 where there are none.
+    """
+    if void == "background":
+        labels = jnp.where(labels == VOID, 0, labels)
+    # A comparison, void equal to no class: XLA fuses it, where a gather has a serial gradient.
+    chosen = labels[..., None] == jnp.arange(logits.shape[-1], dtype=labels.dtype)
+    losses = -jnp.where(chosen, jax.nn.log_softmax(logits), 0).sum(-1)
+    valid = (labels != VOID).sum((1, 2))
+    return losses.sum((1, 2)) / jnp.maximum(valid, 1)
+
+
+def cross_entropy(logits: Array, labels: Array, void: str, reduction: str) -> Array:
+    """Return the batch's loss: the ``sum`` or the ``mean`` of its images' losses."""
+    losses = image_losses(logits, labels, void)
+    return losses.sum() if reduction == "sum" else losses.mean()

@@ -1,0 +1,201 @@
+"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in Flax NNX."""
+
+from __future__ import annotations
+
+import jax.numpy as jnp
+from flax import nnx
+from jax import Array, lax
+
+from common.config import Config
+from common.images import MEAN, STD
+from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.recipes import STRIDE
+
+LAYOUT = "NHWC"
+
+
+def convolution(
+    in_channels: int, out_channels: int, size: int, stride: int = 1, bias: bool = False
+) -> nnx.Conv:
+    return nnx.Conv(
+        in_channels,
+        out_channels,
+        (size, size),
+        stride,
+        padding=size // 2,
+        use_bias=bias,
+        rngs=nnx.Rngs(0),
+    )
+
+
+class BatchNorm(nnx.BatchNorm):
+    """Flax's, but with an unbiased running variance and the output in the input's precision."""
+
+    def __call__(self, x: Array) -> Array:
+        kept = self.momentum * self.var[...]
+        y = super().__call__(x)
+        if not self.use_running_average:
+            n = x.size // x.shape[-1]
+            self.var[...] = kept + (self.var[...] - kept) * (n / (n - 1))
+        return y.astype(x.dtype)
+
+
+def batch_norm(channels: int, affine: bool = True) -> BatchNorm:
+    # The fast variance, E[x^2] - E[x]^2, cancels where a channel's mean is far from zero.
+    return BatchNorm(
+        channels,
+        momentum=1 - BATCH_NORM_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        use_scale=affine,
+        use_bias=affine,
+        use_fast_variance=False,
+        rngs=nnx.Rngs(0),
+    )
+
+
+class BlockV1(nnx.Module):
+    """Convolution, norm, ReLU; the ReLU comes last (He et al. 2015, figure 5 left)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        self.conv1 = convolution(in_channels, channels, 3, stride)
+        self.bn1 = batch_norm(channels)
+        self.conv2 = convolution(channels, channels, 3)
+        self.bn2 = batch_norm(channels)
+        self.downsample = nnx.data(None)
+        if stride > 1 or in_channels != channels:
+            self.downsample = nnx.Sequential(
+                convolution(in_channels, channels, 1, stride), batch_norm(channels)
+            )
+
+    def __call__(self, x: Array) -> Array:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = nnx.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        return nnx.relu(x + shortcut)
+
+
+class BlockV2(nnx.Module):
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        self.bn1 = batch_norm(in_channels)
+        self.conv1 = convolution(in_channels, channels, 3, stride)
+        self.bn2 = batch_norm(channels)
+        self.conv2 = convolution(channels, channels, 3)
+        self.downsample = nnx.data(None)
+        if stride > 1 or in_channels != channels:
+            self.downsample = convolution(in_channels, channels, 1, stride)
+
+    def __call__(self, x: Array) -> Array:
+        shortcut = x
+        x = nnx.relu(self.bn1(x))
+        if self.downsample is not None:
+            shortcut = self.downsample(x)
+        x = self.conv1(x)
+        x = self.conv2(nnx.relu(self.bn2(x)))
+        return x + shortcut
+
+
+class MaxPool(nnx.Module):
+    def __call__(self, x: Array) -> Array:
+        return nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+
+
+class ResNet18(nnx.Module):
+    """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
+
+    def __init__(self, backbone: str) -> None:
+        self.v2 = backbone == "resnet18_v2"
+        if self.v2:
+            self.data_bn = batch_norm(3, affine=False)
+        self.conv1 = convolution(3, 64, 7, 2)
+        self.bn1 = batch_norm(64)
+        self.maxpool = MaxPool()
+        block = BlockV2 if self.v2 else BlockV1
+        in_channels = 64
+        for stage, (channels, stride) in enumerate(STAGES, start=1):
+            blocks = nnx.Sequential(
+                block(in_channels, channels, stride), block(channels, channels, 1)
+            )
+            setattr(self, f"layer{stage}", blocks)
+            in_channels = channels
+        if self.v2:
+            self.final_bn = batch_norm(in_channels)
+
+    def __call__(self, x: Array) -> Array:
+        if self.v2:
+            x = self.data_bn(x)
+        x = self.maxpool(nnx.relu(self.bn1(self.conv1(x))))
+        for stage in range(1, len(STAGES) + 1):
+            x = getattr(self, f"layer{stage}")(x)
+        if self.v2:
+            x = nnx.relu(self.final_bn(x))
+        return x
+
+
+def transposed_convolution(
+    x: Array, weight: Array, bias: Array, stride: int, upsampling: str
+) -> Array:
+    """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
+
+    ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
+    the map padded by one, with stride x stride x channels outputs, moved from depth to space and
+    cropped by half a stride on every side; its taps come reversed.
+    """
+    half = stride // 2
+    if upsampling == "native":
+        padding = ((2 * stride - 1 - half,) * 2,) * 2
+        y = lax.conv_transpose(x, weight, (stride, stride), padding, transpose_kernel=True)
+        return y + bias
+    outputs, inputs = weight.shape[2:]
+    taps = jnp.flip(weight.reshape(2, stride, 2, stride, outputs, inputs), (0, 2))
+    kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(2, 2, inputs, stride * stride * outputs)
+    dimensions = ("NHWC", "HWIO", "NHWC")
+    y = lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=dimensions)
+    batch, height, width, _ = y.shape
+    y = y.reshape(batch, height, width, stride, stride, outputs).transpose(0, 1, 3, 2, 4, 5)
+    y = y.reshape(batch, height * stride, width * stride, outputs)
+    return y[:, half:-half, half:-half] + bias
+
+
+class Upsample(nnx.Module):
+    """The 32x transposed convolution of the head."""
+
+    def __init__(self, upsampling: str) -> None:
+        self.kernel = nnx.Param(jnp.zeros((2 * STRIDE, 2 * STRIDE, NUM_CLASSES, NUM_CLASSES)))
+        self.bias = nnx.Param(jnp.zeros(NUM_CLASSES))
+        self.upsampling = upsampling
+
+    def __call__(self, x: Array) -> Array:
+        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...].astype(x.dtype)
+        return transposed_convolution(x, kernel, bias, STRIDE, self.upsampling)
+
+
+class FCN(nnx.Module):
+    """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
+
+    def __init__(self, backbone: str, upsampling: str) -> None:
+        self.normalize = Normalize()
+        self.backbone = ResNet18(backbone)
+        self.final_conv = convolution(512, NUM_CLASSES, 1, bias=True)
+        self.transpose_conv = Upsample(upsampling)
+
+    def __call__(self, images: Array) -> Array:
+        return self.transpose_conv(self.final_conv(self.backbone(self.normalize(images))))
+
+
+class Normalize(nnx.Module):
+    """Bytes to ImageNet's mean and deviation, on the device."""
+
+    def __call__(self, images: Array) -> Array:
+        # `float` is float64 where JAX has been told to offer it, float32 elsewhere.
+        return (images.astype(float) / 255 - MEAN) / STD
+
+
+def create_model(config: Config) -> FCN:
+    """Return the network of ``config``, its parameters not yet those of a training."""
+    upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
+    model = nnx.eval_shape(lambda: FCN(config.recipe.backbone, upsampling))
+    if config.precision == "bfloat16":
+        model.set_attributes(nnx.Conv, dtype=jnp.bfloat16)
+    return model
