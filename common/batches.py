@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,8 +19,8 @@ from common.recipes import Recipe
 
 MEMORY_LIMIT = 512 * 2**20
 """Bytes that a loader's cached, decoding and waiting images may take by default."""
-PREFETCH = 2
-"""Batches that are made ready while one is worked on."""
+DECODING = 16
+"""Bytes a pixel that decoding a pair may take: Pillow's images, NumPy's copies, a colour look-up."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def plan_epoch(
     only with the model.
 
     Raises:
-        InputError: If a batch is larger than the data set.
+        InputError: If a batch is larger than the data set, or a crop than one of its images.
     """
     count = len(dataset.names)
     batches = count // recipe.batch_size
@@ -74,6 +75,12 @@ def plan_epoch(
     order = generator.permutation(count) if training else np.arange(count)
     indices = order[: batches * recipe.batch_size]
     room = np.array(dataset.sizes)[indices] - np.array(recipe.crop)
+    if room.min() < 0:
+        name = dataset.names[indices[room.min(axis=1).argmin()]]
+        raise InputError(
+            f"crop {recipe.crop[0]}x{recipe.crop[1]}: larger than image {name} of {dataset.split} "
+            f"in {dataset.root}; choose a smaller --crop"
+        )
     tops, lefts = generator.integers(0, room + 1).T
     flips = generator.random(len(indices)) < 0.5 if training and recipe.flip else indices < 0
     return EpochPlan(indices, tops, lefts, flips, batches)
@@ -82,10 +89,14 @@ def plan_epoch(
 class Loader:
     """Decodes, crops and batches in background threads, within a bound of memory.
 
-    Decoded images are kept for the next epoch while there is room. First come, first kept: epochs
-    are cycles, in which throwing out the least recently used image would always throw out the one
-    that is needed soonest. ``peak_bytes`` is the most that cached, decoding and waiting images have
-    taken together.
+    Each of the ``workers`` threads makes whole batches, so that many are ready or under way while
+    one is worked on; they live for one epoch. Decoded images are kept for the next epoch while
+    there is room. First come, first kept: epochs are cycles, in which throwing out the least
+    recently used image would always throw out the one that is needed soonest.
+
+    Attributes:
+        peak_bytes: The most that cached images, images being decoded and batches, up to the one
+            that was handed out last, have taken together; never above ``memory_limit``.
     """
 
     def __init__(
@@ -97,10 +108,10 @@ class Loader:
         memory_limit: int = MEMORY_LIMIT,
     ) -> None:
         self.dataset, self.recipe, self.workers = dataset, recipe, workers
-        batch = recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 4
-        largest = max(height * width * 4 for height, width in dataset.sizes)
+        self._batch_bytes = recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 4
+        largest = max(height * width for height, width in dataset.sizes)
         # The batch being worked on, those made ready, and what the threads are decoding.
-        working = (PREFETCH + 1) * batch + workers * largest
+        working = (1 + workers) * self._batch_bytes + workers * DECODING * largest
         if working > memory_limit:
             raise InputError(
                 f"memory limit {memory_limit / 2**20:.0f} MiB: a loader of this batch size and "
@@ -109,7 +120,7 @@ class Loader:
         self._cache_limit = memory_limit - working
         self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self._cache_bytes = 0
-        self._other_bytes = 0
+        self._held_bytes = 0
         self._lock = threading.Lock()
         self.peak_bytes = 0
 
@@ -124,28 +135,28 @@ class Loader:
         Raises:
             InputError: Of the file that cannot be read, when its batch is due.
         """
-        waiting: deque[tuple[int, Future[Batch]]] = deque()
-        batch_bytes = self.recipe.batch_size * self.recipe.crop[0] * self.recipe.crop[1] * 4
+        waiting: deque[Future[Batch]] = deque()
         due = iter(range(skip, plan.batches_per_epoch))
-        held = 0
+        handed_out = 0
         # A thread makes a whole batch: threads of their own per image would only add handovers.
         with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
             try:
                 while True:
-                    while len(waiting) < PREFETCH and (number := next(due, None)) is not None:
-                        self._account(batch_bytes)
-                        held += batch_bytes
-                        work = pool.submit(self._make_batch, plan, number, first_step + number)
-                        waiting.append((number, work))
+                    # The caller, asking for the next batch, still has the last one.
+                    while len(waiting) < self.workers and (number := next(due, None)) is not None:
+                        self._hold(self._batch_bytes)
+                        waiting.append(
+                            pool.submit(self._make_batch, plan, number, first_step + number)
+                        )
                     if not waiting:
                         return
-                    _, work = waiting.popleft()
-                    yield work.result()
-                    self._account(-batch_bytes)
-                    held -= batch_bytes
+                    waiting[0].result()
+                    self._hold(-handed_out)
+                    handed_out = self._batch_bytes
+                    yield waiting.popleft().result()
             finally:
-                self._account(-held)
                 pool.shutdown(cancel_futures=True)
+                self._hold(-handed_out - len(waiting) * self._batch_bytes)
 
     def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:
         size, (height, width) = self.recipe.batch_size, self.recipe.crop
@@ -153,33 +164,38 @@ class Loader:
         labels = np.empty((size, height, width), np.uint8)
         rows = range(number * size, (number + 1) * size)
         for place, row in enumerate(rows):
-            image, label = self._decoded(int(plan.indices[row]))
-            images[place], labels[place] = crop_pair(
-                image,
-                label,
-                int(plan.tops[row]),
-                int(plan.lefts[row]),
-                self.recipe.crop,
-                bool(plan.flips[row]),
-            )
+            with self._decoded(int(plan.indices[row])) as (image, label):
+                images[place], labels[place] = crop_pair(
+                    image,
+                    label,
+                    int(plan.tops[row]),
+                    int(plan.lefts[row]),
+                    self.recipe.crop,
+                    bool(plan.flips[row]),
+                )
         return Batch(step, plan.indices[rows.start : rows.stop], images, labels)
 
-    def _decoded(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    @contextmanager
+    def _decoded(self, index: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         pair = self._cache.get(index)
         if pair is not None:
-            return pair
+            yield pair
+            return
         height, width = self.dataset.sizes[index]
-        size = height * width * 4
-        self._account(size)
-        pair = self.dataset.read(index)
+        self._hold(DECODING * height * width)
+        try:
+            pair = self.dataset.read(index)
+            yield pair
+        finally:
+            self._hold(-DECODING * height * width)
+        size = sum(array.nbytes for array in pair)
         with self._lock:
-            self._other_bytes -= size
             if index not in self._cache and self._cache_bytes + size <= self._cache_limit:
                 self._cache[index] = pair
                 self._cache_bytes += size
-        return pair
+        self._hold(0)
 
-    def _account(self, size: int) -> None:
+    def _hold(self, size: int) -> None:
         with self._lock:
-            self._other_bytes += size
-            self.peak_bytes = max(self.peak_bytes, self._cache_bytes + self._other_bytes)
+            self._held_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self._cache_bytes + self._held_bytes)

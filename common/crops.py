@@ -84,4 +84,5 @@ def merge_tiles(
         area = np.s_[top : top + part.shape[0], left : left + part.shape[1]]
         total[area] += part
         count[area] += 1
-    return (total / count)[: size[0], : size[1]]
+    total /= count
+    return total[: size[0], : size[1]]

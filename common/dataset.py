@@ -47,25 +47,41 @@ class Dataset:
         """Decode an image, uint8 [H, W, 3], and its label map, uint8 [H, W].
 
         Raises:
-            InputError: Naming the file that cannot be read.
+            InputError: Naming the file that cannot be read, or has another size than when opened.
         """
-        return read_image(self.image_path(index)), read_label(self.label_path(index))
+        paths = self.image_path(index), self.label_path(index)
+        image, label = read_image(paths[0]), read_label(paths[1])
+        height, width = self.sizes[index]
+        for path, array in zip(paths, (image, label), strict=True):
+            if array.shape[:2] != (height, width):
+                raise InputError(
+                    f"{path}: was {height}x{width} when the data set was opened, "
+                    f"now is {array.shape[0]}x{array.shape[1]}"
+                )
+        return image, label
 
     @functools.cached_property
     def digest(self) -> str:
-        """SHA-256 in hex over the names and the bytes of all files."""
+        """SHA-256 in hex over the names and the bytes of all files, those dropped left out."""
         total = hashlib.sha256()
         for index, name in enumerate(self.names):
             total.update(name.encode() + b"\0")
             for path in (self.image_path(index), self.label_path(index)):
-                total.update(hashlib.sha256(path.read_bytes()).digest())
+                try:
+                    total.update(hashlib.sha256(path.read_bytes()).digest())
+                except OSError as error:
+                    raise InputError(f"{path}: cannot be read ({error.strerror})") from error
         return total.hexdigest()
 
 
 def find_voc() -> Path | None:
-    """Return the real images' folder: FCN_VOC_ROOT, else ../shared beside the project, else None."""
-    named = os.environ.get("FCN_VOC_ROOT")
-    root = Path(named) if named else PROJECT.parent / "shared/data/VOCdevkit/VOC2012"
+    """Return the real images' folder: FCN_VOC_ROOT, else ../shared beside the project, else None.
+
+    A folder that the variable names need not exist: to open it is then an error, not a silent lack.
+    """
+    if named := os.environ.get("FCN_VOC_ROOT"):
+        return Path(named)
+    root = PROJECT.parent / "shared/data/VOCdevkit/VOC2012"
     return root if root.is_dir() else None
 
 
@@ -79,7 +95,7 @@ def read_names(root: Path, split: str) -> list[str]:
         raise InputError(f"{root}: there is no such data folder")
     path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
     try:
-        names = path.read_text(encoding="utf-8").split()
+        names = path.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
         raise InputError(
             f"{path}: absent, so {root} is not in VOC2012's layout (`fcn data make DIR` makes one)"

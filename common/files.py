@@ -7,6 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from common.errors import InputError
+
 
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` survive a power cut."""
@@ -18,18 +20,26 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``; a previous file stays until the new one is complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write ``data`` to ``path``; a previous file stays until the new one is complete.
+
+    Raises:
+        InputError: Naming the file, if it cannot be written; what stood there still stands.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with beside.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-    sync_folder(path.parent)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(beside, path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+        sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -74,9 +74,12 @@ def _table() -> NDArray[np.uint8]:
     return table
 
 
-def _packed(rgb: NDArray[np.uint8]) -> NDArray[np.int32]:
-    wide = rgb.astype(np.int32)
-    return (wide[..., 0] << 16) | (wide[..., 1] << 8) | wide[..., 2]
+def _packed(rgb: NDArray[np.uint8]) -> NDArray[np.intp]:
+    packed = rgb[..., 0].astype(np.intp)
+    for channel in (1, 2):
+        packed <<= 8
+        packed |= rgb[..., channel]
+    return packed
 
 
 def rgb_to_index(rgb: NDArray[np.uint8], unknown: str = "error") -> NDArray[np.uint8]:
