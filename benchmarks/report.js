@@ -1,0 +1,181 @@
+"use strict";
+(() => {
+  const root = document.documentElement;
+  const data = JSON.parse(document.getElementById("data").textContent);
+  if (!data.backends.length) return;
+  root.classList.add("script");
+
+  // The same dashes as the keys in report.css, so that no line is known by its colour alone.
+  const DASHES = [[], [9, 4], [3, 4], [10, 4, 3, 4], [6, 6]];
+  const shown = new Set(data.backends.map((backend) => backend.name));
+  const readout = document.getElementById("readout");
+  let printing = false;
+  let charts = [];
+
+  // Paper is white whatever the screen's scheme is.
+  const color = (name) =>
+    getComputedStyle(printing ? document.getElementById("paper") : root).getPropertyValue(name).trim();
+  const format = (digits) => (value) =>
+    value == null ? "–" : value !== 0 && Math.abs(value) < 1e-3 ? value.toExponential(1) : value.toFixed(digits);
+
+  function tooltip(spec) {
+    let tip;
+    return {
+      hooks: {
+        init: (plot) => {
+          tip = document.createElement("div");
+          tip.className = "tip";
+          tip.hidden = true;
+          plot.over.appendChild(tip);
+          plot.over.addEventListener("mouseleave", () => { tip.hidden = true; });
+        },
+        setCursor: (plot) => {
+          const index = plot.cursor.idx;
+          if (index == null || plot.cursor.left < 0) { tip.hidden = true; return; }
+          tip.replaceChildren(...lines(plot, spec, index).map(([name, value]) => {
+            const line = document.createElement("p");
+            for (const text of [name, value]) {
+              const span = document.createElement("span");
+              span.textContent = text;
+              line.appendChild(span);
+            }
+            return line;
+          }));
+          tip.hidden = false;
+          const left = plot.valToPos(plot.data[0][index], "x");
+          const room = plot.over.clientWidth - tip.offsetWidth;
+          const beside = left + 12 > room ? left - tip.offsetWidth - 12 : left + 12;
+          tip.style.left = `${Math.max(0, Math.min(beside, room))}px`;
+          tip.style.top = "4px";
+        },
+      },
+    };
+  }
+
+  function lines(plot, spec, index) {
+    const found = [[spec.axis, String(plot.data[0][index])]];
+    plot.series.forEach((series, i) => {
+      const value = plot.data[i] && plot.data[i][index];
+      if (i && series.show && value != null) found.push([series.label, spec.text(value)]);
+    });
+    return found;
+  }
+
+  function draw(box, spec) {
+    const ink = color("--muted"), grid = { stroke: color("--line"), width: 1 };
+    const font = "12px system-ui, sans-serif";
+    const lone = spec.x.length === 1;
+    const series = data.backends.map((backend) => ({
+      label: backend.title,
+      backend: backend.name,
+      show: shown.has(backend.name),
+      stroke: color(`--c${backend.color}`),
+      width: 2,
+      dash: DASHES[backend.color],
+      points: { show: spec.points || lone, size: 7 },
+    }));
+    const values = spec.series.slice();
+    if (spec.extra) {
+      series.push({
+        label: spec.extra.label, stroke: ink, width: 1.5, dash: [2, 3],
+        points: { show: lone, size: 5, fill: ink },
+      });
+      values.push(spec.extra.values);
+    }
+    const axis = (more) => ({ stroke: ink, grid, ticks: grid, font, labelFont: font, labelSize: 18, ...more });
+    const whole = (plot, splits) => splits.map((v) => (Number.isInteger(v) ? String(v) : ""));
+    const plot = new uPlot({
+      width: Math.max(200, box.clientWidth),
+      height: printing ? 260 : Math.max(220, Math.min(320, box.clientWidth * 0.6)),
+      legend: { show: false },
+      cursor: { y: false, points: { size: 8 } },
+      scales: {
+        x: { time: false, range: lone ? [spec.x[0] - 1, spec.x[0] + 1] : undefined },
+        y: spec.log ? { distr: 3 } : {},
+      },
+      axes: [
+        axis({ label: spec.axis, size: 34, values: whole }),
+        axis({
+          size: 58,
+          values: (u, splits) => splits.map((v) => (v == null ? "" : spec.tick(v))),
+        }),
+      ],
+      series: [{}, ...series],
+      plugins: [tooltip(spec)],
+    }, [spec.x, ...values], box);
+    return plot;
+  }
+
+  function specs() {
+    const chosen = data.scores[Number(document.getElementById("score").value)] || data.scores[0];
+    const decimal = (v) => String(Number(v.toPrecision(4)));
+    const power = (v) => (Math.abs(Math.log10(v) % 1) < 1e-6 ? v.toExponential(0) : "");
+    const found = [
+      ["loss-chart", { axis: "step", x: data.steps, series: data.losses, text: format(5), tick: decimal }],
+    ];
+    found.push(["distance-chart", {
+      axis: "step", x: data.steps, series: data.distances, log: true, tick: power,
+      text: (v) => v.toExponential(1), extra: { label: data.boundText, values: data.bound },
+    }]);
+    if (chosen) {
+      found.push(["score-chart", {
+        axis: "epoch", x: data.epochs, series: chosen.series, points: true, text: format(4), tick: decimal,
+        extra: chosen.constant && { label: "always background", values: chosen.constant },
+      }]);
+    }
+    return found;
+  }
+
+  function drawAll() {
+    for (const { plot } of charts) plot.destroy();
+    charts = specs().map(([id, spec]) => {
+      const box = document.getElementById(id);
+      box.replaceChildren();
+      if (!spec.series.some((line) => line.some((value) => value != null))) {
+        box.textContent = "Too few backends to compare.";
+        return null;
+      }
+      return { box, spec, plot: draw(box, spec) };
+    }).filter(Boolean);
+  }
+
+  for (const button of document.querySelectorAll(".toggle")) {
+    button.addEventListener("click", () => {
+      const name = button.dataset.backend;
+      const on = !shown.has(name);
+      shown[on ? "add" : "delete"](name);
+      button.setAttribute("aria-pressed", String(on));
+      for (const { plot } of charts) {
+        plot.series.forEach((series, i) => {
+          if (series.backend === name) plot.setSeries(i, { show: on });
+        });
+      }
+    });
+  }
+
+  function read(event) {
+    const move = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+    const chart = charts.find(({ box }) => box === event.currentTarget);
+    if (!move || !chart) return;
+    event.preventDefault();
+    const { plot, spec } = chart;
+    const last = spec.x.length - 1;
+    const at = plot.cursor.idx == null || plot.cursor.left < 0 ? (move > 0 ? -1 : last + 1) : plot.cursor.idx;
+    const index = Math.max(0, Math.min(last, at + move));
+    plot.setCursor({ left: plot.valToPos(spec.x[index], "x"), top: 10 });
+    readout.textContent = lines(plot, spec, index).map((pair) => pair.join(" ")).join(", ");
+  }
+  for (const box of document.querySelectorAll(".chart")) box.addEventListener("keydown", read);
+
+  document.getElementById("score").addEventListener("change", drawAll);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  addEventListener("beforeprint", () => { printing = true; drawAll(); });
+  addEventListener("afterprint", () => { printing = false; drawAll(); });
+  let width = root.clientWidth;
+  addEventListener("resize", () => {
+    if (root.clientWidth === width || printing) return;
+    width = root.clientWidth;
+    drawAll();
+  });
+  drawAll();
+})();

@@ -1,0 +1,147 @@
+"""`fcn report`: one self-contained page of a comparison, from its stored results."""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.files import write_text
+
+from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
+from benchmarks.report_tables import (
+    READINGS,
+    chart_data,
+    class_rows,
+    epoch_rows,
+    facts,
+    loss_rows,
+    void_rows,
+)
+from benchmarks.report_view import (
+    backend_color,
+    baseline_view,
+    count_word,
+    finished_rows,
+    notices,
+    rate_strip,
+    row_views,
+    verdict,
+)
+from common.errors import InputError
+from common.options import Parser
+
+HERE = Path(__file__).parent
+FORMAT_VERSION = 1
+
+
+def render(compare: dict[str, Any], folder: Path) -> str:
+    """Return the page of a comparison: HTML that needs no other file and no network.
+
+    Args:
+        compare: What ``fcn compare`` wrote as ``compare.json``.
+        folder: Where the pictures that it names lie.
+
+    Raises:
+        InputError: For a picture of the gallery that is missing or no label map.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    compare = _finite(compare)
+    items = gallery_items(compare, folder)
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["backend_color"] = backend_color
+    recipe = compare["config"]["recipe"]
+    return environment.get_template("report.html.j2").render(
+        styles=Markup(_asset("vendor/uPlot.min.css") + _asset("report.css")),
+        library=Markup(f"/*\n{_asset('vendor/uPlot-LICENSE')}*/\n{_asset('vendor/uPlot.iife.min.js')}"),
+        script=Markup(_asset("report.js")),
+        compare=compare,
+        recipe=recipe,
+        reading=READINGS[recipe["void"]],
+        count=count_word(len(compare["rows"])),
+        verdict=verdict(compare),
+        notices=notices(compare),
+        rows=row_views(compare),
+        finished=finished_rows(compare),
+        baseline=baseline_view(compare),
+        rates=rate_strip(compare),
+        voids=void_rows(compare),
+        classes=class_rows(compare),
+        charts=chart_data(compare),
+        losses=loss_rows(compare),
+        epochs=epoch_rows(compare),
+        gallery=items,
+        legend=legend_classes(items),
+        answer_colors={count: "#%02x%02x%02x" % rgb for count, rgb in DISAGREEMENT_COLORS.items()},
+        facts=facts(compare),
+        download=base64.b64encode(json.dumps(compare, indent=1).encode()).decode(),
+    )
+
+
+def write_report(folder: Path) -> Path:
+    """Write ``folder/report.html`` from ``folder/compare.json`` and return its path.
+
+    Raises:
+        InputError: Where ``compare.json`` is missing or is not a comparison of this version.
+    """
+    source = folder / "compare.json"
+    try:
+        compare = json.loads(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{source}: {error.strerror}; `fcn compare` writes it") from error
+    except ValueError as error:
+        raise InputError(f"{source}: is not JSON ({error})") from error
+    if not isinstance(compare, dict) or compare.get("kind") != "compare":
+        raise InputError(f"{source}: is not a comparison's result")
+    if compare.get("version") != FORMAT_VERSION:
+        raise InputError(
+            f"{source}: version {compare.get('version')} of the format; "
+            f"this program reads version {FORMAT_VERSION}"
+        )
+    page = folder / "report.html"
+    write_text(page, render(compare, folder))
+    return page
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the page of every named comparison again."""
+    parser = Parser(
+        prog="fcn report", description="Write a comparison's page again from its stored results."
+    )
+    parser.add_argument(
+        "folders", nargs="+", type=Path, metavar="DIR", help="what `fcn compare` left in --out"
+    )
+    for folder in parser.parse_args(argv).folders:
+        print(write_report(folder))
+    return 0
+
+
+def _asset(name: str) -> str:
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def _finite(value: Any) -> Any:
+    """Return ``value`` with None for every number that is not finite: JSON has no NaN."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,192 @@
+"""The gallery of a comparison's page: label maps, and the pixels on which backends disagree."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import InputError
+from common.images import read_image, read_label
+from common.voc import CLASSES, VOID, VOID_COLOR, index_to_rgb
+
+DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
+"""RGB by the number of distinct answers, darker for more; the last stands for more answers too."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture of the gallery: a PNG as a data URI, its caption and its text alternative."""
+
+    kind: str
+    title: str
+    source: str
+    caption: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class Item:
+    """An example: its tiles and the classes in its label maps."""
+
+    name: str
+    tiles: tuple[Tile, ...]
+    classes: frozenset[int]
+    sentence: str
+
+
+@dataclass(frozen=True)
+class ClassColor:
+    """A line of the legend."""
+
+    name: str
+    color: str
+
+
+def distinct_answers(predictions: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return how many different classes the label maps [N, H, W] have at each pixel, [H, W]."""
+    ordered = np.sort(predictions, axis=0)
+    different: NDArray[np.int64] = 1 + (ordered[1:] != ordered[:-1]).sum(axis=0)
+    return different
+
+
+def disagreement_picture(
+    image: NDArray[np.uint8], answers: NDArray[np.int64]
+) -> NDArray[np.uint8]:
+    """Return uint8 [H, W, 3]: the image in pale grey, pixels with several answers in colour."""
+    grey = image.mean(axis=2, keepdims=True)
+    picture = np.repeat(170 + grey / 3, 3, axis=2).astype(np.uint8)
+    for count, color in DISAGREEMENT_COLORS.items():
+        picture[answers >= count] = color
+    return picture
+
+
+def gallery_items(compare: dict[str, Any], folder: Path) -> list[Item]:
+    """Return the gallery with its pictures read from ``folder``.
+
+    Only backends whose row is ``ok`` are shown: a prediction is a figure too.
+
+    Raises:
+        InputError: For a picture that is missing, unreadable or of another size than its image.
+    """
+    titles = {row["backend"]: row["title"] for row in compare["rows"] if row["status"] == "ok"}
+    void = compare["config"]["recipe"]["void"]
+    return [_item(entry, folder, titles, void) for entry in compare["gallery"]]
+
+
+def legend_classes(items: list[Item]) -> list[ClassColor]:
+    """Return the name and colour of every class in the gallery's label maps."""
+    present = sorted(frozenset().union(*(item.classes for item in items)))
+    return [ClassColor(_class_name(index), _css_color(index)) for index in present]
+
+
+def _item(entry: dict[str, Any], folder: Path, titles: dict[str, str], void: str) -> Item:
+    name = entry["name"]
+    image_path, truth_path = folder / entry["image"], folder / entry["truth"]
+    image, truth = read_image(image_path), read_label(truth_path)
+    paths = {
+        backend: folder / entry["predictions"][backend]
+        for backend in titles
+        if backend in entry["predictions"]
+    }
+    predictions = {backend: read_label(path) for backend, path in paths.items()}
+    for path, labels in ((truth_path, truth), *((paths[b], predictions[b]) for b in paths)):
+        if labels.shape != image.shape[:2]:
+            raise InputError(f"{path}: {_size(labels)}, its image {_size(image)}")
+    tiles = [
+        Tile("photo", "Image", _png(image), _size(image), f"Image {name}, {_size(image)} pixels."),
+        Tile("map", "Truth", _label_png(truth), "", f"True classes of {name}: {_shares(truth)}."),
+    ]
+    for backend, labels in predictions.items():
+        right = _right_share(labels, truth, void)
+        caption = "no pixel counts" if right is None else f"{right:.1%} right"
+        tiles.append(
+            Tile(
+                "map",
+                titles[backend],
+                _label_png(labels),
+                caption,
+                f"{titles[backend]}'s prediction for {name}: {_shares(labels)}; {caption}.",
+            )
+        )
+    sentence = "Fewer than two predictions: nothing to compare."
+    if len(predictions) > 1:
+        answers = distinct_answers(np.stack(list(predictions.values())))
+        sentence = _describe_disagreement(answers, len(predictions))
+        tiles.append(
+            Tile(
+                "map",
+                "Disagreement",
+                _png(disagreement_picture(image, answers)),
+                f"{(answers > 1).mean():.2%} of the pixels",
+                f"Where the backends disagree on {name}. {sentence}",
+            )
+        )
+    maps = (truth, *predictions.values())
+    classes = frozenset(int(index) for labels in maps for index in np.unique(labels))
+    return Item(name, tuple(tiles), classes, sentence)
+
+
+def _describe_disagreement(answers: NDArray[np.int64], backends: int) -> str:
+    share = float((answers > 1).mean())
+    if share == 0:
+        return f"All {backends} predictions are equal in every pixel."
+    parts = [
+        f"{(answers == count).mean():.2%} with {count} answers"
+        for count in range(2, backends + 1)
+        if (answers == count).any()
+    ]
+    return f"The {backends} predictions differ on {share:.2%} of the pixels: {', '.join(parts)}."
+
+
+def _right_share(labels: NDArray[np.uint8], truth: NDArray[np.uint8], void: str) -> float | None:
+    if void == "background":
+        return float((labels == np.where(truth == VOID, 0, truth)).mean())
+    valid = truth != VOID
+    return float((labels == truth)[valid].mean()) if valid.any() else None
+
+
+def _shares(labels: NDArray[np.uint8]) -> str:
+    indices, counts = np.unique(labels, return_counts=True)
+    ordered = sorted(zip(counts.tolist(), indices.tolist(), strict=True), reverse=True)
+    return ", ".join(f"{_class_name(index)} {count / labels.size:.0%}" for count, index in ordered)
+
+
+def _class_name(index: int) -> str:
+    return "void" if index == VOID else CLASSES[index]
+
+
+def _css_color(index: int) -> str:
+    color = VOID_COLOR if index == VOID else index_to_rgb(np.uint8(index))
+    return "#" + "".join(f"{int(channel):02x}" for channel in color)
+
+
+def _size(picture: NDArray[np.uint8]) -> str:
+    return f"{picture.shape[0]} × {picture.shape[1]}"
+
+
+def _label_png(labels: NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    from common.voc import palette
+
+    picture = Image.fromarray(labels)
+    picture.putpalette(palette())
+    return _data_uri(picture)
+
+
+def _png(picture: NDArray[np.uint8]) -> str:
+    from PIL import Image
+
+    return _data_uri(Image.fromarray(picture))
+
+
+def _data_uri(picture: Any) -> str:
+    data = io.BytesIO()
+    picture.save(data, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

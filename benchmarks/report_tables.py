@@ -1,0 +1,200 @@
+"""The numbers behind a comparison's page: what its charts draw, its data tables, its manifest."""
+
+from __future__ import annotations
+
+import statistics
+from typing import Any
+
+import numpy as np
+
+from benchmarks.report_view import backend_color, finished_rows, number, size
+from common.recipes import CHOICES
+from common.voc import CLASSES
+
+LEAST_DISTANCE = 1e-8
+"""Below it a relative difference is drawn here: a logarithmic axis has no zero."""
+SCORE_NAMES = {"pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
+READINGS = {"background": "void counts as background", "ignore": "void ignored"}
+LOSS_LINES = 21
+
+
+def readings(compare: dict[str, Any]) -> list[str]:
+    """Return both readings of the void pixels, the recipe's first."""
+    first = compare["config"]["recipe"]["void"]
+    return sorted(CHOICES["void"], key=lambda void: void != first)
+
+
+def chart_data(compare: dict[str, Any]) -> dict[str, Any]:
+    """Return the series of the page's charts: one value a finished backend and step or epoch."""
+    rows = finished_rows(compare)
+    losses = [dict(row["steps"]) for row in rows]
+    steps = sorted({step for series in losses for step in series})
+    table = [[series.get(step) for series in losses] for step in steps]
+    agreement = compare["agreement"]
+    return {
+        "backends": [
+            {"name": row["backend"], "title": row["title"], "color": backend_color(row["backend"])}
+            for row in rows
+        ],
+        "steps": steps,
+        "losses": _columns(table, len(rows)),
+        "distances": _columns([_distances(line) for line in table], len(rows)),
+        "bound": [agreement["bound"] if step < agreement["steps"] else None for step in steps],
+        "boundText": f"bound for the first {agreement['steps']} steps",
+        "epochs": _epochs(rows),
+        "scores": _score_series(compare, rows),
+    }
+
+
+def _columns(table: list[list[float | None]], width: int) -> list[list[float | None]]:
+    return [[line[column] for line in table] for column in range(width)]
+
+
+def _distances(line: list[float | None]) -> list[float | None]:
+    known = [loss for loss in line if loss is not None]
+    middle = abs(statistics.median(known)) if len(known) > 1 else 0.0
+    if not middle:
+        return [None] * len(line)
+    median = statistics.median(known)
+    return [
+        None if loss is None else max(abs(loss - median) / middle, LEAST_DISTANCE) for loss in line
+    ]
+
+
+def _epochs(rows: list[dict[str, Any]]) -> list[int]:
+    return sorted({line["epoch"] + 1 for row in rows for line in row["epochs"]})
+
+
+def _score_series(compare: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    by_epoch = [{line["epoch"] + 1: line for line in row["epochs"]} for row in rows]
+    epochs = _epochs(rows)
+
+    def series(pick: Any) -> list[list[float | None]]:
+        return [[pick(lines[e]) if e in lines else None for e in epochs] for lines in by_epoch]
+
+    found = []
+    for void in readings(compare):
+        for key, label in SCORE_NAMES.items():
+            constants = series(lambda line, v=void, k=key: line["scores"][v][f"background_{k}"])
+            found.append(
+                {
+                    "label": f"{label}, {READINGS[void]}",
+                    "series": series(lambda line, v=void, k=key: line["scores"][v][k]),
+                    "constant": constants[0] if constants else None,
+                }
+            )
+    for key, label in {"val_loss": "Validation loss", "train_loss": "Training loss"}.items():
+        found.append(
+            {
+                "label": f"{label}, mean of an epoch",
+                "series": series(lambda line, k=key: line[k]),
+                "constant": None,
+            }
+        )
+    return [one for one in found if any(v is not None for line in one["series"] for v in line)]
+
+
+def loss_rows(compare: dict[str, Any]) -> list[tuple[int, list[str]]]:
+    """Return evenly spread steps, the first and the last among them, and each backend's loss."""
+    charts = chart_data(compare)
+    count = len(charts["steps"])
+    chosen = np.unique(np.linspace(0, count - 1, min(count, LOSS_LINES)).round().astype(int))
+    return [
+        (charts["steps"][i], [number(column[i], 5) for column in charts["losses"]]) for i in chosen
+    ]
+
+
+def epoch_rows(compare: dict[str, Any]) -> list[tuple[int, str, list[str]]]:
+    """Return (epoch, backend, figures) for every epoch of every finished row."""
+    void = compare["config"]["recipe"]["void"]
+    return [
+        (
+            line["epoch"] + 1,
+            row["title"],
+            [
+                number(line["train_loss"]),
+                number(line["val_loss"]),
+                number(line["scores"][void]["pixel_accuracy"]),
+                number(line["scores"][void]["mean_iou"]),
+            ],
+        )
+        for row in finished_rows(compare)
+        for line in row["epochs"]
+    ]
+
+
+def void_rows(compare: dict[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
+    """Return for each reading of the void pixels the scores of every finished row."""
+    rows = finished_rows(compare)
+    tables = []
+    for void in readings(compare):
+        lines = []
+        for row in rows:
+            scores = row["scores"][void]
+            keys = ("pixel_accuracy", "mean_class_accuracy", "mean_iou", "frequency_weighted_iou")
+            lines.append((row["title"], [number(scores[key]) for key in keys]))
+        if rows:
+            scores = rows[0]["scores"][void]
+            share, present = scores["background_pixel_accuracy"], scores["classes_present"]
+            # It finds all of one class and none of the others; its one IoU is that class's share.
+            class_accuracy = 1 / present if share else 0.0
+            values = [share, class_accuracy, scores["background_mean_iou"], share**2]
+            lines.append(("Always background", [number(value) for value in values]))
+        tables.append((READINGS[void], lines))
+    return tables
+
+
+def class_rows(compare: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return each class of the truth and its IoU in every finished row, in the recipe's reading."""
+    void = compare["config"]["recipe"]["void"]
+    columns = [row["scores"][void]["class_iou"] for row in finished_rows(compare)]
+    return [
+        (CLASSES[index], [number(column[index], 3) for column in columns])
+        for index in range(len(CLASSES))
+        if any(column[index] is not None for column in columns)
+    ]
+
+
+def facts(compare: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the manifest: (group, [(name, value)])."""
+    config, hardware = compare["config"], compare["hardware"]
+    run = {
+        "Made": compare["created"],
+        "Program's commit": compare["commit"] or "not from a checkout",
+        **{_words(key): value for key, value in config.items() if key != "recipe"},
+    }
+    machine = {
+        **hardware,
+        "memory": size(hardware.get("memory_bytes")),
+    }
+    machine.pop("memory_bytes", None)
+    groups = [
+        ("Run", run),
+        ("Machine", {_words(key): value for key, value in machine.items()}),
+        ("Data", {_words(key): value for key, value in compare["dataset"].items()}),
+        ("Recipe", {_words(key): value for key, value in config["recipe"].items()}),
+    ]
+    for row in compare["rows"]:
+        keys = ("device", "threads", "precision", "deterministic", "total_seconds")
+        values = {_words(key): row[key] for key in keys if row.get(key) is not None}
+        versions = {f"{name} version": text for name, text in (row.get("versions") or {}).items()}
+        if values or versions:
+            groups.append((row["title"], {**versions, **values}))
+    return [(name, [(key, _text(value)) for key, value in of.items()]) for name, of in groups]
+
+
+def _words(key: str) -> str:
+    text = key.replace("_", " ")
+    return (text[0].upper() + text[1:]).replace("Cpus", "CPUs").replace("Val ", "Validation ")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return " × ".join(map(str, value))
+    return str(value)
