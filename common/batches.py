@@ -20,7 +20,7 @@ from common.recipes import Recipe
 MEMORY_LIMIT = 512 * 2**20
 """Bytes that a loader's cached, decoding and waiting images may take by default."""
 DECODING = 16
-"""Bytes a pixel that decoding a pair may take: Pillow's images, NumPy's copies, a colour look-up."""
+"""Bytes a pixel that decoding a pair may take: Pillow's images, NumPy's copies, colour look-ups."""
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def crop_pair(
 
 
 def tile_offsets(size: int, tile: int) -> list[int]:
-    """Return where tiles of ``tile`` pixels start so that the fewest cover ``size``, evenly spread."""
+    """Return where tiles of ``tile`` pixels start: the fewest that cover ``size``, evenly set."""
     count = max(1, -(-size // tile))
     return [round(i * (size - tile) / (count - 1)) if count > 1 else 0 for i in range(count)]
 
