@@ -1,0 +1,85 @@
+"""Devices, threads, precision and memory in TensorFlow: what differs between machines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from common.config import Config, check_precision
+from common.errors import InputError
+from common.threads import available_cpus
+
+
+def device_of(config: Config) -> str:
+    """Return the device that ``config`` names."""
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    if config.device == "gpu" and not gpu:
+        raise InputError("device gpu: TensorFlow sees no CUDA device here; use --device cpu")
+    return "GPU:0" if gpu and config.device != "cpu" else "CPU:0"
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    """Return the arithmetics that TensorFlow offers on the device of ``config``."""
+    if device_of(config).startswith("GPU"):
+        return ("float32", "tf32", "bfloat16", "float64")
+    return ("float32", "bfloat16", "float64")
+
+
+def configure(config: Config) -> None:
+    """Set TensorFlow's process-wide switches for ``config``; call before any work."""
+    if config.devices > 1:
+        raise InputError("--devices: the TensorFlow backend trains on one device so far")
+    check_precision(config, precisions(config))
+    threads = config.threads or len(available_cpus())
+    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            for device in tf.config.list_physical_devices("GPU"):
+                tf.config.experimental.set_memory_growth(device, True)
+        except RuntimeError as error:
+            raise InputError(f"threads {threads}: TensorFlow has started already") from error
+    tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
+    if config.deterministic:
+        tf.config.experimental.enable_op_determinism()
+
+
+def to_device(array: NDArray, config: Config) -> tf.Tensor:
+    """Copy a batch to the device of ``config``, without waiting for the copy to end."""
+    with tf.device(device_of(config)):
+        return tf.constant(array)
+
+
+def to_host(value: tf.Tensor) -> NDArray:
+    """Return ``value`` as NumPy, when it has been computed."""
+    return value.numpy()
+
+
+def synchronize(value: tf.Tensor) -> None:
+    """Wait until ``value`` has been computed."""
+    tf.test.experimental.sync_devices()
+
+
+def device_memory_peak(config: Config) -> int | None:
+    """Return the device allocator's peak in bytes; None on a CPU."""
+    device = device_of(config)
+    if device.startswith("GPU"):
+        return tf.config.experimental.get_memory_info(device)["peak"]
+    return None
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Return versions, device and effective switches, for a run's manifest."""
+    device = device_of(config)
+    gpus = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(gpus[0]) if "GPU" in device else {}
+    return {
+        "name": "tf",
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
+        "device": details.get("device_name", "cpu"),
+        "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "precision": config.precision,
+        "deterministic": config.deterministic,
+    }

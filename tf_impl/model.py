@@ -1,0 +1,199 @@
+"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in Keras on TensorFlow."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from common.config import Config
+from common.images import MEAN, STD
+from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.recipes import STRIDE
+
+LAYOUT = "NHWC"
+
+
+def convolution(
+    x: tf.Tensor, name: str, channels: int, size: int, stride: int = 1, bias: bool = False
+) -> tf.Tensor:
+    # SAME would pad asymmetrically at stride 2.
+    if size > 1:
+        x = layers.ZeroPadding2D(size // 2)(x)
+    return layers.Conv2D(channels, size, stride, use_bias=bias, name=name)(x)
+
+
+class BatchNorm(layers.Layer):
+    """TensorFlow's fused kernel; the variance it returns is the unbiased one.
+
+    Keras' layer has other defaults, a biased running variance and, measured, a slower kernel.
+    """
+
+    def __init__(self, affine: bool = True, **options: object) -> None:
+        super().__init__(**options)
+        self.affine = affine
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        channels = (shape[-1],)
+        if self.affine:
+            self.gamma = self.add_weight(channels, initializer="ones", name="gamma")
+            self.beta = self.add_weight(channels, initializer="zeros", name="beta")
+        for name, value in (("moving_mean", "zeros"), ("moving_variance", "ones")):
+            # Statistics stay in the parameters' precision when the layer computes in another.
+            weight = self.add_weight(
+                channels, initializer=value, trainable=False, autocast=False, name=name
+            )
+            setattr(self, name, weight)
+
+    def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
+        dtype = self.variable_dtype
+        gamma = tf.cast(self.gamma, dtype) if self.affine else tf.ones(x.shape[-1], dtype)
+        beta = tf.cast(self.beta, dtype) if self.affine else tf.zeros(x.shape[-1], dtype)
+        if not training:
+            mean, variance = self.moving_mean.value, self.moving_variance.value
+        elif x.dtype == tf.float64:
+            # The fused kernel has no float64.
+            mean, variance = tf.nn.moments(x, (0, 1, 2))
+            count = tf.cast(tf.reduce_prod(tf.shape(x)[:3]), dtype)
+            self.record(mean, variance * count / (count - 1))
+        else:
+            y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+                x, gamma, beta, epsilon=BATCH_NORM_EPSILON, is_training=True
+            )
+            self.record(mean, variance)
+            return y
+        scale = gamma * tf.math.rsqrt(variance + BATCH_NORM_EPSILON)
+        return tf.cast(tf.cast(x, dtype) * scale + (beta - mean * scale), x.dtype)
+
+    def record(self, mean: tf.Tensor, variance: tf.Tensor) -> None:
+        """Move the running statistics towards a batch's."""
+        for kept, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            kept.assign(kept.value + BATCH_NORM_MOMENTUM * (new - kept.value))
+
+
+def batch_norm(x: tf.Tensor, name: str, affine: bool = True) -> tf.Tensor:
+    return BatchNorm(affine, name=name)(x)
+
+
+def block_v1(x: tf.Tensor, name: str, channels: int, stride: int) -> tf.Tensor:
+    """Convolution, norm, ReLU; the ReLU comes last (He et al. 2015, figure 5 left)."""
+    shortcut = x
+    if stride > 1 or x.shape[-1] != channels:
+        shortcut = convolution(x, f"{name}.downsample.0", channels, 1, stride)
+        shortcut = batch_norm(shortcut, f"{name}.downsample.1")
+    x = convolution(x, f"{name}.conv1", channels, 3, stride)
+    x = layers.ReLU()(batch_norm(x, f"{name}.bn1"))
+    x = convolution(x, f"{name}.conv2", channels, 3)
+    x = batch_norm(x, f"{name}.bn2")
+    return layers.ReLU(name=name)(layers.Add()([x, shortcut]))
+
+
+def block_v2(x: tf.Tensor, name: str, channels: int, stride: int) -> tf.Tensor:
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+    shortcut = x
+    x = layers.ReLU()(batch_norm(x, f"{name}.bn1"))
+    if stride > 1 or x.shape[-1] != channels:
+        shortcut = convolution(x, f"{name}.downsample", channels, 1, stride)
+    x = convolution(x, f"{name}.conv1", channels, 3, stride)
+    x = layers.ReLU()(batch_norm(x, f"{name}.bn2"))
+    x = convolution(x, f"{name}.conv2", channels, 3)
+    return layers.Add(name=name)([x, shortcut])
+
+
+def features(x: tf.Tensor, backbone: str) -> tf.Tensor:
+    """Apply the backbone to normalised images; every layer has its canonical name."""
+    v2 = backbone == "resnet18_v2"
+    if v2:
+        x = batch_norm(x, "backbone.data_bn", affine=False)
+    x = convolution(x, "backbone.conv1", 64, 7, 2)
+    x = layers.ReLU()(batch_norm(x, "backbone.bn1"))
+    # Zeros do as well as minus infinity after a ReLU.
+    x = layers.MaxPooling2D(3, 2, name="backbone.maxpool")(layers.ZeroPadding2D(1)(x))
+    block = block_v2 if v2 else block_v1
+    for stage, (channels, stride) in enumerate(STAGES, start=1):
+        x = block(x, f"backbone.layer{stage}.0", channels, stride)
+        x = block(x, f"backbone.layer{stage}.1", channels, 1)
+    if v2:
+        x = layers.ReLU()(batch_norm(x, "backbone.final_bn"))
+    return x
+
+
+class ResNet18(keras.Model):
+    """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
+
+    def __init__(self, backbone: str) -> None:
+        inputs = keras.Input((None, None, 3))
+        super().__init__(inputs, features(inputs, backbone))
+
+
+def transposed_convolution(
+    x: tf.Tensor, weight: tf.Tensor, bias: tf.Tensor, stride: int, upsampling: str
+) -> tf.Tensor:
+    """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
+
+    ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
+    the map padded by one, with stride x stride x channels outputs, moved from depth to space and
+    cropped by half a stride on every side; its taps come reversed.
+    """
+    half = stride // 2
+    outputs, inputs = weight.shape[2:]
+    shape = tf.shape(x)
+    if upsampling == "native":
+        target = (shape[0], shape[1] * stride, shape[2] * stride, outputs)
+        # SAME is this padding here: (kernel - stride) / 2 is half a stride.
+        return tf.nn.conv2d_transpose(x, weight, target, stride, "SAME") + bias
+    taps = tf.reverse(tf.reshape(weight, (2, stride, 2, stride, outputs, inputs)), (0, 2))
+    kernel = tf.transpose(taps, (0, 2, 5, 1, 3, 4))
+    kernel = tf.reshape(kernel, (2, 2, inputs, stride * stride * outputs))
+    y = tf.nn.conv2d(tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), kernel, 1, "VALID")
+    return tf.nn.depth_to_space(y, stride)[:, half:-half, half:-half] + bias
+
+
+class Upsample(layers.Layer):
+    """The 32x transposed convolution of the head."""
+
+    def __init__(self, upsampling: str, **options: object) -> None:
+        super().__init__(**options)
+        self.upsampling = upsampling
+
+    def build(self, shape: tuple[int | None, ...]) -> None:
+        size = (2 * STRIDE, 2 * STRIDE, NUM_CLASSES, NUM_CLASSES)
+        self.kernel = self.add_weight(size, initializer="zeros", name="kernel")
+        self.bias = self.add_weight((NUM_CLASSES,), initializer="zeros", name="bias")
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        weight, bias = tf.cast(self.kernel, x.dtype), tf.cast(self.bias, x.dtype)
+        return transposed_convolution(x, weight, bias, STRIDE, self.upsampling)
+
+
+class FCN(keras.Model):
+    """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
+
+    def __init__(self, backbone: str, upsampling: str) -> None:
+        images = keras.Input((None, None, 3), dtype="uint8")
+        x = features(Normalize(name="normalize")(images), backbone)
+        x = convolution(x, "final_conv", NUM_CLASSES, 1, bias=True)
+        super().__init__(images, Upsample(upsampling, name="transpose_conv")(x))
+
+
+class Normalize(layers.Layer):
+    """Bytes to ImageNet's mean and deviation, on the device."""
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        dtype = self.variable_dtype
+        return (tf.cast(images, dtype) / 255 - tf.cast(MEAN, dtype)) / tf.cast(STD, dtype)
+
+    def compute_output_spec(self, images: keras.KerasTensor) -> keras.KerasTensor:
+        return keras.KerasTensor(images.shape, self.variable_dtype)
+
+
+def create_model(config: Config) -> FCN:
+    """Return the network of ``config``, its parameters not yet those of a training."""
+    upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
+    policy = {"bfloat16": "mixed_bfloat16", "float64": "float64"}.get(config.precision, "float32")
+    default = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        return FCN(config.recipe.backbone, upsampling)
+    finally:
+        keras.config.set_dtype_policy(default)
