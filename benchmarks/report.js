@@ -7,6 +7,7 @@
 
   // The same dashes as the keys in report.css, so that no line is known by its colour alone.
   const DASHES = [[], [9, 4], [3, 4], [10, 4, 3, 4], [6, 6]];
+  const WHOLE = [1, 2, 5].flatMap((step) => [0, 1, 2, 3, 4, 5, 6, 7].map((power) => step * 10 ** power)).sort((a, b) => a - b);
   const shown = new Set(data.backends.map((backend) => backend.name));
   const readout = document.getElementById("readout");
   let printing = false;
@@ -61,6 +62,14 @@
     return found;
   }
 
+  function powers(plot, axis, low, high) {
+    const found = [];
+    for (let power = Math.ceil(Math.log10(low) - 1e-9); power <= Math.log10(high) + 1e-9; power += 1) {
+      found.push(Number(`1e${power}`));
+    }
+    return found;
+  }
+
   function draw(box, spec) {
     const ink = color("--muted"), grid = { stroke: color("--line"), width: 1 };
     const font = "12px system-ui, sans-serif";
@@ -83,10 +92,10 @@
       values.push(spec.extra.values);
     }
     const axis = (more) => ({ stroke: ink, grid, ticks: grid, font, labelFont: font, labelSize: 18, ...more });
-    const whole = (plot, splits) => splits.map((v) => (Number.isInteger(v) ? String(v) : ""));
     const plot = new uPlot({
-      width: Math.max(200, box.clientWidth),
-      height: printing ? 260 : Math.max(220, Math.min(320, box.clientWidth * 0.6)),
+      // A width that fits a sheet of A4 either way up.
+      width: printing ? 640 : Math.max(200, box.clientWidth),
+      height: printing ? 240 : Math.max(220, Math.min(320, box.clientWidth * 0.6)),
       legend: { show: false },
       cursor: { y: false, points: { size: 8 } },
       scales: {
@@ -94,11 +103,10 @@
         y: spec.log ? { distr: 3 } : {},
       },
       axes: [
-        axis({ label: spec.axis, size: 34, values: whole }),
-        axis({
-          size: 58,
-          values: (u, splits) => splits.map((v) => (v == null ? "" : spec.tick(v))),
-        }),
+        axis({ label: spec.axis, size: 34, incrs: WHOLE }),
+        axis(spec.log
+          ? { size: 58, splits: powers, filter: (u, splits) => splits, values: (u, splits) => splits.map((v) => v.toExponential(0)) }
+          : { size: 58 }),
       ],
       series: [{}, ...series],
       plugins: [tooltip(spec)],
@@ -108,18 +116,16 @@
 
   function specs() {
     const chosen = data.scores[Number(document.getElementById("score").value)] || data.scores[0];
-    const decimal = (v) => String(Number(v.toPrecision(4)));
-    const power = (v) => (Math.abs(Math.log10(v) % 1) < 1e-6 ? v.toExponential(0) : "");
     const found = [
-      ["loss-chart", { axis: "step", x: data.steps, series: data.losses, text: format(5), tick: decimal }],
+      ["loss-chart", { axis: "step", x: data.steps, series: data.losses, text: format(5) }],
     ];
     found.push(["distance-chart", {
-      axis: "step", x: data.steps, series: data.distances, log: true, tick: power,
+      axis: "step", x: data.steps, series: data.distances, log: true,
       text: (v) => v.toExponential(1), extra: { label: data.boundText, values: data.bound },
     }]);
     if (chosen) {
       found.push(["score-chart", {
-        axis: "epoch", x: data.epochs, series: chosen.series, points: true, text: format(4), tick: decimal,
+        axis: "epoch", x: data.epochs, series: chosen.series, points: true, text: format(4),
         extra: chosen.constant && { label: "always background", values: chosen.constant },
       }]);
     }

@@ -14,6 +14,12 @@ from common.voc import CLASSES
 LEAST_DISTANCE = 1e-8
 """Below it a relative difference is drawn here: a logarithmic axis has no zero."""
 SCORE_NAMES = {"pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
+ALL_SCORES = (
+    ("pixel_accuracy", "Pixel accuracy"),
+    ("mean_class_accuracy", "Mean class accuracy"),
+    ("mean_iou", "Mean IoU"),
+    ("frequency_weighted_iou", "Frequency-weighted IoU"),
+)
 READINGS = {"background": "void counts as background", "ignore": "void ignored"}
 LOSS_LINES = 21
 
@@ -123,23 +129,28 @@ def epoch_rows(compare: dict[str, Any]) -> list[tuple[int, str, list[str]]]:
     ]
 
 
-def void_rows(compare: dict[str, Any]) -> list[tuple[str, list[tuple[str, list[str]]]]]:
-    """Return for each reading of the void pixels the scores of every finished row."""
+def void_rows(
+    compare: dict[str, Any],
+) -> list[tuple[str, list[tuple[str, list[tuple[str, str]]]]]]:
+    """Return for each reading of the void pixels (row, [(score, value)]), the recipe's first.
+
+    The last row is that of always saying background.
+    """
     rows = finished_rows(compare)
     tables = []
     for void in readings(compare):
-        lines = []
-        for row in rows:
-            scores = row["scores"][void]
-            keys = ("pixel_accuracy", "mean_class_accuracy", "mean_iou", "frequency_weighted_iou")
-            lines.append((row["title"], [number(scores[key]) for key in keys]))
+        lines = [
+            (row["title"], [(label, number(row["scores"][void][key])) for key, label in ALL_SCORES])
+            for row in rows
+        ]
         if rows:
             scores = rows[0]["scores"][void]
-            share, present = scores["background_pixel_accuracy"], scores["classes_present"]
+            share = scores["background_pixel_accuracy"]
             # It finds all of one class and none of the others; its one IoU is that class's share.
-            class_accuracy = 1 / present if share else 0.0
-            values = [share, class_accuracy, scores["background_mean_iou"], share**2]
-            lines.append(("Always background", [number(value) for value in values]))
+            class_accuracy = 1 / scores["classes_present"] if share else 0.0
+            values = (share, class_accuracy, scores["background_mean_iou"], share**2)
+            named = [(label, number(v)) for (_, label), v in zip(ALL_SCORES, values, strict=True)]
+            lines.append(("Always background", named))
         tables.append((READINGS[void], lines))
     return tables
 
@@ -163,11 +174,9 @@ def facts(compare: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
         "Program's commit": compare["commit"] or "not from a checkout",
         **{_words(key): value for key, value in config.items() if key != "recipe"},
     }
-    machine = {
-        **hardware,
-        "memory": size(hardware.get("memory_bytes")),
-    }
-    machine.pop("memory_bytes", None)
+    machine = dict(hardware)
+    memory = machine.pop("memory_bytes", None)
+    machine["memory"] = None if memory is None else size(memory)
     groups = [
         ("Run", run),
         ("Machine", {_words(key): value for key, value in machine.items()}),
@@ -190,7 +199,7 @@ def _words(key: str) -> str:
 
 def _text(value: Any) -> str:
     if value is None:
-        return "not set"
+        return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

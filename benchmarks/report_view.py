@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from common.backends import BACKENDS
@@ -43,10 +44,14 @@ def significant(value: float, digits: int = 3) -> str:
     return f"{rounded:,.{max(0, digits - max(1, whole))}f}" if whole else f"{rounded:g}"
 
 
-def size(count: float | None) -> str:
+def moment(text: str) -> str:
+    """Return an ISO 8601 time as a reader writes it."""
+    time = datetime.fromisoformat(text).astimezone(UTC)
+    return f"{time.day} {time:%B %Y, %H:%M} UTC"
+
+
+def size(count: float) -> str:
     """Return bytes in the unit that fits."""
-    if count is None:
-        return "–"
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
@@ -207,6 +212,7 @@ def _row_view(compare: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
     if row["status"] != "ok":
         return view
     scores, rate = scores_of(compare, row), row["examples_per_second"]
+    device_memory = row.get("device_memory_peak_bytes")
     return view | {
         "train_loss": number(row["train_loss"]),
         "val_loss": number(row["val_loss"]),
@@ -217,7 +223,7 @@ def _row_view(compare: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         "interval": f"{significant(rate['low'])} to {significant(rate['high'])}" if rate else "",
         "first_step": f"{row['first_step_seconds']:.2f} s",
         "host_memory": size(row["host_memory_peak_bytes"]),
-        "device_memory": size(row.get("device_memory_peak_bytes")),
+        "device_memory": size(device_memory) if device_memory else None,
     }
 
 

@@ -17,11 +17,12 @@ def image_losses(logits: Array, labels: Array, void: str) -> Array:
     """
     if void == "background":
         labels = jnp.where(labels == VOID, 0, labels)
-    # A comparison, void equal to no class: XLA fuses it, where a gather has a serial gradient.
+    # A comparison, fused into the sum; indexing would make a gradient of serial scatters.
     chosen = labels[..., None] == jnp.arange(logits.shape[-1], dtype=labels.dtype)
-    losses = -jnp.where(chosen, jax.nn.log_softmax(logits), 0).sum(-1)
-    valid = (labels != VOID).sum((1, 2))
-    return losses.sum((1, 2)) / jnp.maximum(valid, 1)
+    losses = jax.nn.logsumexp(logits, -1) - jnp.where(chosen, logits, 0).sum(-1)
+    valid = labels != VOID
+    losses = jnp.where(valid, losses, 0).sum((1, 2))
+    return losses / jnp.maximum(valid.sum((1, 2)), 1)
 
 
 def cross_entropy(logits: Array, labels: Array, void: str, reduction: str) -> Array:

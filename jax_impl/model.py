@@ -149,12 +149,13 @@ def transposed_convolution(
         return y + bias
     outputs, inputs = weight.shape[2:]
     taps = jnp.flip(weight.reshape(2, stride, 2, stride, outputs, inputs), (0, 2))
-    kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(2, 2, inputs, stride * stride * outputs)
-    dimensions = ("NHWC", "HWIO", "NHWC")
-    y = lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), dimension_numbers=dimensions)
-    batch, height, width, _ = y.shape
-    y = y.reshape(batch, height, width, stride, stride, outputs).transpose(0, 1, 3, 2, 4, 5)
-    y = y.reshape(batch, height * stride, width * stride, outputs)
+    kernel = taps.transpose(0, 2, 5, 1, 3, 4).reshape(4 * inputs, stride * stride * outputs)
+    # As a matrix product: XLA's gradient of the 2x2 convolution takes 15 times as long on CPU.
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    x = jnp.concatenate([x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]], axis=-1)
+    batch, height, width, _ = x.shape
+    y = (x @ kernel).reshape(batch, height, width, stride, stride, outputs)
+    y = y.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height * stride, width * stride, outputs)
     return y[:, half:-half, half:-half] + bias
 
 

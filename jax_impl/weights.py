@@ -36,9 +36,9 @@ def canonical_name(path: tuple[Any, ...]) -> str:
 
 
 def canonical_parameters(tree: nnx.State) -> Parameters:
-    """Return copies of the variables in ``tree`` under their canonical names, float32."""
+    """Return copies of the variables in ``tree`` under their canonical names."""
     return {
-        name: np.array(to_canonical(name, np.asarray(variable[...])), np.float32, order="C")
+        name: np.array(to_canonical(name, np.asarray(variable[...])), order="C")
         for path, variable in nnx.to_flat_state(tree)
         for name in [canonical_name(path)]
     }
@@ -64,7 +64,8 @@ def load_parameters(model: nnx.Module, parameters: Parameters) -> None:
 
 def parameters_of(state: State) -> Parameters:
     """Return copies of all parameters and running statistics, float32."""
-    return canonical_parameters(state.parameters) | canonical_parameters(state.rest)
+    arrays = canonical_parameters(state.parameters) | canonical_parameters(state.rest)
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def load_momentum(state: State, momentum: Parameters) -> None:
@@ -76,7 +77,8 @@ def load_momentum(state: State, momentum: Parameters) -> None:
 
 def momentum_of(state: State) -> Parameters:
     """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
-    return canonical_parameters(optax.tree.get(state.optimizer, "trace", nnx.State({})))
+    arrays = canonical_parameters(optax.tree.get(state.optimizer, "trace", nnx.State({})))
+    return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
 def _filled(tree: nnx.State, arrays: Parameters) -> nnx.State:

@@ -4,4 +4,66 @@ from mxnet_impl.compat import restore_numpy_names
 
 restore_numpy_names()
 
-import mxnet  # noqa: E402
+from mxnet_impl.device import (  # noqa: E402
+    configure,
+    describe,
+    device_memory_peak,
+    precisions,
+    synchronize,
+    to_device,
+    to_host,
+)
+from mxnet_impl.loss import cross_entropy, image_losses  # noqa: E402
+from mxnet_impl.model import (  # noqa: E402
+    FCN,
+    LAYOUT,
+    ResNet18,
+    create_model,
+    transposed_convolution,
+)
+from mxnet_impl.probe import gradients, layer_outputs  # noqa: E402
+from mxnet_impl.step import (  # noqa: E402
+    State,
+    create_state,
+    eval_step,
+    predict_step,
+    train_step,
+)
+from mxnet_impl.weights import (  # noqa: E402
+    from_canonical,
+    load_momentum,
+    load_parameters,
+    momentum_of,
+    parameters_of,
+    to_canonical,
+)
+
+__all__ = [
+    "FCN",
+    "LAYOUT",
+    "ResNet18",
+    "State",
+    "configure",
+    "create_model",
+    "create_state",
+    "cross_entropy",
+    "describe",
+    "device_memory_peak",
+    "eval_step",
+    "from_canonical",
+    "gradients",
+    "image_losses",
+    "layer_outputs",
+    "load_momentum",
+    "load_parameters",
+    "momentum_of",
+    "parameters_of",
+    "precisions",
+    "predict_step",
+    "synchronize",
+    "to_canonical",
+    "to_device",
+    "to_host",
+    "train_step",
+    "transposed_convolution",
+]

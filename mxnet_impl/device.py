@@ -1,0 +1,86 @@
+"""Devices, threads, precision and memory in MXNet: what differs between machines."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import mxnet as mx
+from mxnet import nd
+from numpy.typing import NDArray
+
+from common.config import Config, check_precision
+from common.errors import InputError
+from common.threads import available_cpus
+
+
+def device_of(config: Config) -> mx.Context:
+    """Return the device that ``config`` names."""
+    gpu = mx.context.num_gpus() > 0
+    if config.device == "gpu" and not gpu:
+        raise InputError("device gpu: MXNet sees no CUDA device here; use --device cpu")
+    return mx.gpu() if gpu and config.device != "cpu" else mx.cpu()
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    """Return the arithmetics that MXNet offers on the device of ``config``."""
+    # Not float64: its batch norm keeps float32 parameters.
+    if device_of(config).device_type == "gpu":
+        return ("float32", "tf32")
+    return ("float32",)
+
+
+def configure(config: Config) -> None:
+    """Set MXNet's process-wide switches for ``config``; call before any work."""
+    check_precision(config, precisions(config))
+    if config.threads and config.threads != threads_at_import():
+        raise InputError(
+            f"threads {config.threads}: MXNet reads OMP_NUM_THREADS at its import and found "
+            f"{threads_at_import()}; set the variable before"
+        )
+    # MXNet has no switch of its own; CUDA's libraries read this one when the device is first used.
+    os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if config.precision == "tf32" else "0"
+    os.environ["MXNET_ENFORCE_DETERMINISM"] = str(int(config.deterministic))
+
+
+def threads_at_import() -> int:
+    """Return the number of threads that MXNet's import found: half the CPUs if none was set."""
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, len(available_cpus()) // 2))
+
+
+def to_device(array: NDArray, config: Config) -> nd.NDArray:
+    """Copy a batch to the device of ``config``, without waiting for the copy to end."""
+    return nd.array(array, device_of(config), array.dtype)
+
+
+def to_host(value: nd.NDArray) -> NDArray:
+    """Return ``value`` as NumPy, when it has been computed."""
+    return value.asnumpy()
+
+
+def synchronize(value: nd.NDArray) -> None:
+    """Wait until ``value`` has been computed."""
+    value.wait_to_read()
+
+
+def device_memory_peak(config: Config) -> int | None:
+    """Return the device allocator's peak in bytes; None on a CPU."""
+    device = device_of(config)
+    if device.device_type == "gpu":
+        # MXNet's pool keeps what it once took: what is gone now is its peak.
+        free, total = mx.context.gpu_memory_info(device.device_id)
+        return total - free
+    return None
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Return versions, device and effective switches, for a run's manifest."""
+    device = device_of(config)
+    return {
+        "name": "mxnet",
+        "versions": {"mxnet": mx.__version__},
+        "device": str(device) if device.device_type == "gpu" else "cpu",
+        "threads": threads_at_import(),
+        "precision": config.precision,
+        "deterministic": os.environ.get("MXNET_ENFORCE_DETERMINISM") == "1",
+    }

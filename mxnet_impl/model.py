@@ -1,0 +1,220 @@
+"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in MXNet Gluon."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import mxnet as mx
+from mxnet import nd
+from mxnet.gluon import HybridBlock, Parameter, nn
+from mxnet.gluon.data.vision import transforms
+from mxnet.symbol import Symbol
+
+from common.config import Config
+from common.images import MEAN, STD
+from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.recipes import STRIDE
+from mxnet_impl.device import device_of
+
+LAYOUT = "NHWC"
+"""Of the logits and of what the upsampling takes; the backbone's layout is NCHW."""
+
+Tensor = nd.NDArray | Symbol
+"""What a block sees: arrays, or symbols while it is being compiled; ``F`` is their module."""
+
+
+def convolution(
+    in_channels: int, out_channels: int, size: int, stride: int = 1, bias: bool = False
+) -> nn.Conv2D:
+    padding = size // 2
+    return nn.Conv2D(out_channels, size, stride, padding, use_bias=bias, in_channels=in_channels)
+
+
+def batch_norm(channels: int, affine: bool = True) -> nn.BatchNorm:
+    return nn.BatchNorm(
+        momentum=1 - BATCH_NORM_MOMENTUM,
+        epsilon=BATCH_NORM_EPSILON,
+        center=affine,
+        scale=affine,
+        in_channels=channels,
+    )
+
+
+class BlockV1(HybridBlock):
+    """Convolution, norm, ReLU; the ReLU comes last (He et al. 2015, figure 5 left)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = convolution(in_channels, channels, 3, stride)
+        self.bn1 = batch_norm(channels)
+        self.conv2 = convolution(channels, channels, 3)
+        self.bn2 = batch_norm(channels)
+        self.downsample = None
+        if stride > 1 or in_channels != channels:
+            self.downsample = nn.HybridSequential()
+            self.downsample.add(convolution(in_channels, channels, 1, stride), batch_norm(channels))
+
+    def hybrid_forward(self, F: ModuleType, x: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(x)
+        x = F.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        return F.relu(x + shortcut)
+
+
+class BlockV2(HybridBlock):
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+
+    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = batch_norm(in_channels)
+        self.conv1 = convolution(in_channels, channels, 3, stride)
+        self.bn2 = batch_norm(channels)
+        self.conv2 = convolution(channels, channels, 3)
+        self.downsample = None
+        if stride > 1 or in_channels != channels:
+            self.downsample = convolution(in_channels, channels, 1, stride)
+
+    def hybrid_forward(self, F: ModuleType, x: Tensor) -> Tensor:
+        shortcut = x
+        x = F.relu(self.bn1(x))
+        if self.downsample is not None:
+            shortcut = self.downsample(x)
+        x = self.conv1(x)
+        x = self.conv2(F.relu(self.bn2(x)))
+        return x + shortcut
+
+
+class ResNet18(HybridBlock):
+    """The backbone without its pooling and classifier: [B, 3, H, W] to [B, 512, H/32, W/32]."""
+
+    def __init__(self, backbone: str) -> None:
+        super().__init__()
+        self.v2 = backbone == "resnet18_v2"
+        if self.v2:
+            self.data_bn = batch_norm(3, affine=False)
+        self.conv1 = convolution(3, 64, 7, 2)
+        self.bn1 = batch_norm(64)
+        self.maxpool = nn.MaxPool2D(3, 2, padding=1)
+        block = BlockV2 if self.v2 else BlockV1
+        in_channels = 64
+        for stage, (channels, stride) in enumerate(STAGES, start=1):
+            blocks = nn.HybridSequential()
+            blocks.add(block(in_channels, channels, stride), block(channels, channels, 1))
+            setattr(self, f"layer{stage}", blocks)
+            in_channels = channels
+        if self.v2:
+            self.final_bn = batch_norm(in_channels)
+
+    def hybrid_forward(self, F: ModuleType, x: Tensor) -> Tensor:
+        if self.v2:
+            x = self.data_bn(x)
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        for stage in range(1, len(STAGES) + 1):
+            x = getattr(self, f"layer{stage}")(x)
+        if self.v2:
+            x = F.relu(self.final_bn(x))
+        return x
+
+
+def transposed_convolution(
+    x: nd.NDArray, weight: nd.NDArray, bias: nd.NDArray, stride: int, upsampling: str
+) -> nd.NDArray:
+    """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
+
+    ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
+    the map padded by one, with stride x stride x channels outputs, moved from depth to space and
+    cropped by half a stride on every side; its taps come reversed.
+    """
+    inputs, outputs = weight.shape[:2]
+    return Upsample(upsampling, inputs, outputs, stride).hybrid_forward(nd, x, weight, bias)
+
+
+class Upsample(HybridBlock):
+    """The 32x transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs]."""
+
+    def __init__(
+        self,
+        upsampling: str,
+        inputs: int = NUM_CLASSES,
+        outputs: int = NUM_CLASSES,
+        stride: int = STRIDE,
+    ) -> None:
+        super().__init__()
+        self.weight = self.params.get("weight", shape=(inputs, outputs, 2 * stride, 2 * stride))
+        self.bias = self.params.get("bias", shape=(outputs,))
+        self.upsampling, self.outputs, self.stride = upsampling, outputs, stride
+
+    def hybrid_forward(self, F: ModuleType, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        outputs, stride, half = self.outputs, self.stride, self.stride // 2
+        x = F.transpose(x, (0, 3, 1, 2))
+        if self.upsampling == "native":
+            y = F.Deconvolution(
+                x,
+                weight,
+                bias,
+                kernel=(2 * stride, 2 * stride),
+                stride=(stride, stride),
+                pad=(half, half),
+                num_filter=outputs,
+                no_bias=False,
+            )
+            return F.transpose(y, (0, 2, 3, 1))
+        # The convolution as a matrix product: it leaves the channels last. Of the four taps the
+        # lower right comes first, which saves reversing the kernel.
+        x = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
+        below, above = F.slice_axis(x, 2, 1, None), F.slice_axis(x, 2, 0, -1)
+        taps = [
+            F.slice_axis(part, 3, *at) for part in (below, above) for at in ((1, None), (0, -1))
+        ]
+        x = F.transpose(F.concat(*taps, dim=1), (0, 2, 3, 1))
+        kernel = F.reshape(weight, (0, 0, 2, stride, 2, stride))
+        kernel = F.reshape(F.transpose(kernel, (3, 5, 1, 2, 4, 0)), (stride * stride * outputs, -1))
+        y = F.FullyConnected(
+            x,
+            kernel,
+            F.tile(bias, stride * stride),
+            num_hidden=stride * stride * outputs,
+            flatten=False,
+        )
+        # Depth to space. MXNet's transposition is fast up to four dimensions: batch and rows go as
+        # one, and channels with the columns within a block.
+        y = F.transpose(F.reshape(y, (-3, 0, stride, -1)), (0, 2, 1, 3))
+        y = F.reshape_like(y, x, lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2)
+        y = F.reshape(y, (0, -3, -1, outputs))
+        return F.slice(y, (None, half, half, None), (None, -half, -half, None))
+
+
+class FCN(HybridBlock):
+    """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
+
+    def __init__(self, backbone: str, upsampling: str) -> None:
+        super().__init__()
+        self.normalize = nn.HybridSequential()
+        self.normalize.add(transforms.ToTensor(), transforms.Normalize(MEAN.tolist(), STD.tolist()))
+        self.backbone = ResNet18(backbone)
+        self.final_conv = convolution(512, NUM_CLASSES, 1, bias=True)
+        self.transpose_conv = Upsample(upsampling)
+
+    def hybrid_forward(self, F: ModuleType, images: Tensor) -> Tensor:
+        x = self.final_conv(self.backbone(self.normalize(images)))
+        return self.transpose_conv(F.transpose(x, (0, 2, 3, 1)))
+
+    def named_parameters(self) -> dict[str, Parameter]:
+        """Return parameters and running statistics by canonical name."""
+        canonical = {"gamma": "weight", "beta": "bias"}
+        parameters = {}
+        # The names that save_parameters writes: by attribute, not by a counter of the process.
+        for name, parameter in self._collect_params_with_prefix().items():
+            layer, _, kind = name.rpartition(".")
+            if layer != "backbone.data_bn" or kind.startswith("running"):
+                parameters[f"{layer}.{canonical.get(kind, kind)}"] = parameter
+        return parameters
+
+
+def create_model(config: Config) -> FCN:
+    """Return the network of ``config``, its parameters not yet those of a training."""
+
+    upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
+    model = FCN(config.recipe.backbone, upsampling)
+    model.initialize(mx.init.Zero(), device_of(config))
+    return model

@@ -1,0 +1,55 @@
+"""Images of any size to label maps in MXNet: `python -m mxnet_impl.predict`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import command
+from common.options import config_from, predict_parser
+from common.prediction import read_request, write_predictions
+from common.threads import restart_with_threads
+from common.tiling import predict_tiled
+from mxnet_impl.device import configure, to_device, to_host
+from mxnet_impl.step import State, create_state, predict_step
+
+T = TypeVar("T")
+
+
+def predict_logits(
+    state: State, items: Iterable[tuple[NDArray, T]]
+) -> Iterator[tuple[NDArray[np.float32], T]]:
+    """Yield each image's logits [H, W, classes] with what came beside the image."""
+
+    def predict_batch(images: NDArray) -> NDArray[np.float32]:
+        return to_host(predict_step(state, to_device(images, state.config)))
+
+    return predict_tiled(items, state.config.recipe.crop, predict_batch)
+
+
+def predict(
+    state: State, items: Iterable[tuple[NDArray, T]]
+) -> Iterator[tuple[NDArray[np.uint8], T]]:
+    """Yield each image's label map, uint8 [H, W], with what came beside the image."""
+    for logits, companion in predict_logits(state, items):
+        yield logits.argmax(-1).astype(np.uint8), companion
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Predict the named images and write label maps and overlays."""
+    args = predict_parser("python -m mxnet_impl.predict").parse_args(argv)
+    restart_with_threads(args.threads)
+    request = read_request(args)
+    config = config_from(args)
+    configure(config)
+    state = create_state(config, request.parameters)
+    return write_predictions(request, predict(state, request.images()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

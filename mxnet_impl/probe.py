@@ -1,0 +1,62 @@
+"""What the proof of equal work looks at: every layer's output and every gradient, as NumPy."""
+
+from __future__ import annotations
+
+from mxnet import autograd, nd
+from mxnet.gluon import Block
+from numpy.typing import NDArray
+
+from common.layers import layer_names
+from mxnet_impl.model import FCN, LAYOUT, create_model
+from mxnet_impl.step import State
+from mxnet_impl.weights import load_parameters, parameters_of, to_canonical
+
+
+def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str, NDArray]:
+    """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
+    model = _copy(state)
+    outputs: dict[str, NDArray] = {}
+
+    def hook(name: str):
+        def record(module: object, inputs: object, output: nd.NDArray) -> None:
+            outputs[name] = output.asnumpy()
+            if name != "transpose_conv" or LAYOUT == "NCHW":
+                outputs[name] = outputs[name].transpose(0, 2, 3, 1)
+
+        return record
+
+    names = layer_names(state.config.recipe.backbone)
+    for name in names:
+        _layer(model, name).register_forward_hook(hook(name))
+    with autograd.train_mode() if training else autograd.predict_mode():
+        model(images)
+    return {name: outputs[name] for name in names}
+
+
+def gradients(
+    state: State, images: nd.NDArray, labels: nd.NDArray
+) -> tuple[float, dict[str, NDArray]]:
+    """Return the training loss and gradients by name; ``state`` stays."""
+    model = _copy(state)
+    with autograd.record():
+        loss = state.loss(model(images), labels)
+    loss.backward()
+    trained = {name for name, p in state.model.named_parameters().items() if p.grad_req != "null"}
+    return loss.asscalar().item(), {
+        name: to_canonical(name, parameter.grad().asnumpy())
+        for name, parameter in model.named_parameters().items()
+        if name in trained
+    }
+
+
+def _copy(state: State) -> FCN:
+    """Return the network of ``state`` anew, not compiled, so that hooks see its layers."""
+    model = create_model(state.config)
+    load_parameters(model, parameters_of(state))
+    return model
+
+
+def _layer(block: Block, name: str) -> Block:
+    for part in name.split("."):
+        block = block[int(part)] if part.isdigit() else getattr(block, part)
+    return block

@@ -1,0 +1,61 @@
+"""Canonical parameters to MXNet's and back, by copy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from mxnet import nd
+from numpy.typing import NDArray
+
+from common.parameters import Parameters
+from mxnet_impl.model import FCN
+
+if TYPE_CHECKING:
+    from mxnet_impl.step import State
+
+
+def from_canonical(name: str, array: NDArray) -> NDArray:
+    """Return ``array`` in this framework's layout: MXNet's is the canonical one."""
+    return array
+
+
+def to_canonical(name: str, array: NDArray) -> NDArray:
+    """Undo ``from_canonical``."""
+    return array
+
+
+def load_parameters(model: FCN, parameters: Parameters) -> None:
+    """Copy ``parameters`` into ``model``."""
+    named = model.named_parameters()
+    assert named.keys() == parameters.keys(), named.keys() ^ parameters.keys()
+    for name, parameter in named.items():
+        parameter.set_data(nd.array(from_canonical(name, parameters[name])))
+
+
+def parameters_of(state: State) -> Parameters:
+    """Return copies of all parameters and running statistics, float32."""
+    return {
+        name: to_canonical(name, _to_numpy(parameter.data()))
+        for name, parameter in state.model.named_parameters().items()
+    }
+
+
+def load_momentum(state: State, momentum: Parameters) -> None:
+    """Copy momentum buffers into the optimizer of ``state``."""
+    named = state.model.named_parameters()
+    for name, buffer in momentum.items():
+        array = nd.array(from_canonical(name, buffer), named[name].list_ctx()[0])
+        state.optimizer.buffers[name] = array
+
+
+def momentum_of(state: State) -> Parameters:
+    """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
+    return {
+        name: to_canonical(name, _to_numpy(buffer))
+        for name, buffer in state.optimizer.buffers.items()
+    }
+
+
+def _to_numpy(array: nd.NDArray) -> NDArray[np.float32]:
+    return array.asnumpy()

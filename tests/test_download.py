@@ -1,0 +1,387 @@
+"""Downloads over a loopback server that misbehaves, and archives that mean harm."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from common import download
+from common.download import VOC_FOLDER, fetch, fetch_voc, unpack_tar
+from common.errors import InputError
+
+BODY = bytes(range(256)) * 400
+SHA256 = hashlib.sha256(BODY).hexdigest()
+HALF = len(BODY) // 2
+
+
+class Server(ThreadingHTTPServer):
+    """Serves ``body`` as ``mood`` says and keeps the Range header of each request."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.body = BODY
+        self.mood = "good"
+        self.ranges: list[str | None] = []
+        self.released = threading.Event()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/file.tar"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        mood, body, asked = self.server.mood, self.server.body, self.headers["Range"]
+        self.server.ranges.append(asked)
+        if mood == "absent":
+            self.send_error(404)
+            return
+        if mood == "silent":
+            self.server.released.wait()
+            return
+        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
+        if mood == "rangeless":
+            start = 0
+        if start >= len(body):
+            self.send_error(416)
+            return
+        if start:
+            self.send_response(206)
+            shift = 1 if mood == "shifted" else 0
+            self.send_header("Content-Range", f"bytes {start + shift}-{len(body) - 1}/{len(body)}")
+        else:
+            self.send_response(200)
+        if mood != "lengthless":
+            self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        stop = HALF if mood in ("stalling", "truncating") else len(body)
+        self.wfile.write(body[start:stop])
+        if mood == "stalling":
+            self.wfile.flush()
+            self.server.released.wait()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "file.tar"
+
+
+def part_of(path: Path) -> Path:
+    return path.with_name("file.tar.part")
+
+
+def start_part(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True)
+    part_of(path).write_bytes(data)
+
+
+def files(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.parent.iterdir())
+
+
+def test_a_file_arrives_whole(server: Server, path: Path) -> None:
+    assert fetch(server.url, path, sha256=SHA256) == path
+    assert path.read_bytes() == BODY
+    assert files(path) == ["file.tar"]
+    assert server.ranges == [None]
+
+
+def test_either_digest_or_both_are_checked(server: Server, tmp_path: Path) -> None:
+    md5 = hashlib.md5(BODY).hexdigest()
+    fetch(server.url, tmp_path / "a", md5=md5.upper())
+    fetch(server.url, tmp_path / "b", md5=md5, sha256=SHA256)
+    with pytest.raises(InputError, match="its md5"):
+        fetch(server.url, tmp_path / "c", md5="0" * 32, sha256=SHA256)
+    with pytest.raises(ValueError, match="needs a digest"):
+        fetch(server.url, tmp_path / "d")
+
+
+def test_a_body_of_unknown_length_arrives_whole(server: Server, path: Path) -> None:
+    server.mood = "lengthless"
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+
+
+def test_a_file_that_is_there_is_not_fetched_again(server: Server, path: Path) -> None:
+    fetch(server.url, path, sha256=SHA256)
+    fetch(server.url, path, sha256=SHA256)
+    assert len(server.ranges) == 1
+
+
+def test_another_file_at_the_path_is_kept(server: Server, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match="file.tar: is there already"):
+        fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == b"mine"
+
+
+def test_a_part_is_resumed_where_it_ends(server: Server, path: Path) -> None:
+    start_part(path, BODY[:1000])
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+    assert files(path) == ["file.tar"]
+    assert server.ranges == ["bytes=1000-"]
+
+
+def test_a_server_without_ranges_starts_again(server: Server, path: Path) -> None:
+    server.mood = "rangeless"
+    start_part(path, b"x" * 1000)
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+
+
+def test_a_part_that_is_whole_only_gets_its_name(server: Server, path: Path) -> None:
+    start_part(path, BODY)
+    fetch(server.url, path, sha256=SHA256)
+    assert files(path) == ["file.tar"]
+
+
+def test_a_part_that_is_too_long_is_deleted(server: Server, path: Path) -> None:
+    start_part(path, BODY + b"more")
+    with pytest.raises(InputError, match="run again"):
+        fetch(server.url, path, sha256=SHA256)
+    assert files(path) == []
+
+
+def test_a_server_that_resumes_elsewhere_is_refused(server: Server, path: Path) -> None:
+    server.mood = "shifted"
+    start_part(path, BODY[:1000])
+    with pytest.raises(InputError, match="another byte"):
+        fetch(server.url, path, sha256=SHA256)
+    assert files(path) == []
+
+
+@pytest.mark.parametrize(
+    ("mood", "message"),
+    [("stalling", "no data for 0.2 s.*resume"), ("truncating", "51,200 of 102,400 bytes.*resume")],
+)
+def test_a_broken_transfer_keeps_its_part_and_resumes(
+    server: Server, path: Path, mood: str, message: str
+) -> None:
+    server.mood = mood
+    with pytest.raises(InputError, match=message) as error:
+        fetch(server.url, path, sha256=SHA256, timeout=0.2)
+    assert "\n" not in str(error.value)
+    assert part_of(path).read_bytes() == BODY[:HALF]
+    assert files(path) == ["file.tar.part"]
+
+    server.mood = "good"
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_a_server_that_never_answers_is_left(server: Server, path: Path) -> None:
+    server.mood = "silent"
+    start_part(path, BODY[:1000])
+    with pytest.raises(InputError, match="no data for 0.2 s"):
+        fetch(server.url, path, sha256=SHA256, timeout=0.2)
+    assert part_of(path).read_bytes() == BODY[:1000]
+
+
+def test_an_absent_file_is_named_and_the_part_kept(server: Server, path: Path) -> None:
+    server.mood = "absent"
+    start_part(path, BODY[:1000])
+    with pytest.raises(InputError, match=r"file.tar: the server answers 404 Not Found"):
+        fetch(server.url, path, sha256=SHA256)
+    assert part_of(path).read_bytes() == BODY[:1000]
+
+
+def test_wrong_bytes_are_deleted_and_both_digests_named(server: Server, path: Path) -> None:
+    server.body = b"x" + BODY[1:]
+    with pytest.raises(InputError) as error:
+        fetch(server.url, path, sha256=SHA256)
+    assert SHA256 in str(error.value)
+    assert hashlib.sha256(server.body).hexdigest() in str(error.value)
+    assert files(path) == []
+
+
+def test_a_closed_port_is_one_line(server: Server, path: Path) -> None:
+    with Server() as closed:
+        url = closed.url
+    with pytest.raises(InputError, match="connection failed"):
+        fetch(url, path, sha256=SHA256)
+
+
+def test_other_schemes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(BODY)
+    with pytest.raises(InputError, match="only http"):
+        fetch((tmp_path / "secret").as_uri(), tmp_path / "copy", sha256=SHA256)
+
+
+def test_an_unwritable_place_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "folder").write_bytes(b"a file")
+    with pytest.raises(InputError, match=r"folder/file\.tar"):
+        fetch(server.url, tmp_path / "folder" / "file.tar", sha256=SHA256)
+
+
+def test_progress_is_drawn_only_when_asked(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fetch(server.url, tmp_path / "quiet", sha256=SHA256)
+    assert capfd.readouterr().err == ""
+    fetch(server.url, tmp_path / "shown", sha256=SHA256, progress=True)
+    assert "100k" in capfd.readouterr().err
+
+
+def member(
+    name: str, data: bytes = b"data", kind: bytes = tarfile.REGTYPE, link: str = ""
+) -> tuple:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    info.size = len(data) if kind == tarfile.REGTYPE else 0
+    return info, data
+
+
+def archive(*members: tuple) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for info, data in members:
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def voc_archive() -> bytes:
+    names = (
+        "JPEGImages/a.jpg",
+        "SegmentationClass/a.png",
+        "ImageSets/Segmentation/train.txt",
+        "ImageSets/Main/cat_train.txt",
+        "Annotations/a.xml",
+    )
+    return archive(
+        member("VOCdevkit", kind=tarfile.DIRTYPE),
+        *(member(f"{VOC_FOLDER}/{name}", name.encode()) for name in names),
+    )
+
+
+def test_only_the_wanted_parts_are_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(
+        archive(member("keep/in/x", b"1"), member("keeper/y"), member("other/z"))
+    )
+    unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
+    assert [str(p.relative_to(tmp_path)) for p in (tmp_path / "out").rglob("*") if p.is_file()] == [
+        "out/keep/in/x"
+    ]
+    assert (tmp_path / "out/keep/in/x").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ([member("keep/../../evil")], "leads out"),
+        ([member("../evil")], "leads out"),
+        ([member("/tmp/keep/evil")], "leads out"),
+        ([member("keep/link", kind=tarfile.SYMTYPE, link="../..")], "no regular file"),
+        ([member("keep/link", kind=tarfile.LNKTYPE, link="../outside")], "no regular file"),
+        ([member("keep/device", kind=tarfile.CHRTYPE)], "no regular file"),
+        ([member("keep/twice"), member("keep/twice")], "cannot be unpacked"),
+    ],
+)
+def test_a_harmful_archive_is_refused(tmp_path: Path, harm: list[tuple], message: str) -> None:
+    (tmp_path / "outside").write_bytes(b"mine")
+    (tmp_path / "a.tar").write_bytes(archive(member("keep/good"), *harm))
+    with pytest.raises(InputError, match=rf"a\.tar: .*{message}"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "in" / "out", ["keep"])
+    assert not list(tmp_path.rglob("evil"))
+    assert not any(entry.is_symlink() for entry in tmp_path.rglob("*"))
+    assert (tmp_path / "outside").read_bytes() == b"mine"
+
+
+def test_a_link_over_a_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    link = member("keep", kind=tarfile.SYMTYPE, link=str(tmp_path / "victim"))
+    (tmp_path / "a.tar").write_bytes(archive(link, member("keep/file")))
+    with pytest.raises(InputError, match="no regular file"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
+    assert not list((tmp_path / "victim").iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"no tar at all" * 99, voc_archive()[:1300]])
+def test_a_broken_archive_is_one_line(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tar: "):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", [f"{VOC_FOLDER}/JPEGImages"])
+
+
+def test_an_archive_without_a_part_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(archive(member("keep/x")))
+    with pytest.raises(InputError, match="no files in more"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep", "more"])
+
+
+def unpacked(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+VOC_FILES = [
+    f"{VOC_FOLDER}/ImageSets/Segmentation/train.txt",
+    f"{VOC_FOLDER}/JPEGImages/a.jpg",
+    f"{VOC_FOLDER}/SegmentationClass/a.png",
+]
+
+
+def test_voc_ends_as_a_complete_folder(server: Server, tmp_path: Path) -> None:
+    server.body = voc_archive()
+    md5 = hashlib.md5(server.body).hexdigest()
+    assert fetch_voc(tmp_path, url=server.url, md5=md5) == tmp_path / VOC_FOLDER
+    assert unpacked(tmp_path) == VOC_FILES
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["VOCdevkit"]
+
+    with pytest.raises(InputError, match="there already"):
+        fetch_voc(tmp_path, url=server.url, md5=md5)
+    assert len(server.ranges) == 1
+
+
+def test_an_interrupted_unpacking_is_repeated(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.body = voc_archive()
+    md5 = hashlib.md5(server.body).hexdigest()
+
+    def interrupted(archive: Path, root: Path, parts: list[str]) -> None:
+        unpack_tar(archive, root, parts)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(download, "unpack_tar", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fetch_voc(tmp_path, url=server.url, md5=md5)
+    assert not (tmp_path / VOC_FOLDER).exists()
+
+    monkeypatch.undo()
+    fetch_voc(tmp_path, url=server.url, md5=md5)
+    assert unpacked(tmp_path) == VOC_FILES
+    assert len(server.ranges) == 1
+
+
+def test_the_official_archive_is_named_with_its_digest() -> None:
+    assert download.VOC_URL.endswith("/voc2012/VOCtrainval_11-May-2012.tar")
+    assert download.VOC_MD5 == "6cd6e144f989b92b3379bac3b3de84fd"
