@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from common.files import write_text
-
 from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
 from benchmarks.report_tables import (
     READINGS,
@@ -34,6 +32,7 @@ from benchmarks.report_view import (
     verdict,
 )
 from common.errors import InputError
+from common.files import write_text
 from common.options import Parser
 
 HERE = Path(__file__).parent
@@ -66,7 +65,9 @@ def render(compare: dict[str, Any], folder: Path) -> str:
     recipe = compare["config"]["recipe"]
     return environment.get_template("report.html.j2").render(
         styles=Markup(_asset("vendor/uPlot.min.css") + _asset("report.css")),
-        library=Markup(f"/*\n{_asset('vendor/uPlot-LICENSE')}*/\n{_asset('vendor/uPlot.iife.min.js')}"),
+        library=Markup(
+            f"/*\n{_asset('vendor/uPlot-LICENSE')}*/\n{_asset('vendor/uPlot.iife.min.js')}"
+        ),
         script=Markup(_asset("report.js")),
         compare=compare,
         recipe=recipe,
@@ -86,7 +87,7 @@ def render(compare: dict[str, Any], folder: Path) -> str:
         epochs=epoch_rows(compare),
         gallery=items,
         legend=legend_classes(items),
-        answer_colors={count: "#%02x%02x%02x" % rgb for count, rgb in DISAGREEMENT_COLORS.items()},
+        answer_colors={count: f"#{bytes(rgb).hex()}" for count, rgb in DISAGREEMENT_COLORS.items()},
         facts=facts(compare),
         download=base64.b64encode(json.dumps(compare, indent=1).encode()).decode(),
     )

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from common.errors import InputError
 from common.images import read_image, read_label
-from common.voc import CLASSES, VOID, VOID_COLOR, index_to_rgb
+from common.plots import class_name, hex_color
+from common.voc import VOID, palette
 
 DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
 """RGB by the number of distinct answers, darker for more; the last stands for more answers too."""
@@ -55,9 +56,7 @@ def distinct_answers(predictions: NDArray[np.uint8]) -> NDArray[np.int64]:
     return different
 
 
-def disagreement_picture(
-    image: NDArray[np.uint8], answers: NDArray[np.int64]
-) -> NDArray[np.uint8]:
+def disagreement_picture(image: NDArray[np.uint8], answers: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Return uint8 [H, W, 3]: the image in pale grey, pixels with several answers in colour."""
     grey = image.mean(axis=2, keepdims=True)
     picture = np.repeat(170 + grey / 3, 3, axis=2).astype(np.uint8)
@@ -82,7 +81,7 @@ def gallery_items(compare: dict[str, Any], folder: Path) -> list[Item]:
 def legend_classes(items: list[Item]) -> list[ClassColor]:
     """Return the name and colour of every class in the gallery's label maps."""
     present = sorted(frozenset().union(*(item.classes for item in items)))
-    return [ClassColor(_class_name(index), _css_color(index)) for index in present]
+    return [ClassColor(class_name(index), hex_color(index)) for index in present]
 
 
 def _item(entry: dict[str, Any], folder: Path, titles: dict[str, str], void: str) -> Item:
@@ -154,16 +153,7 @@ def _right_share(labels: NDArray[np.uint8], truth: NDArray[np.uint8], void: str)
 def _shares(labels: NDArray[np.uint8]) -> str:
     indices, counts = np.unique(labels, return_counts=True)
     ordered = sorted(zip(counts.tolist(), indices.tolist(), strict=True), reverse=True)
-    return ", ".join(f"{_class_name(index)} {count / labels.size:.0%}" for count, index in ordered)
-
-
-def _class_name(index: int) -> str:
-    return "void" if index == VOID else CLASSES[index]
-
-
-def _css_color(index: int) -> str:
-    color = VOID_COLOR if index == VOID else index_to_rgb(np.uint8(index))
-    return "#" + "".join(f"{int(channel):02x}" for channel in color)
+    return ", ".join(f"{class_name(index)} {count / labels.size:.0%}" for count, index in ordered)
 
 
 def _size(picture: NDArray[np.uint8]) -> str:
@@ -172,8 +162,6 @@ def _size(picture: NDArray[np.uint8]) -> str:
 
 def _label_png(labels: NDArray[np.uint8]) -> str:
     from PIL import Image
-
-    from common.voc import palette
 
     picture = Image.fromarray(labels)
     picture.putpalette(palette())

@@ -43,8 +43,8 @@ def chart_data(compare: dict[str, Any]) -> dict[str, Any]:
             for row in rows
         ],
         "steps": steps,
-        "losses": _columns(table, len(rows)),
-        "distances": _columns([_distances(line) for line in table], len(rows)),
+        "losses": _columns(table, len(rows), digits=7),
+        "distances": _columns([_distances(line) for line in table], len(rows), digits=3),
         "bound": [agreement["bound"] if step < agreement["steps"] else None for step in steps],
         "boundText": f"bound for the first {agreement['steps']} steps",
         "epochs": _epochs(rows),
@@ -52,8 +52,13 @@ def chart_data(compare: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _columns(table: list[list[float | None]], width: int) -> list[list[float | None]]:
-    return [[line[column] for line in table] for column in range(width)]
+def _columns(table: list[list[float | None]], width: int, digits: int) -> list[list[float | None]]:
+    """Return the columns of a table with as many digits as a reader of a chart can use."""
+
+    def short(value: float | None) -> float | None:
+        return None if value is None else float(f"{value:.{digits}g}")
+
+    return [[short(line[column]) for line in table] for column in range(width)]
 
 
 def _distances(line: list[float | None]) -> list[float | None]:
@@ -78,7 +83,7 @@ def _score_series(compare: dict[str, Any], rows: list[dict[str, Any]]) -> list[d
     def series(pick: Any) -> list[list[float | None]]:
         return [[pick(lines[e]) if e in lines else None for e in epochs] for lines in by_epoch]
 
-    found = []
+    found: list[dict[str, Any]] = []
     for void in readings(compare):
         for key, label in SCORE_NAMES.items():
             constants = series(lambda line, v=void, k=key: line["scores"][v][f"background_{k}"])

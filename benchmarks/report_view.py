@@ -173,7 +173,9 @@ def notices(compare: dict[str, Any]) -> list[tuple[str, str]]:
                 "their speeds do not compare.",
             )
         )
-    found += [("note", f"{row['title']}: {row['note']}.") for row in compare["rows"] if row.get("note")]
+    found += [
+        ("note", f"{row['title']}: {row['note']}.") for row in compare["rows"] if row.get("note")
+    ]
     if compare["dataset"].get("generated"):
         found.append(
             ("note", "The images are generated: the accuracies say nothing about photographs.")

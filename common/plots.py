@@ -11,18 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.files import write_bytes
-from common.voc import CLASSES, VOID, VOID_COLOR, index_to_rgb
+from common.voc import CLASSES, VOID, index_to_rgb
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TRAIN_COLOR, VAL_COLOR, IOU_COLOR, CONSTANT_COLOR = "#0067b0", "#c84c00", "#007a5a", "#57606a"
+TRAIN_COLOR, VAL_COLOR, IOU_COLOR = "#0067b0", "#c84c00", "#007a5a"
 
 
-def draw_curves(
-    metrics: Sequence[dict[str, Any]], path: Path, recipe_name: str, void: str
-) -> None:
+def draw_curves(metrics: Sequence[dict[str, Any]], path: Path, recipe_name: str, void: str) -> None:
     """Draw the loss by step and the scores by epoch, with the always-background predictor's.
 
     Args:
@@ -71,6 +69,8 @@ def _draw_losses(
 
 
 def _draw_scores(axes: Axes, epochs: Sequence[dict[str, Any]], void: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     numbers = [line["epoch"] + 1 for line in epochs]
     for key, color, marker, label in (
         ("pixel_accuracy", TRAIN_COLOR, "o", "pixel accuracy"),
@@ -91,7 +91,7 @@ def _draw_scores(axes: Axes, epochs: Sequence[dict[str, Any]], void: str) -> Non
         )
     reading = "void counts as background" if void == "background" else "void ignored"
     axes.set(xlabel="epoch", title=f"Validation scores ({reading})", ylim=(0, 1))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _finish(axes)
 
 
@@ -119,9 +119,7 @@ def draw_examples(
     ratio = max(image.shape[0] / image.shape[1] for image, *_ in rows)
     present = sorted({int(i) for _, *maps, _ in rows for label in maps for i in np.unique(label)})
     legend_height = 0.3 * -(-len(present) // 6) + 0.2
-    figure = Figure(
-        figsize=(9, 3 * ratio * len(rows) + 0.3 + legend_height), layout="constrained"
-    )
+    figure = Figure(figsize=(9, 3 * ratio * len(rows) + 0.3 + legend_height), layout="constrained")
     for line, (image, prediction, truth, name) in zip(
         figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
     ):
@@ -134,7 +132,8 @@ def draw_examples(
     for axes, title in zip(figure.axes, ("image", "prediction", "truth"), strict=False):
         axes.set_title(title, fontsize="medium")
     patches = [
-        Patch(facecolor=_color(i), edgecolor="#57606a", label=_class_name(i)) for i in present
+        Patch(facecolor=hex_color(i), edgecolor=CONSTANT_COLOR, label=class_name(i))
+        for i in present
     ]
     figure.legend(
         handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize="small"
@@ -142,13 +141,14 @@ def draw_examples(
     _save(figure, path)
 
 
-def _class_name(index: int) -> str:
-    return "void" if index == VOID else CLASSES[index]
+def class_name(label: int) -> str:
+    """Return the name of a class, 0..20, or of void, 255."""
+    return "void" if label == VOID else CLASSES[label]
 
 
-def _color(index: int) -> tuple[float, ...]:
-    rgb = VOID_COLOR if index == VOID else index_to_rgb(np.uint8(index))
-    return tuple(float(channel) / 255 for channel in rgb)
+def hex_color(label: int) -> str:
+    """Return the colour of a class, 0..20, or of void, 255, as "#rrggbb"."""
+    return f"#{index_to_rgb(np.array(label, np.uint8)).tobytes().hex()}"
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -86,6 +86,11 @@ def write_compare(folder: Path, compare: dict[str, Any]) -> None:
     (folder / "compare.json").write_text(json.dumps(compare), encoding="utf-8")
 
 
+def row(compare: dict[str, Any], backend: str) -> dict[str, Any]:
+    """Return a backend's row."""
+    return next(row for row in compare["rows"] if row["backend"] == backend)
+
+
 def withhold(row: dict[str, Any], status: str, reason: str) -> None:
     """Turn a finished row into one that is missing, failed or, its figures left, differs."""
     row.update(status=status, reason=reason)

@@ -39,7 +39,9 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are saved, so that a test can look at what they draw."""
     saved: list[Any] = []
     save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: (saved.append(figure), save(figure, path)))
+    monkeypatch.setattr(
+        plots, "_save", lambda figure, path: (saved.append(figure), save(figure, path))
+    )
     return saved
 
 
