@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from common.files import write_json
-
 from benchmarks.agreement import AGREEMENT_STEPS, agreement_bound, loss_agreement
 from benchmarks.doctor import NOTES
 from benchmarks.processes import (
@@ -24,8 +22,8 @@ from benchmarks.processes import (
 from benchmarks.report import write_report
 from benchmarks.rows import row_of_run, table
 from common.backends import BACKENDS, check_backend
-from common.config import Config
 from common.errors import InputError
+from common.files import write_json
 from common.options import (
     Parser,
     add_machine_options,
@@ -36,8 +34,6 @@ from common.options import (
 from common.runs import check_out, git_commit, hardware
 from common.training import TrainingData
 from common.weights import starting_parameters
-
-GENERATED = {"train": 320, "val": 64, "size": (96, 128), "seed": 0}
 
 
 def compare_parser() -> Parser:
@@ -121,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def chosen_backends(text: str) -> list[str]:
-    """Return the backends of a comma-separated list; unknown ones are an error, missing ones not."""
+    """Return the backends of a comma-separated list; an unknown one is an error."""
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in BACKENDS]
     if unknown or not names:
@@ -140,7 +136,7 @@ def generated_data(root: Path) -> Path:
 
     if not root.exists():
         print(f"making a generated data set in {root}", file=sys.stderr)
-        make_dataset(root, **GENERATED)
+        make_dataset(root, train=320, val=64, size=(96, 128), seed=0)
     return root
 
 
@@ -164,7 +160,7 @@ def train_backend(
     arguments = ["--data", str(data), "--out", str(folder), "--force", "--json"]
     arguments += option_arguments(args)
     log = out / "runs" / f"{backend}.log"
-    status, output = run_logged(backend_command(backend, "train", arguments), environment, log)
+    status, _ = run_logged(backend_command(backend, "train", arguments), environment, log)
     if status:
         reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
         if status < 0:

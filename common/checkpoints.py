@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,7 +57,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
     if target.exists():
         # The same step again, after a resume: the same content, so the older may go first.
         shutil.rmtree(target)
-    os.replace(beside, target)
+    beside.replace(target)
     sync_folder(folder)
     for older in folder.glob("step-*"):
         if older != target:

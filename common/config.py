@@ -49,7 +49,7 @@ class Config:
         }.items():
             if getattr(self, field) not in allowed:
                 raise InputError(
-                    f"{field} {getattr(self, field)!r} is unknown: choose one of {', '.join(allowed)}"
+                    f"{field} {getattr(self, field)!r} is unknown: choose {', '.join(allowed)}"
                 )
         for field in ("max_steps", "devices", "threads"):
             value = getattr(self, field)

@@ -76,14 +76,14 @@ def fetch(
         if wrong:
             part.unlink()
             raise InputError(f"{url}: {wrong}; what was received is deleted: run again")
-        os.replace(part, path)
+        part.replace(path)
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
 
 
-def _wrong_digest(path: Path, expected: dict[str, str]) -> str | None:
+def _wrong_digest(path: Path, expected: dict[str, str | None]) -> str | None:
     """Return what is wrong with the digest of ``path``, naming both; None if nothing is."""
     for name, digest in expected.items():
         with path.open("rb") as file:
@@ -233,7 +233,7 @@ def fetch_voc(
         unpack_tar(archive, unpacking, [f"{VOC_FOLDER}/{part}" for part in VOC_PARTS])
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.sync()  # The files before the name that says they are all there.
-        os.replace(unpacking / VOC_FOLDER, folder)
+        (unpacking / VOC_FOLDER).replace(folder)
         sync_folder(folder.parent)
         shutil.rmtree(unpacking)
         archive.unlink()

@@ -15,8 +15,8 @@ class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number; the message says at which step."""
 
 
-def command(main: Callable[[Sequence[str] | None], int]) -> Callable[[Sequence[str] | None], int]:
-    """Wrap a ``main(argv) -> status`` so that a user's error is one line on stderr, not a traceback.
+def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
+    """Wrap a ``main(argv) -> status`` so that a user's error is one line, not a traceback.
 
     Exit statuses: 0 success, 1 the work itself failed, 2 bad input, 130 interrupted.
     """

@@ -15,7 +15,7 @@ def bilinear_kernel(in_channels: int, out_channels: int, kernel_size: int) -> ND
 
     Args:
         in_channels, out_channels: Channels of the map, at least 1.
-        kernel_size: Taps a side, ``k`` >= 1. For stride ``s`` use ``k = 2 s`` and padding ``s / 2``.
+        kernel_size: Taps a side, ``k`` >= 1. For stride ``s``: ``k = 2 s``, padding ``s / 2``.
 
     Returns:
         float32 [in_channels, out_channels, k, k], values in [0, 1].

@@ -20,6 +20,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
+        """Raise instead of printing the usage and exiting."""
         raise InputError(f"{message} (see {self.prog} --help)")
 
 

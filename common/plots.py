@@ -132,8 +132,7 @@ def draw_examples(
     for axes, title in zip(figure.axes, ("image", "prediction", "truth"), strict=False):
         axes.set_title(title, fontsize="medium")
     patches = [
-        Patch(facecolor=hex_color(i), edgecolor=CONSTANT_COLOR, label=class_name(i))
-        for i in present
+        Patch(facecolor=hex_color(i), edgecolor="black", label=class_name(i)) for i in present
     ]
     figure.legend(
         handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize="small"

@@ -7,6 +7,7 @@ from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,7 @@ def write_predictions(
         from tqdm import tqdm
 
         predictions = tqdm(predictions, total=len(request.paths), unit="image")
-    written = []
+    written: list[dict[str, Any]] = []
     for labels, path in predictions:
         target = request.out / f"{path.stem}.png"
         write_label(target, labels)
@@ -84,6 +85,6 @@ def write_predictions(
         print(json.dumps(written))
         return 0
     for entry in written:
-        shares = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
-        print(f"{entry['labels']}: {shares}")
+        listed = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
+        print(f"{entry['labels']}: {listed}")
     return 0

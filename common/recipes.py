@@ -69,7 +69,7 @@ class Recipe:
         for field, allowed in CHOICES.items():
             if getattr(self, field) not in allowed:
                 raise InputError(
-                    f"{field} {getattr(self, field)!r} is unknown: choose one of {', '.join(allowed)}"
+                    f"{field} {getattr(self, field)!r} is unknown: choose {', '.join(allowed)}"
                 )
         height, width = self.crop
         if height % STRIDE or width % STRIDE or height <= 0 or width <= 0:

@@ -1,4 +1,4 @@
-"""The whole network, its loss, gradient and SGD step in float64 NumPy: what the backends must equal.
+"""The whole network, its loss, gradient and SGD step in float64 NumPy: what backends must equal.
 
 No framework computes anything here, and the gradients are written by hand. Parameters are the
 canonical dictionary of ``common.parameters``, in float32 or float64; results are float64.

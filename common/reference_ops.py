@@ -71,7 +71,7 @@ def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
 def convolution_input_gradient(
     gradient: Array, weight: Array, stride: int, padding: int, size: tuple[int, int]
 ) -> Array:
-    """Return the gradient with respect to the input, of height and width ``size``, of a convolution.
+    """Return the gradient with respect to a convolution's input, of height and width ``size``.
 
     Each output pixel hands its gradient, times the kernel, back to the window that it came from.
     """

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from common.batches import Batch, Loader, plan_epoch
 from common.checkpoints import Checkpoint, check_same_training, load_checkpoint
 from common.config import Config
-from common.dataset import Dataset, open_dataset
+from common.dataset import open_dataset
 from common.errors import InputError
 from common.images import read_label
 from common.metrics import scores

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array, lax
@@ -97,8 +99,18 @@ class BlockV2(nnx.Module):
 
 
 class MaxPool(nnx.Module):
+    """Windows of 3, 2 apart, padded by 1; of equal values the first is the largest."""
+
     def __call__(self, x: Array) -> Array:
-        return nnx.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+        # Nine selections fuse; the gradient of XLA's window reduction takes 14 times as long on CPU.
+        padding = ((0, 0), (1, 1), (1, 1), (0, 0))
+        x = jnp.pad(x, padding, constant_values=-jnp.inf)
+        height, width = x.shape[1] - 2, x.shape[2] - 2
+        y = x[:, :height:2, :width:2]
+        for i, j in list(product(range(3), range(3)))[1:]:
+            tap = x[:, i : i + height : 2, j : j + width : 2]
+            y = jnp.where(tap > y, tap, y)
+        return y
 
 
 class ResNet18(nnx.Module):

@@ -34,6 +34,6 @@ def _captured(state: State, images: Array, training: bool) -> nnx.State:
 
 
 def gradients(state: State, images: Array, labels: Array) -> tuple[float, dict[str, NDArray]]:
-    """Return the training loss and name -> gradient of every trainable parameter; ``state`` stays."""
+    """Return the training loss and gradients by name; ``state`` stays."""
     (loss, _), by_path = jax.jit(loss_gradients)(state, images, labels)
     return float(loss), canonical_parameters(by_path)

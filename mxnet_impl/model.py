@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import TypeAlias
 
 import mxnet as mx
 from mxnet import nd
@@ -19,7 +20,7 @@ from mxnet_impl.device import device_of
 LAYOUT = "NHWC"
 """Of the logits and of what the upsampling takes; the backbone's layout is NCHW."""
 
-Tensor = nd.NDArray | Symbol
+Tensor: TypeAlias = nd.NDArray | Symbol
 """What a block sees: arrays, or symbols while it is being compiled; ``F`` is their module."""
 
 
@@ -31,10 +32,12 @@ def convolution(
 
 
 def batch_norm(channels: int, affine: bool = True) -> nn.BatchNorm:
+    # MXNet moves the statistics in the backward pass, which it skips where nothing is to be learnt:
+    # a norm without scale and shift keeps a shift of zero that no optimizer is given.
     return nn.BatchNorm(
         momentum=1 - BATCH_NORM_MOMENTUM,
         epsilon=BATCH_NORM_EPSILON,
-        center=affine,
+        center=True,
         scale=affine,
         in_channels=channels,
     )
@@ -107,7 +110,8 @@ class ResNet18(HybridBlock):
 
     def hybrid_forward(self, F: ModuleType, x: Tensor) -> Tensor:
         if self.v2:
-            x = self.data_bn(x)
+            # A gradient of zero will do for that: it saves the one of the first convolution's input.
+            x = F.BlockGrad(self.data_bn(x))
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         for stage in range(1, len(STAGES) + 1):
             x = getattr(self, f"layer{stage}")(x)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from mxnet import autograd, nd
 from mxnet.gluon import Block
 from numpy.typing import NDArray
@@ -17,7 +19,7 @@ def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str,
     model = _copy(state)
     outputs: dict[str, NDArray] = {}
 
-    def hook(name: str):
+    def hook(name: str) -> Callable[..., None]:
         def record(module: object, inputs: object, output: nd.NDArray) -> None:
             outputs[name] = output.asnumpy()
             if name != "transpose_conv" or LAYOUT == "NCHW":

@@ -78,7 +78,9 @@ def create_state(
     model, loss = create_model(config), Loss(config.recipe)
     load_parameters(model, parameters)
     for block in (model, loss):
-        block.hybridize(static_alloc=True, static_shape=True)
+        # Without static_shape: its backward pass does not tell the engine that it moves the running
+        # statistics, so that reading them is a race. It is no faster here.
+        block.hybridize(static_alloc=True)
     decays = weight_decays(config.recipe)
     named = model.named_parameters()
     for name, parameter in named.items():
@@ -120,6 +122,8 @@ def unbiased_variances(model: FCN, images: nd.NDArray) -> Iterator[None]:
     moving = [(parameter.data(), n) for parameter, n in variances(model, images.shape)]
     before = [variance.copy() for variance, _ in moving]
     yield
+    # A compiled network's backward pass moves them without telling the engine: seen to be raced.
+    nd.waitall()
     for (variance, n), old in zip(moving, before, strict=True):
         # The move m old + (1 - m) biased becomes m old + (1 - m) biased n / (n - 1).
         variance += (variance - (1 - BATCH_NORM_MOMENTUM) * old) / (n - 1)

@@ -1,4 +1,4 @@
-"""Fixtures: every backend by name, data that needs no download, and the real images where present."""
+"""Fixtures: every backend by name, generated data, and the real images where present."""
 
 from __future__ import annotations
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import common
 from common.backends import BACKENDS
 
 HEAVY = {
@@ -19,11 +21,9 @@ HEAVY = {
 LAZY = {"PIL", "safetensors", "matplotlib", "tqdm", "jinja2", "scipy", "pandas"}
 """Packages that a worker with NumPy and one framework may lack."""
 
-COMMON = (
-    "backends batches checkpoints check config crops dataset download errors files images kernels "
-    "layers metrics options parameters plots prediction recipes reference runs synthetic threads "
-    "tiling training voc weights"
-).split()
+COMMON = sorted(
+    path.stem for path in Path(common.__file__).parent.glob("*.py") if path.stem != "__init__"
+)
 
 
 def imported_by(statement: str) -> set[str]:

@@ -53,7 +53,9 @@ def test_same_signatures(backend: ModuleType) -> None:
     for name in model.__all__:
         ours, theirs = getattr(backend, name), getattr(model, name)
         if inspect.isfunction(inspect.unwrap(theirs)) and not inspect.isclass(theirs):
-            assert parameters(inspect.signature(ours)) == parameters(inspect.signature(theirs)), name
+            assert parameters(inspect.signature(ours)) == parameters(inspect.signature(theirs)), (
+                name
+            )
 
 
 def test_same_scripts(backend_name: str, backend: ModuleType) -> None:

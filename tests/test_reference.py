@@ -1,4 +1,4 @@
-"""The reference network's gradient by finite differences, its loss and its SGD by literal values."""
+"""The reference's gradient by finite differences, its loss and SGD by literal values."""
 
 from __future__ import annotations
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import torch
-from common.voc import VOID
 from torch import Tensor
 from torch.nn import functional as F
+
+from common.voc import VOID
 
 
 def image_losses(logits: Tensor, labels: Tensor, void: str) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from numpy.typing import NDArray
@@ -19,7 +20,7 @@ def layer_outputs(state: State, images: Tensor, training: bool) -> dict[str, NDA
     probe = State(state.config, model, model, state.optimizer)
     outputs: dict[str, NDArray] = {}
 
-    def hook(name: str):
+    def hook(name: str) -> Callable[..., None]:
         def record(module: object, inputs: object, output: Tensor) -> None:
             output = output.detach().permute(0, 2, 3, 1)
             outputs[name] = (

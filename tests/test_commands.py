@@ -1,0 +1,179 @@
+"""The commands as a user runs them: what they leave, and one line for what they refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from benchmarks.cli import main as fcn
+from common.errors import TrainingDiverged
+from common.images import read_image, read_label
+from common.runs import read_metrics
+
+SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
+
+
+def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", name, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_train_resume_and_predict(backend_name: str, generated: Path, tmp_path: Path) -> None:
+    train, out = f"{backend_name}_impl.train", tmp_path / "run"
+    options = ["--data", generated, "--recipe", "modern", "--epochs", "2", *SMALL]
+    half = script(train, *options, "--out", out, "--max-steps", "4", "--json")
+    assert half.returncode == 0, half.stderr
+    assert json.loads(half.stdout)["steps"] == 4
+    rest = script(train, *options, "--resume", out)
+    assert rest.returncode == 0, rest.stderr
+    lines = read_metrics(out / "metrics.jsonl")
+    steps = [line["step"] for line in lines if line["kind"] == "step"]
+    assert steps == list(range(6))
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [0, 1]
+    for name in ("config.json", "manifest.json", "curves.png", "examples.png", "summary.json"):
+        assert (out / name).stat().st_size > 0, name
+
+    image = next((generated / "JPEGImages").glob("*.jpg"))
+    found = script(
+        f"{backend_name}_impl.predict",
+        *(image, "--weights", out / "model.safetensors", "--out", tmp_path / "maps"),
+        *("--tile", "64", "64", "--no-progress"),
+    )
+    assert found.returncode == 0, found.stderr
+    labels = read_label(tmp_path / "maps" / f"{image.stem}.png")
+    assert labels.shape == read_image(image).shape[:2]
+    assert (tmp_path / "maps" / f"{image.stem}-overlay.png").is_file()
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run a command that must fail with status 2 and one line; return the line."""
+    assert fcn([str(argument) for argument in arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1, captured.err
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--recipe", "nothing"], "recipe 'nothing'"),
+        (["--precision", "float8"], "precision 'float8'"),
+        (["--device", "toaster"], "device 'toaster'"),
+        (["--crop", "65", "64"], "multiples of 32"),
+        (["--threads", "4096"], "threads 4096"),
+        (["--backends", "torch,caffe"], "caffe"),
+        (["--epochs", "many"], "--epochs"),
+        (["--weights", "absent.safetensors"], "absent.safetensors"),
+        (["--data", "absent-folder"], "absent-folder"),
+    ],
+)
+def test_bad_options_of_compare(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert words in refused(capsys, "compare", "--out", tmp_path / "out", *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_something_in_it_is_kept(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
+    assert "--force" in refused(capsys, "compare", "--out", tmp_path)
+    assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "precious"
+
+
+def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "data"
+    shutil.copytree(generated, broken)
+    name = (broken / "ImageSets/Segmentation/train.txt").read_text(encoding="utf-8").split()[0]
+    (broken / "JPEGImages" / f"{name}.jpg").unlink()
+    for options, words in (
+        (["--data", broken], f"{name}.jpg"),
+        (["--data", generated, "--batch-size", "1000"], "batch size 1000"),
+        (["--data", generated, "--crop", "640", "640"], "larger than every image"),
+        (["--data", generated, "--backbone", "vgg"], "'vgg'"),
+    ):
+        out = tmp_path / "out"
+        result = script("torch_impl.train", "--out", out, *SMALL, *options)
+        assert result.returncode == 2, result.stderr
+        assert result.stderr.count("\n") == 1 and words in result.stderr
+        assert not out.exists()
+
+
+def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) -> None:
+    from common.parameters import initial_parameters
+    from common.recipes import make_recipe
+    from common.weights import save_parameters
+
+    recipe = make_recipe("chapter-mxnet")
+    weights = tmp_path / "v2.safetensors"
+    save_parameters(weights, initial_parameters(recipe, 0), {})
+    result = script(
+        "torch_impl.train",
+        *("--data", generated, "--out", tmp_path / "out", "--weights", weights, *SMALL),
+    )
+    assert result.returncode == 2
+    assert "final_bn" in result.stderr and "resnet18_v2" in result.stderr
+
+
+def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -> None:
+    from common.config import Config
+    from common.recipes import make_recipe
+    from common.runs import Run
+
+    manifest = {"dataset": {"digest": "0"}, "backend": {"name": "torch", "versions": {}}}
+    run = Run(
+        tmp_path / "run",
+        Config(make_recipe("chapter-torch")),
+        manifest,
+        first_step=0,
+        total_steps=100,
+        steps_per_epoch=50,
+        progress=False,
+    )
+    run.step(0, 0, np.float32(1.0))
+    run.step(1, 0, np.float32("nan"))
+    with pytest.raises(TrainingDiverged, match="step 1"):
+        run.checkpoint({}, {}, 2)
+    assert not run.has_checkpoint()
+    run.close()
+
+
+def test_data_make_and_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    assert fcn(["data", "make", str(made), "--train", "2", "--val", "1"]) == 0
+    assert fcn(["data", "check", str(made)]) == 0
+    image = next((made / "JPEGImages").glob("*.jpg"))
+    image.write_bytes(image.read_bytes()[:200])
+    capsys.readouterr()
+    assert fcn(["data", "check", str(made), "--json"]) == 1
+    assert image.name in json.loads(capsys.readouterr().out)[0]["file"]
+
+
+def test_losses_that_disagree_lose_their_figures() -> None:
+    from benchmarks.agreement import loss_agreement
+
+    rows = [
+        {"backend": name, "status": "ok", "steps": [[0, 1.0], [1, loss]], "scores": {"x": 1}}
+        for name, loss in (("torch", 0.5), ("jax", 0.5 + 1e-6), ("tf", 0.6))
+    ]
+    loss_agreement(rows, 1e-4)
+    assert [row["status"] for row in rows] == ["ok", "ok", "differs"]
+    assert rows[2]["scores"] is None and "step 1" in rows[2]["reason"]
+
+
+def test_backend_answers_to_its_name(backend_name: str, backend: ModuleType) -> None:
+    from common.config import Config
+    from common.recipes import make_recipe
+
+    config = Config(make_recipe("chapter-torch"))
+    assert backend.describe(config)["name"] == backend_name
+    assert "float32" in backend.precisions(config)
