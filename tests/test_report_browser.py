@@ -116,7 +116,7 @@ def test_a_backend_can_be_hidden_and_shown(show: Any, page_file: Path) -> None:
         page.wait_for_function(f"(a) => ({COUNT_COLOR})(a) === 0", arg=[chart, "--c0"])
         assert page.evaluate(COUNT_COLOR, [chart, "--c1"]) > 50
     # A chart that is drawn anew keeps the choice.
-    page.get_by_label("Show").select_option(index=1)
+    page.get_by_label("Show", exact=True).select_option(index=1)
     assert page.evaluate(COUNT_COLOR, ["score-chart", "--c0"]) == 0
     toggle.press("Enter")
     assert toggle.get_attribute("aria-pressed") == "true"
@@ -151,7 +151,7 @@ def test_a_chart_is_read_with_the_arrow_keys(show: Any, page_file: Path) -> None
 
 def test_another_score_is_drawn_on_demand(show: Any, page_file: Path) -> None:
     page = show(page_file)
-    options = page.get_by_label("Show").locator("option").all_text_contents()
+    options = page.get_by_label("Show", exact=True).locator("option").all_text_contents()
     assert options[:4] == [
         "Pixel accuracy, void counts as background",
         "Mean IoU, void counts as background",
@@ -160,7 +160,7 @@ def test_another_score_is_drawn_on_demand(show: Any, page_file: Path) -> None:
     ]
     readouts = set()
     for index in range(len(options)):
-        page.get_by_label("Show").select_option(index=index)
+        page.get_by_label("Show", exact=True).select_option(index=index)
         page.locator("#score-chart").press("ArrowRight")
         readouts.add(page.locator("#readout").text_content())
     assert len(readouts) == len(options) == 6
