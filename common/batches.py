@@ -89,9 +89,9 @@ def plan_epoch(
 class Loader:
     """Decodes, crops and batches in background threads, within a bound of memory.
 
-    Each of the ``workers`` threads makes whole batches, so that many are ready or under way while
-    one is worked on; they live for one epoch. Decoded images are kept for the next epoch while
-    there is room. First come, first kept: epochs are cycles, in which throwing out the least
+    Each of the ``workers`` threads makes whole batches, and up to ``workers`` batches are ready or
+    under way while one is worked on; the threads end with the epoch. Decoded images are kept for
+    the next epoch while there is room. First come, first kept: epochs are cycles, in which throwing out the least
     recently used image would always throw out the one that is needed soonest.
 
     Attributes:
@@ -155,7 +155,6 @@ class Loader:
                     handed_out = self._batch_bytes
                     yield waiting.popleft().result()
             finally:
-                pool.shutdown(cancel_futures=True)
                 self._hold(-handed_out - len(waiting) * self._batch_bytes)
 
     def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:

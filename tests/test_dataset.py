@@ -80,6 +80,10 @@ def test_the_digest_follows_names_and_bytes(root, names):
     assert open_dataset(root, "train", None).digest != first
     write_list(root, [names[1], names[0], *names[2:]])
     assert open_dataset(root, "train", None).digest != first
+    for file in (image, mask):
+        file(root, names[0]).rename(file(root, "renamed"))
+    write_list(root, ["renamed", *names[1:]])
+    assert open_dataset(root, "train", None).digest != first
 
 
 def test_an_exif_turned_image_has_the_size_it_is_shown_in(root, names):
@@ -193,6 +197,13 @@ def test_every_broken_file_is_reported(root, names):
     assert found.keys() == expected.keys()
     for file, what in expected.items():
         assert found[file].startswith(what)
+
+
+def test_a_missing_list_does_not_hide_the_other_lists_problems(root):
+    (root / "ImageSets/Segmentation/train.txt").unlink()
+    broken = next((root / "JPEGImages").glob("val*"))
+    broken.unlink()
+    assert [problem.file.name for problem in check_dataset(root)] == ["train.txt", broken.name]
 
 
 def test_no_folder_to_check_is_an_error(tmp_path):
