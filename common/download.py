@@ -22,7 +22,7 @@ VOC_URL = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-201
 VOC_MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
 VOC_FOLDER = "VOCdevkit/VOC2012"
 VOC_PARTS = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")
-"""What segmentation needs of the archive, 1.7 of its 2.0 GB."""
+"""What segmentation needs of the archive."""
 
 CHUNK = 2**20
 
@@ -198,7 +198,7 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
     except OSError as error:
         raise InputError(f"{archive}: cannot be unpacked ({error})") from error
     if missing:
-        raise InputError(f"{archive}: has no files in {sorted(missing)[0]}")
+        raise InputError(f"{archive}: has no files in {min(missing)}")
 
 
 def fetch_voc(

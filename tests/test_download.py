@@ -1,11 +1,9 @@
-"""Downloads over a loopback server that misbehaves, and archives that mean harm."""
+"""Downloads over a loopback server that misbehaves."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from common import download
-from common.download import VOC_FOLDER, fetch, fetch_voc, unpack_tar
+from common.download import fetch
 from common.errors import InputError
 
 BODY = bytes(range(256)) * 400
@@ -250,136 +248,6 @@ def test_progress_is_drawn_only_when_asked(
     assert capfd.readouterr().err == ""
     fetch(server.url, tmp_path / "shown", sha256=SHA256, progress=True)
     assert "100k" in capfd.readouterr().err
-
-
-def member(
-    name: str, data: bytes = b"data", kind: bytes = tarfile.REGTYPE, link: str = ""
-) -> tuple:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, link
-    info.size = len(data) if kind == tarfile.REGTYPE else 0
-    return info, data
-
-
-def archive(*members: tuple) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for info, data in members:
-            tar.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def voc_archive() -> bytes:
-    names = (
-        "JPEGImages/a.jpg",
-        "SegmentationClass/a.png",
-        "ImageSets/Segmentation/train.txt",
-        "ImageSets/Main/cat_train.txt",
-        "Annotations/a.xml",
-    )
-    return archive(
-        member("VOCdevkit", kind=tarfile.DIRTYPE),
-        *(member(f"{VOC_FOLDER}/{name}", name.encode()) for name in names),
-    )
-
-
-def test_only_the_wanted_parts_are_unpacked(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(
-        archive(member("keep/in/x", b"1"), member("keeper/y"), member("other/z"))
-    )
-    unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
-    assert [str(p.relative_to(tmp_path)) for p in (tmp_path / "out").rglob("*") if p.is_file()] == [
-        "out/keep/in/x"
-    ]
-    assert (tmp_path / "out/keep/in/x").read_bytes() == b"1"
-
-
-@pytest.mark.parametrize(
-    ("harm", "message"),
-    [
-        ([member("keep/../../evil")], "leads out"),
-        ([member("../evil")], "leads out"),
-        ([member("/tmp/keep/evil")], "leads out"),
-        ([member("keep/link", kind=tarfile.SYMTYPE, link="../..")], "no regular file"),
-        ([member("keep/link", kind=tarfile.LNKTYPE, link="../outside")], "no regular file"),
-        ([member("keep/device", kind=tarfile.CHRTYPE)], "no regular file"),
-        ([member("keep/twice"), member("keep/twice")], "cannot be unpacked"),
-    ],
-)
-def test_a_harmful_archive_is_refused(tmp_path: Path, harm: list[tuple], message: str) -> None:
-    (tmp_path / "outside").write_bytes(b"mine")
-    (tmp_path / "a.tar").write_bytes(archive(member("keep/good"), *harm))
-    with pytest.raises(InputError, match=rf"a\.tar: .*{message}"):
-        unpack_tar(tmp_path / "a.tar", tmp_path / "in" / "out", ["keep"])
-    assert not list(tmp_path.rglob("evil"))
-    assert not any(entry.is_symlink() for entry in tmp_path.rglob("*"))
-    assert (tmp_path / "outside").read_bytes() == b"mine"
-
-
-def test_a_link_over_a_folder_is_not_followed(tmp_path: Path) -> None:
-    (tmp_path / "victim").mkdir()
-    link = member("keep", kind=tarfile.SYMTYPE, link=str(tmp_path / "victim"))
-    (tmp_path / "a.tar").write_bytes(archive(link, member("keep/file")))
-    with pytest.raises(InputError, match="no regular file"):
-        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
-    assert not list((tmp_path / "victim").iterdir())
-
-
-@pytest.mark.parametrize("data", [b"", b"no tar at all" * 99, voc_archive()[:1300]])
-def test_a_broken_archive_is_one_line(tmp_path: Path, data: bytes) -> None:
-    (tmp_path / "a.tar").write_bytes(data)
-    with pytest.raises(InputError, match=r"a\.tar: "):
-        unpack_tar(tmp_path / "a.tar", tmp_path / "out", [f"{VOC_FOLDER}/JPEGImages"])
-
-
-def test_an_archive_without_a_part_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "a.tar").write_bytes(archive(member("keep/x")))
-    with pytest.raises(InputError, match="no files in more"):
-        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep", "more"])
-
-
-def unpacked(root: Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
-
-
-VOC_FILES = [
-    f"{VOC_FOLDER}/ImageSets/Segmentation/train.txt",
-    f"{VOC_FOLDER}/JPEGImages/a.jpg",
-    f"{VOC_FOLDER}/SegmentationClass/a.png",
-]
-
-
-def test_voc_ends_as_a_complete_folder(server: Server, tmp_path: Path) -> None:
-    server.body = voc_archive()
-    md5 = hashlib.md5(server.body).hexdigest()
-    assert fetch_voc(tmp_path, url=server.url, md5=md5) == tmp_path / VOC_FOLDER
-    assert unpacked(tmp_path) == VOC_FILES
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["VOCdevkit"]
-
-    with pytest.raises(InputError, match="there already"):
-        fetch_voc(tmp_path, url=server.url, md5=md5)
-    assert len(server.ranges) == 1
-
-
-def test_an_interrupted_unpacking_is_repeated(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    server.body = voc_archive()
-    md5 = hashlib.md5(server.body).hexdigest()
-
-    def interrupted(archive: Path, root: Path, parts: list[str]) -> None:
-        unpack_tar(archive, root, parts)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(download, "unpack_tar", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        fetch_voc(tmp_path, url=server.url, md5=md5)
-    assert not (tmp_path / VOC_FOLDER).exists()
-
-    monkeypatch.undo()
-    fetch_voc(tmp_path, url=server.url, md5=md5)
-    assert unpacked(tmp_path) == VOC_FILES
-    assert len(server.ranges) == 1
 
 
 def test_the_official_archive_is_named_with_its_digest() -> None:
