@@ -102,7 +102,7 @@ def _score_series(compare: dict[str, Any], rows: list[dict[str, Any]]) -> list[d
                 "constant": None,
             }
         )
-    return [one for one in found if any(v is not None for line in one["series"] for v in line)]  # type: ignore[union-attr]
+    return [one for one in found if any(v is not None for line in one["series"] for v in line)]
 
 
 def loss_rows(compare: dict[str, Any]) -> list[tuple[int, list[str]]]:

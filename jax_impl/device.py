@@ -36,6 +36,8 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set JAX's process-wide switches for ``config``; call before any work."""
+    if config.devices > 1:
+        raise InputError("--devices: the JAX backend trains on one device so far")
     # XLA reads both when its first device is asked for.
     if config.threads:
         os.environ["PJRT_NPROC"] = str(config.threads)

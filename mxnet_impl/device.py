@@ -32,6 +32,8 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set MXNet's process-wide switches for ``config``; call before any work."""
+    if config.devices > 1:
+        raise InputError("--devices: the MXNet backend trains on one device so far")
     check_precision(config, precisions(config))
     if config.threads and config.threads != threads_at_import():
         raise InputError(

@@ -110,7 +110,7 @@ class ResNet18(HybridBlock):
 
     def hybrid_forward(self, F: ModuleType, x: Tensor) -> Tensor:
         if self.v2:
-            # A gradient of zero will do for that: it saves the one of the first convolution's input.
+            # A gradient of zero will do: it saves the one of the first convolution's input.
             x = F.BlockGrad(self.data_bn(x))
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         for stage in range(1, len(STAGES) + 1):
