@@ -91,8 +91,8 @@ class Loader:
 
     Each of the ``workers`` threads makes whole batches, and up to ``workers`` batches are ready or
     under way while one is worked on; the threads end with the epoch. Decoded images are kept for
-    the next epoch while there is room. First come, first kept: epochs are cycles, in which throwing out the least
-    recently used image would always throw out the one that is needed soonest.
+    the next epoch while there is room. First come, first kept: epochs are cycles, in which throwing
+    out the least recently used image would always throw out the one that is needed soonest.
 
     Attributes:
         peak_bytes: The most that cached images, images being decoded and batches, up to the one
