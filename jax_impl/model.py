@@ -102,7 +102,7 @@ class MaxPool(nnx.Module):
     """Windows of 3, 2 apart, padded by 1; of equal values the first is the largest."""
 
     def __call__(self, x: Array) -> Array:
-        # Nine selections fuse; the gradient of XLA's window reduction takes 14 times as long on CPU.
+        # Nine selections fuse; XLA's gradient of a window reduction takes 14 times as long on CPU.
         padding = ((0, 0), (1, 1), (1, 1), (0, 0))
         x = jnp.pad(x, padding, constant_values=-jnp.inf)
         height, width = x.shape[1] - 2, x.shape[2] - 2
