@@ -17,7 +17,7 @@ from common.recipes import make_recipe
 from common.runs import hardware
 
 NOTES = {
-    "mxnet": "retired upstream since 2023: no fixes, no wheels for new CUDA or for ARM; "
+    "mxnet": "retired upstream since 2023: no fixes, no wheels for new CUDA or for macOS on ARM; "
     "here for those who port from it"
 }
 TIMEOUT_SECONDS = 300

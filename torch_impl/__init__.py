@@ -4,6 +4,7 @@ from torch_impl.device import (
     configure,
     describe,
     device_memory_peak,
+    precisions,
     synchronize,
     to_device,
     to_host,
