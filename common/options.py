@@ -91,7 +91,7 @@ def training_parser(prog: str) -> Parser:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="start from these: safetensors, or torchvision's .pth",
+        help="start from these: safetensors, torchvision's .pth or Gluon's .params",
     )
     add("--resume", type=Path, metavar="RUN", help="go on from that run's last checkpoint")
     add(

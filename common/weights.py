@@ -15,7 +15,7 @@ from common.files import write_bytes
 from common.parameters import Parameters, initial_parameters, parameter_shapes
 from common.recipes import BACKBONES, Recipe
 
-FOREIGN_READERS = {".pth": "torch_impl.foreign"}
+FOREIGN_READERS = {".pth": "torch_impl.foreign", ".params": "mxnet_impl.foreign"}
 """Suffix of a framework's own weight file -> module that turns it into safetensors."""
 
 
@@ -66,8 +66,9 @@ def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Para
     """Return the parameters a training starts from.
 
     ``weights`` may hold a whole network, or a backbone alone: then the head is drawn as without.
-    It is safetensors (canonical names, or a backbone's under torchvision's own) or a PyTorch
-    ``.pth`` of torchvision's ``resnet18``; a classifier in it is left out.
+    It is safetensors (canonical names, or a backbone's under torchvision's own), a PyTorch ``.pth``
+    of torchvision's ``resnet18`` or a Gluon ``.params`` of its model zoo's ``resnet18_v1`` or
+    ``resnet18_v2``; a classifier in it is left out.
 
     Raises:
         InputError: If the file does not fit the recipe's backbone.

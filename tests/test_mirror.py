@@ -12,7 +12,7 @@ import common
 PROJECT = Path(common.__file__).parents[1]
 ONLY = {
     "torch": {"foreign.py"},  # reads .pth
-    "mxnet": {"compat.py"},  # gives NumPy's removed names back
+    "mxnet": {"foreign.py", "compat.py"},  # reads .params; gives NumPy's removed names back
     "jax": set[str](),
     "tf": set[str](),
 }
