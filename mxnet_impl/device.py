@@ -22,6 +22,14 @@ def device_of(config: Config) -> mx.Context:
     return mx.gpu() if gpu and config.device != "cpu" else mx.cpu()
 
 
+def devices_of(config: Config) -> list[mx.Context]:
+    """Return the devices that share a batch; of CPUs MXNet has as many as one likes."""
+    kind = device_of(config).device_type
+    if kind == "gpu" and mx.context.num_gpus() < config.devices:
+        raise InputError(f"devices {config.devices}: only {mx.context.num_gpus()} GPUs here")
+    return [mx.Context(kind, index) for index in range(config.devices)]
+
+
 def precisions(config: Config) -> tuple[str, ...]:
     """Return the arithmetics that MXNet offers on the device of ``config``."""
     # Not float64: its batch norm keeps float32 parameters.
@@ -32,8 +40,7 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set MXNet's process-wide switches for ``config``; call before any work."""
-    if config.devices > 1:
-        raise InputError("--devices: the MXNet backend trains on one device so far")
+    devices_of(config)
     check_precision(config, precisions(config))
     if config.threads and config.threads != threads_at_import():
         raise InputError(

@@ -15,7 +15,7 @@ from common.config import Config
 from common.images import MEAN, STD
 from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
 from common.recipes import STRIDE
-from mxnet_impl.device import device_of
+from mxnet_impl.device import devices_of
 
 LAYOUT = "NHWC"
 """Of the logits and of what the upsampling takes; the backbone's layout is NCHW."""
@@ -220,5 +220,5 @@ def create_model(config: Config) -> FCN:
 
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
     model = FCN(config.recipe.backbone, upsampling)
-    model.initialize(mx.init.Zero(), device_of(config))
+    model.initialize(mx.init.Zero(), devices_of(config))
     return model

@@ -9,8 +9,9 @@ from mxnet.gluon import Block
 from numpy.typing import NDArray
 
 from common.layers import layer_names
+from common.parameters import trainable_names
 from mxnet_impl.model import FCN, LAYOUT, create_model
-from mxnet_impl.step import State
+from mxnet_impl.step import State, batch_gradients
 from mxnet_impl.weights import load_parameters, parameters_of, to_canonical
 
 
@@ -40,14 +41,11 @@ def gradients(
 ) -> tuple[float, dict[str, NDArray]]:
     """Return the training loss and gradients by name; ``state`` stays."""
     model = _copy(state)
-    with autograd.record():
-        loss = state.loss(model(images), labels)
-    loss.backward()
-    trained = {name for name, p in state.model.named_parameters().items() if p.grad_req != "null"}
+    loss, divisor = batch_gradients(state, model, images, labels)
+    named = model.named_parameters()
     return loss.asscalar().item(), {
-        name: to_canonical(name, parameter.grad().asnumpy())
-        for name, parameter in model.named_parameters().items()
-        if name in trained
+        name: to_canonical(name, sum(g.asnumpy() for g in named[name].list_grad()) / divisor)
+        for name in trainable_names(state.config.recipe)
     }
 
 

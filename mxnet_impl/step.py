@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import ModuleType
 
-from mxnet import autograd, nd, optimizer, symbol
+from mxnet import Context, autograd, nd, optimizer, symbol
 from mxnet.gluon import HybridBlock, Parameter, Trainer, nn
+from mxnet.gluon.utils import split_and_load
 
 from common.config import Config
 from common.parameters import BATCH_NORM_MOMENTUM, Parameters, trainable_names, weight_decays
 from common.recipes import Recipe
+from mxnet_impl.device import devices_of
 from mxnet_impl.loss import cross_entropy
 from mxnet_impl.model import FCN, Tensor, create_model
 from mxnet_impl.weights import load_momentum, load_parameters
@@ -51,23 +53,25 @@ class SGD(optimizer.Optimizer):
         # A parameter's own factor is its whole decay.
         super().__init__(wd=1.0)
         self.names, self.momentum = names, momentum
-        self.buffers: dict[str, nd.NDArray] = {}
+        self.buffers: dict[tuple[str, Context], nd.NDArray] = {}
 
     def create_state(self, index: int, weight: nd.NDArray) -> nd.NDArray | None:
         if not self.momentum:
             return None
-        return self.buffers.setdefault(self.names[index], nd.zeros_like(weight))
+        key = self.names[index], weight.context
+        return self.buffers.setdefault(key, nd.zeros_like(weight))
 
     def update(
         self, index: int, weight: nd.NDArray, grad: nd.NDArray, state: nd.NDArray | None
     ) -> None:
-        rate, decay = self._get_lr(index), self._get_wd(index)
+        rate, decay, scale = self._get_lr(index), self._get_wd(index), self.rescale_grad
         if state is None:
-            nd.sgd_update(weight, grad, out=weight, lr=rate, wd=decay)
+            nd.sgd_update(weight, grad, out=weight, lr=rate, wd=decay, rescale_grad=scale)
             return
         # At a rate of -1 MXNet's kernel leaves PyTorch's buffer in ``state``. The weight that it
         # would make goes over the gradient, which is spent.
-        nd.sgd_mom_update(weight, grad, state, out=grad, lr=-1, momentum=self.momentum, wd=decay)
+        options = {"momentum": self.momentum, "wd": decay, "rescale_grad": scale}
+        nd.sgd_mom_update(weight, grad, state, out=grad, lr=-1, **options)
         nd.sgd_update(weight, state, out=weight, lr=rate, wd=0)
 
 
@@ -90,7 +94,9 @@ def create_state(
             parameter.grad_req = "null"
     names = trainable_names(config.recipe)
     sgd = SGD(names, config.recipe.momentum)
-    trainer = Trainer([named[name] for name in names], sgd, kvstore=None)
+    store = "device" if config.devices > 1 else None
+    trained = [named[name] for name in names]
+    trainer = Trainer(trained, sgd, kvstore=store, update_on_kvstore=False)
     state = State(config, model, loss, sgd, trainer)
     if momentum is not None:
         load_momentum(state, momentum)
@@ -111,7 +117,7 @@ def variances(model: FCN, images: tuple[int, ...]) -> list[tuple[Parameter, int]
 
 
 @contextmanager
-def unbiased_variances(model: FCN, images: nd.NDArray) -> Iterator[None]:
+def unbiased_variances(state: State, images: nd.NDArray) -> Iterator[None]:
     """Make the moves of the running variances unbiased, as cuDNN does and MXNet on a CPU does not.
 
     There the backward pass moves them, so this surrounds it.
@@ -119,18 +125,36 @@ def unbiased_variances(model: FCN, images: nd.NDArray) -> Iterator[None]:
     if images.context.device_type == "gpu":
         yield
         return
-    moving = [(parameter.data(), n) for parameter, n in variances(model, images.shape)]
+    share = (images.shape[0] // state.config.devices, *images.shape[1:])
+    # The first device's, which count; the others' are never read.
+    moving = [(parameter.list_data()[0], n) for parameter, n in variances(state.model, share)]
     before = [variance.copy() for variance, _ in moving]
     yield
-    # A compiled network's backward pass moves them without telling the engine: seen to be raced.
-    nd.waitall()
     for (variance, n), old in zip(moving, before, strict=True):
         # The move m old + (1 - m) biased becomes m old + (1 - m) biased n / (n - 1).
         variance += (variance - (1 - BATCH_NORM_MOMENTUM) * old) / (n - 1)
 
 
+def batch_gradients(
+    state: State, model: FCN, images: nd.NDArray, labels: nd.NDArray
+) -> tuple[nd.NDArray, int]:
+    """Leave the gradients of each device's share of a batch in ``model``.
+
+    Returns:
+        The batch's loss, and the number by which the sum over devices of the gradients has to be
+        divided.
+    """
+    devices = devices_of(state.config)
+    shares = zip(split_and_load(images, devices), split_and_load(labels, devices), strict=True)
+    with autograd.record():
+        losses = [state.loss(model(x), y) for x, y in shares]
+    autograd.backward(losses)
+    divisor = len(losses) if state.config.recipe.loss_reduction == "mean" else 1
+    return sum(loss.as_in_context(devices[0]) for loss in losses) / divisor, divisor
+
+
 def scalar(loss: nd.NDArray) -> nd.NDArray:
-    """Return ``loss`` as the kind of array of MXNet's that ``float`` takes, without waiting."""
+    """Return ``loss`` as MXNet's other kind of array, which ``float`` takes, without waiting."""
     return loss.as_np_ndarray()
 
 
@@ -139,11 +163,9 @@ def train_step(
 ) -> tuple[State, nd.NDArray]:
     """Forward, loss, backward and update; returns the next state and the batch's loss."""
     state.trainer.set_learning_rate(learning_rate)
-    with unbiased_variances(state.model, images):
-        with autograd.record():
-            loss = state.loss(state.model(images), labels)
-        loss.backward()
-    state.trainer.step(1)
+    with unbiased_variances(state, images):
+        loss, divisor = batch_gradients(state, state.model, images, labels)
+    state.trainer.step(divisor)
     return state, scalar(loss)
 
 

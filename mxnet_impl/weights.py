@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
 from mxnet import nd
 from numpy.typing import NDArray
 
 from common.parameters import Parameters
+from mxnet_impl.device import device_of
 from mxnet_impl.model import FCN
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def load_parameters(model: FCN, parameters: Parameters) -> None:
 def parameters_of(state: State) -> Parameters:
     """Return copies of all parameters and running statistics, float32."""
     return {
-        name: to_canonical(name, _to_numpy(parameter.data()))
+        name: to_canonical(name, parameter.list_data()[0].asnumpy())
         for name, parameter in state.model.named_parameters().items()
     }
 
@@ -45,17 +45,15 @@ def load_momentum(state: State, momentum: Parameters) -> None:
     """Copy momentum buffers into the optimizer of ``state``."""
     named = state.model.named_parameters()
     for name, buffer in momentum.items():
-        array = nd.array(from_canonical(name, buffer), named[name].list_ctx()[0])
-        state.optimizer.buffers[name] = array
+        for device in named[name].list_ctx():
+            array = nd.array(from_canonical(name, buffer), device)
+            state.optimizer.buffers[name, device] = array
 
 
 def momentum_of(state: State) -> Parameters:
     """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
     return {
-        name: to_canonical(name, _to_numpy(buffer))
-        for name, buffer in state.optimizer.buffers.items()
+        name: to_canonical(name, buffer.asnumpy())
+        for (name, device), buffer in state.optimizer.buffers.items()
+        if device == device_of(state.config)
     }
-
-
-def _to_numpy(array: nd.NDArray) -> NDArray[np.float32]:
-    return array.asnumpy()
