@@ -15,6 +15,8 @@ STATUSES = {
 }
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SHOWN_SAMPLES = 60
+LEAST_SAMPLES = 5
+"""Of a speed, for an interval: of four, all lie on one side of the true median in 1 of 8 cases."""
 
 
 def finished_rows(compare: dict[str, Any]) -> list[dict[str, Any]]:
@@ -121,17 +123,24 @@ def _accuracy_phrase(compare: dict[str, Any], rows: list[dict[str, Any]]) -> str
     values = [scores_of(compare, row)["pixel_accuracy"] for row in rows]
     constants = {scores_of(compare, row)["background_pixel_accuracy"] for row in rows}
     above = sum(beats_background(compare, row) for row in rows)
-    which = "all above" if above == len(rows) else f"{count_word(above)} above"
+    which = {0: "none", len(rows): "all"}.get(above, count_word(above))
     constant = f" ({min(constants):.4f})" if len(constants) == 1 else ""
-    return (
-        f"their pixel accuracies lie {max(values) - min(values):.4f} apart, from "
-        f"{min(values):.4f} to {max(values):.4f}, {which} always saying background{constant}"
-    )
+    low, high = f"{min(values):.4f}", f"{max(values):.4f}"
+    apart = f"lie {max(values) - min(values):.4f} apart, from {low} to {high}"
+    if low == high:
+        apart = f"are equal to four decimals ({low})"
+    return f"their pixel accuracies {apart}, {which} above always saying background{constant}"
+
+
+def has_interval(row: dict[str, Any]) -> bool:
+    """Tell whether a row's rate rests on enough samples for an interval."""
+    rate = row["examples_per_second"]
+    return bool(rate) and len(rate["samples"]) >= LEAST_SAMPLES
 
 
 def _speed_phrase(rows: list[dict[str, Any]]) -> str | None:
-    timed = [row for row in rows if row["examples_per_second"]]
-    if len(timed) < 2 or not settings_are_equal(timed):
+    timed = [row for row in rows if has_interval(row)]
+    if len(timed) < 2 or len(timed) < len(rows) or not settings_are_equal(timed):
         return None
     timed.sort(key=lambda row: row["examples_per_second"]["median"])
     slow, fast = timed[0], timed[-1]
@@ -154,17 +163,28 @@ def notices(compare: dict[str, Any]) -> list[tuple[str, str]]:
     for row in compare["rows"]:
         if row["status"] != "ok":
             found.append(("bad", f"{row['title']} – {row['status']}: {row['reason']}"))
-    for row in rows:
-        if not beats_background(compare, row):
-            scores = scores_of(compare, row)
-            found.append(
-                (
-                    "warning",
-                    f"{row['title']} is no better than always saying background: pixel accuracy "
-                    f"{scores['pixel_accuracy']:.4f} against "
-                    f"{scores['background_pixel_accuracy']:.4f}. Its accuracy shows no learning.",
-                )
+    no_better = [row for row in rows if not beats_background(compare, row)]
+    if no_better:
+        scored = [scores_of(compare, row) for row in no_better]
+        pairs = [(one["pixel_accuracy"], one["background_pixel_accuracy"]) for one in scored]
+        figures = ", ".join(
+            dict.fromkeys(f"{ours:.4f} against {theirs:.4f}" for ours, theirs in pairs)
+        )
+        found.append(
+            (
+                "warning",
+                f"No better than always saying background: {join([r['title'] for r in no_better])} "
+                f"(pixel accuracy {figures}). This accuracy shows no learning.",
             )
+        )
+    if any(row["examples_per_second"] and not has_interval(row) for row in rows):
+        found.append(
+            (
+                "warning",
+                f"Fewer than {LEAST_SAMPLES} samples of a speed: it has no interval, and no "
+                "backend is called faster.",
+            )
+        )
     if not settings_are_equal(rows):
         found.append(
             (
@@ -189,6 +209,14 @@ def notices(compare: dict[str, Any]) -> list[tuple[str, str]]:
             )
         )
     return found
+
+
+def interval(row: dict[str, Any]) -> str:
+    """Return the interval of a row's rate, nothing where there is none."""
+    if not has_interval(row):
+        return ""
+    rate = row["examples_per_second"]
+    return f"{significant(rate['low'])} to {significant(rate['high'])}"
 
 
 def row_views(compare: dict[str, Any]) -> list[dict[str, Any]]:
@@ -222,7 +250,7 @@ def _row_view(compare: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         "above": beats_background(compare, row),
         "mean_iou": number(scores["mean_iou"]),
         "rate": significant(rate["median"]) if rate else "–",
-        "interval": f"{significant(rate['low'])} to {significant(rate['high'])}" if rate else "",
+        "interval": interval(row),
         "first_step": f"{row['first_step_seconds']:.2f} s",
         "host_memory": size(row["host_memory_peak_bytes"]),
         "device_memory": size(device_memory) if device_memory else None,
@@ -260,7 +288,8 @@ def rate_strip(compare: dict[str, Any]) -> list[dict[str, Any]]:
                 "backend": row["backend"],
                 "title": row["title"],
                 "median": significant(rate["median"]),
-                "interval": f"{significant(rate['low'])} to {significant(rate['high'])}",
+                "interval": interval(row) or "–",
+                "bar": has_interval(row),
                 "count": len(rate["samples"]),
                 "places": {key: f"{value:.2f}" for key, value in place.items()},
                 "width": f"{max(0.3, place['high'] - place['low']):.2f}",

@@ -208,7 +208,7 @@ def test_a_model_no_better_than_always_background_gets_a_warning(
     scores = row(compare, "mxnet")["scores"]["background"]
     scores["pixel_accuracy"] = scores["background_pixel_accuracy"]
     page = page_of(compare, tmp_path)
-    assert "MXNet Gluon is no better than always saying background" in page.text
+    assert "No better than always saying background: MXNet Gluon (pixel accuracy" in page.text
     assert "three above always saying background" in page.text
     assert page.text.count("not above background") == 1
 

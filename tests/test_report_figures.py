@@ -61,6 +61,28 @@ def test_a_rank_is_claimed_only_where_intervals_are_apart(
     assert phrase in report_view.verdict(compare)
 
 
+def test_too_few_samples_have_no_interval_and_no_rank(compare: dict[str, Any]) -> None:
+    rate = row(compare, "tf")["examples_per_second"]
+    rate.update(samples=[99.0] * 4, low=99.0, median=99.0, high=99.0)
+    assert "fastest" not in report_view.verdict(compare)
+    assert any("Fewer than 5 samples" in text for _, text in report_view.notices(compare))
+    (view,) = (view for view in report_view.row_views(compare) if view["backend"] == "tf")
+    assert (view["rate"], view["interval"]) == ("99.0", "")
+    assert [strip["bar"] for strip in report_view.rate_strip(compare)] == [True, True, True, False]
+
+
+def test_equal_accuracies_that_show_no_learning_are_called_that(compare: dict[str, Any]) -> None:
+    for one in compare["rows"]:
+        one["scores"]["background"].update(pixel_accuracy=0.5, background_pixel_accuracy=0.6)
+    assert (
+        "their pixel accuracies are equal to four decimals (0.5000), none above always saying "
+        "background (0.6000)"
+    ) in report_view.verdict(compare)
+    warnings = [text for severity, text in report_view.notices(compare) if severity == "warning"]
+    assert len(warnings) == 1
+    assert "PyTorch, MXNet Gluon, JAX/Flax and TensorFlow" in warnings[0]
+
+
 def test_no_rank_between_rows_that_were_computed_differently(compare: dict[str, Any]) -> None:
     row(compare, "torch")["precision"] = "bfloat16"
     assert "fastest" not in report_view.verdict(compare)
