@@ -1,4 +1,4 @@
-"""FCN-32s in MXNet Gluon 1.9.1."""
+"""The network and its training in MXNet Gluon 1.9.1."""
 
 from mxnet_impl.compat import restore_numpy_names
 
