@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 import flax
@@ -10,48 +11,75 @@ import jax
 import jaxlib
 import optax
 from jax import Array
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from common.config import Config, check_precision
 from common.errors import InputError
 from common.threads import available_cpus
 
-DETERMINISTIC = " --xla_gpu_deterministic_ops=true"
+REPLICA = "replica"
+"""The one axis of the devices' mesh: each has a replica of the network, and a part of the batch."""
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+MATMUL = {
+    "float32": "highest",
+    "tf32": "tensorfloat32",
+    "bfloat16": "default",
+    "float64": "highest",
+}
 
 
-def device_of(config: Config) -> jax.Device:
-    """Return the device that ``config`` names."""
+def devices_of(config: Config) -> list[jax.Device]:
+    """Return the devices that ``config`` names."""
     gpu = jax.default_backend() == "gpu"
     if config.device == "gpu" and not gpu:
         raise InputError("device gpu: JAX sees no CUDA device here; use --device cpu")
-    return jax.devices("gpu" if gpu and config.device != "cpu" else "cpu")[0]
+    devices = jax.devices("gpu" if gpu and config.device != "cpu" else "cpu")
+    if len(devices) < config.devices:
+        raise InputError(
+            f"devices {config.devices}: JAX has only {len(devices)} {devices[0].platform} devices "
+            "in this process"
+        )
+    return devices[: config.devices]
+
+
+def sharding_of(config: Config, parts: bool) -> NamedSharding:
+    """Return where an array lies: in equal ``parts`` on the devices, or whole on each of them."""
+    mesh = Mesh(devices_of(config), (REPLICA,))
+    return NamedSharding(mesh, PartitionSpec(REPLICA) if parts else PartitionSpec())
 
 
 def precisions(config: Config) -> tuple[str, ...]:
     """Return the arithmetics that JAX offers on the device of ``config``."""
-    if device_of(config).platform == "gpu":
+    if devices_of(config)[0].platform == "gpu":
         return ("float32", "tf32", "bfloat16", "float64")
     return ("float32", "bfloat16", "float64")
 
 
 def configure(config: Config) -> None:
     """Set JAX's process-wide switches for ``config``; call before any work."""
-    if config.devices > 1:
-        raise InputError("--devices: the JAX backend trains on one device so far")
-    # XLA reads both when its first device is asked for.
+    # XLA reads the two variables, and makes its devices, when it is first asked for one.
     if config.threads:
         os.environ["PJRT_NPROC"] = str(config.threads)
-    if config.deterministic:
-        os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + DETERMINISTIC
+    flags = os.environ.get("XLA_FLAGS", "")
+    if config.deterministic and DETERMINISTIC not in flags:
+        os.environ["XLA_FLAGS"] = f"{flags} {DETERMINISTIC}"
+    if config.devices > 1:
+        # Refused once there are devices: then `devices_of` says whether they are enough.
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", config.devices)
     check_precision(config, precisions(config))
-    matmul = "tensorfloat32" if config.precision == "tf32" else "highest"
-    jax.config.update("jax_default_matmul_precision", matmul)
+    jax.config.update("jax_default_matmul_precision", MATMUL[config.precision])
     jax.config.update("jax_enable_x64", config.precision == "float64")
 
 
 def to_device(array: NDArray, config: Config) -> Array:
-    """Copy a batch to the device of ``config``, without waiting for the copy to end."""
-    return jax.device_put(array, device_of(config))
+    """Copy a batch to the devices of ``config``, without waiting for the copy to end.
+
+    Each gets its part; what does not divide equally is copied whole to all.
+    """
+    parts = array.ndim > 0 and len(array) % config.devices == 0
+    return jax.device_put(array, sharding_of(config, parts))
 
 
 def to_host(value: Array) -> NDArray:
@@ -66,7 +94,7 @@ def synchronize(value: Array) -> None:
 
 def device_memory_peak(config: Config) -> int | None:
     """Return the device allocator's peak in bytes; None on a CPU."""
-    device = device_of(config)
+    device = devices_of(config)[0]
     if device.platform == "gpu":
         return device.memory_stats()["peak_bytes_in_use"]
     return None
@@ -78,7 +106,7 @@ def describe(config: Config) -> dict[str, Any]:
     return {
         "name": "jax",
         "versions": {module.__name__: module.__version__ for module in modules},
-        "device": device_of(config).device_kind,
+        "device": devices_of(config)[0].device_kind,
         "threads": int(os.environ.get("PJRT_NPROC", len(available_cpus()))),
         "precision": config.precision,
         "deterministic": "deterministic" in os.environ.get("XLA_FLAGS", ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -10,12 +11,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import nnx
-from jax import Array
+from jax import Array, lax
 
 from common.config import Config
 from common.parameters import Parameters, trainable_names, weight_decays
 from common.recipes import Recipe
-from jax_impl.device import device_of, to_device
+from jax_impl.device import REPLICA, sharding_of, to_device
 from jax_impl.loss import cross_entropy
 from jax_impl.model import FCN, create_model
 from jax_impl.weights import canonical_name, load_momentum, load_parameters
@@ -64,7 +65,7 @@ def create_state(
     state = State(config, network, updated, rest, create_optimizer(config.recipe).init(updated))
     if momentum is not None:
         load_momentum(state, momentum)
-    return jax.device_put(state, device_of(config))
+    return jax.device_put(state, sharding_of(config, parts=False))
 
 
 def forward(model: FCN, images: Array) -> Array:
@@ -80,16 +81,44 @@ def batch_loss(config: Config, logits: Array, labels: Array) -> Array:
 def loss_gradients(
     state: State, images: Array, labels: Array
 ) -> tuple[tuple[Array, nnx.State], nnx.State]:
-    """Return ((training loss, new running statistics and what is frozen), gradients)."""
+    """Return ((training loss, ``rest`` with new statistics), gradients) of a batch."""
 
-    def loss(parameters: nnx.State) -> tuple[Array, nnx.State]:
-        model = nnx.merge(state.network, parameters, state.rest, copy=True)
+    def loss(
+        parameters: nnx.State, rest: nnx.State, images: Array, labels: Array
+    ) -> tuple[Array, nnx.State]:
+        model = nnx.merge(state.network, parameters, rest, copy=True)
         model.train()
         value = batch_loss(state.config, forward(model, images), labels)
         _, _, rest = nnx.split(model, trained(state.config.recipe), ...)
         return value, rest
 
-    return jax.value_and_grad(loss, has_aux=True)(state.parameters)
+    compute = jax.value_and_grad(loss, has_aux=True)
+    if state.config.devices > 1:
+        compute = data_parallel(compute, state.config)
+    return compute(state.parameters, state.rest, images, labels)
+
+
+def data_parallel(compute: Callable, config: Config) -> Callable:
+    """Let each device ``compute`` on its part of the batch, and reduce what they return."""
+    reduce = lax.psum if config.recipe.loss_reduction == "sum" else lax.pmean
+
+    def compute_part(
+        parameters: nnx.State, rest: nnx.State, images: Array, labels: Array
+    ) -> tuple[tuple[Array, nnx.State], nnx.State]:
+        (loss, rest), gradients = compute(parameters, rest, images, labels)
+        first = lax.axis_index(REPLICA) == 0
+        rest = jax.tree.map(lambda value: lax.psum(jnp.where(first, value, 0), REPLICA), rest)
+        return (reduce(loss, REPLICA), rest), reduce(gradients, REPLICA)
+
+    # Each replica's batch norm sees its part alone: under jit without shard_map it would see all.
+    whole, part = sharding_of(config, parts=False), sharding_of(config, parts=True)
+    return jax.shard_map(
+        compute_part,
+        mesh=whole.mesh,
+        in_specs=(whole.spec, whole.spec, part.spec, part.spec),
+        out_specs=whole.spec,
+        check_vma=False,  # The reductions are written here, not derived.
+    )
 
 
 @partial(jax.jit, donate_argnames="state")
