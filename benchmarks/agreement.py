@@ -39,7 +39,7 @@ def loss_agreement(rows: list[dict[str, Any]], bound: float) -> None:
             row["status"] = "differs"
             row["reason"] = (
                 f"its loss at step {step} is {differences[step]:.1e} from the backends' median, "
-                f"beyond {bound:.0e}: not the same work, so no figures"
+                f"beyond {bound:.0e}: equal work is not shown, so no figures"
             )
             for figure in ("scores", "train_loss", "val_loss", "examples_per_second"):
                 row[figure] = None

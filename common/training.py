@@ -50,6 +50,9 @@ class TrainingData:
         self._loader = Loader(self.train, recipe)
         self._val_loader = Loader(self.val, recipe)
         self.steps_per_epoch = self._plan(0).batches_per_epoch
+        if not whole:
+            # A batch larger than the validation set is refused now, not after an epoch.
+            plan_epoch(self.val, recipe, config.seed, 0, training=False)
         self.total_steps = recipe.epochs * self.steps_per_epoch
         if config.max_steps is not None:
             self.total_steps = min(self.total_steps, config.max_steps)
