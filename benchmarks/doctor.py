@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
-from benchmarks.processes import backend_environment, last_line
-from common.backends import BACKENDS, check_backend, load_backend
+import numpy as np
+
+from benchmarks.processes import Worker, WorkerFailed, backend_environment
+from common.backends import BACKENDS, check_backend
 from common.config import Config
-from common.errors import InputError, command
+from common.errors import InputError
 from common.options import Parser
+from common.parameters import initial_parameters
 from common.recipes import make_recipe
 from common.runs import hardware
 
@@ -60,32 +64,18 @@ def examine(name: str) -> dict[str, Any]:
         check_backend(name)
     except InputError as error:
         return {"works": False, "reason": str(error), "note": note}
-    try:
-        result = subprocess.run(
-            [sys.executable, "-m", "benchmarks.doctor", name],
-            env=backend_environment(None),
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT_SECONDS,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        reason = f"one training step did not end within {TIMEOUT_SECONDS} s"
-        return {"works": False, "reason": reason, "note": note}
-    if result.returncode:
-        return {"works": False, "reason": last_line(result.stderr), "note": note}
-    return {"works": True, "reason": None, "note": note, **json.loads(result.stdout)}
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder) / "log"
+        try:
+            with Worker(name, backend_environment(None), log) as worker:
+                found = worker.ask("doctor.try_step", TIMEOUT_SECONDS)
+        except (InputError, WorkerFailed) as error:
+            return {"works": False, "reason": str(error), "note": note}
+    return {"works": True, "reason": None, "note": note, **found}
 
 
-@command
-def worker(argv: Sequence[str] | None = None) -> int:
-    """Do one training step with the backend named on the command line and describe it."""
-    import numpy as np
-
-    from common.parameters import initial_parameters
-
-    (name,) = sys.argv[1:] if argv is None else argv
-    backend = load_backend(name)
+def try_step(backend: ModuleType) -> dict[str, Any]:
+    """Do one training step, in the worker, and describe the backend."""
     recipe = make_recipe("chapter-torch", batch_size=2, crop=(32, 32))
     config = Config(recipe)
     backend.configure(config)
@@ -94,11 +84,5 @@ def worker(argv: Sequence[str] | None = None) -> int:
     labels = backend.to_device(np.zeros((2, 32, 32), np.uint8), config)
     _, loss = backend.train_step(state, images, labels, recipe.learning_rate)
     if not np.isfinite(float(loss)):
-        raise InputError(f"backend {name}: one training step gave the loss {float(loss)}")
-    described = {**backend.describe(config), "precisions": backend.precisions(config)}
-    print(json.dumps(described))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(worker())
+        raise InputError(f"one training step gave the loss {float(loss)}")
+    return {**backend.describe(config), "precisions": backend.precisions(config)}

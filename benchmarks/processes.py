@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
+import selectors
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
+from common.errors import InputError
 from common.threads import available_cpus, thread_environment
 
 
@@ -58,3 +66,115 @@ def last_line(text: str) -> str:
     """Return the last line that says something; a progress bar redraws its own with returns."""
     lines = [line.strip() for line in text.replace("\r", "\n").splitlines() if line.strip()]
     return lines[-1].removeprefix("error: ") if lines else "no message"
+
+
+class WorkerFailed(RuntimeError):
+    """A worker crashed, hung or answered rubbish; the message is one line that says which."""
+
+
+class Worker:
+    """``benchmarks.worker`` for one backend, in a process group of its own.
+
+    Args:
+        backend: Its name.
+        environment: The process's; ``backend_environment`` makes one.
+        log: Gets what the framework prints; a failure quotes its last line.
+        python: The interpreter, where one environment cannot hold all backends.
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        environment: dict[str, str],
+        log: Path,
+        python: str = sys.executable,
+    ) -> None:
+        self.backend, self.log = backend, log
+        with log.open("ab") as file:
+            self._process = subprocess.Popen(
+                [python, "-m", "benchmarks.worker", backend],
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                cwd=Path(__file__).parents[1],
+                start_new_session=True,
+            )
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._input, self._output = self._process.stdin, self._process.stdout
+        self._buffer = b""
+
+    @property
+    def pid(self) -> int:
+        """The process's identifier."""
+        return self._process.pid
+
+    def ask(self, task: str, timeout: float, **arguments: Any) -> Any:
+        """Return what ``task`` returned in the worker; arguments and result are JSON's types.
+
+        Raises:
+            InputError: What the task refused.
+            WorkerFailed: If there is no answer within ``timeout`` seconds; the worker has ended.
+        """
+        try:
+            self._input.write(json.dumps({"task": task, **arguments}).encode() + b"\n")
+            self._input.flush()
+        except BrokenPipeError:
+            raise self._failure() from None
+        line = self._read_line(timeout)
+        try:
+            answer = json.loads(line)
+            if "refused" not in answer:
+                return answer["result"]
+        except (ValueError, KeyError, TypeError):
+            self.close()
+            shown = line[:80].decode(errors="replace")
+            raise WorkerFailed(f"{self.backend} answered {shown!r}, which is no answer") from None
+        raise InputError(answer["refused"])
+
+    def _read_line(self, timeout: float) -> bytes:
+        deadline = time.monotonic() + timeout
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._output, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    self.close()
+                    raise WorkerFailed(f"{self.backend} gave no answer within {timeout:.0f} s")
+                chunk = os.read(self._output.fileno(), 65536)
+                if not chunk:
+                    raise self._failure()
+                self._buffer += chunk
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line
+
+    def _failure(self) -> WorkerFailed:
+        """Return why the process ended without an answer."""
+        self.close()
+        status = self._process.returncode
+        said = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
+        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended ({status})"
+        return WorkerFailed(f"{self.backend} {how}: {said}")
+
+    def close(self) -> None:
+        """End the process: by the end of its input, and by force what is left of its group."""
+        if self._input.closed:
+            return
+        with suppress(BrokenPipeError):
+            self._input.close()
+        self._output.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=2)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,43 @@
+"""One backend in a process of its own: a request a line on standard input, an answer on output.
+
+    python -m benchmarks.worker torch
+
+Each request is a JSON object, ``{"task": "module.function", ...arguments}``; the function, of a
+module of this package, is called with the backend's package and the arguments, and what it returns
+is the answer, ``{"result": ...}``, or ``{"refused": "one line"}`` for an ``InputError``. Arrays
+travel in files that the request names. Imports NumPy and one framework, nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from common.backends import load_backend
+from common.errors import InputError, TrainingDiverged
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Answer requests until the input ends."""
+    (name,) = sys.argv[1:] if argv is None else argv
+    # What a framework prints must not be taken for an answer: it goes where its messages go.
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        module, function = request.pop("task").rsplit(".", 1)
+        try:
+            task = getattr(importlib.import_module(f"benchmarks.{module}"), function)
+            answer = {"result": task(load_backend(name), **request)}
+        except (InputError, TrainingDiverged) as error:
+            answer = {"refused": " ".join(str(error).split())}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
