@@ -10,6 +10,14 @@ from jax_impl.device import (
     to_host,
 )
 from jax_impl.loss import cross_entropy, image_losses
+from jax_impl.measure import (
+    loss_operation,
+    matrix_product,
+    stream,
+    switches,
+    trace,
+    upsample_operation,
+)
 from jax_impl.model import FCN, LAYOUT, ResNet18, create_model, transposed_convolution
 from jax_impl.probe import gradients, layer_outputs
 from jax_impl.step import State, create_state, eval_step, predict_step, train_step
@@ -40,14 +48,20 @@ __all__ = [
     "layer_outputs",
     "load_momentum",
     "load_parameters",
+    "loss_operation",
+    "matrix_product",
     "momentum_of",
     "parameters_of",
     "precisions",
     "predict_step",
+    "stream",
+    "switches",
     "synchronize",
     "to_canonical",
     "to_device",
     "to_host",
+    "trace",
     "train_step",
     "transposed_convolution",
+    "upsample_operation",
 ]

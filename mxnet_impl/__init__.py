@@ -14,6 +14,14 @@ from mxnet_impl.device import (  # noqa: E402
     to_host,
 )
 from mxnet_impl.loss import cross_entropy, image_losses  # noqa: E402
+from mxnet_impl.measure import (  # noqa: E402
+    loss_operation,
+    matrix_product,
+    stream,
+    switches,
+    trace,
+    upsample_operation,
+)
 from mxnet_impl.model import (  # noqa: E402
     FCN,
     LAYOUT,
@@ -56,14 +64,20 @@ __all__ = [
     "layer_outputs",
     "load_momentum",
     "load_parameters",
+    "loss_operation",
+    "matrix_product",
     "momentum_of",
     "parameters_of",
     "precisions",
     "predict_step",
+    "stream",
+    "switches",
     "synchronize",
     "to_canonical",
     "to_device",
     "to_host",
+    "trace",
     "train_step",
     "transposed_convolution",
+    "upsample_operation",
 ]

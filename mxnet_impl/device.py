@@ -68,8 +68,8 @@ def to_host(value: nd.NDArray) -> NDArray:
 
 
 def synchronize(value: nd.NDArray) -> None:
-    """Wait until ``value`` has been computed."""
-    value.wait_to_read()
+    """Wait until ``value`` has been computed, and the update that may run on behind a loss."""
+    nd.waitall()
 
 
 def device_memory_peak(config: Config) -> int | None:

@@ -16,6 +16,14 @@ from tf_impl.device import (
     to_host,
 )
 from tf_impl.loss import cross_entropy, image_losses
+from tf_impl.measure import (
+    loss_operation,
+    matrix_product,
+    stream,
+    switches,
+    trace,
+    upsample_operation,
+)
 from tf_impl.model import FCN, LAYOUT, ResNet18, create_model, transposed_convolution
 from tf_impl.probe import gradients, layer_outputs
 from tf_impl.step import State, create_state, eval_step, predict_step, train_step
@@ -46,14 +54,20 @@ __all__ = [
     "layer_outputs",
     "load_momentum",
     "load_parameters",
+    "loss_operation",
+    "matrix_product",
     "momentum_of",
     "parameters_of",
     "precisions",
     "predict_step",
+    "stream",
+    "switches",
     "synchronize",
     "to_canonical",
     "to_device",
     "to_host",
+    "trace",
     "train_step",
     "transposed_convolution",
+    "upsample_operation",
 ]

@@ -1,0 +1,89 @@
+"""What a benchmark measures beside whole steps: parts of one, the machine's rates, a trace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from numpy.typing import NDArray
+
+from common.config import Config
+from common.recipes import STRIDE
+from jax_impl.device import devices_of, to_device
+from jax_impl.loss import cross_entropy
+from jax_impl.model import LAYOUT, create_model, transposed_convolution
+from jax_impl.weights import from_canonical
+
+COMPUTE = {"bfloat16": jnp.bfloat16, "float64": jnp.float64}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    """Return how a step is computed: what a benchmark's row has to state."""
+    gpu = devices_of(config)[0].platform == "gpu"
+    flags = os.environ.get("XLA_FLAGS", "")
+    return {
+        "compile": "jit",
+        "layout": LAYOUT,
+        "upsampling": create_model(config).transpose_conv.upsampling,
+        "tf32": jax.config.jax_default_matmul_precision == "tensorfloat32" if gpu else None,
+        "autotune": "xla_gpu_autotune_level=0" not in flags if gpu else None,
+    }
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
+    upsampling = create_model(config).transpose_conv.upsampling
+    dtype = COMPUTE.get(config.precision, jnp.float32)
+    weight = to_device(from_canonical("transpose_conv.weight", weight), config)
+    bias = to_device(bias, config)
+
+    def upsample(x: Array, weight: Array, bias: Array) -> Array:
+        x, weight, bias = (value.astype(dtype) for value in (x, weight, bias))
+        return transposed_convolution(x, weight, bias, STRIDE, upsampling)
+
+    @jax.jit
+    def compiled(x: Array, gradient: Array, weight: Array, bias: Array) -> tuple[Array, ...]:
+        y, pull = jax.vjp(upsample, x, weight, bias)
+        return y, *pull(gradient.astype(y.dtype))
+
+    return lambda x, gradient: compiled(x, gradient, weight, bias)
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits), as a training computes it."""
+    recipe = config.recipe
+
+    def loss(logits: Array, labels: Array) -> Array:
+        return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+
+    return jax.jit(jax.value_and_grad(loss))
+
+
+def matrix_product(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that multiplies two square matrices in the precision of ``config``."""
+    dtype = COMPUTE.get(config.precision, jnp.float32)
+    device = devices_of(config)[0]
+    a = jax.device_put(jax.random.uniform(jax.random.key(0), (size, size), dtype), device)
+    product = jax.jit(lambda a: a @ a)
+    return lambda: product(a)
+
+
+def stream(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that reads a square float32 matrix and writes its negative."""
+    device = devices_of(config)[0]
+    a = jax.device_put(jax.random.uniform(jax.random.key(0), (size, size), jnp.float32), device)
+    negative = jax.jit(lambda a: -a)
+    return lambda: negative(a)
+
+
+@contextmanager
+def trace(folder: Path) -> Iterator[None]:
+    """Leave JAX's own record of the operations within in ``folder``."""
+    with jax.profiler.trace(folder):
+        yield

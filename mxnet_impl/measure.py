@@ -1,0 +1,88 @@
+"""What a benchmark measures beside whole steps: parts of one, the machine's rates, a trace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from mxnet import autograd, nd, profiler
+from numpy.typing import NDArray
+
+from common.config import Config
+from mxnet_impl.device import device_of, to_device
+from mxnet_impl.model import create_model
+from mxnet_impl.step import Loss, scalar
+from mxnet_impl.weights import from_canonical
+
+
+def switches(config: Config) -> dict[str, Any]:
+    """Return how a step is computed: what a benchmark's row has to state."""
+    gpu = device_of(config).device_type == "gpu"
+    return {
+        "compile": "hybridize, static_alloc",
+        "layout": "NCHW",
+        "upsampling": create_model(config).transpose_conv.upsampling,
+        "tf32": os.environ.get("NVIDIA_TF32_OVERRIDE") == "1" if gpu else None,
+        "autotune": os.environ.get("MXNET_CUDNN_AUTOTUNE_DEFAULT", "1") != "0" if gpu else None,
+    }
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
+    layer = create_model(config).transpose_conv
+    layer.weight.set_data(to_device(from_canonical("transpose_conv.weight", weight), config))
+    layer.bias.set_data(to_device(bias, config))
+    layer.hybridize(static_alloc=True)
+
+    def step(x: nd.NDArray, gradient: nd.NDArray) -> tuple[nd.NDArray, ...]:
+        if x.grad is None:
+            x.attach_grad()
+        with autograd.record():
+            y = layer(x)
+        y.backward(gradient)
+        return y, x.grad, layer.weight.grad(), layer.bias.grad()
+
+    return step
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits), as a training computes it."""
+    block = Loss(config.recipe)
+    block.hybridize(static_alloc=True)
+
+    def step(logits: nd.NDArray, labels: nd.NDArray) -> tuple[nd.NDArray, ...]:
+        if logits.grad is None:
+            logits.attach_grad()
+        with autograd.record():
+            loss = block(logits, labels)
+        loss.backward()
+        return scalar(loss), logits.grad
+
+    return step
+
+
+def matrix_product(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that multiplies two square matrices in the precision of ``config``."""
+    a = nd.random.uniform(shape=(size, size), ctx=device_of(config))
+    return lambda: nd.dot(a, a)
+
+
+def stream(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that reads a square float32 matrix and writes its negative."""
+    a = nd.random.uniform(shape=(size, size), ctx=device_of(config))
+    return lambda: -a
+
+
+@contextmanager
+def trace(folder: Path) -> Iterator[None]:
+    """Leave MXNet's own record of the operations within in ``folder``."""
+    profiler.set_config(profile_all=True, filename=str(folder / "trace.json"))
+    profiler.set_state("run")
+    try:
+        yield
+    finally:
+        profiler.set_state("stop")
+        profiler.dump()

@@ -1,0 +1,92 @@
+"""What a benchmark times beside whole steps computes what the reference says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+from test_parity import distance, prepared
+from test_reference import probe_batch, probe_recipe
+
+from common import reference
+from common import reference_ops as ops
+from common.recipes import STRIDE
+
+
+def on_device(backend: ModuleType, array: np.ndarray, config: object) -> object:
+    """Return a map [B, H, W, C] on the device, in the layout that the network has there."""
+    given = array.transpose(0, 3, 1, 2) if backend.LAYOUT == "NCHW" else array
+    return backend.to_device(given, config)
+
+
+def on_host(backend: ModuleType, value: object) -> np.ndarray:
+    array = np.asarray(backend.to_host(value))
+    return array.transpose(0, 2, 3, 1) if backend.LAYOUT == "NCHW" else array
+
+
+def test_the_upsampling_and_its_gradients_equal_the_reference(
+    backend: ModuleType, generator: np.random.Generator
+) -> None:
+    config, parameters = prepared(backend, probe_recipe("resnet18_v1"))
+    weight, bias = parameters["transpose_conv.weight"], parameters["transpose_conv.bias"]
+    x = generator.normal(size=(2, 2, 3, 21)).astype(np.float32)
+    gradient = generator.normal(size=(2, 64, 96, 21)).astype(np.float32)
+    step = backend.upsample_operation(config, weight, bias)
+    inputs = on_device(backend, x, config), on_device(backend, gradient, config)
+    for _ in range(2):  # the second is not the sum of both
+        y, x_gradient, weight_gradient, bias_gradient = step(*inputs)
+    expected = ops.transpose_convolution(x, weight, STRIDE, STRIDE // 2) + bias
+    gradients = ops.transpose_convolution_gradients(x, weight, gradient, STRIDE, STRIDE // 2)
+    assert distance(on_host(backend, y), expected) < 1e-5
+    assert distance(on_host(backend, x_gradient), gradients[0]) < 1e-5
+    canonical = backend.to_canonical("transpose_conv.weight", backend.to_host(weight_gradient))
+    assert distance(canonical, gradients[1]) < 1e-5
+    assert distance(backend.to_host(bias_gradient), gradient.sum((0, 1, 2))) < 1e-5
+
+
+def test_the_loss_and_its_gradient_equal_the_reference(
+    backend: ModuleType, generator: np.random.Generator
+) -> None:
+    recipe = probe_recipe("resnet18_v1")
+    config, _ = prepared(backend, recipe)
+    _, labels = probe_batch(64, 96)
+    logits = generator.normal(size=(2, 64, 96, 21)).astype(np.float32)
+    step = backend.loss_operation(config)
+    inputs = on_device(backend, logits, config), backend.to_device(labels, config)
+    for _ in range(2):
+        loss, gradient = step(*inputs)
+    assert abs(float(backend.to_host(loss)) / reference.loss(logits, labels, recipe) - 1) < 1e-6
+    expected = reference.loss_gradient(logits, labels, recipe)
+    assert distance(on_host(backend, gradient), expected) < 1e-5
+
+
+def test_the_switches_are_json_and_name_the_lowering(backend: ModuleType) -> None:
+    found = {}
+    for upsampling in ("native", "subpixel"):
+        config, _ = prepared(backend, probe_recipe("resnet18_v1"), upsampling=upsampling)
+        found[upsampling] = json.loads(json.dumps(backend.switches(config)))
+    assert {name: switches["upsampling"] for name, switches in found.items()} == {
+        "native": "native",
+        "subpixel": "subpixel",
+    }
+    assert found["native"].keys() == {"compile", "layout", "upsampling", "tf32", "autotune"}
+
+
+def test_a_trace_is_left_in_the_folder(backend: ModuleType, tmp_path: Path) -> None:
+    config, _ = prepared(backend, probe_recipe("resnet18_v1"))
+    product = backend.matrix_product(config, 64)
+    with backend.trace(tmp_path):
+        backend.synchronize(product())
+        backend.synchronize(backend.stream(config, 64)())
+    assert [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 100]
+
+
+def test_a_matrix_product_has_the_precision_asked_for(backend: ModuleType) -> None:
+    config, _ = prepared(backend, probe_recipe("resnet18_v1"))
+    for precision in backend.precisions(config):
+        config, _ = prepared(backend, probe_recipe("resnet18_v1"), precision=precision)
+        value = backend.matrix_product(config, 32)()
+        assert {"tf32": "float32"}.get(precision, precision) in str(value.dtype)
+    prepared(backend, probe_recipe("resnet18_v1"))

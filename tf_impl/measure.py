@@ -1,0 +1,87 @@
+"""What a benchmark measures beside whole steps: parts of one, the machine's rates, a trace."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from common.config import Config
+from common.recipes import STRIDE
+from tf_impl.device import device_of, to_device
+from tf_impl.loss import cross_entropy
+from tf_impl.model import LAYOUT, create_model, transposed_convolution
+from tf_impl.weights import from_canonical
+
+COMPUTE = {"bfloat16": tf.bfloat16, "float64": tf.float64}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    """Return how a step is computed: what a benchmark's row has to state."""
+    gpu = device_of(config).startswith("GPU")
+    tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    return {
+        "compile": "tf.function",
+        "layout": LAYOUT,
+        "upsampling": create_model(config).get_layer("transpose_conv").upsampling,
+        "tf32": tf32 if gpu else None,
+        "autotune": os.environ.get("TF_CUDNN_USE_AUTOTUNE", "1") == "1" if gpu else None,
+    }
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
+    upsampling = create_model(config).get_layer("transpose_conv").upsampling
+    dtype = COMPUTE.get(config.precision, tf.float32)
+    kernel = to_device(from_canonical("transpose_conv.weight", weight), config)
+    shift = to_device(bias, config)
+
+    @tf.function
+    def step(x: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.GradientTape() as tape:
+            tape.watch(inputs := (x, kernel, shift))
+            values, weight, bias = (tf.cast(value, dtype) for value in inputs)
+            y = transposed_convolution(values, weight, bias, STRIDE, upsampling)
+        return y, *tape.gradient(y, inputs, tf.cast(gradient, dtype))
+
+    return step
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits), as a training computes it."""
+    recipe = config.recipe
+
+    @tf.function
+    def step(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+        return loss, tape.gradient(loss, logits)
+
+    return step
+
+
+def matrix_product(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that multiplies two square matrices in the precision of ``config``."""
+    with tf.device(device_of(config)):
+        a = tf.cast(tf.random.uniform((size, size)), COMPUTE.get(config.precision, tf.float32))
+    return lambda: a @ a
+
+
+def stream(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that reads a square float32 matrix and writes its negative."""
+    with tf.device(device_of(config)):
+        a = tf.random.uniform((size, size))
+    return lambda: -a
+
+
+@contextmanager
+def trace(folder: Path) -> Iterator[None]:
+    """Leave TensorFlow's own record of the operations within in ``folder``."""
+    with tf.profiler.experimental.Profile(str(folder)):
+        yield

@@ -1,0 +1,84 @@
+"""What a benchmark measures beside whole steps: parts of one, the machine's rates, a trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from common.config import Config
+from torch_impl.device import device_of
+from torch_impl.loss import cross_entropy
+from torch_impl.model import create_model
+from torch_impl.weights import from_canonical
+
+COMPUTE = {"bfloat16": torch.bfloat16, "float64": torch.float64}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    """Return how a step is computed: what a benchmark's row has to state."""
+    gpu = device_of(config).type == "cuda"
+    return {
+        "compile": "eager",
+        "layout": "channels last",
+        "upsampling": create_model(config).transpose_conv.upsampling,
+        "tf32": torch.backends.cudnn.allow_tf32 if gpu else None,
+        "autotune": torch.backends.cudnn.benchmark if gpu else None,
+    }
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
+    layer = create_model(config).transpose_conv
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(from_canonical("transpose_conv.weight", weight)))
+        layer.bias.copy_(torch.from_numpy(bias))
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    layer.to(device_of(config), dtype, memory_format=torch.channels_last)
+
+    def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        x.requires_grad_()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+            y = layer(x)
+        inputs = (x, layer.weight, layer.bias)
+        return y.detach(), *torch.autograd.grad(y, inputs, gradient.to(y.dtype))
+
+    return step
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits), as a training computes it."""
+    recipe = config.recipe
+
+    def step(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        logits.requires_grad_()
+        loss = cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+        return loss.detach(), *torch.autograd.grad(loss, logits)
+
+    return step
+
+
+def matrix_product(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that multiplies two square matrices in the precision of ``config``."""
+    dtype = COMPUTE.get(config.precision, torch.float32)
+    a = torch.rand(size, size, dtype=dtype, device=device_of(config))
+    return lambda: a @ a
+
+
+def stream(config: Config, size: int) -> Callable[[], Any]:
+    """Return a function that reads a square float32 matrix and writes its negative."""
+    a = torch.rand(size, size, device=device_of(config))
+    return lambda: -a
+
+
+@contextmanager
+def trace(folder: Path) -> Iterator[None]:
+    """Leave PyTorch's own record of the operations within in ``folder``."""
+    with torch.profiler.profile() as profile:
+        yield
+    profile.export_chrome_trace(str(folder / "trace.json"))
