@@ -1,0 +1,168 @@
+"""The chapter's network and step as a reader writes them in Flax NNX: jitted, NHWC."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+
+import jax_impl
+from benchmarks.chapter import check_chapter
+from common.config import Config
+from common.errors import InputError
+from common.images import MEAN, STD
+from common.parameters import NUM_CLASSES, STAGES, Parameters
+from common.recipes import STRIDE
+from common.voc import VOID
+from jax_impl import configure, device_memory_peak, synchronize, to_device, to_host
+from jax_impl.weights import canonical_parameters, load_parameters
+
+__all__ = [
+    "configure",
+    "create_state",
+    "describe",
+    "device_memory_peak",
+    "parameters_of",
+    "precisions",
+    "predict_step",
+    "synchronize",
+    "to_device",
+    "to_host",
+    "train_step",
+]
+
+
+@dataclass
+class State:
+    config: Config
+    net: nnx.Module
+    optimizer: nnx.Optimizer
+
+
+def convolution(inputs: int, outputs: int, size: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
+    padding = size // 2
+    return nnx.Conv(
+        inputs, outputs, (size, size), stride, padding=padding, use_bias=False, rngs=rngs
+    )
+
+
+class Block(nnx.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs) -> None:
+        self.conv1 = convolution(inputs, outputs, 3, stride, rngs)
+        self.bn1 = nnx.BatchNorm(outputs, momentum=0.9, rngs=rngs)
+        self.conv2 = convolution(outputs, outputs, 3, 1, rngs)
+        self.bn2 = nnx.BatchNorm(outputs, momentum=0.9, rngs=rngs)
+        self.downsample = nnx.data(None)
+        if inputs != outputs:
+            self.downsample = nnx.Sequential(
+                convolution(inputs, outputs, 1, stride, rngs),
+                nnx.BatchNorm(outputs, momentum=0.9, rngs=rngs),
+            )
+
+    def __call__(self, x: Array) -> Array:
+        y = nnx.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return nnx.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet18(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.conv1 = convolution(3, 64, 7, 2, rngs)
+        self.bn1 = nnx.BatchNorm(64, momentum=0.9, rngs=rngs)
+        inputs = 64
+        for stage, (outputs, stride) in enumerate(STAGES, start=1):
+            blocks = Block(inputs, outputs, stride, rngs), Block(outputs, outputs, 1, rngs)
+            setattr(self, f"layer{stage}", nnx.Sequential(*blocks))
+            inputs = outputs
+
+    def __call__(self, x: Array) -> Array:
+        x = nnx.relu(self.bn1(self.conv1(x)))
+        x = nnx.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+class FCN(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.backbone = ResNet18(rngs)
+        self.final_conv = nnx.Conv(512, NUM_CLASSES, (1, 1), rngs=rngs)
+        self.transpose_conv = nnx.ConvTranspose(
+            NUM_CLASSES,
+            NUM_CLASSES,
+            (2 * STRIDE, 2 * STRIDE),
+            (STRIDE, STRIDE),
+            transpose_kernel=True,
+            rngs=rngs,
+        )
+
+    def __call__(self, images: Array) -> Array:
+        x = (images.astype(jnp.float32) / 255 - MEAN) / STD
+        return self.transpose_conv(self.final_conv(self.backbone(x)))
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    return tuple(name for name in jax_impl.precisions(config) if name in ("float32", "tf32"))
+
+
+def describe(config: Config) -> dict[str, Any]:
+    return {**jax_impl.describe(config), "layout": "NHWC", "upsampling": "native"}
+
+
+def create_state(config: Config, parameters: Parameters) -> State:
+    check_chapter(config)
+    if config.recipe.backbone != "resnet18_v1":
+        raise InputError("backbone resnet18_v2: written for the first version alone")
+    net = FCN(nnx.Rngs(0))
+    load_parameters(net, parameters)
+    optimizer = nnx.Optimizer(net, sgd(config.recipe.learning_rate, config), wrt=nnx.Param)
+    return State(config, net, optimizer)
+
+
+def sgd(learning_rate: float | Array, config: Config) -> optax.GradientTransformation:
+    # optax's own SGD has no decay of this kind.
+    return optax.chain(
+        optax.add_decayed_weights(config.recipe.weight_decay),
+        optax.inject_hyperparams(optax.sgd)(learning_rate),
+    )
+
+
+@nnx.jit(static_argnames="summed")
+def _train_step(
+    net: FCN, optimizer: nnx.Optimizer, images: Array, labels: Array, summed: bool
+) -> Array:
+    def batch_loss(net: FCN) -> Array:
+        loss = optax.softmax_cross_entropy_with_integer_labels(
+            net(images), jnp.where(labels == VOID, 0, labels)
+        ).mean((1, 2))
+        return loss.sum() if summed else loss.mean()
+
+    loss, gradients = nnx.value_and_grad(batch_loss)(net)
+    optimizer.update(net, gradients)
+    return loss
+
+
+def train_step(
+    state: State, images: Array, labels: Array, learning_rate: float
+) -> tuple[State, Array]:
+    state.net.train()
+    state.optimizer.opt_state[1].hyperparams["learning_rate"][...] = learning_rate
+    summed = state.config.recipe.loss_reduction == "sum"
+    return state, _train_step(state.net, state.optimizer, images, labels, summed=summed)
+
+
+@nnx.jit
+def _predict_step(net: FCN, images: Array) -> Array:
+    return net(images)
+
+
+def predict_step(state: State, images: Array) -> Array:
+    """Return logits [B, H, W, classes]."""
+    state.net.eval()
+    return _predict_step(state.net, images)
+
+
+def parameters_of(state: State) -> Parameters:
+    return canonical_parameters(nnx.state(state.net))

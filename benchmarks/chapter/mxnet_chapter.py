@@ -1,0 +1,112 @@
+"""The chapter's network and step as a reader writes them in MXNet Gluon: imperative, NCHW."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mxnet_impl
+from benchmarks.chapter import check_chapter
+from common.config import Config
+from common.images import MEAN, STD
+from common.parameters import NUM_CLASSES, Parameters, parameter_shapes
+from common.recipes import STRIDE
+from common.voc import VOID
+from mxnet_impl import configure, device_memory_peak, precisions, synchronize, to_device, to_host
+
+# Importable since mxnet_impl gave back the NumPy names that it takes.
+import mxnet as mx  # isort: skip
+from mxnet import autograd, gluon, nd  # isort: skip
+from mxnet.gluon import nn  # isort: skip
+
+__all__ = [
+    "configure",
+    "create_state",
+    "describe",
+    "device_memory_peak",
+    "parameters_of",
+    "precisions",
+    "predict_step",
+    "synchronize",
+    "to_device",
+    "to_host",
+    "train_step",
+]
+
+LAYERS = {"resnet18_v1": -1, "resnet18_v2": -2}
+"""What comes before the pooling and, in the second version, a flattening."""
+
+
+@dataclass
+class State:
+    config: Config
+    net: nn.HybridSequential
+    loss: gluon.loss.Loss
+    trainer: gluon.Trainer
+
+
+def describe(config: Config) -> dict[str, Any]:
+    return {**mxnet_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
+
+
+def create_state(config: Config, parameters: Parameters) -> State:
+    check_chapter(config)
+    backbone = config.recipe.backbone
+    device = mx.gpu() if mx.context.num_gpus() and config.device != "cpu" else mx.cpu()
+    net = nn.HybridSequential()
+    net.add(
+        *gluon.model_zoo.vision.get_model(backbone).features[: LAYERS[backbone]],
+        nn.Conv2D(NUM_CLASSES, kernel_size=1, in_channels=512),
+        nn.Conv2DTranspose(
+            NUM_CLASSES,
+            kernel_size=2 * STRIDE,
+            padding=STRIDE // 2,
+            strides=STRIDE,
+            in_channels=NUM_CLASSES,
+        ),
+    )
+    net.initialize(ctx=device)
+    for name, parameter in named_parameters(net, backbone).items():
+        parameter.set_data(nd.array(parameters[name]))
+    recipe = config.recipe
+    options = {"learning_rate": recipe.learning_rate, "wd": recipe.weight_decay}
+    trainer = gluon.Trainer(net.collect_params(), "sgd", options)
+    return State(config, net, gluon.loss.SoftmaxCrossEntropyLoss(axis=1), trainer)
+
+
+def named_parameters(net: nn.HybridSequential, backbone: str) -> dict[str, gluon.Parameter]:
+    """Return canonical name -> parameter: Gluon's order is that of the canonical names."""
+    own = list(net.collect_params().values())
+    if backbone == "resnet18_v2":
+        # The norm on the input has a scale and a shift all the same, of 1 and 0.
+        own = own[2:]
+    return dict(zip(parameter_shapes(backbone), own, strict=True))
+
+
+def normalize(images: nd.NDArray) -> nd.NDArray:
+    mean, std = (nd.array(value, images.context) for value in (MEAN, STD))
+    return ((images.astype("float32") / 255 - mean) / std).transpose((0, 3, 1, 2))
+
+
+def train_step(
+    state: State, images: nd.NDArray, labels: nd.NDArray, learning_rate: float
+) -> tuple[State, nd.NDArray]:
+    state.trainer.set_learning_rate(learning_rate)
+    labels = labels.astype("float32")
+    x, y = normalize(images), labels * (labels != VOID)
+    with autograd.record():
+        loss = state.loss(state.net(x), y)
+    loss.backward()
+    mean = state.config.recipe.loss_reduction == "mean"
+    state.trainer.step(len(images) if mean else 1)
+    return state, (loss.mean() if mean else loss.sum()).as_np_ndarray()
+
+
+def predict_step(state: State, images: nd.NDArray) -> nd.NDArray:
+    """Return logits [B, H, W, classes]."""
+    return state.net(normalize(images)).transpose((0, 2, 3, 1))
+
+
+def parameters_of(state: State) -> Parameters:
+    named = named_parameters(state.net, state.config.recipe.backbone)
+    return {name: parameter.data().asnumpy() for name, parameter in named.items()}

@@ -1,0 +1,119 @@
+"""The chapter's network and step as a reader writes them in PyTorch: eager, NCHW."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import resnet18
+
+import torch_impl
+from benchmarks.chapter import check_chapter
+from common.config import Config
+from common.errors import InputError
+from common.images import MEAN, STD
+from common.parameters import NUM_CLASSES, Parameters
+from common.recipes import STRIDE
+from common.voc import VOID
+from torch_impl import configure, device_memory_peak, synchronize, to_device, to_host
+
+__all__ = [
+    "configure",
+    "create_state",
+    "describe",
+    "device_memory_peak",
+    "parameters_of",
+    "precisions",
+    "predict_step",
+    "synchronize",
+    "to_device",
+    "to_host",
+    "train_step",
+]
+
+
+@dataclass
+class State:
+    config: Config
+    net: nn.Sequential
+    trainer: torch.optim.SGD
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    return tuple(name for name in torch_impl.precisions(config) if name != "float64")
+
+
+def describe(config: Config) -> dict[str, Any]:
+    return {**torch_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
+
+
+def create_state(config: Config, parameters: Parameters) -> State:
+    check_chapter(config)
+    if config.recipe.backbone != "resnet18_v1":
+        raise InputError("backbone resnet18_v2: torchvision has the first version alone")
+    features = OrderedDict(list(resnet18().named_children())[:-2])
+    upsample = nn.ConvTranspose2d(
+        NUM_CLASSES, NUM_CLASSES, kernel_size=2 * STRIDE, stride=STRIDE, padding=STRIDE // 2
+    )
+    net = nn.Sequential(
+        OrderedDict(
+            backbone=nn.Sequential(features),
+            final_conv=nn.Conv2d(512, NUM_CLASSES, kernel_size=1),
+            transpose_conv=upsample,
+        )
+    )
+    net.load_state_dict(
+        {name: torch.tensor(value) for name, value in parameters.items()}, strict=False
+    )
+    net.to("cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu")
+    recipe = config.recipe
+    trainer = torch.optim.SGD(
+        net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    return State(config, net, trainer)
+
+
+def forward(state: State, images: Tensor) -> Tensor:
+    mean, std = (torch.from_numpy(value).to(images.device) for value in (MEAN, STD))
+    # The chapter's loader makes contiguous [3, H, W]; without it channels would lie last.
+    x = ((images / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+    with torch.autocast(
+        x.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"
+    ):
+        return state.net(x)
+
+
+def train_step(
+    state: State, images: Tensor, labels: Tensor, learning_rate: float
+) -> tuple[State, Tensor]:
+    for group in state.trainer.param_groups:
+        group["lr"] = learning_rate
+    labels = labels.long()
+    labels[labels == VOID] = 0
+    state.net.train()
+    state.trainer.zero_grad()
+    loss = F.cross_entropy(forward(state, images).float(), labels, reduction="none")
+    loss = loss.mean(1).mean(1)
+    loss = loss.sum() if state.config.recipe.loss_reduction == "sum" else loss.mean()
+    loss.backward()
+    state.trainer.step()
+    return state, loss.detach()
+
+
+def predict_step(state: State, images: Tensor) -> Tensor:
+    """Return logits [B, H, W, classes]."""
+    state.net.eval()
+    with torch.no_grad():
+        return forward(state, images).float().permute(0, 2, 3, 1)
+
+
+def parameters_of(state: State) -> Parameters:
+    return {
+        name: value.cpu().numpy().copy()
+        for name, value in state.net.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }

@@ -1,0 +1,87 @@
+"""The chapter's own way of writing each step does the work that the packages do."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import replace
+from types import ModuleType
+
+import pytest
+from test_parity import LOGITS, LOSS, STATE, distance, probe
+
+from common import reference
+from common.config import Config
+from common.errors import InputError
+from common.parameters import is_statistic
+from common.recipes import BACKBONES, make_recipe
+
+NAMES = (
+    "configure",
+    "create_state",
+    "describe",
+    "device_memory_peak",
+    "parameters_of",
+    "precisions",
+    "predict_step",
+    "synchronize",
+    "to_device",
+    "to_host",
+    "train_step",
+)
+
+
+@pytest.fixture(scope="module")
+def chapter(backend: ModuleType, backend_name: str) -> ModuleType:
+    return importlib.import_module(f"benchmarks.chapter.{backend_name}_chapter")
+
+
+def small(**changes: object) -> Config:
+    recipe = make_recipe("chapter-torch", batch_size=2, crop=(64, 96), weight_decay=0.1)
+    return Config(replace(recipe, **changes))
+
+
+def test_it_stands_in_for_a_package(chapter: ModuleType, backend: ModuleType) -> None:
+    assert tuple(chapter.__all__) == NAMES
+    assert all(hasattr(backend, name) for name in NAMES)
+    assert chapter.describe(small()) == {
+        **backend.describe(small()),
+        "layout": "NHWC" if chapter.__name__.split(".")[-1][:2] in ("ja", "tf") else "NCHW",
+        "upsampling": "native",
+    }
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_losses_and_updates_equal_the_reference(
+    chapter: ModuleType, backend_name: str, backbone: str
+) -> None:
+    """Running variances are left out: Gluon's and Flax's own are biased."""
+    config = small(backbone=backbone, loss_reduction="mean" if backbone[-1] == "2" else "sum")
+    if backbone == "resnet18_v2" and backend_name != "mxnet":
+        with pytest.raises(InputError, match="backbone"):
+            chapter.create_state(config, {})
+        return
+    chapter.configure(config)
+    parameters, images, labels = probe(config.recipe)
+    state = chapter.create_state(config, parameters)
+    pair = chapter.to_device(images, config), chapter.to_device(labels, config)
+    logits = chapter.to_host(chapter.predict_step(state, pair[0]))
+    expected = reference.forward(parameters, images, backbone, False).logits
+    assert distance(logits, expected) < LOGITS
+    expected, momentum = dict(parameters), {}
+    for rate in (1e-3, 3e-3, 2e-3):
+        state, loss = chapter.train_step(state, *pair, rate)
+        expected, momentum, expected_loss = reference.train_step(
+            expected, momentum, images, labels, config.recipe, rate
+        )
+        assert float(loss) == pytest.approx(expected_loss, rel=LOSS)
+    actual = chapter.parameters_of(state)
+    assert actual.keys() == expected.keys()
+    errors = {n: distance(actual[n], expected[n]) for n in expected if not is_statistic(n)}
+    assert not [(name, error) for name, error in errors.items() if error > STATE]
+
+
+def test_it_refuses_what_the_chapter_does_not_do(chapter: ModuleType) -> None:
+    for change in ({"void": "ignore"}, {"momentum": 0.9}, {"decay_scope": "weights"}):
+        config = small(**change)
+        with pytest.raises(InputError, match=next(iter(change))):
+            chapter.create_state(config, {})
