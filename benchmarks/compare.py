@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import AGREEMENT_STEPS, agreement_bound, loss_agreement
+from benchmarks.agreement import check_agreement, reference_trace, trace_steps
 from benchmarks.doctor import NOTES
 from benchmarks.processes import (
     backend_command,
@@ -19,7 +19,7 @@ from benchmarks.processes import (
     limit_cpus,
     run_logged,
 )
-from benchmarks.report import write_report
+from benchmarks.report import FORMAT_VERSION, write_report
 from benchmarks.rows import row_of_run, table
 from common.backends import BACKENDS, check_backend
 from common.errors import InputError
@@ -89,20 +89,24 @@ def main(argv: Sequence[str]) -> int:
         data = generated_data(out / "data")
         dataset = TrainingData(data, config)
 
+    (out / "runs").mkdir(exist_ok=True)
+    print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
+    steps = trace_steps(config, dataset.total_steps)
+    trace = reference_trace(config, data, args.weights, steps, out / "runs" / "trace.log")
     rows = [
         train_backend(backend, args, data, out, environment, position)
         for position, backend in enumerate(backends, start=1)
     ]
-    loss_agreement(rows, agreement_bound(config))
+    check_agreement(rows, trace)
     result = {
-        "version": 1,
+        "version": FORMAT_VERSION,
         "kind": "compare",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
         "config": config.to_json(),
         "hardware": hardware(),
         "dataset": {"generated": args.data is None, **dataset.describe()},
-        "agreement": {"steps": AGREEMENT_STEPS, "bound": agreement_bound(config)},
+        "agreement": trace,
         "rows": rows,
         "gallery": gallery(out, dataset, rows),
     }
@@ -156,7 +160,6 @@ def train_backend(
         return {**row, "status": "missing", "reason": str(error)}
     print(f"[{position}] {BACKENDS[backend]}", file=sys.stderr)
     folder = out / "runs" / backend
-    folder.parent.mkdir(exist_ok=True)
     arguments = ["--data", str(data), "--out", str(folder), "--force", "--json"]
     arguments += option_arguments(args)
     log = out / "runs" / f"{backend}.log"

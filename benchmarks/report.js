@@ -119,10 +119,12 @@
     const found = [
       ["loss-chart", { axis: "step", x: data.steps, series: data.losses, text: format(5) }],
     ];
-    found.push(["distance-chart", {
-      axis: "step", x: data.steps, series: data.distances, log: true,
-      text: (v) => v.toExponential(1), extra: { label: data.boundText, values: data.bound },
-    }]);
+    if (data.checked.length) {
+      found.push(["distance-chart", {
+        axis: "step", x: data.checked, series: data.distances, log: true, points: true,
+        text: (v) => v.toExponential(1), extra: { label: "bound", values: data.bound },
+      }]);
+    }
     if (chosen) {
       found.push(["score-chart", {
         axis: "epoch", x: data.epochs, series: chosen.series, points: true, text: format(4),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement import BLIND, MARGIN
 from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
 from benchmarks.report_tables import (
     READINGS,
@@ -36,7 +37,7 @@ from common.files import write_text
 from common.options import Parser
 
 HERE = Path(__file__).parent
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 def render(compare: dict[str, Any], folder: Path) -> str:
@@ -89,6 +90,8 @@ def render(compare: dict[str, Any], folder: Path) -> str:
         legend=legend_classes(items),
         answer_colors={count: f"#{bytes(rgb).hex()}" for count, rgb in DISAGREEMENT_COLORS.items()},
         facts=facts(compare),
+        margin=MARGIN,
+        blind=BLIND,
         download=base64.b64encode(json.dumps(compare, indent=1).encode()).decode(),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,8 @@ def chart_data(compare: dict[str, Any]) -> dict[str, Any]:
     losses = [dict(row["steps"]) for row in rows]
     steps = sorted({step for series in losses for step in series})
     table = [[series.get(step) for series in losses] for step in steps]
-    agreement = compare["agreement"]
+    trace = compare["agreement"] or {"losses": [], "bounds": []}
+    checked = steps[: len(trace["losses"])]
     return {
         "backends": [
             {"name": row["backend"], "title": row["title"], "color": backend_color(row["backend"])}
@@ -44,9 +44,16 @@ def chart_data(compare: dict[str, Any]) -> dict[str, Any]:
         ],
         "steps": steps,
         "losses": _columns(table, len(rows), digits=7),
-        "distances": _columns([_distances(line) for line in table], len(rows), digits=3),
-        "bound": [agreement["bound"] if step < agreement["steps"] else None for step in steps],
-        "boundText": f"bound for the first {agreement['steps']} steps",
+        "checked": checked,
+        "distances": _columns(
+            [
+                [loss and max(abs(loss - exact) / abs(exact), LEAST_DISTANCE) for loss in line]
+                for line, exact in zip(table, trace["losses"], strict=False)
+            ],
+            len(rows),
+            digits=3,
+        ),
+        "bound": trace["bounds"],
         "epochs": _epochs(rows),
         "scores": _score_series(compare, rows),
     }
@@ -59,17 +66,6 @@ def _columns(table: list[list[float | None]], width: int, digits: int) -> list[l
         return None if value is None else float(f"{value:.{digits}g}")
 
     return [[short(line[column]) for line in table] for column in range(width)]
-
-
-def _distances(line: list[float | None]) -> list[float | None]:
-    known = [loss for loss in line if loss is not None]
-    middle = abs(statistics.median(known)) if len(known) > 1 else 0.0
-    if not middle:
-        return [None] * len(line)
-    median = statistics.median(known)
-    return [
-        None if loss is None else max(abs(loss - median) / middle, LEAST_DISTANCE) for loss in line
-    ]
 
 
 def _epochs(rows: list[dict[str, Any]]) -> list[int]:

@@ -76,9 +76,9 @@ def beats_background(compare: dict[str, Any], row: dict[str, Any]) -> bool:
 
 def work_is_equal(compare: dict[str, Any]) -> bool:
     """Tell whether at least two rows have figures and each has proof of equal work."""
-    bound, rows = compare["agreement"]["bound"], finished_rows(compare)
+    rows = finished_rows(compare)
     proofs = [row["agreement"] for row in rows]
-    return len(rows) > 1 and all(proof is not None and proof <= bound for proof in proofs)
+    return len(rows) > 1 and all(proof is not None and proof <= 1 for proof in proofs)
 
 
 def settings_are_equal(rows: list[dict[str, Any]]) -> bool:
@@ -100,12 +100,14 @@ def verdict(compare: dict[str, Any]) -> str:
     elif not work_is_equal(compare):
         parts = [f"{subject} trained, but nothing proves that they did equal work"]
     else:
-        steps = min(compare["agreement"]["steps"], *(len(row["steps"]) for row in rows))
+        trace = compare["agreement"]
+        checked = sum(bound is not None for bound in trace["bounds"])
+        steps = min(checked, *(len(row["steps"]) for row in rows))
         worst = max(row["agreement"] for row in rows)
         first = f"first {count_word(steps)} steps" if steps > 1 else "first step"
         parts = [
-            f"{subject} did equal work (the losses of the {first} lie within "
-            f"{worst:.1e} of their median; the bound is {compare['agreement']['bound']:.0e})",
+            f"{subject} did equal work (the losses of the {first} follow {trace['reference']}'s in "
+            f"float64 within {worst:.0%} of the bound)",
             _accuracy_phrase(compare, rows),
         ]
         speed = _speed_phrase(rows)
@@ -236,7 +238,7 @@ def _row_view(compare: dict[str, Any], row: dict[str, Any]) -> dict[str, Any]:
         "label": label,
         "reason": row.get("reason"),
         "retired": bool(row.get("note")),
-        "agreement": "–" if agreement is None else f"{agreement:.1e}",
+        "agreement": "–" if agreement is None else f"{agreement:.0%}",
         "versions": ", ".join(f"{name} {version}" for name, version in versions.items()),
     }
     if row["status"] != "ok":

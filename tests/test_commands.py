@@ -159,18 +159,6 @@ def test_data_make_and_check(capsys: pytest.CaptureFixture[str], tmp_path: Path)
     assert image.name in json.loads(capsys.readouterr().out)[0]["file"]
 
 
-def test_losses_that_disagree_lose_their_figures() -> None:
-    from benchmarks.agreement import loss_agreement
-
-    rows = [
-        {"backend": name, "status": "ok", "steps": [[0, 1.0], [1, loss]], "scores": {"x": 1}}
-        for name, loss in (("torch", 0.5), ("jax", 0.5 + 1e-6), ("tf", 0.6))
-    ]
-    loss_agreement(rows, 1e-4)
-    assert [row["status"] for row in rows] == ["ok", "ok", "differs"]
-    assert rows[2]["scores"] is None and "step 1" in rows[2]["reason"]
-
-
 def test_backend_answers_to_its_name(backend_name: str, backend: ModuleType) -> None:
     from common.config import Config
     from common.recipes import make_recipe

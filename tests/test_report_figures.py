@@ -28,7 +28,7 @@ def test_the_verdict_states_what_the_numbers_say(compare: dict[str, Any]) -> Non
     for one, accuracy, agreement, rate in zip(
         compare["rows"],
         (0.80, 0.81, 0.82, 0.815),
-        (1e-6, 2e-6, 3e-6, 1e-7),
+        (0.1, 0.2, 0.3, 0.01),
         ((4, 5, 6), (1, 2, 3), (9, 10, 11), (4, 5, 6)),
         strict=True,
     ):
@@ -36,8 +36,8 @@ def test_the_verdict_states_what_the_numbers_say(compare: dict[str, Any]) -> Non
         one["scores"]["background"].update(pixel_accuracy=accuracy, background_pixel_accuracy=0.7)
         one["examples_per_second"].update(low=rate[0], median=rate[1], high=rate[2])
     assert report_view.verdict(compare) == (
-        "All four backends did equal work (the losses of the first 20 steps lie within 3.0e-06 of "
-        "their median; the bound is 1e-04); their pixel accuracies lie 0.0200 apart, from 0.8000 "
+        "All four backends did equal work (the losses of the first 18 steps follow PyTorch's in "
+        "float64 within 30% of the bound); their pixel accuracies lie 0.0200 apart, from 0.8000 "
         "to 0.8200, all above always saying background (0.7000); JAX/Flax was fastest with 10.0 "
         "examples/s, MXNet Gluon slowest with 2.00."
     )
@@ -89,7 +89,7 @@ def test_no_rank_between_rows_that_were_computed_differently(compare: dict[str, 
     assert any("speeds do not compare" in text for _, text in report_view.notices(compare))
 
 
-@pytest.mark.parametrize("agreement", [None, 2e-4])
+@pytest.mark.parametrize("agreement", [None, 1.2])
 def test_equal_work_is_not_claimed_without_proof(
     compare: dict[str, Any], agreement: float | None
 ) -> None:
@@ -99,14 +99,14 @@ def test_equal_work_is_not_claimed_without_proof(
     assert "accurac" not in sentence and "fast" not in sentence
 
 
-def test_distances_are_from_the_median_and_have_no_zero(compare: dict[str, Any]) -> None:
+def test_distances_are_from_the_float64_trace_and_have_no_zero(compare: dict[str, Any]) -> None:
+    compare["agreement"].update(losses=[2.0, 5.0], bounds=[1e-5, None])
     for one, loss in zip(compare["rows"], (1.0, 2.0, 2.2, 4.0), strict=True):
-        one["steps"] = [[0, loss], [1, 5.0]]
+        one["steps"] = [[0, loss], [1, 5.0], [2, 9.0]]
     charts = report_tables.chart_data(compare)
-    first = [column[0] for column in charts["distances"]]
-    assert first == pytest.approx([1.1 / 2.1, 0.1 / 2.1, 0.1 / 2.1, 1.9 / 2.1], rel=1e-3)
-    assert [column[1] for column in charts["distances"]] == [1e-8] * 4
-    assert charts["bound"] == [1e-4, 1e-4]
+    assert charts["steps"] == [0, 1, 2] and charts["checked"] == [0, 1]
+    assert charts["distances"] == [[0.5, 1e-8], [1e-8, 1e-8], [0.1, 1e-8], [1.0, 1e-8]]
+    assert charts["bound"] == [1e-5, None]
 
 
 def test_disagreement_counts_the_distinct_answers_of_each_pixel() -> None:
