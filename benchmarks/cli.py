@@ -14,6 +14,7 @@ COMMANDS = {
     "train": "train one backend",
     "predict": "predict label maps of images with one backend",
     "compare": "train every backend from the same start and put them side by side",
+    "weights": "import, show or export weights",
     "report": "write a comparison's page again from its stored results",
 }
 

@@ -58,7 +58,12 @@ def compare_parser() -> Parser:
         help="the new folder for everything; by default runs/compare-DATE-TIME",
     )
     add("--force", action="store_true", help="overwrite the comparison in --out")
-    add("--weights", type=Path, metavar="FILE", help="start every backend from these")
+    add(
+        "--weights",
+        type=Path,
+        metavar="FILE|imagenet",
+        help="start every backend from these, as `fcn train` does",
+    )
     add("--seed", type=int, default=0, help="of the first parameters and the batch plan")
     add("--max-steps", type=int, metavar="N", help="stop after N steps, over all epochs")
     add("--devices", type=int, default=1, metavar="N", help="data-parallel replicas")

@@ -11,6 +11,8 @@ import shutil
 import tarfile
 import urllib.error
 import urllib.request
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -32,7 +34,9 @@ def fetch(
     path: str | Path,
     *,
     sha256: str | None = None,
+    sha1: str | None = None,
     md5: str | None = None,
+    member: str | None = None,
     progress: bool = False,
     timeout: float = 60,
 ) -> Path:
@@ -44,7 +48,10 @@ def fetch(
 
     Args:
         url: Of http or https.
-        sha256, md5: The whole file's digest in hexadecimal; at least one.
+        sha256, sha1, md5: The file's digest in hexadecimal, or its first digits where a publisher
+            states no more; at least one.
+        member: ``url`` is a zip archive, and the file, to which the digest belongs, is this one
+            within it.
         progress: Draw a bar on standard error.
         timeout: Seconds without a byte after which the connection counts as lost.
 
@@ -56,14 +63,15 @@ def fetch(
             stays), if the digest is another (the part file is deleted), or if ``path`` cannot be
             written or holds something else.
     """
-    expected = {"sha256": sha256, "md5": md5}
-    expected = {name: digest.lower() for name, digest in expected.items() if digest}
+    stated = {"sha256": sha256, "sha1": sha1, "md5": md5}
+    expected = {name: digest.lower() for name, digest in stated.items() if digest}
     if not expected:
         raise ValueError(f"{url}: a download needs a digest")
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url}: only http and https can be fetched")
     path = Path(path)
     part = path.with_name(f"{path.name}.part")
+    wrong = None
     try:
         if path.exists():
             wrong = _wrong_digest(path, expected)
@@ -72,24 +80,46 @@ def fetch(
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         _receive(url, part, progress, timeout)
-        wrong = _wrong_digest(part, expected)
+        whole = part
+        if member is not None:
+            whole = path.with_name(f"{path.name}.unpacked")
+            wrong = _wrong_member(part, member, whole)
+        wrong = wrong or _wrong_digest(whole, expected)
         if wrong:
             part.unlink()
+            whole.unlink(missing_ok=True)
             raise InputError(f"{url}: {wrong}; what was received is deleted: run again")
-        part.replace(path)
+        whole.replace(path)
+        part.unlink(missing_ok=True)
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
 
 
-def _wrong_digest(path: Path, expected: dict[str, str | None]) -> str | None:
+def _wrong_digest(path: Path, expected: dict[str, str]) -> str | None:
     """Return what is wrong with the digest of ``path``, naming both; None if nothing is."""
     for name, digest in expected.items():
         with path.open("rb") as file:
             found = hashlib.file_digest(file, name).hexdigest()
-        if found != digest:
+        if not found.startswith(digest):
             return f"its {name} is {found}, expected {digest}"
+    return None
+
+
+def _wrong_member(archive: Path, member: str, target: Path) -> str | None:
+    """Unpack one file of a zip archive to ``target``, or return what is wrong with the archive."""
+    try:
+        with (
+            zipfile.ZipFile(archive) as files,
+            files.open(member) as source,
+            target.open("wb") as file,
+        ):
+            shutil.copyfileobj(source, file, CHUNK)
+            file.flush()
+            os.fsync(file.fileno())
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        return f"not a zip archive with {member} in it ({error})"
     return None
 
 

@@ -90,8 +90,9 @@ def training_parser(prog: str) -> Parser:
     add(
         "--weights",
         type=Path,
-        metavar="FILE",
-        help="start from these: safetensors, torchvision's .pth or Gluon's .params",
+        metavar="FILE|imagenet",
+        help="start from these: safetensors, torchvision's .pth or Gluon's .params; or `imagenet`, "
+        "the published weights of the backbone, which are downloaded once",
     )
     add("--resume", type=Path, metavar="RUN", help="go on from that run's last checkpoint")
     add(

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from common.errors import InputError
 from common.files import write_bytes
+from common.foreign import READERS, convert
 from common.parameters import Parameters, initial_parameters, parameter_shapes
+from common.published import IMAGENET, PUBLISHED, published_file
 from common.recipes import BACKBONES, Recipe
-
-FOREIGN_READERS = {".pth": "torch_impl.foreign", ".params": "mxnet_impl.foreign"}
-"""Suffix of a framework's own weight file -> module that turns it into safetensors."""
 
 
 def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]) -> None:
@@ -29,8 +27,27 @@ def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]
     """
     from safetensors.numpy import save
 
-    arrays = {name: np.ascontiguousarray(array) for name, array in parameters.items()}
+    arrays = {name: np.asarray(array, order="C") for name, array in parameters.items()}
     write_bytes(path, save(arrays, metadata))
+
+
+def read_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
+    """Read a safetensors file as it is: its tensors, whatever they hold, and its metadata.
+
+    Raises:
+        InputError: If the file is absent, truncated, or not safetensors of NumPy's types.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such weight file") from None
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: not a complete safetensors file ({error})") from error
+    return tensors, metadata
 
 
 def read_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
@@ -39,94 +56,22 @@ def read_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
     Raises:
         InputError: If the file is absent, truncated, not safetensors, not float32 or not finite.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            parameters = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such weight file") from None
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a complete safetensors file ({error})") from error
-    for name, array in parameters.items():
-        if array.dtype != np.float32:
-            raise InputError(f"{path}: {name} is {array.dtype}, expected float32")
-        if not np.isfinite(array).all():
-            raise InputError(f"{path}: {name} holds values that are not finite numbers")
-    return parameters, metadata
+    tensors, metadata = read_tensors(path)
+    _check_values(path, tensors)
+    return tensors, metadata
 
 
-def check_parameters(path: Path, parameters: Parameters, backbone: str) -> None:
-    """Raise InputError, naming tensors and shapes, unless ``parameters`` are ``backbone``'s FCN."""
-    _check_shapes(path, parameters, parameter_shapes(backbone), backbone)
+def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bool = True) -> None:
+    """Raise InputError, naming tensors and shapes, unless ``parameters`` are ``backbone``'s FCN.
 
-
-def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Parameters:
-    """Return the parameters a training starts from.
-
-    ``weights`` may hold a whole network, or a backbone alone: then the head is drawn as without.
-    It is safetensors (canonical names, or a backbone's under torchvision's own), a PyTorch ``.pth``
-    of torchvision's ``resnet18`` or a Gluon ``.params`` of its model zoo's ``resnet18_v1`` or
-    ``resnet18_v2``; a classifier in it is left out.
-
-    Raises:
-        InputError: If the file does not fit the recipe's backbone.
+    Args:
+        head: Expect the head's too, or the backbone's alone.
     """
-    parameters = initial_parameters(recipe, seed)
-    if weights is None:
-        return parameters
-    loaded = read_any_weights(weights)
-    if "final_conv.weight" not in loaded:
-        expected = {k: v for k, v in parameter_shapes(recipe.backbone).items() if "backbone." in k}
-        _check_shapes(weights, loaded, expected, recipe.backbone)
-        return {**parameters, **loaded}
-    check_parameters(weights, loaded, recipe.backbone)
-    return loaded
-
-
-def read_any_weights(path: Path) -> Parameters:
-    """Read canonical parameters, of a whole network or a backbone alone, from any known format."""
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such weight file")
-    if path.suffix in FOREIGN_READERS:
-        with tempfile.TemporaryDirectory() as folder:
-            converted = Path(folder) / "converted.safetensors"
-            _convert(path, converted)
-            parameters, _ = read_parameters(converted)
-    else:
-        parameters, _ = read_parameters(path)
-    return canonical_names(parameters)
-
-
-def canonical_names(parameters: Parameters) -> Parameters:
-    """Put a backbone's own names below ``backbone.``; its classifier ``fc`` is left out."""
-    if any(name.startswith(("backbone.", "final_conv.")) for name in parameters):
-        return parameters
-    return {
-        f"backbone.{name}": array
-        for name, array in parameters.items()
-        if not name.startswith("fc.")
+    expected = {
+        name: shape
+        for name, shape in parameter_shapes(backbone).items()
+        if head or name.startswith("backbone.")
     }
-
-
-def _convert(source: Path, target: Path) -> None:
-    """Let the framework that wrote ``source`` read it, in a process of its own."""
-    module = FOREIGN_READERS[source.suffix]
-    result = subprocess.run(
-        [sys.executable, "-m", module, str(source), str(target)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or [f"{module} failed"]
-        raise InputError(f"{source}: {lines[-1].removeprefix('error: ')}")
-
-
-def _check_shapes(
-    path: Path, parameters: Parameters, expected: dict[str, tuple[int, ...]], backbone: str
-) -> None:
     missing = [name for name in expected if name not in parameters]
     extra = [name for name in parameters if name not in expected]
     wrong = [
@@ -150,9 +95,95 @@ def _check_shapes(
     raise InputError(f"{path}: not the weights of {backbone}: {', '.join(problems)}{hint}")
 
 
+def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Parameters:
+    """Return the parameters a training starts from.
+
+    ``weights`` may hold a whole network, or a backbone alone: then the head is drawn as without.
+    It is ``imagenet``, the published weights of the recipe's backbone, or what ``read_weights``
+    takes.
+
+    Raises:
+        InputError: If the file does not fit the recipe's backbone.
+    """
+    parameters = initial_parameters(recipe, seed)
+    if weights is None:
+        return parameters
+    source = IMAGENET[recipe.backbone] if str(weights) == "imagenet" else str(weights)
+    loaded = read_weights(source)
+    check_parameters(weights, loaded, recipe.backbone, head="final_conv.weight" in loaded)
+    return {**parameters, **loaded}
+
+
+def read_weights(source: str) -> Parameters:
+    """Read canonical parameters, of a whole network or a backbone alone.
+
+    Args:
+        source: One of ``common.published.PUBLISHED``, or a file: safetensors (canonical names, or a
+            backbone's under torchvision's own), a PyTorch ``.pth`` of torchvision's ``resnet18`` or
+            a Gluon ``.params`` of its model zoo's ``resnet18_v1`` or ``resnet18_v2``; a classifier
+            in it is left out.
+
+    Raises:
+        InputError: If it cannot be had or read, is not float32 or not finite.
+    """
+    path = published_file(source) if source in PUBLISHED else Path(source)
+    tensors, _ = read_foreign_tensors(path)
+    _check_values(path, tensors)
+    return canonical_names(tensors)
+
+
+def read_foreign_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
+    """Read the tensors of any kind of file, under the names in it or torchvision's, and metadata.
+
+    Raises:
+        InputError: If the file is absent, broken or refused.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such weight file")
+    if path.suffix not in READERS:
+        return read_tensors(path)
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder) / "converted.safetensors"
+        convert(path, converted)
+        return read_tensors(converted)
+
+
+def backbone_of(path: Path, parameters: Parameters) -> str:
+    """Return the backbone that ``parameters``, a whole network's or a backbone's, belong to.
+
+    Raises:
+        InputError: If they fit none, naming what is wrong with the likeliest.
+    """
+    # Only v2 has a norm after the last block.
+    likely = BACKBONES[any(name.startswith("backbone.final_bn.") for name in parameters)]
+    check_parameters(path, parameters, likely, head="final_conv.weight" in parameters)
+    return likely
+
+
+def canonical_names(parameters: Parameters) -> Parameters:
+    """Put a backbone's own names below ``backbone.``; its classifier ``fc`` is left out."""
+    if any(name.startswith(("backbone.", "final_conv.")) for name in parameters):
+        return parameters
+    return {
+        f"backbone.{name}": array
+        for name, array in parameters.items()
+        if not name.startswith("fc.")
+    }
+
+
+def _check_values(path: Path, tensors: dict[str, NDArray]) -> None:
+    for name, array in tensors.items():
+        if array.dtype != np.float32:
+            raise InputError(f"{path}: {name} is {array.dtype}, expected float32")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds values that are not finite numbers")
+
+
 def _fits(parameters: Parameters, backbone: str) -> bool:
     shapes: dict[str, Any] = parameter_shapes(backbone)
-    return all(shapes.get(name) == array.shape for name, array in parameters.items())
+    return bool(parameters) and all(
+        shapes.get(name) == array.shape for name, array in parameters.items()
+    )
 
 
 def _some(names: list[str]) -> str:

@@ -1,7 +1,12 @@
-"""Gluon's own weight files: `python -m mxnet_impl.foreign IN.params OUT.safetensors`."""
+"""Gluon's own weight files: `python -m mxnet_impl.foreign IN.params OUT.safetensors`.
+
+`python -m mxnet_impl.foreign --publisher resnet18_v2` says where the model zoo publishes one.
+"""
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import sys
 from collections.abc import Sequence
@@ -9,7 +14,7 @@ from pathlib import Path
 
 import mxnet as mx
 import numpy as np
-from mxnet.gluon.model_zoo import vision
+from mxnet.gluon.model_zoo import model_store, vision
 
 from common.errors import InputError, command
 from common.parameters import Parameters
@@ -93,10 +98,25 @@ def _canonical(path: Path, parameters: Parameters) -> Parameters:
     return parameters
 
 
+def publisher(network: str) -> dict[str, str | None]:
+    """Return what ``common.foreign.publisher_of`` does, from MXNet's list, or MXNET_GLUON_REPO."""
+    name = f"{network}-{model_store.short_hash(network)}"
+    base = os.environ.get("MXNET_GLUON_REPO", model_store.apache_repo_url).rstrip("/") + "/"
+    return {
+        "url": model_store._url_format.format(repo_url=base, file_name=name),
+        "file": f"{name}.params",
+        "sha1": model_store._model_sha1[network],
+        "member": f"{name}.params",
+    }
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert one file; see ``common.weights.read_any_weights``."""
+    """Convert one file, or print where one is published, for ``common.foreign``."""
     source, target = sys.argv[1:] if argv is None else argv
+    if source == "--publisher":
+        print(json.dumps(publisher(target)))
+        return 0
     save_parameters(Path(target), read_foreign(Path(source)), {})
     return 0
 

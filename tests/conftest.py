@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from loopback import Server
 from numpy.typing import NDArray
 
 # Set before any framework is imported: MXNet reads it then.
@@ -69,6 +72,19 @@ def voc() -> Path:
 def generator() -> np.random.Generator:
     """Seeded randomness."""
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A web server on loopback that misbehaves as its ``mood`` says."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield server
+        server.released.set()
+        server.shutdown()
+        thread.join()
 
 
 def random_batch(

@@ -3,87 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import re
-import threading
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import io
+import zipfile
 from pathlib import Path
 
 import pytest
+from loopback import BODY, HALF, SHA256, Server
 
 from common import download
 from common.download import fetch
 from common.errors import InputError
-
-BODY = bytes(range(256)) * 400
-SHA256 = hashlib.sha256(BODY).hexdigest()
-HALF = len(BODY) // 2
-
-
-class Server(ThreadingHTTPServer):
-    """Serves ``body`` as ``mood`` says and keeps the Range header of each request."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.body = BODY
-        self.mood = "good"
-        self.ranges: list[str | None] = []
-        self.released = threading.Event()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/file.tar"
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Server
-
-    def do_GET(self) -> None:
-        mood, body, asked = self.server.mood, self.server.body, self.headers["Range"]
-        self.server.ranges.append(asked)
-        if mood == "absent":
-            self.send_error(404)
-            return
-        if mood == "silent":
-            self.server.released.wait()
-            return
-        start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
-        if mood == "rangeless":
-            start = 0
-        if start >= len(body):
-            self.send_error(416)
-            return
-        if start:
-            self.send_response(206)
-            shift = 1 if mood == "shifted" else 0
-            self.send_header("Content-Range", f"bytes {start + shift}-{len(body) - 1}/{len(body)}")
-        else:
-            self.send_response(200)
-        if mood != "lengthless":
-            self.send_header("Content-Length", str(len(body) - start))
-        self.end_headers()
-        stop = HALF if mood in ("stalling", "truncating") else len(body)
-        self.wfile.write(body[start:stop])
-        if mood == "stalling":
-            self.wfile.flush()
-            self.server.released.wait()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with Server() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.released.set()
-        server.shutdown()
-        thread.join()
 
 
 @pytest.fixture
@@ -119,6 +48,54 @@ def test_either_digest_or_both_are_checked(server: Server, tmp_path: Path) -> No
         fetch(server.url, tmp_path / "c", md5="0" * 32, sha256=SHA256)
     with pytest.raises(ValueError, match="needs a digest"):
         fetch(server.url, tmp_path / "d")
+
+
+def test_the_first_digits_of_a_digest_will_do(server: Server, tmp_path: Path) -> None:
+    fetch(server.url, tmp_path / "a", sha256=SHA256[:8])
+    other = "0" if SHA256[7] != "0" else "1"
+    with pytest.raises(InputError, match="its sha256"):
+        fetch(server.url, tmp_path / "b", sha256=SHA256[:7] + other)
+
+
+def zip_of(name: str, content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
+        files.writestr(name, content)
+    return archive.getvalue()
+
+
+def corrupt(archive: bytes) -> bytes:
+    return archive[:200] + bytes([archive[200] ^ 0xFF]) + archive[201:]
+
+
+def test_a_member_of_an_archive_is_what_the_digest_is_of(server: Server, path: Path) -> None:
+    server.body = zip_of("member", BODY)
+    sha1 = hashlib.sha1(BODY).hexdigest()
+    start_part(path, server.body[:100])
+    assert fetch(server.url, path, sha1=sha1, member="member").read_bytes() == BODY
+    assert files(path) == ["file.tar"]
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        (zip_of("member", b"x" + BODY[1:]), "its sha1 is"),
+        (zip_of("another", BODY), "not a zip archive with member in it"),
+        (zip_of("member", BODY)[:-30], "not a zip archive with member in it"),
+        (zip_of("member", BODY).replace(b"member", b"nember", 1), "not a zip archive"),
+        (corrupt(zip_of("member", BODY)), "not a zip archive"),
+        (BODY, "not a zip archive"),
+    ],
+    ids=["bytes", "name", "truncated", "two names", "corrupt", "no archive"],
+)
+def test_a_wrong_archive_leaves_nothing(
+    server: Server, path: Path, body: bytes, message: str
+) -> None:
+    server.body = body
+    sha1 = hashlib.sha1(BODY).hexdigest()
+    with pytest.raises(InputError, match=message):
+        fetch(server.url, path, sha1=sha1, member="member")
+    assert files(path) == []
 
 
 def test_a_body_of_unknown_length_arrives_whole(server: Server, path: Path) -> None:

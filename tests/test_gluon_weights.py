@@ -3,45 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from foreign_networks import gluon_network
 from numpy.typing import NDArray
 
 import mxnet_impl
 from common.config import Config
 from common.errors import InputError
-from common.images import MEAN, STD
 from common.recipes import BACKBONES, make_recipe
 from common.weights import canonical_names, starting_parameters
 from mxnet_impl.foreign import read_foreign
 
 mx = pytest.importorskip("mxnet")
-
-FEATURES = {"resnet18_v1": 8, "resnet18_v2": 11}
-"""How many of the zoo's ``features`` come before its pooling."""
-
-
-def zoo_network(backbone: str) -> SimpleNamespace:
-    """Return a network of the zoo with nothing at its start value, images, and their features."""
-    generator = np.random.default_rng(0)
-    network = mx.gluon.model_zoo.vision.get_model(backbone, classes=10)
-    network.initialize(mx.init.Xavier())
-    images = generator.integers(0, 256, (2, 64, 96, 3), dtype=np.uint8)
-    x = mx.nd.array(((images / 255 - MEAN) / STD).transpose(0, 3, 1, 2))
-    network(x)
-    for parameter in network.collect_params().values():
-        if parameter.name.endswith(("gamma", "running_var")):
-            parameter.set_data(mx.nd.array(generator.uniform(0.5, 1.5, parameter.shape)))
-        elif parameter.name.endswith("running_mean") or (
-            parameter.name.endswith("beta") and parameter.grad_req != "null"
-        ):
-            parameter.set_data(mx.nd.array(generator.normal(0, 0.3, parameter.shape)))
-    for layer in range(FEATURES[backbone]):
-        x = network.features[layer](x)
-    features = x.asnumpy().transpose(0, 2, 3, 1)
-    return SimpleNamespace(network=network, images=images, features=features)
 
 
 def features_here(parameters: dict[str, NDArray], backbone: str, images: NDArray) -> NDArray:
@@ -56,7 +31,7 @@ def features_here(parameters: dict[str, NDArray], backbone: str, images: NDArray
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_way_that_gluon_saves_gives_the_zoos_features(backbone: str, tmp_path: Path) -> None:
-    zoo = zoo_network(backbone)
+    zoo = gluon_network(backbone)
     saved = {name: tmp_path / f"{name}.params" for name in ("structural", "full", "stripped")}
     zoo.network.save_parameters(str(saved["structural"]))
     zoo.network.collect_params().save(str(saved["full"]))
@@ -75,7 +50,7 @@ def test_every_way_that_gluon_saves_gives_the_zoos_features(backbone: str, tmp_p
 
 
 def test_a_training_starts_from_a_params_file(tmp_path: Path) -> None:
-    zoo = zoo_network("resnet18_v2")
+    zoo = gluon_network("resnet18_v2")
     path = tmp_path / "zoo.params"
     zoo.network.save_parameters(str(path))
     recipe = make_recipe("chapter-mxnet")
@@ -88,7 +63,7 @@ def test_a_training_starts_from_a_params_file(tmp_path: Path) -> None:
 
 def test_a_truncated_file_and_another_network_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "zoo.params"
-    zoo_network("resnet18_v1").network.save_parameters(str(path))
+    gluon_network("resnet18_v1").network.save_parameters(str(path))
     content = path.read_bytes()
     for length in (0, 4, 1000, len(content) // 2, len(content) - 1):
         path.write_bytes(content[:length])
@@ -104,7 +79,7 @@ def test_a_truncated_file_and_another_network_are_refused(tmp_path: Path) -> Non
 
 def test_a_shift_of_the_norm_on_the_input_is_refused_not_lost(tmp_path: Path) -> None:
     path = tmp_path / "zoo.params"
-    zoo = zoo_network("resnet18_v2")
+    zoo = gluon_network("resnet18_v2")
     zoo.network.features[0].beta.set_data(mx.nd.ones(3))
     zoo.network.save_parameters(str(path))
     with pytest.raises(InputError, match=r"the norm on the input has a shift"):

@@ -60,5 +60,7 @@ def test_backend_imports_its_own_framework_only(name: str) -> None:
 
 
 def test_command_imports_no_framework() -> None:
-    loaded = imported_by("import benchmarks.cli, benchmarks.compare, benchmarks.doctor")
+    loaded = imported_by(
+        "import benchmarks.cli, benchmarks.compare, benchmarks.doctor, benchmarks.weights"
+    )
     assert not loaded & set().union(*HEAVY.values())

@@ -1,13 +1,19 @@
-"""PyTorch's own weight files: `python -m torch_impl.foreign IN.pth OUT.safetensors`."""
+"""PyTorch's own weight files: `python -m torch_impl.foreign IN.pth OUT.safetensors`.
+
+`python -m torch_impl.foreign --publisher resnet18` says where torchvision publishes one.
+"""
 
 from __future__ import annotations
 
+import json
 import pickle
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+import torchvision
 
 from common.errors import InputError, command
 from common.parameters import Parameters
@@ -30,7 +36,7 @@ def read_foreign(path: Path) -> Parameters:
     if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         loaded = loaded["state_dict"]
     if not isinstance(loaded, dict) or not all(
-        isinstance(value, torch.Tensor) for value in loaded.values()
+        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
     ):
         raise InputError(f"{path}: not a state_dict: expected names and tensors")
     return {
@@ -40,10 +46,22 @@ def read_foreign(path: Path) -> Parameters:
     }
 
 
+def publisher(network: str) -> dict[str, str | None]:
+    """Return what ``common.foreign.publisher_of`` does; the file's name holds the digest's head."""
+    url = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
+    file = url.rpartition("/")[2]
+    digest = re.fullmatch(r".*-([0-9a-f]{8,})\.pth", file)
+    assert digest is not None, url
+    return {"url": url, "file": file, "sha256": digest[1], "member": None}
+
+
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert one file; see ``common.weights.read_any_weights``."""
+    """Convert one file, or print where one is published, for ``common.foreign``."""
     source, target = sys.argv[1:] if argv is None else argv
+    if source == "--publisher":
+        print(json.dumps(publisher(target)))
+        return 0
     save_parameters(Path(target), read_foreign(Path(source)), {})
     return 0
 
