@@ -15,15 +15,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_reference import probe_parameters, probe_recipe
-from test_reference_oracles import keep_off_the_kinks
 
 from common import reference
 from common.config import Config
-
-# Measured worst over two steps, float32 against float64: losses 2e-7, parameters and statistics
-# 5e-7.
-LOSS, STATE = 5e-6, 1e-5
+from common.parameters import is_statistic
+from common.probes import (
+    keep_off_the_kinks,
+    probe_parameters,
+    probe_recipe,
+    relative_error,
+    single,
+)
+from common.tolerances import bound
 
 
 @pytest.mark.parametrize("backbone, reduction", [("resnet18_v1", "sum"), ("resnet18_v2", "mean")])
@@ -43,9 +46,7 @@ def compare(name: str, backbone: str, reduction: str) -> None:
     recipe = replace(probe_recipe(backbone), batch_size=4, crop=(64, 96), loss_reduction=reduction)
     config = Config(recipe, devices=2)
     backend.configure(config)
-    drawn = probe_parameters(backbone)
-    keep_off_the_kinks(drawn)
-    parameters = {key: value.astype(np.float32) for key, value in drawn.items()}
+    parameters = single(keep_off_the_kinks(probe_parameters(backbone)))
     generator = np.random.default_rng(3)
     images = generator.integers(0, 256, (4, 64, 96, 3), dtype=np.uint8)
     labels = generator.integers(0, 21, (4, 64, 96), dtype=np.uint8)
@@ -61,14 +62,15 @@ def compare(name: str, backbone: str, reduction: str) -> None:
             for i in (0, 2)
         )
         expected_loss = share * (first[0] + second[0])
-        assert abs(float(loss) - expected_loss) < LOSS * expected_loss
+        assert abs(float(loss) - expected_loss) < bound("loss") * expected_loss
         gradients = {key: share * (first[1][key] + second[1][key]) for key in first[1]}
         expected, momentum = reference.sgd_step(expected, momentum, gradients, recipe, rate)
         expected = {**expected, **first[2]}
     actual = backend.parameters_of(state)
     for key, value in expected.items():
-        error = np.linalg.norm(actual[key] - value) / max(np.linalg.norm(value), 1e-3)
-        assert error < STATE, (key, error)
+        error = relative_error(actual[key], value)
+        quantity = "statistics" if is_statistic(key) else "parameters"
+        assert error < bound(quantity), (key, error)
 
 
 if __name__ == "__main__":

@@ -13,38 +13,11 @@ from numpy.typing import NDArray
 from common import reference
 from common.layers import layer_names
 from common.parameters import is_statistic, parameter_shapes, trainable_names
+from common.probes import probe_batch, probe_parameters, probe_recipe
 from common.recipes import BACKBONES, Recipe, make_recipe
+from common.voc import VOID
 
-VOID = 255
 LOG_2, LOG_40 = math.log(2), math.log(40)
-
-
-def probe_parameters(backbone: str, seed: int = 0) -> dict[str, NDArray[np.float64]]:
-    """Draw parameters in which nothing is zero, one, symmetric or diagonal."""
-    generator = np.random.default_rng(seed)
-    parameters = {}
-    for name, shape in parameter_shapes(backbone).items():
-        if name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1):
-            parameters[name] = generator.uniform(0.5, 1.5, shape)
-        elif len(shape) == 1:
-            parameters[name] = generator.normal(0, 0.3, shape)
-        else:
-            fan_in = shape[1] * shape[2] * shape[3]
-            parameters[name] = generator.normal(0, math.sqrt(2 / fan_in), shape)
-    return parameters
-
-
-def probe_batch(height: int, width: int, seed: int = 0) -> tuple[NDArray, NDArray]:
-    """Draw two images and their labels, a quarter of them void."""
-    generator = np.random.default_rng(seed)
-    images = generator.integers(0, 256, (2, height, width, 3), dtype=np.uint8)
-    labels = generator.integers(0, 21, (2, height, width), dtype=np.uint8)
-    labels[generator.random(labels.shape) < 0.25] = VOID
-    return images, labels
-
-
-def probe_recipe(backbone: str) -> Recipe:
-    return make_recipe("modern", backbone=backbone, weight_decay=0.1, decay_scope="all")
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -1,0 +1,202 @@
+"""The reference's answers, computed once and kept by the hash of what they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common import reference
+from common.files import write_bytes
+from common.parameters import Parameters
+from common.probes import keep_off_the_kinks, probe_parameters, single
+from common.recipes import Recipe
+from common.tiling import predict_tiled
+
+Arrays = dict[str, NDArray]
+Compute = Callable[[], Arrays]
+
+RATES = (1e-3, 3e-3, 2e-3)
+"""The learning rates of the updates: momentum's form shows when they change."""
+KEPT_BYTES = 2 * 2**30
+"""Room of the cache; the files that were not used for longest go first."""
+IMAGES_BY_LAYER = 2
+"""Of a batch, as many images are compared layer by layer."""
+
+
+def cache_folder() -> Path:
+    """Return where answers are kept: fcn-frameworks below XDG_CACHE_HOME or ~/.cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcn-frameworks"
+
+
+@cache
+def _program() -> bytes:
+    """Return a digest of the code that computes the answers: a change of it makes them anew."""
+    total = hashlib.sha256()
+    names = ("reference", "reference_ops", "parameters", "probes", "images", "tiling", "crops")
+    for path in (Path(reference.__file__).with_name(f"{name}.py") for name in names):
+        total.update(path.read_bytes())
+    total.update(Path(__file__).read_bytes())
+    return total.digest()
+
+
+def kept(kind: str, recipe: Recipe, inputs: Mapping[str, NDArray], compute: Compute) -> Path:
+    """Return the file with ``inputs`` and what ``compute`` makes of them, computed if need be."""
+    total = hashlib.sha256(_program())
+    total.update(f"{kind} {json.dumps(asdict(recipe))}".encode())
+    for name, array in inputs.items():
+        total.update(f"\0{name} {array.dtype} {array.shape} ".encode())
+        total.update(np.ascontiguousarray(array).data)
+    path = cache_folder() / f"{kind}-{recipe.backbone}-{total.hexdigest()[:32]}.npz"
+    if path.exists() and zipfile.is_zipfile(path):
+        path.touch()
+        return path
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{**inputs, **compute()})
+    write_bytes(path, buffer.getvalue())
+    _make_room(path)
+    return path
+
+
+def _make_room(newest: Path) -> None:
+    """Remove the files that were not used for longest, never ``newest``, until the rest fits."""
+    files = sorted(newest.parent.glob("*.npz"), key=lambda p: p.stat().st_mtime, reverse=True)
+    used = 0
+    for path in files:
+        used += path.stat().st_size
+        if used > KEPT_BYTES and path != newest:
+            path.unlink(missing_ok=True)
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = None) -> Arrays:
+    return {
+        f"{prefix}/{name}": array if dtype is None else np.asarray(array, dtype)
+        for name, array in arrays.items()
+    }
+
+
+def layers_case(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Path:
+    """Return every layer's output of the probe's parameters, in both modes."""
+    images, labels = images[:IMAGES_BY_LAYER], labels[:IMAGES_BY_LAYER]
+    parameters = single(probe_parameters(recipe.backbone))
+    inputs = {"images": images, "labels": labels, **_prefixed("parameters", parameters)}
+
+    def compute() -> Arrays:
+        found: Arrays = {}
+        for mode in ("evaluation", "training"):
+            passed = reference.forward(parameters, images, recipe.backbone, mode == "training")
+            found |= _prefixed(mode, passed.layers)
+        return found
+
+    return kept("layers", recipe, inputs, compute)
+
+
+def steps_case(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    counts: Sequence[int],
+    precision: str,
+) -> Path:
+    """Return loss, gradients and what some updates leave, each of the first ``counts`` images.
+
+    The parameters are the probe's, kept off the kinks. Gradients are kept in float32 unless a
+    proof in float64 asks for more; parameters and momentum come back in float32 from every backend.
+    """
+    parameters = single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
+    rates = RATES[: len(counts)]
+    dtype = np.float64 if precision == "float64" else np.float32
+    inputs = {
+        "images": images,
+        "labels": labels,
+        "rates": np.array(rates),
+        "counts": np.array(counts),
+        **_prefixed("parameters", parameters),
+    }
+
+    def compute() -> Arrays:
+        after: Arrays = dict(parameters)
+        momentum: Arrays = {}
+        losses: list[float] = []
+        found: Arrays = {}
+        for step, (rate, count) in enumerate(zip(rates, counts, strict=True)):
+            loss, gradients, statistics = reference.gradients(
+                after, images[:count], labels[:count], recipe
+            )
+            if step == 0:
+                found |= _prefixed("gradients", gradients, dtype)
+            after, momentum = reference.sgd_step(after, momentum, gradients, recipe, rate)
+            after |= statistics
+            losses.append(loss)
+        return {
+            **found,
+            "losses": np.array(losses),
+            **_prefixed("after", after, np.float32),
+            **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
+        }
+
+    return kept(f"steps-{dtype.__name__}", recipe, inputs, compute)
+
+
+def trace_case(
+    recipe: Recipe,
+    parameters: Parameters,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    rates: Sequence[float],
+) -> Path:
+    """Return the losses of a training: one batch of ``images`` [N, B, H, W, 3] a step."""
+    inputs = {
+        "images": images,
+        "labels": labels,
+        "rates": np.array(rates),
+        **_prefixed("parameters", parameters),
+    }
+
+    def compute() -> Arrays:
+        after: Arrays = dict(parameters)
+        momentum: Arrays = {}
+        losses: list[float] = []
+        for batch, truth, rate in zip(images, labels, rates, strict=True):
+            after, momentum, loss = reference.train_step(
+                after, momentum, batch, truth, recipe, rate
+            )
+            losses.append(loss)
+        return {"losses": np.array(losses)}
+
+    return kept("trace", recipe, inputs, compute)
+
+
+def prediction_case(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    odd: Mapping[str, NDArray[np.uint8]],
+) -> Path:
+    """Return the logits of a batch and of images of odd sizes, tiled by the recipe's crop."""
+    parameters = single(probe_parameters(recipe.backbone))
+    inputs = {
+        "images": images,
+        "labels": labels,
+        **_prefixed("odd", odd),
+        **_prefixed("parameters", parameters),
+    }
+
+    def logits(batch: NDArray[np.uint8]) -> NDArray:
+        return reference.forward(parameters, batch, recipe.backbone, training=False).logits
+
+    def compute() -> Arrays:
+        tiled = predict_tiled(((odd[n], n) for n in odd), recipe.crop, logits)
+        merged = {name: values for values, name in tiled}
+        return {"evaluation": logits(images), **_prefixed("logits", merged)}
+
+    return kept("prediction", recipe, inputs, compute)

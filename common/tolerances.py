@@ -1,0 +1,148 @@
+"""How far a backend may be from the float64 reference: the one table, each bound with its reason.
+
+An error is ||a - b|| / ||b|| over all values of a layer or tensor (``common.probes``). A bound is a
+few times what was measured, so that other processors and thread counts pass, and is tight enough
+that each single mistake of tests/test_planted.py breaks it tenfold.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The largest error that passes, and why it is this one."""
+
+    limit: float
+    reason: str
+
+
+_TF32 = "bfloat16's bound over 8, for three bits more of mantissa; no such device was at hand"
+_FLOAT64 = "float64 rounds at 1e-16"
+
+BOUNDS: dict[str, dict[str, Bound]] = {
+    "layer, evaluation": {
+        "float32": Bound(1e-5, "2e-6 measured: rounding of 6e-8, gathered over 18 convolutions"),
+        "tf32": Bound(5e-3, _TF32),
+        "bfloat16": Bound(4e-2, "1.2e-2 measured: rounding of 4e-3 at every layer"),
+        "float64": Bound(1e-13, _FLOAT64),
+    },
+    "layer, training": {
+        "float32": Bound(5e-5, "2e-5 measured, MXNet: a norm divides by a spread that has errors"),
+        "tf32": Bound(2e-2, _TF32),
+        "bfloat16": Bound(1.5e-1, "5.2e-2 measured"),
+        "float64": Bound(1e-12, _FLOAT64),
+    },
+    "logits": {
+        "float32": Bound(1e-5, "2.5e-6 measured, training, MXNet"),
+        "tf32": Bound(5e-3, _TF32),
+        "bfloat16": Bound(4e-2, "1.2e-2 measured"),
+        "float64": Bound(1e-12, _FLOAT64),
+    },
+    "loss": {
+        "float32": Bound(1e-6, "2.5e-7 measured: a mean, in which rounding averages out"),
+        "tf32": Bound(1e-3, _TF32),
+        "bfloat16": Bound(5e-3, "9e-4 measured"),
+        "float64": Bound(1e-13, _FLOAT64),
+    },
+    "gradient": {
+        "float32": Bound(
+            2e-4, "5e-5 measured: a norm's in front of a norm is what is left of a sum"
+        ),
+        "tf32": Bound(1e-1, _TF32),
+        "bfloat16": Bound(
+            8e-1, "3.8e-1 measured, of the first convolutions: their gradient is small"
+        ),
+        "float64": Bound(1e-11, _FLOAT64),
+    },
+    "statistics": {
+        "float32": Bound(1e-5, "1.7e-6 measured, of the input's variance, MXNet"),
+        "tf32": Bound(3e-3, _TF32),
+        "bfloat16": Bound(2.5e-2, "7.7e-3 measured"),
+        "float64": Bound(2e-7, "read back in float32, which rounds at 6e-8"),
+    },
+    "momentum": {
+        "float32": Bound(
+            2e-5, "3.3e-6 measured, where nothing decays and a gradient is all there is"
+        ),
+        "tf32": Bound(1.5e-3, _TF32),
+        "bfloat16": Bound(1e-2, "3.1e-3 measured"),
+        "float64": Bound(2e-7, "read back in float32, which rounds at 6e-8"),
+    },
+    "parameters": {
+        "float32": Bound(1e-6, "8e-8 measured: read back in float32, which rounds at 6e-8"),
+        "tf32": Bound(5e-6, _TF32),
+        "bfloat16": Bound(3e-5, "6.9e-6 measured: three steps move a parameter little"),
+        "float64": Bound(2e-7, "read back in float32, which rounds at 6e-8"),
+    },
+    "labels": {
+        "float32": Bound(1e-4, "0 measured: a tie is a preference below the logits' own error"),
+        "tf32": Bound(5e-2, _TF32),
+        "bfloat16": Bound(2e-1, "5.2e-2 measured: five of the logits' own errors"),
+        "float64": Bound(1e-12, _FLOAT64),
+    },
+    "trace": {
+        "float32": Bound(1e-5, "at 0.001 on images"),
+        "tf32": Bound(1e-3, _TF32),
+        "bfloat16": Bound(1e-2, ""),
+        "float64": Bound(1e-11, _FLOAT64),
+    },
+    "round trip": {
+        precision: Bound(0.0, "copies: nothing may change")
+        for precision in ("float32", "tf32", "bfloat16", "float64")
+    },
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One error beside its bound."""
+
+    quantity: str
+    name: str
+    error: float
+    limit: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the error is within its bound; one that is no number is not."""
+        return self.error <= self.limit
+
+    @property
+    def share(self) -> float:
+        """The error as a share of its bound; infinite for what is no number."""
+        if self.error == 0:
+            return 0.0
+        return self.error / self.limit if self.limit and self.error < math.inf else math.inf
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the fields as JSON's types."""
+        return asdict(self)
+
+
+def bound(quantity: str, precision: str = "float32") -> float:
+    """Return the largest error of ``quantity`` that passes."""
+    return BOUNDS[quantity][precision].limit
+
+
+def findings(errors: Mapping[str, Mapping[str, float]], precision: str) -> list[Finding]:
+    """Return every error beside its bound, in the table's order, which is that of a step."""
+    return [
+        Finding(quantity, name, error, BOUNDS[quantity][precision].limit)
+        for quantity in BOUNDS
+        for name, error in errors.get(quantity, {}).items()
+    ]
+
+
+def breaches(errors: Mapping[str, Mapping[str, float]], precision: str) -> list[Finding]:
+    """Return what is past its bound, the first layer or quantity of a step first."""
+    return [found for found in findings(errors, precision) if not found.passed]
+
+
+def worst(errors: Mapping[str, Mapping[str, float]], precision: str) -> Finding:
+    """Return the error that takes up most of its bound."""
+    return max(findings(errors, precision), key=lambda found: found.share)
