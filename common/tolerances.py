@@ -23,6 +23,7 @@ class Bound:
 
 _TF32 = "bfloat16's bound over 8, for three bits more of mantissa; no such device was at hand"
 _FLOAT64 = "float64 rounds at 1e-16"
+_READ = "read back in float32, which rounds at 6e-8"
 
 BOUNDS: dict[str, dict[str, Bound]] = {
     "layer, evaluation": {
@@ -63,7 +64,7 @@ BOUNDS: dict[str, dict[str, Bound]] = {
         "float32": Bound(1e-5, "1.7e-6 measured, of the input's variance, MXNet"),
         "tf32": Bound(3e-3, _TF32),
         "bfloat16": Bound(2.5e-2, "7.7e-3 measured"),
-        "float64": Bound(2e-7, "read back in float32, which rounds at 6e-8"),
+        "float64": Bound(2e-7, _READ),
     },
     "momentum": {
         "float32": Bound(
@@ -71,13 +72,13 @@ BOUNDS: dict[str, dict[str, Bound]] = {
         ),
         "tf32": Bound(1.5e-3, _TF32),
         "bfloat16": Bound(1e-2, "3.1e-3 measured"),
-        "float64": Bound(2e-7, "read back in float32, which rounds at 6e-8"),
+        "float64": Bound(2e-7, _READ),
     },
     "parameters": {
         "float32": Bound(1e-6, "8e-8 measured: read back in float32, which rounds at 6e-8"),
         "tf32": Bound(5e-6, _TF32),
         "bfloat16": Bound(3e-5, "6.9e-6 measured: three steps move a parameter little"),
-        "float64": Bound(2e-7, "read back in float32, which rounds at 6e-8"),
+        "float64": Bound(2e-7, _READ),
     },
     "labels": {
         "float32": Bound(1e-4, "0 measured: a tie is a preference below the logits' own error"),

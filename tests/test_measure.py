@@ -8,7 +8,6 @@ from types import ModuleType
 
 import numpy as np
 from test_parity import distance, prepared
-from test_reference import probe_batch, probe_recipe
 
 from common import reference
 from common import reference_ops as ops
