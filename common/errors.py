@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 
 
@@ -13,6 +15,11 @@ class InputError(ValueError):
 
 class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number; the message says at which step."""
+
+
+def is_first_process() -> bool:
+    """Tell whether this process is the one to speak and write: torchrun starts several."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
@@ -25,14 +32,15 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     def wrapped(argv: Sequence[str] | None = None) -> int:
         try:
             return main(argv)
-        except InputError as error:
+        except (InputError, TrainingDiverged) as error:
+            if not is_first_process():
+                # All meet the same error; the first one's end lets the launcher end the others.
+                time.sleep(10)
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
-        except TrainingDiverged as error:
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 1
+            return 2 if isinstance(error, InputError) else 1
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            if "RANK" not in os.environ:  # Else the launcher says it.
+                print("interrupted", file=sys.stderr)
             return 130
 
     return wrapped

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.checkpoints import Checkpoint, save_checkpoint
 from common.config import Config
-from common.errors import InputError, TrainingDiverged
+from common.errors import InputError, TrainingDiverged, is_first_process
 from common.files import write_json, write_text
 from common.images import write_label
 from common.parameters import Parameters
@@ -197,7 +197,7 @@ class Run:
         )
         if self._bar is not None:
             self._bar.write(text, file=sys.stderr)
-        else:
+        elif is_first_process():
             print(text, file=sys.stderr)
         self._clock = time.perf_counter()
 

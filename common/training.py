@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from common.batches import Batch, Loader, plan_epoch
 from common.checkpoints import Checkpoint, check_same_training, load_checkpoint
 from common.config import Config
 from common.dataset import open_dataset
-from common.errors import InputError
+from common.errors import InputError, is_first_process
 from common.images import read_label
 from common.metrics import scores
 from common.recipes import CHOICES
@@ -136,9 +134,19 @@ def start_training(
     Raises:
         InputError: Before anything is written.
     """
-    if int(os.environ.get("RANK", "0")) > 0:
-        # torchrun's other processes do the same work beside the first; one record is enough.
-        args.out, args.no_progress = Path(tempfile.mkdtemp()), True
+    # The other processes do the same work beside the first; one record is enough.
+    with nullcontext() if is_first_process() else tempfile.TemporaryDirectory() as folder:
+        if folder:
+            args.out, args.no_progress = Path(folder), True
+        with open_run(args, config, backend) as opened:
+            yield opened
+
+
+@contextmanager
+def open_run(
+    args: Namespace, config: Config, backend: dict[str, Any]
+) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
+    """Check every input, then open the data and the run folder that ``args.out`` names."""
     if args.data is None:
         raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
     data = TrainingData(args.data, config)
@@ -195,8 +203,7 @@ def start_training(
 
 def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool) -> int:
     """Draw the curves and the examples, say how the training ended, return the exit status."""
-    if int(os.environ.get("RANK", "0")) > 0:
-        shutil.rmtree(run.folder)
+    if not is_first_process():
         return 0
     from common.plots import draw_curves, draw_examples
 

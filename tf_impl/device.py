@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import keras
@@ -21,6 +22,17 @@ def device_of(config: Config) -> str:
     return "GPU:0" if gpu and config.device != "cpu" else "CPU:0"
 
 
+def devices_of(config: Config) -> list[str]:
+    """Return the devices that share a batch."""
+    kind = device_of(config).split(":")[0]
+    found = len(tf.config.list_logical_devices(kind))
+    if found < config.devices:
+        raise InputError(
+            f"devices {config.devices}: TensorFlow has only {found} {kind} devices in this process"
+        )
+    return [f"{kind}:{index}" for index in range(config.devices)]
+
+
 def precisions(config: Config) -> tuple[str, ...]:
     """Return the arithmetics that TensorFlow offers on the device of ``config``."""
     if device_of(config).startswith("GPU"):
@@ -30,8 +42,6 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set TensorFlow's process-wide switches for ``config``; call before any work."""
-    if config.devices > 1:
-        raise InputError("--devices: the TensorFlow backend trains on one device so far")
     check_precision(config, precisions(config))
     threads = config.threads or len(available_cpus())
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:
@@ -41,6 +51,13 @@ def configure(config: Config) -> None:
                 tf.config.experimental.set_memory_growth(device, True)
         except RuntimeError as error:
             raise InputError(f"threads {threads}: TensorFlow has started already") from error
+    if config.devices > 1:
+        # Refused once there are devices: then `devices_of` says whether they are enough.
+        with suppress(RuntimeError):
+            parts = [tf.config.LogicalDeviceConfiguration() for _ in range(config.devices)]
+            (cpu,) = tf.config.list_physical_devices("CPU")
+            tf.config.set_logical_device_configuration(cpu, parts)
+        devices_of(config)
     tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -39,9 +39,15 @@ class BatchNorm(layers.Layer):
             self.gamma = self.add_weight(channels, initializer="ones", name="gamma")
             self.beta = self.add_weight(channels, initializer="zeros", name="beta")
         for name, value in (("moving_mean", "zeros"), ("moving_variance", "ones")):
-            # Statistics stay in the parameters' precision when the layer computes in another.
+            # Statistics stay in the parameters' precision when the layer computes in another, and
+            # are the first replica's on all.
             weight = self.add_weight(
-                channels, initializer=value, trainable=False, autocast=False, name=name
+                channels,
+                initializer=value,
+                trainable=False,
+                autocast=False,
+                aggregation="only_first_replica",
+                name=name,
             )
             setattr(self, name, weight)
 

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from common.config import Config
 from common.parameters import Parameters, trainable_names, weight_decays
-from tf_impl.device import device_of
+from tf_impl.device import device_of, devices_of
 from tf_impl.loss import cross_entropy
 from tf_impl.model import FCN, create_model
 from tf_impl.weights import load_momentum, load_parameters, variables_of
@@ -20,10 +20,11 @@ class State:
     """A network and its momentum. ``train_step`` changes it in place: use what it returns.
 
     ``trained`` are the variables that the recipe updates, ``momentum`` their buffers, both by
-    canonical name.
+    canonical name; ``strategy`` keeps a replica of the network on each device.
     """
 
     config: Config
+    strategy: tf.distribute.Strategy
     model: FCN
     trained: dict[str, keras.Variable]
     momentum: dict[str, tf.Variable]
@@ -33,15 +34,20 @@ def create_state(
     config: Config, parameters: Parameters, momentum: Parameters | None = None
 ) -> State:
     """Return a state that holds copies of ``parameters`` and, when resuming, of ``momentum``."""
-    with tf.device(device_of(config)):
+    strategy = tf.distribute.get_strategy()
+    if config.devices > 1:
+        strategy = tf.distribute.MirroredStrategy(devices_of(config))
+    with strategy.scope(), tf.device(device_of(config)):
         model = create_model(config)
-        load_parameters(model, parameters)
-        variables = variables_of(model)
-        trained = {name: variables[name] for name in trainable_names(config.recipe)}
-        buffers = {}
+    load_parameters(model, parameters)
+    variables = variables_of(model)
+    trained = {name: variables[name] for name in trainable_names(config.recipe)}
+    buffers = {}
+    # The update is computed once, on the first device, and its result sent to all.
+    with tf.device(device_of(config)):
         if config.recipe.momentum:
             buffers = {name: tf.Variable(tf.zeros_like(v.value)) for name, v in trained.items()}
-    state = State(config, model, trained, buffers)
+    state = State(config, strategy, model, trained, buffers)
     if momentum is not None:
         load_momentum(state, momentum)
     return state
@@ -68,12 +74,32 @@ def loss_gradients(
     return loss, tape.gradient(loss, values)
 
 
+def shard(state: State, batch: tf.Tensor) -> tf.Tensor:
+    """Return each replica's part of a batch."""
+    parts = tf.split(batch, state.config.devices)
+    return state.strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group]
+    )
+
+
+def reduced_gradients(
+    state: State, images: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Return the whole batch's loss and gradients from every replica's part."""
+    loss, gradients = state.strategy.run(loss_gradients, (state, images, labels))
+    summed = state.config.recipe.loss_reduction == "sum"
+    operation = tf.distribute.ReduceOp.SUM if summed else tf.distribute.ReduceOp.MEAN
+    with tf.device(device_of(state.config)):
+        return state.strategy.reduce(operation, (loss, gradients), axis=None)
+
+
 # TensorFlow keeps one graph for each state and shape; the step size is a tensor, not a constant.
 @tf.function
 def _train_step(
     state: State, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor
 ) -> tf.Tensor:
-    loss, gradients = loss_gradients(state, images, labels)
+    compute = reduced_gradients if state.config.devices > 1 else loss_gradients
+    loss, gradients = compute(state, images, labels)
     decays = weight_decays(state.config.recipe)
     for (name, variable), gradient in zip(state.trained.items(), gradients, strict=True):
         update = gradient + decays[name] * variable.value if decays[name] else gradient
@@ -88,6 +114,8 @@ def train_step(
     state: State, images: tf.Tensor, labels: tf.Tensor, learning_rate: float
 ) -> tuple[State, tf.Tensor]:
     """Forward, loss, backward and update; returns the next state and the batch's loss."""
+    if state.config.devices > 1:
+        images, labels = shard(state, images), shard(state, labels)
     return state, _train_step(state, images, labels, tf.constant(learning_rate, tf.float64))
 
 
