@@ -92,7 +92,9 @@ def compare(name: str, backbone: str, reduction: str) -> None:
         # Evaluation and prediction by the same state; three images cannot be split over two.
         logits = reference.forward(expected, images, backbone, False).logits
         loss, classes = backend.eval_step(state, *batch)
-        assert float(loss) == pytest.approx(reference.loss(logits, labels, recipe), rel=bound("loss"))
+        assert float(loss) == pytest.approx(
+            reference.loss(logits, labels, recipe), rel=bound("loss")
+        )
         assert (backend.to_host(classes) != logits.argmax(-1)).mean() < bound("labels")
         odd = backend.to_host(backend.predict_step(state, backend.to_device(images[:3], config)))
         assert relative_error(odd, logits[:3]) < bound("logits")
