@@ -186,6 +186,16 @@ def test_the_page_never_scrolls_sideways(show: Any, tmp_path: Path, width: int) 
     assert outside == []
 
 
+@pytest.mark.parametrize("width", [1100, 1280])
+def test_on_a_desktop_the_results_fit_without_scrolling(
+    show: Any, page_file: Path, width: int
+) -> None:
+    page = show(page_file, viewport={"width": width, "height": 740})
+    assert page.evaluate(
+        """[...document.querySelectorAll(".scroll")].every((e) => e.scrollWidth <= e.clientWidth)"""
+    )
+
+
 def test_charts_follow_the_window(show: Any, page_file: Path) -> None:
     page = show(page_file, viewport={"width": 1200, "height": 740})
     page.set_viewport_size({"width": 360, "height": 740})
