@@ -4,32 +4,25 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import Namespace
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import check_agreement, reference_trace, trace_steps
-from benchmarks.doctor import NOTES
-from benchmarks.processes import (
-    backend_command,
-    backend_environment,
-    last_line,
-    limit_cpus,
-    run_logged,
-)
+from benchmarks.processes import backend_environment, limit_cpus
 from benchmarks.report import FORMAT_VERSION, write_report
-from benchmarks.rows import row_of_run, table
-from common.backends import BACKENDS, check_backend
+from benchmarks.rows import table
+from benchmarks.trainings import train_backend
+from common.backends import BACKENDS
 from common.errors import InputError
 from common.files import write_json
 from common.options import (
     Parser,
     add_machine_options,
     add_recipe_options,
+    config_arguments,
     config_from,
-    option_arguments,
 )
 from common.runs import check_out, git_commit, hardware
 from common.training import TrainingData
@@ -98,8 +91,14 @@ def main(argv: Sequence[str]) -> int:
     print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
     steps = trace_steps(config, dataset.total_steps)
     trace = reference_trace(config, data, args.weights, steps, out / "runs" / "trace.log")
+    options = config_arguments(config)
+    if args.weights:
+        options += ["--weights", str(args.weights)]
     rows = [
-        train_backend(backend, args, data, out, environment, position)
+        train_backend(
+            *(backend, options, data, out / "runs" / backend, environment),
+            f"[{position}] {BACKENDS[backend]}",
+        )
         for position, backend in enumerate(backends, start=1)
     ]
     check_agreement(rows, trace)
@@ -147,34 +146,6 @@ def generated_data(root: Path) -> Path:
         print(f"making a generated data set in {root}", file=sys.stderr)
         make_dataset(root, train=320, val=64, size=(96, 128), seed=0)
     return root
-
-
-def train_backend(
-    backend: str,
-    args: Namespace,
-    data: Path,
-    out: Path,
-    environment: dict[str, str],
-    position: int,
-) -> dict[str, Any]:
-    """Train one backend in a process of its own and return its row, whatever happens there."""
-    row = {"backend": backend, "title": BACKENDS[backend], "note": NOTES.get(backend)}
-    try:
-        check_backend(backend)
-    except InputError as error:
-        return {**row, "status": "missing", "reason": str(error)}
-    print(f"[{position}] {BACKENDS[backend]}", file=sys.stderr)
-    folder = out / "runs" / backend
-    arguments = ["--data", str(data), "--out", str(folder), "--force", "--json"]
-    arguments += option_arguments(args)
-    log = out / "runs" / f"{backend}.log"
-    status, _ = run_logged(backend_command(backend, "train", arguments), environment, log)
-    if status:
-        reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
-        if status < 0:
-            reason = f"ended by signal {-status}: {reason}"
-        return {**row, "status": "failed", "reason": reason}
-    return {**row, "status": "ok", "reason": None, **row_of_run(folder)}
 
 
 def gallery(out: Path, dataset: TrainingData, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

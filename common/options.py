@@ -193,17 +193,18 @@ def config_from(args: argparse.Namespace) -> Config:
     return Config(recipe=make_recipe(given.get("recipe", "chapter-torch"), **changes), **machine)
 
 
-def option_arguments(args: argparse.Namespace) -> list[str]:
-    """Return the options that make the same configuration again, as a command line."""
-    arguments: list[str] = []
-    names = ["recipe", *RECIPE_OPTIONS, "weights", "checkpoint_every"]
-    names += [field.name for field in fields(Config) if field.name != "recipe"]
-    for name in names:
-        value = getattr(args, name, None)
+def config_arguments(config: Config) -> list[str]:
+    """Return the options that make ``config`` again, as a command line."""
+    recipe = config.recipe
+    values: dict[str, Any] = {name: getattr(recipe, name) for name in RECIPE_OPTIONS}
+    assert make_recipe(recipe.name, **values) == recipe, "a recipe that no options make"
+    values |= {f.name: getattr(config, f.name) for f in fields(Config) if f.name != "recipe"}
+    arguments = ["--recipe", recipe.name]
+    for name, value in values.items():
         option = f"--{name.replace('_', '-')}"
         if value is True:
             arguments.append(option)
-        elif isinstance(value, list):
+        elif isinstance(value, tuple):
             arguments += [option, *map(str, value)]
         elif value is not None and value is not False:
             arguments += [option, str(value)]

@@ -1,0 +1,164 @@
+"""Do the backends learn equally well? Several trainings each, from several seeds on the same data.
+
+A seed is a pair: the same first parameters and the same batches in every backend. So the scores of
+two backends are compared by their differences seed by seed, with two one-sided tests.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import backend_environment
+from benchmarks.trainings import train_backend
+from common.backends import BACKENDS
+from common.config import Config
+from common.files import write_json
+from common.options import config_arguments
+from common.runs import read_metrics
+
+MARGINS = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
+"""Differences of a score that would not matter to whoever chooses a framework."""
+LEVEL = 0.05
+TARGET_ABOVE_BACKGROUND = 0.10
+"""Time is measured to this pixel accuracy above always saying background."""
+
+
+def equivalence(differences: list[float], margin: float) -> dict[str, Any]:
+    """Test whether paired differences have a mean within ``margin`` of zero.
+
+    Two one-sided t-tests, each at ``LEVEL``; equivalent if both reject, which is if the mean's
+    90 % interval lies within the margins.
+
+    Source:
+        Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power
+        approach for assessing the equivalence of average bioavailability".
+    """
+    from scipy import stats
+
+    count = len(differences)
+    mean = math.fsum(differences) / count
+    error = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (count - 1) / count)
+    if error == 0:
+        p, half = float(abs(mean) >= margin), 0.0
+    else:
+        lower = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+        upper = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+        p, half = float(max(lower, upper)), float(stats.t.ppf(1 - LEVEL, count - 1)) * error
+    return {
+        "mean": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "margin": margin,
+        "p": p,
+        "equivalent": p < LEVEL,
+        "differences": differences,
+    }
+
+
+def equivalences(rows: list[dict[str, Any]], void: str) -> list[dict[str, Any]]:
+    """Return the test of every pair of backends and score, on the seeds that both finished."""
+    found = []
+    for first, second in itertools.combinations(rows, 2):
+        runs = [{run["seed"]: run for run in row["runs"]} for row in (first, second)]
+        seeds = sorted(runs[0].keys() & runs[1].keys())
+        if len(seeds) < 2:
+            continue
+        for score, margin in MARGINS.items():
+            finals = [[one[seed]["scores"][void][score] for seed in seeds] for one in runs]
+            differences = [a - b for a, b in zip(*finals, strict=True)]
+            pair = {"backends": [first["backend"], second["backend"]], "score": score}
+            found.append({**pair, **equivalence(differences, margin)})
+    return found
+
+
+def run_accuracy(
+    backends: list[str], config: Config, data: Path, out: Path, seeds: int
+) -> dict[str, Any]:
+    """Train every backend from every seed and return the curves, times and tests.
+
+    Seeds are the outer loop, so that a machine that slows down slows every backend. A run that
+    ``out`` holds already is not repeated: an interrupted measurement goes on.
+    """
+    environment = backend_environment(config.threads)
+    rows: dict[str, dict[str, Any]] = {
+        name: {"backend": name, "title": BACKENDS[name], "status": "ok", "reason": None, "runs": []}
+        for name in backends
+    }
+    number = 0
+    for seed in range(config.seed, config.seed + seeds):
+        for name in backends:
+            number += 1
+            row = rows[name]
+            if row["status"] != "ok":
+                continue
+            run = _finished(out / name / f"seed-{seed}.json", replace(config, seed=seed))
+            if run is None:
+                heading = f"[{number}/{seeds * len(backends)}] {BACKENDS[name]}, seed {seed}"
+                run = _train(name, replace(config, seed=seed), data, out, environment, heading)
+            if "scores" not in run:
+                row.update(status=run["status"], reason=run["reason"])
+                continue
+            row["runs"].append(run)
+    return {
+        "seeds": seeds,
+        "margins": MARGINS,
+        "level": LEVEL,
+        "rows": list(rows.values()),
+        "equivalence": equivalences(list(rows.values()), config.recipe.void),
+    }
+
+
+def _finished(path: Path, config: Config) -> dict[str, Any] | None:
+    """Return the run that a file holds, if it is of the same training."""
+    if not path.is_file():
+        return None
+    stored: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    same = stored["config"] == json.loads(json.dumps(config.to_json()))
+    return stored["run"] if same else None
+
+
+def _train(
+    name: str,
+    config: Config,
+    data: Path,
+    out: Path,
+    environment: dict[str, str],
+    heading: str,
+) -> dict[str, Any]:
+    folder = out / name / f"seed-{config.seed}"
+    row = train_backend(name, config_arguments(config), data, folder, environment, heading)
+    if row["status"] != "ok":
+        return {"status": row["status"], "reason": row["reason"]}
+    void = config.recipe.void
+    run = {
+        "seed": config.seed,
+        "scores": row["scores"],
+        "train_loss": row["train_loss"],
+        "epochs": row["epochs"],
+        "seconds_to_target": seconds_to_target(folder, void),
+        "versions": row["versions"],
+        "device": row["device"],
+        "threads": row["threads"],
+        "precision": row["precision"],
+    }
+    write_json(out / name / f"seed-{config.seed}.json", {"config": config.to_json(), "run": run})
+    return run
+
+
+def seconds_to_target(folder: Path, void: str) -> float | None:
+    """Return the seconds of training steps until an epoch ended above the target, else None."""
+    total = 0.0
+    for line in read_metrics(folder / "metrics.jsonl"):
+        if line["kind"] == "step":
+            total += line["seconds"]
+        else:
+            scores = line["scores"][void]
+            target = scores["background_pixel_accuracy"] + TARGET_ABOVE_BACKGROUND
+            if scores["pixel_accuracy"] >= target:
+                return total
+    return None
