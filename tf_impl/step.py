@@ -59,6 +59,14 @@ def forward(model: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
     return tf.cast(logits, tf.float32) if logits.dtype == tf.bfloat16 else logits
 
 
+def shard(state: State, batch: tf.Tensor) -> tf.Tensor:
+    """Return each replica's part of a batch."""
+    parts = tf.split(batch, state.config.devices)
+    return state.strategy.experimental_distribute_values_from_function(
+        lambda context: parts[context.replica_id_in_sync_group]
+    )
+
+
 def batch_loss(config: Config, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return cross_entropy(logits, labels, config.recipe.void, config.recipe.loss_reduction)
 
@@ -72,14 +80,6 @@ def loss_gradients(
         tape.watch(values)
         loss = batch_loss(state.config, forward(state.model, images, training=True), labels)
     return loss, tape.gradient(loss, values)
-
-
-def shard(state: State, batch: tf.Tensor) -> tf.Tensor:
-    """Return each replica's part of a batch."""
-    parts = tf.split(batch, state.config.devices)
-    return state.strategy.experimental_distribute_values_from_function(
-        lambda context: parts[context.replica_id_in_sync_group]
-    )
 
 
 def reduced_gradients(
