@@ -43,8 +43,9 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
 
     @tf.function
     def step(x: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        inputs = (x, kernel, shift)
         with tf.GradientTape() as tape:
-            tape.watch(inputs := (x, kernel, shift))
+            tape.watch(inputs)
             values, weight, bias = (tf.cast(value, dtype) for value in inputs)
             y = transposed_convolution(values, weight, bias, STRIDE, upsampling)
         return y, *tape.gradient(y, inputs, tf.cast(gradient, dtype))

@@ -43,10 +43,11 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
 
     def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         x.requires_grad_()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
+        bfloat16 = config.precision == "bfloat16"
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
             y = layer(x)
-        inputs = (x, layer.weight, layer.bias)
-        return y.detach(), *torch.autograd.grad(y, inputs, gradient.to(y.dtype))
+        y = y.float() if bfloat16 else y
+        return y.detach(), *torch.autograd.grad(y, (x, layer.weight, layer.bias), gradient)
 
     return step
 

@@ -1,0 +1,165 @@
+"""The requests that a benchmark's worker answers: set up, time a turn, say what was used.
+
+Runs in a worker: NumPy and the framework, nothing else. One process has one case and keeps it
+through all rounds; between its turns it waits for the next request.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import importlib.util
+import os
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench_cases import Case, make_case
+from common.config import Config
+from common.errors import InputError
+from common.runs import host_memory_peak
+from common.threads import available_cpus
+
+REPEATS = 3
+"""Of the check that nothing is left to compute once the clock has been read."""
+
+
+class Turn:
+    """This process's case and what it did last."""
+
+    backend: ModuleType
+    config: Config
+    case: Case
+    ended: tuple[float, float]
+    """Wall clock and this process's CPU time, both in seconds, at the end of the last request."""
+
+
+def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
+    """Return the backend's package for ``default``, else the module of that track.
+
+    Raises:
+        InputError: If the backend has no such track.
+    """
+    if track == "default":
+        return package
+    name = f"benchmarks.{track}.{backend}_{track}"
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise InputError(f"{backend} has no {track} track")
+    return importlib.import_module(name)
+
+
+def ready(package: ModuleType) -> dict[str, Any]:
+    """Answer once the framework is imported; says which CPUs this process may use."""
+    return {"package": package.__name__, "cpus": available_cpus()}
+
+
+def set_up(
+    package: ModuleType,
+    backend: str,
+    track: str,
+    case: str,
+    config: dict[str, Any],
+    inputs: str,
+    outputs: str,
+) -> dict[str, Any]:
+    """Make the case, take its first steps, and leave what they gave in the file ``outputs``."""
+    Turn.config = Config.from_json(config)
+    Turn.backend = track_module(package, backend, track)
+    started = time.perf_counter()
+    Turn.case = make_case(Turn.backend, case, Turn.config, inputs)
+    made = time.perf_counter()
+    answers = Turn.case.answer()
+    with Path(outputs).open("wb") as file:
+        np.savez(file, **answers)  # type: ignore[arg-type]
+    rest()
+    variables = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "XLA_FLAGS", "TF_XLA_FLAGS")
+    return {
+        "backend": Turn.backend.describe(Turn.config),
+        "switches": Turn.backend.switches(Turn.config)
+        if hasattr(Turn.backend, "switches")
+        else None,
+        "environment": {name: os.environ[name] for name in variables if name in os.environ},
+        "create_seconds": made - started,
+        "first_seconds": Turn.case.first_seconds,
+    }
+
+
+def time_steps(steps: int) -> float:
+    """Return the seconds that ``steps`` steps take, from idle to idle."""
+    gc.collect()
+    gc.disable()
+    try:
+        started = time.perf_counter()
+        Turn.case.run(steps)
+        Turn.case.finish()
+        return time.perf_counter() - started
+    finally:
+        gc.enable()
+
+
+def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, Any]:
+    """Find how many steps fill ``seconds``, and whether anything is computed after a turn's end."""
+    Turn.case.run(1)
+    Turn.case.finish()
+    taken = min(time_steps(1), time_steps(1))
+    lateness = []
+    for _ in range(REPEATS):
+        Turn.case.run(2)
+        Turn.case.finish()
+        times = [time.perf_counter()]
+        for _ in range(2):
+            Turn.case.read()
+            times.append(time.perf_counter())
+        lateness.append((times[1] - times[0]) - (times[2] - times[1]))
+    rest()
+    steps = max(least, int(np.ceil(seconds / max(taken, 1e-6))))
+    return {"steps": steps, "step_seconds": taken, "late_seconds": min(lateness)}
+
+
+def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
+    """Take one step to wake up, then time ``steps``; say what was burnt since the last turn."""
+    wall, cpu = Turn.ended
+    slept = time.perf_counter() - wall
+    burnt = time.process_time() - cpu
+    Turn.case.run(1)
+    Turn.case.finish()
+    cpu = time.process_time()
+    seconds = time_steps(steps)
+    used = time.process_time() - cpu
+    rest()
+    return {
+        "seconds": seconds / steps,
+        "steps": steps,
+        "cpu_seconds": used / steps,
+        "slept_seconds": slept,
+        "asleep_cpu_share": burnt / slept if slept > 0 else 0.0,
+    }
+
+
+def profile(package: ModuleType, folder: str, steps: int) -> None:
+    """Leave the framework's own trace of ``steps`` steps in ``folder``."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with package.trace(Path(folder)):
+        Turn.case.run(steps)
+        Turn.case.finish()
+    rest()
+
+
+def used(package: ModuleType) -> dict[str, Any]:
+    """Return the peaks of memory, in bytes."""
+    return {
+        "host_memory_peak_bytes": host_memory_peak(),
+        "device_memory_peak_bytes": Turn.backend.device_memory_peak(Turn.config),
+    }
+
+
+def rest() -> None:
+    """Note when this process began to wait."""
+    Turn.ended = time.perf_counter(), time.process_time()
