@@ -40,14 +40,14 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
         if is_statistic(name):
             continue
         if name.startswith("backbone.") and len(shape) == 4:
-            value = value * 0.05
+            drawn: NDArray = value * 0.05
         elif len(shape) == 4:
-            value = value + generator.normal(0, 0.3 * value.std(), shape)
+            drawn = value + generator.normal(0, 0.3 * value.std(), shape)
         elif name.endswith("weight"):
-            value = generator.uniform(0.5, 1.5, shape)
+            drawn = generator.uniform(0.5, 1.5, shape)
         else:
-            value = generator.normal(0, 0.2, shape)
-        parameters[name] = value.astype(np.float32)
+            drawn = generator.normal(0, 0.2, shape)
+        parameters[name] = drawn.astype(np.float32)
     for name in filter(is_statistic, parameters):
         parameters[name] = np.zeros_like(parameters[name])
     image = draw_pair((64, 96), generator)[0][None]

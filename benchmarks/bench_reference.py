@@ -38,8 +38,7 @@ def expected_outputs(case: str, config: Config, arrays: Any) -> dict[str, NDArra
     """Return the arrays that a worker's are compared with, by the same names."""
     recipe = config.recipe
     if case == "predict":
-        parameters = parameters_in(arrays)
-        passed = reference.forward(parameters, arrays["images"][0], recipe.backbone, False)
+        passed = reference.forward(parameters_in(arrays), arrays["images"][0], recipe.backbone, False)
         return {"logits": passed.logits.astype(np.float32)}
     if case == "upsample":
         x, weight, gradient = (arrays[name] for name in ("x", "weight", "gradient"))
@@ -59,7 +58,7 @@ def expected_outputs(case: str, config: Config, arrays: Any) -> dict[str, NDArra
         value = reference.loss(logits, labels, recipe)
         return {"loss": np.array([value]), "gradient": gradient.astype(np.float32)}
     parameters: Any = parameters_in(arrays)
-    momentum: dict[str, NDArray] = {}
+    momentum: Any = {}
     outputs: dict[str, NDArray] = {}
     for step, (rate, after) in enumerate(zip(GATE_RATES, AFTER, strict=True)):
         batch = arrays["images"][step], arrays["labels"][step]

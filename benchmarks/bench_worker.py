@@ -128,16 +128,16 @@ def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
     wall, cpu = Turn.ended
     slept = time.perf_counter() - wall
     burnt = time.process_time() - cpu
+    started, cpu_started = time.perf_counter(), time.process_time()
     Turn.case.run(1)
     Turn.case.finish()
-    cpu = time.process_time()
     seconds = time_steps(steps)
-    used = time.process_time() - cpu
     rest()
     return {
         "seconds": seconds / steps,
         "steps": steps,
-        "cpu_seconds": used / steps,
+        "turn_seconds": Turn.ended[0] - started,
+        "turn_cpu_seconds": Turn.ended[1] - cpu_started,
         "slept_seconds": slept,
         "asleep_cpu_share": burnt / slept if slept > 0 else 0.0,
     }

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from common.errors import InputError, command
 
 COMMANDS = {
+    "bench": "throughput of every backend, each figure beside its proof of equal work",
     "doctor": "which backends and devices work here, and why one does not",
     "data": "make, fetch or check a data set in VOC's layout",
     "train": "train one backend",

@@ -28,8 +28,8 @@ BOUNDS: dict[str, dict[str, float]] = {
         # make it 3e-2 where the deepest map is 2x3. A wrong epsilon: 1.
         "update": (5e-3, 1e-1, 2e-1, 5e-1),
         "statistics": (1e-5, 5e-5, 1e-2, 5e-2),
-        # Median over the tensors: kinks again, after a first step that moved every value. The second
-        # rate is a quarter of the first: one that was compiled in would be off by 3.
+        # Median over the tensors: kinks again, after a step that moved every value. The second rate
+        # is a quarter of the first: one that was compiled in would be off by 3.
         "second_update": (5e-3, 5e-1, 1.5, 1.5),
         "logits": (1e-6, 1e-5, 5e-3, 3e-2),
         # bfloat16 holds a value to 4e-3; a sum over all pixels may lose more.
@@ -50,8 +50,8 @@ def distance(actual: NDArray, expected: NDArray) -> float:
     """Return ||a - b|| / ||b||; infinity where they cannot be compared."""
     if actual.shape != expected.shape:
         return float("inf")
-    difference = np.linalg.norm(np.subtract(actual, expected, dtype=np.float64))
-    value = float(difference / max(np.linalg.norm(expected.astype(np.float64)), 1e-30))
+    difference = float(np.linalg.norm(np.subtract(actual, expected, dtype=np.float64)))
+    value = difference / max(float(np.linalg.norm(expected.astype(np.float64))), 1e-30)
     return value if np.isfinite(value) else float("inf")
 
 
@@ -91,22 +91,28 @@ def errors_of(outputs: Any, expected: Any, start: dict[str, NDArray]) -> dict[st
     return errors
 
 
-def verdict(errors: dict[str, float], precision: str) -> dict[str, Any]:
+FRAMEWORKS_OWN = {"statistics": 0.5}
+"""Bounds of tracks other than ``default``: running variances there are each framework's own, in JAX
+and MXNet biased; they touch no loss, gradient or update of a training."""
+
+
+def verdict(errors: dict[str, float], precision: str, track: str) -> dict[str, Any]:
     """Return the gate's record: every error with its bound, and the reason where one is too large.
 
     JSON has no infinity: an error that is none is null.
     """
+    own = {} if track == "default" else FRAMEWORKS_OWN
     checks = {
         name: {
             "error": error if np.isfinite(error) else None,
-            "bound": BOUNDS.get(name, {}).get(precision, 0.0),
+            "bound": own.get(name, BOUNDS.get(name, {}).get(precision, 0.0)),
         }
         for name, error in errors.items()
     }
     failed = [
         f"{name} is off by {errors[name]:.2g}, allowed {check['bound']:.0e}"
         for name, check in checks.items()
-        if check["error"] is None or check["error"] > check["bound"]
+        if not errors[name] <= float(check["bound"] or 0)
     ]
     reason = f"not the reference's work: {', '.join(failed)}" if failed else None
     return {"passed": not failed, "reason": reason, "checks": checks}

@@ -1,0 +1,193 @@
+"""`fcn bench`: throughput of every backend, under the rules that make a number worth publishing."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import bench_diff, selftest
+from benchmarks.bench_parent import run
+from benchmarks.bench_results import RESULTS, Results, compare_rows, new_document, read_results
+from benchmarks.bench_tables import table
+from benchmarks.compare import chosen_backends
+from benchmarks.machine_state import gpu_state
+from benchmarks.processes import limit_cpus
+from common.backends import BACKENDS
+from common.config import DEVICES, PRECISIONS, UPSAMPLINGS, Config
+from common.errors import InputError
+from common.options import Parser
+from common.recipes import BACKBONES, RECIPES, make_recipe
+from common.runs import check_out
+from common.threads import thread_environment
+
+CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step")
+TRACKS = ("chapter", "default", "tuned")
+QUICK = {"batch_sizes": "2", "crop": [64, 96], "seconds": 0.2}
+"""What --quick sets: small enough for a first look; its figures say little about real sizes."""
+
+
+def bench_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(
+        prog="fcn bench",
+        description="Time every backend, each only after it has proved that it does the "
+        "reference's work. `fcn bench check FILE`, `fcn bench diff OLD NEW` and "
+        "`fcn bench selftest` are commands of their own.",
+    )
+    add = parser.add_argument
+    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which")
+    add("--cases", default="train,predict,upsample,loss,load", metavar="A,B", help=", ".join(CASES))
+    add("--track", default="default", metavar="|".join(TRACKS), help="whose code; several: A,B")
+    add("--batch-sizes", default="8", metavar="N,M", help="images a step")
+    add("--crop", type=int, nargs=2, default=[320, 480], metavar=("H", "W"), help="pixels")
+    add("--recipe", default="chapter-torch", help=f"preset: {', '.join(RECIPES)}")
+    add("--backbone", metavar="|".join(BACKBONES), help="by default the preset's")
+    add("--precision", default="float32", metavar="|".join(PRECISIONS), help="several: A,B")
+    add("--upsampling", default="auto", metavar="|".join(UPSAMPLINGS), help="lowering")
+    add("--rounds", type=int, default=5, metavar="N", help="each of two turns a worker")
+    add("--seconds", type=float, default=1.0, metavar="S", help="least time of a turn, in seconds")
+    add("--seed", type=int, default=0, help="of inputs, parameters and order")
+    add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
+    add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
+    add("--timeout", type=float, default=900, metavar="S", help="seconds a worker may stay silent")
+    add(
+        "--python",
+        action="append",
+        default=[],
+        metavar="BACKEND=PATH",
+        help="an interpreter of its own for a backend; may be repeated",
+    )
+    add("--data", type=Path, metavar="DIR", help="VOC folder for load and epoch; else generated")
+    add("--profile", action="store_true", help="leave each framework's own trace of two steps")
+    add("--quick", action="store_true", help="batch 2, 64x96, short turns: a first look")
+    add("--out", type=Path, metavar="DIR", help="new folder; by default runs/bench-DATE-TIME")
+    add("--force", action="store_true", help="overwrite the results in --out")
+    add("--resume", type=Path, metavar="DIR", help="go on with an interrupted benchmark")
+    add("--json", action="store_true", help="print the results on standard output as JSON")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure; status 1 if a row failed or is invalid."""
+    commands = {"check": bench_diff.check, "diff": bench_diff.diff, "selftest": selftest.main}
+    if argv and argv[0] in commands:
+        return commands[argv[0]](argv[1:])
+    args = bench_parser().parse_args(argv)
+    results = resumed(args, argv) if args.resume else started(args)
+    limit_cpus(results.document["settings"]["threads"])
+    try:
+        run(results)
+        return finished(results, args.json)
+    except KeyboardInterrupt:
+        results.save()
+        print(f"go on with: fcn bench --resume {results.folder}", file=sys.stderr)
+        raise
+
+
+def finished(results: Results, as_json: bool) -> int:
+    """Compare, write and show what has been measured; return the exit status."""
+    from benchmarks.bench_results import check_schema
+    from benchmarks.roofline import draw_roofline
+
+    document = results.document
+    compare_rows(document)
+    check_schema(json.loads(json.dumps(document)), results.folder / RESULTS)
+    results.save()
+    draw_roofline(document, results.folder / "roofline.png")
+    if as_json:
+        print(json.dumps(document))
+    else:
+        print(table(document))
+        print(f"results: {results.folder / RESULTS}")
+    return int(any(row["status"] in ("failed", "invalid") for row in document["rows"]))
+
+
+def started(args: Namespace) -> Results:
+    """Check all options and return new results with nothing measured."""
+    settings = settings_from(args)
+    out = args.out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
+    check_out(out, args.force)
+    out.mkdir(parents=True, exist_ok=True)
+    document = new_document(settings)
+    document["gpu"] = gpu_state()
+    results = Results(out, document)
+    results.save()
+    return results
+
+
+def resumed(args: Namespace, argv: Sequence[str]) -> Results:
+    """Return the results of an interrupted benchmark; its own settings hold."""
+    allowed = {"--resume", str(args.resume), f"--resume={args.resume}", "--json"}
+    extra = [word for word in argv if word not in allowed]
+    if extra:
+        raise InputError(f"{extra[0]}: with --resume the first command's options hold")
+    document = read_results(args.resume)
+    if all(row["status"] != "running" for row in document["rows"]):
+        raise InputError(f"--resume {args.resume}: nothing is left to measure")
+    return Results(args.resume, document)
+
+
+def settings_from(args: Namespace) -> dict[str, Any]:
+    """Return the settings as JSON, each checked."""
+    if args.quick:
+        vars(args).update(QUICK)
+    batch_sizes = [positive("--batch-sizes", text) for text in args.batch_sizes.split(",")]
+    settings = {
+        "backends": chosen_backends(args.backends),
+        "cases": chosen("--cases", args.cases, CASES),
+        "tracks": chosen("--track", args.track, TRACKS),
+        "batch_sizes": sorted(set(batch_sizes)),
+        "crop": list(args.crop),
+        "recipe": args.recipe,
+        "backbone": make_recipe(args.recipe, backbone=args.backbone).backbone,
+        "precisions": chosen("--precision", args.precision, PRECISIONS),
+        "upsampling": args.upsampling,
+        "rounds": args.rounds,
+        "seconds": args.seconds,
+        "least_steps": 1 if args.quick else 2,
+        "seed": args.seed,
+        "device": args.device,
+        "threads": args.threads,
+        "timeout": args.timeout,
+        "pythons": dict(interpreter(text) for text in args.python),
+        "data": str(args.data) if args.data else None,
+        "profile": args.profile,
+        "quick": args.quick,
+    }
+    for option in ("rounds", "seconds", "timeout"):
+        if not settings[option] > 0:
+            raise InputError(f"--{option} {settings[option]}: must be positive")
+    thread_environment(args.threads)
+    for batch in batch_sizes:  # Raises for a crop, device or precision that cannot be.
+        recipe = make_recipe(args.recipe, batch_size=batch, crop=tuple(args.crop))
+        Config(recipe, args.seed, device=args.device, upsampling=args.upsampling)
+    return settings
+
+
+def chosen(option: str, text: str, allowed: Sequence[str]) -> list[str]:
+    """Return the names of a comma-separated list, in the order given."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names or [text]:
+        if name not in allowed:
+            raise InputError(f"{option} {name!r} is unknown: choose from {', '.join(allowed)}")
+    return list(dict.fromkeys(names))
+
+
+def positive(option: str, text: str) -> int:
+    """Return a positive whole number."""
+    if not text.strip().isdigit() or int(text) < 1:
+        raise InputError(f"{option} {text!r}: not a positive whole number")
+    return int(text)
+
+
+def interpreter(text: str) -> tuple[str, str]:
+    """Return backend and path of a --python option."""
+    backend, _, path = text.partition("=")
+    if backend not in BACKENDS or not Path(path).is_file():
+        raise InputError(f"--python {text!r}: expected BACKEND=PATH of an interpreter")
+    return backend, path

@@ -1,0 +1,232 @@
+"""The results of a benchmark: one JSON file, written after every sample, held to a schema."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench_tables import row_name
+from benchmarks.limits import reached, step_costs
+from benchmarks.statistics import LEVEL, PAIRED_TEST, holm, interval, paired
+from common.backends import BACKENDS
+from common.config import Config
+from common.errors import InputError
+from common.files import write_json
+from common.recipes import make_recipe
+from common.runs import git_commit, hardware
+
+VERSION = 1
+RESULTS = "bench.json"
+SCHEMA = Path(__file__).with_name("results_schema.json")
+KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
+"""What two rows must share for any ratio between them, beside either the track or the backend."""
+
+
+class Results:
+    """A benchmark's folder and the document in it."""
+
+    def __init__(self, folder: Path, document: dict[str, Any]) -> None:
+        self.folder, self.document = folder, document
+
+    def save(self) -> None:
+        """Write the document as a whole; the previous one stays until it is complete."""
+        write_json(self.folder / RESULTS, self.document)
+
+
+def new_document(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return a document with all rows that the settings ask for, none of them measured."""
+    return {
+        "version": VERSION,
+        "kind": "bench",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "hardware": hardware(),
+        "gpu": None,
+        "settings": settings,
+        "limits": {},
+        "test": {"name": PAIRED_TEST, "level": LEVEL},
+        "rows": planned_rows(settings),
+        "comparisons": [],
+    }
+
+
+def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return a row for each case, batch, precision, track and backend, in this order."""
+    recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
+    rows = []
+    for case in settings["cases"]:
+        for batch in settings["batch_sizes"]:
+            for precision in settings["precisions"]:
+                for track in settings["tracks"]:
+                    for backend in settings["backends"]:
+                        row = {
+                            "case": case,
+                            "variant": None,
+                            "backend": backend,
+                            "title": BACKENDS[backend],
+                            "track": track,
+                            "backbone": recipe.backbone,
+                            "recipe": recipe.name,
+                            "batch_size": batch,
+                            "crop": list(settings["crop"]),
+                            "precision": precision,
+                            "device": settings["device"],
+                            "status": "running",
+                            "reason": None,
+                            "gate": None,
+                            "processes": [],
+                            "samples": [],
+                            "figures": None,
+                            "warnings": [],
+                            "profile": None,
+                        }
+                        rows.append({"key": row_name(row), **row})
+    return rows
+
+
+def kept_seconds(row: dict[str, Any]) -> dict[tuple[int, int], float]:
+    """Return (round, turn) -> seconds a step of the samples that were not dropped."""
+    return {
+        (sample["round"], sample["turn"]): sample["seconds"]
+        for sample in row["samples"]
+        if sample["dropped"] is None
+    }
+
+
+def summarize(document: dict[str, Any], row: dict[str, Any]) -> None:
+    """Fill in the figures of a row that has been measured, and what is odd about it."""
+    kept = kept_seconds(row)
+    if not kept:
+        row["status"], row["reason"] = "invalid", "every sample was taken while throttled"
+        return
+    seconds = list(kept.values())
+    rates = [row["batch_size"] / value for value in seconds]
+    first, second = ({n: v for (n, t), v in kept.items() if t == turn} for turn in (0, 1))
+    rounds = sorted(first.keys() & second.keys())
+    process = row["processes"][-1]
+    recipe = make_recipe(
+        row["recipe"],
+        backbone=row["backbone"],
+        batch_size=row["batch_size"],
+        crop=tuple(row["crop"]),
+    )
+    costs = step_costs(row["case"], Config(recipe, precision=row["precision"]))
+    found = interval(seconds)
+    step = found["median"]
+    row["figures"] = {
+        "step_seconds": found,
+        "examples_per_second": interval(rates),
+        "self_ratio": paired([first[n] for n in rounds], [second[n] for n in rounds]),
+        "first_step_seconds": process["first_seconds"],
+        "compile_seconds": max(0.0, process["first_seconds"] - step),
+        "break_even": None,
+        "create_seconds": process["create_seconds"],
+        "host_memory_peak_bytes": process["host_memory_peak_bytes"],
+        "device_memory_peak_bytes": process["device_memory_peak_bytes"],
+        "flops": costs["flops"],
+        "bytes": costs["bytes"],
+        "limit": reached(costs, document["limits"].get(row["precision"]), step),
+        "dropped_samples": len(row["samples"]) - len(kept),
+    }
+    row["warnings"] = warnings_of(row)
+
+
+def warnings_of(row: dict[str, Any]) -> list[str]:
+    """Return what a reader has to know about a row's samples, a line each."""
+    found = []
+    asleep = max(sample["asleep_cpu_share"] for sample in row["samples"])
+    if asleep > 0.05:
+        found.append(f"took {asleep:.0%} of a CPU while it should have slept")
+    others = [s["other_cpu_share"] for s in row["samples"] if s["other_cpu_share"] is not None]
+    if others and (share := float(np.median(others))) > 0.05:
+        found.append(f"other processes took {share:.0%} of the CPUs while it was timed")
+    if len({sample["process"] for sample in row["samples"]}) > 1:
+        found.append("measured in several processes, after an interruption")
+    ratio = row["figures"]["self_ratio"]
+    if ratio and max(ratio["high"] - 1, 1 - ratio["low"]) > 0.05:
+        found.append(f"against itself {ratio['low']:.2f} to {ratio['high']:.2f}")
+    return found
+
+
+def compare_rows(document: dict[str, Any]) -> None:
+    """Test every pair of rows that may be compared, and find what compiling has to pay back.
+
+    Pairs: two backends on the same track, or two tracks of the same backend; all else equal.
+    """
+    ok = [row for row in document["rows"] if row["status"] == "ok"]
+    document["comparisons"] = []
+    families: dict[str, list[dict[str, Any]]] = {}
+    for a, b in combinations(ok, 2):
+        kind = "backends" if a["track"] == b["track"] else "tracks"
+        same_backend = a["backend"] == b["backend"]
+        if [a[k] for k in KEY] != [b[k] for k in KEY] or (kind == "tracks") != same_backend:
+            continue
+        x, y = kept_seconds(a), kept_seconds(b)
+        shared = sorted(x.keys() & y.keys())
+        result = paired([x[n] for n in shared], [y[n] for n in shared])
+        if result is None:
+            continue
+        entry = {"kind": kind, "a": a["key"], "b": b["key"], **result}
+        families.setdefault(json.dumps([kind, *[a[k] for k in KEY]]), []).append(entry)
+    for family in families.values():
+        corrected = holm([entry["p_value"] for entry in family])
+        for entry, p_value in zip(family, corrected, strict=True):
+            entry["p_corrected"] = p_value
+            entry["differ"] = p_value < LEVEL
+        document["comparisons"] += family
+    for row in ok:
+        peers = [
+            other
+            for other in ok
+            if [other[k] for k in KEY] == [row[k] for k in KEY]
+            and (other["track"] == row["track"] or other["backend"] == row["backend"])
+        ]
+        cheapest = min(peers, key=lambda peer: peer["figures"]["first_step_seconds"])
+        row["figures"]["break_even"] = break_even(row["figures"], cheapest)
+
+
+def break_even(figures: dict[str, Any], cheapest: dict[str, Any]) -> dict[str, Any] | None:
+    """Return after how many steps a row has caught up with the one whose first step is shortest.
+
+    ``steps`` is null where it never does.
+    """
+    other = cheapest["figures"]
+    if other is figures:
+        return None
+    lost = figures["first_step_seconds"] - other["first_step_seconds"]
+    gained = other["step_seconds"]["median"] - figures["step_seconds"]["median"]
+    steps = int(np.ceil(lost / gained)) + 1 if gained > 0 else None
+    return {"against": cheapest["key"], "steps": steps}
+
+
+def check_schema(document: Any, path: Path) -> None:
+    """Raise InputError, naming the place, unless ``document`` follows the published schema."""
+    from jsonschema import Draft202012Validator
+
+    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: list(e.path))
+    if errors:
+        place = "/".join(map(str, errors[0].path)) or "the document"
+        raise InputError(f"{path}: {place}: {errors[0].message[:200]}")
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read and check a results file, or the one in a folder.
+
+    Raises:
+        InputError: If it is absent, no JSON, of another version, or against the schema.
+    """
+    file = path / RESULTS if path.is_dir() else path
+    try:
+        document = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{file}: there is no such results file") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: not readable as JSON ({error})") from error
+    check_schema(document, file)
+    return dict(document)

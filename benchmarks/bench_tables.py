@@ -1,0 +1,121 @@
+"""A benchmark's results as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+
+def row_name(row: dict[str, Any]) -> str:
+    """Return a row's key: all that a ratio must not cross, and the backend."""
+    height, width = row["crop"]
+    case = row["case"] if row["variant"] is None else f"{row['case']}-{row['variant']}"
+    return (
+        f"{case}/{row['backend']}/{row['track']}/{row['backbone']}/{row['recipe']}/"
+        f"b{row['batch_size']}/{height}x{width}/{row['precision']}/{row['device']}"
+    )
+
+
+def columns(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as text, each column as wide as its widest cell."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+HEADS = (
+    "backend",
+    "track",
+    "examples/s [95 %]",
+    "ms/step",
+    "itself",
+    "first step",
+    "pays after",
+    "memory",
+    "of limit",
+)
+
+
+def table(document: dict[str, Any]) -> str:
+    """Return the whole table: a block for each case, batch and precision."""
+    machine = document["hardware"]
+    settings = document["settings"]
+    lines = [
+        f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; "
+        f"{settings['recipe']}, {settings['rounds']} rounds, seed {settings['seed']}"
+    ]
+    for precision, limit in document["limits"].items():
+        if limit:
+            lines.append(
+                f"limits in {precision}: {limit['flops_per_second'] / 1e9:.0f} GFLOP/s, "
+                f"{limit['bytes_per_second'] / 1e9:.1f} GB/s"
+            )
+    blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
+    for row in document["rows"]:
+        place = (row["case"], row["variant"], row["batch_size"], row["precision"])
+        blocks.setdefault(place, []).append(row)
+    for rows in blocks.values():
+        lines += ["", *block(rows, document["comparisons"])]
+    return "\n".join(lines)
+
+
+def block(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list[str]:
+    """Return the lines of one case."""
+    first = rows[0]
+    variant = f" ({first['variant']})" if first["variant"] else ""
+    lines = [
+        f"{first['case']}{variant}, {first['backbone']}, batch {first['batch_size']}, "
+        f"{first['crop'][0]}x{first['crop'][1]}, {first['precision']}"
+    ]
+    cells: list[Sequence[str]] = [HEADS]
+    notes = []
+    for row in rows:
+        figures = row["figures"]
+        name = f"{row['backend']} {row['track']}"
+        if figures is None:
+            cells.append((row["backend"], row["track"], row["status"], *[""] * (len(HEADS) - 3)))
+            notes.append(f"  {name}: {row['reason']}")
+            continue
+        cells.append(row_cells(row, figures))
+        notes += [f"  {name}: {warning}" for warning in row["warnings"]]
+    lines.append(columns(cells))
+    keys = {row["key"] for row in rows}
+    for entry in comparisons:
+        if entry["a"] in keys:
+            lines.append(comparison_line(entry))
+    return lines + notes
+
+
+def row_cells(row: dict[str, Any], figures: dict[str, Any]) -> tuple[str, ...]:
+    """Return the cells of a measured row."""
+    rate, step = figures["examples_per_second"], figures["step_seconds"]
+    itself, even, limit = figures["self_ratio"], figures["break_even"], figures["limit"]
+    paid = "-"
+    if even is not None:
+        paid = "never" if even["steps"] is None else f"{even['steps']} steps"
+    memory = figures["host_memory_peak_bytes"] / 2**30
+    device = figures["device_memory_peak_bytes"]
+    return (
+        row["backend"],
+        row["track"],
+        f"{rate['median']:.3g} [{rate['low']:.3g}, {rate['high']:.3g}]",
+        f"{step['median'] * 1000:.4g}",
+        f"{itself['low']:.2f}-{itself['high']:.2f}" if itself else "-",
+        f"{figures['first_step_seconds']:.2f} s",
+        paid,
+        f"{memory:.2f} GiB" + (f" + {device / 2**30:.2f}" if device else ""),
+        f"{limit['fraction']:.0%} {limit['bound']}" if limit else "-",
+    )
+
+
+def comparison_line(entry: dict[str, Any]) -> str:
+    """Return one comparison as a sentence about times."""
+    a, b = (entry[side].split("/") for side in "ab")
+    left, right = (f"{name[1]} {name[2]}" for name in (a, b))
+    said = "differ" if entry["differ"] else "no difference shown"
+    return (
+        f"  {right} takes {entry['ratio']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}] "
+        f"of {left}'s time: {said} (p {entry['p_corrected']:.3g})"
+    )
