@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_diff, selftest
+from benchmarks import bench_diff
 from benchmarks.bench_parent import run
 from benchmarks.bench_results import RESULTS, Results, compare_rows, new_document, read_results
 from benchmarks.bench_tables import table
@@ -25,7 +25,7 @@ from common.recipes import BACKBONES, RECIPES, make_recipe
 from common.runs import check_out
 from common.threads import thread_environment
 
-CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step")
+CASES = ("train", "predict", "upsample", "loss")
 TRACKS = ("chapter", "default", "tuned")
 QUICK = {"batch_sizes": "2", "crop": [64, 96], "seconds": 0.2}
 """What --quick sets: small enough for a first look; its figures say little about real sizes."""
@@ -36,12 +36,12 @@ def bench_parser() -> Parser:
     parser = Parser(
         prog="fcn bench",
         description="Time every backend, each only after it has proved that it does the "
-        "reference's work. `fcn bench check FILE`, `fcn bench diff OLD NEW` and "
-        "`fcn bench selftest` are commands of their own.",
+        "reference's work. `fcn bench check FILE` and `fcn bench diff OLD NEW` are "
+        "commands of their own.",
     )
     add = parser.add_argument
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which")
-    add("--cases", default="train,predict,upsample,loss,load", metavar="A,B", help=", ".join(CASES))
+    add("--cases", default="train,predict,upsample,loss", metavar="A,B", help=", ".join(CASES))
     add("--track", default="default", metavar="|".join(TRACKS), help="whose code; several: A,B")
     add("--batch-sizes", default="8", metavar="N,M", help="images a step")
     add("--crop", type=int, nargs=2, default=[320, 480], metavar=("H", "W"), help="pixels")
@@ -62,7 +62,6 @@ def bench_parser() -> Parser:
         metavar="BACKEND=PATH",
         help="an interpreter of its own for a backend; may be repeated",
     )
-    add("--data", type=Path, metavar="DIR", help="VOC folder for load and epoch; else generated")
     add("--profile", action="store_true", help="leave each framework's own trace of two steps")
     add("--quick", action="store_true", help="batch 2, 64x96, short turns: a first look")
     add("--out", type=Path, metavar="DIR", help="new folder; by default runs/bench-DATE-TIME")
@@ -74,7 +73,7 @@ def bench_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Measure; status 1 if a row failed or is invalid."""
-    commands = {"check": bench_diff.check, "diff": bench_diff.diff, "selftest": selftest.main}
+    commands = {"check": bench_diff.check, "diff": bench_diff.diff}
     if argv and argv[0] in commands:
         return commands[argv[0]](argv[1:])
     args = bench_parser().parse_args(argv)
@@ -155,7 +154,6 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         "threads": args.threads,
         "timeout": args.timeout,
         "pythons": dict(interpreter(text) for text in args.python),
-        "data": str(args.data) if args.data else None,
         "profile": args.profile,
         "quick": args.quick,
     }

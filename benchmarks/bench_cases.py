@@ -198,7 +198,6 @@ CASES: dict[str, Any] = {
     "predict": Predict,
     "upsample": Upsample,
     "loss": Loss,
-    "first_step": Train,
 }
 
 

@@ -52,12 +52,11 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
         parameters[name] = np.zeros_like(parameters[name])
     image = draw_pair((64, 96), generator)[0][None]
     moved = reference.forward(parameters, image, recipe.backbone, training=True).statistics
-    for name, value in moved.items():
+    for name, statistic in moved.items():
         # From zero the statistics moved by a tenth of the batch's.
-        factor = generator.uniform(7, 14, value.shape)
-        parameters[name] = (value * factor).astype(np.float32)
-        if name.endswith("running_var"):
-            parameters[name] += np.float32(1e-3)
+        factor = generator.uniform(7, 14, statistic.shape)
+        floor = 1e-3 if name.endswith("running_var") else 0
+        parameters[name] = (statistic * factor + floor).astype(np.float32)
     return parameters
 
 
@@ -91,10 +90,10 @@ def make_inputs(case: str, config: Config) -> dict[str, NDArray]:
         parameters = probe_parameters(recipe, seed)
         grid = (height // STRIDE, width // STRIDE)
         x = generator.standard_normal((BATCHES, recipe.batch_size, *grid, NUM_CLASSES), np.float32)
-        shape = (recipe.batch_size, height, width, NUM_CLASSES)
+        size = (recipe.batch_size, height, width, NUM_CLASSES)
         return {
             "x": x,
-            "gradient": generator.standard_normal(shape, np.float32),
+            "gradient": generator.standard_normal(size, np.float32),
             "weight": parameters["transpose_conv.weight"],
             "bias": parameters["transpose_conv.bias"],
         }

@@ -27,9 +27,6 @@ from common.recipes import make_recipe
 TURNS = (0, 1)
 """In each round every worker has two turns, the second in reverse order: a drift of the machine
 cancels, and a worker's first turn against its second is A against A."""
-ASLEEP_CPU_SHARE = 0.05
-"""Of one CPU: a worker that takes more between its turns disturbs those that are timed."""
-OTHER_CPU_SHARE = 0.05
 LATE_SHARE = 0.25
 LATE_SECONDS = 0.002
 """What is computed after ``synchronize`` has returned, as a share of a step, at most."""
@@ -211,8 +208,6 @@ def prepare(
             end(row, "invalid", row["gate"]["reason"])
             worker.close()
             return None
-        if row["case"] == "first_step":
-            return member
         calibration = worker.ask(
             "bench_worker.calibrate",
             settings["timeout"],

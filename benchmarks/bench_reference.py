@@ -38,7 +38,9 @@ def expected_outputs(case: str, config: Config, arrays: Any) -> dict[str, NDArra
     """Return the arrays that a worker's are compared with, by the same names."""
     recipe = config.recipe
     if case == "predict":
-        passed = reference.forward(parameters_in(arrays), arrays["images"][0], recipe.backbone, False)
+        passed = reference.forward(
+            parameters_in(arrays), arrays["images"][0], recipe.backbone, False
+        )
         return {"logits": passed.logits.astype(np.float32)}
     if case == "upsample":
         x, weight, gradient = (arrays[name] for name in ("x", "weight", "gradient"))
