@@ -7,13 +7,20 @@ from dataclasses import replace
 from types import ModuleType
 
 import pytest
-from test_parity import LOGITS, LOSS, STATE, distance, probe
 
 from common import reference
 from common.config import Config
 from common.errors import InputError
 from common.parameters import is_statistic
+from common.probes import (
+    keep_off_the_kinks,
+    probe_batch,
+    probe_parameters,
+    relative_error,
+    single,
+)
 from common.recipes import BACKBONES, make_recipe
+from common.tolerances import bound
 
 NAMES = (
     "configure",
@@ -61,23 +68,25 @@ def test_losses_and_updates_equal_the_reference(
             chapter.create_state(config, {})
         return
     chapter.configure(config)
-    parameters, images, labels = probe(config.recipe)
+    parameters = single(keep_off_the_kinks(probe_parameters(backbone)))
+    images, labels = probe_batch(*config.recipe.crop)
     state = chapter.create_state(config, parameters)
     pair = chapter.to_device(images, config), chapter.to_device(labels, config)
     logits = chapter.to_host(chapter.predict_step(state, pair[0]))
     expected = reference.forward(parameters, images, backbone, False).logits
-    assert distance(logits, expected) < LOGITS
+    assert relative_error(logits, expected) < bound("logits")
     expected, momentum = dict(parameters), {}
     for rate in (1e-3, 3e-3, 2e-3):
         state, loss = chapter.train_step(state, *pair, rate)
         expected, momentum, expected_loss = reference.train_step(
             expected, momentum, images, labels, config.recipe, rate
         )
-        assert float(loss) == pytest.approx(expected_loss, rel=LOSS)
+        assert float(loss) == pytest.approx(expected_loss, rel=bound("loss"))
     actual = chapter.parameters_of(state)
     assert actual.keys() == expected.keys()
-    errors = {n: distance(actual[n], expected[n]) for n in expected if not is_statistic(n)}
-    assert not [(name, error) for name, error in errors.items() if error > STATE]
+    errors = {n: relative_error(actual[n], expected[n]) for n in expected if not is_statistic(n)}
+    limit = bound("parameters")
+    assert not [(name, error) for name, error in errors.items() if error > limit]
 
 
 def test_it_refuses_what_the_chapter_does_not_do(chapter: ModuleType) -> None:
