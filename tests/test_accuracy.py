@@ -75,6 +75,7 @@ def test_a_configuration_survives_the_command_line() -> None:
     assert config_from(training_parser("x").parse_args(config_arguments(config))) == config
 
 
+@pytest.mark.slow
 def test_seeds_differ_and_finished_ones_are_not_trained_again(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
