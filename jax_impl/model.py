@@ -180,7 +180,8 @@ class Upsample(nnx.Module):
         self.upsampling = upsampling
 
     def __call__(self, x: Array) -> Array:
-        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...].astype(x.dtype)
+        # The bias stays in its own precision: its gradient, a sum over all pixels, has that one too.
+        kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...]
         return transposed_convolution(x, kernel, bias, STRIDE, self.upsampling)
 
 
