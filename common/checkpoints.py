@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -33,36 +34,51 @@ class Checkpoint:
     dataset: str
 
 
+TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, str]) -> Path:
     """Write ``checkpoint`` as ``folder/step-NNNNNNNN`` and remove the older ones.
 
-    It is written beside, synced and renamed: at any moment of a kill the newest folder of that name
-    is complete.
+    It is written beside, synced and renamed, and only then are the older ones removed: at any
+    moment of a kill the newest folder of that name is complete. ``state.json`` has the digests of
+    the two other files, so that files of different steps are never taken for one checkpoint.
+
+    Raises:
+        InputError: If it cannot be written, or there is one of that step.
     """
     target = folder / f"step-{checkpoint.step:08d}"
     beside = folder / f".{target.name}.partial"
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    backbone = {"backbone": checkpoint.config["recipe"]["backbone"]}
-    save_parameters(beside / "model.safetensors", checkpoint.parameters, backbone)
-    save_parameters(beside / "optimizer.safetensors", checkpoint.momentum, backbone)
-    state = {
-        "step": checkpoint.step,
-        "config": checkpoint.config,
-        "dataset": checkpoint.dataset,
-        "versions": versions,
-    }
-    write_json(beside / "state.json", state)
-    sync_folder(beside)
-    if target.exists():
-        # The same step again, after a resume: the same content, so the older may go first.
-        shutil.rmtree(target)
-    beside.replace(target)
-    sync_folder(folder)
-    for older in folder.glob("step-*"):
-        if older != target:
-            shutil.rmtree(older)
+    try:
+        for killed in folder.glob(".step-*.partial"):
+            shutil.rmtree(killed)
+        beside.mkdir(parents=True)
+        backbone = {"backbone": checkpoint.config["recipe"]["backbone"]}
+        tensors = (checkpoint.parameters, checkpoint.momentum)
+        for name, arrays in zip(TENSOR_FILES, tensors, strict=True):
+            save_parameters(beside / name, arrays, backbone)
+        state = {
+            "step": checkpoint.step,
+            "config": checkpoint.config,
+            "dataset": checkpoint.dataset,
+            "versions": versions,
+            "sha256": {name: _digest(beside / name) for name in TENSOR_FILES},
+        }
+        write_json(beside / "state.json", state)
+        sync_folder(beside)
+        beside.replace(target)
+        sync_folder(folder)
+        for older in folder.glob("step-*"):
+            if older != target:
+                shutil.rmtree(older)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
     return target
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -75,20 +91,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not (path / "state.json").is_file():
         found = sorted((path / "checkpoints").glob("step-*"))
         if not found:
-            raise InputError(f"{path}: holds no checkpoint to resume from")
+            raise InputError(
+                f"{path}: holds no checkpoint to resume from: start it anew with --out"
+            )
         folder = found[-1]
     try:
         state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
         step = int(state["step"])
         recipe = Config.from_json(state["config"]).recipe
         dataset = str(state["dataset"])
+        digests = {name: str(state["sha256"][name]) for name in TENSOR_FILES}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder / 'state.json'}: not a checkpoint's state ({error})") from error
-    model = folder / "model.safetensors"
+    model, optimizer = (folder / name for name in TENSOR_FILES)
     parameters, _ = read_parameters(model)
     check_parameters(model, parameters, recipe.backbone)
-    optimizer = folder / "optimizer.safetensors"
     momentum, _ = read_parameters(optimizer)
+    for path in (model, optimizer):
+        if _digest(path) != digests[path.name]:
+            raise InputError(f"{path}: not the file that {folder / 'state.json'} was written with")
     expected = set(trainable_names(recipe)) if recipe.momentum and step else set()
     if set(momentum) != expected or any(
         array.shape != parameters[name].shape for name, array in momentum.items()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import platform
 import resource
 import shutil
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from common.checkpoints import Checkpoint, save_checkpoint
 from common.config import Config
 from common.errors import InputError, TrainingDiverged, is_first_process
-from common.files import write_json, write_text
+from common.files import write_bytes, write_json, write_text
 from common.images import write_label
 from common.parameters import Parameters
 from common.recipes import learning_rate
@@ -127,6 +128,8 @@ class Run:
         self._last_epoch: dict[str, Any] | None = None
         self._started = self._clock = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
+        for killed in (*folder.glob(".*.partial"), *folder.glob("predictions/.*.partial")):
+            killed.unlink()
         kept = self._metrics_before(first_step) if first_step else []
         write_json(folder / "config.json", config.to_json())
         write_json(folder / "manifest.json", manifest)
@@ -219,7 +222,8 @@ class Run:
         """Write a checkpoint of the state after ``step`` steps, all with finite losses."""
         self.read_losses()
         checkpoint = Checkpoint(parameters, momentum, step, self.config.to_json(), self._dataset)
-        self._metrics.flush()
+        # A checkpoint must not survive a power cut that the lines before it do not.
+        os.fsync(self._metrics.fileno())
         versions = self.manifest["backend"]["versions"]
         save_checkpoint(self.folder / "checkpoints", checkpoint, versions)
         self._clock = time.perf_counter()
@@ -270,10 +274,13 @@ class Run:
                 kept.append(line)
                 if line["epoch"] == epoch:
                     self._epoch_losses.append(line["loss"])
-            elif line["kind"] == "epoch" and line["epoch"] < epoch:
+            elif line["kind"] == "epoch" and self._steps_after(line["epoch"]) <= first_step:
                 kept.append(line)
                 self._last_epoch = line
         return kept
+
+    def _steps_after(self, epoch: int) -> int:
+        return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
 
     def _write(self, line: dict[str, Any]) -> None:
         self._metrics.write(json.dumps(line) + "\n")
@@ -294,8 +301,13 @@ def describe_scores(evaluation: dict[str, Any], void: str) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a ``metrics.jsonl``; a last line cut short by a kill is left out."""
-    lines = []
+    """Read a ``metrics.jsonl``; a last line cut short by a kill is left out.
+
+    Where there is no file there are no lines: a checkpoint may have been copied without its run.
+    """
+    lines: list[dict[str, Any]] = []
+    if not path.exists():
+        return lines
     for text in path.read_text(encoding="utf-8").splitlines():
         try:
             lines.append(json.loads(text))
@@ -307,13 +319,19 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def start_folder(folder: Path, force: bool) -> None:
     """Make room for a new run; call when every input has been checked."""
     check_out(folder, force)
+    # The checkpoint first: without its metrics it would be resumed as half a run.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
 
 
-def copy_for_resume(source: Path, folder: Path) -> None:
-    """Bring the metrics of ``source`` into the new run folder that goes on from it."""
-    if source.resolve() != folder.resolve() and (source / "metrics.jsonl").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source / "metrics.jsonl", folder / "metrics.jsonl")
+def resume_folder(source: Path, folder: Path) -> None:
+    """Bring the metrics of ``source`` into ``folder``, which goes on from it; they may be one.
+
+    What says that a run is finished goes: this one is not, until it has done its steps.
+    """
+    if source.resolve() == folder.resolve():
+        for name in ("summary.json", "model.safetensors"):
+            (folder / name).unlink(missing_ok=True)
+    elif (source / "metrics.jsonl").is_file():
+        write_bytes(folder / "metrics.jsonl", (source / "metrics.jsonl").read_bytes())

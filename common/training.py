@@ -23,11 +23,11 @@ from common.recipes import CHOICES
 from common.runs import (
     Run,
     check_out,
-    copy_for_resume,
     describe_scores,
     git_commit,
     hardware,
     read_metrics,
+    resume_folder,
     start_folder,
 )
 from common.weights import starting_parameters
@@ -60,9 +60,9 @@ class TrainingData:
 
     def epochs(self, first_step: int) -> Iterator[int]:
         """Yield the epochs that still have steps to do after ``first_step`` steps."""
-        return iter(
-            range(first_step // self.steps_per_epoch, -(-self.total_steps // self.steps_per_epoch))
-        )
+        end = -(-self.total_steps // self.steps_per_epoch)
+        done = first_step >= self.total_steps
+        return iter(range(end if done else first_step // self.steps_per_epoch, end))
 
     def steps_after(self, epoch: int) -> int:
         """Return how many steps are done when ``epoch`` ends."""
@@ -153,6 +153,7 @@ def open_run(
     out = args.out if args.out is not None else args.resume
     if out is None:
         raise InputError("--out is missing: name the folder of the new run")
+    new = args.resume is None or out.resolve() != args.resume.resolve()
     if args.resume is not None:
         start = load_checkpoint(args.resume)
         differences = check_same_training(start, config, data.train.digest)
@@ -161,9 +162,15 @@ def open_run(
                 f"--resume {args.resume}: of another training ({'; '.join(differences)}); "
                 "--resume-changed goes on all the same"
             )
-        if args.out is not None and args.out.resolve() != args.resume.resolve():
+        if new:
             check_out(out, args.force)
-        if start.step >= data.total_steps:
+            if args.resume.resolve().is_relative_to(out.resolve()):
+                raise InputError(f"--out {out}: holds the checkpoint to go on from: name another")
+        elif (out / "state.json").is_file():
+            raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
+        # Killed after its last checkpoint, a run lacks no step, but its weights and summary.
+        finished = (args.resume / "summary.json").is_file()
+        if start.step > data.total_steps or (start.step == data.total_steps and finished):
             raise InputError(
                 f"--resume {args.resume}: all its {start.step} steps are done; "
                 "raise --epochs or --max-steps"
@@ -181,10 +188,10 @@ def open_run(
         "weights": str(args.weights.name) if args.weights else None,
         "resumed_from_step": start.step or None,
     }
-    if args.resume is None or (args.out and args.out.resolve() != args.resume.resolve()):
+    if new:
         start_folder(out, args.force)
     if args.resume is not None:
-        copy_for_resume(args.resume, out)
+        resume_folder(args.resume, out)
     run = Run(
         out,
         config,
