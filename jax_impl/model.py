@@ -180,7 +180,7 @@ class Upsample(nnx.Module):
         self.upsampling = upsampling
 
     def __call__(self, x: Array) -> Array:
-        # The bias stays in its own precision: its gradient, a sum over all pixels, has that one too.
+        # The bias keeps its precision: its gradient, a sum over all pixels, has the same one.
         kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...]
         return transposed_convolution(x, kernel, bias, STRIDE, self.upsampling)
 

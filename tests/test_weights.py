@@ -34,7 +34,7 @@ from tests.conftest import SKIPPED
 pytestmark = pytest.mark.xdist_group("every framework")
 
 FEATURES = 1e-5
-"""Relative, float32 against float32 of another library; measured up to 2e-6."""
+"""Relative, float32 against float32 of another library."""
 
 
 def present(name: str) -> ModuleType:
