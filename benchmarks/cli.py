@@ -14,6 +14,7 @@ COMMANDS = {
     "data": "make, fetch or check a data set in VOC's layout",
     "train": "train one backend",
     "predict": "predict label maps of images with one backend",
+    "parity": "prove that the backends compute the same, against a float64 reference",
     "compare": "train every backend from the same start and put them side by side",
     "weights": "import, show or export weights",
     "report": "write a comparison's page again from its stored results",

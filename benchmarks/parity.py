@@ -1,0 +1,139 @@
+"""`fcn parity`: the proof that the backends compute the same, against a float64 reference."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks.compare import chosen_backends
+from benchmarks.parity_cases import Source, make_cases
+from benchmarks.parity_run import run_backend, yardstick
+from benchmarks.parity_text import text_of
+from benchmarks.processes import limit_cpus
+from common.backends import BACKENDS
+from common.config import Config
+from common.dataset import find_voc
+from common.errors import InputError
+from common.files import write_json, write_text
+from common.options import Parser, add_machine_options
+from common.probes import probe_recipe
+from common.recipes import BACKBONES
+from common.runs import check_out, git_commit, hardware
+
+
+@dataclass(frozen=True)
+class Size:
+    """Images a batch, their height and width in pixels, and the steps of the training."""
+
+    batch: int
+    crop: tuple[int, int]
+    steps: int
+
+
+QUICK, FULL = Size(2, (96, 128), 8), Size(8, (160, 224), 20)
+
+
+def parity_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(
+        prog="fcn parity",
+        description="Compare every backend with a float64 NumPy reference of the whole network: "
+        "layers, losses, gradients, updates, a training, predictions. Status 1 where a bound of "
+        "common/tolerances.py breaks; leaves parity.json and parity.txt.",
+    )
+    add = parser.add_argument
+    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which, in this order")
+    add("--backbone", default="both", metavar="|".join((*BACKBONES, "both")), help="which network")
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="images in VOC2012's layout; by default those of FCN_VOC_ROOT, else generated ones",
+    )
+    add("--full", action="store_true", help="batch 8, 160x224, 20 steps; otherwise 2, 96x128, 8")
+    add("--seed", type=int, default=0, help="of the training's first parameters and its batches")
+    add("--out", type=Path, metavar="DIR", help="by default runs/parity-DATE-TIME")
+    add("--force", action="store_true", help="overwrite the results in --out")
+    add("--json", action="store_true", help="print parity.json on standard output")
+    add(
+        "--weights",
+        type=Path,
+        metavar="FILE",
+        help="where the training starts on v1; by default, and on v2, from the probe's parameters",
+    )
+    add_machine_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
+    args = parity_parser().parse_args(argv)
+    backends = chosen_backends(args.backends)
+    if args.backbone not in (*BACKBONES, "both"):
+        raise InputError(f"--backbone {args.backbone!r}: choose {', '.join(BACKBONES)} or both")
+    chosen = BACKBONES if args.backbone == "both" else (args.backbone,)
+    out = args.out or Path("runs") / f"parity-{datetime.now():%Y%m%d-%H%M%S}"
+    check_out(out, args.force)
+    size = FULL if args.full else QUICK
+    limit_cpus(args.threads)
+    root = args.data if args.data is not None else find_voc()
+    source = Source(root, size.batch, size.crop, args.seed)
+    configs = {backbone: _config(args, backbone, size) for backbone in chosen}
+    out.mkdir(parents=True, exist_ok=True)
+
+    cases = {}
+    for backbone in chosen:
+        print(f"reference of {backbone}", file=sys.stderr)
+        weights = args.weights if backbone == "resnet18_v1" else None
+        cases[backbone] = make_cases(configs[backbone], source, size.steps, weights)
+    rows = {name: run_backend(name, configs, cases, out / f"{name}.log") for name in backends}
+    result = {
+        "version": 1,
+        "kind": "parity",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "hardware": hardware(),
+        "data": source.describe(),
+        "precision": args.precision,
+        "upsampling": args.upsampling,
+        "batch": size.batch,
+        "crop": size.crop,
+        "weights": args.weights.name if args.weights else None,
+        "seed": args.seed,
+        "backbones": [
+            {
+                "backbone": backbone,
+                "losses": cases[backbone].losses,
+                "yardstick": yardstick(rows, backbone, configs, cases, out / "yardstick.log"),
+                "rows": [rows[name][backbone] for name in backends],
+            }
+            for backbone in chosen
+        ],
+    }
+    for log in out.glob("*.log"):
+        log.unlink()
+    write_json(out / "parity.json", result)
+    text = text_of(result)
+    write_text(out / "parity.txt", f"{text}\n")
+    print(json.dumps(result) if args.json else f"{text}\nresults: {out}")
+    passed = all(row["status"] == "ok" for found in rows.values() for row in found.values())
+    return 0 if passed else 1
+
+
+def _config(args: Namespace, backbone: str, size: Size) -> Config:
+    """Return the probe's configuration: what the machine's options say, on the proof's batch."""
+    recipe = replace(probe_recipe(backbone), batch_size=size.batch, crop=size.crop)
+    return Config(
+        recipe,
+        seed=args.seed,
+        device=args.device,
+        precision=args.precision,
+        upsampling=args.upsampling,
+        deterministic=args.deterministic,
+        threads=args.threads,
+    )

@@ -1,0 +1,140 @@
+"""One backend's proof in a process of its own, and the yardstick of its training."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks.parity_cases import Cases, trace_config
+from benchmarks.processes import Worker, WorkerFailed, backend_environment
+from benchmarks.prove import in_words, merge
+from common.backends import BACKENDS, check_backend
+from common.config import Config
+from common.errors import InputError
+from common.threads import available_cpus
+from common.tolerances import breaches, worst
+
+TIMEOUT_SECONDS = 1800
+
+WITH_FLOAT64 = ("torch", "jax", "tf")
+
+Rows = dict[str, dict[str, Any]]
+
+
+def run_backend(
+    name: str, configs: Mapping[str, Config], cases: Mapping[str, Cases], log: Path
+) -> Rows:
+    """Return a row for each backbone, whatever happens in the backend's process."""
+    rows: Rows = {b: {"backend": name, "title": BACKENDS[name]} for b in configs}
+    threads = next(iter(configs.values())).threads
+    done: set[str] = set()
+    try:
+        check_backend(name)
+        with Worker(name, backend_environment(threads), log) as worker:
+            for backbone, config in configs.items():
+                rows[backbone] |= _prove(worker, config, cases[backbone])
+                done.add(backbone)
+    except InputError as error:
+        failure = {"status": "missing", "reason": str(error)}
+    except WorkerFailed as error:
+        failure = {"status": "failed", "reason": str(error)}
+    for backbone in configs.keys() - done:
+        rows[backbone] |= failure
+        print(f"{name} {backbone}: {failure['reason']}", file=sys.stderr)
+    return rows
+
+
+def _prove(worker: Worker, config: Config, cases: Cases) -> dict[str, Any]:
+    """Return the errors of every step of the proof, judged."""
+
+    def ask(task: str, case: Path, asked: Config = config) -> Any:
+        backbone = config.recipe.backbone
+        print(f"{worker.backend} {backbone}: {task}, {asked.precision}", file=sys.stderr)
+        return worker.ask(f"proof.{task}", TIMEOUT_SECONDS, config=asked.to_json(), case=str(case))
+
+    described = worker.ask("proof.describe", TIMEOUT_SECONDS, config=config.to_json())
+    errors: dict[str, dict[str, float]] = {}
+    for task, case in (
+        ("forward", cases.layers),
+        ("losses", cases.layers),
+        ("steps", cases.steps),
+        ("prediction", cases.prediction),
+    ):
+        merge(errors, ask(task, case))
+    losses = ask("trace", cases.trace, trace_config(config, cases, config.precision))
+    drift = distances(losses, cases.losses)
+    errors["trace"] = {f"step {step}": error for step, error in enumerate(drift)}
+    broken = breaches(errors, config.precision)
+    found = {
+        "versions": described["versions"],
+        "device": described["device"],
+        "threads": described["threads"],
+        "errors": {
+            quantity: {name: short(error) for name, error in values.items()}
+            for quantity, values in errors.items()
+        },
+        "worst": _json(worst(errors, config.precision).to_json()),
+        "drift": [short(error) for error in drift],
+        "drift_float64": None,
+    }
+    if config.precision == "float32" and worker.backend in WITH_FLOAT64:
+        exact = ask("trace", cases.trace, trace_config(config, cases, "float64"))
+        drift = distances(exact, cases.losses)
+        found["drift_float64"] = [short(error) for error in drift]
+        steps = {f"in float64, step {step}": error for step, error in enumerate(drift)}
+        broken += breaches({"trace": steps}, "float64")
+    found["broken"] = [_json(one.to_json()) for one in broken]
+    found["status"] = "differs" if broken else "ok"
+    found["reason"] = in_words(broken) if broken else None
+    return found
+
+
+def yardstick(
+    rows: Mapping[str, Rows],
+    backbone: str,
+    configs: Mapping[str, Config],
+    cases: Mapping[str, Cases],
+    log: Path,
+) -> dict[str, Any] | None:
+    """Return how far one framework's losses are from its own with another number of threads.
+
+    The first backend that computed the training does it again on one thread, or on two where it
+    had one; None where there is none or but one CPU.
+    """
+    name = next((n for n, found in rows.items() if "drift" in found[backbone]), None)
+    cpus = len(available_cpus())
+    if name is None or cpus == 1:
+        return None
+    config, case = configs[backbone], cases[backbone]
+    threads = config.threads or cpus
+    other = 1 if threads > 1 else 2
+    losses = []
+    print(f"{name} {backbone}: the same training on {other} threads", file=sys.stderr)
+    for count in (threads, other):
+        asked = trace_config(replace(config, threads=count), case, config.precision)
+        with Worker(name, backend_environment(count), log) as worker:
+            losses.append(
+                worker.ask(
+                    "proof.trace", TIMEOUT_SECONDS, config=asked.to_json(), case=str(case.trace)
+                )
+            )
+    drift = [short(error) for error in distances(losses[1], losses[0])]
+    return {"backend": name, "threads": [threads, other], "drift": drift}
+
+
+def distances(found: list[float], expected: list[float]) -> list[float]:
+    """Return |a - b| / |b| at every step."""
+    return [abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)]
+
+
+def short(error: float) -> float | None:
+    """Return an error to three digits, as a page and a file can use it; None for no number."""
+    return float(f"{error:.2e}") if math.isfinite(error) else None
+
+
+def _json(values: dict[str, Any]) -> dict[str, Any]:
+    return {k: short(v) if isinstance(v, float) else v for k, v in values.items()}
