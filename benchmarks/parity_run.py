@@ -32,14 +32,16 @@ def run_backend(
     rows: Rows = {b: {"backend": name, "title": BACKENDS[name]} for b in configs}
     threads = next(iter(configs.values())).threads
     done: set[str] = set()
+    failure = {"status": "missing", "reason": ""}
     try:
         check_backend(name)
+        failure["status"] = "refused"
         with Worker(name, backend_environment(threads), log) as worker:
             for backbone, config in configs.items():
                 rows[backbone] |= _prove(worker, config, cases[backbone])
                 done.add(backbone)
     except InputError as error:
-        failure = {"status": "missing", "reason": str(error)}
+        failure["reason"] = str(error)
     except WorkerFailed as error:
         failure = {"status": "failed", "reason": str(error)}
     for backbone in configs.keys() - done:

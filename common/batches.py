@@ -18,7 +18,8 @@ from common.errors import InputError
 from common.recipes import Recipe
 
 MEMORY_LIMIT = 512 * 2**20
-"""Bytes that a loader's cached, decoding and waiting images may take by default."""
+"""Bytes that cached, decoding and waiting images may take by default; a training's two loaders, of
+training and validation images, have half of them each."""
 DECODING = 16
 """Bytes a pixel that decoding a pair may take: Pillow's images, NumPy's copies, colour look-ups."""
 
@@ -124,19 +125,22 @@ class Loader:
         self._lock = threading.Lock()
         self.peak_bytes = 0
 
-    def epoch(self, plan: EpochPlan, first_step: int, skip: int = 0) -> Iterator[Batch]:
+    def epoch(
+        self, plan: EpochPlan, first_step: int, skip: int = 0, stop: int | None = None
+    ) -> Iterator[Batch]:
         """Yield an epoch's batches in order.
 
         Args:
             plan: Of ``plan_epoch``.
             first_step: The step of the plan's first batch.
             skip: Batches to leave out at the start, when resuming.
+            stop: The first batch to leave out at the end; by default none is.
 
         Raises:
             InputError: Of the file that cannot be read, when its batch is due.
         """
         waiting: deque[Future[Batch]] = deque()
-        due = iter(range(skip, plan.batches_per_epoch))
+        due = iter(range(skip, plan.batches_per_epoch if stop is None else stop))
         handed_out = 0
         # A thread makes a whole batch: threads of their own per image would only add handovers.
         with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from common.batches import Batch, Loader, plan_epoch
+from common.batches import MEMORY_LIMIT, Batch, Loader, plan_epoch
 from common.checkpoints import Checkpoint, check_same_training, load_checkpoint
 from common.config import Config
 from common.dataset import open_dataset
@@ -45,8 +45,10 @@ class TrainingData:
         self.train = open_dataset(root, "train", recipe.crop)
         whole = recipe.evaluation == "tiles"
         self.val = open_dataset(root, "val", None if whole else recipe.crop)
-        self._loader = Loader(self.train, recipe)
-        self._val_loader = Loader(self.val, recipe)
+        self._loader, self._val_loader = (
+            Loader(dataset, recipe, memory_limit=MEMORY_LIMIT // 2)
+            for dataset in (self.train, self.val)
+        )
         self.steps_per_epoch = self._plan(0).batches_per_epoch
         if not whole:
             # A batch larger than the validation set is refused now, not after an epoch.
@@ -71,11 +73,8 @@ class TrainingData:
     def training(self, epoch: int, first_step: int) -> Iterator[Batch]:
         """Yield an epoch's batches, those before ``first_step`` left out."""
         start = epoch * self.steps_per_epoch
-        skip = max(0, first_step - start)
-        for batch in self._loader.epoch(self._plan(epoch), start, skip):
-            if batch.step >= self.total_steps:
-                return
-            yield batch
+        skip, stop = max(0, first_step - start), self.steps_after(epoch) - start
+        return self._loader.epoch(self._plan(epoch), start, skip, stop)
 
     def validation(self) -> Iterator[Batch]:
         """Yield batches of one crop of each validation image, the same in every epoch."""

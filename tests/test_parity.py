@@ -12,6 +12,7 @@ import pytest
 from benchmarks import proof
 from benchmarks.references import layers_case, prediction_case, steps_case
 from common.config import Config
+from common.errors import InputError
 from common.probes import probe_batch, probe_parameters, probe_recipe, relative_error, single
 from common.recipes import BACKBONES, Recipe, make_recipe
 from common.tolerances import bound, breaches
@@ -121,3 +122,34 @@ def test_parameters_come_back_as_they_went(backend: ModuleType) -> None:
         for name, value in parameters.items():
             np.testing.assert_array_equal(returned[name], value)
             np.testing.assert_array_equal(kept[name], value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_other_precisions_are_within_their_own_bounds(
+    backend: ModuleType, backbone: str, precision: str
+) -> None:
+    """Parameters stay float32 in bfloat16; in float64 what remains is the order of sums."""
+    recipe, batch = small(probe_recipe(backbone)), probe_batch(*SIZE)
+    config = Config(recipe, precision=precision)
+    if precision not in backend.precisions(config):
+        with pytest.raises(InputError, match=f"precision {precision}: not offered"):
+            backend.configure(config)
+        return
+    layers, steps = layers_case(recipe, *batch), steps_case(recipe, *batch, (2, 2), precision)
+    try:
+        for errors in (
+            proof.forward(backend, config.to_json(), str(layers)),
+            proof.losses(backend, config.to_json(), str(layers)),
+            proof.steps(backend, config.to_json(), str(steps)),
+        ):
+            assert not breaches(errors, precision)
+    finally:
+        backend.configure(Config(recipe))
+
+
+def test_tf32_is_refused_without_a_gpu(backend: ModuleType) -> None:
+    config = Config(probe_recipe("resnet18_v1"), device="cpu", precision="tf32")
+    with pytest.raises(InputError, match="precision tf32: not offered by this backend"):
+        backend.configure(config)

@@ -1,0 +1,126 @@
+"""`fcn parity`: what it says, what it leaves, and its status where a bound breaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import parity, parity_run, parity_text
+from benchmarks.cli import main as fcn
+from benchmarks.processes import WorkerFailed
+from common.tolerances import BOUNDS
+
+
+def proven(error: float) -> dict[str, Any]:
+    """Return what each task of a worker answers, every error alike."""
+    errors = {quantity: {"backbone.conv1": error} for quantity in BOUNDS if quantity != "trace"}
+    return {
+        "describe": {"versions": {"numpy": "2"}, "device": "cpu", "threads": 1},
+        **dict.fromkeys(("forward", "losses", "steps", "prediction"), errors),
+    }
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Workers that answer what a test puts here, by backend: errors, losses, or a failure."""
+    answers: dict[str, Any] = {}
+
+    class Imitation:
+        def __init__(self, backend: str, *_: object) -> None:
+            self.backend = backend
+
+        def __enter__(self) -> Imitation:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def ask(self, task: str, timeout: float, config: Any, case: str = "") -> Any:
+            answer = answers[self.backend]
+            if isinstance(answer, Exception):
+                raise answer
+            error, losses = answer
+            if task == "proof.trace":
+                return losses
+            return proven(error)[task.removeprefix("proof.")]
+
+    class Cases:
+        layers = steps = prediction = trace = Path("case.npz")
+        losses = (4.0, 2.0)
+
+    monkeypatch.setattr(parity_run, "Worker", Imitation)
+    monkeypatch.setattr(parity_run, "trace_config", lambda config, cases, precision: config)
+    monkeypatch.setattr(parity, "make_cases", lambda *_: Cases)
+    return answers
+
+
+def run(out: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    backbone = ["--backbone", "resnet18_v1", "--out", str(out), "--json"]
+    status = fcn(["parity", *backbone, *options])
+    return status, json.loads((out / "parity.json").read_text(encoding="utf-8"))
+
+
+def test_equal_backends_pass_and_are_tabled(
+    workers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0]), mxnet=(0.0, [4.0, 2.0 + 1e-6]))
+    status, result = run(tmp_path / "out", "--backends", "torch,mxnet")
+    assert status == 0
+    assert json.loads(capsys.readouterr().out) == result
+    torch, mxnet = result["backbones"][0]["rows"]
+    assert (torch["status"], mxnet["status"]) == ("ok", "ok")
+    assert mxnet["drift"] == [0.0, 5e-7] and mxnet["drift_float64"] is None
+    assert torch["drift_float64"] == [0.0, 0.0]
+    text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
+    assert text.strip() == parity_text.text_of(result)
+    assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is trace step 1, at 5%" in text
+
+
+def test_the_first_breach_is_named_and_the_status_is_1(
+    workers: dict[str, Any], tmp_path: Path
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0]), jax=(2e-5, [4.0, 2.0]))
+    status, result = run(tmp_path / "out", "--backends", "torch,jax")
+    assert status == 1
+    torch, jax = result["backbones"][0]["rows"]
+    assert torch["status"] == "ok" and jax["status"] == "differs"
+    assert jax["reason"].startswith(
+        "layer, evaluation: backbone.conv1 is 2.0e-05 from the reference, beyond 1e-05"
+    )
+
+
+def test_a_drift_in_float64_breaks_its_own_bound(workers: dict[str, Any], tmp_path: Path) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0 * (1 + 1e-9)]))
+    status, result = run(tmp_path / "out", "--backends", "torch")
+    assert status == 1
+    assert "in float64, step 1" in result["backbones"][0]["rows"][0]["reason"]
+
+
+def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path: Path) -> None:
+    workers.update(torch=WorkerFailed("torch ended (3): out of luck"), jax=(0.0, [4.0, 2.0]))
+    status, result = run(tmp_path / "out", "--backends", "torch,jax")
+    assert status == 1
+    torch, jax = result["backbones"][0]["rows"]
+    assert (torch["status"], torch["reason"]) == ("failed", "torch ended (3): out of luck")
+    assert jax["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--backends", "caffe"], "caffe"),
+        (["--backbone", "vgg"], "--backbone 'vgg'"),
+        (["--data", "absent-folder"], "absent-folder"),
+        (["--precision", "float8"], "float8"),
+    ],
+)
+def test_bad_options_are_one_line(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert fcn(["parity", "--out", str(tmp_path / "out"), *options]) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+    assert not (tmp_path / "out").exists()
