@@ -37,7 +37,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
                 # All meet the same error; the first one's end lets the launcher end the others.
                 time.sleep(10)
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2 if isinstance(error, InputError) else 1
+            return 2  # A loss that is no number is the options' doing, or the data's.
         except KeyboardInterrupt:
             if "RANK" not in os.environ:  # Else the launcher says it.
                 print("interrupted", file=sys.stderr)

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
+from common.checkpoints import load_checkpoint
 from common.errors import TrainingDiverged
 from common.images import read_image, read_label
 from common.runs import read_metrics
@@ -146,6 +147,18 @@ def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -
         run.checkpoint({}, {}, 2)
     assert not run.has_checkpoint()
     run.close()
+
+
+def test_a_diverging_training_says_where_and_keeps_its_checkpoint(
+    backend_name: str, generated: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "run"
+    options = ["--data", generated, "--learning-rate", "1e30", "--checkpoint-every", "1", *SMALL]
+    result = script(f"{backend_name}_impl.train", *options, "--out", out)
+    assert result.returncode == 2
+    assert "at step 1 (epoch 0)" in result.stderr.splitlines()[-1]
+    assert "the checkpoint before it is kept" in result.stderr.splitlines()[-1]
+    assert load_checkpoint(out).step == 1
 
 
 def test_data_make_and_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
