@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.against import compare_file, table_of
 from benchmarks.compare import chosen_backends
 from benchmarks.parity_cases import Source, make_cases
 from benchmarks.parity_run import run_backend, yardstick
@@ -66,6 +67,13 @@ def parity_parser() -> Parser:
         metavar="FILE",
         help="where the training starts on v1; by default, and on v2, from the probe's parameters",
     )
+    add(
+        "--against",
+        type=Path,
+        metavar="FILE",
+        help="instead of the backends, compare the outputs in this safetensors file with the "
+        "reference; docs/PORTING.md says what it holds",
+    )
     add_machine_options(parser)
     return parser
 
@@ -73,6 +81,10 @@ def parity_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
     args = parity_parser().parse_args(argv)
+    if args.against is not None:
+        found = compare_file(args.against)
+        print(json.dumps(found) if args.json else table_of(found))
+        return 0 if found["passed"] else 1
     backends = chosen_backends(args.backends)
     if args.backbone not in (*BACKBONES, "both"):
         raise InputError(f"--backbone {args.backbone!r}: choose {', '.join(BACKBONES)} or both")
