@@ -21,12 +21,12 @@ from common.backends import BACKENDS, check_backend
 from common.config import Config
 from common.errors import InputError
 from common.recipes import learning_rate
+from common.tolerances import MARGIN
 from common.training import TrainingData
 from common.weights import starting_parameters
 
 REFERENCES = ("torch", "jax", "tf")
 """Backends with float64, in the order in which they are asked for the trace."""
-MARGIN = 10
 BLIND = 0.05
 FLOORS = {"float32": 5e-6, "tf32": 2e-3, "bfloat16": 2e-2, "float64": 1e-11}
 """The least bound of each precision: rounding in one forward pass, without any drift."""

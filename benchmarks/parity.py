@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.against import compare_file, table_of
 from benchmarks.compare import chosen_backends
 from benchmarks.parity_cases import Source, make_cases
-from benchmarks.parity_run import run_backend, yardstick
+from benchmarks.parity_run import judge_traces, run_backend, trace_limits, yardstick
 from benchmarks.parity_text import text_of
 from benchmarks.processes import limit_cpus
 from common.backends import BACKENDS
@@ -104,7 +105,23 @@ def main(argv: Sequence[str]) -> int:
         weights = args.weights if backbone == "resnet18_v1" else None
         cases[backbone] = make_cases(configs[backbone], source, size.steps, weights)
     rows = {name: run_backend(name, configs, cases, out / f"{name}.log") for name in backends}
-    result = {
+    parts = []
+    for backbone in chosen:
+        own = yardstick(rows, backbone, configs, cases, out / "yardstick.log")
+        limits = trace_limits(own and own["drift"], size.steps, args.precision)
+        of_backbone = [rows[name][backbone] for name in backends]
+        judge_traces(of_backbone, limits)
+        losses = cases[backbone].losses
+        parts.append(
+            {
+                "backbone": backbone,
+                "losses": losses,
+                "limits": limits,
+                "yardstick": own,
+                "rows": of_backbone,
+            }
+        )
+    result: dict[str, Any] = {
         "version": 1,
         "kind": "parity",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -117,15 +134,7 @@ def main(argv: Sequence[str]) -> int:
         "crop": size.crop,
         "weights": args.weights.name if args.weights else None,
         "seed": args.seed,
-        "backbones": [
-            {
-                "backbone": backbone,
-                "losses": cases[backbone].losses,
-                "yardstick": yardstick(rows, backbone, configs, cases, out / "yardstick.log"),
-                "rows": [rows[name][backbone] for name in backends],
-            }
-            for backbone in chosen
-        ],
+        "backbones": parts,
     }
     for log in out.glob("*.log"):
         log.unlink()

@@ -21,6 +21,7 @@ from common.weights import starting_parameters
 
 ODD = ((29, 45), (-19, -35))
 """Height and width of the predicted images beside the crop's: several tiles, and less than one."""
+PROBE_SIZE = (96, 128)
 
 
 class Source:
@@ -86,6 +87,7 @@ class Cases:
     steps: Path
     prediction: Path
     trace: Path
+    steps_recipe: Recipe
     trace_recipe: Recipe
     losses: list[float]
 
@@ -96,9 +98,10 @@ def make_cases(config: Config, source: Source, steps: int, weights: Path | None)
     The training starts from ``weights``, or from the probe's parameters off the kinks: from
     random ones without any shift rounding grows so fast that twenty steps would prove nothing.
 
-    Gradients are compared on random pixels: on a photograph two values of a max-pool's window may
-    be nearer to each other than float32 rounds (seen: 1 window of 98,304, and by it alone 2.6e-4
-    of the first convolution's gradient, the same in all four backends and not in float64).
+    Gradients are compared on random pixels, few of them: on a photograph two values of a max-pool's
+    window may be nearer to each other than float32 rounds (seen: 1 window of 98,304, and by it
+    alone 2.6e-4 of the first convolution's gradient, the same in all four backends and not in
+    float64), and among a million windows of random pixels there is one as well.
     """
     recipe = config.recipe
     images, labels = source.batches(steps)
@@ -122,13 +125,11 @@ def make_cases(config: Config, source: Source, steps: int, weights: Path | None)
     )
     with np.load(trace, allow_pickle=False) as file:
         losses = file["losses"].tolist()
-    # Two updates of the whole batch, one of a single image.
-    counts = (recipe.batch_size, recipe.batch_size, 1)
+    probe = replace(recipe, batch_size=2, crop=PROBE_SIZE)
     return Cases(
         layers=layers_case(recipe, *first),
-        steps=steps_case(
-            recipe, *probe_batch(*recipe.crop, count=recipe.batch_size), counts, config.precision
-        ),
+        steps=steps_case(probe, *probe_batch(*probe.crop), (2, 2, 1), config.precision),
+        steps_recipe=probe,
         prediction=prediction_case(recipe, first[0][:2], first[1][:2], source.odd_images()),
         trace=trace,
         trace_recipe=trained,

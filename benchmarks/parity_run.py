@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from common.backends import BACKENDS, check_backend
 from common.config import Config
 from common.errors import InputError
 from common.threads import available_cpus
-from common.tolerances import breaches, worst
+from common.tolerances import MARGIN, Finding, bound, breaches, worst
 
 TIMEOUT_SECONDS = 1800
 
@@ -60,16 +60,16 @@ def _prove(worker: Worker, config: Config, cases: Cases) -> dict[str, Any]:
 
     described = worker.ask("proof.describe", TIMEOUT_SECONDS, config=config.to_json())
     errors: dict[str, dict[str, float]] = {}
-    for task, case in (
-        ("forward", cases.layers),
-        ("losses", cases.layers),
-        ("steps", cases.steps),
-        ("prediction", cases.prediction),
+    probe = replace(config, recipe=cases.steps_recipe)
+    for task, case, asked in (
+        ("forward", cases.layers, config),
+        ("losses", cases.layers, config),
+        ("steps", cases.steps, probe),
+        ("prediction", cases.prediction, config),
     ):
-        merge(errors, ask(task, case))
+        merge(errors, ask(task, case, asked))
     losses = ask("trace", cases.trace, trace_config(config, cases, config.precision))
     drift = distances(losses, cases.losses)
-    errors["trace"] = {f"step {step}": error for step, error in enumerate(drift)}
     broken = breaches(errors, config.precision)
     found = {
         "versions": described["versions"],
@@ -89,10 +89,38 @@ def _prove(worker: Worker, config: Config, cases: Cases) -> dict[str, Any]:
         found["drift_float64"] = [short(error) for error in drift]
         steps = {f"in float64, step {step}": error for step, error in enumerate(drift)}
         broken += breaches({"trace": steps}, "float64")
-    found["broken"] = [_json(one.to_json()) for one in broken]
-    found["status"] = "differs" if broken else "ok"
-    found["reason"] = in_words(broken) if broken else None
-    return found
+    return {**found, **_judged(broken)}
+
+
+def _judged(broken: list[Finding]) -> dict[str, Any]:
+    return {
+        "broken": [_json(one.to_json()) for one in broken],
+        "status": "differs" if broken else "ok",
+        "reason": in_words(broken) if broken else None,
+    }
+
+
+def judge_traces(rows: Iterable[dict[str, Any]], limits: list[float]) -> None:
+    """Add what the losses of the training are past, after all that was found before them."""
+    for row in rows:
+        if "drift" not in row:
+            continue
+        found = [
+            Finding("trace", f"step {step}", math.inf if error is None else error, limit)
+            for step, (error, limit) in enumerate(zip(row["drift"], limits, strict=True))
+        ]
+        row["errors"]["trace"] = {one.name: short(one.error) for one in found}
+        broken = [Finding(**one) for one in row["broken"]]
+        row.update(_judged([*broken, *(one for one in found if not one.passed)]))
+
+
+def trace_limits(drift: list[float] | None, steps: int, precision: str) -> list[float]:
+    """Return each step's bound: the table's, or ``MARGIN`` times the yardstick's drift up to it."""
+    limit, limits = bound("trace", precision), []
+    for own in drift or [0.0] * steps:
+        limit = max(limit, MARGIN * own)
+        limits.append(limit)
+    return limits
 
 
 def yardstick(

@@ -59,9 +59,10 @@ def _traces(part: dict[str, Any], rows: list[Row]) -> list[str]:
         one, other = part["yardstick"]["threads"]
         heads.append(f"{part['yardstick']['backend']} {other} thr. - {one} thr.")
         columns.append(part["yardstick"]["drift"])
-    lines = [heads]
-    for step, loss in enumerate(part["losses"]):
-        lines.append([str(step), f"{loss:.6f}", *(_cell(column[step]) for column in columns)])
+    lines = [[*heads[:2], "bound", *heads[2:]]]
+    for step, (loss, limit) in enumerate(zip(part["losses"], part["limits"], strict=True)):
+        cells = [_cell(limit), *(_cell(column[step]) for column in columns)]
+        lines.append([str(step), f"{loss:.6f}", *cells])
     return _aligned(lines)
 
 

