@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
     parts = []
     for backbone in chosen:
         own = yardstick(rows, backbone, configs, cases, out / "yardstick.log")
-        limits = trace_limits(own and own["drift"], size.steps, args.precision)
+        limits = trace_limits(own["drift"] if own else None, size.steps, args.precision)
         of_backbone = [rows[name][backbone] for name in backends]
         judge_traces(of_backbone, limits)
         losses = cases[backbone].losses
