@@ -11,19 +11,22 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.onnx_graph import onnx_model
 from common.errors import InputError
+from common.files import write_bytes
 from common.options import Parser
 from common.parameters import Parameters
 from common.published import IMAGENET, PUBLISHED
 from common.weights import (
     backbone_of,
+    check_parameters,
     read_foreign_tensors,
     read_parameters,
     read_weights,
     save_parameters,
 )
 
-FORMATS = ("torchvision",)
+FORMATS = ("onnx", "torchvision")
 
 
 def weights_parser() -> Parser:
@@ -57,7 +60,8 @@ def weights_parser() -> Parser:
         "--format",
         required=True,
         metavar="|".join(FORMATS),
-        help="torchvision: safetensors under the names of torchvision's resnet18, without the head",
+        help="onnx: the whole network, bytes in and logits out; torchvision: safetensors under the "
+        "names of torchvision's resnet18, without the head",
     )
     _add_out(add)
     return parser
@@ -131,8 +135,18 @@ def export_weights(path: Path, form: str, out: Path) -> int:
         raise InputError(f"--format {form!r} is unknown: choose one of {', '.join(FORMATS)}")
     parameters, _ = read_parameters(path)
     backbone = backbone_of(path, parameters)
-    export_torchvision(path, parameters, backbone, out)
+    if form == "onnx":
+        export_onnx(path, parameters, backbone, out)
+    else:
+        export_torchvision(path, parameters, backbone, out)
     return 0
+
+
+def export_onnx(path: Path, parameters: Parameters, backbone: str, out: Path) -> None:
+    """Write the whole network as an ONNX graph."""
+    check_parameters(path, parameters, backbone)
+    write_bytes(out, onnx_model(parameters, backbone).SerializeToString())
+    print(f"{out}: images, uint8 [batch, height, width, 3], to logits; sides in multiples of 32")
 
 
 def export_torchvision(path: Path, parameters: Parameters, backbone: str, out: Path) -> None:
