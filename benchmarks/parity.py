@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.against import compare_file, table_of
 from benchmarks.compare import chosen_backends
 from benchmarks.parity_cases import Source, make_cases
+from benchmarks.parity_page import FORMAT_VERSION, write_page
 from benchmarks.parity_run import judge_traces, run_backend, trace_limits, yardstick
 from benchmarks.parity_text import text_of
 from benchmarks.processes import limit_cpus
@@ -46,7 +47,7 @@ def parity_parser() -> Parser:
         prog="fcn parity",
         description="Compare every backend with a float64 NumPy reference of the whole network: "
         "layers, losses, gradients, updates, a training, predictions. Status 1 where a bound of "
-        "common/tolerances.py breaks; leaves parity.json and parity.txt.",
+        "common/tolerances.py breaks; leaves parity.json, parity.txt and parity.html.",
     )
     add = parser.add_argument
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which, in this order")
@@ -122,7 +123,7 @@ def main(argv: Sequence[str]) -> int:
             }
         )
     result: dict[str, Any] = {
-        "version": 1,
+        "version": FORMAT_VERSION,
         "kind": "parity",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
@@ -141,7 +142,8 @@ def main(argv: Sequence[str]) -> int:
     write_json(out / "parity.json", result)
     text = text_of(result)
     write_text(out / "parity.txt", f"{text}\n")
-    print(json.dumps(result) if args.json else f"{text}\nresults: {out}")
+    page = write_page(result, out / "parity.html")
+    print(json.dumps(result) if args.json else f"{text}\npage: {page}")
     passed = all(row["status"] == "ok" for found in rows.values() for row in found.values())
     return 0 if passed else 1
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import BLIND
+from benchmarks.parity_page import section
 from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
 from benchmarks.report_tables import (
     READINGS,
@@ -91,6 +92,7 @@ def render(compare: dict[str, Any], folder: Path) -> str:
         legend=legend_classes(items),
         answer_colors={count: f"#{bytes(rgb).hex()}" for count, rgb in DISAGREEMENT_COLORS.items()},
         facts=facts(compare),
+        parity=section(folder),
         margin=MARGIN,
         blind=BLIND,
         download=base64.b64encode(json.dumps(compare, indent=1).encode()).decode(),
