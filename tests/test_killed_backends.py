@@ -1,0 +1,61 @@
+"""Each backend's own training, killed while it runs, ends as if it had not been."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.runs import read_metrics
+from common.weights import read_parameters
+
+pytestmark = pytest.mark.slow
+OPTIONS = ["--recipe", "modern", "--epochs", "2", "--crop", "64", "64", "--batch-size", "4"]
+OPTIONS += ["--deterministic", "--threads", "1", "--checkpoint-every", "1", "--no-progress"]
+STEPS = 6
+
+
+def command(backend: str, *arguments: object) -> list[str]:
+    return [sys.executable, "-m", f"{backend}_impl.train", *map(str, arguments), *OPTIONS]
+
+
+def kill_after(backend: str, steps: int, *arguments: object) -> None:
+    """Run a training and kill it once it has said ``steps`` losses, whatever it does then."""
+    out = Path(str(arguments[-1]))
+    with subprocess.Popen(command(backend, *arguments), stderr=subprocess.DEVNULL) as process:
+        metrics, deadline = out / "metrics.jsonl", time.monotonic() + 200
+        while not metrics.exists() or metrics.read_bytes().count(b'"step"') < 2 * steps:
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_a_killed_training_ends_bit_for_bit_as_an_uninterrupted_one(
+    backend_name: str, generated: Path, tmp_path: Path
+) -> None:
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    data = ("--data", generated)
+    subprocess.run(command(backend_name, *data, "--out", whole), check=True, capture_output=True)
+    kill_after(backend_name, 2, *data, "--out", killed)
+    kill_after(backend_name, 5, *data, "--resume", killed)
+    subprocess.run(
+        command(backend_name, *data, "--resume", killed), check=True, capture_output=True
+    )
+    for name in (f"checkpoints/step-{STEPS:08d}/optimizer.safetensors", "model.safetensors"):
+        actual, expected = (read_parameters(run / name)[0] for run in (killed, whole))
+        assert actual.keys() == expected.keys()
+        for key, value in expected.items():
+            np.testing.assert_array_equal(actual[key], value, err_msg=key)
+    lines = [read_metrics(run / "metrics.jsonl") for run in (killed, whole)]
+    steps, expected_steps = (
+        [(line["step"], line["loss"]) for line in of_run if line["kind"] == "step"]
+        for of_run in lines
+    )
+    assert [step for step, _ in steps] == list(range(STEPS))
+    assert steps == expected_steps
