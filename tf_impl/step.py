@@ -105,7 +105,10 @@ def _train_step(
         update = gradient + decays[name] * variable.value if decays[name] else gradient
         if name in state.momentum:
             buffer = state.momentum[name]
-            update = buffer.assign(state.config.recipe.momentum * buffer + update)
+            # In two steps: one sum of three terms becomes an AddN, whose order of summation depends
+            # on which term's memory happens to be free, and so differs from run to run.
+            buffer.assign(state.config.recipe.momentum * buffer)
+            update = buffer.assign_add(update)
         variable.assign(variable.value - tf.cast(learning_rate, variable.dtype) * update)
     return loss
 
