@@ -90,6 +90,7 @@ def main(argv: Sequence[str]) -> int:
 
 def finished(results: Results, as_json: bool) -> int:
     """Compare, write and show what has been measured; return the exit status."""
+    from benchmarks.bench_page import write_page
     from benchmarks.bench_results import check_schema
     from benchmarks.roofline import draw_roofline
 
@@ -98,11 +99,12 @@ def finished(results: Results, as_json: bool) -> int:
     check_schema(json.loads(json.dumps(document)), results.folder / RESULTS)
     results.save()
     draw_roofline(document, results.folder / "roofline.png")
+    page = write_page(document, results.folder / "report.html")
     if as_json:
         print(json.dumps(document))
     else:
         print(table(document))
-        print(f"results: {results.folder / RESULTS}")
+        print(f"results: {results.folder / RESULTS}\npage: {page}")
     return int(any(row["status"] in ("failed", "invalid") for row in document["rows"]))
 
 

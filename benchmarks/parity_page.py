@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages import COLORS, MUTED, TEXT, asset, download, environment, mute, svg
 from benchmarks.report_view import backend_color
 from common.backends import BACKENDS
 from common.errors import InputError
 from common.files import write_text
 from common.tolerances import BOUNDS
 
-HERE = Path(__file__).parent
 FORMAT_VERSION = 1
 SHADES = (1e-3, 1e-2, 1e-1, 1)
 """Shares of a bound at which the heat map's shade changes; beyond the last it is broken."""
-COLORS = ("#c84c00", "#0067b0", "#007a5a", "#9a3fa8", "#5b5b00")
-TEXT, MUTED = "#1a1f26", "#545d69"
 LEAST = 1e-17
 """Drawn for a distance of zero, which a logarithmic axis cannot show."""
 
@@ -30,12 +26,13 @@ Row = dict[str, Any]
 
 def write_page(result: dict[str, Any], path: Path) -> Path:
     """Write the page that shows ``result`` alone: one file, no network."""
-    from markupsafe import Markup
-
-    page = _environment().get_template("parity.html.j2")
-    styles = Markup((HERE / "report.css").read_text(encoding="utf-8"))
-    download = base64.b64encode(json.dumps(result, indent=1).encode()).decode()
-    html = page.render(parity=view(result), result=result, styles=styles, download=download)
+    page = environment().get_template("parity.html.j2")
+    html = page.render(
+        parity=view(result),
+        result=result,
+        styles=asset("report.css"),
+        download=download(result),
+    )
     write_text(path, html)
     return path
 
@@ -58,7 +55,7 @@ def section(folder: Path) -> Any:
         raise InputError(f"{source}: is not a proof's result ({error})") from error
     if not known:
         raise InputError(f"{source}: is not a proof of version {FORMAT_VERSION}")
-    html = _environment().get_template("parity_section.html.j2").render(parity=view(result))
+    html = environment().get_template("parity_section.html.j2").render(parity=view(result))
     return Markup(html)
 
 
@@ -159,8 +156,6 @@ def _text(error: float | None) -> str:
 
 def drift_curves(part: dict[str, Any], rows: list[Row]) -> Any:
     """Return the losses' distance from the reference by step, as SVG in the page's colours."""
-    from markupsafe import Markup
-    from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -184,32 +179,6 @@ def drift_curves(part: dict[str, Any], rows: list[Row]) -> Any:
     draw(part["limits"], color=MUTED, linewidth=1, label="bound")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(yscale="log", xlabel="step", ylabel="relative distance")
-    axes.tick_params(colors=MUTED)
-    for item in (axes.xaxis.label, axes.yaxis.label):
-        item.set_color(TEXT)
-    for spine in axes.spines.values():
-        spine.set_color(MUTED)
-    axes.grid(color=MUTED, alpha=0.2)
+    mute(axes)
     figure.legend(loc="outside right upper", frameon=False, labelcolor=TEXT, fontsize=8)
-    buffer = io.StringIO()
-    # Text stays text; without a date and with a fixed salt the same result gives the same page.
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": part["backbone"]}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    svg = buffer.getvalue()
-    svg = svg[svg.index("<svg") :]
-    for number, color in enumerate(COLORS):
-        svg = svg.replace(color, f"var(--c{number})")
-    svg = svg.replace(TEXT, "var(--text)").replace(MUTED, "var(--muted)")
-    return Markup(svg.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1))
-
-
-def _environment() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    return Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    return svg(figure, part["backbone"])

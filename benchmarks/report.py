@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import math
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import BLIND
+from benchmarks.pages import asset, chart_library, download, environment
 from benchmarks.parity_page import section
 from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
 from benchmarks.report_tables import (
@@ -38,7 +38,6 @@ from common.files import write_text
 from common.options import Parser
 from common.tolerances import MARGIN
 
-HERE = Path(__file__).parent
 FORMAT_VERSION = 2
 
 
@@ -52,26 +51,15 @@ def render(compare: dict[str, Any], folder: Path) -> str:
     Raises:
         InputError: For a picture of the gallery that is missing or no label map.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
     compare = _finite(compare)
     items = gallery_items(compare, folder)
-    environment = Environment(
-        loader=FileSystemLoader(HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["backend_color"] = backend_color
+    templates = environment()
+    templates.filters["backend_color"] = backend_color
     recipe = compare["config"]["recipe"]
-    return environment.get_template("report.html.j2").render(
-        styles=Markup(_asset("vendor/uPlot.min.css") + _asset("report.css")),
-        library=Markup(
-            f"/*\n{_asset('vendor/uPlot-LICENSE')}*/\n{_asset('vendor/uPlot.iife.min.js')}"
-        ),
-        script=Markup(_asset("report.js")),
+    return templates.get_template("report.html.j2").render(
+        styles=asset("vendor/uPlot.min.css") + asset("report.css"),
+        library=chart_library(),
+        script=asset("report.js"),
         compare=compare,
         recipe=recipe,
         created=moment(compare["created"]),
@@ -95,7 +83,7 @@ def render(compare: dict[str, Any], folder: Path) -> str:
         parity=section(folder),
         margin=MARGIN,
         blind=BLIND,
-        download=base64.b64encode(json.dumps(compare, indent=1).encode()).decode(),
+        download=download(compare),
     )
 
 
@@ -135,10 +123,6 @@ def main(argv: Sequence[str]) -> int:
     for folder in parser.parse_args(argv).folders:
         print(write_report(folder))
     return 0
-
-
-def _asset(name: str) -> str:
-    return (HERE / name).read_text(encoding="utf-8")
 
 
 def _finite(value: Any) -> Any:

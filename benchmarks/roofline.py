@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.pages import COLORS, MUTED, TEXT, mute
+from benchmarks.report_view import backend_color
 from common.files import write_bytes
 
-COLORS = {"torch": "#c84c00", "mxnet": "#007a5a", "jax": "#0067b0", "tf": "#a0408c"}
-MARKERS = {"train": "o", "predict": "s", "upsample": "^", "epoch": "D"}
+MARKERS = {"train": "o", "predict": "s", "upsample": "^", "loss": "D"}
 
 
-def draw_roofline(document: dict[str, Any], path: Path) -> bool:
-    """Draw every measured row with flops over its arithmetic intensity; False if there is none.
+def roofline(document: dict[str, Any]) -> Any | None:
+    """Return every measured row with flops over its arithmetic intensity; None if there is none.
 
     Source:
         Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model", 2009.
@@ -23,36 +24,48 @@ def draw_roofline(document: dict[str, Any], path: Path) -> bool:
     rows = [row for row in document["rows"] if row["figures"] and row["figures"]["limit"]]
     rows = [row for row in rows if row["figures"]["flops"] > 0]
     if not rows:
-        return False
+        return None
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    intensities = np.geomspace(1, 1000, 100)
+    reached = [row["figures"]["limit"]["intensity"] for row in rows]
+    intensities = np.geomspace(min(1, *reached) / 2, 2 * max(100, *reached), 100)
     for precision, limit in document["limits"].items():
         if limit:
             slope = intensities * limit["bytes_per_second"]
             roof = np.minimum(slope, limit["flops_per_second"]) / 1e9
-            axes.plot(intensities, roof, color="0.4", linewidth=1.5)
-            axes.annotate(
-                f"{precision} limit", (intensities[-1], roof[-1]), ha="right", va="bottom"
-            )
-    seen = set()
+            axes.plot(intensities, roof, color=MUTED, linewidth=1.5)
+            place = (intensities[-1], roof[-1])
+            axes.annotate(f"{precision} limit", place, ha="right", va="bottom", color=TEXT)
+    handles = {}
     for row in rows:
-        limit = row["figures"]["limit"]
-        label = row["title"] if row["backend"] not in seen else None
-        seen.add(row["backend"])
-        axes.plot(
-            [limit["intensity"]],
-            [limit["flops_per_second"] / 1e9],
-            MARKERS.get(row["case"], "o"),
-            color=COLORS[row["backend"]],
-            label=label,
-            fillstyle="full" if row["track"] == "default" else "none",
-        )
-    axes.set(xscale="log", yscale="log", xlabel="flops a byte", ylabel="GFLOP/s")
-    axes.set_title("circles train, squares predict, triangles upsample; hollow: not default")
-    axes.legend(loc="lower right")
+        limit, color = row["figures"]["limit"], COLORS[backend_color(row["backend"])]
+        whole = row["track"] == "default"
+        style = {"color": color, "fillstyle": "full" if whole else "none", "linestyle": "none"}
+        marker = MARKERS.get(row["case"], "o")
+        at = [limit["intensity"]], [limit["flops_per_second"] / 1e9]
+        axes.plot(*at, marker=marker, markersize=8, **style)
+        handles[row["title"]] = Line2D([], [], marker="o", color=color, linestyle="none")
+        handles[row["case"]] = Line2D([], [], marker=marker, color=MUTED, linestyle="none")
+        if not whole:
+            handles[f"hollow: {row['track']}"] = Line2D(
+                [], [], marker="o", color=MUTED, fillstyle="none", linestyle="none"
+            )
+    axes.set(xscale="log", yscale="log", xlabel="FLOPs a byte", ylabel="GFLOP/s")
+    mute(axes)
+    figure.legend(
+        handles.values(), handles, loc="outside right upper", frameon=False, labelcolor=TEXT
+    )
+    return figure
+
+
+def draw_roofline(document: dict[str, Any], path: Path) -> bool:
+    """Draw the roofline as PNG; False if no row has a place in it."""
+    figure = roofline(document)
+    if figure is None:
+        return False
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     write_bytes(path, buffer.getvalue())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,20 +11,7 @@ from report_sample import row, sample_compare, withhold, write_compare
 
 from benchmarks.report import write_report
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed"),
-    pytest.mark.xdist_group("chromium"),
-]
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-)
+pytestmark = pytest.mark.xdist_group("chromium")
 # Pixels of a canvas in a backend's colour, some slack for smoothed edges.
 COUNT_COLOR = """([id, name]) => {
   const hex = getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -40,14 +26,6 @@ COUNT_COLOR = """([id, name]) => {
   return count;
 }"""
 CHARTS = ("loss-chart", "distance-chart", "score-chart")
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")

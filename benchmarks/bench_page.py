@@ -1,0 +1,254 @@
+"""A benchmark's results as one page that needs no other file and no network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from benchmarks.bench_results import KEY
+from benchmarks.pages import asset, chart_library, download, environment, svg
+from benchmarks.report_view import backend_color, moment, significant, size
+from benchmarks.roofline import roofline
+from common.backends import BACKENDS
+from common.files import write_text
+
+STATUSES = {
+    "ok": ("✓", "ok"),
+    "invalid": ("≠", "invalid"),
+    "failed": ("✕", "failed"),
+    "unsupported": ("–", "unsupported"),
+    "running": ("…", "not measured"),
+}
+FILTERS = ("case", "batch_size", "precision", "track")
+"""What the page can be narrowed to; each is an attribute of every row."""
+
+
+def write_page(document: dict[str, Any], path: Path) -> Path:
+    """Write the page of one benchmark."""
+    templates = environment()
+    templates.filters["backend_color"] = backend_color
+    picture = roofline(document)
+    html = templates.get_template("bench.html.j2").render(
+        styles=asset("vendor/uPlot.min.css") + asset("report.css"),
+        library=chart_library(),
+        script=asset("bench.js"),
+        document=document,
+        created=moment(document["created"]),
+        verdict=verdict(document),
+        groups=(found := groups(document)),
+        choices={name: choices(document, name) for name in FILTERS},
+        limits=limits(document),
+        roofline=svg(picture, document["created"]) if picture else None,
+        facts=facts(document),
+        charts=[group["chart"] for group in found],
+        download=download(document),
+    )
+    write_text(path, html)
+    return path
+
+
+def verdict(document: dict[str, Any]) -> str:
+    """Return what was measured, and which rows have no figure, in one sentence."""
+    rows = document["rows"]
+    measured = [row for row in rows if row["status"] == "ok"]
+    names = list(dict.fromkeys(row["title"] for row in measured))
+    found = f"{len(measured)} of {len(rows)} rows have figures"
+    if names:
+        found += f" ({', '.join(names)}), each after its worker reproduced the float64 reference"
+    differ = [entry for entry in document["comparisons"] if entry["differ"]]
+    if document["comparisons"]:
+        found += f"; {len(differ)} of {len(document['comparisons'])} paired tests find a difference"
+    return found + "."
+
+
+def choices(document: dict[str, Any], name: str) -> list[str]:
+    """Return the values of one key, in the order of the rows."""
+    return list(dict.fromkeys(str(row[name]) for row in document["rows"]))
+
+
+def groups(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that may be compared with each other, a table each."""
+    found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for row in document["rows"]:
+        found.setdefault(tuple(str(row[name]) for name in KEY), []).append(row)
+    return [group(rows, document["comparisons"]) for rows in found.values()]
+
+
+def group(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return one table: its title, its rows, their paired tests and their samples."""
+    first = rows[0]
+    variant = f" ({first['variant']})" if first["variant"] else ""
+    height, width = first["crop"]
+    keys = {row["key"]: row for row in rows}
+    top = max((rate for row in rows for rate in rates(row)), default=1.0) * 1.02
+    return {
+        "title": f"{first['case']}{variant}, batch {first['batch_size']}, {first['precision']}",
+        "under": f"{first['backbone']}, recipe {first['recipe']}, {height}×{width}, "
+        f"device {first['device']}",
+        "attributes": {name: str(first[name]) for name in FILTERS if name != "track"},
+        "rows": [row_view(row, top) for row in rows],
+        "tests": [
+            pair_view(entry, keys)
+            for entry in comparisons
+            if entry["a"] in keys and entry["b"] in keys
+        ],
+        "chart": chart(rows),
+    }
+
+
+def rates(row: dict[str, Any]) -> list[float]:
+    """Return a row's examples per second, sample by sample; none where it has no figure."""
+    if row["figures"] is None:
+        return []
+    return [
+        row["batch_size"] / sample["seconds"]
+        for sample in row["samples"]
+        if sample["dropped"] is None
+    ]
+
+
+def row_view(row: dict[str, Any], top: float) -> dict[str, Any]:
+    """Return the cells of one row, and its place on a line that ends at ``top`` examples/s."""
+    symbol, label = STATUSES[row["status"]]
+    view = {
+        "backend": row["backend"],
+        "title": row["title"],
+        "track": row["track"],
+        "status": row["status"],
+        "symbol": symbol,
+        "label": label,
+        "reason": row["reason"],
+        "warnings": row["warnings"],
+        "figures": None,
+    }
+    figures = row["figures"]
+    if figures is None:
+        return view
+    rate, step, itself = (
+        figures[name] for name in ("examples_per_second", "step_seconds", "self_ratio")
+    )
+    limit, even = figures["limit"], figures["break_even"]
+    device = figures["device_memory_peak_bytes"]
+    places = {name: 100 * rate[name] / top for name in ("median", "low", "high")}
+    view["figures"] = {
+        "rate": significant(rate["median"]),
+        "interval": f"{significant(rate['low'])} to {significant(rate['high'])}",
+        "milliseconds": significant(1000 * step["median"], 4),
+        "itself": f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else "–",
+        "limit": f"{limit['fraction']:.0%}" if limit else "–",
+        "bound": limit["bound"] if limit else "",
+        "first": f"{figures['first_step_seconds']:.2f} s",
+        "even": "" if even is None else pays(even),
+        "memory": size(figures["host_memory_peak_bytes"]),
+        "device_memory": size(device) if device else "",
+        "places": places,
+        "width": max(places["high"] - places["low"], 0.3),
+        "samples": [100 * value / top for value in rates(row)],
+        "order": {
+            "rate": -rate["median"],
+            "first": figures["first_step_seconds"],
+            "memory": device or figures["host_memory_peak_bytes"],
+        },
+    }
+    return view
+
+
+def pays(even: dict[str, Any]) -> str:
+    """Return after how many steps a longer first step has been caught up."""
+    other = even["against"].split("/")
+    name = f"{BACKENDS.get(other[1], other[1])} {other[2]}"
+    return f"never catches {name}" if even["steps"] is None else f"{even['steps']} steps to {name}"
+
+
+def pair_view(entry: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """Return one paired test as words."""
+    a, b = (f"{rows[entry[side]]['title']} {rows[entry[side]]['track']}" for side in "ab")
+    return {
+        "pair": f"{b} over {a}",
+        "tracks": " ".join(dict.fromkeys(rows[entry[side]]["track"] for side in "ab")),
+        "ratio": f"{entry['ratio']:.3f}",
+        "interval": f"{entry['low']:.3f} to {entry['high']:.3f}",
+        "p": f"{entry['p_corrected']:.3g}",
+        "said": "differ" if entry["differ"] else "no difference shown",
+    }
+
+
+def chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return examples per second by round, a line a row: uPlot's data."""
+    rounds = sorted({sample["round"] for row in rows for sample in row["samples"]})
+    lines = []
+    for row in rows:
+        if row["figures"] is None:
+            continue
+        of_round = [
+            [s["seconds"] for s in row["samples"] if s["round"] == n and s["dropped"] is None]
+            for n in rounds
+        ]
+        lines.append(
+            {
+                "title": f"{row['title']} {row['track']}",
+                "track": row["track"],
+                "color": backend_color(row["backend"]),
+                "values": [
+                    row["batch_size"] * len(turns) / sum(turns) if turns else None
+                    for turns in of_round
+                ],
+            }
+        )
+    return {"rounds": rounds, "lines": lines}
+
+
+def limits(document: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Return (precision, arithmetic rate, copy rate) of the machine, as measured."""
+    return [
+        (
+            precision,
+            f"{limit['flops_per_second'] / 1e9:,.0f} GFLOP/s",
+            f"{limit['bytes_per_second'] / 1e9:,.1f} GB/s",
+        )
+        for precision, limit in document["limits"].items()
+        if limit
+    ]
+
+
+def facts(document: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return what the figures rest on: (title, (name, value) pairs)."""
+    machine, settings = document["hardware"], document["settings"]
+    memory = machine["memory_bytes"]
+    found = [
+        (
+            "Machine",
+            [
+                ("Processor", machine["processor"]),
+                ("CPUs", str(machine["cpus"])),
+                ("Memory", size(memory) if memory else "unknown"),
+                ("System", machine["system"]),
+                ("Python", machine["python"]),
+                ("GPU", document["gpu"]["name"] if document["gpu"] else "none used"),
+            ],
+        ),
+        (
+            "Settings",
+            [
+                ("Rounds", str(settings["rounds"])),
+                ("Seed", str(settings["seed"])),
+                ("Threads", str(settings["threads"] or "all CPUs")),
+                ("Upsampling", settings["upsampling"]),
+                ("Test", f"{document['test']['name']}, level {document['test']['level']}"),
+                ("Commit", document["commit"] or "unknown"),
+            ],
+        ),
+    ]
+    seen = set()
+    for row in document["rows"]:
+        name = f"{row['title']}, {row['track']}"
+        if not row["processes"] or name in seen:
+            continue
+        seen.add(name)
+        process = row["processes"][-1]
+        backend, switches = process["backend"], process["switches"] or {}
+        lines = list(backend["versions"].items())
+        lines += [("Device", backend["device"]), ("Threads", str(backend["threads"]))]
+        lines += [(key.capitalize(), str(v)) for key, v in switches.items() if v is not None]
+        found.append((name, lines))
+    return found

@@ -1,0 +1,128 @@
+"""The page of a benchmark: what it says, and that its controls work in a browser."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_sample import sample_bench
+
+from benchmarks.bench_page import groups, verdict, write_page
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return sample_bench()
+
+
+@pytest.fixture(scope="module")
+def page_file(document: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_page(document, tmp_path_factory.mktemp("bench") / "report.html")
+
+
+def test_a_row_without_a_figure_says_why_and_shows_no_number(page_file: Path) -> None:
+    text = page_file.read_text(encoding="utf-8")
+    rows = re.findall(r'<tr role="row" class="(\w+)"(.*?)</tr>', text, re.DOTALL)
+    assert {status for status, _ in rows} == {"ok", "invalid", "unsupported"}
+    for status, cells in rows:
+        assert ('data-label="Examples/s"' in cells) == (status == "ok")
+    assert "loss is off by 0.04, bound &lt;1e-5&gt;" in text
+
+
+def test_the_page_needs_no_network_and_no_other_file(page_file: Path) -> None:
+    text = page_file.read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="(?!#|data:)[^"]*"', text)
+    assert "default-src 'none'" in text
+
+
+def test_only_rows_that_may_be_compared_share_a_table(document: dict[str, Any]) -> None:
+    found = groups(document)
+    assert [group["title"] for group in found] == [
+        "train, batch 1, float32",
+        "train, batch 8, float32",
+        "predict, batch 1, float32",
+        "predict, batch 8, float32",
+    ]
+    assert all(len(group["rows"]) == 8 for group in found)
+    pairs = [test["pair"] for test in found[0]["tests"]]
+    assert "PyTorch chapter over PyTorch default" in pairs
+    sides = [[side.rsplit(" ", 1) for side in pair.split(" over ")] for pair in pairs]
+    assert all(a[0] == b[0] or a[1] == b[1] for a, b in sides), "two things differ at once"
+
+
+def test_the_verdict_counts_figures_and_differences(document: dict[str, Any]) -> None:
+    assert "26 of 32 rows have figures (PyTorch, MXNet Gluon, JAX/Flax, TensorFlow)" in verdict(document)
+    nothing = copy.deepcopy(document)
+    nothing["comparisons"] = []
+    for row in nothing["rows"]:
+        row["status"] = "failed"
+    assert verdict(nothing) == "0 of 32 rows have figures."
+
+
+@pytest.fixture
+def page(page_file: Path, browser: Any) -> Iterator[Any]:
+    context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
+    page = context.new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto(page_file.as_uri())
+    yield page
+    assert said == []
+    context.close()
+
+
+def visible(page: Any) -> list[tuple[str, str]]:
+    """Return (title of the table, name of the row) of each row on the screen."""
+    return [
+        (group.locator("h3").inner_text(), row.locator("th").inner_text().strip())
+        for group in page.locator(".group:visible").all()
+        for row in group.locator("tr[data-backend]:visible").all()
+    ]
+
+
+@pytest.mark.xdist_group("chromium")
+def test_the_tables_are_narrowed_and_sorted(page: Any) -> None:
+    assert len(visible(page)) == 32
+    page.select_option("[name=case]", "train")
+    page.select_option("[name=batch_size]", "8")
+    page.select_option("[name=track]", "default")
+    page.select_option("[name=sort]", "rate")
+    rows = visible(page)
+    assert {title for title, _ in rows} == {"train, batch 8, float32"}
+    names = [re.split(r"\s", name)[0] for _, name in rows]
+    assert names == ["PyTorch", "TensorFlow", "MXNet", "JAX/Flax"]
+    assert "case=train" in page.url and "sort=rate" in page.url
+    assert page.locator("#shown").inner_text() == "4 rows shown"
+
+
+@pytest.mark.xdist_group("chromium")
+def test_a_link_opens_its_view(page: Any, page_file: Path) -> None:
+    page.goto(page_file.as_uri() + "#case=predict&batch_size=1&track=chapter&sort=memory")
+    page.reload()
+    assert len(visible(page)) == 4
+    assert page.input_value("[name=sort]") == "memory"
+    last = visible(page)[-1][1]
+    assert last.startswith("MXNet")  # It has no figure, so it comes last in every order.
+
+
+@pytest.mark.xdist_group("chromium")
+def test_the_rounds_are_drawn_for_the_chosen_track(page: Any) -> None:
+    page.locator("details.samples summary").first.click()
+    legend = page.locator("#chart-0 .u-legend .u-series")
+    assert legend.count() == 1 + 6  # The round, and every row with figures.
+    page.select_option("[name=track]", "default")
+    assert legend.count() == 1 + 4
+    assert page.locator("#chart-0 canvas").bounding_box()["width"] > 200
+
+
+@pytest.mark.xdist_group("chromium")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_overflows_a_phone(page: Any, scheme: str) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
