@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.agreement import check_agreement, reference_trace, trace_steps
 from benchmarks.processes import backend_environment
 from benchmarks.trainings import train_backend
 from common.backends import BACKENDS
@@ -20,6 +21,7 @@ from common.config import Config
 from common.files import write_json
 from common.options import config_arguments
 from common.runs import read_metrics
+from common.training import TrainingData
 
 MARGINS = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
 """Differences of a score that would not matter to whoever chooses a framework."""
@@ -82,9 +84,12 @@ def run_accuracy(
     """Train every backend from every seed and return the curves, times and tests.
 
     Seeds are the outer loop, so that a machine that slows down slows every backend. A run that
-    ``out`` holds already is not repeated: an interrupted measurement goes on.
+    ``out`` holds already is not repeated: an interrupted measurement goes on. No score without
+    proof of equal work: a run whose first losses leave the float64 trace of its seed ends its row.
     """
     environment = backend_environment(config.threads)
+    steps = trace_steps(config, TrainingData(data, config).total_steps)
+    traces: dict[int, dict[str, Any] | None] = {}
     rows: dict[str, dict[str, Any]] = {
         name: {"backend": name, "title": BACKENDS[name], "status": "ok", "reason": None, "runs": []}
         for name in backends
@@ -99,12 +104,18 @@ def run_accuracy(
             run = _finished(out / name / f"seed-{seed}.json", replace(config, seed=seed))
             if run is None:
                 heading = f"[{number}/{seeds * len(backends)}] {BACKENDS[name]}, seed {seed}"
-                run = _train(name, replace(config, seed=seed), data, out, environment, heading)
+                seeded = replace(config, seed=seed)
+                if seed not in traces:
+                    out.mkdir(parents=True, exist_ok=True)
+                    log = out / "trace.log"
+                    traces[seed] = reference_trace(seeded, data, None, steps, log)
+                run = _train(name, seeded, data, out, environment, heading, traces[seed])
             if "scores" not in run:
                 row.update(status=run["status"], reason=run["reason"])
                 continue
             row["runs"].append(run)
     return {
+        "config": config.to_json(),
         "seeds": seeds,
         "margins": MARGINS,
         "level": LEVEL,
@@ -129,14 +140,17 @@ def _train(
     out: Path,
     environment: dict[str, str],
     heading: str,
+    trace: dict[str, Any] | None,
 ) -> dict[str, Any]:
     folder = out / name / f"seed-{config.seed}"
     row = train_backend(name, config_arguments(config), data, folder, environment, heading)
+    check_agreement([row], trace)
     if row["status"] != "ok":
         return {"status": row["status"], "reason": row["reason"]}
     void = config.recipe.void
     run = {
         "seed": config.seed,
+        "agreement": row["agreement"],
         "scores": row["scores"],
         "train_loss": row["train_loss"],
         "epochs": row["epochs"],

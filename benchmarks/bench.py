@@ -14,7 +14,7 @@ from benchmarks import bench_diff
 from benchmarks.bench_parent import run
 from benchmarks.bench_results import RESULTS, Results, compare_rows, new_document, read_results
 from benchmarks.bench_tables import table
-from benchmarks.compare import chosen_backends
+from benchmarks.compare import chosen_backends, generated_data
 from benchmarks.machine_state import gpu_state
 from benchmarks.processes import limit_cpus
 from common.backends import BACKENDS
@@ -25,8 +25,10 @@ from common.recipes import BACKBONES, RECIPES, make_recipe
 from common.runs import check_out
 from common.threads import thread_environment
 
-CASES = ("train", "predict", "upsample", "loss")
-TRACKS = ("chapter", "default", "tuned")
+CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step", "accuracy")
+TRACKS = ("chapter", "default")
+DEFAULT_CASES = "train,predict,upsample,loss"
+QUICK_CASES = "train,predict"
 QUICK = {"batch_sizes": "2", "crop": [64, 96], "seconds": 0.2}
 """What --quick sets: small enough for a first look; its figures say little about real sizes."""
 
@@ -41,7 +43,7 @@ def bench_parser() -> Parser:
     )
     add = parser.add_argument
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which")
-    add("--cases", default="train,predict,upsample,loss", metavar="A,B", help=", ".join(CASES))
+    add("--cases", metavar="A,B", help=f"{', '.join(CASES)}; by default {DEFAULT_CASES}")
     add("--track", default="default", metavar="|".join(TRACKS), help="whose code; several: A,B")
     add("--batch-sizes", default="8", metavar="N,M", help="images a step")
     add("--crop", type=int, nargs=2, default=[320, 480], metavar=("H", "W"), help="pixels")
@@ -63,7 +65,7 @@ def bench_parser() -> Parser:
         help="an interpreter of its own for a backend; may be repeated",
     )
     add("--profile", action="store_true", help="leave each framework's own trace of two steps")
-    add("--quick", action="store_true", help="batch 2, 64x96, short turns: a first look")
+    add("--quick", action="store_true", help=f"{QUICK_CASES}, batch 2, 64x96: a first look")
     add("--out", type=Path, metavar="DIR", help="new folder; by default runs/bench-DATE-TIME")
     add("--force", action="store_true", help="overwrite the results in --out")
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted benchmark")
@@ -81,6 +83,7 @@ def main(argv: Sequence[str]) -> int:
     limit_cpus(results.document["settings"]["threads"])
     try:
         run(results)
+        measure_accuracy(results)
         return finished(results, args.json)
     except KeyboardInterrupt:
         results.save()
@@ -88,8 +91,31 @@ def main(argv: Sequence[str]) -> int:
         raise
 
 
+def measure_accuracy(results: Results) -> None:
+    """Train every backend from as many seeds as there are rounds, on a generated data set."""
+    from benchmarks.accuracy import run_accuracy
+
+    settings = results.document["settings"]
+    if "accuracy" not in settings["cases"]:
+        return
+    config = Config(
+        make_recipe("generated", backbone=settings["backbone"]),
+        seed=settings["seed"],
+        device=settings["device"],
+        precision=settings["precisions"][0],
+        upsampling=settings["upsampling"],
+        threads=settings["threads"],
+    )
+    data, out = generated_data(results.folder / "data"), results.folder / "accuracy"
+    results.document["accuracy"] = run_accuracy(
+        settings["backends"], config, data, out, settings["rounds"]
+    )
+    results.save()
+
+
 def finished(results: Results, as_json: bool) -> int:
     """Compare, write and show what has been measured; return the exit status."""
+    from benchmarks.accuracy_view import draw_accuracy
     from benchmarks.bench_page import write_page
     from benchmarks.bench_results import check_schema
     from benchmarks.roofline import draw_roofline
@@ -100,12 +126,16 @@ def finished(results: Results, as_json: bool) -> int:
     results.save()
     draw_roofline(document, results.folder / "roofline.png")
     page = write_page(document, results.folder / "report.html")
+    accuracy = document.get("accuracy")
+    if accuracy:
+        draw_accuracy(accuracy, results.folder / "accuracy.png")
     if as_json:
         print(json.dumps(document))
     else:
         print(table(document))
         print(f"results: {results.folder / RESULTS}\npage: {page}")
-    return int(any(row["status"] in ("failed", "invalid") for row in document["rows"]))
+    rows = document["rows"] + (accuracy["rows"] if accuracy else [])
+    return int(any(row["status"] in ("failed", "invalid", "differs") for row in rows))
 
 
 def started(args: Namespace) -> Results:
@@ -128,7 +158,9 @@ def resumed(args: Namespace, argv: Sequence[str]) -> Results:
     if extra:
         raise InputError(f"{extra[0]}: with --resume the first command's options hold")
     document = read_results(args.resume)
-    if all(row["status"] != "running" for row in document["rows"]):
+    settings = document["settings"]
+    trained = "accuracy" not in settings["cases"] or "accuracy" in document
+    if trained and all(row["status"] != "running" for row in document["rows"]):
         raise InputError(f"--resume {args.resume}: nothing is left to measure")
     return Results(args.resume, document)
 
@@ -137,10 +169,11 @@ def settings_from(args: Namespace) -> dict[str, Any]:
     """Return the settings as JSON, each checked."""
     if args.quick:
         vars(args).update(QUICK)
+    cases = args.cases or (QUICK_CASES if args.quick else DEFAULT_CASES)
     batch_sizes = [positive("--batch-sizes", text) for text in args.batch_sizes.split(",")]
     settings = {
         "backends": chosen_backends(args.backends),
-        "cases": chosen("--cases", args.cases, CASES),
+        "cases": chosen("--cases", cases, CASES),
         "tracks": chosen("--track", args.track, TRACKS),
         "batch_sizes": sorted(set(batch_sizes)),
         "crop": list(args.crop),

@@ -14,7 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.bench_inputs import AFTER, GATE_RATES, TIMED_RATE, parameters_in
+from benchmarks.bench_inputs import AFTER, TIMED_RATE, gate_rates, parameters_in
+from benchmarks.bench_loading import make_loader
 from common.config import Config
 from common.errors import InputError
 
@@ -73,7 +74,7 @@ class Train:
     def answer(self) -> dict[str, NDArray]:
         outputs: dict[str, NDArray] = {}
         started = time.perf_counter()
-        for rate, after in zip(GATE_RATES, AFTER, strict=True):
+        for rate, after in zip(gate_rates(self.config.recipe), AFTER, strict=True):
             self.step(rate)
             if not outputs:
                 self.finish()
@@ -82,6 +83,23 @@ class Train:
             parameters = self.backend.parameters_of(self.state)
             outputs |= {f"{after}{name}": value for name, value in parameters.items()}
         return outputs
+
+
+class Epoch(Train):
+    """Whole steps from files: each batch is loaded, copied to the device and trained on."""
+
+    def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
+        self.loader = make_loader(backend, config, arrays)
+        super().__init__(backend, config, {**arrays, "images": [], "labels": []})
+
+    def run(self, steps: int) -> None:
+        for images, labels in self.loader(steps):
+            state = self.state
+            self.state, self.loss = self.backend.train_step(state, images, labels, TIMED_RATE)
+
+    def answer(self) -> dict[str, NDArray]:
+        self.batches = list(self.loader(len(AFTER)))
+        return super().answer()
 
 
 class Predict:
@@ -193,11 +211,48 @@ class Loss(Operation):
         return batches, self.backend.loss_operation(self.config)
 
 
+class Load:
+    """Batches of files: decoded, unless that is kept, cut, gathered, copied to the device."""
+
+    first_seconds: float
+
+    def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
+        self.backend = backend
+        self.loader = make_loader(backend, config, arrays)
+        self.batch: Any = None
+
+    def run(self, steps: int) -> None:
+        for batch in self.loader(steps):
+            self.batch = batch
+
+    def finish(self) -> None:
+        for value in self.batch:
+            self.backend.synchronize(value)
+
+    def read(self) -> None:
+        self.backend.to_host(self.batch[0])
+
+    def answer(self) -> dict[str, NDArray]:
+        started = time.perf_counter()
+        found: list[list[NDArray]] = []
+        for batch in self.loader(len(AFTER)):
+            self.batch = batch
+            if not found:
+                self.finish()
+                self.first_seconds = time.perf_counter() - started
+            found.append([np.asarray(self.backend.to_host(value)) for value in batch])
+        images, labels = (np.stack(values) for values in zip(*found, strict=True))
+        return {"images": images, "labels": labels}
+
+
 CASES: dict[str, Any] = {
     "train": Train,
     "predict": Predict,
     "upsample": Upsample,
     "loss": Loss,
+    "load": Load,
+    "epoch": Epoch,
+    "first_step": Train,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bench_loading import expected_batches, make_files
 from common import reference
 from common.config import Config
 from common.parameters import NUM_CLASSES, Parameters, initial_parameters, is_statistic
@@ -16,8 +17,11 @@ from common.synthetic import draw_pair
 
 BATCHES = 4
 """Different batches on the device, taken in turn, so that no step works on warm data alone."""
-GATE_RATES = (1e-2, 2.5e-3)
-"""Learning rates of the steps that are compared; a constant would hide one that is baked in."""
+RATES = (2e-3, 5e-4)
+"""Learning rates, for a mean loss, of the steps that are compared. The first lowers the loss by a
+sixth; ten times as much would move the small convolutions of ``probe_parameters`` by many times
+their size, and no two computations would agree afterwards. A constant would hide one that is baked
+in."""
 TIMED_RATE = 1e-7
 """That of the timed steps: the same work, and the parameters stay where they are."""
 PARAMETER = "parameters/"
@@ -75,15 +79,30 @@ def draw_batches(recipe: Recipe, seed: int, count: int) -> tuple[NDArray, NDArra
     return images, labels
 
 
-def make_inputs(case: str, config: Config) -> dict[str, NDArray]:
-    """Return a case's arrays by name, all drawn from the configuration's seed."""
+def gate_rates(recipe: Recipe) -> tuple[float, ...]:
+    """Return the learning rates of the compared steps: a summed loss grows with the batch."""
+    return tuple(
+        rate / (recipe.batch_size if recipe.loss_reduction == "sum" else 1) for rate in RATES
+    )
+
+
+def make_inputs(case: str, variant: str | None, config: Config, folder: Path) -> dict[str, NDArray]:
+    """Return a case's arrays by name, all drawn from the configuration's seed.
+
+    Of the cases that load files, those are written below ``folder``.
+    """
     recipe, seed = config.recipe, config.seed
     height, width = recipe.crop
     generator = np.random.default_rng((seed, 5))
-    if case in ("train", "predict", "scale", "first_step", "epoch"):
+    if case == "load":
+        return make_files(folder / "data", recipe, seed, cached=variant == "cached")
+    if case in ("train", "predict", "first_step", "epoch"):
         parameters = probe_parameters(recipe, seed)
         arrays: dict[str, Any] = {f"{PARAMETER}{name}": a for name, a in parameters.items()}
-        if case != "epoch":
+        if case == "epoch":
+            arrays |= make_files(folder / "data", recipe, seed, cached=False)
+            arrays |= expected_batches(arrays, recipe, len(AFTER))
+        else:
             arrays["images"], arrays["labels"] = draw_batches(recipe, seed, BATCHES)
         return arrays
     if case == "upsample":

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -14,12 +12,22 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_inputs import make_inputs, parameters_in, write_inputs
+from benchmarks.bench_first import run_first_steps
+from benchmarks.bench_inputs import make_inputs, write_inputs
+from benchmarks.bench_members import (
+    Member,
+    end,
+    fail,
+    prove,
+    reference_of,
+    say,
+    start_worker,
+    synchronised,
+    watched,
+)
 from benchmarks.bench_results import Results, summarize
-from benchmarks.gate import errors_of, verdict
-from benchmarks.machine_state import busy_seconds, gpu_state, kills_for_memory
-from benchmarks.processes import Worker, WorkerFailed, backend_environment, last_line
-from common.backends import check_backend
+from benchmarks.machine_state import kills_for_memory
+from benchmarks.processes import WorkerFailed
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
@@ -27,17 +35,6 @@ from common.recipes import make_recipe
 TURNS = (0, 1)
 """In each round every worker has two turns, the second in reverse order: a drift of the machine
 cancels, and a worker's first turn against its second is A against A."""
-LATE_SHARE = 0.25
-LATE_SECONDS = 0.002
-"""What is computed after ``synchronize`` has returned, as a share of a step, at most."""
-
-
-class Member:
-    """A row and, while it is being measured, its worker."""
-
-    def __init__(self, row: dict[str, Any], worker: Worker, process: int) -> None:
-        self.row, self.worker, self.process = row, worker, process
-        self.steps = 1
 
 
 def run(results: Results) -> None:
@@ -84,29 +81,12 @@ def config_of(settings: dict[str, Any], row: dict[str, Any]) -> Config:
     )
 
 
-def say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def start_worker(results: Results, backend: str, log: Path) -> Worker:
-    """Start a worker with the interpreter that the settings name for its backend.
-
-    Raises:
-        InputError: If the framework is not installed here.
-    """
-    settings = results.document["settings"]
-    log.parent.mkdir(exist_ok=True)
-    python = settings["pythons"].get(backend)
-    if python is None:
-        check_backend(backend)
-        python = sys.executable
-    return Worker(backend, backend_environment(settings["threads"]), log, python)
-
-
 def measure_limits(results: Results) -> None:
     """Measure the machine's rates by every backend and keep the best, once in each precision."""
     settings = results.document["settings"]
     limits = results.document["limits"]
+    if not results.document["rows"]:
+        return
     for precision in settings["precisions"]:
         if precision in limits:
             continue
@@ -139,8 +119,17 @@ def measure_limits(results: Results) -> None:
 def run_group(results: Results, rows: list[dict[str, Any]], config: Config, folder: Path) -> None:
     """Prove and time the rows of one group."""
     case, inputs = rows[0]["case"], folder / "inputs.npz"
-    write_inputs(inputs, make_inputs(case, config))
-    expected = reference_of(case, config, inputs, folder)
+    try:
+        write_inputs(inputs, make_inputs(case, rows[0]["variant"], config, folder))
+        expected = reference_of(case, config, inputs, folder)
+    except InputError as error:
+        for row in rows:
+            end(row, "unsupported", str(error))
+        results.save()
+        return
+    if case == "first_step":
+        run_first_steps(results, rows, config, inputs, expected)
+        return
     with ExitStack() as stack:
         members = []
         for row in rows:
@@ -148,25 +137,10 @@ def run_group(results: Results, rows: list[dict[str, Any]], config: Config, fold
             results.save()
             if member is not None:
                 members.append(member)
-        (folder / "outputs.npz").unlink(missing_ok=True)
         take_turns(results, members)
         for member in members:
             finish(results, member)
             results.save()
-
-
-def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
-    """Return the file of the case's float64 answers, computed in a process that then ends."""
-    path = folder / "config.json"
-    path.write_text(json.dumps(config.to_json()), encoding="utf-8")
-    say("  float64 reference (computed once, then cached)")
-    command = [sys.executable, "-m", "benchmarks.bench_reference", case, str(path), str(inputs)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
-    )
-    if done.returncode:
-        raise InputError(f"the reference of {case}: {last_line(done.stderr)}")
-    return Path(done.stdout.splitlines()[-1])
 
 
 def prepare(
@@ -187,25 +161,10 @@ def prepare(
     except InputError as error:
         end(row, "unsupported", str(error))
         return None
-    outputs = inputs.with_name("outputs.npz")
-    process = len(row["processes"])
-    member = Member(row, worker, process)
+    member = Member(row, worker, len(row["processes"]))
     try:
-        worker.ask("bench_worker.ready", settings["timeout"])
-        found = worker.ask(
-            "bench_worker.set_up",
-            settings["timeout"],
-            backend=row["backend"],
-            track=row["track"],
-            case=row["case"],
-            config=config.to_json(),
-            inputs=str(inputs),
-            outputs=str(outputs),
-        )
-        row["processes"].append(found)
-        row["gate"] = check(outputs, expected, inputs, row)
-        if not row["gate"]["passed"]:
-            end(row, "invalid", row["gate"]["reason"])
+        found = prove(results, row, worker, config, inputs, expected)
+        if found is None:
             worker.close()
             return None
         calibration = worker.ask(
@@ -222,14 +181,7 @@ def prepare(
     except WorkerFailed as error:
         fail(member, error, killed)
         return None
-    late, step = calibration["late_seconds"], calibration["step_seconds"]
-    if late > max(LATE_SECONDS, LATE_SHARE * step):
-        end(
-            row,
-            "invalid",
-            f"not synchronised: {late:.3f} s of work were left after synchronize had returned "
-            f"(a step takes {step:.3f} s)",
-        )
+    if not synchronised(row, calibration):
         worker.close()
         return None
     member.steps = calibration["steps"]
@@ -242,13 +194,6 @@ def prepare(
             fail(member, error, killed)
             return None
     return member
-
-
-def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the gate's verdict about what a worker left in ``outputs``."""
-    with np.load(outputs) as given, np.load(expected) as wanted, np.load(inputs) as start:
-        errors = errors_of(dict(given), dict(wanted), parameters_in(start))
-    return verdict(errors, row["precision"], row["track"])
 
 
 def take_turns(results: Results, members: list[Member]) -> None:
@@ -271,30 +216,16 @@ def take_turns(results: Results, members: list[Member]) -> None:
 def take_turn(results: Results, member: Member, number: int, turn: int, position: int) -> None:
     """Time one turn of one member; the parent sleeps meanwhile."""
     killed = kills_for_memory()
-    busy, before = busy_seconds(), gpu_state()
+    timeout = results.document["settings"]["timeout"]
     try:
-        sample = member.worker.ask(
-            "bench_worker.time_turn", results.document["settings"]["timeout"], steps=member.steps
+        sample = watched(
+            results,
+            lambda: member.worker.ask("bench_worker.time_turn", timeout, steps=member.steps),
         )
     except (InputError, WorkerFailed) as error:
         fail(member, error, killed)
         return
-    after, busy_after = gpu_state(), busy_seconds()
-    others = None
-    if busy is not None and busy_after is not None:
-        wall = sample["turn_seconds"]
-        cpus = results.document["hardware"]["cpus"]
-        others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
-    states = [state for state in (before, after) if state]
-    sample |= {
-        "round": number,
-        "turn": turn,
-        "position": position,
-        "process": member.process,
-        "other_cpu_share": others,
-        "gpu": after,
-        "dropped": "throttled" if any(state["throttled"] for state in states) else None,
-    }
+    sample |= {"round": number, "turn": turn, "position": position, "process": member.process}
     member.row["samples"].append(sample)
 
 
@@ -314,20 +245,3 @@ def finish(results: Results, member: Member) -> None:
     member.worker.close()
     end(row, "ok", None)
     summarize(results.document, row)
-
-
-def fail(member: Member, error: Exception, kills_before: int) -> None:
-    """Let a row say what became of its worker; what it had measured stays in it."""
-    reason = str(error)
-    if "SIGKILL" in reason:
-        known = kills_for_memory() > kills_before
-        reason += " (the kernel does so when memory runs out" + (", and did)" if known else ")")
-    end(member.row, "failed", reason)
-    member.worker.close()
-
-
-def end(row: dict[str, Any], status: str, reason: str | None) -> None:
-    row["status"], row["reason"] = status, reason
-    if status != "ok":
-        row["figures"] = None
-        say(f"  {row['backend']} {row['track']}: {status}: {reason}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,8 @@ from common.runs import git_commit, hardware
 
 VERSION = 1
 RESULTS = "bench.json"
+VARIANTS: dict[str, tuple[str | None, ...]] = {"load": ("cold", "cached")}
+"""Cases that are measured in more than one way: with files decoded each time, and once for all."""
 SCHEMA = Path(__file__).with_name("results_schema.json")
 KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
 """What two rows must share for any ratio between them, beside either the track or the backend."""
@@ -60,32 +62,41 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
     recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
     rows = []
     for case in settings["cases"]:
-        for batch in settings["batch_sizes"]:
-            for precision in settings["precisions"]:
-                for track in settings["tracks"]:
-                    for backend in settings["backends"]:
-                        row = {
-                            "case": case,
-                            "variant": None,
-                            "backend": backend,
-                            "title": BACKENDS[backend],
-                            "track": track,
-                            "backbone": recipe.backbone,
-                            "recipe": recipe.name,
-                            "batch_size": batch,
-                            "crop": list(settings["crop"]),
-                            "precision": precision,
-                            "device": settings["device"],
-                            "status": "running",
-                            "reason": None,
-                            "gate": None,
-                            "processes": [],
-                            "samples": [],
-                            "figures": None,
-                            "warnings": [],
-                            "profile": None,
-                        }
-                        rows.append({"key": row_name(row), **row})
+        if case == "accuracy":  # Whole trainings: a part of the document of its own.
+            continue
+        tracks, precisions = settings["tracks"], settings["precisions"]
+        if case == "load":
+            # Ours against each framework's own; bytes have no precision.
+            tracks, precisions = ["default", "chapter"], precisions[:1]
+        for batch, variant, precision, track, backend in product(
+            settings["batch_sizes"],
+            VARIANTS.get(case, (None,)),
+            precisions,
+            tracks,
+            settings["backends"],
+        ):
+            row = {
+                "case": case,
+                "variant": variant,
+                "backend": backend,
+                "title": BACKENDS[backend],
+                "track": track,
+                "backbone": recipe.backbone,
+                "recipe": recipe.name,
+                "batch_size": batch,
+                "crop": list(settings["crop"]),
+                "precision": precision,
+                "device": settings["device"],
+                "status": "running",
+                "reason": None,
+                "gate": None,
+                "processes": [],
+                "samples": [],
+                "figures": None,
+                "warnings": [],
+                "profile": None,
+            }
+            rows.append({"key": row_name(row), **row})
     return rows
 
 
@@ -117,13 +128,17 @@ def summarize(document: dict[str, Any], row: dict[str, Any]) -> None:
     )
     costs = step_costs(row["case"], Config(recipe, precision=row["precision"]))
     found = interval(seconds)
-    step = found["median"]
+    step, first_seconds, steady = found["median"], process["first_seconds"], {}
+    if row["case"] == "first_step":
+        first_seconds = float(np.median([p["first_seconds"] for p in row["processes"]]))
+        step = float(np.median([p["step_seconds"] for p in row["processes"]]))
+        steady = {"steady_seconds": step}
     row["figures"] = {
         "step_seconds": found,
         "examples_per_second": interval(rates),
         "self_ratio": paired([first[n] for n in rounds], [second[n] for n in rounds]),
-        "first_step_seconds": process["first_seconds"],
-        "compile_seconds": max(0.0, process["first_seconds"] - step),
+        "first_step_seconds": first_seconds,
+        "compile_seconds": max(0.0, first_seconds - step),
         "break_even": None,
         "create_seconds": process["create_seconds"],
         "host_memory_peak_bytes": process["host_memory_peak_bytes"],
@@ -132,6 +147,7 @@ def summarize(document: dict[str, Any], row: dict[str, Any]) -> None:
         "bytes": costs["bytes"],
         "limit": reached(costs, document["limits"].get(row["precision"]), step),
         "dropped_samples": len(row["samples"]) - len(kept),
+        **steady,
     }
     row["warnings"] = warnings_of(row)
 
@@ -147,7 +163,8 @@ def warnings_of(row: dict[str, Any]) -> list[str]:
     others = [s["other_cpu_share"] for s in row["samples"] if s["other_cpu_share"] is not None]
     if others and (share := float(np.median(others))) > 0.05:
         found.append(f"other processes took {share:.0%} of the CPUs while it was timed")
-    if len({sample["process"] for sample in row["samples"]}) > 1:
+    processes = {sample["process"] for sample in row["samples"]}
+    if len(processes) > 1 and row["case"] != "first_step":
         found.append("measured in several processes, after an interruption")
     ratio = row["figures"]["self_ratio"]
     if ratio and max(ratio["high"] - 1, 1 - ratio["low"]) > 0.05:
@@ -188,7 +205,7 @@ def compare_rows(document: dict[str, Any]) -> None:
             if [other[k] for k in KEY] == [row[k] for k in KEY]
             and (other["track"] == row["track"] or other["backend"] == row["backend"])
         ]
-        cheapest = min(peers, key=lambda peer: peer["figures"]["first_step_seconds"])
+        cheapest = min(peers, key=lambda peer: start_and_step(peer["figures"])[0])
         row["figures"]["break_even"] = break_even(row["figures"], cheapest)
 
 
@@ -200,10 +217,18 @@ def break_even(figures: dict[str, Any], cheapest: dict[str, Any]) -> dict[str, A
     other = cheapest["figures"]
     if other is figures:
         return None
-    lost = figures["first_step_seconds"] - other["first_step_seconds"]
-    gained = other["step_seconds"]["median"] - figures["step_seconds"]["median"]
+    (start, step), (first, pace) = start_and_step(figures), start_and_step(other)
+    lost, gained = start - first, pace - step
     steps = int(np.ceil(lost / gained)) + 1 if gained > 0 else None
     return {"against": cheapest["key"], "steps": steps}
+
+
+def start_and_step(figures: dict[str, Any]) -> tuple[float, float]:
+    """Return the seconds until a row's first step is done, and those of each later step."""
+    step = figures["step_seconds"]["median"]
+    if "steady_seconds" in figures:
+        return step, figures["steady_seconds"]
+    return figures["first_step_seconds"], step
 
 
 def check_schema(document: Any, path: Path) -> None:

@@ -58,6 +58,10 @@ def table(document: dict[str, Any]) -> str:
         blocks.setdefault(place, []).append(row)
     for rows in blocks.values():
         lines += ["", *block(rows, document["comparisons"])]
+    if "accuracy" in document:
+        from benchmarks.accuracy_view import accuracy_lines
+
+        lines += ["", *accuracy_lines(document["accuracy"])]
     return "\n".join(lines)
 
 
@@ -95,12 +99,16 @@ def row_cells(row: dict[str, Any], figures: dict[str, Any]) -> tuple[str, ...]:
     paid = "-"
     if even is not None:
         paid = "never" if even["steps"] is None else f"{even['steps']} steps"
+    shown = f"{rate['median']:.3g} [{rate['low']:.3g}, {rate['high']:.3g}]"
+    if row["case"] == "first_step":
+        shown = f"done after {step['median']:.1f} s [{step['low']:.1f}, {step['high']:.1f}]"
+        step = {"median": figures["steady_seconds"]}
     memory = figures["host_memory_peak_bytes"] / 2**30
     device = figures["device_memory_peak_bytes"]
     return (
         row["backend"],
         row["track"],
-        f"{rate['median']:.3g} [{rate['low']:.3g}, {rate['high']:.3g}]",
+        shown,
         f"{step['median'] * 1000:.4g}",
         f"{itself['low']:.2f}-{itself['high']:.2f}" if itself else "-",
         f"{figures['first_step_seconds']:.2f} s",

@@ -38,7 +38,7 @@ def step_costs(case: str, config: Config) -> dict[str, float]:
     each output pixel with k^2 / s^2 = 4 taps. Element-wise work is no flops. Bytes: each
     convolution reads its input and weights and writes its output once, in the precision's width,
     and training does so three times; norms and activations are taken to be fused, so this is less
-    than any framework moves.
+    than any framework moves. Loading writes its bytes; what decoding reads is not counted.
     """
     recipe, batch = config.recipe, config.recipe.batch_size
     height, width = recipe.crop
@@ -51,6 +51,8 @@ def step_costs(case: str, config: Config) -> dict[str, float]:
     logits_bytes = batch * pixels * NUM_CLASSES * 4
     if case == "upsample":
         return {"flops": 3.0 * upsample_flops, "bytes": 3.0 * upsample_bytes}
+    if case == "load":
+        return {"flops": 0.0, "bytes": 4.0 * batch * pixels}
     if case == "loss":
         return {"flops": 0.0, "bytes": 2.0 * logits_bytes + batch * pixels}
     forward = traffic = first = 0

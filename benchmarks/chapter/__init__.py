@@ -5,12 +5,19 @@ these modules are that reading written anew, and its like in Flax and Keras: the
 layers, loss and optimizer with their defaults wherever these mean the same, no trick. Their names
 are those that a measurement needs of a package, so that one can stand in for the other. They know
 the chapter's recipe alone: void is background, everything decays, no momentum.
+
+The chapter's loading stands beside them, with the one change that void keeps a label of its own.
+JAX has no loader; the usual one, Grain, would be one more dependency.
 """
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 from common.config import Config
 from common.errors import InputError
+from common.voc import CLASSES, VOID, palette
 
 
 def check_chapter(config: Config) -> None:
@@ -29,3 +36,13 @@ def check_chapter(config: Config) -> None:
             )
     if config.devices > 1 or config.upsampling == "subpixel":
         raise InputError("the chapter's own code: one device, the framework's own upsampling")
+
+
+def color_table() -> NDArray[np.uint8]:
+    """Return the label of each of the 256^3 colours, 0 where it is none's, as the chapter does."""
+    colors = np.frombuffer(palette(), np.uint8).reshape(256, 3).astype(np.intp)
+    table = np.zeros(256**3, np.uint8)
+    for label in (*range(len(CLASSES)), VOID):
+        red, green, blue = colors[label]
+        table[(red * 256 + green) * 256 + blue] = label
+    return table

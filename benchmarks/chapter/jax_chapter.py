@@ -29,6 +29,7 @@ __all__ = [
     "parameters_of",
     "precisions",
     "predict_step",
+    "switches",
     "synchronize",
     "to_device",
     "to_host",
@@ -109,6 +110,11 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def describe(config: Config) -> dict[str, Any]:
     return {**jax_impl.describe(config), "layout": "NHWC", "upsampling": "native"}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    own = {"compile": "nnx.jit", "layout": "NHWC", "upsampling": "native"}
+    return {**jax_impl.switches(config), **own}
 
 
 def create_state(config: Config, parameters: Parameters) -> State:

@@ -7,6 +7,7 @@ from typing import Any
 
 import mxnet_impl
 from benchmarks.chapter import check_chapter
+from benchmarks.chapter.mxnet_loader import create_loader
 from common.config import Config
 from common.images import MEAN, STD
 from common.parameters import NUM_CLASSES, Parameters, parameter_shapes
@@ -21,12 +22,14 @@ from mxnet.gluon import nn  # isort: skip
 
 __all__ = [
     "configure",
+    "create_loader",
     "create_state",
     "describe",
     "device_memory_peak",
     "parameters_of",
     "precisions",
     "predict_step",
+    "switches",
     "synchronize",
     "to_device",
     "to_host",
@@ -47,6 +50,11 @@ class State:
 
 def describe(config: Config) -> dict[str, Any]:
     return {**mxnet_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    own = {"compile": "imperative", "layout": "NCHW", "upsampling": "native"}
+    return {**mxnet_impl.switches(config), **own}
 
 
 def create_state(config: Config, parameters: Parameters) -> State:

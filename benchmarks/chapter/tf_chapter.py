@@ -11,6 +11,7 @@ from keras import layers
 
 import tf_impl
 from benchmarks.chapter import check_chapter
+from benchmarks.chapter.tf_loader import create_loader
 from common.config import Config
 from common.errors import InputError
 from common.images import MEAN, STD
@@ -22,12 +23,14 @@ from tf_impl.weights import load_parameters, to_canonical, variables_of
 
 __all__ = [
     "configure",
+    "create_loader",
     "create_state",
     "describe",
     "device_memory_peak",
     "parameters_of",
     "precisions",
     "predict_step",
+    "switches",
     "synchronize",
     "to_device",
     "to_host",
@@ -89,6 +92,11 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def describe(config: Config) -> dict[str, Any]:
     return {**tf_impl.describe(config), "layout": "NHWC", "upsampling": "native"}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    own = {"compile": "tf.function", "layout": "NHWC", "upsampling": "native"}
+    return {**tf_impl.switches(config), **own}
 
 
 def create_state(config: Config, parameters: Parameters) -> State:

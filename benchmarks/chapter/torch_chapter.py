@@ -13,6 +13,7 @@ from torchvision.models import resnet18
 
 import torch_impl
 from benchmarks.chapter import check_chapter
+from benchmarks.chapter.torch_loader import create_loader
 from common.config import Config
 from common.errors import InputError
 from common.images import MEAN, STD
@@ -23,12 +24,14 @@ from torch_impl import configure, device_memory_peak, synchronize, to_device, to
 
 __all__ = [
     "configure",
+    "create_loader",
     "create_state",
     "describe",
     "device_memory_peak",
     "parameters_of",
     "precisions",
     "predict_step",
+    "switches",
     "synchronize",
     "to_device",
     "to_host",
@@ -49,6 +52,11 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def describe(config: Config) -> dict[str, Any]:
     return {**torch_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    own = {"compile": "eager", "layout": "NCHW", "upsampling": "native"}
+    return {**torch_impl.switches(config), **own}
 
 
 def create_state(config: Config, parameters: Parameters) -> State:

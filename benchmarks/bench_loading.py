@@ -1,0 +1,137 @@
+"""The files that loading is timed with, and the loaders: ours, and each framework's own.
+
+The parent makes a data set in VOC's layout and one epoch's plan; every loader then makes the plan's
+batches, again and again: the same crops of the same files, as bytes on the device.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.batches import MEMORY_LIMIT, EpochPlan, Loader, plan_epoch
+from common.config import Config
+from common.dataset import Dataset, open_dataset
+from common.errors import InputError
+from common.recipes import Recipe
+from common.synthetic import make_dataset
+
+EPOCH_IMAGES, LEAST_BATCHES = 128, 4
+"""An epoch's images, or so many batches if that is more: what a loader needs to begin an epoch is a
+small part of its figures."""
+LARGER = (55, 20)
+"""Pixels by which the images are larger than the crop: 375x500, as many in VOC, for 320x480."""
+
+Batches = Callable[[int], Iterator[tuple[Any, Any]]]
+"""f(n) yields the first n batches of an epoch: images and labels, uint8, on the device."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """One epoch's files and the crop of each, in the order they are shown.
+
+    Attributes:
+        root: A data set in VOC's layout.
+        plan: The epoch.
+        cached: Decode before the clock starts, and keep.
+    """
+
+    root: Path
+    plan: EpochPlan
+    cached: bool
+
+    def paths(self, dataset: Dataset) -> tuple[list[str], list[str]]:
+        """Return the images' and the label maps' paths, in the plan's order."""
+        images = [str(dataset.image_path(int(index))) for index in self.plan.indices]
+        return images, [str(dataset.label_path(int(index))) for index in self.plan.indices]
+
+
+def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> dict[str, NDArray]:
+    """Draw a data set in ``root`` and return what ``files_in`` reads, in the parent."""
+    height, width = (side + more for side, more in zip(recipe.crop, LARGER, strict=True))
+    count = max(EPOCH_IMAGES, LEAST_BATCHES * recipe.batch_size)
+    make_dataset(root, train=count, val=1, size=(height, width), seed=seed)
+    plan = plan_epoch(open_dataset(root, "train", recipe.crop), recipe, seed, 0, training=True)
+    corners = np.stack([plan.indices, plan.tops, plan.lefts, plan.flips], axis=1)
+    return {"root": np.array(str(root)), "plan": corners, "cached": np.array(cached)}
+
+
+def files_in(arrays: Any, recipe: Recipe) -> Files:
+    """Return the files that ``make_files`` made."""
+    indices, tops, lefts, flips = arrays["plan"].T
+    plan = EpochPlan(indices, tops, lefts, flips.astype(bool), len(indices) // recipe.batch_size)
+    return Files(Path(str(arrays["root"])), plan, bool(arrays["cached"]))
+
+
+def expected_batches(arrays: Any, recipe: Recipe, count: int) -> dict[str, NDArray]:
+    """Return the bytes of the first batches, decoded and cut one by one without any loader."""
+    files = files_in(arrays, recipe)
+    dataset = open_dataset(files.root, "train", recipe.crop)
+    height, width = recipe.crop
+    shape = (count, recipe.batch_size, height, width)
+    images, labels = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
+    for row in range(count * recipe.batch_size):
+        index, top, left, flip = (int(value) for value in arrays["plan"][row])
+        step = -1 if flip else 1
+        place = divmod(row, recipe.batch_size)
+        for target, array in zip((images, labels), dataset.read(index), strict=True):
+            target[place] = array[top : top + height, left : left + width][:, ::step]
+    return {"images": images, "labels": labels}
+
+
+def make_loader(backend: ModuleType, config: Config, arrays: Any) -> Batches:
+    """Return a track's loader, the framework's own of the chapter or this project's, for any count.
+
+    It goes through as many epochs as the count takes, and begins nothing that is not used.
+
+    Raises:
+        InputError: If the track or this interpreter has none.
+    """
+    files = files_in(arrays, config.recipe)
+    track = backend.__name__.rsplit(".", 1)[-1].removesuffix("_chapter")
+    if hasattr(backend, "create_loader"):
+        return repeated(backend.create_loader(files, config), files)
+    if track != backend.__name__:
+        raise InputError(f"{track} has no loader of its own")
+    if importlib.util.find_spec("PIL") is None:
+        raise InputError("Pillow, which decodes the images, is not installed for this interpreter")
+    return repeated(own_loader(backend, config, files), files)
+
+
+def repeated(epoch: Batches, files: Files) -> Batches:
+    def batches(count: int) -> Iterator[tuple[Any, Any]]:
+        while count > 0:
+            part = min(count, files.plan.batches_per_epoch)
+            yield from epoch(part)
+            count -= part
+
+    return batches
+
+
+def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
+    """Return this project's loader; not ``cached`` begins each epoch with nothing decoded."""
+    dataset = open_dataset(files.root, "train", config.recipe.crop)
+
+    def new() -> Loader:
+        return Loader(dataset, config.recipe, memory_limit=MEMORY_LIMIT // 2)
+
+    kept = new() if files.cached else None
+
+    def batches(count: int) -> Iterator[tuple[Any, Any]]:
+        for batch in (kept or new()).epoch(files.plan, 0, stop=count):
+            yield (
+                backend.to_device(batch.images, config),
+                backend.to_device(batch.labels, config),
+            )
+
+    if files.cached:
+        for _ in batches(files.plan.batches_per_epoch):
+            pass
+    return batches

@@ -1,0 +1,166 @@
+"""The rows that are measured side by side and their workers: start, prove, fail, end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench_inputs import AFTER, parameters_in, write_inputs
+from benchmarks.bench_loading import expected_batches
+from benchmarks.bench_results import Results
+from benchmarks.gate import errors_of, verdict
+from benchmarks.machine_state import busy_seconds, gpu_state, kills_for_memory
+from benchmarks.processes import Worker, backend_environment, last_line
+from common.backends import check_backend
+from common.config import Config
+from common.errors import InputError
+
+LATE_SHARE = 0.25
+LATE_SECONDS = 0.002
+"""What is computed after ``synchronize`` has returned, as a share of a step, at most."""
+
+
+class Member:
+    """A row and, while it is being measured, its worker."""
+
+    def __init__(self, row: dict[str, Any], worker: Worker, process: int) -> None:
+        self.row, self.worker, self.process = row, worker, process
+        self.steps = 1
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def start_worker(results: Results, backend: str, log: Path) -> Worker:
+    """Start a worker with the interpreter that the settings name for its backend.
+
+    Raises:
+        InputError: If the framework is not installed here.
+    """
+    settings = results.document["settings"]
+    log.parent.mkdir(exist_ok=True)
+    python = settings["pythons"].get(backend)
+    if python is None:
+        check_backend(backend)
+        python = sys.executable
+    return Worker(backend, backend_environment(settings["threads"]), log, python)
+
+
+def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
+    """Return the file of the case's float64 answers, computed in a process that then ends."""
+    if case == "load":
+        with np.load(inputs) as arrays:
+            bytes_of_files = expected_batches(arrays, config.recipe, len(AFTER))
+        write_inputs(folder / "expected.npz", bytes_of_files)
+        return folder / "expected.npz"
+    path = folder / "config.json"
+    path.write_text(json.dumps(config.to_json()), encoding="utf-8")
+    say("  float64 reference (computed once, then cached)")
+    command = [sys.executable, "-m", "benchmarks.bench_reference", case, str(path), str(inputs)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
+    )
+    if done.returncode:
+        raise InputError(f"the reference of {case}: {last_line(done.stderr)}")
+    return Path(done.stdout.splitlines()[-1])
+
+
+def prove(
+    results: Results,
+    row: dict[str, Any],
+    worker: Worker,
+    config: Config,
+    inputs: Path,
+    expected: Path,
+) -> dict[str, Any] | None:
+    """Let a worker make its case and compare its answers; None if the row ends ``invalid``.
+
+    Returns:
+        The row's new entry in ``processes``.
+
+    Raises:
+        InputError: What the backend does not offer.
+        WorkerFailed: If it does not answer.
+    """
+    timeout, outputs = results.document["settings"]["timeout"], inputs.with_name("outputs.npz")
+    worker.ask("bench_worker.ready", timeout)
+    found: dict[str, Any] = worker.ask(
+        "bench_worker.set_up",
+        timeout,
+        backend=row["backend"],
+        track=row["track"],
+        case=row["case"],
+        config=config.to_json(),
+        inputs=str(inputs),
+        outputs=str(outputs),
+    )
+    row["processes"].append(found)
+    row["gate"] = check(outputs, expected, inputs, row)
+    outputs.unlink()
+    if not row["gate"]["passed"]:
+        end(row, "invalid", row["gate"]["reason"])
+        return None
+    return found
+
+
+def synchronised(row: dict[str, Any], calibration: dict[str, Any]) -> bool:
+    """Tell whether nothing is left to compute after ``synchronize``; else the row is invalid."""
+    late, step = calibration["late_seconds"], calibration["step_seconds"]
+    if late > max(LATE_SECONDS, LATE_SHARE * step):
+        end(
+            row,
+            "invalid",
+            f"not synchronised: {late:.3f} s of work were left after synchronize had returned "
+            f"(a step takes {step:.3f} s)",
+        )
+        return False
+    return True
+
+
+def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the gate's verdict about what a worker left in ``outputs``."""
+    with np.load(outputs) as given, np.load(expected) as wanted, np.load(inputs) as start:
+        errors = errors_of(dict(given), dict(wanted), parameters_in(start))
+    return verdict(errors, row["precision"], row["track"])
+
+
+def fail(member: Member, error: Exception, kills_before: int) -> None:
+    """Let a row say what became of its worker; what it had measured stays in it."""
+    reason = str(error)
+    if "SIGKILL" in reason:
+        known = kills_for_memory() > kills_before
+        reason += " (the kernel does so when memory runs out" + (", and did)" if known else ")")
+    end(member.row, "failed", reason)
+    member.worker.close()
+
+
+def end(row: dict[str, Any], status: str, reason: str | None) -> None:
+    row["status"], row["reason"] = status, reason
+    if status != "ok":
+        row["figures"] = None
+        say(f"  {row['backend']} {row['track']}: {status}: {reason}")
+
+
+def watched(results: Results, take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the sample that ``take`` brings, with the machine's state around it."""
+    busy, before = busy_seconds(), gpu_state()
+    sample = take()
+    after, busy_after = gpu_state(), busy_seconds()
+    others = None
+    if busy is not None and busy_after is not None:
+        wall = sample["turn_seconds"]
+        cpus = results.document["hardware"]["cpus"]
+        others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
+    states = [state for state in (before, after) if state]
+    return sample | {
+        "other_cpu_share": others,
+        "gpu": after,
+        "dropped": "throttled" if any(state["throttled"] for state in states) else None,
+    }

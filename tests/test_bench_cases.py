@@ -1,0 +1,188 @@
+"""What each case answers for, in a worker of each backend, and what becomes of its samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.accuracy_view import accuracy_lines, draw_accuracy
+from benchmarks.bench import main as bench
+from benchmarks.bench_inputs import AFTER, make_inputs, parameters_in, write_inputs
+from benchmarks.bench_loading import expected_batches, make_files
+from benchmarks.bench_reference import expected_outputs
+from benchmarks.bench_results import compare_rows, new_document, summarize
+from benchmarks.gate import errors_of, verdict
+from benchmarks.processes import Worker, backend_environment
+from common.config import Config
+from common.errors import InputError
+from common.recipes import make_recipe
+
+RECIPE = make_recipe("chapter-torch", batch_size=2, crop=(64, 96), flip=True)
+
+
+@pytest.fixture(scope="module")
+def worker(backend_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
+    log = tmp_path_factory.mktemp("worker") / "log"
+    with Worker(backend_name, backend_environment(1), log) as worker:
+        yield worker
+
+
+def answers(
+    worker: Worker, track: str, case: str, variant: str | None, folder: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a worker's case gave, and its inputs."""
+    config = Config(RECIPE, threads=1)
+    arrays = make_inputs(case, variant, config, folder)
+    write_inputs(folder / "inputs.npz", arrays)
+    files = {"inputs": str(folder / "inputs.npz"), "outputs": str(folder / "outputs.npz")}
+    worker.ask(
+        "bench_worker.set_up",
+        300,
+        backend=worker.backend,
+        track=track,
+        case=case,
+        config=config.to_json(),
+        **files,
+    )
+    with np.load(folder / "outputs.npz") as outputs:
+        return dict(outputs), arrays
+
+
+@pytest.mark.parametrize("variant", ["cold", "cached"])
+@pytest.mark.parametrize("track", ["default", "chapter"])
+def test_every_loader_gives_the_same_bytes_and_stops_where_told(
+    worker: Worker, track: str, variant: str, tmp_path: Path
+) -> None:
+    if worker.backend == "jax" and track == "chapter":
+        with pytest.raises(InputError, match="jax has no loader of its own"):
+            answers(worker, track, "load", variant, tmp_path)
+        return
+    outputs, arrays = answers(worker, track, "load", variant, tmp_path)
+    expected = expected_batches(arrays, RECIPE, len(AFTER))
+    assert arrays["plan"][: len(AFTER) * RECIPE.batch_size, 3].any(), "no crop is flipped"
+    assert verdict(errors_of(outputs, expected, {}), "float32", track)["passed"]
+    sample = worker.ask("bench_worker.time_turn", 60, steps=70)  # more than the epoch's 64
+    assert sample["steps"] == 70 and sample["seconds"] > 0
+
+
+def test_a_byte_that_differs_is_refused(tmp_path: Path) -> None:
+    expected = expected_batches(make_files(tmp_path, RECIPE, 0, cached=False), RECIPE, 1)
+    other = {name: array.copy() for name, array in expected.items()}
+    other["labels"][0, 1, 5, 7] ^= 1
+    found = verdict(errors_of(other, expected, {}), "float32", "default")
+    assert not found["passed"] and "labels" in found["reason"]
+
+
+def test_an_epoch_trains_on_what_it_loaded(worker: Worker, tmp_path: Path) -> None:
+    outputs, arrays = answers(worker, "default", "epoch", None, tmp_path)
+    expected = expected_outputs("epoch", Config(RECIPE), arrays)
+    start = parameters_in(arrays)
+    assert verdict(errors_of(outputs, expected, start), "float32", "default")["passed"]
+    arrays["images"] = arrays["images"][::-1]  # Other batches than those of the plan.
+    expected = expected_outputs("epoch", Config(RECIPE), arrays)
+    assert not verdict(errors_of(outputs, expected, start), "float32", "default")["passed"]
+    worker.ask("bench_worker.time_turn", 60, steps=2)
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {
+        "backends": ["torch", "jax"],
+        "cases": ["first_step"],
+        "tracks": ["default"],
+        "batch_sizes": [2],
+        "crop": [64, 96],
+        "recipe": "chapter-torch",
+        "backbone": "resnet18_v1",
+        "precisions": ["float32", "bfloat16"],
+        "device": "auto",
+        **changes,
+    }
+
+
+def test_loading_is_planned_for_both_tracks_and_once_for_all_precisions() -> None:
+    rows = new_document(settings(cases=["load", "predict", "accuracy"]))["rows"]
+    loads = [(row["variant"], row["track"], row["backend"]) for row in rows if row["variant"]]
+    assert len(loads) == len(set(loads)) == 8
+    assert {track for _, track, _ in loads} == {"default", "chapter"}
+    assert [row["case"] for row in rows if row["variant"] is None] == ["predict"] * 4
+
+
+def test_a_slow_start_is_paid_back_by_faster_steps() -> None:
+    document = new_document(settings(precisions=["float32"]))
+    # Starts of 4 and 10 s, steps of 3 and 1 s: even after the 4th step, 4 + 9 = 10 + 3.
+    for row, start, first, step in zip(
+        document["rows"], (4.0, 10.0), (3.5, 6.0), (3.0, 1.0), strict=True
+    ):
+        row["processes"] = [
+            {
+                "first_seconds": first,
+                "step_seconds": step,
+                "create_seconds": 0.1,
+                "host_memory_peak_bytes": 1,
+                "device_memory_peak_bytes": None,
+            }
+        ] * 3
+        row["samples"] = [
+            {
+                "round": number,
+                "turn": 0,
+                "seconds": start,
+                "dropped": None,
+                "process": number,
+                "asleep_cpu_share": 0.0,
+                "slept_seconds": 0.0,
+                "other_cpu_share": None,
+            }
+            for number in range(3)
+        ]
+        row["status"] = "ok"
+        summarize(document, row)
+        assert row["warnings"] == []
+    compare_rows(document)
+    quick, slow = (row["figures"] for row in document["rows"])
+    assert quick["break_even"] is None and quick["compile_seconds"] == 0.5
+    assert slow["step_seconds"]["median"] == 10 and slow["compile_seconds"] == 5
+    assert slow["break_even"] == {"against": document["rows"][0]["key"], "steps": 4}
+
+
+def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> None:
+    def run(seed: int, value: float) -> dict[str, Any]:
+        scores = {"ignore": {"pixel_accuracy": value, "mean_iou": value / 2}}
+        epochs = [{"epoch": 0, "scores": scores}]
+        return {
+            "seed": seed,
+            "scores": scores,
+            "epochs": epochs,
+            "agreement": 0.5,
+            "seconds_to_target": 12.0 if seed else None,
+        }
+
+    row = {"backend": "torch", "title": "PyTorch", "status": "ok", "reason": None}
+    accuracy = {
+        "config": Config(make_recipe("generated")).to_json(),
+        "seeds": 2,
+        "margins": {"pixel_accuracy": 0.01, "mean_iou": 0.02},
+        "rows": [{**row, "runs": [run(0, 0.8), run(1, 0.9)]}],
+        "equivalence": [],
+    }
+    text = "\n".join(accuracy_lines(accuracy))
+    assert "0.8500 [0.8000, 0.9000]" in text and "12.0 s, 1 of 2" in text
+    assert draw_accuracy(accuracy, tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_a_start_is_a_process_of_its_own(tmp_path: Path) -> None:
+    options = ["--backends", "torch", "--cases", "first_step", "--crop", "64", "96"]
+    options += ["--batch-sizes", "2", "--rounds", "3", "--seconds", "0.1"]
+    assert bench([*options, "--out", str(tmp_path / "out")]) == 0
+    (row,) = json.loads((tmp_path / "out" / "bench.json").read_text(encoding="utf-8"))["rows"]
+    assert [sample["process"] for sample in row["samples"]] == [0, 1, 2]
+    first = row["figures"]["first_step_seconds"]
+    assert all(sample["seconds"] > first for sample in row["samples"])
+    assert row["figures"]["steady_seconds"] < first
