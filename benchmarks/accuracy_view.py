@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_tables import columns
-from benchmarks.roofline import COLORS
+from benchmarks.pages import COLORS
+from benchmarks.report_view import backend_color
 from common.files import write_bytes
 
 
@@ -66,7 +67,8 @@ def draw_accuracy(accuracy: dict[str, Any], path: Path) -> bool:
             curves = np.array(
                 [[epoch["scores"][void][name] for epoch in run["epochs"]] for run in row["runs"]]
             )
-            epochs, color = np.arange(1, curves.shape[1] + 1), COLORS[row["backend"]]
+            color = COLORS[backend_color(row["backend"])]
+            epochs = np.arange(1, curves.shape[1] + 1)
             axes.plot(epochs, curves.mean(0), "o-", color=color, label=row["title"])
             axes.fill_between(epochs, curves.min(0), curves.max(0), color=color, alpha=0.15)
         axes.set(xlabel="epoch", title=name.replace("_", " "))
