@@ -25,7 +25,7 @@ from common.recipes import BACKBONES, RECIPES, make_recipe
 from common.runs import check_out
 from common.threads import thread_environment
 
-CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step", "accuracy")
+CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step", "scale", "accuracy")
 TRACKS = ("chapter", "default")
 DEFAULT_CASES = "train,predict,upsample,loss"
 QUICK_CASES = "train,predict"

@@ -253,6 +253,7 @@ CASES: dict[str, Any] = {
     "load": Load,
     "epoch": Epoch,
     "first_step": Train,
+    "scale": Train,
 }
 
 
@@ -264,7 +265,7 @@ def make_case(backend: ModuleType, name: str, config: Config, inputs: str) -> Ca
     """
     needed = {"upsample": "upsample_operation", "loss": "loss_operation"}.get(name, "train_step")
     if not hasattr(backend, needed):
-        raise InputError(f"{backend.__name__} has no {needed}")
+        raise InputError(f"{backend.__name__} has no {name} alone")
     backend.configure(config)
     with np.load(Path(inputs)) as file:
         arrays = dict(file)

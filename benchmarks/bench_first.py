@@ -57,7 +57,7 @@ def take_start(
     process = len(row["processes"])
     started = time.monotonic()
     try:
-        worker = start_worker(results, row["backend"], log)
+        worker = start_worker(results, row["backend"], log, config.threads)
     except InputError as error:
         end(row, "unsupported", str(error))
         return None

@@ -96,7 +96,7 @@ def make_inputs(case: str, variant: str | None, config: Config, folder: Path) ->
     generator = np.random.default_rng((seed, 5))
     if case == "load":
         return make_files(folder / "data", recipe, seed, cached=variant == "cached")
-    if case in ("train", "predict", "first_step", "epoch"):
+    if case in ("train", "predict", "first_step", "epoch", "scale"):
         parameters = probe_parameters(recipe, seed)
         arrays: dict[str, Any] = {f"{PARAMETER}{name}": a for name, a in parameters.items()}
         if case == "epoch":

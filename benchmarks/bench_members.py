@@ -16,7 +16,7 @@ from benchmarks.bench_loading import expected_batches
 from benchmarks.bench_results import Results
 from benchmarks.gate import errors_of, verdict
 from benchmarks.machine_state import busy_seconds, gpu_state, kills_for_memory
-from benchmarks.processes import Worker, backend_environment, last_line
+from benchmarks.processes import Worker, backend_environment, cpus_limited, last_line
 from common.backends import check_backend
 from common.config import Config
 from common.errors import InputError
@@ -38,8 +38,10 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def start_worker(results: Results, backend: str, log: Path) -> Worker:
+def start_worker(results: Results, backend: str, log: Path, threads: int | None) -> Worker:
     """Start a worker with the interpreter that the settings name for its backend.
+
+    It may use only as many CPUs as it has ``threads``.
 
     Raises:
         InputError: If the framework is not installed here.
@@ -50,7 +52,8 @@ def start_worker(results: Results, backend: str, log: Path) -> Worker:
     if python is None:
         check_backend(backend)
         python = sys.executable
-    return Worker(backend, backend_environment(settings["threads"]), log, python)
+    with cpus_limited(threads):
+        return Worker(backend, backend_environment(threads), log, python)
 
 
 def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:

@@ -71,7 +71,7 @@ def config_of(settings: dict[str, Any], row: dict[str, Any]) -> Config:
         batch_size=row["batch_size"],
         crop=tuple(settings["crop"]),
     )
-    return Config(
+    config = Config(
         recipe,
         seed=settings["seed"],
         device=settings["device"],
@@ -79,6 +79,12 @@ def config_of(settings: dict[str, Any], row: dict[str, Any]) -> Config:
         upsampling=settings["upsampling"],
         threads=settings["threads"],
     )
+    if row["case"] == "scale":
+        kind, _, count = row["variant"].partition("-")
+        if kind == "devices":
+            return replace(config, devices=int(count))
+        return replace(config, threads=int(count))
+    return config
 
 
 def measure_limits(results: Results) -> None:
@@ -96,7 +102,7 @@ def measure_limits(results: Results) -> None:
             config = replace(config_of(settings, results.document["rows"][0]), precision=precision)
             log = results.folder / "logs" / f"limits-{backend}.log"
             try:
-                with start_worker(results, backend, log) as worker:
+                with start_worker(results, backend, log, settings["threads"]) as worker:
                     rates = worker.ask(
                         "limits.measure",
                         settings["timeout"],
@@ -157,7 +163,11 @@ def prepare(
     log = results.folder / "logs" / f"{row['key'].replace('/', '-')}.log"
     killed = kills_for_memory()
     try:
-        worker = stack.enter_context(start_worker(results, row["backend"], log))
+        if config.devices > 1 and row["backend"] == "torch":
+            raise InputError("in PyTorch a device has a process of its own, which no worker is")
+        worker = stack.enter_context(
+            start_worker(results, row["backend"], log, threads=config.threads)
+        )
     except InputError as error:
         end(row, "unsupported", str(error))
         return None

@@ -81,7 +81,7 @@ def cached_outputs(case: str, config: Config, inputs: Path) -> Path:
         if name in arrays:
             arrays[name] = arrays[name][: len(AFTER)]
     arrays.pop("root", None)  # Where the files lie changes nothing either.
-    whole = case in ("train", "epoch", "first_step")
+    whole = case in ("train", "epoch", "first_step", "scale")
     identity = ["train" if whole else case, config.to_json()["recipe"], gate_rates(config.recipe)]
     digest = hashlib.sha256(json.dumps(identity).encode())
     for module in (reference, ops, parameters_module):

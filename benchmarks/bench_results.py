@@ -12,6 +12,7 @@ import numpy as np
 
 from benchmarks.bench_tables import row_name
 from benchmarks.limits import reached, step_costs
+from benchmarks.machine_state import gpu_count
 from benchmarks.statistics import LEVEL, PAIRED_TEST, holm, interval, paired
 from common.backends import BACKENDS
 from common.config import Config
@@ -19,11 +20,10 @@ from common.errors import InputError
 from common.files import write_json
 from common.recipes import make_recipe
 from common.runs import git_commit, hardware
+from common.threads import available_cpus
 
 VERSION = 1
 RESULTS = "bench.json"
-VARIANTS: dict[str, tuple[str | None, ...]] = {"load": ("cold", "cached")}
-"""Cases that are measured in more than one way: with files decoded each time, and once for all."""
 SCHEMA = Path(__file__).with_name("results_schema.json")
 KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
 """What two rows must share for any ratio between them, beside either the track or the backend."""
@@ -70,7 +70,7 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
             tracks, precisions = ["default", "chapter"], precisions[:1]
         for batch, variant, precision, track, backend in product(
             settings["batch_sizes"],
-            VARIANTS.get(case, (None,)),
+            variants_of(case, settings),
             precisions,
             tracks,
             settings["backends"],
@@ -98,6 +98,22 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
             }
             rows.append({"key": row_name(row), **row})
     return rows
+
+
+def variants_of(case: str, settings: dict[str, Any]) -> list[str | None]:
+    """Return the ways in which a case is measured, each with rows of its own.
+
+    Loading: with files decoded each time, and once for all. Scaling: with 1, 2, 4... and all
+    devices, or CPU threads where there is no GPU.
+    """
+    if case == "load":
+        return ["cold", "cached"]
+    if case != "scale":
+        return [None]
+    devices = 0 if settings["device"] == "cpu" else gpu_count()
+    most = devices or settings["threads"] or len(available_cpus())
+    counts = [2**power for power in range(most.bit_length()) if 2**power < most] + [most]
+    return [f"{'devices' if devices else 'threads'}-{count}" for count in counts]
 
 
 def kept_seconds(row: dict[str, Any]) -> dict[tuple[int, int], float]:

@@ -40,6 +40,15 @@ def gpu_state() -> dict[str, Any] | None:
         return None
 
 
+def gpu_count() -> int:
+    """Return how many GPUs NVIDIA's driver sees; 0 without it."""
+    if gpu_state() is None:
+        return 0
+    import pynvml
+
+    return int(pynvml.nvmlDeviceGetCount())
+
+
 def busy_seconds() -> float | None:
     """Return the CPU seconds that all processes have spent on the CPUs this one may use."""
     import os

@@ -9,8 +9,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +33,18 @@ def limit_cpus(threads: int | None) -> None:
     """Let this process and its children use only ``threads`` CPUs: XLA sizes its pool by them."""
     if threads is not None and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, available_cpus()[:threads])
+
+
+@contextmanager
+def cpus_limited(threads: int | None) -> Iterator[None]:
+    """Let the processes that are started within use only ``threads`` CPUs."""
+    before = available_cpus()
+    limit_cpus(threads)
+    try:
+        yield
+    finally:
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, before)
 
 
 def run_logged(command: Sequence[str], environment: dict[str, str], log: Path) -> tuple[int, str]:

@@ -17,10 +17,11 @@ from benchmarks.bench_loading import expected_batches, make_files
 from benchmarks.bench_reference import expected_outputs
 from benchmarks.bench_results import compare_rows, new_document, summarize
 from benchmarks.gate import errors_of, verdict
-from benchmarks.processes import Worker, backend_environment
+from benchmarks.processes import Worker, backend_environment, cpus_limited
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
+from common.threads import available_cpus
 
 RECIPE = make_recipe("chapter-torch", batch_size=2, crop=(64, 96), flip=True)
 
@@ -110,6 +111,23 @@ def test_loading_is_planned_for_both_tracks_and_once_for_all_precisions() -> Non
     assert len(loads) == len(set(loads)) == 8
     assert {track for _, track, _ in loads} == {"default", "chapter"}
     assert [row["case"] for row in rows if row["variant"] is None] == ["predict"] * 4
+
+
+def test_scaling_is_planned_up_to_all_threads_and_no_further() -> None:
+    def planned(threads: int) -> list[str]:
+        rows = new_document(settings(cases=["scale"], device="cpu", threads=threads))["rows"]
+        return list(dict.fromkeys(row["variant"] for row in rows))
+
+    assert planned(1) == ["threads-1"]
+    assert planned(2) == ["threads-1", "threads-2"]
+    assert planned(6) == ["threads-1", "threads-2", "threads-4", "threads-6"]
+
+
+def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None:
+    before = available_cpus()
+    with cpus_limited(1), Worker("torch", backend_environment(1), tmp_path / "log") as worker:
+        found = worker.ask("bench_worker.ready", 60)
+    assert found["cpus"] == before[:1] and available_cpus() == before
 
 
 def test_a_slow_start_is_paid_back_by_faster_steps() -> None:
