@@ -43,7 +43,11 @@ def roofline(document: dict[str, Any]) -> Any | None:
     for row in rows:
         limit, color = row["figures"]["limit"], COLORS[backend_color(row["backend"])]
         whole = row["track"] == "default"
-        style: dict[str, Any] = {"color": color, "fillstyle": "full" if whole else "none", "linestyle": "none"}
+        style: dict[str, Any] = {
+            "color": color,
+            "fillstyle": "full" if whole else "none",
+            "linestyle": "none",
+        }
         marker = MARKERS.get(row["case"], "o")
         at = [limit["intensity"]], [limit["flops_per_second"] / 1e9]
         axes.plot(*at, marker=marker, markersize=8, **style)

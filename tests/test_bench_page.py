@@ -55,7 +55,9 @@ def test_only_rows_that_may_be_compared_share_a_table(document: dict[str, Any]) 
 
 
 def test_the_verdict_counts_figures_and_differences(document: dict[str, Any]) -> None:
-    assert "26 of 32 rows have figures (PyTorch, MXNet Gluon, JAX/Flax, TensorFlow)" in verdict(document)
+    assert "26 of 32 rows have figures (PyTorch, MXNet Gluon, JAX/Flax, TensorFlow)" in verdict(
+        document
+    )
     nothing = copy.deepcopy(document)
     nothing["comparisons"] = []
     for row in nothing["rows"]:
