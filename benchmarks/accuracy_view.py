@@ -9,25 +9,29 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_tables import columns
-from benchmarks.pages import COLORS
+from benchmarks.pages import COLORS, TEXT, mute, svg
 from benchmarks.report_view import backend_color
 from common.files import write_bytes
 
 
-def accuracy_lines(accuracy: dict[str, Any]) -> list[str]:
-    """Return the scores of every backend and the tests of every pair, a line each."""
+def accuracy_title(accuracy: dict[str, Any]) -> str:
+    """Return what was trained."""
     recipe = accuracy["config"]["recipe"]
-    void, (height, width) = recipe["void"], recipe["crop"]
-    lines = [
+    height, width = recipe["crop"]
+    return (
         f"accuracy, {recipe['backbone']}, {recipe['name']}, batch {recipe['batch_size']}, "
         f"{height}x{width}, {accuracy['seeds']} seeds: mean [least, most]"
+    )
+
+
+def score_cells(accuracy: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the cells of a table with a row for every backend that was trained."""
+    void = accuracy["config"]["recipe"]["void"]
+    cells: list[tuple[str, ...]] = [
+        ("backend", "pixel accuracy", "mean IoU", "to target", "first losses")
     ]
-    cells = [("backend", "pixel accuracy", "mean IoU", "to target", "agreement")]
-    notes = []
     for row in accuracy["rows"]:
         runs = row["runs"]
-        if row["status"] != "ok":
-            notes.append(f"  {row['backend']}: {row['status']}: {row['reason']}")
         if not runs:
             continue
         scores = [[run["scores"][void][name] for run in runs] for name in accuracy["margins"]]
@@ -39,29 +43,47 @@ def accuracy_lines(accuracy: dict[str, Any]) -> list[str]:
                 row["backend"],
                 *(f"{np.mean(s):.4f} [{min(s):.4f}, {max(s):.4f}]" for s in scores),
                 f"{np.mean(reached):.1f} s, {len(reached)} of {len(times)}" if reached else "never",
-                f"{max(parts):.2g} of its bound" if parts else "not shown",
+                f"{max(parts):.2g} of the bound" if parts else "not shown",
             )
         )
-    lines += [columns(cells), *notes]
-    for test in accuracy["equivalence"]:
-        said = "equivalent" if test["equivalent"] else "equivalence not shown"
-        lines.append(
-            f"  {' - '.join(test['backends'])}, {test['score']}: {test['mean']:+.4f} "
-            f"[{test['low']:+.4f}, {test['high']:+.4f}] within {test['margin']}: {said} "
-            f"(p {test['p']:.2g}, {len(test['differences'])} pairs)"
-        )
-    return lines
+    return cells
 
 
-def draw_accuracy(accuracy: dict[str, Any], path: Path) -> bool:
-    """Draw every backend's mean curve and the spread over its seeds; False if there is none."""
+def failures(accuracy: dict[str, Any]) -> list[str]:
+    """Return why trainings are absent, a line each."""
+    return [
+        f"{row['backend']}: {row['status']}: {row['reason']}"
+        for row in accuracy["rows"]
+        if row["status"] != "ok"
+    ]
+
+
+def words_of(test: dict[str, Any]) -> str:
+    """Return a test of equivalence as a sentence."""
+    said = "equivalent" if test["equivalent"] else "equivalence not shown"
+    return (
+        f"{' - '.join(test['backends'])}, {test['score']}: {test['mean']:+.4f} "
+        f"[{test['low']:+.4f}, {test['high']:+.4f}] within {test['margin']}: {said} "
+        f"(p {test['p']:.2g}, {len(test['differences'])} pairs)"
+    )
+
+
+def accuracy_lines(accuracy: dict[str, Any]) -> list[str]:
+    """Return the scores of every backend and the tests of every pair, a line each."""
+    said = failures(accuracy) + [words_of(test) for test in accuracy["equivalence"]]
+    table = columns(score_cells(accuracy))
+    return [accuracy_title(accuracy), table, *(f"  {line}" for line in said)]
+
+
+def accuracy_curves(accuracy: dict[str, Any]) -> Any | None:
+    """Return every backend's mean curve and the spread over its seeds; None if there is none."""
     rows = [row for row in accuracy["rows"] if row["runs"]]
     if not rows:
-        return False
+        return None
     from matplotlib.figure import Figure
 
     void = accuracy["config"]["recipe"]["void"]
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), accuracy["margins"], strict=True):
         for row in rows:
             curves = np.array(
@@ -71,10 +93,32 @@ def draw_accuracy(accuracy: dict[str, Any], path: Path) -> bool:
             epochs = np.arange(1, curves.shape[1] + 1)
             axes.plot(epochs, curves.mean(0), "o-", color=color, label=row["title"])
             axes.fill_between(epochs, curves.min(0), curves.max(0), color=color, alpha=0.15)
-        axes.set(xlabel="epoch", title=name.replace("_", " "))
-        axes.legend(loc="lower right")
-    figure.suptitle("mean over seeds; shaded: least and most")
+        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        mute(axes)
+    axes.legend(loc="lower right", frameon=False, labelcolor=TEXT)
+    return figure
+
+
+def draw_accuracy(accuracy: dict[str, Any], path: Path) -> bool:
+    """Draw the curves as PNG; False if there is none."""
+    figure = accuracy_curves(accuracy)
+    if figure is None:
+        return False
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=150)
     write_bytes(path, buffer.getvalue())
     return True
+
+
+def accuracy_view(accuracy: dict[str, Any], salt: str) -> dict[str, Any]:
+    """Return what a page shows of the case: a table of scores, the tests, the picture."""
+    head, *rows = score_cells(accuracy)
+    curves = accuracy_curves(accuracy)
+    return {
+        "title": accuracy_title(accuracy),
+        "head": head,
+        "scores": rows,
+        "tests": [words_of(test) for test in accuracy["equivalence"]],
+        "notes": failures(accuracy),
+        "curves": svg(curves, salt) if curves else None,
+    }

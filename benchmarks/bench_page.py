@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy_view import accuracy_view
 from benchmarks.bench_results import KEY
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.report_view import backend_color, moment, significant, size
@@ -39,6 +40,9 @@ def write_page(document: dict[str, Any], path: Path) -> Path:
         choices={name: choices(document, name) for name in FILTERS},
         limits=limits(document),
         roofline=svg(picture, document["created"]) if picture else None,
+        accuracy=accuracy_view(document["accuracy"], document["created"])
+        if "accuracy" in document
+        else None,
         facts=facts(document),
         charts=[group["chart"] for group in found],
         download=download(document),

@@ -25,8 +25,9 @@ from common.errors import InputError
 from common.runs import host_memory_peak
 from common.threads import available_cpus
 
-REPEATS = 3
-"""Of the check that nothing is left to compute once the clock has been read."""
+REPEATS, LONG = 3, 0.5
+"""Of the check that nothing is left to compute once the clock has been read; one is enough of steps
+that take more than so many seconds, beside which what disturbs is short."""
 
 
 class Turn:
@@ -121,7 +122,7 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, Any]
     if taken < seconds / 8:  # What a turn costs beside its steps counts for one, not for many.
         taken = time_steps(4) / 4
     lateness = []
-    for _ in range(REPEATS):
+    for _ in range(REPEATS if taken < LONG else 1):
         Turn.case.run(2)
         Turn.case.finish()
         times = [time.perf_counter()]

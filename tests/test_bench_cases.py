@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from bench_sample import sample_bench
 
 from benchmarks.accuracy_view import accuracy_lines, draw_accuracy
 from benchmarks.bench import main as bench
 from benchmarks.bench_inputs import AFTER, make_inputs, parameters_in, write_inputs
 from benchmarks.bench_loading import expected_batches, make_files
+from benchmarks.bench_page import write_page
 from benchmarks.bench_reference import expected_outputs
 from benchmarks.bench_results import compare_rows, new_document, summarize
 from benchmarks.gate import errors_of, verdict
@@ -185,13 +187,21 @@ def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> Non
         "config": Config(make_recipe("generated")).to_json(),
         "seeds": 2,
         "margins": {"pixel_accuracy": 0.01, "mean_iou": 0.02},
-        "rows": [{**row, "runs": [run(0, 0.8), run(1, 0.9)]}],
+        "rows": [
+            {**row, "runs": [run(0, 0.8), run(1, 0.9)]},
+            {**row, "backend": "jax", "status": "failed", "reason": "no such frame", "runs": []},
+        ],
         "equivalence": [],
     }
     text = "\n".join(accuracy_lines(accuracy))
     assert "0.8500 [0.8000, 0.9000]" in text and "12.0 s, 1 of 2" in text
     assert draw_accuracy(accuracy, tmp_path / "accuracy.png")
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
+    page = write_page({**sample_bench(), "accuracy": accuracy}, tmp_path / "report.html")
+    text = page.read_text(encoding="utf-8")
+    section = text[text.index('<h2 id="accuracy">') : text.index('<h2 id="manifest">')]
+    assert "0.8500 [0.8000, 0.9000]" in section and "<svg" in section
+    assert "no such frame" in section
 
 
 @pytest.mark.slow
