@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from benchmarks import bench_diff
-from benchmarks.bench_parent import run
-from benchmarks.bench_results import RESULTS, Results, compare_rows, new_document, read_results
+from benchmarks.bench_diff import unlike
+from benchmarks.bench_parent import SCRATCH, run
+from benchmarks.bench_results import Results, compare_rows, new_document, read_results
 from benchmarks.bench_tables import table
 from benchmarks.compare import chosen_backends, generated_data
 from benchmarks.machine_state import gpu_state
@@ -20,9 +23,10 @@ from benchmarks.processes import limit_cpus
 from common.backends import BACKENDS
 from common.config import DEVICES, PRECISIONS, UPSAMPLINGS, Config
 from common.errors import InputError
+from common.files import write_text
 from common.options import Parser
 from common.recipes import BACKBONES, RECIPES, make_recipe
-from common.runs import check_out
+from common.runs import check_out, hardware
 from common.threads import thread_environment
 
 CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step", "scale", "accuracy")
@@ -31,6 +35,14 @@ DEFAULT_CASES = "train,predict,upsample,loss"
 QUICK_CASES = "train,predict"
 QUICK = {"batch_sizes": "2", "crop": [64, 96], "seconds": 0.2}
 """What --quick sets: small enough for a first look; its figures say little about real sizes."""
+SETTINGS = {
+    "track": ("tracks",),
+    "precision": ("precisions",),
+    "python": ("pythons",),
+    "quick": ("quick", "least_steps", *QUICK),
+}
+"""Option -> the settings it makes, where these are not called what it is."""
+TABLE = "bench.txt"
 
 
 def bench_parser() -> Parser:
@@ -84,11 +96,19 @@ def main(argv: Sequence[str]) -> int:
     try:
         run(results)
         measure_accuracy(results)
-        return finished(results, args.json)
     except KeyboardInterrupt:
-        results.save()
+        conclude(results)
         print(f"go on with: fcn bench --resume {results.folder}", file=sys.stderr)
         raise
+    conclude(results)
+    document = results.document
+    if args.json:
+        print(json.dumps(document))
+    else:
+        print(table(document))
+        print(f"results: {results.folder}")
+    rows = document["rows"] + document.get("accuracy", {}).get("rows", [])
+    return int(any(row["status"] in ("failed", "invalid", "differs") for row in rows))
 
 
 def measure_accuracy(results: Results) -> None:
@@ -96,7 +116,7 @@ def measure_accuracy(results: Results) -> None:
     from benchmarks.accuracy import run_accuracy
 
     settings = results.document["settings"]
-    if "accuracy" not in settings["cases"]:
+    if "accuracy" not in settings["cases"] or "accuracy" in results.document:
         return
     config = Config(
         make_recipe("generated", backbone=settings["backbone"]),
@@ -113,29 +133,26 @@ def measure_accuracy(results: Results) -> None:
     results.save()
 
 
-def finished(results: Results, as_json: bool) -> int:
-    """Compare, write and show what has been measured; return the exit status."""
+def conclude(results: Results) -> None:
+    """Compare what has been measured, write it, and check what was written.
+
+    The page needs packages that a bare container has not; there the table is a text file alone.
+    """
+    document, folder = results.document, results.folder
+    compare_rows(document)
+    results.save()
+    write_text(folder / TABLE, table(document) + "\n")
+    read_results(folder)
+    if find_spec("jinja2") is None or find_spec("matplotlib") is None:
+        return
     from benchmarks.accuracy_view import draw_accuracy
     from benchmarks.bench_page import write_page
-    from benchmarks.bench_results import check_schema
     from benchmarks.roofline import draw_roofline
 
-    document = results.document
-    compare_rows(document)
-    check_schema(json.loads(json.dumps(document)), results.folder / RESULTS)
-    results.save()
-    draw_roofline(document, results.folder / "roofline.png")
-    page = write_page(document, results.folder / "report.html")
-    accuracy = document.get("accuracy")
-    if accuracy:
-        draw_accuracy(accuracy, results.folder / "accuracy.png")
-    if as_json:
-        print(json.dumps(document))
-    else:
-        print(table(document))
-        print(f"results: {results.folder / RESULTS}\npage: {page}")
-    rows = document["rows"] + (accuracy["rows"] if accuracy else [])
-    return int(any(row["status"] in ("failed", "invalid", "differs") for row in rows))
+    draw_roofline(document, folder / "roofline.png")
+    write_page(document, folder / "report.html")
+    if "accuracy" in document:
+        draw_accuracy(document["accuracy"], folder / "accuracy.png")
 
 
 def started(args: Namespace) -> Results:
@@ -152,16 +169,31 @@ def started(args: Namespace) -> Results:
 
 
 def resumed(args: Namespace, argv: Sequence[str]) -> Results:
-    """Return the results of an interrupted benchmark; its own settings hold."""
-    allowed = {"--resume", str(args.resume), f"--resume={args.resume}", "--json"}
-    extra = [word for word in argv if word not in allowed]
-    if extra:
-        raise InputError(f"{extra[0]}: with --resume the first command's options hold")
+    """Return the results of an interrupted benchmark; its own settings hold.
+
+    Raises:
+        InputError: If an option says otherwise, or this is another machine.
+    """
     document = read_results(args.resume)
     settings = document["settings"]
-    trained = "accuracy" not in settings["cases"] or "accuracy" in document
-    if trained and all(row["status"] != "running" for row in document["rows"]):
-        raise InputError(f"--resume {args.resume}: nothing is left to measure")
+    unset = Namespace(**dict.fromkeys(vars(args)))
+    given = {k for k, v in vars(bench_parser().parse_args(argv, unset)).items() if v is not None}
+    if given & {"out", "force"}:
+        raise InputError("--resume writes into the folder that it names: leave --out and --force")
+    asked = settings_from(args)
+    names = {setting for option in given for setting in SETTINGS.get(option, (option,))}
+    for name in sorted(names & settings.keys()):
+        if asked[name] != settings[name]:
+            raise InputError(
+                f"--resume {args.resume}: {name} is {settings[name]} there, {asked[name]} here; "
+                "leave the options out, and those of the interrupted run hold"
+            )
+    if different := unlike(document, {"hardware": hardware()}):
+        raise InputError(f"--resume {args.resume}: of another machine: {different}")
+    for left in args.resume.glob(f"{SCRATCH}*"):
+        shutil.rmtree(left)
+    for left in args.resume.glob(".*.partial"):
+        left.unlink()
     return Results(args.resume, document)
 
 

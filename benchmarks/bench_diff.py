@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_results import kept_seconds, read_results
+from benchmarks.bench_results import KEY, can_check_schema, kept_seconds, read_results
 from benchmarks.bench_tables import columns, row_name, table
 from benchmarks.statistics import LEVEL, UNPAIRED_TEST, holm, unpaired
 from common.errors import InputError
@@ -25,12 +25,18 @@ def check(argv: Sequence[str]) -> int:
     parser.add_argument("file", type=Path, help="bench.json, or the folder that holds it")
     args = parser.parse_args(argv)
     document = read_results(args.file)
-    found = problems(document)
-    print(table(document))
+    try:
+        found = problems(document)
+        print(table(document))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if can_check_schema():
+            raise
+        raise InputError(f"{args.file}: is against the schema ({error!r})") from error
     for line in found:
         print(f"problem: {line}")
     if not found:
-        print(f"{args.file}: follows the schema and agrees with itself")
+        schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"
+        print(f"{args.file}: {schema} and agrees with itself")
     return int(bool(found))
 
 
@@ -80,8 +86,6 @@ def within(entry: dict[str, Any]) -> bool:
 
 def crossed(a: dict[str, Any], b: dict[str, Any]) -> str | None:
     """Return what differs between two rows that no ratio may cross."""
-    from benchmarks.bench_results import KEY
-
     different = [name for name in KEY if a[name] != b[name]]
     if a["track"] != b["track"] and a["backend"] != b["backend"]:
         different.append("track and backend")

@@ -58,8 +58,8 @@ def take_start(
     started = time.monotonic()
     try:
         worker = start_worker(results, row["backend"], log, config.threads)
-    except InputError as error:
-        end(row, "unsupported", str(error))
+    except (InputError, WorkerFailed) as error:
+        end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
         return None
     with worker:
         try:

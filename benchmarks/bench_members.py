@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -16,14 +17,19 @@ from benchmarks.bench_loading import expected_batches
 from benchmarks.bench_results import Results
 from benchmarks.gate import errors_of, verdict
 from benchmarks.machine_state import busy_seconds, gpu_state, kills_for_memory
-from benchmarks.processes import Worker, backend_environment, cpus_limited, last_line
+from benchmarks.processes import (
+    Worker,
+    WorkerFailed,
+    backend_environment,
+    cpus_limited,
+    last_line,
+)
 from common.backends import check_backend
 from common.config import Config
-from common.errors import InputError
 
 LATE_SHARE = 0.25
 LATE_SECONDS = 0.002
-"""What is computed after ``synchronize`` has returned, as a share of a step, at most."""
+"""What may be left to compute when ``synchronize`` has returned: of the steps' time; at least."""
 
 
 class Member:
@@ -71,7 +77,7 @@ def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
         command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
     )
     if done.returncode:
-        raise InputError(f"the reference of {case}: {last_line(done.stderr)}")
+        raise WorkerFailed(f"the reference of {case}: {last_line(done.stderr)}")
     return Path(done.stdout.splitlines()[-1])
 
 
@@ -115,13 +121,14 @@ def prove(
 
 def synchronised(row: dict[str, Any], calibration: dict[str, Any]) -> bool:
     """Tell whether nothing is left to compute after ``synchronize``; else the row is invalid."""
-    late, step = calibration["late_seconds"], calibration["step_seconds"]
-    if late > max(LATE_SECONDS, LATE_SHARE * step):
+    late, steps = calibration["late_seconds"], calibration["late_steps"]
+    said = steps * calibration["step_seconds"]
+    if late > max(LATE_SECONDS, LATE_SHARE * said):
         end(
             row,
             "invalid",
-            f"not synchronised: {late:.3f} s of work were left after synchronize had returned "
-            f"(a step takes {step:.3f} s)",
+            f"not synchronised: {late:.3f} s of the work of {steps} step{'s' * (steps > 1)} were "
+            f"left after synchronize had returned (they were said to take {said:.3f} s)",
         )
         return False
     return True
@@ -129,8 +136,13 @@ def synchronised(row: dict[str, Any], calibration: dict[str, Any]) -> bool:
 
 def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> dict[str, Any]:
     """Return the gate's verdict about what a worker left in ``outputs``."""
-    with np.load(outputs) as given, np.load(expected) as wanted, np.load(inputs) as start:
-        errors = errors_of(dict(given), dict(wanted), parameters_in(start))
+    try:
+        with np.load(outputs) as file:
+            given = dict(file)
+    except (OSError, ValueError, BadZipFile) as error:
+        raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
+    with np.load(expected) as wanted, np.load(inputs) as start:
+        errors = errors_of(given, dict(wanted), parameters_in(start))
     return verdict(errors, row["precision"], row["track"])
 
 

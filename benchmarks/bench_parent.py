@@ -35,6 +35,8 @@ from common.recipes import make_recipe
 TURNS = (0, 1)
 """In each round every worker has two turns, the second in reverse order: a drift of the machine
 cancels, and a worker's first turn against its second is A against A."""
+SCRATCH = "scratch-"
+"""How the folder of a group's arrays begins, in the results' folder."""
 
 
 def run(results: Results) -> None:
@@ -49,8 +51,9 @@ def run(results: Results) -> None:
         first = group[0]
         config = config_of(settings, first)
         say(f"{first['case']} batch {first['batch_size']} {first['precision']}")
-        with tempfile.TemporaryDirectory(prefix="fcn-bench-") as folder:
-            run_group(results, group, config, Path(folder))
+        # Beside the results, so that what a kill leaves is found by the one that resumes.
+        with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=results.folder) as folder:
+            run_group(results, group, config, Path(folder).resolve())
 
 
 def groups(results: Results) -> Iterator[list[dict[str, Any]]]:
@@ -128,9 +131,9 @@ def run_group(results: Results, rows: list[dict[str, Any]], config: Config, fold
     try:
         write_inputs(inputs, make_inputs(case, rows[0]["variant"], config, folder))
         expected = reference_of(case, config, inputs, folder)
-    except InputError as error:
+    except (InputError, WorkerFailed) as error:
         for row in rows:
-            end(row, "unsupported", str(error))
+            end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
         results.save()
         return
     if case == "first_step":
@@ -168,8 +171,8 @@ def prepare(
         worker = stack.enter_context(
             start_worker(results, row["backend"], log, threads=config.threads)
         )
-    except InputError as error:
-        end(row, "unsupported", str(error))
+    except (InputError, WorkerFailed) as error:
+        end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
         return None
     member = Member(row, worker, len(row["processes"]))
     try:

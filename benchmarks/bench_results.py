@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 from benchmarks.bench_tables import row_name
 from benchmarks.limits import reached, step_costs
 from benchmarks.machine_state import gpu_count
+from benchmarks.processes import no_number
 from benchmarks.statistics import LEVEL, PAIRED_TEST, holm, interval, paired
 from common.backends import BACKENDS
 from common.config import Config
@@ -47,6 +49,7 @@ def new_document(settings: dict[str, Any]) -> dict[str, Any]:
         "kind": "bench",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
+        "schema_checked": can_check_schema(),
         "hardware": hardware(),
         "gpu": None,
         "settings": settings,
@@ -247,6 +250,11 @@ def start_and_step(figures: dict[str, Any]) -> tuple[float, float]:
     return figures["first_step_seconds"], step
 
 
+def can_check_schema() -> bool:
+    """Tell whether the package that checks a schema is here; a bare container has it not."""
+    return find_spec("jsonschema") is not None
+
+
 def check_schema(document: Any, path: Path) -> None:
     """Raise InputError, naming the place, unless ``document`` follows the published schema."""
     from jsonschema import Draft202012Validator
@@ -255,7 +263,10 @@ def check_schema(document: Any, path: Path) -> None:
     errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: list(e.path))
     if errors:
         place = "/".join(map(str, errors[0].path)) or "the document"
-        raise InputError(f"{path}: {place}: {errors[0].message[:200]}")
+        said = errors[0].message
+        if errors[0].validator == "type":  # Its message would begin with all that stands there.
+            said = f"must be of type {errors[0].validator_value}"
+        raise InputError(f"{path}: {place}: {said[:200]}")
 
 
 def read_results(path: Path) -> dict[str, Any]:
@@ -266,10 +277,17 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        document = json.loads(file.read_text(encoding="utf-8"))
+        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_number)
     except FileNotFoundError:
         raise InputError(f"{file}: there is no such results file") from None
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: not readable as JSON ({error})") from error
-    check_schema(document, file)
-    return dict(document)
+    if not isinstance(document, dict) or document.get("kind") != "bench":
+        raise InputError(f"{file}: these are no results of fcn bench")
+    if document.get("version") != VERSION:
+        raise InputError(
+            f"{file}: results of version {document.get('version')}; this fcn reads {VERSION}"
+        )
+    if can_check_schema():
+        check_schema(document, file)
+    return document

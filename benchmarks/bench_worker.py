@@ -25,9 +25,9 @@ from common.errors import InputError
 from common.runs import host_memory_peak
 from common.threads import available_cpus
 
-REPEATS, LONG = 3, 0.5
-"""Of the check that nothing is left to compute once the clock has been read; one is enough of steps
-that take more than so many seconds, beside which what disturbs is short."""
+PROBE_SECONDS, LONG = 0.05, 0.5
+"""Of the check that nothing is left when the clock is read: the least time of its steps; and when a
+step takes so long that once is enough, for what disturbs is short beside it."""
 
 
 class Turn:
@@ -121,18 +121,47 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, Any]
     taken = min(time_steps(1), time_steps(1))
     if taken < seconds / 8:  # What a turn costs beside its steps counts for one, not for many.
         taken = time_steps(4) / 4
-    lateness = []
-    for _ in range(REPEATS if taken < LONG else 1):
-        Turn.case.run(2)
-        Turn.case.finish()
-        times = [time.perf_counter()]
-        for _ in range(2):
-            Turn.case.read()
-            times.append(time.perf_counter())
-        lateness.append((times[1] - times[0]) - (times[2] - times[1]))
+    steps, late = work_left(taken)
     rest()
-    steps = max(least, int(np.ceil(seconds / max(taken, 1e-6))))
-    return {"steps": steps, "step_seconds": taken, "late_seconds": min(lateness)}
+    return {
+        "steps": max(least, int(np.ceil(seconds / max(taken, 1e-6)))),
+        "step_seconds": taken,
+        "late_steps": steps,
+        "late_seconds": late,
+    }
+
+
+def work_left(step_seconds: float) -> tuple[int, float]:
+    """Return a number of steps, and the seconds of their work that were left when they had ended.
+
+    What has been computed can be read at once. So the time of a read just after the end is held
+    against that of a read which came when all must have been done (both of a fresh outcome, since a
+    framework may keep a copy once made); and, lest nothing be computed before it is read, the time
+    by which twice as many steps delay the read against ``step_seconds``, what one is said to take.
+    """
+    first, _ = until_read(1, 0)
+    steps = max(1, int(PROBE_SECONDS / first))
+    once, twice, waited = [], [], []
+    for _ in range(3 if first < LONG else 1):
+        once.append(until_read(steps, 0))
+        twice.append(until_read(2 * steps, 0))
+        waited.append(until_read(steps, once[-1][0]))
+    said = steps * step_seconds
+    queued = min(read for _, read in once) - min(read for _, read in waited)
+    needed = min(total for total, _ in twice) - min(total for total, _ in once)
+    return steps, max(queued, needed - 2 * said)  # Twice: two short times differ by chance too.
+
+
+def until_read(steps: int, wait: float) -> tuple[float, float]:
+    """Return the seconds from a turn's beginning until its outcome was read, and of the read."""
+    started = time.perf_counter()
+    Turn.case.run(steps)
+    Turn.case.finish()
+    time.sleep(wait)
+    asked = time.perf_counter()
+    Turn.case.read()
+    ended = time.perf_counter()
+    return ended - started, ended - asked
 
 
 def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:

@@ -80,6 +80,31 @@ def last_line(text: str) -> str:
     return lines[-1].removeprefix("error: ") if lines else "no message"
 
 
+LONGEST_ANSWER = 2**24
+"""Bytes; arrays travel in files."""
+
+
+def no_number(text: str) -> None:
+    """Refuse NaN and infinities, which JSON has not."""
+    raise ValueError(f"{text} is no number")
+
+
+def descendants(process: int) -> list[int]:
+    """Return the living children of ``process``, and theirs; none where there is no /proc."""
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            # After the name, which may hold anything, parentheses too: state and parent.
+            parent = path.read_text(errors="replace").rpartition(")")[2].split()[1]
+            children.setdefault(int(parent), []).append(int(path.parent.name))
+    found, ahead = [], [process]
+    while ahead:
+        below = children.get(ahead.pop(), [])
+        found += below
+        ahead += below
+    return found
+
+
 class WorkerFailed(RuntimeError):
     """A worker crashed, hung or answered rubbish; the message is one line that says which."""
 
@@ -103,15 +128,20 @@ class Worker:
     ) -> None:
         self.backend, self.log = backend, log
         with log.open("ab") as file:
-            self._process = subprocess.Popen(
-                [python, "-m", "benchmarks.worker", backend],
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=file,
-                cwd=Path(__file__).parents[1],
-                start_new_session=True,
-            )
+            try:
+                self._process = subprocess.Popen(
+                    [python, "-m", "benchmarks.worker", backend],
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=file,
+                    cwd=Path(__file__).parents[1],
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise WorkerFailed(
+                    f"{backend}: {python} cannot be run ({error.strerror})"
+                ) from None
         assert self._process.stdin is not None and self._process.stdout is not None
         self._input, self._output = self._process.stdin, self._process.stdout
         self._buffer = b""
@@ -135,13 +165,11 @@ class Worker:
             raise self._failure() from None
         line = self._read_line(timeout)
         try:
-            answer = json.loads(line)
+            answer = json.loads(line, parse_constant=no_number)
             if "refused" not in answer:
                 return answer["result"]
         except (ValueError, KeyError, TypeError):
-            self.close()
-            shown = line[:80].decode(errors="replace")
-            raise WorkerFailed(f"{self.backend} answered {shown!r}, which is no answer") from None
+            raise self._rubbish(line) from None
         raise InputError(answer["refused"])
 
     def _read_line(self, timeout: float) -> bytes:
@@ -149,15 +177,23 @@ class Worker:
         with selectors.DefaultSelector() as selector:
             selector.register(self._output, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
-                if not selector.select(max(0.0, deadline - time.monotonic())):
+                left = deadline - time.monotonic()
+                if left < 0 or not selector.select(left):
                     self.close()
                     raise WorkerFailed(f"{self.backend} gave no answer within {timeout:.0f} s")
                 chunk = os.read(self._output.fileno(), 65536)
                 if not chunk:
                     raise self._failure()
                 self._buffer += chunk
+                if len(self._buffer) > LONGEST_ANSWER:
+                    raise self._rubbish(self._buffer)
         line, _, self._buffer = self._buffer.partition(b"\n")
         return line
+
+    def _rubbish(self, said: bytes) -> WorkerFailed:
+        self.close()
+        shown = said[:80].decode(errors="replace")
+        return WorkerFailed(f"{self.backend} answered {shown!r}, which is no answer")
 
     def _failure(self) -> WorkerFailed:
         """Return why the process ended without an answer."""
@@ -174,10 +210,13 @@ class Worker:
         with suppress(BrokenPipeError):
             self._input.close()
         self._output.close()
+        # Known only while their parents live; torchrun's are in sessions of their own.
+        below = descendants(self._process.pid)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=2)
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        for end, process in [(os.killpg, self._process.pid), *((os.kill, pid) for pid in below)]:
+            with suppress(ProcessLookupError):
+                end(process, signal.SIGKILL)
         self._process.wait()
 
     def __enter__(self) -> Self:

@@ -13,11 +13,30 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import select
+import signal
 import sys
+import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
-from common.backends import load_backend
+from benchmarks.processes import descendants
+from common.backends import BrokenBackend, load_backend
 from common.errors import InputError, TrainingDiverged
+
+
+def end_with_reader(answers: int) -> None:
+    """Wait until nobody is left to read ``answers``, then end this process and what it started.
+
+    The parent may have been killed while a request is worked on, which may never end.
+    """
+    waiting = select.poll()
+    waiting.register(answers, 0)  # Asks for nothing: only the pipe's other end can end the wait.
+    waiting.poll()
+    for process in descendants(os.getpid()):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    os._exit(1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,12 +45,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a framework prints must not be taken for an answer: it goes where its messages go.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
+    threading.Thread(target=end_with_reader, args=[answers.fileno()], daemon=True).start()
     for line in sys.stdin:
         request = json.loads(line)
         module, function = request.pop("task").rsplit(".", 1)
         try:
             task = getattr(importlib.import_module(f"benchmarks.{module}"), function)
             answer = {"result": task(load_backend(name), **request)}
+        except BrokenBackend as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         except (InputError, TrainingDiverged) as error:
             answer = {"refused": " ".join(str(error).split())}
         answers.write(json.dumps(answer) + "\n")

@@ -14,6 +14,10 @@ BACKENDS = {"torch": "PyTorch", "mxnet": "MXNet Gluon", "jax": "JAX/Flax", "tf":
 IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
 
 
+class BrokenBackend(InputError):
+    """A framework that is installed, but cannot be imported."""
+
+
 def check_backend(name: str) -> None:
     """Raise InputError unless ``name`` is a backend whose framework is installed."""
     if name not in BACKENDS:
@@ -29,10 +33,11 @@ def load_backend(name: str) -> ModuleType:
     """Import and return ``<name>_impl``, and with it its framework.
 
     Raises:
-        InputError: For an unknown name or a framework that is missing or broken.
+        InputError: For an unknown name or a framework that is missing.
+        BrokenBackend: For one that is installed, but cannot be imported.
     """
     check_backend(name)
     try:
         return importlib.import_module(f"{name}_impl")
     except (ImportError, OSError) as error:
-        raise InputError(f"backend {name}: {BACKENDS[name]} does not import: {error}") from error
+        raise BrokenBackend(f"backend {name}: {BACKENDS[name]} does not import: {error}") from error

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks import bench_worker
 from benchmarks.gate import verdict
 from benchmarks.limits import step_costs
-from benchmarks.statistics import LEVEL, holm, paired
+from benchmarks.statistics import LEVEL, holm, interval, paired, unpaired
 from common.config import Config
 from common.recipes import make_recipe
 
@@ -18,18 +19,113 @@ def clock(generator: np.random.Generator, slowdown: float) -> np.ndarray:
     return slowdown * drift * np.exp(generator.normal(0, 0.01, 10))
 
 
-def test_a_against_a_finds_no_difference_more_often_than_the_level() -> None:
+def shares_found(slowdown: float, trials: int = 400) -> float:
+    """Return in what share of trials a difference is found as one of the six pairs of four."""
     generator = np.random.default_rng(0)
-    found = [paired(clock(generator, 1), clock(generator, 1)) for _ in range(60)]
-    assert sum(result["p_value"] < LEVEL for result in found if result) <= 8
+    found = [paired(clock(generator, 1), clock(generator, slowdown)) for _ in range(trials)]
+    return float(np.mean([result["p_value"] * 6 < LEVEL for result in found if result]))
 
 
-def test_a_planted_slowdown_of_five_per_cent_is_found() -> None:
+def test_a_against_a_finds_a_difference_no_more_often_than_the_level() -> None:
+    generator = np.random.default_rng(0)
+    found = [paired(clock(generator, 1), clock(generator, 1)) for _ in range(400)]
+    share = np.mean([result["p_value"] < LEVEL for result in found if result])
+    assert 0.02 < share < 0.08  # Its standard error is 0.011; never finding any would be no test.
+    assert shares_found(1.0) < 0.02
+
+
+def test_a_slowdown_of_five_per_cent_is_found_and_measured() -> None:
+    assert shares_found(1.05) > 0.98
     generator = np.random.default_rng(0)
     found = paired(clock(generator, 1), clock(generator, 1.05))
-    assert found is not None
-    assert found["p_value"] * 6 < LEVEL  # even as one of the six pairs of four backends
-    assert found["low"] > 1.02 and found["high"] < 1.08
+    assert found is not None and found["low"] > 1.02 and found["high"] < 1.08
+    changed = unpaired(clock(generator, 1), clock(generator, 1.5))
+    assert changed["p_value"] < 0.01 and changed["low"] < 1.5 < changed["high"]
+
+
+def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
+    generator = np.random.default_rng(0)
+    found = [interval(generator.normal(1, 0.1, 20).tolist()) for _ in range(300)]
+    assert 0.91 < np.mean([i["low"] <= 1 <= i["high"] for i in found]) < 0.98
+
+
+@pytest.mark.parametrize("pairs", [6, 20])
+def test_p_values_and_intervals_are_scipys(pairs: int, generator: np.random.Generator) -> None:
+    from scipy import stats
+
+    a, b = np.exp(generator.normal(0, 0.1, (2, pairs)))
+    ours, logs = paired(a, b), np.log(b / a)
+    theirs = stats.permutation_test((logs,), np.mean, permutation_type="samples")
+    assert ours is not None and ours["p_value"] == pytest.approx(theirs.pvalue, abs=0.02)
+    found = stats.bootstrap((logs,), np.median, method="percentile").confidence_interval
+    assert np.log([ours["low"], ours["high"]]) == pytest.approx(found, abs=0.02)
+    theirs = stats.permutation_test(
+        (np.log(a), np.log(b)), lambda x, y: np.mean(x) - np.mean(y), vectorized=False
+    )
+    assert unpaired(a, b)["p_value"] == pytest.approx(theirs.pvalue, abs=0.02)
+
+
+class Clock:
+    """Time that passes only when somebody works or sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    process_time = perf_counter
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Device:
+    """A device that works a queue off beside the host: a step a second, copies half a second.
+
+    ``behind`` of each step's work is queued behind what ``finish`` waits for. A ``lazy`` one does
+    nothing before it is asked for the outcome.
+    """
+
+    def __init__(self, time: Clock, *, waits: bool, behind: float = 0, lazy: bool = False) -> None:
+        self.time, self.waits, self.behind, self.lazy = time, waits, behind, lazy
+        self.free = self.pending = 0.0
+        self.copied = True
+
+    def run(self, steps: int) -> None:
+        self.time.now += 0.001 * steps
+        self.copied = False
+        if self.lazy:
+            self.pending += steps
+        else:
+            self.free = max(self.free, self.time.now) + steps
+
+    def finish(self) -> None:
+        if self.waits:
+            self.time.now = max(self.time.now, self.free - self.behind)
+
+    def read(self) -> None:
+        self.time.now = max(self.time.now, self.free) + self.pending + 0.5 * (not self.copied)
+        self.pending, self.copied = 0.0, True
+
+
+@pytest.mark.parametrize(
+    "device, late",
+    [
+        ({"waits": True}, 0.0),
+        ({"waits": False}, 1.0),
+        ({"waits": True, "behind": 0.3}, 0.3),
+        ({"waits": True, "lazy": True}, 1.0),
+    ],
+)
+def test_what_is_left_when_a_turn_has_ended_is_found(
+    device: dict[str, float], late: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = Clock()
+    monkeypatch.setattr(bench_worker, "time", time)
+    monkeypatch.setattr(bench_worker.Turn, "case", Device(time, **device), raising=False)
+    found = bench_worker.calibrate(bench_worker, seconds=3, least=2)
+    assert found["late_seconds"] == pytest.approx(late, abs=0.01)
 
 
 def test_holm_corrects_by_rank() -> None:

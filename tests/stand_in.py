@@ -1,0 +1,165 @@
+"""A worker whose framework is a stand-in in NumPy, well or ill: `stand_in.py MOOD -m MODULE NAME`.
+
+An interpreter for `fcn bench --python` that runs the real worker over a backend which takes no time
+to import. Its device is a thread that works a queue off, so that nothing has been computed before
+it is waited for. ``MOOD`` says what goes wrong, and how many steps before.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from common import backends, reference
+from common import reference_ops as ops
+
+STEP_SECONDS = 0.02
+FAULTY_STEP = 12
+DEVICE = ThreadPoolExecutor(1)
+ANSWERS = os.dup(1)  # The worker sends what is printed elsewhere.
+
+
+class Value:
+    """What the device will have computed: one of the outcomes of a step."""
+
+    def __init__(self, future: Future[Any], index: int) -> None:
+        self.future, self.index = future, index
+
+    def __float__(self) -> float:
+        return float(self.result())
+
+    def result(self) -> Any:
+        return self.future.result()[self.index]
+
+
+def note(name: str) -> None:
+    """Leave a file for the test that waits for it."""
+    if "STAND_IN_NOTES" in os.environ:
+        (Path(os.environ["STAND_IN_NOTES"]) / name).touch()
+
+
+def go_wrong(mood: str) -> None:
+    """What happens at the step that goes wrong, in the middle of a turn."""
+    if mood == "raises":
+        raise RuntimeError("the device was lost")
+    if mood == "memory":
+        raise MemoryError("Unable to allocate 9.0 GiB")
+    if mood == "exits":
+        os._exit(3)
+    if mood == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if mood == "rubbish":
+        os.write(ANSWERS, b"\xff\x00 Segmentation is fun\n")
+    if mood == "nan":
+        os.write(ANSWERS, b'{"result": {"seconds": NaN}}\n')
+    if mood == "flood":
+        while True:
+            os.write(ANSWERS, b"0123456789" * 100)
+    if mood == "hangs":
+        for session in (False, True):
+            child = subprocess.Popen(["sleep", "1000"], start_new_session=session)
+            note(f"pid-{child.pid}")
+        note(f"pid-{os.getpid()}")
+        note("hangs")
+        time.sleep(1000)
+
+
+def framework(mood: str) -> dict[str, Any]:
+    """Return what a backend package has, as far as the cases need it."""
+    done = 0
+
+    def loss_operation(config: Any) -> Callable[..., Any]:
+        def compute(logits: Any, labels: Any) -> tuple[Any, ...]:
+            time.sleep(STEP_SECONDS)
+            gradient = reference.loss_gradient(logits, labels, config.recipe)
+            if mood == "wrong":
+                gradient *= 1.01
+            return reference.loss(logits, labels, config.recipe), gradient
+
+        def step(logits: Any, labels: Any) -> tuple[Value, ...]:
+            nonlocal done
+            done += 1
+            if done == FAULTY_STEP:
+                go_wrong(mood)
+            if mood == "chatters":
+                print("Segmentation is fun", flush=True)
+                os.write(1, b"\xff\x00 and C++ says so too\n")
+            future = DEVICE.submit(compute, logits, labels)
+            return Value(future, 0), Value(future, 1)
+
+        return step
+
+    def predict_step(state: Any, images: Any) -> Value:
+        recipe, parameters = state
+
+        def compute() -> tuple[Any]:
+            return (reference.forward(parameters, images, recipe.backbone, False).logits,)
+
+        return Value(DEVICE.submit(compute), 0)
+
+    def synchronize(value: Value) -> None:
+        if mood != "forgets":
+            value.result()
+
+    return {
+        "LAYOUT": "NHWC",
+        "configure": lambda config: None,
+        "describe": lambda config: {
+            "name": mood,
+            "versions": {"numpy": np.__version__},
+            "device": "cpu",
+            "threads": 1,
+            "precision": config.precision,
+            "deterministic": True,
+        },
+        "create_state": lambda config, parameters: (config.recipe, parameters),
+        "train_step": None,
+        "predict_step": predict_step,
+        "loss_operation": loss_operation,
+        "synchronize": synchronize,
+        "to_device": lambda array, config: array,
+        "to_host": lambda value: np.asarray(value.result()),
+        "device_memory_peak": lambda config: None,
+        "matrix_product": lambda config, size: lambda: Value(DEVICE.submit(lambda: (1,)), 0),
+        "stream": lambda config, size: lambda: Value(DEVICE.submit(lambda: (1,)), 0),
+    }
+
+
+def main() -> int:
+    mood, name = sys.argv[1], sys.argv[-1]
+    if mood == "unimportable":
+        sys.meta_path.insert(0, Unimportable())
+    else:
+        if mood == "aborts":
+            os.abort()
+        made = ModuleType(f"{name}_impl")
+        vars(made).update(framework(mood))
+        sys.modules[made.__name__] = made
+    backends.IMPORT_NAMES[name] = "numpy"
+    if mood == "epsilon":
+        ops.BATCH_NORM_EPSILON = 1e-3
+    from benchmarks import worker
+
+    return worker.main([name])
+
+
+class Unimportable:
+    def find_spec(self, name: str, *_: Any) -> None:
+        if name.endswith("_impl"):
+            raise ImportError("libcuda.so.1: cannot open shared object file")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
