@@ -149,8 +149,9 @@ def summarize(document: dict[str, Any], row: dict[str, Any]) -> None:
     found = interval(seconds)
     step, first_seconds, steady = found["median"], process["first_seconds"], {}
     if row["case"] == "first_step":
-        first_seconds = float(np.median([p["first_seconds"] for p in row["processes"]]))
-        step = float(np.median([p["step_seconds"] for p in row["processes"]]))
+        measured = [row["processes"][sample["process"]] for sample in row["samples"]]
+        first_seconds = float(np.median([p["first_seconds"] for p in measured]))
+        step = float(np.median([p["step_seconds"] for p in measured]))
         steady = {"steady_seconds": step}
     row["figures"] = {
         "step_seconds": found,

@@ -178,7 +178,12 @@ class Worker:
             selector.register(self._output, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
                 left = deadline - time.monotonic()
-                if left < 0 or not selector.select(left):
+                if left < 0 or not selector.select(min(left, 1.0)):
+                    # A loader's processes hold the pipe open after the worker's own end.
+                    if self._process.poll() is not None:
+                        raise self._failure()
+                    if left > 1:
+                        continue
                     self.close()
                     raise WorkerFailed(f"{self.backend} gave no answer within {timeout:.0f} s")
                 chunk = os.read(self._output.fileno(), 65536)

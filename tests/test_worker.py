@@ -27,6 +27,8 @@ def imitation(tmp_path: Path, program: str) -> str:
         ("read request; kill -KILL $$", "torch was ended by SIGKILL"),
         ("read request; echo hello", "torch answered 'hello'"),
         ("read request; echo '[1]'", r"torch answered '\[1\]'"),
+        # A process that it leaves behind holds on to its output.
+        ("sleep 1000 & read request; echo 'out of luck' >&2; exit 3", r"torch ended \(3\): out of"),
         ("exec sleep 1000", "torch gave no answer within 1 s"),
     ],
 )
