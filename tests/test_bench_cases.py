@@ -73,6 +73,19 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     assert sample["steps"] == 70 and sample["seconds"] > 0
 
 
+@pytest.mark.parametrize("case", ["upsample", "loss"])
+@pytest.mark.parametrize("track", ["default", "chapter"])
+def test_a_part_of_a_step_gives_what_the_reference_gives(
+    worker: Worker, track: str, case: str, tmp_path: Path
+) -> None:
+    outputs, arrays = answers(worker, track, case, None, tmp_path)
+    expected = expected_outputs(case, Config(RECIPE), arrays)
+    assert verdict(errors_of(outputs, expected, {}), "float32", track)["passed"]
+    for name in expected:
+        wrong = {**expected, name: expected[name] * 1.001}
+        assert not verdict(errors_of(outputs, wrong, {}), "float32", track)["passed"], name
+
+
 def test_a_byte_that_differs_is_refused(tmp_path: Path) -> None:
     expected = expected_batches(make_files(tmp_path, RECIPE, 0, cached=False), RECIPE, 1)
     other = {name: array.copy() for name, array in expected.items()}

@@ -23,18 +23,22 @@ from common.recipes import BACKBONES, make_recipe
 from common.tolerances import bound
 
 NAMES = (
+    "LAYOUT",
     "configure",
     "create_state",
     "describe",
     "device_memory_peak",
+    "loss_operation",
     "parameters_of",
     "precisions",
     "predict_step",
     "switches",
     "synchronize",
+    "to_canonical",
     "to_device",
     "to_host",
     "train_step",
+    "upsample_operation",
 )
 
 

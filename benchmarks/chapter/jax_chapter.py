@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 from jax import Array
+from numpy.typing import NDArray
 
 import jax_impl
 from benchmarks.chapter import check_chapter
@@ -18,23 +21,37 @@ from common.images import MEAN, STD
 from common.parameters import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
 from common.voc import VOID
-from jax_impl import configure, device_memory_peak, synchronize, to_device, to_host
-from jax_impl.weights import canonical_parameters, load_parameters
+from jax_impl import (
+    configure,
+    device_memory_peak,
+    synchronize,
+    to_canonical,
+    to_device,
+    to_host,
+)
+from jax_impl.weights import canonical_parameters, from_canonical, load_parameters
 
 __all__ = [
+    "LAYOUT",
     "configure",
     "create_state",
     "describe",
     "device_memory_peak",
+    "loss_operation",
     "parameters_of",
     "precisions",
     "predict_step",
     "switches",
     "synchronize",
+    "to_canonical",
     "to_device",
     "to_host",
     "train_step",
+    "upsample_operation",
 ]
+
+
+LAYOUT = "NHWC"
 
 
 @dataclass
@@ -86,18 +103,22 @@ class ResNet18(nnx.Module):
         return self.layer4(self.layer3(self.layer2(self.layer1(x))))
 
 
+def upsampling(rngs: nnx.Rngs) -> nnx.ConvTranspose:
+    return nnx.ConvTranspose(
+        NUM_CLASSES,
+        NUM_CLASSES,
+        (2 * STRIDE, 2 * STRIDE),
+        (STRIDE, STRIDE),
+        transpose_kernel=True,
+        rngs=rngs,
+    )
+
+
 class FCN(nnx.Module):
     def __init__(self, rngs: nnx.Rngs) -> None:
         self.backbone = ResNet18(rngs)
         self.final_conv = nnx.Conv(512, NUM_CLASSES, (1, 1), rngs=rngs)
-        self.transpose_conv = nnx.ConvTranspose(
-            NUM_CLASSES,
-            NUM_CLASSES,
-            (2 * STRIDE, 2 * STRIDE),
-            (STRIDE, STRIDE),
-            transpose_kernel=True,
-            rngs=rngs,
-        )
+        self.transpose_conv = upsampling(rngs)
 
     def __call__(self, images: Array) -> Array:
         x = (images.astype(jnp.float32) / 255 - MEAN) / STD
@@ -135,17 +156,18 @@ def sgd(learning_rate: float | Array, config: Config) -> optax.GradientTransform
     )
 
 
+def batch_loss(logits: Array, labels: Array, summed: bool) -> Array:
+    loss = optax.softmax_cross_entropy_with_integer_labels(
+        logits, jnp.where(labels == VOID, 0, labels)
+    ).mean((1, 2))
+    return loss.sum() if summed else loss.mean()
+
+
 @nnx.jit(static_argnames="summed")
 def _train_step(
     net: FCN, optimizer: nnx.Optimizer, images: Array, labels: Array, summed: bool
 ) -> Array:
-    def batch_loss(net: FCN) -> Array:
-        loss = optax.softmax_cross_entropy_with_integer_labels(
-            net(images), jnp.where(labels == VOID, 0, labels)
-        ).mean((1, 2))
-        return loss.sum() if summed else loss.mean()
-
-    loss, gradients = nnx.value_and_grad(batch_loss)(net)
+    loss, gradients = nnx.value_and_grad(lambda net: batch_loss(net(images), labels, summed))(net)
     optimizer.update(net, gradients)
     return loss
 
@@ -172,3 +194,25 @@ def predict_step(state: State, images: Array) -> Array:
 
 def parameters_of(state: State) -> Parameters:
     return canonical_parameters(nnx.state(state.net))
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
+    layer = upsampling(nnx.Rngs(0))
+    layer.kernel[...] = jnp.asarray(from_canonical("transpose_conv.weight", weight))
+    layer.bias[...] = jnp.asarray(bias)
+    structure, parameters = nnx.split(layer)
+
+    @jax.jit
+    def step(parameters: nnx.State, x: Array, gradient: Array) -> tuple[Array, ...]:
+        y, pull = jax.vjp(lambda own, x: nnx.merge(structure, own)(x), parameters, x)
+        own, x_gradient = pull(gradient)
+        return y, x_gradient, own["kernel"][...], own["bias"][...]
+
+    return lambda x, gradient: step(parameters, x, gradient)
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits)."""
+    summed = config.recipe.loss_reduction == "sum"
+    return jax.jit(jax.value_and_grad(lambda logits, labels: batch_loss(logits, labels, summed)))

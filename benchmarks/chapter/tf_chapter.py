@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import layers
+from numpy.typing import NDArray
 
 import tf_impl
 from benchmarks.chapter import check_chapter
@@ -18,24 +20,43 @@ from common.images import MEAN, STD
 from common.parameters import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
 from common.voc import VOID
-from tf_impl import configure, device_memory_peak, synchronize, to_device, to_host
-from tf_impl.weights import load_parameters, to_canonical, variables_of
+from tf_impl import (
+    configure,
+    device_memory_peak,
+    synchronize,
+    to_canonical,
+    to_device,
+    to_host,
+)
+from tf_impl.device import device_of
+from tf_impl.weights import from_canonical, load_parameters, variables_of
 
 __all__ = [
+    "LAYOUT",
     "configure",
     "create_loader",
     "create_state",
     "describe",
     "device_memory_peak",
+    "loss_operation",
     "parameters_of",
     "precisions",
     "predict_step",
     "switches",
     "synchronize",
+    "to_canonical",
     "to_device",
     "to_host",
     "train_step",
+    "upsample_operation",
 ]
+
+
+LAYOUT = "NHWC"
+
+
+def entropy() -> keras.losses.Loss:
+    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
 
 
 @dataclass(eq=False)
@@ -43,10 +64,12 @@ class State:
     config: Config
     net: keras.Model
     optimizer: keras.optimizers.Optimizer
-    loss: keras.losses.Loss = field(
-        default_factory=lambda: keras.losses.SparseCategoricalCrossentropy(
-            from_logits=True, reduction=None
-        )
+    loss: keras.losses.Loss = field(default_factory=entropy)
+
+
+def upsampling() -> layers.Layer:
+    return layers.Conv2DTranspose(
+        NUM_CLASSES, 2 * STRIDE, strides=STRIDE, padding="same", name="transpose_conv"
     )
 
 
@@ -80,9 +103,7 @@ def create_net() -> keras.Model:
         x = block(x, f"backbone.layer{stage}.0", channels, stride)
         x = block(x, f"backbone.layer{stage}.1", channels, 1)
     x = layers.Conv2D(NUM_CLASSES, 1, name="final_conv")(x)
-    x = layers.Conv2DTranspose(
-        NUM_CLASSES, 2 * STRIDE, strides=STRIDE, padding="same", name="transpose_conv"
-    )(x)
+    x = upsampling()(x)
     return keras.Model(images, x)
 
 
@@ -113,14 +134,20 @@ def create_state(config: Config, parameters: Parameters) -> State:
     return State(config, net, optimizer)
 
 
+def batch_loss(
+    loss: keras.losses.Loss, logits: tf.Tensor, labels: tf.Tensor, config: Config
+) -> tf.Tensor:
+    labels = tf.where(labels == VOID, tf.zeros_like(labels), labels)
+    images = tf.reduce_mean(loss(labels, logits), (1, 2))
+    summed = config.recipe.loss_reduction == "sum"
+    return tf.reduce_sum(images) if summed else tf.reduce_mean(images)
+
+
 @tf.function
 def _train_step(state: State, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    labels = tf.where(labels == VOID, tf.zeros_like(labels), labels)
     with tf.GradientTape() as tape:
         logits = state.net(tf.cast(images, tf.float32), training=True)
-        loss = tf.reduce_mean(state.loss(labels, logits), (1, 2))
-        summed = state.config.recipe.loss_reduction == "sum"
-        loss = tf.reduce_sum(loss) if summed else tf.reduce_mean(loss)
+        loss = batch_loss(state.loss, logits, labels, state.config)
     variables = state.net.trainable_variables
     state.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
     return loss
@@ -142,3 +169,36 @@ def predict_step(state: State, images: tf.Tensor) -> tf.Tensor:
 def parameters_of(state: State) -> Parameters:
     named = variables_of(state.net)
     return {name: to_canonical(name, value.numpy()).copy() for name, value in named.items()}
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
+    with tf.device(device_of(config)):
+        layer = upsampling()
+        layer.build((None, None, None, NUM_CLASSES))
+        layer.set_weights([from_canonical("transpose_conv.weight", weight), bias])
+
+    @tf.function
+    def step(x: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = layer(x)
+        own = layer.trainable_variables
+        x_gradient, *gradients = tape.gradient(y, [x, *own], gradient)
+        return y, x_gradient, *gradients
+
+    return step
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits)."""
+    own = entropy()
+
+    @tf.function
+    def step(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = batch_loss(own, logits, labels, config)
+        return loss, tape.gradient(loss, logits)
+
+    return step

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
@@ -20,23 +22,37 @@ from common.images import MEAN, STD
 from common.parameters import NUM_CLASSES, Parameters
 from common.recipes import STRIDE
 from common.voc import VOID
-from torch_impl import configure, device_memory_peak, synchronize, to_device, to_host
+from torch_impl import (
+    configure,
+    device_memory_peak,
+    synchronize,
+    to_canonical,
+    to_device,
+    to_host,
+)
 
 __all__ = [
+    "LAYOUT",
     "configure",
     "create_loader",
     "create_state",
     "describe",
     "device_memory_peak",
+    "loss_operation",
     "parameters_of",
     "precisions",
     "predict_step",
     "switches",
     "synchronize",
+    "to_canonical",
     "to_device",
     "to_host",
     "train_step",
+    "upsample_operation",
 ]
+
+
+LAYOUT = "NCHW"
 
 
 @dataclass
@@ -64,25 +80,32 @@ def create_state(config: Config, parameters: Parameters) -> State:
     if config.recipe.backbone != "resnet18_v1":
         raise InputError("backbone resnet18_v2: torchvision has the first version alone")
     features = OrderedDict(list(resnet18().named_children())[:-2])
-    upsample = nn.ConvTranspose2d(
-        NUM_CLASSES, NUM_CLASSES, kernel_size=2 * STRIDE, stride=STRIDE, padding=STRIDE // 2
-    )
     net = nn.Sequential(
         OrderedDict(
             backbone=nn.Sequential(features),
             final_conv=nn.Conv2d(512, NUM_CLASSES, kernel_size=1),
-            transpose_conv=upsample,
+            transpose_conv=upsampling(),
         )
     )
     net.load_state_dict(
         {name: torch.tensor(value) for name, value in parameters.items()}, strict=False
     )
-    net.to("cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu")
+    net.to(device_name(config))
     recipe = config.recipe
     trainer = torch.optim.SGD(
         net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     return State(config, net, trainer)
+
+
+def device_name(config: Config) -> str:
+    return "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
+
+
+def upsampling() -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(
+        NUM_CLASSES, NUM_CLASSES, kernel_size=2 * STRIDE, stride=STRIDE, padding=STRIDE // 2
+    )
 
 
 def forward(state: State, images: Tensor) -> Tensor:
@@ -95,18 +118,21 @@ def forward(state: State, images: Tensor) -> Tensor:
         return state.net(x)
 
 
+def batch_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
+    labels = labels.long()
+    labels[labels == VOID] = 0
+    loss = F.cross_entropy(logits, labels, reduction="none").mean(1).mean(1)
+    return loss.sum() if config.recipe.loss_reduction == "sum" else loss.mean()
+
+
 def train_step(
     state: State, images: Tensor, labels: Tensor, learning_rate: float
 ) -> tuple[State, Tensor]:
     for group in state.trainer.param_groups:
         group["lr"] = learning_rate
-    labels = labels.long()
-    labels[labels == VOID] = 0
     state.net.train()
     state.trainer.zero_grad()
-    loss = F.cross_entropy(forward(state, images).float(), labels, reduction="none")
-    loss = loss.mean(1).mean(1)
-    loss = loss.sum() if state.config.recipe.loss_reduction == "sum" else loss.mean()
+    loss = batch_loss(forward(state, images).float(), labels, state.config)
     loss.backward()
     state.trainer.step()
     return state, loss.detach()
@@ -125,3 +151,31 @@ def parameters_of(state: State) -> Parameters:
         for name, value in state.net.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
+    layer = upsampling()
+    layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    layer.to(device_name(config))
+    bfloat16 = config.precision == "bfloat16"
+
+    def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        x.requires_grad_()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+            y = layer(x)
+        y = y.float()
+        return y.detach(), *torch.autograd.grad(y, (x, layer.weight, layer.bias), gradient)
+
+    return step
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits)."""
+
+    def step(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        logits.requires_grad_()
+        loss = batch_loss(logits, labels, config)
+        return loss.detach(), *torch.autograd.grad(loss, logits)
+
+    return step
