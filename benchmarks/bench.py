@@ -228,6 +228,10 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         if not settings[option] > 0:
             raise InputError(f"--{option} {settings[option]}: must be positive")
     thread_environment(args.threads)
+    if "accuracy" in settings["cases"]:
+        for name in ("PIL", "safetensors", "tqdm", "matplotlib", "scipy"):
+            if find_spec(name) is None:
+                raise InputError(f"--cases accuracy: trainings need {name}, which is not installed")
     for batch in batch_sizes:  # Raises for a crop, device or precision that cannot be.
         recipe = make_recipe(args.recipe, batch_size=batch, crop=tuple(args.crop))
         Config(recipe, args.seed, device=args.device, upsampling=args.upsampling)

@@ -7,6 +7,7 @@ batches, again and again: the same crops of the same files, as bytes on the devi
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from common.batches import MEMORY_LIMIT, EpochPlan, Loader, plan_epoch
 from common.config import Config
-from common.dataset import Dataset, open_dataset
+from common.dataset import open_dataset
 from common.errors import InputError
 from common.recipes import Recipe
 from common.synthetic import make_dataset
@@ -40,34 +41,40 @@ class Files:
     Attributes:
         root: A data set in VOC's layout.
         plan: The epoch.
+        paths: Of the images and of the label maps, in the plan's order.
         cached: Decode before the clock starts, and keep.
     """
 
     root: Path
     plan: EpochPlan
+    paths: tuple[list[str], list[str]]
     cached: bool
-
-    def paths(self, dataset: Dataset) -> tuple[list[str], list[str]]:
-        """Return the images' and the label maps' paths, in the plan's order."""
-        images = [str(dataset.image_path(int(index))) for index in self.plan.indices]
-        return images, [str(dataset.label_path(int(index))) for index in self.plan.indices]
 
 
 def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> dict[str, NDArray]:
     """Draw a data set in ``root`` and return what ``files_in`` reads, in the parent."""
+    check_pillow()
     height, width = (side + more for side, more in zip(recipe.crop, LARGER, strict=True))
     count = max(EPOCH_IMAGES, LEAST_BATCHES * recipe.batch_size)
     make_dataset(root, train=count, val=1, size=(height, width), seed=seed)
-    plan = plan_epoch(open_dataset(root, "train", recipe.crop), recipe, seed, 0, training=True)
-    corners = np.stack([plan.indices, plan.tops, plan.lefts, plan.flips], axis=1)
-    return {"root": np.array(str(root)), "plan": corners, "cached": np.array(cached)}
+    dataset = open_dataset(root, "train", recipe.crop)
+    plan = plan_epoch(dataset, recipe, seed, 0, training=True)
+    order = [int(index) for index in plan.indices]
+    paths = [[str(of(index)) for index in order] for of in (dataset.image_path, dataset.label_path)]
+    return {
+        "root": np.array(str(root)),
+        "paths": np.array(paths),
+        "plan": np.stack([plan.indices, plan.tops, plan.lefts, plan.flips], axis=1),
+        "cached": np.array(cached),
+    }
 
 
 def files_in(arrays: Any, recipe: Recipe) -> Files:
     """Return the files that ``make_files`` made."""
     indices, tops, lefts, flips = arrays["plan"].T
     plan = EpochPlan(indices, tops, lefts, flips.astype(bool), len(indices) // recipe.batch_size)
-    return Files(Path(str(arrays["root"])), plan, bool(arrays["cached"]))
+    images, labels = arrays["paths"].tolist()
+    return Files(Path(str(arrays["root"])), plan, (images, labels), bool(arrays["cached"]))
 
 
 def expected_batches(arrays: Any, recipe: Recipe, count: int) -> dict[str, NDArray]:
@@ -86,6 +93,12 @@ def expected_batches(arrays: Any, recipe: Recipe, count: int) -> dict[str, NDArr
     return {"images": images, "labels": labels}
 
 
+def check_pillow() -> None:
+    """Raise InputError where the package is absent that reads and writes images."""
+    if importlib.util.find_spec("PIL") is None:
+        raise InputError(f"Pillow, which loading needs, is not installed for {sys.executable}")
+
+
 def make_loader(backend: ModuleType, config: Config, arrays: Any) -> Batches:
     """Return a track's loader, the framework's own of the chapter or this project's, for any count.
 
@@ -100,8 +113,7 @@ def make_loader(backend: ModuleType, config: Config, arrays: Any) -> Batches:
         return repeated(backend.create_loader(files, config), files)
     if track != backend.__name__:
         raise InputError(f"{track} has no loader of its own")
-    if importlib.util.find_spec("PIL") is None:
-        raise InputError("Pillow, which decodes the images, is not installed for this interpreter")
+    check_pillow()
     return repeated(own_loader(backend, config, files), files)
 
 

@@ -80,7 +80,8 @@ def cached_outputs(case: str, config: Config, inputs: Path) -> Path:
     for name in ("images", "labels", "x", "logits"):
         if name in arrays:
             arrays[name] = arrays[name][: len(AFTER)]
-    arrays.pop("root", None)  # Where the files lie changes nothing either.
+    for name in ("root", "paths"):  # Where the files lie changes nothing either.
+        arrays.pop(name, None)
     whole = case in ("train", "epoch", "first_step", "scale")
     identity = ["train" if whole else case, config.to_json()["recipe"], gate_rates(config.recipe)]
     digest = hashlib.sha256(json.dumps(identity).encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_a_byte_that_differs_is_refused(tmp_path: Path) -> None:
     other["labels"][0, 1, 5, 7] ^= 1
     found = verdict(errors_of(other, expected, {}), "float32", "default")
     assert not found["passed"] and "labels" in found["reason"]
+
+
+def test_without_pillow_loading_is_unsupported_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "PIL" else found(name)
+    )
+    config = Config(RECIPE)
+    for case in ("load", "epoch"):
+        with pytest.raises(InputError, match="Pillow, which loading needs"):
+            make_inputs(case, None, config, tmp_path)
+    make_inputs("predict", None, config, tmp_path)
 
 
 def test_an_epoch_trains_on_what_it_loaded(worker: Worker, tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from benchmarks.bench_loading import Batches, Files
 from benchmarks.chapter import color_table
 from common.config import Config
-from common.dataset import open_dataset
 from mxnet_impl.device import device_of, threads_at_import
 
 # Importable since mxnet_impl gave back the NumPy names that it takes.
@@ -17,7 +16,7 @@ from mxnet import gluon, image, nd  # isort: skip
 class Crops(gluon.data.Dataset):
     def __init__(self, files: Files, config: Config) -> None:
         self.plan, self.size = files.plan, config.recipe.crop
-        self.paths = files.paths(open_dataset(files.root, "train", config.recipe.crop))
+        self.paths = files.paths
         self.classes = nd.array(color_table(), dtype="uint8")
         self.pairs = [self.read(row) for row in range(len(self))] if files.cached else None
 

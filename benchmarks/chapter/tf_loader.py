@@ -9,7 +9,6 @@ import tensorflow as tf
 from benchmarks.bench_loading import Batches, Files
 from benchmarks.chapter import color_table
 from common.config import Config
-from common.dataset import open_dataset
 from tf_impl.device import device_of
 
 
@@ -26,10 +25,9 @@ def create_loader(files: Files, config: Config) -> Batches:
     threads = tf.config.threading.get_intra_op_parallelism_threads()
     with tf.device("CPU:0"):
         classes = tf.constant(color_table())
-        paths = files.paths(open_dataset(files.root, "train", recipe.crop))
         corners = plan.tops.astype("int32"), plan.lefts.astype("int32")
         crops = tf.data.Dataset.from_tensor_slices((*corners, plan.flips))
-        pairs = tf.data.Dataset.from_tensor_slices(paths)
+        pairs = tf.data.Dataset.from_tensor_slices(files.paths)
     if files.cached:
         pairs = pairs.map(decode, num_parallel_calls=tf.data.AUTOTUNE).cache()
         for _ in pairs:

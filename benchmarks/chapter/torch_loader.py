@@ -13,14 +13,13 @@ from torchvision.transforms.v2 import functional as F
 from benchmarks.bench_loading import Batches, Files
 from benchmarks.chapter import color_table
 from common.config import Config
-from common.dataset import open_dataset
 from torch_impl.device import device_of
 
 
 class Crops(Dataset):
     def __init__(self, files: Files, config: Config) -> None:
         self.plan, self.size = files.plan, list(config.recipe.crop)
-        self.paths = files.paths(open_dataset(files.root, "train", config.recipe.crop))
+        self.paths = files.paths
         self.classes = torch.from_numpy(color_table())
         self.pairs = [self.read(row) for row in range(len(self))] if files.cached else None
 
