@@ -145,8 +145,10 @@ def test_loading_is_planned_for_both_tracks_and_once_for_all_precisions() -> Non
 
 def test_scaling_is_planned_up_to_all_threads_and_no_further() -> None:
     def planned(threads: int) -> list[str]:
-        rows = new_document(settings(cases=["scale"], device="cpu", threads=threads))["rows"]
-        return list(dict.fromkeys(row["variant"] for row in rows))
+        rows = new_document(
+            settings(cases=["scale"], precisions=["float32"], device="cpu", threads=threads)
+        )["rows"]
+        return [row["variant"] for row in rows if row["backend"] == "jax"]
 
     assert planned(1) == ["threads-1"]
     assert planned(2) == ["threads-1", "threads-2"]
