@@ -17,7 +17,8 @@ def data_parser() -> Parser:
     """Return the command's parser."""
     parser = Parser(prog="fcn data", description="Make, fetch or check a data set.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="make|fetch|check")
-    make = actions.add_parser("make", help="generate images of shapes with their label maps")
+    text = "generate images of shapes with their label maps"
+    make = actions.add_parser("make", help=text, description=text)
     make.add_argument("root", type=Path, metavar="DIR", help="a new or empty folder")
     make.add_argument("--train", type=int, default=320, metavar="N", help="training images")
     make.add_argument("--val", type=int, default=64, metavar="N", help="validation images")
@@ -25,11 +26,11 @@ def data_parser() -> Parser:
         "--size", type=int, nargs=2, default=[96, 128], metavar=("H", "W"), help="in pixels"
     )
     make.add_argument("--seed", type=int, default=0, help="the same seed makes the same bytes")
-    fetch = actions.add_parser(
-        "fetch", help="download Pascal VOC2012 (2 GB), check and unpack it; run again to resume"
-    )
+    text = "download Pascal VOC2012 (2 GB), check and unpack it; run again to resume"
+    fetch = actions.add_parser("fetch", help=text, description=text)
     fetch.add_argument("root", type=Path, metavar="DIR", help="gets VOCdevkit/VOC2012")
-    check = actions.add_parser("check", help="decode every listed file; status 1 if one is wrong")
+    text = "decode every listed file; status 1 if one is wrong"
+    check = actions.add_parser("check", help=text, description=text)
     check.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
     return parser

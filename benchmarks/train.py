@@ -6,13 +6,15 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
+from benchmarks.doctor import NOTES
 from benchmarks.processes import backend_command, backend_environment, limit_cpus
 from common.backends import BACKENDS, check_backend
 from common.options import Parser, config_from, training_parser
 
 
 def add_backend_option(parser: Parser) -> None:
-    parser.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help="framework")
+    text = f"framework; mxnet: {NOTES['mxnet']}"
+    parser.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
 
 
 def main(argv: Sequence[str]) -> int:

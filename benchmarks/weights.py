@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Sequence
@@ -34,15 +33,8 @@ def weights_parser() -> Parser:
     parser = Parser(prog="fcn weights", description="Import, show or export weights.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="import|show|export")
 
-    def action(name: str, text: str) -> argparse.ArgumentParser:
-        # Without this class a required option would say "(default: None)".
-        return actions.add_parser(
-            name, help=text, description=text, formatter_class=argparse.HelpFormatter
-        )
-
-    add = action(
-        "import", "turn another framework's weights into this project's safetensors"
-    ).add_argument
+    text = "turn another framework's weights into this project's safetensors"
+    add = actions.add_parser("import", help=text, description=text).add_argument
     add(
         "source",
         metavar="SOURCE",
@@ -51,10 +43,12 @@ def weights_parser() -> Parser:
         f"{', '.join(PUBLISHED)}; imagenet is the first",
     )
     _add_out(add)
-    add = action("show", "list a weight file's tensors and metadata").add_argument
+    text = "list a weight file's tensors and metadata"
+    add = actions.add_parser("show", help=text, description=text).add_argument
     add("file", type=Path, metavar="FILE", help="safetensors, .pth or .params")
     add("--json", action="store_true", help="print them as JSON")
-    add = action("export", "write weights as others read them").add_argument
+    text = "write weights as others read them"
+    add = actions.add_parser("export", help=text, description=text).add_argument
     add("file", type=Path, metavar="FILE", help="safetensors, as a run's model.safetensors")
     add(
         "--format",

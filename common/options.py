@@ -12,12 +12,19 @@ from common.errors import InputError
 from common.recipes import CHOICES, RECIPES, make_recipe
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Says an option's default, where it has one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        absent = action.default is None or action.default is False or action.default == []
+        return action.help if absent else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """Reports a bad option as the one line that every other bad input gets."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
-        super().__init__(allow_abbrev=False, **options)
+        super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **options)
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""
@@ -27,9 +34,10 @@ class Parser(argparse.ArgumentParser):
 def add_recipe_options(
     parser: argparse.ArgumentParser, recipe: str | None = "chapter-torch"
 ) -> None:
-    """Add the options that make a recipe."""
+    """Add the options that make a recipe; without a default it depends on ``--data``."""
     group = parser.add_argument_group("recipe")
-    group.add_argument("--recipe", default=recipe, help=f"preset: {', '.join(RECIPES)}")
+    depends = "" if recipe else "; by default generated, with --data chapter-torch"
+    group.add_argument("--recipe", default=recipe, help=f"preset: {', '.join(RECIPES)}{depends}")
     for option, text in {
         "backbone": "resnet18_v1 (torchvision's) or resnet18_v2 (Gluon's)",
         "init": "start of the 1x1 convolution: torch (its default) or xavier",

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from benchmarks.cli import COMMANDS
 from benchmarks.cli import main as fcn
 from common.checkpoints import load_checkpoint
 from common.errors import TrainingDiverged
 from common.images import read_image, read_label
 from common.runs import read_metrics
+from tests.conftest import PRESENT
 
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
 
@@ -62,6 +67,43 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     return captured.err
 
 
+@pytest.mark.parametrize("command", ["train", "predict", "compare", "parity"])
+def test_who_chooses_mxnet_reads_that_it_is_retired(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        fcn([command, "--help"])
+    assert "mxnet: retired upstream" in " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize(
+    "words", [[name] for name in COMMANDS] + [["data", "make"], ["weights", "export"]]
+)
+def test_help_states_every_default_there_is(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        fcn([*words, "--help"])
+    text = capsys.readouterr().out
+    assert ended.value.code == 0 and f"usage: fcn {' '.join(words)}" in text
+    assert not re.search(r"default: (None|False|\[\])", text)
+
+
+def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--data", generated, "--out", out, "--epochs", 10000, *SMALL]
+    command = [sys.executable, "-m", "benchmarks.cli", "train", "--backend", PRESENT[0]]
+    with subprocess.Popen([*command, *map(str, options)], stderr=subprocess.DEVNULL) as process:
+        while not (out / "metrics.jsonl").exists():
+            assert process.poll() is None
+            time.sleep(0.1)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        (training,) = children.read_text(encoding="utf-8").split()
+        process.terminate()
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not Path(f"/proc/{training}").exists()
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
@@ -102,9 +144,10 @@ def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None
         (["--data", generated, "--batch-size", "8"], "of val"),
         (["--data", generated, "--crop", "640", "640"], "larger than every image"),
         (["--data", generated, "--backbone", "vgg"], "'vgg'"),
+        (["--data", generated, "--checkpoint-every", "0"], "--checkpoint-every 0"),
     ):
         out = tmp_path / "out"
-        result = script("torch_impl.train", "--out", out, *SMALL, *options)
+        result = script(f"{PRESENT[0]}_impl.train", "--out", out, *SMALL, *options)
         assert result.returncode == 2, result.stderr
         assert result.stderr.count("\n") == 1 and words in result.stderr
         assert not out.exists()
@@ -119,7 +162,7 @@ def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) 
     weights = tmp_path / "v2.safetensors"
     save_parameters(weights, initial_parameters(recipe, 0), {})
     result = script(
-        "torch_impl.train",
+        f"{PRESENT[0]}_impl.train",
         *("--data", generated, "--out", tmp_path / "out", "--weights", weights, *SMALL),
     )
     assert result.returncode == 2
