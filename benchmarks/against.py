@@ -15,6 +15,7 @@ reduced and what decays, and the step's ``learning_rate`` (the recipe's by defau
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,11 @@ from numpy.typing import NDArray
 from common import reference
 from common.errors import InputError
 from common.layers import layer_names
-from common.parameters import is_statistic
+from common.parameters import NUM_CLASSES, is_statistic
 from common.probes import relative_error
 from common.recipes import STRIDE, Recipe, make_recipe
 from common.tolerances import bound
+from common.voc import VOID
 from common.weights import backbone_of, check_parameters, read_tensors
 
 Arrays = dict[str, NDArray]
@@ -48,15 +50,24 @@ def compare_file(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: needs images, the parameters, and at least one MODE/LAYER")
     backbone = backbone_of(path, given)
     check_parameters(path, given, backbone)
-    for name, array in (("images", images), ("labels", labels)):
-        sides = () if array is None else array.shape[1:3]
-        if array is not None and (array.dtype != np.uint8 or any(s % STRIDE for s in sides)):
+    for name, array, more in (("images", images, [3]), ("labels", labels, [])):
+        if array is None:
+            continue
+        sides, rest = array.shape[1:3], list(array.shape[3:])
+        if array.dtype != np.uint8 or len(sides) < 2 or any(s % STRIDE for s in sides):
             raise InputError(
                 f"{path}: {name} is {array.dtype} {list(array.shape)}; "
                 f"needed is uint8 with sides in multiples of {STRIDE}"
             )
+        if rest != more:
+            raise InputError(f"{path}: {name} is {list(array.shape)}, not {['B', 'H', 'W', *more]}")
+    if labels is not None and ((labels >= NUM_CLASSES) & (labels != VOID)).any():
+        raise InputError(f"{path}: labels has values that are neither 0..20 nor {VOID}")
     recipe = make_recipe(metadata.get("recipe", "chapter-torch"), backbone=backbone)
-    rate = float(metadata.get("learning_rate", recipe.learning_rate))
+    try:
+        rate = float(metadata.get("learning_rate", recipe.learning_rate))
+    except ValueError as reason:
+        raise InputError(f"{path}: metadata learning_rate: {reason}") from reason
     expected = answers(path, outputs, given, images, labels, recipe, rate)
     rows = []
     for name, answer in expected.items():
@@ -64,7 +75,9 @@ def compare_file(path: Path) -> dict[str, Any]:
             kind, _, part = name.partition("/")
             error = relative_error(outputs[name], answer)
             limit = bound(quantity_of(kind, part))
-            rows.append({"name": name, "error": error, "limit": limit, "passed": error <= limit})
+            # Of another shape, or with a value that is no number, an output has no error in JSON.
+            finite = error if math.isfinite(error) else None
+            rows.append({"name": name, "error": finite, "limit": limit, "passed": error <= limit})
     unknown = sorted(outputs.keys() - expected.keys())
     if unknown:
         raise InputError(f"{path}: {unknown[0]} is the name of no output of {backbone}")
@@ -113,9 +126,13 @@ def table_of(found: dict[str, Any]) -> str:
     """Return the comparison as text, the first difference last."""
     width = max(len(row["name"]) for row in found["rows"])
     lines = [
-        f"{row['name'].ljust(width)}  {row['error']:.1e}  of {row['limit']:.0e}"
+        f"{row['name'].ljust(width)}  {_cell(row['error'])}  of {row['limit']:.0e}"
         + ("" if row["passed"] else "  differs")
         for row in found["rows"]
     ]
     verdict = "equals the reference" if found["passed"] else f"differs first in {found['first']}"
     return "\n".join([*lines, f"{found['backbone']}: {verdict}"])
+
+
+def _cell(error: float | None) -> str:
+    return "no number" if error is None else f"{error:.1e}"

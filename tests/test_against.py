@@ -33,13 +33,16 @@ def port() -> dict[str, NDArray]:
 
 
 def against(
-    port: dict[str, NDArray], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    port: dict[str, NDArray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rate: str = "0.5",
 ) -> tuple[int, Any, str]:
     from safetensors.numpy import save_file
 
     path = tmp_path / "port.safetensors"
     arrays = {name: np.ascontiguousarray(value) for name, value in port.items()}
-    save_file(arrays, path, {"recipe": "modern", "learning_rate": "0.5"})
+    save_file(arrays, path, {"recipe": "modern", "learning_rate": rate})
     status = fcn(["parity", "--against", str(path), "--json"])
     captured = capsys.readouterr()
     return status, json.loads(captured.out or "null"), captured.err
@@ -70,6 +73,9 @@ def test_the_first_layer_that_differs_is_named(port, tmp_path, capsys) -> None:
         (lambda port: port.pop("backbone.bn1.bias"), "1 missing (backbone.bn1.bias)"),
         (lambda port: port.update({"evaluation/fc": np.ones(2, np.float32)}), "evaluation/fc"),
         (lambda port: port.update(images=port["images"][:, :31].copy()), "multiples of 32"),
+        (lambda port: port.update(images=port["images"][..., :2].copy()), "'W', 3]"),
+        (lambda port: port.update(images=port["images"][0, :, 0].copy()), "multiples of 32"),
+        (lambda port: port.update(labels=np.full_like(port["labels"], 21)), "0..20"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line(change, words, port, tmp_path, capsys) -> None:
@@ -77,6 +83,21 @@ def test_what_cannot_be_compared_is_one_line(change, words, port, tmp_path, caps
     change(changed)
     status, _, error = against(changed, tmp_path, capsys)
     assert status == 2 and words in error and error.count("\n") == 1
+
+
+def test_a_rate_that_is_no_number_is_one_line(port, tmp_path, capsys) -> None:
+    status, _, error = against(port, tmp_path, capsys, rate="fast")
+    assert status == 2 and "learning_rate" in error and error.count("\n") == 1
+
+
+def test_an_output_of_another_shape_differs_and_leaves_valid_json(port, tmp_path, capsys) -> None:
+    name = "evaluation/transpose_conv"
+    status, found, _ = against(port | {name: port[name][:1]}, tmp_path, capsys)
+    assert status == 1 and found["first"] == name
+    (row,) = (row for row in found["rows"] if row["name"] == name)
+    assert row["error"] is None and not row["passed"]
+    assert fcn(["parity", "--against", str(tmp_path / "port.safetensors")]) == 1
+    assert "no number" in capsys.readouterr().out
 
 
 def test_a_file_that_is_no_safetensors_is_one_line(tmp_path, capsys) -> None:
