@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import check_agreement, reference_trace, trace_steps
+from benchmarks.doctor import NOTES
 from benchmarks.processes import backend_environment, limit_cpus
 from benchmarks.report import FORMAT_VERSION, write_report
 from benchmarks.rows import table
@@ -26,7 +27,7 @@ from common.options import (
 )
 from common.runs import check_out, git_commit, hardware
 from common.training import TrainingData
-from common.weights import starting_parameters
+from common.weights import describe_weights, starting_parameters
 
 
 def compare_parser() -> Parser:
@@ -37,7 +38,8 @@ def compare_parser() -> Parser:
         "they do equal work; leave compare.json and report.html.",
     )
     add = parser.add_argument
-    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which, in this order")
+    text = f"which, in this order; mxnet: {NOTES['mxnet']}"
+    add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
     add(
         "--data",
         type=Path,
@@ -110,6 +112,7 @@ def main(argv: Sequence[str]) -> int:
         "config": config.to_json(),
         "hardware": hardware(),
         "dataset": {"generated": args.data is None, **dataset.describe()},
+        "weights": describe_weights(config.recipe, args.weights),
         "agreement": trace,
         "rows": rows,
         "gallery": gallery(out, dataset, rows),

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.against import compare_file, table_of
 from benchmarks.compare import chosen_backends
+from benchmarks.doctor import NOTES
 from benchmarks.parity_cases import Source, make_cases
 from benchmarks.parity_page import FORMAT_VERSION, write_page
 from benchmarks.parity_run import judge_traces, run_backend, trace_limits, yardstick
@@ -25,8 +26,9 @@ from common.errors import InputError
 from common.files import write_json, write_text
 from common.options import Parser, add_machine_options
 from common.probes import probe_recipe
-from common.recipes import BACKBONES
+from common.recipes import BACKBONES, make_recipe
 from common.runs import check_out, git_commit, hardware
+from common.weights import starting_parameters
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ def parity_parser() -> Parser:
         "common/tolerances.py breaks; leaves parity.json, parity.txt and parity.html.",
     )
     add = parser.add_argument
-    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which, in this order")
+    text = f"which, in this order; mxnet: {NOTES['mxnet']}"
+    add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
     add("--backbone", default="both", metavar="|".join((*BACKBONES, "both")), help="which network")
     add(
         "--data",
@@ -93,6 +96,12 @@ def main(argv: Sequence[str]) -> int:
     chosen = BACKBONES if args.backbone == "both" else (args.backbone,)
     out = args.out or Path("runs") / f"parity-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
+    if args.weights is not None:
+        if "resnet18_v1" not in chosen:
+            raise InputError(
+                f"--weights {args.weights}: is for resnet18_v1, which --backbone omits"
+            )
+        starting_parameters(make_recipe("chapter-torch"), args.seed, args.weights)
     size = FULL if args.full else QUICK
     limit_cpus(args.threads)
     root = args.data if args.data is not None else find_voc()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -19,6 +18,7 @@ from common import reference
 from common.files import write_bytes
 from common.parameters import Parameters
 from common.probes import keep_off_the_kinks, probe_parameters, single
+from common.published import cache_folder
 from common.recipes import Recipe
 from common.tiling import predict_tiled
 
@@ -31,11 +31,6 @@ KEPT_BYTES = 2 * 2**30
 """Room of the cache; the files that were not used for longest go first."""
 IMAGES_BY_LAYER = 2
 """Of a batch, as many images are compared layer by layer."""
-
-
-def cache_folder() -> Path:
-    """Return where answers are kept: fcn-frameworks below XDG_CACHE_HOME or ~/.cache."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fcn-frameworks"
 
 
 @cache

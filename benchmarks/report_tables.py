@@ -174,6 +174,7 @@ def facts(compare: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
         "Made": compare["created"],
         "Program's commit": compare["commit"] or "not from a checkout",
         **{_words(key): value for key, value in config.items() if key != "recipe"},
+        **{f"Weights' {key}": value for key, value in (compare.get("weights") or {}).items()},
     }
     machine = dict(hardware)
     memory = machine.pop("memory_bytes", None)

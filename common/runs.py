@@ -25,6 +25,7 @@ from common.files import write_bytes, write_json, write_text
 from common.images import write_label
 from common.parameters import Parameters
 from common.recipes import learning_rate
+from common.threads import available_cpus
 from common.weights import save_parameters
 
 RUN_FILES = ("config.json", "manifest.json", "metrics.jsonl", "model.safetensors", "summary.json")
@@ -70,8 +71,6 @@ def hardware() -> dict[str, Any]:
                 break
         total = Path("/proc/meminfo").read_text(encoding="utf-8").split(maxsplit=2)[1]
         memory = int(total) * 1024
-    from common.threads import available_cpus
-
     return {
         "processor": model,
         "cpus": len(available_cpus()),
@@ -314,6 +313,20 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         except ValueError:
             break
     return lines
+
+
+def weights_of_run(folder: Path) -> Any:
+    """Return what a run's manifest says of the weights it started from.
+
+    None where there is no manifest: a checkpoint may have been copied without its run.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))["weights"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a run's manifest ({error})") from error
 
 
 def start_folder(folder: Path, force: bool) -> None:

@@ -29,8 +29,9 @@ from common.runs import (
     read_metrics,
     resume_folder,
     start_folder,
+    weights_of_run,
 )
-from common.weights import starting_parameters
+from common.weights import describe_weights, starting_parameters
 
 EXAMPLES = 6
 """Validation images whose predictions a run draws."""
@@ -148,13 +149,17 @@ def open_run(
     """Check every input, then open the data and the run folder that ``args.out`` names."""
     if args.data is None:
         raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
     data = TrainingData(args.data, config)
     out = args.out if args.out is not None else args.resume
     if out is None:
         raise InputError("--out is missing: name the folder of the new run")
     new = args.resume is None or out.resolve() != args.resume.resolve()
     if args.resume is not None:
-        start = load_checkpoint(args.resume)
+        if args.weights is not None:
+            raise InputError("--weights: a checkpoint has its own; leave it or --resume out")
+        start, weights = load_checkpoint(args.resume), weights_of_run(args.resume)
         differences = check_same_training(start, config, data.train.digest)
         if differences and not args.resume_changed:
             raise InputError(
@@ -172,11 +177,12 @@ def open_run(
         if start.step > data.total_steps or (start.step == data.total_steps and finished):
             raise InputError(
                 f"--resume {args.resume}: all its {start.step} steps are done; "
-                "raise --epochs or --max-steps"
+                "raise --max-steps, or --epochs with --resume-changed"
             )
     else:
         check_out(out, args.force)
         parameters = starting_parameters(config.recipe, config.seed, args.weights)
+        weights = describe_weights(config.recipe, args.weights)
         start = Checkpoint(parameters, {}, 0, config.to_json(), data.train.digest)
 
     manifest = {
@@ -184,7 +190,7 @@ def open_run(
         "hardware": hardware(),
         "commit": git_commit(),
         "dataset": data.describe(),
-        "weights": str(args.weights.name) if args.weights else None,
+        "weights": weights,
         "resumed_from_step": start.step or None,
     }
     if new:

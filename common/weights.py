@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,17 @@ def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Para
     loaded = read_weights(source)
     check_parameters(weights, loaded, recipe.backbone, head="final_conv.weight" in loaded)
     return {**parameters, **loaded}
+
+
+def describe_weights(recipe: Recipe, weights: Path | None) -> dict[str, str] | None:
+    """Return name and SHA-256 of the file that ``starting_parameters`` reads; None without one."""
+    if weights is None:
+        return None
+    published = IMAGENET[recipe.backbone] if str(weights) == "imagenet" else None
+    path = published_file(published) if published else weights
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": published or weights.name, "sha256": digest}
 
 
 def read_weights(source: str) -> Parameters:

@@ -55,6 +55,7 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         losses = (4.0, 2.0, *ONES)
 
     monkeypatch.setattr(parity_run, "Worker", Imitation)
+    monkeypatch.setattr(parity_run, "check_backend", lambda name: None)
     monkeypatch.setattr(parity_run, "trace_config", lambda config, cases, precision: config)
     monkeypatch.setattr(parity, "make_cases", lambda *_: Cases)
     return answers
@@ -129,6 +130,8 @@ def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path
         (["--backbone", "vgg"], "--backbone 'vgg'"),
         (["--data", "absent-folder"], "absent-folder"),
         (["--precision", "float8"], "float8"),
+        (["--weights", "absent.pth"], "absent.pth"),
+        (["--weights", "absent.pth", "--backbone", "resnet18_v2"], "is for resnet18_v1"),
     ],
 )
 def test_bad_options_are_one_line(

@@ -83,6 +83,14 @@ def test_every_backend_has_a_row_with_its_figures(compare: dict[str, Any], tmp_p
     assert "MXNet Gluon: retired upstream: no fixes." in page.text
 
 
+def test_the_manifest_names_the_weights(compare: dict[str, Any], tmp_path: Path) -> None:
+    text = page_of(compare, tmp_path).text
+    assert "Weights' name" in text and "sample.safetensors" in text and "5c" * 32 in text
+    # A comparison that was stored before they were.
+    del compare["weights"]
+    assert "Weights' name" not in page_of(compare, tmp_path).text
+
+
 @pytest.mark.parametrize("status", ["differs", "failed", "missing"])
 def test_a_row_without_proof_shows_its_reason_and_no_figure(
     compare: dict[str, Any], tmp_path: Path, status: str

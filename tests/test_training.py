@@ -1,0 +1,53 @@
+"""What a training's folder says of where it started."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.errors import InputError
+from common.options import config_from, training_parser
+from common.parameters import initial_parameters
+from common.recipes import make_recipe
+from common.training import open_run
+from common.weights import save_parameters
+
+BACKEND = {"name": "torch", "versions": {"numpy": "2"}}
+SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
+
+
+def one_step(*options: object) -> dict[str, Any]:
+    """Open a run as a training does, let it end after a checkpoint, and return its manifest."""
+    args = training_parser("train").parse_args([*SMALL, *map(str, options)])
+    with open_run(args, config_from(args), BACKEND) as (_, run, start):
+        run.checkpoint(start.parameters, start.momentum, start.step + 1)
+    manifest: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text("utf-8"))
+    return manifest
+
+
+def test_the_manifest_keeps_the_weights_that_a_run_started_from(
+    generated: Path, tmp_path: Path
+) -> None:
+    weights, out = tmp_path / "start.safetensors", tmp_path / "run"
+    save_parameters(weights, initial_parameters(make_recipe("chapter-torch"), 5), {})
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    expected = {"name": "start.safetensors", "sha256": digest}
+    data = ("--data", generated)
+    assert one_step(*data, "--out", out, "--weights", weights)["weights"] == expected
+    assert one_step(*data, "--resume", out)["weights"] == expected
+    elsewhere = one_step(*data, "--resume", out, "--out", tmp_path / "other")
+    assert elsewhere["weights"] == expected and elsewhere["resumed_from_step"] == 2
+    assert one_step(*data, "--out", tmp_path / "drawn")["weights"] is None
+
+
+def test_a_checkpoint_goes_on_with_its_own_weights_only(generated: Path, tmp_path: Path) -> None:
+    one_step("--data", generated, "--out", tmp_path)
+    with pytest.raises(InputError, match="--weights: a checkpoint has its own"):
+        one_step("--data", generated, "--resume", tmp_path, "--weights", "other.pth")
+    (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"manifest\.json: not a run's manifest"):
+        one_step("--data", generated, "--resume", tmp_path)
