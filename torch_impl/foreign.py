@@ -29,7 +29,9 @@ def read_foreign(path: Path) -> Parameters:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).splitlines()[0]
+        # Of the message the cause, without the advice around it to load the file unsafely.
+        _, _, cause = str(error).partition("WeightsUnpickler error: ")
+        reason = cause.strip().splitlines()[0].partition(". Please")[0] if cause else "no pickle"
         raise InputError(f"{path}: refused: it holds more than tensors ({reason})") from error
     except (RuntimeError, EOFError, OSError, ValueError) as error:
         raise InputError(f"{path}: not a complete PyTorch weight file ({error})") from error
@@ -40,7 +42,7 @@ def read_foreign(path: Path) -> Parameters:
     ):
         raise InputError(f"{path}: not a state_dict: expected names and tensors")
     return {
-        name: tensor.float().numpy()
+        name: tensor.detach().float().numpy()
         for name, tensor in loaded.items()
         if not name.endswith("num_batches_tracked")
     }
