@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -32,6 +33,9 @@ def usage() -> str:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the named sub-command; each lives in the module of its name."""
+    if argv is None:
+        # As an exception it ends the processes of the backends too.
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:
         print(usage(), file=sys.stderr)

@@ -53,11 +53,11 @@ def run_logged(command: Sequence[str], environment: dict[str, str], log: Path) -
     Returns:
         Its exit status and its standard output; ``log`` holds its standard error.
     """
-    output = b""
-    with log.open("wb") as file:
-        process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+    pipe = subprocess.PIPE
+    with (
+        log.open("wb") as file,
+        subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe) as process,
+    ):
         assert process.stdout is not None and process.stderr is not None
         try:
             while chunk := process.stderr.read1(4096):  # type: ignore[attr-defined]
@@ -66,10 +66,8 @@ def run_logged(command: Sequence[str], environment: dict[str, str], log: Path) -
                 sys.stderr.buffer.write(chunk)
                 sys.stderr.buffer.flush()
             output = process.stdout.read()
-            process.wait()
         except BaseException:
             process.kill()
-            process.wait()
             raise
     return process.returncode, output.decode()
 
