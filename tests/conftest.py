@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import threading
@@ -33,6 +34,14 @@ CHROMIUM_FLAGS = (
 )
 SKIPPED = set(filter(None, os.environ.get("FCN_SKIP_BACKENDS", "").split(",")))
 """Backends that the user says are absent; any other that does not load is a failure."""
+PRESENT = [name for name in BACKENDS if name not in SKIPPED]
+
+
+def required(backend: str, module: str) -> Any:
+    """Return a module of a backend or its framework; skip what needs it if the user skips it."""
+    if backend in SKIPPED:
+        pytest.skip(f"FCN_SKIP_BACKENDS names {backend}", allow_module_level=True)
+    return importlib.import_module(module)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -59,6 +68,13 @@ def backend(backend_name: str) -> ModuleType:
         return load_backend(backend_name)
     except InputError as error:
         pytest.fail(f"{error}; FCN_SKIP_BACKENDS={backend_name} skips it")
+
+
+@pytest.fixture
+def torch_present() -> None:
+    """Skip what only PyTorch does, such as several processes, if the user skips it."""
+    if "torch" in SKIPPED:
+        pytest.skip("FCN_SKIP_BACKENDS names torch")
 
 
 @pytest.fixture(scope="session")

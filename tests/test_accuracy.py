@@ -12,6 +12,7 @@ from benchmarks import accuracy
 from common.config import Config
 from common.options import config_arguments, config_from, training_parser
 from common.recipes import make_recipe
+from tests.conftest import PRESENT
 
 SMALL = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=1)
 
@@ -80,7 +81,7 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config(SMALL, max_steps=2)
-    first = accuracy.run_accuracy(["torch"], config, generated, tmp_path, seeds=2)
+    first = accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=2)
     (row,) = first["rows"]
     assert row["status"] == "ok" and [run["seed"] for run in row["runs"]] == [0, 1]
     assert row["runs"][0]["train_loss"] != row["runs"][1]["train_loss"]
@@ -89,6 +90,6 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
         return {"status": "failed", "reason": "trained again"}
 
     monkeypatch.setattr(accuracy, "train_backend", refuse)
-    assert accuracy.run_accuracy(["torch"], config, generated, tmp_path, seeds=2) == first
-    again = accuracy.run_accuracy(["torch"], config, generated, tmp_path, seeds=3)
+    assert accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=2) == first
+    again = accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=3)
     assert again["rows"][0]["reason"] == "trained again" and len(again["rows"][0]["runs"]) == 2

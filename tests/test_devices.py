@@ -129,6 +129,7 @@ def test_a_batch_that_cannot_be_split_is_refused(
     assert result.stderr == "error: batch size 4 cannot be split over 3 devices\n"
 
 
+@pytest.mark.usefixtures("torch_present")
 def test_bad_input_of_several_processes_is_one_line(generated: Path, tmp_path: Path) -> None:
     result = script(*training("torch", generated / "absent", tmp_path / "run"))
     assert result.returncode == 2
@@ -136,6 +137,7 @@ def test_bad_input_of_several_processes_is_one_line(generated: Path, tmp_path: P
     assert "absent" in result.stderr
 
 
+@pytest.mark.usefixtures("torch_present")
 def test_a_process_that_dies_ends_the_training(generated: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = [sys.executable, "-m"]

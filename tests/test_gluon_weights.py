@@ -9,14 +9,15 @@ import pytest
 from foreign_networks import gluon_network
 from numpy.typing import NDArray
 
-import mxnet_impl
 from common.config import Config
 from common.errors import InputError
 from common.recipes import BACKBONES, make_recipe
 from common.weights import canonical_names, starting_parameters
-from mxnet_impl.foreign import read_foreign
+from tests.conftest import required
 
-mx = pytest.importorskip("mxnet")
+mxnet_impl = required("mxnet", "mxnet_impl")
+mx = required("mxnet", "mxnet")
+read_foreign = required("mxnet", "mxnet_impl.foreign").read_foreign
 
 
 def features_here(parameters: dict[str, NDArray], backbone: str, images: NDArray) -> NDArray:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 import common
 from common.backends import BACKENDS
@@ -48,13 +47,14 @@ def test_common_imports_numpy_and_nothing_heavy() -> None:
     assert not loaded & {f"{name}_impl" for name in BACKENDS} | loaded & {"benchmarks", "tests"}
 
 
-@pytest.mark.parametrize("name", BACKENDS)
-def test_backend_imports_its_own_framework_only(name: str) -> None:
+def test_backend_imports_its_own_framework_only(backend_name: str) -> None:
+    name = backend_name
     modules = ("train", "predict", "step", "probe")
     loaded = imported_by("\n".join(f"import {name}_impl.{module}" for module in modules))
     foreign = set().union(*(HEAVY[other] for other in HEAVY if other != name))
     assert HEAVY[name] & loaded
-    assert loaded & foreign == IMPORTED_BY_THE_FRAMEWORK.get(name, set())
+    installed = {module for module in foreign if importlib.util.find_spec(module)}
+    assert loaded & foreign == IMPORTED_BY_THE_FRAMEWORK.get(name, set()) & installed
     assert not loaded & {f"{other}_impl" for other in BACKENDS if other != name}
     assert not loaded & {"benchmarks", "tests"}
 

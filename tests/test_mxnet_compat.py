@@ -8,10 +8,10 @@ import sys
 import numpy as np
 import pytest
 
-import mxnet_impl  # noqa: F401  (restores the names)
-from mxnet_impl import compat
+from tests.conftest import required
 
-mx = pytest.importorskip("mxnet")
+compat = required("mxnet", "mxnet_impl.compat")  # The package's import restores the names.
+mx = required("mxnet", "mxnet")
 
 
 def _train(net, steps: int = 5) -> list[float]:

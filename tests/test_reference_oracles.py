@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,24 +19,17 @@ from common.probes import (
     probe_recipe,
     relative_error,
 )
-from tests.conftest import SKIPPED
-
-
-def load(backend: str, module: str) -> Any:
-    """Import a framework's module; a framework that is missing fails unless the user skips it."""
-    if backend in SKIPPED:
-        pytest.skip(f"FCN_SKIP_BACKENDS names {backend}")
-    return importlib.import_module(module)
+from tests.conftest import required
 
 
 @pytest.fixture
 def torch() -> Any:
-    return load("torch", "torch")
+    return required("torch", "torch")
 
 
 def torchvision_network(torch: Any, parameters: dict[str, NDArray]) -> Any:
     """Return torchvision's network with torch's own layers as its head, in float64."""
-    torchvision = load("torch", "torchvision")
+    torchvision = required("torch", "torchvision")
     network = torch.nn.ModuleDict(
         {
             "backbone": torchvision.models.resnet18(weights=None),
@@ -168,8 +160,8 @@ def gluon_forward(mxnet: Any, network: Any, head: dict[str, Any], x: Any) -> Any
 
 @pytest.mark.parametrize("training", [False, True])
 def test_v2_equals_gluon(training: bool) -> None:
-    load("mxnet", "mxnet_impl")  # Gives NumPy the names back that MXNet's import needs.
-    mxnet = load("mxnet", "mxnet")
+    required("mxnet", "mxnet_impl")  # Gives NumPy the names back that MXNet's import needs.
+    mxnet = required("mxnet", "mxnet")
     recipe, parameters = probe_recipe("resnet18_v2"), probe_parameters("resnet18_v2")
     if training:
         parameters = keep_off_the_kinks(parameters)

@@ -7,10 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from common.backends import load_backend
 from common.config import Config
 from common.probes import keep_off_the_kinks, probe_batch, probe_parameters, probe_recipe, single
-from tests.conftest import SKIPPED
+from tests.conftest import required
 
 RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
 CONFIG = Config(RECIPE, deterministic=True)
@@ -20,9 +19,7 @@ CONFIG = Config(RECIPE, deterministic=True)
 def test_repeated_steps_end_at_the_same_bits() -> None:
     # Only here: a sum of three terms in the update was an AddN, whose order of summation follows
     # the memory that happens to be free; nine in ten of these rounds differed from the first.
-    if "tf" in SKIPPED:
-        pytest.skip("TensorFlow is not installed here")
-    backend = load_backend("tf")
+    backend = required("tf", "tf_impl")
     backend.configure(CONFIG)
     start = single(keep_off_the_kinks(probe_parameters(RECIPE.backbone)))
     batches = [

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from common.backends import BACKENDS, load_backend
+from common.backends import load_backend
 from common.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from common.config import Config
 from common.parameters import Parameters
@@ -24,7 +24,7 @@ from common.probes import (
     single,
 )
 from common.tolerances import bound
-from tests.conftest import SKIPPED
+from tests.conftest import PRESENT
 
 # One process holds all four frameworks; each is compiled once.
 pytestmark = pytest.mark.xdist_group("resume elsewhere")
@@ -32,7 +32,6 @@ RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
 CONFIG = Config(RECIPE, deterministic=True)
 RATES = (1e-3, 3e-3, 2e-3, 1e-3)
 HALF = 2
-PRESENT = [name for name in BACKENDS if name not in SKIPPED]
 
 
 class Done(NamedTuple):

@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from test_commands import refused
 
 from benchmarks.cli import main as fcn
 from common import published
-from common.backends import BACKENDS, load_backend
+from common.backends import BACKENDS
 from common.config import Config
 from common.dataset import PROJECT
 from common.download import fetch
@@ -28,20 +28,13 @@ from common.foreign import publisher_of
 from common.parameters import initial_parameters
 from common.recipes import make_recipe
 from common.weights import read_parameters, save_parameters, starting_parameters
-from tests.conftest import SKIPPED
+from tests.conftest import SKIPPED, required
 
 # All frameworks in one process: each test's oracle is one, what it is compared with another.
 pytestmark = pytest.mark.xdist_group("every framework")
 
 FEATURES = 1e-5
 """Relative, float32 against float32 of another library."""
-
-
-def present(name: str) -> ModuleType:
-    """Return a backend; one that is missing fails unless the user skips it."""
-    if name in SKIPPED:
-        pytest.skip(f"FCN_SKIP_BACKENDS names {name}")
-    return load_backend(name)
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +44,13 @@ def origins(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
     @functools.cache
     def make(library: str, backbone: str) -> SimpleNamespace:
-        present("torch" if library == "torchvision" else "mxnet")
+        name = "torch" if library == "torchvision" else "mxnet"
+        required(name, f"{name}_impl")
         if library == "torchvision":
             made, path = torchvision_network(), folder / "resnet18.pth"
-            importlib.import_module("torch").save(made.network.state_dict(), path)
+            # As parameters, which need not be detached: some programs save them so.
+            whole = {**made.network.state_dict(), **dict(made.network.named_parameters())}
+            importlib.import_module("torch").save(whole, path)
         else:
             made, path = gluon_network(backbone), folder / f"{backbone}.params"
             made.network.save_parameters(str(path))
@@ -67,7 +63,7 @@ def origins(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def features_here(name: str, path: Path, backbone: str, images: NDArray[np.uint8]) -> NDArray:
     """Return the features that a backend with the weights of ``path`` has of ``images``."""
-    backend = present(name)
+    backend = required(name, f"{name}_impl")
     recipe = make_recipe("chapter-torch", backbone=backbone)
     config = Config(recipe, device="cpu")
     state = backend.create_state(config, starting_parameters(recipe, 0, path))
@@ -309,14 +305,13 @@ def test_imagenet_starts_a_training(
 
 
 def test_torchvision_says_where_it_publishes() -> None:
-    present("torch")
-    found = importlib.import_module("torch_impl.foreign").publisher("resnet18")
+    found = required("torch", "torch_impl.foreign").publisher("resnet18")
     assert found["url"].endswith("/models/resnet18-f37072fd.pth")
     assert found["sha256"] == "f37072fd"
 
 
 def test_gluon_says_where_it_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    present("mxnet")
+    required("mxnet", "mxnet")
     monkeypatch.setenv("MXNET_GLUON_REPO", "http://mirror.example/")
     found = publisher_of(*published.PUBLISHED["gluon:resnet18_v2"])
     assert found["url"] == "http://mirror.example/gluon/models/resnet18_v2-a81db45f.zip"
