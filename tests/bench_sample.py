@@ -56,6 +56,8 @@ def sample_bench() -> dict[str, Any]:
             for n in range(SETTINGS["rounds"])
             for turn in (0, 1)
         ]
+        checks = {"loss": {"error": 1e-7, "bound": 2e-6}}
+        row["gate"] = {"passed": True, "reason": None, "checks": checks}
         row["status"] = "ok"
         summarize(document, row)
     compare_rows(document)

@@ -1,0 +1,224 @@
+"""What `fcn bench check` and `fcn bench diff` make of files that are broken, forged or unlike."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench_sample import sample_bench
+
+from benchmarks.bench_results import SCHEMA
+from benchmarks.cli import main as fcn
+
+Document = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    """A whole and sound results file's contents."""
+    return json.loads(json.dumps(sample_bench()))
+
+
+def write(folder: Path, document: Document, name: str = "bench.json") -> str:
+    (folder / name).write_text(json.dumps(document), encoding="utf-8")
+    return str(folder / name)
+
+
+def row_of(document: Document, status: str) -> Document:
+    return next(row for row in document["rows"] if row["status"] == status)
+
+
+def test_a_sound_file_is_shown(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(["bench", "check", write(tmp_path, document)]) == 0
+    shown = capsys.readouterr().out
+    assert "follows the schema and agrees with itself" in shown and "examples/s" in shown
+
+
+def forget_samples(document: Document) -> None:
+    del row_of(document, "ok")["samples"]
+
+
+def figure_on_invalid(document: Document) -> None:
+    row_of(document, "invalid")["figures"] = row_of(document, "ok")["figures"]
+
+
+def invalid_without_reason(document: Document) -> None:
+    row_of(document, "invalid")["reason"] = None
+
+
+def later_version(document: Document) -> None:
+    document["version"] = 99
+
+
+def text_for_a_number(document: Document) -> None:
+    row_of(document, "ok")["samples"][0]["seconds"] = "fast"
+
+
+def other_kind(document: Document) -> None:
+    document["kind"] = "compare"
+
+
+@pytest.mark.parametrize(
+    "breaks, words",
+    [
+        (forget_samples, "'samples' is a required property"),
+        (figure_on_invalid, "/figures: must be of type null"),
+        (invalid_without_reason, "/reason: must be of type string"),
+        (later_version, "results of version 99; this fcn reads 1"),
+        (text_for_a_number, "samples/0/seconds: must be of type number"),
+        (other_kind, "these are no results of fcn bench"),
+    ],
+)
+def test_a_broken_document_is_one_line_and_status_2(
+    breaks: Callable[[Document], None],
+    words: str,
+    document: Document,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken = copy.deepcopy(document)
+    breaks(broken)
+    assert words in refused(capsys, "check", write(tmp_path, broken))
+
+
+@pytest.mark.parametrize("text", ["", "[1, 2]", '{"version": 1, "kind": "be', "\x00\xff"])
+def test_what_is_no_results_file_is_one_line_and_status_2(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bench.json").write_text(text, encoding="latin-1")
+    assert "bench.json: " in refused(capsys, "check", str(tmp_path))
+    (tmp_path / "bench.json").unlink()
+    assert "there is no such results file" in refused(capsys, "check", str(tmp_path))
+
+
+def test_a_number_that_is_none_is_refused(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = copy.deepcopy(document)
+    row_of(broken, "ok")["figures"]["step_seconds"]["median"] = float("nan")
+    assert "NaN is no number" in refused(capsys, "check", write(tmp_path, broken))
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    assert fcn(["bench", *arguments]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.count("\n") == 1
+    return captured.err
+
+
+def faster_than_its_samples(document: Document) -> None:
+    row_of(document, "ok")["figures"]["step_seconds"]["median"] /= 2
+
+
+def without_proof(document: Document) -> None:
+    row_of(document, "ok")["gate"]["passed"] = False
+
+
+def over_its_bound(document: Document) -> None:
+    checks = row_of(document, "ok")["gate"]["checks"]
+    next(iter(checks.values()))["error"] = 7.0
+
+
+def twice(document: Document) -> None:
+    document["rows"].append(document["rows"][0])
+
+
+def renamed(document: Document) -> None:
+    document["rows"][0]["key"] = document["rows"][0]["key"].replace("torch", "jax")
+
+
+def ratio_across_batches(document: Document) -> None:
+    rows = [row for row in document["rows"] if row["status"] == "ok"]
+    other = next(row for row in rows if row["batch_size"] != rows[0]["batch_size"])
+    document["comparisons"][0] |= {"a": rows[0]["key"], "b": other["key"]}
+
+
+@pytest.mark.parametrize(
+    "forges, words",
+    [
+        (faster_than_its_samples, "its median is not that of its samples"),
+        (without_proof, "figures without proof of equal work"),
+        (over_its_bound, "is over its bound"),
+        (twice, "stands twice"),
+        (renamed, "its fields say"),
+        (ratio_across_batches, "a ratio crosses batch_size"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_shown_with_what_is_wrong(
+    forges: Callable[[Document], None],
+    words: str,
+    document: Document,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forged = copy.deepcopy(document)
+    forges(forged)
+    assert fcn(["bench", "check", write(tmp_path, forged)]) == 1
+    shown = capsys.readouterr().out
+    assert words in shown and "agrees with itself" not in shown
+
+
+def test_a_file_can_be_checked_where_no_schema_can(
+    document: Document,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in ("bench_results", "bench_diff"):
+        monkeypatch.setattr(f"benchmarks.{module}.can_check_schema", lambda: False)
+    assert fcn(["bench", "check", write(tmp_path, document)]) == 0
+    assert "schema unchecked: no jsonschema" in capsys.readouterr().out
+    broken = copy.deepcopy(document)
+    del row_of(broken, "ok")["gate"]
+    assert "is against the schema (KeyError('gate'))" in refused(
+        capsys, "check", write(tmp_path, broken)
+    )
+
+
+def test_a_change_is_found_and_unlike_rows_are_refused(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = write(tmp_path, document, "old.json"), copy.deepcopy(document)
+    slow, other, versions = [row for row in new["rows"] if row["status"] == "ok"][:3]
+    for sample in slow["samples"]:
+        sample["seconds"] *= 1.5
+    for process in other["processes"]:
+        process["backend"]["threads"] = 7
+    for process in versions["processes"]:
+        process["backend"]["versions"]["numpy"] = "99"
+    assert fcn(["bench", "diff", old, write(tmp_path, new), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    entries = {entry["key"]: entry for entry in found["rows"]}
+    assert entries[slow["key"]]["said"] == "slower"
+    assert entries[slow["key"]]["ratio"] == pytest.approx(1.5)
+    assert entries[versions["key"]]["said"] == "no change shown (other versions)"
+    assert other["key"] not in entries
+    assert any(other["key"] in line and "threads" in line for line in found["left_out"])
+    assert not any(row_of(new, "invalid")["key"] == key for key in entries)
+
+
+def test_results_of_another_machine_or_with_no_row_in_common_give_no_ratio(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old = write(tmp_path, document, "old.json")
+    elsewhere, unlike = copy.deepcopy(document), copy.deepcopy(document)
+    elsewhere["hardware"]["processor"] = "Another"
+    said = refused(capsys, "diff", old, write(tmp_path, elsewhere))
+    assert "are not alike: processor" in said and "'Another' here" in said
+    for row in unlike["rows"]:
+        row["crop"] = [64, 96]
+        row["key"] = row["key"].replace("320x480", "64x96")
+    assert "no rows to compare" in refused(capsys, "diff", old, write(tmp_path, unlike))
+
+
+def test_the_schema_is_itself_a_schema() -> None:
+    from jsonschema import Draft202012Validator
+
+    Draft202012Validator.check_schema(json.loads(SCHEMA.read_text(encoding="utf-8")))
