@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_diff
+from benchmarks import bench_diff, selftest
 from benchmarks.bench_diff import unlike
 from benchmarks.bench_parent import SCRATCH, run
 from benchmarks.bench_results import Results, compare_rows, new_document, read_results
@@ -50,8 +50,8 @@ def bench_parser() -> Parser:
     parser = Parser(
         prog="fcn bench",
         description="Time every backend, each only after it has proved that it does the "
-        "reference's work. `fcn bench check FILE` and `fcn bench diff OLD NEW` are "
-        "commands of their own.",
+        "reference's work. `fcn bench check FILE`, `fcn bench diff OLD NEW` and "
+        "`fcn bench selftest` are commands of their own.",
     )
     add = parser.add_argument
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which")
@@ -87,7 +87,7 @@ def bench_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Measure; status 1 if a row failed or is invalid."""
-    commands = {"check": bench_diff.check, "diff": bench_diff.diff}
+    commands = {"check": bench_diff.check, "diff": bench_diff.diff, "selftest": selftest.main}
     if argv and argv[0] in commands:
         return commands[argv[0]](argv[1:])
     args = bench_parser().parse_args(argv)
@@ -143,7 +143,7 @@ def conclude(results: Results) -> None:
     results.save()
     write_text(folder / TABLE, table(document) + "\n")
     read_results(folder)
-    if find_spec("jinja2") is None or find_spec("matplotlib") is None:
+    if find_spec("jinja2") is None:
         return
     from benchmarks.accuracy_view import draw_accuracy
     from benchmarks.bench_page import write_page

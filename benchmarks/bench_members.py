@@ -16,7 +16,14 @@ from benchmarks.bench_inputs import AFTER, parameters_in, write_inputs
 from benchmarks.bench_loading import expected_batches
 from benchmarks.bench_results import Results
 from benchmarks.gate import errors_of, verdict
-from benchmarks.machine_state import busy_seconds, gpu_state, kills_for_memory
+from benchmarks.machine_state import (
+    busy_seconds,
+    check_card,
+    gpu_state,
+    kills_for_memory,
+    was_throttled,
+)
+from benchmarks.plants import PLANTS
 from benchmarks.processes import (
     Worker,
     WorkerFailed,
@@ -26,6 +33,7 @@ from benchmarks.processes import (
 )
 from common.backends import check_backend
 from common.config import Config
+from common.errors import InputError
 
 LATE_SHARE = 0.25
 LATE_SECONDS = 0.002
@@ -50,10 +58,12 @@ def start_worker(results: Results, backend: str, log: Path, threads: int | None)
     It may use only as many CPUs as it has ``threads``.
 
     Raises:
-        InputError: If the framework is not installed here.
+        InputError: If the framework is not installed here, or older than the GPU.
     """
     settings = results.document["settings"]
     log.parent.mkdir(exist_ok=True)
+    if settings["device"] == "gpu":
+        check_card(backend)
     python = settings["pythons"].get(backend)
     if python is None:
         check_backend(backend)
@@ -63,7 +73,12 @@ def start_worker(results: Results, backend: str, log: Path, threads: int | None)
 
 
 def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
-    """Return the file of the case's float64 answers, computed in a process that then ends."""
+    """Return the file of the case's float64 answers, computed in a process that then ends.
+
+    Raises:
+        InputError: If the configuration has none.
+        WorkerFailed: If that process ended otherwise, as for want of memory.
+    """
     if case == "load":
         with np.load(inputs) as arrays:
             bytes_of_files = expected_batches(arrays, config.recipe, len(AFTER))
@@ -76,6 +91,8 @@ def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
     )
+    if done.returncode == 2:
+        raise InputError(last_line(done.stderr))
     if done.returncode:
         raise WorkerFailed(f"the reference of {case}: {last_line(done.stderr)}")
     return Path(done.stdout.splitlines()[-1])
@@ -100,9 +117,11 @@ def prove(
     """
     timeout, outputs = results.document["settings"]["timeout"], inputs.with_name("outputs.npz")
     worker.ask("bench_worker.ready", timeout)
+    planted = {"plant": row["variant"]} if row["variant"] in PLANTS else {}  # The self-test's.
     found: dict[str, Any] = worker.ask(
-        "bench_worker.set_up",
+        "plants.set_up" if planted else "bench_worker.set_up",
         timeout,
+        **planted,
         backend=row["backend"],
         track=row["track"],
         case=row["case"],
@@ -173,9 +192,8 @@ def watched(results: Results, take: Callable[[], dict[str, Any]]) -> dict[str, A
         wall = sample["turn_seconds"]
         cpus = results.document["hardware"]["cpus"]
         others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
-    states = [state for state in (before, after) if state]
     return sample | {
         "other_cpu_share": others,
         "gpu": after,
-        "dropped": "throttled" if any(state["throttled"] for state in states) else None,
+        "dropped": "throttled" if was_throttled(before, after) else None,
     }

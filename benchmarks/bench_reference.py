@@ -24,6 +24,7 @@ from common import parameters as parameters_module
 from common import reference
 from common import reference_ops as ops
 from common.config import Config
+from common.errors import command
 from common.files import write_bytes
 from common.recipes import STRIDE
 
@@ -100,13 +101,14 @@ def cached_outputs(case: str, config: Config, inputs: Path) -> Path:
     return path
 
 
-def main(argv: Sequence[str]) -> int:
+@command
+def main(argv: Sequence[str] | None = None) -> int:
     """Print the path of the case's expected outputs."""
-    case, config, inputs = argv
+    case, config, inputs = sys.argv[1:] if argv is None else argv
     values = json.loads(Path(config).read_text(encoding="utf-8"))
     print(cached_outputs(case, Config.from_json(values), Path(inputs)))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

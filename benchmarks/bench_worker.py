@@ -25,6 +25,15 @@ from common.errors import InputError
 from common.runs import host_memory_peak
 from common.threads import available_cpus
 
+VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "KMP_BLOCKTIME",
+    "XLA_FLAGS",
+    "TF_XLA_FLAGS",
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
+)
+"""Of the environment, what changes how a framework computes."""
 PROBE_SECONDS, LONG = 0.05, 0.5
 """Of the check that nothing is left when the clock is read: the least time of its steps; and when a
 step takes so long that once is enough, for what disturbs is short beside it."""
@@ -87,13 +96,12 @@ def set_up(
     with Path(outputs).open("wb") as file:
         np.savez(file, **answers)  # type: ignore[arg-type]
     rest()
-    variables = ("OMP_NUM_THREADS", "OMP_WAIT_POLICY", "KMP_BLOCKTIME", "XLA_FLAGS", "TF_XLA_FLAGS")
     return {
         "backend": Turn.backend.describe(Turn.config),
         "switches": Turn.backend.switches(Turn.config)
         if hasattr(Turn.backend, "switches")
         else None,
-        "environment": {name: os.environ[name] for name in variables if name in os.environ},
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "create_seconds": made - started,
         "first_seconds": Turn.case.first_seconds,
         "first_ended": clock + Turn.case.first_seconds,

@@ -26,7 +26,9 @@ def backend_command(backend: str, script: str, arguments: Sequence[str]) -> list
 
 def backend_environment(threads: int | None) -> dict[str, str]:
     """Return the environment in which every framework finds the same thread count at import."""
-    return {**os.environ, **thread_environment(threads)}
+    # JAX would take three quarters of a GPU's memory, where several frameworks share the card.
+    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    return {**shared, **os.environ, **thread_environment(threads)}
 
 
 def limit_cpus(threads: int | None) -> None:

@@ -1,0 +1,140 @@
+"""Workers need NumPy and their framework alone, the parent NumPy; each may have its own Python."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import benchmarks
+from benchmarks.bench_inputs import make_inputs, write_inputs
+from benchmarks.cli import main as fcn
+from benchmarks.processes import Worker, backend_environment
+from common.config import Config
+from common.errors import InputError
+from common.recipes import make_recipe
+
+BARE = Path(__file__).with_name("bare.py")
+STAND_IN = Path(__file__).with_name("stand_in.py")
+ROOTS = {
+    "torch": "torch,torchvision",
+    "mxnet": "mxnet,requests,setuptools",
+    "jax": "jax,flax,optax",
+    "tf": "tensorflow",
+}
+"""A backend's dependency group."""
+ABSENT = ("PIL", "tqdm", "jsonschema", "safetensors", "matplotlib", "hypothesis", "playwright")
+
+
+def bare(folder: Path, roots: str) -> Path:
+    """Return an interpreter that finds nothing but ``roots``."""
+    path = folder / "python"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{BARE}" "{roots}" "$@"\n')
+    path.chmod(0o755)
+    return path
+
+
+def imports(python: Path, name: str) -> bool:
+    command = [python, "-c", f"import {name}"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def test_nothing_else_is_found_there(tmp_path: Path) -> None:
+    python = bare(tmp_path, "numpy")
+    assert imports(python, "numpy, json, common.config")
+    assert not any(imports(python, name) for name in (*ABSENT, "torch", "scipy", "jinja2"))
+
+
+def test_a_worker_does_every_case_with_its_framework_alone(
+    backend_name: str, tmp_path: Path
+) -> None:
+    recipe = make_recipe("chapter-torch", batch_size=1, crop=(32, 64))
+    config = Config(recipe)
+    python = bare(tmp_path, ROOTS[backend_name])
+    log = tmp_path / "log"
+    with Worker(backend_name, backend_environment(None), log, str(python)) as worker:
+        for case in ("train", "predict", "upsample", "loss", "load"):
+            inputs, outputs = tmp_path / f"{case}.npz", tmp_path / "outputs.npz"
+            write_inputs(inputs, make_inputs(case, None, config, tmp_path))
+            arguments: dict[str, Any] = {
+                "backend": backend_name,
+                "track": "default",
+                "case": case,
+                "config": config.to_json(),
+                "inputs": str(inputs),
+                "outputs": str(outputs),
+            }
+            if case == "load":
+                with pytest.raises(InputError, match="Pillow"):
+                    worker.ask("bench_worker.set_up", 300, **arguments)
+                continue
+            worker.ask("bench_worker.set_up", 300, **arguments)
+            with np.load(outputs) as found:
+                assert all(np.isfinite(found[name]).all() for name in found)
+            worker.ask("bench_worker.calibrate", 300, seconds=0.0, least=1)
+            assert worker.ask("bench_worker.time_turn", 300, steps=1)["seconds"] > 0
+        assert worker.ask("bench_worker.used", 60)["host_memory_peak_bytes"] > 2**20
+        rates = worker.ask("limits.measure", 300, config=config.to_json(), seconds=0.0)
+        assert rates["flops_per_second"] > 1e8
+
+
+def test_the_parent_needs_numpy_alone(tmp_path: Path) -> None:
+    stand_in = tmp_path / "stand-in"
+    stand_in.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" fine "$@"\n')
+    stand_in.chmod(0o755)
+    out = tmp_path / "out"
+    command = [bare(tmp_path, ""), "-m", "benchmarks.cli", "bench", "--cases", "loss"]
+    command += ["--backends", "torch,jax", "--python", f"torch={stand_in}", "--out", out]
+    command += ["--batch-sizes", "1", "--crop", "32", "32", "--rounds", "2", "--seconds", "0.01"]
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert {path.name for path in out.iterdir()} == {"bench.json", "bench.txt", "logs"}
+    document = json.loads((out / "bench.json").read_text(encoding="utf-8"))
+    assert not document["schema_checked"]
+    torch, jax = document["rows"]
+    assert torch["status"] == "ok"
+    assert jax["status"] == "unsupported" and "is not installed here" in jax["reason"]
+    assert "is not installed here" in (out / "bench.txt").read_text(encoding="utf-8")
+    assert fcn(["bench", "check", str(out)]) == 0
+
+
+def test_an_interpreter_that_cannot_be_run_is_a_row(tmp_path: Path) -> None:
+    (tmp_path / "python").write_text("no program", encoding="utf-8")
+    out = tmp_path / "out"
+    options = ["--backends", "torch", "--python", f"torch={tmp_path}/python", "--out", str(out)]
+    small = ["--cases", "loss", "--batch-sizes", "1", "--crop", "32", "32", "--rounds", "1"]
+    assert fcn(["bench", *options, *small]) == 1
+    (row,) = json.loads((out / "bench.json").read_text(encoding="utf-8"))["rows"]
+    assert row["status"] == "failed" and "python cannot be run (Permission denied)" in row["reason"]
+
+
+def test_the_gpu_script_leaves_a_row_for_each_backend(tmp_path: Path) -> None:
+    script = Path(benchmarks.__file__).with_name("gpu.sh")
+    environment = {
+        **os.environ,
+        "PYTHON": str(bare(tmp_path, "")),
+        "FCN_DEVICE": "cpu",
+        "FCN_CROP": "32 64",
+        "FCN_BATCH_SIZES": "1",
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    out = tmp_path / "out"
+    command = [script, str(out)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for part, rows in (("", 16), ("first-step", 4)):
+        document = json.loads((out / part / "bench.json").read_text(encoding="utf-8"))
+        reasons = [row["reason"] for row in document["rows"]]
+        assert len(reasons) == rows
+        assert not [reason for reason in reasons if "is not installed here" not in reason]
+        assert (out / part / "bench.txt").is_file()
+    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert again.returncode == 2
+    assert again.stderr == f"error: {out} is not empty: name another folder\n"
