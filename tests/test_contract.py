@@ -1,0 +1,68 @@
+"""What a backend owes beside its arithmetic; docs/ADDING_A_BACKEND.md names the tests of it all."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+import common
+from common.config import Config
+from common.recipes import make_recipe
+from common.threads import available_cpus
+
+PROJECT = Path(common.__file__).parents[1]
+CONFIG = Config(make_recipe("chapter-torch", batch_size=2, crop=(32, 64)), device="cpu")
+
+
+def test_a_backend_describes_what_is_in_effect(backend_name: str, backend: ModuleType) -> None:
+    for config in (CONFIG, replace(CONFIG, deterministic=True)):
+        backend.configure(config)
+        found = json.loads(json.dumps(backend.describe(config)))
+        assert found["name"] == backend_name and found["device"] == "cpu"
+        assert found["versions"] and all(found["versions"].values())
+        assert found["threads"] in (1, len(available_cpus()))  # As this process was told at import.
+        assert found["precision"] == "float32"
+        assert found["deterministic"] == config.deterministic
+        assert backend.device_memory_peak(config) is None
+        assert found["precision"] in backend.precisions(config)
+    backend.configure(CONFIG)
+
+
+def test_arrays_come_back_as_they_went(backend: ModuleType, generator: np.random.Generator) -> None:
+    backend.configure(CONFIG)
+    for array in (
+        generator.integers(0, 256, (2, 32, 64, 3), dtype=np.uint8),
+        generator.standard_normal((3, 5), np.float32),
+    ):
+        value = backend.to_device(array, CONFIG)
+        backend.synchronize(value)
+        returned = np.asarray(backend.to_host(value))
+        assert returned.dtype == array.dtype
+        np.testing.assert_array_equal(returned, array)
+
+
+def test_every_clause_names_tests_that_exist() -> None:
+    text = (PROJECT / "docs" / "ADDING_A_BACKEND.md").read_text(encoding="utf-8")
+    clauses = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    named = 0
+    for clause in clauses:
+        if clause.split("|")[-2].strip() == "test":
+            continue
+        file = None
+        for name in re.findall(r"`([^`]*)`", clause.split("|")[-2]):
+            if not re.match(r"(test_\w+\.py: )?test_\w+$", name):
+                continue
+            path, _, test = name.rpartition(": ")
+            file = path or file
+            assert file is not None, clause
+            tree = ast.parse((PROJECT / "tests" / file).read_text(encoding="utf-8"))
+            assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            named += 1
+        assert file is not None, f"no test: {clause}"
+    assert named > 30
