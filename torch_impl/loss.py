@@ -18,9 +18,11 @@ def image_losses(logits: Tensor, labels: Tensor, void: str) -> Tensor:
     labels = labels.long()
     if void == "background":
         labels = torch.where(labels == VOID, 0, labels)
-    losses = F.cross_entropy(logits, labels, ignore_index=VOID, reduction="none")
+    # Channels last, a row for a pixel: the softmax of a row is contiguous.
+    rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
+    losses = F.cross_entropy(rows, labels.flatten(), ignore_index=VOID, reduction="none")
     valid = (labels != VOID).sum((1, 2))
-    return losses.sum((1, 2)) / valid.clamp(min=1)
+    return losses.view(labels.shape).sum((1, 2)) / valid.clamp(min=1)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, void: str, reduction: str) -> Tensor:
