@@ -235,12 +235,21 @@ def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
-def test_a_start_is_a_process_of_its_own(tmp_path: Path) -> None:
-    options = ["--backends", "torch", "--cases", "first_step", "--crop", "64", "96"]
-    options += ["--batch-sizes", "2", "--rounds", "3", "--seconds", "0.1"]
-    assert bench([*options, "--out", str(tmp_path / "out")]) == 0
-    (row,) = json.loads((tmp_path / "out" / "bench.json").read_text(encoding="utf-8"))["rows"]
-    assert [sample["process"] for sample in row["samples"]] == [0, 1, 2]
-    first = row["figures"]["first_step_seconds"]
-    assert all(sample["seconds"] > first for sample in row["samples"])
-    assert row["figures"]["steady_seconds"] < first
+def test_every_case_ends_with_figures_in_both_tracks(tmp_path: Path) -> None:
+    cases = "train,predict,upsample,loss,load,epoch,first_step,scale"
+    options = ["--backends", "torch", "--cases", cases, "--track", "chapter,default"]
+    options += ["--crop", "64", "96", "--batch-sizes", "2", "--rounds", "3", "--seconds", "0.1"]
+    out = tmp_path / "out"
+    assert bench([*options, "--out", str(out)]) == 0
+    rows = json.loads((out / "bench.json").read_text(encoding="utf-8"))["rows"]
+    assert {row["status"] for row in rows} == {"ok"}
+    assert [row["case"] for row in rows if row["case"] not in ("load", "scale")] == [
+        case for case in cases.split(",") if case not in ("load", "scale") for _ in range(2)
+    ]
+    for row in rows:
+        if row["case"] == "first_step":
+            assert [sample["process"] for sample in row["samples"]] == [0, 1, 2]
+            first = row["figures"]["first_step_seconds"]
+            assert all(sample["seconds"] > first for sample in row["samples"])
+            assert row["figures"]["steady_seconds"] < first
+    assert bench(["check", str(out)]) == 0
