@@ -259,4 +259,4 @@ def interpreter(text: str) -> tuple[str, str]:
     backend, _, path = text.partition("=")
     if backend not in BACKENDS or not Path(path).is_file():
         raise InputError(f"--python {text!r}: expected BACKEND=PATH of an interpreter")
-    return backend, path
+    return backend, str(Path(path).absolute())

@@ -201,7 +201,8 @@ def prepare(
     if settings["profile"]:
         folder = results.folder / "profiles" / row["key"].replace("/", "-")
         try:
-            worker.ask("bench_worker.profile", settings["timeout"], folder=str(folder), steps=2)
+            place = str(folder.absolute())  # A worker runs elsewhere.
+            worker.ask("bench_worker.profile", settings["timeout"], folder=place, steps=2)
             row["profile"] = str(folder.relative_to(results.folder))
         except (InputError, WorkerFailed) as error:
             fail(member, error, killed)

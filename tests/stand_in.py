@@ -12,8 +12,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,13 +68,21 @@ def go_wrong(mood: str) -> None:
     if mood == "flood":
         while True:
             os.write(ANSWERS, b"0123456789" * 100)
-    if mood == "hangs":
+    if mood in ("hangs", "stops"):
         for session in (False, True):
             child = subprocess.Popen(["sleep", "1000"], start_new_session=session)
             note(f"pid-{child.pid}")
         note(f"pid-{os.getpid()}")
-        note("hangs")
+        note(mood)
+        if mood == "stops":  # No thread of it can do anything, as where one holds the interpreter.
+            os.kill(os.getpid(), signal.SIGSTOP)
         time.sleep(1000)
+
+
+@contextmanager
+def trace(folder: Path) -> Iterator[None]:
+    yield
+    (folder / "trace.json").write_text("{}", encoding="utf-8")
 
 
 def framework(mood: str) -> dict[str, Any]:
@@ -132,6 +141,7 @@ def framework(mood: str) -> dict[str, Any]:
         "to_device": lambda array, config: array,
         "to_host": lambda value: np.asarray(value.result()),
         "device_memory_peak": lambda config: None,
+        "trace": trace,
         "matrix_product": lambda config, size: lambda: Value(DEVICE.submit(lambda: (1,)), 0),
         "stream": lambda config, size: lambda: Value(DEVICE.submit(lambda: (1,)), 0),
     }

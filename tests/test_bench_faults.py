@@ -104,6 +104,15 @@ def test_what_a_framework_prints_disturbs_nothing(tmp_path: Path) -> None:
     check_whole(rows["chatters"])
 
 
+def test_paths_are_those_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = [*options(Path(), "fine"), "--out", "out", "--profile"]
+    assert fcn(["bench", *given]) == 0
+    (row,) = stored(Path("out"))["rows"]
+    check_whole(row)
+    assert (Path("out") / row["profile"] / "trace.json").is_file()
+
+
 def test_another_epsilon_is_refused_by_the_logits(tmp_path: Path) -> None:
     _, rows = bench(tmp_path, "epsilon", case="predict")
     assert rows["epsilon"]["status"] == "invalid"
@@ -111,11 +120,13 @@ def test_another_epsilon_is_refused_by_the_logits(tmp_path: Path) -> None:
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, notes: Path) -> None:
-    found, rows = bench(tmp_path, "hangs", "fine", timeout=5)
-    assert found == 1 and rows["hangs"]["status"] == "failed"
-    assert rows["hangs"]["reason"] == "torch gave no answer within 5 s"
+    found, rows = bench(tmp_path, "hangs", "stops", "fine", timeout=5)
+    assert found == 1
+    for mood, name in (("hangs", "torch"), ("stops", "mxnet")):
+        assert rows[mood]["status"] == "failed"
+        assert rows[mood]["reason"] == f"{name} gave no answer within 5 s"
     check_whole(rows["fine"])
-    assert_ended(notes, 3)
+    assert_ended(notes, 6)
 
 
 def assert_ended(notes: Path, count: int) -> None:
