@@ -217,7 +217,6 @@ class FCN(HybridBlock):
 
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
-
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
     model = FCN(config.recipe.backbone, upsampling)
     model.initialize(mx.init.Zero(), devices_of(config))

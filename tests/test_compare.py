@@ -57,7 +57,7 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
         assert all((out / path).is_file() for path in example["predictions"].values())
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_comparison_of_nothing_but_defaults_learns_in_all_four(tmp_path: Path) -> None:
     """Well beyond always saying background: 0.10 in pixel accuracy, three times its mean IoU."""
     out = tmp_path / "out"
