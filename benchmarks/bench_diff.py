@@ -156,11 +156,16 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[dict[str, An
     for entry, p_value in zip(entries, holm([e["p_value"] for e in entries]), strict=True):
         entry["p_corrected"] = p_value
         entry["differ"] = p_value < LEVEL
-        versions = "" if entry["old_versions"] == entry["new_versions"] else " (other versions)"
+        was, now = entry["old_versions"], entry["new_versions"]
+        versions = [
+            f"{name} {was.get(name, 'absent')} -> {now.get(name, 'absent')}"
+            for name in sorted(was.keys() | now.keys())
+            if was.get(name) != now.get(name)
+        ]
         verdict = "no change shown"
         if entry["differ"]:
             verdict = "slower" if entry["ratio"] > 1 else "faster"
-        entry["said"] = verdict + versions
+        entry["said"] = verdict + (f" ({', '.join(versions)})" if versions else "")
     return entries, left_out
 
 

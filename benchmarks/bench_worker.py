@@ -53,7 +53,7 @@ def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
     """Return the backend's package for ``default``, else the module of that track.
 
     Raises:
-        InputError: If the backend has no such track.
+        InputError: If the backend has no such track, or what the track needs is not installed.
     """
     if track == "default":
         return package
@@ -64,7 +64,10 @@ def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
         found = None
     if found is None:
         raise InputError(f"{backend} has no {track} track")
-    return importlib.import_module(name)
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{backend}'s {track} track needs {error.name}, not installed") from error
 
 
 def ready(package: ModuleType) -> dict[str, Any]:

@@ -23,12 +23,12 @@ from common.recipes import make_recipe
 BARE = Path(__file__).with_name("bare.py")
 STAND_IN = Path(__file__).with_name("stand_in.py")
 ROOTS = {
-    "torch": "torch,torchvision",
+    "torch": "torch",
     "mxnet": "mxnet,requests,setuptools",
     "jax": "jax,flax,optax",
     "tf": "tensorflow",
 }
-"""A backend's dependency group."""
+"""A backend's dependency group; torchvision, for weights and the chapter's track, may be absent."""
 ABSENT = ("PIL", "tqdm", "jsonschema", "safetensors", "matplotlib", "hypothesis", "playwright")
 
 
@@ -74,6 +74,9 @@ def test_a_worker_does_every_case_with_its_framework_alone(
                 with pytest.raises(InputError, match="Pillow"):
                     worker.ask("bench_worker.set_up", 300, **arguments)
                 continue
+            if case == "predict" and backend_name == "torch":
+                with pytest.raises(InputError, match="track needs torchvision, not installed"):
+                    worker.ask("bench_worker.set_up", 300, **{**arguments, "track": "chapter"})
             worker.ask("bench_worker.set_up", 300, **arguments)
             with np.load(outputs) as found:
                 assert all(np.isfinite(found[name]).all() for name in found)

@@ -192,13 +192,13 @@ def test_a_change_is_found_and_unlike_rows_are_refused(
     for process in other["processes"]:
         process["backend"]["threads"] = 7
     for process in versions["processes"]:
-        process["backend"]["versions"]["numpy"] = "99"
+        process["backend"]["versions"]["numpy"] = "99"  # Unknown to the old one.
     assert fcn(["bench", "diff", old, write(tmp_path, new), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     entries = {entry["key"]: entry for entry in found["rows"]}
     assert entries[slow["key"]]["said"] == "slower"
     assert entries[slow["key"]]["ratio"] == pytest.approx(1.5)
-    assert entries[versions["key"]]["said"] == "no change shown (other versions)"
+    assert entries[versions["key"]]["said"] == "no change shown (numpy absent -> 99)"
     assert other["key"] not in entries
     assert any(other["key"] in line and "threads" in line for line in found["left_out"])
     assert not any(row_of(new, "invalid")["key"] == key for key in entries)

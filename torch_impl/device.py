@@ -6,11 +6,11 @@ import logging
 import sys
 import tempfile
 import time
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
@@ -128,12 +128,20 @@ def device_memory_peak(config: Config) -> int | None:
     return None
 
 
+def torchvision_version() -> dict[str, str]:
+    """Return the version of torchvision where it is installed: only published weights need it."""
+    try:
+        return {"torchvision": metadata.version("torchvision")}
+    except metadata.PackageNotFoundError:
+        return {}
+
+
 def describe(config: Config) -> dict[str, Any]:
     """Return versions, device and effective switches, for a run's manifest."""
     device = device_of(config)
     return {
         "name": "torch",
-        "versions": {"torch": torch.__version__, "torchvision": torchvision.__version__},
+        "versions": {"torch": torch.__version__, **torchvision_version()},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "precision": config.precision,
