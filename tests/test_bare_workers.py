@@ -51,6 +51,7 @@ def test_nothing_else_is_found_there(tmp_path: Path) -> None:
     assert not any(imports(python, name) for name in (*ABSENT, "torch", "scipy", "jinja2"))
 
 
+@pytest.mark.slow
 def test_a_worker_does_every_case_with_its_framework_alone(
     backend_name: str, tmp_path: Path
 ) -> None:
