@@ -15,6 +15,7 @@ import numpy as np
 from benchmarks.bench_inputs import AFTER, parameters_in, write_inputs
 from benchmarks.bench_loading import expected_batches
 from benchmarks.bench_results import Results
+from benchmarks.bench_worker import late_bound
 from benchmarks.gate import errors_of, verdict
 from benchmarks.machine_state import (
     busy_seconds,
@@ -34,10 +35,6 @@ from benchmarks.processes import (
 from common.backends import check_backend
 from common.config import Config
 from common.errors import InputError
-
-LATE_SHARE = 0.25
-LATE_SECONDS = 0.002
-"""What may be left to compute when ``synchronize`` has returned: of the steps' time; at least."""
 
 
 class Member:
@@ -142,7 +139,7 @@ def synchronised(row: dict[str, Any], calibration: dict[str, Any]) -> bool:
     """Tell whether nothing is left to compute after ``synchronize``; else the row is invalid."""
     late, steps = calibration["late_seconds"], calibration["late_steps"]
     said = steps * calibration["step_seconds"]
-    if late > max(LATE_SECONDS, LATE_SHARE * said):
+    if late > late_bound(said):
         end(
             row,
             "invalid",

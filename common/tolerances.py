@@ -143,8 +143,9 @@ CASE_BOUNDS: dict[str, dict[str, Bound]] = {
     ),
     "second_update": _case(
         "median over the tensors, kinks again after a step that moved every value; the second rate "
-        "is a quarter of the first: one that was compiled in gives 3",
-        *(5e-3, 5e-1, 1.5, 1.5),
+        "is a quarter of the first: one that was compiled in gives 3, a step left out 1; 4.4e-1 "
+        "measured of files at 64x96, 1.1e-1 at 320x480",
+        *(5e-3, 8e-1, 1.5, 1.5),
     ),
     "logits": _case("as of the proof's layers", 1e-6, 1e-5, 5e-3, 3e-2),
     "y": _case("one operation; bfloat16 holds a value to 4e-3", 1e-6, 2e-6, 1e-3, 1e-2),
