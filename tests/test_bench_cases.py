@@ -234,7 +234,7 @@ def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> Non
     assert "no such frame" in section
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_every_case_ends_with_figures_in_both_tracks(tmp_path: Path) -> None:
     cases = "train,predict,upsample,loss,load,epoch,first_step,scale"
     options = ["--backends", "torch", "--cases", cases, "--track", "chapter,default"]
