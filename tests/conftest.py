@@ -44,6 +44,7 @@ def required(backend: str, module: str) -> Any:
     return importlib.import_module(module)
 
 
+@pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep each backend's tests in one worker, so that it is imported and compiled once."""
     for item in items:

@@ -151,6 +151,7 @@ KILLER = """
 import os, signal, sys
 from benchmarks import bench_results, cli
 after, how, arguments = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
+signal.signal(signal.SIGINT, signal.default_int_handler)  # A shell's background job ignores it.
 count, save = 0, bench_results.Results.save
 def save_and_die(results):
     global count

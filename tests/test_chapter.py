@@ -55,6 +55,7 @@ def small(**changes: object) -> Config:
 def test_it_stands_in_for_a_package(chapter: ModuleType, backend: ModuleType) -> None:
     assert tuple(name for name in chapter.__all__ if name != "create_loader") == NAMES
     assert all(hasattr(backend, name) for name in NAMES)
+    chapter.configure(small())
     assert chapter.switches(small()).keys() == backend.switches(small()).keys()
     assert chapter.describe(small()) == {
         **backend.describe(small()),

@@ -70,14 +70,17 @@ def loss_operation(config: Config) -> Callable[..., Any]:
 def matrix_product(config: Config, size: int) -> Callable[[], Any]:
     """Return a function that multiplies two square matrices in the precision of ``config``."""
     with tf.device(device_of(config)):
-        a = tf.cast(tf.random.uniform((size, size)), COMPUTE.get(config.precision, tf.float32))
+        a = tf.cast(
+            tf.random.stateless_uniform((size, size), (0, 0)),
+            COMPUTE.get(config.precision, tf.float32),
+        )
     return lambda: a @ a
 
 
 def stream(config: Config, size: int) -> Callable[[], Any]:
     """Return a function that reads a square float32 matrix and writes its negative."""
     with tf.device(device_of(config)):
-        a = tf.random.uniform((size, size))
+        a = tf.random.stateless_uniform((size, size), (0, 0))
     return lambda: -a
 
 

@@ -156,16 +156,21 @@ def transposed_convolution(
     kernels = tf.transpose(taps, (1, 4, 0, 3, 7, 2, 5, 6))
     kernels = tf.reshape(kernels, (2, 2, 4 * inputs, half * half * outputs))
     x = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    x = tf.concat([x[:, :-1, :-1], x[:, :-1, 1:], x[:, 1:, :-1], x[:, 1:, 1:]], -1)
+    # By twos, so that no gradient is a sum of more than two terms: see the update in step.py.
+    x = tf.concat([x[:, :, :-1], x[:, :, 1:]], -1)
+    x = tf.concat([x[:, :-1], x[:, 1:]], -1)
 
-    def quarter(i: int, j: int) -> tf.Tensor:
-        cells = tf.reshape(x[:, i : i + height, j : j + width], (-1, 4 * inputs))
-        y = tf.cast(tf.matmul(cells, kernels[1 - i, 1 - j]), bias.dtype)
-        y += tf.tile(bias, [half * half])
-        y = tf.reshape(y, (batch * height, width, half, half * outputs))
-        return tf.transpose(y, (0, 2, 1, 3))
+    def half_row(i: int) -> tf.Tensor:
+        row, shift = x[:, i : i + height], tf.tile(bias, [half * half])
+        quarters = []
+        for j in range(2):
+            cells = tf.reshape(row[:, :, j : j + width], (-1, 4 * inputs))
+            y = tf.cast(tf.matmul(cells, kernels[1 - i, 1 - j]), bias.dtype) + shift
+            y = tf.reshape(y, (batch * height, width, half, half * outputs))
+            quarters.append(tf.transpose(y, (0, 2, 1, 3)))
+        return tf.concat(quarters, -1)
 
-    y = tf.stack([tf.concat([quarter(i, 0), quarter(i, 1)], -1) for i in range(2)], 1)
+    y = tf.stack([half_row(0), half_row(1)], 1)
     return tf.reshape(y, (batch, stride * height, stride * width, outputs))
 
 
