@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,19 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bench_inputs import AFTER, gate_rates, parameters_in
+from benchmarks.kept import kept
 from common import parameters as parameters_module
 from common import reference
 from common import reference_ops as ops
 from common.config import Config
 from common.errors import command
-from common.files import write_bytes
 from common.recipes import STRIDE
-
-
-def cache_folder() -> Path:
-    """Return where references are kept: below XDG_CACHE_HOME, else below the home folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "fcn-frameworks" / "references"
 
 
 def expected_outputs(case: str, config: Config, arrays: Any) -> dict[str, NDArray]:
@@ -91,14 +84,7 @@ def cached_outputs(case: str, config: Config, inputs: Path) -> Path:
     digest.update(Path(__file__).read_bytes())
     for name in sorted(arrays):
         digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
-    path = cache_folder() / f"{digest.hexdigest()}.npz"
-    if not path.exists():
-        import io
-
-        buffer = io.BytesIO()
-        np.savez(buffer, **expected_outputs(case, config, arrays))  # type: ignore[arg-type]
-        write_bytes(path, buffer.getvalue())
-    return path
+    return kept(digest.hexdigest(), lambda: expected_outputs(case, config, arrays))
 
 
 @command

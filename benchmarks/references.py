@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import cache
@@ -14,11 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.kept import kept
 from common import reference
-from common.files import write_bytes
 from common.parameters import Parameters
 from common.probes import keep_off_the_kinks, probe_parameters, single
-from common.published import cache_folder
 from common.recipes import Recipe
 from common.tiling import predict_tiled
 
@@ -27,8 +24,6 @@ Compute = Callable[[], Arrays]
 
 RATES = (1e-3, 3e-3, 2e-3)
 """The learning rates of the updates: momentum's form shows when they change."""
-KEPT_BYTES = 2 * 2**30
-"""Room of the cache; the files that were not used for longest go first."""
 IMAGES_BY_LAYER = 2
 """Of a batch, as many images are compared layer by layer."""
 
@@ -44,32 +39,15 @@ def _program() -> bytes:
     return total.digest()
 
 
-def kept(kind: str, recipe: Recipe, inputs: Mapping[str, NDArray], compute: Compute) -> Path:
+def answer(kind: str, recipe: Recipe, inputs: Mapping[str, NDArray], compute: Compute) -> Path:
     """Return the file with ``inputs`` and what ``compute`` makes of them, computed if need be."""
     total = hashlib.sha256(_program())
     total.update(f"{kind} {json.dumps(asdict(recipe))}".encode())
     for name, array in inputs.items():
         total.update(f"\0{name} {array.dtype} {array.shape} ".encode())
         total.update(np.ascontiguousarray(array).data)
-    path = cache_folder() / f"{kind}-{recipe.backbone}-{total.hexdigest()[:32]}.npz"
-    if path.exists() and zipfile.is_zipfile(path):
-        path.touch()
-        return path
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **{**inputs, **compute()})
-    write_bytes(path, buffer.getvalue())
-    _make_room(path)
-    return path
-
-
-def _make_room(newest: Path) -> None:
-    """Remove the files that were not used for longest, never ``newest``, until the rest fits."""
-    files = sorted(newest.parent.glob("*.npz"), key=lambda p: p.stat().st_mtime, reverse=True)
-    used = 0
-    for path in files:
-        used += path.stat().st_size
-        if used > KEPT_BYTES and path != newest:
-            path.unlink(missing_ok=True)
+    name = f"{kind}-{recipe.backbone}-{total.hexdigest()[:32]}"
+    return kept(name, lambda: {**inputs, **compute()})
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = None) -> Arrays:
@@ -92,7 +70,7 @@ def layers_case(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.ui
             found |= _prefixed(mode, passed.layers)
         return found
 
-    return kept("layers", recipe, inputs, compute)
+    return answer("layers", recipe, inputs, compute)
 
 
 def steps_case(
@@ -139,7 +117,7 @@ def steps_case(
             **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
         }
 
-    return kept(f"steps-{dtype.__name__}", recipe, inputs, compute)
+    return answer(f"steps-{dtype.__name__}", recipe, inputs, compute)
 
 
 def trace_case(
@@ -168,7 +146,7 @@ def trace_case(
             losses.append(loss)
         return {"losses": np.array(losses)}
 
-    return kept("trace", recipe, inputs, compute)
+    return answer("trace", recipe, inputs, compute)
 
 
 def prediction_case(
@@ -177,7 +155,7 @@ def prediction_case(
     labels: NDArray[np.uint8],
     odd: Mapping[str, NDArray[np.uint8]],
 ) -> Path:
-    """Return the logits of a batch and of images of odd sizes, tiled by the recipe's crop."""
+    """Return the logits of a batch and of images of odd sizes, in the recipe's tiles."""
     parameters = single(probe_parameters(recipe.backbone))
     inputs = {
         "images": images,
@@ -190,8 +168,8 @@ def prediction_case(
         return reference.forward(parameters, batch, recipe.backbone, training=False).logits
 
     def compute() -> Arrays:
-        tiled = predict_tiled(((odd[n], n) for n in odd), recipe.crop, logits)
+        tiled = predict_tiled(((odd[n], n) for n in odd), recipe.tile, logits)
         merged = {name: values for values, name in tiled}
         return {"evaluation": logits(images), **_prefixed("logits", merged)}
 
-    return kept("prediction", recipe, inputs, compute)
+    return answer("prediction", recipe, inputs, compute)

@@ -10,6 +10,12 @@ from typing import Any
 from common.errors import InputError
 
 
+def cache_folder() -> Path:
+    """Return where is kept what can be had again: below XDG_CACHE_HOME, or ~/.cache without it."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fcn-frameworks"
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in ``folder`` survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ from typing import Any
 
 from common.download import fetch
 from common.errors import InputError
-from common.files import write_json
+from common.files import cache_folder, write_json
 from common.foreign import publisher_of
 
 PUBLISHED = {
@@ -26,12 +25,6 @@ PUBLISHED = {
 
 IMAGENET = {"resnet18_v1": "torchvision:resnet18", "resnet18_v2": "gluon:resnet18_v2"}
 """Backbone -> the published weights that ``imagenet`` stands for."""
-
-
-def cache_folder() -> Path:
-    """Return where downloads are kept: below XDG_CACHE_HOME, or ~/.cache without it."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fcn-frameworks"
 
 
 def published_file(name: str) -> Path:

@@ -24,6 +24,7 @@ from common.config import Config
 from common.dataset import PROJECT
 from common.download import fetch
 from common.errors import InputError
+from common.files import cache_folder
 from common.foreign import publisher_of
 from common.parameters import initial_parameters
 from common.recipes import make_recipe
@@ -200,7 +201,7 @@ class Publisher:
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(published, "fetch", functools.partial(fetch, timeout=0.3))
-    return published.cache_folder()
+    return cache_folder()
 
 
 @pytest.fixture
