@@ -28,17 +28,22 @@ from common.errors import InputError
 def run_first_steps(
     results: Results, rows: list[dict[str, Any]], config: Config, inputs: Path, expected: Path
 ) -> None:
-    """Start every row's process once a round; each proves its work like any other."""
+    """Start every row's process once a round; each proves its work like any other.
+
+    Rows that find programs already compiled are started once before, unmeasured, to compile them.
+    """
     settings = results.document["settings"]
     generator = np.random.default_rng((settings["seed"], 13))
-    for number in range(settings["rounds"]):
+    cached = rows[0]["variant"] == "cached"
+    compiled = inputs.with_name("compiled") if cached else None
+    for number in range(-1 if cached else 0, settings["rounds"]):
         for position, index in enumerate(generator.permutation(len(rows))):
             row = rows[index]
             done = {sample["round"] for sample in row["samples"]}
             if row["status"] == "running" and number not in done:
                 say(f"  {row['backend']} {row['track']}: start {number + 1}")
-                sample = take_start(results, row, config, inputs, expected)
-                if sample is not None:
+                sample = take_start(results, row, (config, inputs, expected), compiled)
+                if sample is not None and number >= 0:
                     row["samples"].append({"round": number, "position": position, **sample})
                 results.save()
     for row in rows:
@@ -49,7 +54,7 @@ def run_first_steps(
 
 
 def take_start(
-    results: Results, row: dict[str, Any], config: Config, inputs: Path, expected: Path
+    results: Results, row: dict[str, Any], case: tuple[Config, Path, Path], compiled: Path | None
 ) -> dict[str, Any] | None:
     """Return a start's sample, or None if the row ends here."""
     log = results.folder / "logs" / f"{row['key'].replace('/', '-')}.log"
@@ -57,7 +62,7 @@ def take_start(
     process = len(row["processes"])
     started = time.monotonic()
     try:
-        worker = start_worker(results, row["backend"], log, config.threads)
+        worker = start_worker(results, row["backend"], log, case[0].threads, compiled)
     except (InputError, WorkerFailed) as error:
         end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
         return None
@@ -65,7 +70,7 @@ def take_start(
         try:
             sample = watched(
                 results,
-                lambda: first_step(results, row, worker, (config, inputs, expected), started),
+                lambda: first_step(results, row, worker, case, started),
             )
             if row["status"] != "running":
                 return None

@@ -26,6 +26,7 @@ from benchmarks.machine_state import (
 )
 from benchmarks.plants import PLANTS
 from benchmarks.processes import (
+    COMPILED_ANEW,
     Worker,
     WorkerFailed,
     backend_environment,
@@ -49,10 +50,13 @@ def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def start_worker(results: Results, backend: str, log: Path, threads: int | None) -> Worker:
+def start_worker(
+    results: Results, backend: str, log: Path, threads: int | None, compiled: Path | None = None
+) -> Worker:
     """Start a worker with the interpreter that the settings name for its backend.
 
-    It may use only as many CPUs as it has ``threads``.
+    It may use only as many CPUs as it has ``threads``. What it compiles is kept in the folder
+    ``compiled``, if one is given, and nothing of it elsewhere.
 
     Raises:
         InputError: If the framework is not installed here, or older than the GPU.
@@ -65,8 +69,9 @@ def start_worker(results: Results, backend: str, log: Path, threads: int | None)
     if python is None:
         check_backend(backend)
         python = sys.executable
+    kept = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
     with cpus_limited(threads):
-        return Worker(backend, backend_environment(threads), log, python)
+        return Worker(backend, backend_environment(threads) | kept, log, python)
 
 
 def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:

@@ -27,6 +27,9 @@ from common.threads import available_cpus
 VERSION = 1
 RESULTS = "bench.json"
 SCHEMA = Path(__file__).with_name("results_schema.json")
+KEEP_COMPILED = {("default", "jax")}
+"""Tracks and backends that find what another process compiled. The others compile nothing that
+lasts: PyTorch and TensorFlow run without a compiler, MXNet's graphs are its process's."""
 KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
 """What two rows must share for any ratio between them, beside either the track or the backend."""
 
@@ -78,6 +81,8 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
             tracks,
             settings["backends"],
         ):
+            if case == "first_step" and variant and (track, backend) not in KEEP_COMPILED:
+                continue
             row = {
                 "case": case,
                 "variant": variant,
@@ -106,11 +111,14 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
 def variants_of(case: str, settings: dict[str, Any]) -> list[str | None]:
     """Return the ways in which a case is measured, each with rows of its own.
 
-    Loading: with files decoded each time, and once for all. Scaling: with 1, 2, 4... and all
-    devices, or CPU threads where there is no GPU.
+    Loading: with files decoded each time, and once for all. First step: with nothing compiled, and
+    with what another process kept. Scaling: with 1, 2, 4... and all devices, or CPU threads where
+    there is no GPU.
     """
     if case == "load":
         return ["cold", "cached"]
+    if case == "first_step":
+        return [None, "cached"]
     if case != "scale":
         return [None]
     devices = 0 if settings["device"] == "cpu" else gpu_count()

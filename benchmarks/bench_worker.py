@@ -32,6 +32,7 @@ VARIABLES = (
     "XLA_FLAGS",
     "TF_XLA_FLAGS",
     "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "JAX_ENABLE_COMPILATION_CACHE",
 )
 """Of the environment, what changes how a framework computes."""
 LATE_SHARE = 0.25

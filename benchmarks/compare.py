@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks.agreement import check_agreement, reference_trace, trace_steps
 from benchmarks.doctor import NOTES
-from benchmarks.processes import backend_environment, limit_cpus
+from benchmarks.processes import COMPILED_ANEW, backend_environment, limit_cpus
 from benchmarks.report import FORMAT_VERSION, write_report
 from benchmarks.rows import table
 from benchmarks.trainings import train_backend
@@ -78,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
     out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
     starting_parameters(config.recipe, config.seed, args.weights)
-    environment = backend_environment(args.threads)
+    environment = backend_environment(args.threads) | COMPILED_ANEW
     limit_cpus(args.threads)
 
     data = args.data

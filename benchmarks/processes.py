@@ -18,6 +18,9 @@ from typing import Any, Self
 from common.errors import InputError
 from common.threads import available_cpus, thread_environment
 
+COMPILED_ANEW = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+"""Of the environment of a process whose first step is a figure: it finds nothing compiled."""
+
 
 def backend_command(backend: str, script: str, arguments: Sequence[str]) -> list[str]:
     """Return the command line of one backend's ``train`` or ``predict``."""

@@ -1,0 +1,57 @@
+"""What a process compiled is found by the next one, and computes the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from benchmarks.processes import COMPILED_ANEW
+from tests.conftest import required
+
+PROGRAM = """
+import json
+import jax
+import numpy as np
+import jax_impl
+from common.config import Config
+from common.parameters import initial_parameters
+from common.recipes import make_recipe
+
+found = []
+jax.monitoring.register_event_listener(lambda event, **_: found.append(event))
+config = Config(make_recipe("modern", batch_size=1, crop=(32, 32)), threads=1)
+jax_impl.configure(config)
+state = jax_impl.create_state(config, initial_parameters(config.recipe, 0))
+images = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+logits = jax_impl.to_host(jax_impl.predict_step(state, jax_impl.to_device(images, config)))
+hits = found.count("/jax/compilation_cache/cache_hits")
+print(json.dumps({"hits": hits, "logits": logits.tobytes().hex()}))
+"""
+
+
+def run(folder: Path, **environment: str) -> dict[str, Any]:
+    """Predict in a new process whose cache folder is ``folder``."""
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        env={**os.environ, "XDG_CACHE_HOME": str(folder), **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_jax_compiles_once_for_all_processes(tmp_path: Path) -> None:
+    required("jax", "jax")
+    first, second = run(tmp_path), run(tmp_path)
+    assert first["hits"] == 0 and second["hits"] > 0
+    assert first["logits"] == second["logits"]
+    kept = sorted(path for path in tmp_path.rglob("*") if path.is_file())
+    assert {path.relative_to(tmp_path).parts[:2] for path in kept} == {("fcn-frameworks", "jax")}
+    anew = run(tmp_path, **COMPILED_ANEW)
+    assert anew["hits"] == 0 and anew["logits"] == first["logits"]
