@@ -159,7 +159,8 @@ def main(argv: Sequence[str]) -> int:
 
 def _config(args: Namespace, backbone: str, size: Size) -> Config:
     """Return the probe's configuration: what the machine's options say, on the proof's batch."""
-    recipe = replace(probe_recipe(backbone), batch_size=size.batch, crop=size.crop)
+    recipe = probe_recipe(backbone)
+    recipe = replace(recipe, batch_size=size.batch, crop=size.crop, tile=size.crop)
     return Config(
         recipe,
         seed=args.seed,

@@ -159,7 +159,7 @@ def prediction(backend: ModuleType, config: dict[str, Any], case: str) -> Errors
         return logits
 
     errors = {}
-    tile = made.recipe.crop
+    tile = made.recipe.tile
     for logits, name in predict_tiled(((images[n], n) for n in images), tile, predict_batch):
         errors[f"tiled {name}"] = _preference(logits.argmax(-1), expected[name])
     x, y = (backend.to_device(arrays[name], made) for name in ("images", "labels"))

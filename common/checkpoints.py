@@ -124,7 +124,7 @@ def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) ->
     What does not change the computation (device, precision, threads, ...) is not compared.
     """
     old, new = checkpoint.config, config.to_json()
-    new["recipe"]["crop"] = list(new["recipe"]["crop"])
+    new["recipe"] |= {name: list(new["recipe"][name]) for name in ("crop", "tile")}
     differences = [
         f"{field} {old['recipe'].get(field)!r} -> {value!r}"
         for field, value in new["recipe"].items()

@@ -70,7 +70,7 @@ class Config:
     def from_json(values: dict[str, Any]) -> Config:
         """Rebuild what ``to_json`` returned."""
         recipe = dict(values["recipe"])
-        recipe["crop"] = tuple(recipe["crop"])
+        recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}
         return Config(**{**values, "recipe": Recipe(**recipe)})
 
 

@@ -61,6 +61,13 @@ def add_recipe_options(
         metavar=("H", "W"),
         help="training crop in pixels, multiples of 32; by default the preset's",
     )
+    add(
+        "--tile",
+        type=int,
+        nargs=2,
+        metavar=("H", "W"),
+        help="largest part of an image predicted at once, likewise; by default the preset's",
+    )
     add("--epochs", type=int, metavar="N", help="passes over the data; by default the preset's")
 
 
@@ -159,9 +166,8 @@ def predict_parser(prog: str) -> Parser:
         "--tile",
         type=int,
         nargs=2,
-        dest="crop",
         metavar=("H", "W"),
-        help="tile in pixels, multiples of 32; by default 320 480",
+        help="the largest part predicted at once, in pixels, multiples of 32; by default 512 512",
     )
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")
@@ -179,6 +185,7 @@ RECIPE_OPTIONS = (
     "learning_rate",
     "batch_size",
     "crop",
+    "tile",
     "epochs",
 )
 
@@ -190,9 +197,10 @@ def config_from(args: argparse.Namespace) -> Config:
         InputError: For a value that a field does not allow.
     """
     given = vars(args)
-    changes = {name: given.get(name) for name in RECIPE_OPTIONS}
-    if changes["crop"]:
-        changes["crop"] = tuple(changes["crop"])
+    changes: dict[str, Any] = {name: given.get(name) for name in RECIPE_OPTIONS}
+    for name in ("crop", "tile"):
+        if changes[name]:
+            changes[name] = tuple(changes[name])
     machine = {
         field.name: given[field.name]
         for field in fields(Config)

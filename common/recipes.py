@@ -46,6 +46,8 @@ class Recipe:
         flip: Mirror half of the training crops.
         evaluation: ``crops`` (one random crop an image, the last batch dropped, as the chapter
             does) or ``tiles`` (every pixel of every validation image).
+        tile: Height and width in pixels, multiples of 32, of the largest part of an image that is
+            predicted at once; VOC's images, of at most 500x500, are predicted whole.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Recipe:
     void: str
     flip: bool
     evaluation: str
+    tile: tuple[int, int]
 
     def __post_init__(self) -> None:
         for field, allowed in CHOICES.items():
@@ -71,11 +74,12 @@ class Recipe:
                 raise InputError(
                     f"{field} {getattr(self, field)!r} is unknown: choose {', '.join(allowed)}"
                 )
-        height, width = self.crop
-        if height % STRIDE or width % STRIDE or height <= 0 or width <= 0:
-            raise InputError(
-                f"crop {height}x{width}: both sides must be positive multiples of {STRIDE}"
-            )
+        for field in ("crop", "tile"):
+            height, width = getattr(self, field)
+            if height % STRIDE or width % STRIDE or height <= 0 or width <= 0:
+                raise InputError(
+                    f"{field} {height}x{width}: both sides must be positive multiples of {STRIDE}"
+                )
         for field, least in {
             "batch_size": 1,
             "epochs": 1,
@@ -108,6 +112,7 @@ CHAPTER_TORCH = Recipe(
     void="background",
     flip=False,
     evaluation="crops",
+    tile=(512, 512),
 )
 
 # How one would train it today.
@@ -142,7 +147,13 @@ RECIPES = {
         # For the generated data set: learnt from scratch in 100 steps, pixel accuracy 0.88 to 0.91
         # where always-background has 0.67 to 0.70 (three seeds).
         replace(
-            MODERN, name="generated", learning_rate=0.03, batch_size=16, crop=(96, 96), epochs=5
+            MODERN,
+            name="generated",
+            learning_rate=0.03,
+            batch_size=16,
+            crop=(96, 96),
+            epochs=5,
+            tile=(96, 96),
         ),
     )
 }

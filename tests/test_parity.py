@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import ModuleType
 
@@ -20,16 +19,8 @@ from common.tolerances import bound, breaches
 SIZE = (64, 96)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keep the reference's answers of these tests apart from the user's."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("answers")))
-        yield
-
-
 def small(recipe: Recipe) -> Recipe:
-    return replace(recipe, batch_size=2, crop=SIZE)
+    return replace(recipe, batch_size=2, crop=SIZE, tile=SIZE)
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -15,7 +15,7 @@ from common.config import Config
 from common.recipes import STRIDE
 from tf_impl.device import device_of, to_device
 from tf_impl.loss import cross_entropy
-from tf_impl.model import LAYOUT, create_model, transposed_convolution
+from tf_impl.model import LAYOUT, transposed_convolution
 from tf_impl.weights import from_canonical
 
 COMPUTE = {"bfloat16": tf.bfloat16, "float64": tf.float64}
@@ -23,12 +23,12 @@ COMPUTE = {"bfloat16": tf.bfloat16, "float64": tf.float64}
 
 def switches(config: Config) -> dict[str, Any]:
     """Return how a step is computed: what a benchmark's row has to state."""
-    gpu = device_of(config).startswith("GPU")
+    gpu, auto = device_of(config).startswith("GPU"), config.upsampling == "auto"
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
     return {
         "compile": "tf.function",
         "layout": LAYOUT,
-        "upsampling": create_model(config).get_layer("transpose_conv").upsampling,
+        "upsampling": "subpixel; without gradients native" if auto else config.upsampling,
         "tf32": tf32 if gpu else None,
         "autotune": os.environ.get("TF_CUDNN_USE_AUTOTUNE", "1") == "1" if gpu else None,
     }
@@ -36,7 +36,7 @@ def switches(config: Config) -> dict[str, Any]:
 
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
-    upsampling = create_model(config).get_layer("transpose_conv").upsampling
+    upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
     dtype = COMPUTE.get(config.precision, tf.float32)
     kernel = to_device(from_canonical("transpose_conv.weight", weight), config)
     shift = to_device(bias, config)

@@ -28,7 +28,7 @@ def predict_logits(
     def predict_batch(images: NDArray) -> NDArray[np.float32]:
         return to_host(predict_step(state, to_device(images, state.config)))
 
-    return predict_tiled(items, state.config.recipe.crop, predict_batch)
+    return predict_tiled(items, state.config.recipe.tile, predict_batch)
 
 
 def predict(
