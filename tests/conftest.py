@@ -16,13 +16,15 @@ import pytest
 from loopback import Server
 from numpy.typing import NDArray
 
-# Set before any framework is imported: MXNet reads it then.
-os.environ.setdefault("OMP_NUM_THREADS", "2" if "PYTEST_XDIST_WORKER" not in os.environ else "1")
-
 from common.backends import BACKENDS, load_backend
 from common.dataset import find_voc
 from common.errors import InputError
 from common.synthetic import make_dataset
+
+# Before any framework is imported: MXNet reads it then.
+os.environ.setdefault("OMP_NUM_THREADS", "2" if "PYTEST_XDIST_WORKER" not in os.environ else "1")
+# Otherwise each process that a test starts compiles its framework's sources: TensorFlow's take 6 s.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -52,6 +54,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         name = callspec.params.get("backend_name") if callspec else None
         if name is not None:
             item.add_marker(pytest.mark.xdist_group(name))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep references and compiled programs for this run, all of its workers and their children."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
 
 
 @pytest.fixture(params=BACKENDS, scope="session")

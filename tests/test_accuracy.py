@@ -80,7 +80,7 @@ def test_a_configuration_survives_the_command_line() -> None:
 def test_seeds_differ_and_finished_ones_are_not_trained_again(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config = Config(SMALL, max_steps=2)
+    config = Config(SMALL, max_steps=2, threads=1)
     first = accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=2)
     (row,) = first["rows"]
     assert row["status"] == "ok" and [run["seed"] for run in row["runs"]] == [0, 1]

@@ -24,12 +24,6 @@ FILES = {"bench.json", "bench.txt", "report.html", "logs"}
 SMALL = ["--batch-sizes", "1", "--crop", "32", "32", "--rounds", str(ROUNDS), "--seconds", "0.01"]
 
 
-@pytest.fixture(autouse=True)
-def caches(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep the references of these tests to themselves."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.getbasetemp() / "cache"))
-
-
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where stand-ins leave the numbers of the processes that they start."""

@@ -56,9 +56,8 @@ class NVML(ModuleType):
 
 
 @pytest.fixture
-def nvml(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> NVML:
+def nvml(monkeypatch: pytest.MonkeyPatch) -> NVML:
     made = NVML()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setitem(sys.modules, "pynvml", made)
     return made
 

@@ -23,16 +23,14 @@ RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
 
 
 @pytest.fixture(scope="module")
-def cases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def cases() -> dict[str, Path]:
     batch = probe_batch(*RECIPE.crop)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("answers")))
-        layers = layers_case(RECIPE, *batch)
-        return {
-            "forward": layers,
-            "losses": layers,
-            "steps": steps_case(RECIPE, *batch, (2, 2), "float32"),
-        }
+    layers = layers_case(RECIPE, *batch)
+    return {
+        "forward": layers,
+        "losses": layers,
+        "steps": steps_case(RECIPE, *batch, (2, 2), "float32"),
+    }
 
 
 @pytest.mark.parametrize("mistake", PLANTS)
