@@ -1,4 +1,4 @@
-"""A recipe and the machine-side choices that do not change what is computed."""
+"""A recipe, and where and how it is computed."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def add_recipe_options(
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that do not change what is computed."""
+    """Add the options of where and how a recipe is computed."""
     group = parser.add_argument_group("machine")
     add = group.add_argument
     add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")

@@ -23,6 +23,9 @@ def document() -> Document:
     return json.loads(json.dumps(sample_bench()))
 
 
+PUBLISHED = sorted(SCHEMA.with_name("results").rglob("*.json"))
+
+
 def write(folder: Path, document: Document, name: str = "bench.json") -> str:
     (folder / name).write_text(json.dumps(document), encoding="utf-8")
     return str(folder / name)
@@ -30,6 +33,26 @@ def write(folder: Path, document: Document, name: str = "bench.json") -> str:
 
 def row_of(document: Document, status: str) -> Document:
     return next(row for row in document["rows"] if row["status"] == status)
+
+
+@pytest.mark.parametrize("path", PUBLISHED, ids=[path.parent.name for path in PUBLISHED])
+def test_what_is_published_is_sound_and_names_no_path(path: Path) -> None:
+    assert fcn(["bench", "check", str(path)]) == 0
+    document = json.loads(path.read_text(encoding="utf-8"))
+    assert document["schema_checked"] and {row["status"] for row in document["rows"]} <= {
+        "ok",
+        "unsupported",
+    }
+    texts = [value for value in strings(document) if value.startswith("/") or "/home/" in value]
+    assert texts == []
+
+
+def strings(value: Any) -> list[str]:
+    """Return every string in a document."""
+    if isinstance(value, str):
+        return [value]
+    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in inside for text in strings(item)]
 
 
 def test_a_sound_file_is_shown(
