@@ -7,6 +7,7 @@ backend package (docs/ADDING_A_BACKEND.md), so that all are timed by the same li
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
@@ -134,7 +135,7 @@ class Predict:
         return {"logits": np.asarray(self.backend.to_host(self.logits))}
 
 
-class Operation:
+class Operation(ABC):
     """A part of a step alone, with its gradients: the upsampling, or the loss."""
 
     names: tuple[str, ...]
@@ -146,8 +147,9 @@ class Operation:
         self.outputs: Any = None
         self.batches, self.step = self.prepare(arrays)
 
+    @abstractmethod
     def prepare(self, arrays: Any) -> tuple[list[tuple[Any, ...]], Any]:
-        raise NotImplementedError
+        """Return the batches, each the arguments of a step, and the step."""
 
     def map_to_device(self, array: NDArray) -> Any:
         """Copy a map [B, H, W, C] there, in the layout it has inside the network."""

@@ -54,20 +54,17 @@ def add_recipe_options(
     add = group.add_argument
     add("--learning-rate", type=float, metavar="LR", help="by default the preset's")
     add("--batch-size", type=int, metavar="N", help="images a step; by default the preset's")
-    add(
-        "--crop",
-        type=int,
-        nargs=2,
-        metavar=("H", "W"),
-        help="training crop in pixels, multiples of 32; by default the preset's",
-    )
-    add(
-        "--tile",
-        type=int,
-        nargs=2,
-        metavar=("H", "W"),
-        help="largest part of an image predicted at once, likewise; by default the preset's",
-    )
+    for option, text in {
+        "crop": "training crop",
+        "tile": "largest part of an image that is predicted at once",
+    }.items():
+        add(
+            f"--{option}",
+            type=int,
+            nargs=2,
+            metavar=("H", "W"),
+            help=f"{text}, in pixels, multiples of 32; by default the preset's",
+        )
     add("--epochs", type=int, metavar="N", help="passes over the data; by default the preset's")
 
 

@@ -42,7 +42,8 @@ def test_a_killed_training_ends_bit_for_bit_as_an_uninterrupted_one(
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     data = ("--data", generated)
     subprocess.run(command(backend_name, *data, "--out", whole), check=True, capture_output=True)
-    kill_after(backend_name, 4, *data, "--out", killed)
+    kill_after(backend_name, 2, *data, "--out", killed)
+    kill_after(backend_name, 5, *data, "--resume", killed)
     subprocess.run(
         command(backend_name, *data, "--resume", killed), check=True, capture_output=True
     )
