@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import BLIND
+from benchmarks.agreement import BLIND, STARTS
 from benchmarks.pages import asset, chart_library, download, environment
 from benchmarks.parity_page import section
 from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
@@ -83,6 +83,7 @@ def render(compare: dict[str, Any], folder: Path) -> str:
         parity=section(folder),
         margin=MARGIN,
         blind=BLIND,
+        starts=STARTS,
         download=download(compare),
     )
 

@@ -174,6 +174,17 @@ FRAMEWORKS_OWN = {
     )
 }
 
+FIRST_LOSSES = {
+    "float32": Bound(5e-6, "1e-7 measured of the first: one forward pass, no drift as yet"),
+    "tf32": Bound(2e-3, _TF32),
+    "bfloat16": Bound(2e-2, "9e-4 measured of one loss"),
+    "float64": Bound(1e-11, _FLOAT64),
+}
+"""The least that a comparison allows the first losses; the measured drift allows more."""
+
+ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-10, "bfloat16": 2.0**-7, "float64": 2.0**-52}
+"""The distance from 1 to the next larger number of each precision."""
+
 MARGIN = 10
 """Drift is compared with another drift, and neither is the largest there could be."""
 
