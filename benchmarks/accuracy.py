@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import check_agreement, reference_trace, trace_steps
-from benchmarks.processes import backend_environment
+from benchmarks.processes import COMPILED_ANEW, backend_environment
 from benchmarks.trainings import train_backend
 from common.backends import BACKENDS
 from common.config import Config
@@ -87,7 +87,7 @@ def run_accuracy(
     ``out`` holds already is not repeated: an interrupted measurement goes on. No score without
     proof of equal work: a run whose first losses leave the float64 trace of its seed ends its row.
     """
-    environment = backend_environment(config.threads)
+    environment = backend_environment(config.threads) | COMPILED_ANEW
     steps = trace_steps(config, TrainingData(data, config).total_steps)
     traces: dict[int, dict[str, Any] | None] = {}
     rows: dict[str, dict[str, Any]] = {

@@ -137,17 +137,20 @@ def _traces(
 
 
 def distances(found: list[float], expected: list[float]) -> list[float]:
-    """Return |a - b| / |b| at every step that both have."""
-    return [abs(a - b) / abs(b) for a, b in zip(found, expected, strict=False)]
+    """Return |a - b| / |b| at every step that both have; an all void batch has a loss of 0."""
+    return [abs(a - b) / abs(b or 1) for a, b in zip(found, expected, strict=False)]
 
 
 def bounds(drift: list[float], precision: str) -> list[float | None]:
-    """Return each step's bound, None from the step on at which it passes ``BLIND``."""
+    """Return each step's bound, None from the step on at which it passes ``BLIND``.
+
+    The first loss, before any update, always has one.
+    """
     found: list[float | None] = []
     largest = FIRST_LOSSES[precision].limit
     for own in drift:
         largest = max(largest, MARGIN * own)
-        found.append(largest if largest <= BLIND else None)
+        found.append(min(largest, BLIND) if not found or largest <= BLIND else None)
     return found
 
 

@@ -62,16 +62,13 @@ def take_start(
     process = len(row["processes"])
     started = time.monotonic()
     try:
-        worker = start_worker(results, row["backend"], log, case[0].threads, compiled)
+        worker = start_worker(results, row["backend"], log, case[0].threads, compiled, row["track"])
     except (InputError, WorkerFailed) as error:
         end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
         return None
     with worker:
         try:
-            sample = watched(
-                results,
-                lambda: first_step(results, row, worker, case, started),
-            )
+            sample = watched(lambda: first_step(results, row, worker, case, started))
             if row["status"] != "running":
                 return None
             found = row["processes"][process]

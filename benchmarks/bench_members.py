@@ -36,6 +36,7 @@ from benchmarks.processes import (
 from common.backends import check_backend
 from common.config import Config
 from common.errors import InputError
+from common.threads import available_cpus
 
 
 class Member:
@@ -51,7 +52,12 @@ def say(text: str) -> None:
 
 
 def start_worker(
-    results: Results, backend: str, log: Path, threads: int | None, compiled: Path | None = None
+    results: Results,
+    backend: str,
+    log: Path,
+    threads: int | None,
+    compiled: Path | None = None,
+    track: str = "default",
 ) -> Worker:
     """Start a worker with the interpreter that the settings name for its backend.
 
@@ -71,7 +77,7 @@ def start_worker(
         python = sys.executable
     kept = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
     with cpus_limited(threads):
-        return Worker(backend, backend_environment(threads) | kept, log, python)
+        return Worker(backend, backend_environment(threads, track) | kept, log, python)
 
 
 def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
@@ -184,7 +190,7 @@ def end(row: dict[str, Any], status: str, reason: str | None) -> None:
         say(f"  {row['backend']} {row['track']}: {status}: {reason}")
 
 
-def watched(results: Results, take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def watched(take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Return the sample that ``take`` brings, with the machine's state around it."""
     busy, before = busy_seconds(), gpu_state()
     sample = take()
@@ -192,7 +198,7 @@ def watched(results: Results, take: Callable[[], dict[str, Any]]) -> dict[str, A
     others = None
     if busy is not None and busy_after is not None:
         wall = sample["turn_seconds"]
-        cpus = results.document["hardware"]["cpus"]
+        cpus = len(available_cpus())
         others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
     return sample | {
         "other_cpu_share": others,

@@ -102,7 +102,9 @@ def measure_limits(results: Results) -> None:
         found: list[dict[str, Any]] = []
         for backend in settings["backends"]:
             say(f"limits {precision} {backend}")
-            config = replace(config_of(settings, results.document["rows"][0]), precision=precision)
+            config = config_of(settings, results.document["rows"][0])
+            # A row of `scale` may have one of several threads, or several devices.
+            config = replace(config, precision=precision, threads=settings["threads"], devices=1)
             log = results.folder / "logs" / f"limits-{backend}.log"
             try:
                 with start_worker(results, backend, log, settings["threads"]) as worker:
@@ -169,7 +171,7 @@ def prepare(
         if config.devices > 1 and row["backend"] == "torch":
             raise InputError("in PyTorch a device has a process of its own, which no worker is")
         worker = stack.enter_context(
-            start_worker(results, row["backend"], log, threads=config.threads)
+            start_worker(results, row["backend"], log, threads=config.threads, track=row["track"])
         )
     except (InputError, WorkerFailed) as error:
         end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
@@ -233,7 +235,6 @@ def take_turn(results: Results, member: Member, number: int, turn: int, position
     timeout = results.document["settings"]["timeout"]
     try:
         sample = watched(
-            results,
             lambda: member.worker.ask("bench_worker.time_turn", timeout, steps=member.steps),
         )
     except (InputError, WorkerFailed) as error:

@@ -26,6 +26,7 @@ from common.runs import host_memory_peak
 from common.threads import available_cpus
 
 VARIABLES = (
+    "GLIBC_TUNABLES",
     "OMP_NUM_THREADS",
     "OMP_WAIT_POLICY",
     "KMP_BLOCKTIME",

@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.parity_cases import Cases, trace_config
 from benchmarks.processes import Worker, WorkerFailed, backend_environment
+from benchmarks.proof import Written
 from benchmarks.prove import in_words, merge
 from common.backends import BACKENDS, check_backend
 from common.config import Config
@@ -59,7 +60,7 @@ def _prove(worker: Worker, config: Config, cases: Cases) -> dict[str, Any]:
         return worker.ask(f"proof.{task}", TIMEOUT_SECONDS, config=asked.to_json(), case=str(case))
 
     described = worker.ask("proof.describe", TIMEOUT_SECONDS, config=config.to_json())
-    errors: dict[str, dict[str, float]] = {}
+    errors: Written = {}
     probe = replace(config, recipe=cases.steps_recipe)
     for task, case, asked in (
         ("forward", cases.layers, config),
@@ -110,7 +111,10 @@ def judge_traces(rows: Iterable[dict[str, Any]], limits: list[float]) -> None:
             for step, (error, limit) in enumerate(zip(row["drift"], limits, strict=True))
         ]
         row["errors"]["trace"] = {one.name: short(one.error) for one in found}
-        broken = [Finding(**one) for one in row["broken"]]
+        broken = [
+            Finding(**(one | {"error": math.inf if one["error"] is None else one["error"]}))
+            for one in row["broken"]
+        ]
         row.update(_judged([*broken, *(one for one in found if not one.passed)]))
 
 
@@ -133,7 +137,7 @@ def yardstick(
     """Return how far one framework's losses are from its own with another number of threads.
 
     The first backend that computed the training does it again on one thread, or on two where it
-    had one; None where there is none or but one CPU.
+    had one; None where there is none or but one CPU, or where that fails.
     """
     name = next((n for n, found in rows.items() if "drift" in found[backbone]), None)
     cpus = len(available_cpus())
@@ -146,24 +150,30 @@ def yardstick(
     print(f"{name} {backbone}: the same training on {other} threads", file=sys.stderr)
     for count in (threads, other):
         asked = trace_config(replace(config, threads=count), case, config.precision)
-        with Worker(name, backend_environment(count), log) as worker:
-            losses.append(
-                worker.ask(
-                    "proof.trace", TIMEOUT_SECONDS, config=asked.to_json(), case=str(case.trace)
+        try:
+            with Worker(name, backend_environment(count), log) as worker:
+                losses.append(
+                    worker.ask(
+                        "proof.trace", TIMEOUT_SECONDS, config=asked.to_json(), case=str(case.trace)
+                    )
                 )
-            )
+        except WorkerFailed as error:
+            print(f"no yardstick: {error}", file=sys.stderr)
+            return None
     drift = [short(error) for error in distances(losses[1], losses[0])]
     return {"backend": name, "threads": [threads, other], "drift": drift}
 
 
-def distances(found: list[float], expected: list[float]) -> list[float]:
-    """Return |a - b| / |b| at every step."""
-    return [abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)]
+def distances(found: list[float | None], expected: list[float]) -> list[float]:
+    """Return |a - b| / |b| at every step, infinite where a is no number."""
+    return [
+        math.inf if a is None else abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)
+    ]
 
 
-def short(error: float) -> float | None:
+def short(error: float | None) -> float | None:
     """Return an error to three digits, as a page and a file can use it; None for no number."""
-    return float(f"{error:.2e}") if math.isfinite(error) else None
+    return float(f"{error:.2e}") if error is not None and math.isfinite(error) else None
 
 
 def _json(values: dict[str, Any]) -> dict[str, Any]:

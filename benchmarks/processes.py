@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from common.errors import InputError
+from common.memory import allocator_environment
 from common.threads import available_cpus, thread_environment
 
 COMPILED_ANEW = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
@@ -27,11 +28,15 @@ def backend_command(backend: str, script: str, arguments: Sequence[str]) -> list
     return [sys.executable, "-m", f"{backend}_impl.{script}", *arguments]
 
 
-def backend_environment(threads: int | None) -> dict[str, str]:
-    """Return the environment in which every framework finds the same thread count at import."""
+def backend_environment(threads: int | None, track: str = "default") -> dict[str, str]:
+    """Return the environment in which every framework finds the same thread count at import.
+
+    Who writes the chapter's code leaves the C library's allocator as it is.
+    """
     # JAX would take three quarters of a GPU's memory, where several frameworks share the card.
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
-    return {**shared, **os.environ, **thread_environment(threads)}
+    allocator = {} if track == "chapter" else allocator_environment()
+    return {**shared, **os.environ, **thread_environment(threads), **allocator}
 
 
 def limit_cpus(threads: int | None) -> None:
@@ -52,29 +57,24 @@ def cpus_limited(threads: int | None) -> Iterator[None]:
             os.sched_setaffinity(0, before)
 
 
-def run_logged(command: Sequence[str], environment: dict[str, str], log: Path) -> tuple[int, str]:
-    """Run ``command`` with its messages both on the terminal and in ``log``.
-
-    Returns:
-        Its exit status and its standard output; ``log`` holds its standard error.
-    """
-    pipe = subprocess.PIPE
+def run_logged(command: Sequence[str], environment: dict[str, str], log: Path) -> int:
+    """Run ``command``, its messages both on the terminal and in ``log``; return its exit status."""
+    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     with (
         log.open("wb") as file,
-        subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe) as process,
+        subprocess.Popen(command, env=environment, stdout=nothing, stderr=pipe) as process,
     ):
-        assert process.stdout is not None and process.stderr is not None
+        assert process.stderr is not None
         try:
             while chunk := process.stderr.read1(4096):  # type: ignore[attr-defined]
                 file.write(chunk)
                 file.flush()
                 sys.stderr.buffer.write(chunk)
                 sys.stderr.buffer.flush()
-            output = process.stdout.read()
         except BaseException:
             process.kill()
             raise
-    return process.returncode, output.decode()
+    return process.returncode
 
 
 def last_line(text: str) -> str:

@@ -1,7 +1,8 @@
 """The proof of equal work as a worker does it: one backend against the reference's stored answers.
 
 Every function but ``trace`` returns ``{quantity: {name: relative error}}`` with the quantities of
-``common.tolerances``. A case is an .npz file of ``benchmarks.references``. Imports NumPy only.
+``common.tolerances``; None stands for what is no finite number, which JSON has not. A case is an
+.npz file of ``benchmarks.references``. Imports NumPy only.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from common.tiling import predict_tiled
 from common.voc import VOID
 
 Errors = dict[str, dict[str, float]]
+Written = dict[str, dict[str, float | None]]
 
 
 def read_case(path: str) -> dict[str, NDArray]:
@@ -47,12 +49,24 @@ def prepared(backend: ModuleType, config: dict[str, Any]) -> Config:
     return made
 
 
+def written(errors: Errors) -> Written:
+    """Return the errors as JSON can hold them."""
+    return {
+        quantity: {name: finite(error) for name, error in found.items()}
+        for quantity, found in errors.items()
+    }
+
+
+def finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 def describe(backend: ModuleType, config: dict[str, Any]) -> dict[str, Any]:
     """Return the backend's versions, device and effective switches."""
     return {**backend.describe(prepared(backend, config))}
 
 
-def forward(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
+def forward(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
     """Compare every layer's output, in evaluation and in training mode."""
     made, arrays = prepared(backend, config), read_case(case)
     state = backend.create_state(made, part(arrays, "parameters"))
@@ -65,10 +79,10 @@ def forward(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
         found[f"layer, {mode}"] = errors
         logits = "logits" if mode == "evaluation" else "logits, training"
         found[logits] = {mode: errors[layer_names(made.recipe.backbone)[-1]]}
-    return found
+    return written(found)
 
 
-def losses(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
+def losses(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
     """Compare the loss of given logits: every reduction and reading of void, one image all void."""
     made, arrays = prepared(backend, config), read_case(case)
     logits: NDArray = np.asarray(arrays["evaluation/transpose_conv"], _dtype(made))
@@ -84,10 +98,10 @@ def losses(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
             actual = backend.to_host(backend.cross_entropy(x, y, void, reduction))
             name = f"{reduction} over images, void {void}"
             errors[name] = abs(float(np.squeeze(actual)) - expected) / expected
-    return {"loss": errors}
+    return written({"loss": errors})
 
 
-def steps(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
+def steps(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
     """Compare loss and gradients, then updates at changing rates, the last one after a round trip.
 
     The last update is done by a state made anew from the parameters and the momentum that the
@@ -125,10 +139,10 @@ def steps(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
     found["parameters"] = _errors(after, expected, names)
     buffers, momentum = backend.momentum_of(state), part(arrays, "momentum")
     found["momentum"] = _errors(buffers, momentum, [*momentum, *(buffers.keys() - momentum.keys())])
-    return found
+    return written(found)
 
 
-def trace(backend: ModuleType, config: dict[str, Any], case: str) -> list[float]:
+def trace(backend: ModuleType, config: dict[str, Any], case: str) -> list[float | None]:
     """Return the losses of a training on a case's batches, from its parameters."""
     made, arrays = prepared(backend, config), read_case(case)
     state = backend.create_state(made, part(arrays, "parameters"))
@@ -138,11 +152,11 @@ def trace(backend: ModuleType, config: dict[str, Any], case: str) -> list[float]
     ):
         batch = backend.to_device(images, made), backend.to_device(labels, made)
         state, loss = backend.train_step(state, *batch, float(rate))
-        values.append(float(loss))
+        values.append(finite(float(loss)))
     return values
 
 
-def prediction(backend: ModuleType, config: dict[str, Any], case: str) -> Errors:
+def prediction(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
     """Compare label maps of images of odd sizes, tiled, and a batch's confusion matrix.
 
     The error of a pixel with another class than the reference's is by how much the reference
@@ -167,7 +181,7 @@ def prediction(backend: ModuleType, config: dict[str, Any], case: str) -> Errors
     predicted, logits = np.asarray(backend.to_host(classes)), arrays["evaluation"]
     errors["evaluated batch"] = _preference(predicted, logits)
     value = reference.loss(logits, arrays["labels"], made.recipe)
-    return {"loss": {"evaluation": abs(float(loss) / value - 1)}, "labels": errors}
+    return written({"loss": {"evaluation": abs(float(loss) / value - 1)}, "labels": errors})
 
 
 def _preference(classes: NDArray, logits: NDArray) -> float:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.processes import Worker, WorkerFailed
+from benchmarks.proof import Written
 from benchmarks.references import layers_case, steps_case
 from common.config import Config
 from common.errors import InputError
@@ -33,7 +34,7 @@ def prove(worker: Worker, config: Config, timeout: float = 600) -> dict[str, Any
     images, labels = probe_batch(height, width)
     layers = layers_case(recipe, images, labels)
     steps = steps_case(recipe, images, labels, (2, 2), config.precision)
-    errors: dict[str, dict[str, float]] = {}
+    errors: Written = {}
     try:
         for task, case in (("forward", layers), ("losses", layers), ("steps", steps)):
             found = worker.ask(f"proof.{task}", timeout, config=probe.to_json(), case=str(case))
@@ -43,13 +44,13 @@ def prove(worker: Worker, config: Config, timeout: float = 600) -> dict[str, Any
     return conclusion(errors, config.precision)
 
 
-def merge(errors: dict[str, dict[str, float]], more: dict[str, dict[str, float]]) -> None:
+def merge(errors: Written, more: Written) -> None:
     """Add the errors of another task, by quantity."""
     for quantity, found in more.items():
         errors.setdefault(quantity, {}).update(found)
 
 
-def conclusion(errors: dict[str, dict[str, float]], precision: str) -> dict[str, Any]:
+def conclusion(errors: Written, precision: str) -> dict[str, Any]:
     """Return whether every error is within its bound, and the first that is not in words."""
     broken = breaches(errors, precision)
     return {

@@ -38,9 +38,9 @@ def train_backend(
         return {**row, "status": "missing", "reason": str(error)}
     print(heading, file=sys.stderr)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    arguments = ["--data", str(data), "--out", str(folder), "--force", "--json", *options]
+    arguments = ["--data", str(data), "--out", str(folder), "--force", *options]
     log = folder.with_suffix(".log")
-    status, _ = run_logged(backend_command(backend, "train", arguments), environment, log)
+    status = run_logged(backend_command(backend, "train", arguments), environment, log)
     if status:
         reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
         if status < 0:

@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from common.config import Config
 from common.errors import InputError
 from common.files import sync_folder, write_json
 from common.parameters import Parameters, trainable_names
+from common.recipes import Recipe
 from common.weights import check_parameters, read_parameters, save_parameters
 
 
@@ -118,10 +121,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(parameters, momentum, step, state["config"], dataset)
 
 
+def momentum_for(checkpoint: Checkpoint, recipe: Recipe) -> Parameters:
+    """Return what ``recipe``'s optimizer takes over of a checkpoint's; zeros for what is new."""
+    if not recipe.momentum or not checkpoint.step:
+        return {}
+    return {
+        name: checkpoint.momentum.get(name, np.zeros_like(checkpoint.parameters[name]))
+        for name in trainable_names(recipe)
+    }
+
+
 def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) -> list[str]:
     """Return how ``config`` and ``dataset`` differ from what the checkpoint was trained with.
 
-    What does not change the computation (device, precision, threads, ...) is not compared.
+    What does not change the computation (device, precision, threads, ...) is not compared; batch
+    norm sees but a device's part of a batch, so the number of devices is.
     """
     old, new = checkpoint.config, config.to_json()
     new["recipe"] |= {name: list(new["recipe"][name]) for name in ("crop", "tile")}
@@ -132,6 +146,8 @@ def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) ->
     ]
     if old["seed"] != new["seed"]:
         differences.append(f"seed {old['seed']} -> {new['seed']}")
+    if old.get("devices", 1) != new["devices"]:
+        differences.append(f"devices {old.get('devices', 1)} -> {new['devices']}")
     if checkpoint.dataset != dataset:
         differences.append(f"data set {checkpoint.dataset[:12]} -> {dataset[:12]}")
     return differences

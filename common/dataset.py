@@ -6,7 +6,7 @@ import functools
 import hashlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,7 +89,8 @@ def read_names(root: Path, split: str) -> list[str]:
     """Return the names that a split's list holds.
 
     Raises:
-        InputError: If folder or list is absent, or the list is empty or names something twice.
+        InputError: If folder or list is absent, or the list is empty, names something twice or
+            leads out of the folder, where predictions would be written too.
     """
     if not root.is_dir():
         raise InputError(f"{root}: there is no such data folder")
@@ -107,6 +108,8 @@ def read_names(root: Path, split: str) -> list[str]:
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"{path}: names {twice} twice")
+    if away := [name for name in names if {"/", ".."} & set(PurePath(name).parts)]:
+        raise InputError(f"{path}: {away[0]} is no image's name: it leads out of the folder")
     return names
 
 

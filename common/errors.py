@@ -38,6 +38,11 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
                 time.sleep(10)
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
             return 2  # A loss that is no number is the options' doing, or the data's.
+        except OSError as error:
+            if error.filename is None:
+                raise
+            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            return 2
         except KeyboardInterrupt:
             if "RANK" not in os.environ:  # Else the launcher says it.
                 print("interrupted", file=sys.stderr)

@@ -166,11 +166,7 @@ class Run:
         self._pending.clear()
         for step, epoch, loss in losses:
             if not math.isfinite(loss):
-                kept = "the checkpoint before it is kept" if self.has_checkpoint() else ""
-                raise TrainingDiverged(
-                    f"the loss is {loss} at step {step} (epoch {epoch}): lower --learning-rate"
-                    + (f"; {kept}" if kept else "")
-                )
+                raise self._diverged(f"the loss is {loss} at step {step} (epoch {epoch})")
             rate = learning_rate(self.config.recipe, step, self.steps_per_epoch)
             self._write(
                 {
@@ -194,6 +190,9 @@ class Run:
     def epoch(self, epoch: int, evaluation: dict[str, Any]) -> None:
         """Record an epoch: the mean of its training losses and the evaluation after it."""
         self.read_losses()
+        value = evaluation["val_loss"]
+        if value is not None and not math.isfinite(value):
+            raise self._diverged(f"the validation loss is {value} after epoch {epoch}")
         mean = sum(self._epoch_losses) / len(self._epoch_losses)
         line = {"kind": "epoch", "epoch": epoch, "train_loss": mean, **evaluation}
         self._write(line)
@@ -209,6 +208,10 @@ class Run:
             print(text, file=sys.stderr)
         self._clock = time.perf_counter()
 
+    def _diverged(self, what: str) -> TrainingDiverged:
+        kept = "; the checkpoint before it is kept" if self.has_checkpoint() else ""
+        return TrainingDiverged(f"{what}: lower --learning-rate{kept}")
+
     def checkpoint_due(self, step: int) -> bool:
         """Tell whether a checkpoint is due after ``step``; the end of an epoch has its own."""
         done = step + 1
@@ -218,8 +221,15 @@ class Run:
         )
 
     def checkpoint(self, parameters: Parameters, momentum: Parameters, step: int) -> None:
-        """Write a checkpoint of the state after ``step`` steps, all with finite losses."""
+        """Write a checkpoint of the state after ``step`` steps.
+
+        Raises:
+            TrainingDiverged: If a loss or a value of the state is not finite.
+        """
         self.read_losses()
+        for name, value in (*parameters.items(), *momentum.items()):
+            if not np.isfinite(value).all():
+                raise self._diverged(f"{name} is not finite after {step} steps")
         checkpoint = Checkpoint(parameters, momentum, step, self.config.to_json(), self._dataset)
         # A checkpoint must not survive a power cut that the lines before it do not.
         os.fsync(self._metrics.fileno())

@@ -1,4 +1,4 @@
-"""One number of CPU threads for every framework."""
+"""One number of CPU threads for every framework, and the environment it has to start in."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 
 from common.errors import InputError
+from common.memory import allocator_environment
 
 
 def available_cpus() -> list[int]:
@@ -29,16 +30,18 @@ def thread_environment(threads: int | None) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads or cpus)}
 
 
-def restart_with_threads(threads: int | None) -> None:
-    """Run this command anew, once, where its frameworks were imported with other threads.
+def restart_with_environment(threads: int | None) -> None:
+    """Run this command anew, once, where it started with other threads or another allocator.
 
-    Pools are sized at import, XLA's by the CPUs the process may use; so both the variables and the
-    affinity must be there before. Does nothing where they already are.
+    Pools are sized at import, XLA's by the CPUs the process may use, and the C library reads its
+    settings first of all; so both the variables and the affinity must be there before. Does nothing
+    where they already are.
     """
-    environment = thread_environment(threads)
+    environment = thread_environment(threads) | allocator_environment()
     cpus = available_cpus()
     count = threads or len(cpus)
-    if len(cpus) == count and all(os.environ.get(k) == v for k, v in environment.items()):
+    limited = len(cpus) == count or not hasattr(os, "sched_setaffinity")
+    if limited and all(os.environ.get(k) == v for k, v in environment.items()):
         return
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cpus[:count])

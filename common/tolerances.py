@@ -12,6 +12,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+Errors = Mapping[str, Mapping[str, float | None]]
+"""By quantity and name; None is no finite number, as JSON cannot hold it, and past every bound."""
+
 
 @dataclass(frozen=True)
 class Bound:
@@ -220,20 +223,25 @@ def bound(quantity: str, precision: str = "float32") -> float:
     return BOUNDS[quantity][precision].limit
 
 
-def findings(errors: Mapping[str, Mapping[str, float]], precision: str) -> list[Finding]:
+def findings(errors: Errors, precision: str) -> list[Finding]:
     """Return every error beside its bound, in the table's order, which is that of a step."""
     return [
-        Finding(quantity, name, error, BOUNDS[quantity][precision].limit)
+        Finding(
+            quantity,
+            name,
+            math.inf if error is None else error,
+            BOUNDS[quantity][precision].limit,
+        )
         for quantity in BOUNDS
         for name, error in errors.get(quantity, {}).items()
     ]
 
 
-def breaches(errors: Mapping[str, Mapping[str, float]], precision: str) -> list[Finding]:
+def breaches(errors: Errors, precision: str) -> list[Finding]:
     """Return what is past its bound, the first layer or quantity of a step first."""
     return [found for found in findings(errors, precision) if not found.passed]
 
 
-def worst(errors: Mapping[str, Mapping[str, float]], precision: str) -> Finding:
+def worst(errors: Errors, precision: str) -> Finding:
     """Return the error that takes up most of its bound."""
     return max(findings(errors, precision), key=lambda found: found.share)

@@ -7,13 +7,14 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from common.batches import MEMORY_LIMIT, Batch, Loader, plan_epoch
-from common.checkpoints import Checkpoint, check_same_training, load_checkpoint
+from common.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.config import Config
 from common.dataset import open_dataset
 from common.errors import InputError, is_first_process
@@ -31,7 +32,7 @@ from common.runs import (
     start_folder,
     weights_of_run,
 )
-from common.weights import describe_weights, starting_parameters
+from common.weights import check_parameters, describe_weights, starting_parameters
 
 EXAMPLES = 6
 """Validation images whose predictions a run draws."""
@@ -166,6 +167,8 @@ def open_run(
                 f"--resume {args.resume}: of another training ({'; '.join(differences)}); "
                 "--resume-changed goes on all the same"
             )
+        check_parameters(args.resume, start.parameters, config.recipe.backbone)
+        start = replace(start, momentum=momentum_for(start, config.recipe))
         if new:
             check_out(out, args.force)
             if args.resume.resolve().is_relative_to(out.resolve()):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.errors import command
 from common.options import config_from, predict_parser
 from common.prediction import read_request, write_predictions
-from common.threads import restart_with_threads
+from common.threads import restart_with_environment
 from common.tiling import predict_tiled
 from jax_impl.device import configure, to_device, to_host
 from jax_impl.step import State, create_state, predict_step
@@ -43,7 +43,7 @@ def predict(
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict the named images and write label maps and overlays."""
     args = predict_parser("python -m jax_impl.predict").parse_args(argv)
-    restart_with_threads(args.threads)
+    restart_with_environment(args.threads)
     request = read_request(args)
     config = config_from(args)
     configure(config)

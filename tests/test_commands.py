@@ -187,6 +187,10 @@ def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -
         progress=False,
     )
     run.step(0, 0, np.float32(1.0))
+    with pytest.raises(TrainingDiverged, match="weight is not finite after 1 steps"):
+        run.checkpoint({"weight": np.float32([np.inf])}, {}, 1)
+    with pytest.raises(TrainingDiverged, match="validation loss is nan after epoch 0"):
+        run.epoch(0, {"val_loss": float("nan")})
     run.step(1, 0, np.float32("nan"))
     with pytest.raises(TrainingDiverged, match="step 1"):
         run.checkpoint({}, {}, 2)

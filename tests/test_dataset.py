@@ -122,6 +122,12 @@ def break_nothing_but(what, root, names):
     if what == "listed twice":
         write_list(root, [*names, names[3]])
         return rf"train\.txt: names {names[3]} twice"
+    if what == "path":
+        write_list(root, [*names, "../elsewhere"])
+        return r"train\.txt: \.\./elsewhere is no image's name"
+    if what == "absolute path":
+        write_list(root, [*names, "/elsewhere"])
+        return r"train\.txt: /elsewhere is no image's name"
     if what == "no image":
         image(root, names[4]).unlink()
         return rf"{names[4]}\.jpg: absent, but train\.txt names"
@@ -139,7 +145,8 @@ def break_nothing_but(what, root, names):
 @pytest.mark.parametrize(
     "what",
     [
-        "no folder", "empty folder", "empty list", "binary list", "listed twice", "no image",
+        "no folder", "empty folder", "empty list", "binary list", "listed twice", "path",
+        "absolute path", "no image",
         "no mask", "mask of another size", "no image file",
     ],
 )  # fmt: skip

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -41,6 +43,20 @@ def test_layers_loss_and_predictions_equal_the_reference(
         proof.prediction(backend, config, predicted),
     ):
         assert not breaches(errors, "float32")
+
+
+def test_a_network_that_is_not_finite_is_named_through_json(
+    backend: ModuleType, tmp_path: Path
+) -> None:
+    recipe, batch = small(probe_recipe("resnet18_v1")), probe_batch(*SIZE)
+    with np.load(layers_case(recipe, *batch)) as arrays:
+        broken = {name: arrays[name] for name in arrays.files}
+    broken["parameters/backbone.layer2.0.bn1.weight"][0] = np.nan
+    path = tmp_path / "broken.npz"
+    np.savez(path, **broken)
+    answer = proof.forward(backend, Config(recipe).to_json(), str(path))
+    errors = json.loads(json.dumps(answer, allow_nan=False))
+    assert breaches(errors, "float32")[0].name == "backbone.layer2.0.bn1"
 
 
 CASES = {

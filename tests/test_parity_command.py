@@ -16,7 +16,7 @@ from common.tolerances import BOUNDS
 ONES = [1.0] * 6
 
 
-def proven(error: float) -> dict[str, Any]:
+def proven(error: float | None) -> dict[str, Any]:
     """Return what each task of a worker answers, every error alike."""
     errors = {quantity: {"backbone.conv1": error} for quantity in BOUNDS if quantity != "trace"}
     return {
@@ -81,6 +81,16 @@ def test_equal_backends_pass_and_are_tabled(
     text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
     assert text.strip() == parity_text.text_of(result)
     assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is" in text
+
+
+def test_what_is_no_number_is_past_every_bound(workers: dict[str, Any], tmp_path: Path) -> None:
+    """A worker answers in JSON, which has no NaN: None stands for it, in errors and in losses."""
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(None, [4.0, None, *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch,jax")
+    assert status == 1
+    row = result["backbones"][0]["rows"][1]
+    assert row["status"] == "differs" and "backbone.conv1" in row["reason"]
+    assert row["errors"]["trace"]["step 1"] is None and row["drift"][0] == 0.0
 
 
 def test_the_first_breach_is_named_and_the_status_is_1(

@@ -13,7 +13,13 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
-from common.checkpoints import Checkpoint, check_same_training, load_checkpoint, save_checkpoint
+from common.checkpoints import (
+    Checkpoint,
+    check_same_training,
+    load_checkpoint,
+    momentum_for,
+    save_checkpoint,
+)
 from common.config import Config
 from common.errors import InputError
 from common.parameters import Parameters, initial_parameters, trainable_names
@@ -175,6 +181,31 @@ def test_what_differs_from_a_checkpoints_training_is_said(
         "seed 0 -> 7",
         f"data set {'d' * 12} -> {'e' * 12}",
     ]
+
+
+def test_another_optimizer_takes_what_it_knows_of_the_buffers(
+    checkpoint: tuple[Path, Checkpoint],
+) -> None:
+    saved = replace(checkpoint[1], momentum={k: v + 1 for k, v in checkpoint[1].momentum.items()})
+    assert momentum_for(saved, replace(RECIPE, momentum=0.0)) == {}
+    frozen = replace(RECIPE, upsample_init="bilinear-frozen")
+    assert "transpose_conv.weight" not in momentum_for(saved, frozen)
+    fresh = momentum_for(replace(saved, momentum={}), RECIPE)
+    assert fresh.keys() == saved.momentum.keys()
+    assert not any(buffer.any() for buffer in fresh.values())
+
+
+def test_resuming_with_another_backbone_is_refused_and_loses_nothing(
+    checkpoint: tuple[Path, Checkpoint],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = ["--backend", PRESENT[0], "--data", str(generated), "--resume", str(tmp_path)]
+    options += ["--recipe", "modern", "--backbone", "resnet18_v2", "--resume-changed"]
+    before = sorted(tmp_path.rglob("*"))
+    assert fcn(["train", *options, "--crop", "64", "64", "--batch-size", "4"]) == 2
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_resuming_another_training_is_refused_unless_asked(

@@ -13,7 +13,7 @@ from common.metrics import confusion_matrix, empty_confusion
 from common.options import config_from, training_parser
 from common.recipes import learning_rate
 from common.runs import Run
-from common.threads import restart_with_threads
+from common.threads import restart_with_environment
 from common.training import TrainingData, evaluation_record, report, start_training
 from tf_impl.device import configure, describe, device_memory_peak, to_device, to_host
 from tf_impl.predict import predict
@@ -57,7 +57,7 @@ def evaluate(state: State, data: TrainingData) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one training from the command line."""
     args = training_parser("python -m tf_impl.train").parse_args(argv)
-    restart_with_threads(args.threads)
+    restart_with_environment(args.threads)
     config = config_from(args)
     configure(config)
     with start_training(args, config, describe(config)) as (data, run, start):
