@@ -34,7 +34,7 @@ TRACKS = ("chapter", "default")
 DEFAULT_CASES = "train,predict,upsample,loss"
 QUICK_CASES = "train,predict"
 QUICK = {"batch_sizes": "2", "crop": [64, 96], "seconds": 0.2}
-"""What --quick sets: small enough for a first look; its figures say little about real sizes."""
+"""What --quick sets where nothing else is given: a first look, which says little of real sizes."""
 SETTINGS = {
     "track": ("tracks",),
     "precision": ("precisions",),
@@ -90,8 +90,8 @@ def main(argv: Sequence[str]) -> int:
     commands = {"check": bench_diff.check, "diff": bench_diff.diff, "selftest": selftest.main}
     if argv and argv[0] in commands:
         return commands[argv[0]](argv[1:])
-    args = bench_parser().parse_args(argv)
-    results = resumed(args, argv) if args.resume else started(args)
+    args, given = parsed(argv)
+    results = resumed(args, given) if args.resume else started(args)
     limit_cpus(results.document["settings"]["threads"])
     try:
         run(results)
@@ -155,6 +155,16 @@ def conclude(results: Results) -> None:
         draw_accuracy(document["accuracy"], folder / "accuracy.png")
 
 
+def parsed(argv: Sequence[str]) -> tuple[Namespace, set[str]]:
+    """Return the options and the names of those that were given; ``--quick`` sets what was not."""
+    args = bench_parser().parse_args(argv)
+    unset = Namespace(**dict.fromkeys(vars(args)))
+    given = {k for k, v in vars(bench_parser().parse_args(argv, unset)).items() if v is not None}
+    if args.quick:
+        vars(args).update({k: v for k, v in QUICK.items() if k not in given})
+    return args, given
+
+
 def started(args: Namespace) -> Results:
     """Check all options and return new results with nothing measured."""
     settings = settings_from(args)
@@ -168,7 +178,7 @@ def started(args: Namespace) -> Results:
     return results
 
 
-def resumed(args: Namespace, argv: Sequence[str]) -> Results:
+def resumed(args: Namespace, given: set[str]) -> Results:
     """Return the results of an interrupted benchmark; its own settings hold.
 
     Raises:
@@ -176,8 +186,6 @@ def resumed(args: Namespace, argv: Sequence[str]) -> Results:
     """
     document = read_results(args.resume)
     settings = document["settings"]
-    unset = Namespace(**dict.fromkeys(vars(args)))
-    given = {k for k, v in vars(bench_parser().parse_args(argv, unset)).items() if v is not None}
     if given & {"out", "force"}:
         raise InputError("--resume writes into the folder that it names: leave --out and --force")
     asked = settings_from(args)
@@ -199,8 +207,6 @@ def resumed(args: Namespace, argv: Sequence[str]) -> Results:
 
 def settings_from(args: Namespace) -> dict[str, Any]:
     """Return the settings as JSON, each checked."""
-    if args.quick:
-        vars(args).update(QUICK)
     cases = args.cases or (QUICK_CASES if args.quick else DEFAULT_CASES)
     batch_sizes = [positive("--batch-sizes", text) for text in args.batch_sizes.split(",")]
     settings = {

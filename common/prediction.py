@@ -46,16 +46,22 @@ def read_request(args: Namespace) -> Request:
     backbone = args.backbone or metadata.get("backbone", BACKBONES[0])
     check_parameters(args.weights, parameters, backbone)
     args.backbone = backbone
-    seen: dict[str, Path] = {}
+    kept = {path.resolve(): f"the image {path}" for path in args.images}
     for path in args.images:
         if not path.is_file():
             raise InputError(f"{path}: there is no such image")
-        if path.stem in seen:
-            raise InputError(f"{path}: its result would overwrite that of {seen[path.stem]}")
-        seen[path.stem] = path
+        for target in targets(args.out, path):
+            if existing := kept.get(target.resolve()):
+                raise InputError(f"{path}: its result would overwrite {existing}")
+            kept[target.resolve()] = f"that of {path}"
         read_image(path)
     check_out(args.out, args.force)
     return Request(parameters, tuple(args.images), args.out, args.json, not args.no_progress)
+
+
+def targets(out: Path, image: Path) -> tuple[Path, Path]:
+    """Return the files of an image's label map, in the palette's colours, and of its overlay."""
+    return out / f"{image.stem}.png", out / f"{image.stem}-overlay.png"
 
 
 def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -75,9 +81,9 @@ def write_predictions(
         predictions = tqdm(predictions, total=len(request.paths), unit="image")
     written: list[dict[str, Any]] = []
     for labels, path in predictions:
-        target = request.out / f"{path.stem}.png"
+        target, beside = targets(request.out, path)
         write_label(target, labels)
-        write_image(request.out / f"{path.stem}-overlay.png", overlay(read_image(path), labels))
+        write_image(beside, overlay(read_image(path), labels))
         shares = np.bincount(labels.ravel(), minlength=NUM_CLASSES) / labels.size
         found = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
         written.append({"image": str(path), "labels": str(target), "shares": found})

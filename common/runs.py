@@ -343,7 +343,8 @@ def start_folder(folder: Path, force: bool) -> None:
     """Make room for a new run; call when every input has been checked."""
     check_out(folder, force)
     # The checkpoint first: without its metrics it would be resumed as half a run.
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    if (folder / "checkpoints").exists():
+        shutil.rmtree(folder / "checkpoints")
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
 

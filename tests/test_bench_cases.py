@@ -14,6 +14,7 @@ from bench_sample import sample_bench
 
 from benchmarks.accuracy_view import accuracy_lines, draw_accuracy
 from benchmarks.bench import main as bench
+from benchmarks.bench import parsed, settings_from
 from benchmarks.bench_inputs import AFTER, make_inputs, parameters_in, write_inputs
 from benchmarks.bench_loading import expected_batches, make_files
 from benchmarks.bench_page import write_page
@@ -260,3 +261,10 @@ def test_every_case_ends_with_figures_in_both_tracks(tmp_path: Path) -> None:
             assert all(sample["seconds"] > first for sample in row["samples"])
             assert row["figures"]["steady_seconds"] < first
     assert bench(["check", str(out)]) == 0
+
+
+def test_quick_sets_only_what_is_not_given() -> None:
+    asked = settings_from(parsed(["--quick", "--batch-sizes", "8"])[0])
+    assert (asked["batch_sizes"], asked["crop"], asked["quick"]) == ([8], [64, 96], True)
+    assert settings_from(parsed(["--quick"])[0])["batch_sizes"] == [2]
+    assert settings_from(parsed([])[0])["crop"] == [320, 480]

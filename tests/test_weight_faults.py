@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import struct
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,9 @@ from common.checkpoints import (
 )
 from common.config import Config
 from common.errors import InputError
+from common.images import write_image
 from common.parameters import Parameters, initial_parameters, trainable_names
+from common.prediction import read_request
 from common.recipes import make_recipe
 from common.weights import check_parameters, read_parameters, save_parameters
 from tests.conftest import PRESENT, required
@@ -228,3 +231,28 @@ def test_resuming_another_training_is_refused_unless_asked(
         [*command, "--resume-changed"], capture_output=True, text=True, check=False
     )
     assert asked.returncode == 0, asked.stderr
+
+
+@pytest.mark.parametrize(
+    "images, problem",
+    [
+        (["a.png"], "a.png: its result would overwrite the image"),
+        (["a.jpg", "a-overlay.jpg"], "a-overlay.jpg: its result would overwrite that of"),
+        (["a.jpg", "b/a.jpg"], "b/a.jpg: its result would overwrite that of"),
+    ],
+)
+def test_a_prediction_overwrites_no_image_and_no_other_prediction(
+    parameters: Parameters, tmp_path: Path, images: list[str], problem: str
+) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_parameters(weights, parameters, {"backbone": "resnet18_v1"})
+    (tmp_path / "b").mkdir()
+    paths = [tmp_path / name for name in images]
+    for path in paths:
+        write_image(path, np.zeros((32, 32, 3), np.uint8))
+    request = Namespace(
+        weights=weights, backbone=None, images=paths, out=tmp_path, force=True, json=False
+    )
+    request.no_progress = True
+    with pytest.raises(InputError, match=problem):
+        read_request(request)
