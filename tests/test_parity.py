@@ -17,6 +17,7 @@ from common.errors import InputError
 from common.probes import probe_batch, probe_parameters, probe_recipe, relative_error, single
 from common.recipes import BACKBONES, Recipe, make_recipe
 from common.tolerances import bound, breaches
+from tests.conftest import PRESENT
 
 SIZE = (64, 96)
 
@@ -45,6 +46,7 @@ def test_layers_loss_and_predictions_equal_the_reference(
         assert not breaches(errors, "float32")
 
 
+@pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
 def test_a_network_that_is_not_finite_is_named_through_json(
     backend: ModuleType, tmp_path: Path
 ) -> None:
