@@ -1,57 +1,26 @@
-"""The allocator keeps a step's memory from the start of a process on, and can be told not to."""
+"""What a training at the chapter's size takes."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from benchmarks.processes import backend_environment
-from common.memory import VARIABLE
+from common.synthetic import make_dataset
 
-# The page faults of a block of 64 MiB that is taken and given back by a thread for the tenth time.
-BLOCKS = """
-import resource, threading
-import numpy as np
-
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    np.empty(64 << 20, np.uint8).fill(1)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
-
-def run():
-    for _ in range(10):
-        faults()
-
-thread = threading.Thread(target=run)
-thread.start()
-thread.join()
-"""
+pytestmark = pytest.mark.slow
+GIB = 2**30
 
 
-def last_faults(track: str) -> int:
-    done = subprocess.run(
-        [sys.executable, "-c", BLOCKS],
-        env=backend_environment(1, track),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return int(done.stdout.split()[-1])
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="another C library")
-def test_a_block_is_taken_from_the_system_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(VARIABLE, raising=False)
-    assert last_faults("default") == 0
-    # NumPy asks for huge pages: 32 faults for 64 MiB, or one for each page of 4 KiB.
-    assert last_faults("chapter") >= 64 * 2**20 // (2 * 2**20)
-
-
-def test_what_the_user_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "")
-    assert backend_environment(1)[VARIABLE] == ""
-    monkeypatch.delenv(VARIABLE)
-    assert VARIABLE not in backend_environment(1, "chapter")
-    assert "mmap_threshold" in backend_environment(1)[VARIABLE]
+def test_a_training_at_320x480_stays_below_six_gibibytes(backend_name: str, tmp_path: Path) -> None:
+    data = tmp_path / "VOC"
+    make_dataset(data, train=16, val=8, size=(340, 500), seed=1)
+    command = [sys.executable, "-m", f"{backend_name}_impl.train", "--data", str(data)]
+    command += ["--out", str(tmp_path / "run"), "--recipe", "chapter-torch", "--batch-size", "8"]
+    command += ["--epochs", "1", "--no-progress", "--json"]
+    result = subprocess.run(command, check=True, capture_output=True, text=True)
+    # Of the framework alone it is more than half of one.
+    assert 0.5 * GIB < json.loads(result.stdout)["host_memory_peak_bytes"] < 6 * GIB

@@ -199,10 +199,7 @@ def test_another_optimizer_takes_what_it_knows_of_the_buffers(
 
 
 def test_resuming_with_another_backbone_is_refused_and_loses_nothing(
-    checkpoint: tuple[Path, Checkpoint],
-    generated: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    checkpoint: tuple[Path, Checkpoint], generated: Path, tmp_path: Path
 ) -> None:
     options = ["--backend", PRESENT[0], "--data", str(generated), "--resume", str(tmp_path)]
     options += ["--recipe", "modern", "--backbone", "resnet18_v2", "--resume-changed"]
