@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_tables import columns
-from benchmarks.pages import COLORS, TEXT, mute, svg
+from benchmarks.pages import COLORS, TEXT, can_draw, mute, svg
 from benchmarks.report_view import backend_color
 from common.files import write_bytes
 
@@ -76,9 +76,12 @@ def accuracy_lines(accuracy: dict[str, Any]) -> list[str]:
 
 
 def accuracy_curves(accuracy: dict[str, Any]) -> Any | None:
-    """Return every backend's mean curve and the spread over its seeds; None if there is none."""
+    """Return every backend's mean curve and the spread over its seeds.
+
+    None if there is none or no matplotlib.
+    """
     rows = [row for row in accuracy["rows"] if row["runs"]]
-    if not rows:
+    if not rows or not can_draw():
         return None
     from matplotlib.figure import Figure
 

@@ -4,7 +4,7 @@
   root.classList.add("script");
   const charts = JSON.parse(document.getElementById("data").textContent);
   const form = document.getElementById("view");
-  const FILTERS = ["case", "batch_size", "precision", "track"];
+  const FILTERS = ["machine", "case", "batch_size", "precision"];
   // The same dashes as the keys in report.css, so that no line is known by its colour alone.
   const DASHES = [[], [9, 4], [3, 4], [10, 4, 3, 4], [6, 6]];
   const groups = [...document.querySelectorAll(".group")];
@@ -23,7 +23,7 @@
       const rows = [...group.querySelectorAll("tr[data-backend]")];
       for (const row of rows) row.hidden = !fits(row, "track", view.track);
       group.hidden =
-        FILTERS.slice(0, 3).some((name) => !fits(group, name, view[name])) ||
+        FILTERS.some((name) => !fits(group, name, view[name])) ||
         rows.every((row) => row.hidden);
       if (!group.hidden) count += rows.filter((row) => !row.hidden).length;
       // A row without a figure comes last, whatever the order.
@@ -40,7 +40,7 @@
   // An address such as #case=train&sort=rate opens the page on that view.
   function open() {
     const wanted = new URLSearchParams(location.hash.slice(1));
-    if (![...FILTERS, "sort"].some((name) => wanted.has(name))) return;
+    if (![...FILTERS, "track", "sort"].some((name) => wanted.has(name))) return;
     for (const select of form.querySelectorAll("select")) {
       const value = wanted.get(select.name) ?? "";
       if ([...select.options].some((option) => option.value === value)) select.value = value;

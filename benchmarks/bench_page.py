@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy_view import accuracy_view
+from benchmarks.bench_diff import problems
+from benchmarks.bench_heat import gate_table
+from benchmarks.bench_manifest import facts, machine_names
 from benchmarks.bench_results import KEY
+from benchmarks.bench_tables import row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
+from benchmarks.parity_page import section
 from benchmarks.report_view import backend_color, moment, significant, size
 from benchmarks.roofline import roofline
 from common.backends import BACKENDS
@@ -21,14 +27,23 @@ STATUSES = {
     "running": ("…", "not measured"),
 }
 FILTERS = ("case", "batch_size", "precision", "track")
-"""What the page can be narrowed to; each is an attribute of every row."""
+"""What the page can be narrowed to beside the machine; each is an attribute of every row."""
 
 
-def write_page(document: dict[str, Any], path: Path) -> Path:
-    """Write the page of one benchmark."""
+def write_page(
+    document: dict[str, Any], path: Path, beside: Sequence[dict[str, Any]] = ()
+) -> Path:
+    """Write the page of one benchmark, and of others beside it; no ratio crosses two of them.
+
+    A proof that `fcn parity` left in the folder of the page is a section of it.
+
+    Raises:
+        InputError: If what lies there is no proof of this version.
+    """
+    documents = [document, *beside]
     templates = environment()
     templates.filters["backend_color"] = backend_color
-    picture = roofline(document)
+    found = groups(documents)
     html = templates.get_template("bench.html.j2").render(
         styles=asset("vendor/uPlot.min.css") + asset("report.css"),
         library=chart_library(),
@@ -36,19 +51,37 @@ def write_page(document: dict[str, Any], path: Path) -> Path:
         document=document,
         created=moment(document["created"]),
         verdict=verdict(document),
-        groups=(found := groups(document)),
-        choices={name: choices(document, name) for name in FILTERS},
-        limits=limits(document),
-        roofline=svg(picture, document["created"]) if picture else None,
-        accuracy=accuracy_view(document["accuracy"], document["created"])
-        if "accuracy" in document
-        else None,
-        facts=facts(document),
+        machines=[
+            machine_view(each, name)
+            for each, name in zip(documents, machine_names(documents), strict=True)
+        ],
+        groups=found,
+        choices={"machine": machine_names(documents)}
+        | {name: choices(documents, name) for name in FILTERS},
         charts=[group["chart"] for group in found],
-        download=download(document),
+        proof=section(path.parent, "The whole proof"),
     )
     write_text(path, html)
     return path
+
+
+def machine_view(document: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return what the page shows of one results file, its tables of rates apart."""
+    picture = roofline(document)
+    return {
+        "name": name,
+        "created": moment(document["created"]),
+        "verdict": verdict(document),
+        "problems": problems(document),
+        "gates": gate_table(tables(document)),
+        "limits": limits(document),
+        "roofline": svg(picture, document["created"]) if picture else None,
+        "accuracy": accuracy_view(document["accuracy"], document["created"])
+        if "accuracy" in document
+        else None,
+        "facts": facts(document),
+        "download": download(document),
+    }
 
 
 def verdict(document: dict[str, Any]) -> str:
@@ -65,35 +98,48 @@ def verdict(document: dict[str, Any]) -> str:
     return found + "."
 
 
-def choices(document: dict[str, Any], name: str) -> list[str]:
+def choices(documents: list[dict[str, Any]], name: str) -> list[str]:
     """Return the values of one key, in the order of the rows."""
-    return list(dict.fromkeys(str(row[name]) for row in document["rows"]))
+    return list(dict.fromkeys(str(row[name]) for each in documents for row in each["rows"]))
 
 
-def groups(document: dict[str, Any]) -> list[dict[str, Any]]:
+def tables(document: dict[str, Any]) -> list[list[dict[str, Any]]]:
     """Return the rows that may be compared with each other, a table each."""
     found: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for row in document["rows"]:
         found.setdefault(tuple(str(row[name]) for name in KEY), []).append(row)
-    return [group(rows, document["comparisons"]) for rows in found.values()]
+    return list(found.values())
 
 
-def group(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> dict[str, Any]:
+def groups(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return all tables; those of one case, batch and precision follow each other."""
+    found = [
+        group(rows, document, name)
+        for document, name in zip(documents, machine_names(documents), strict=True)
+        for rows in tables(document)
+    ]
+    titles = list(dict.fromkeys(entry["title"] for entry in found))
+    return sorted(found, key=lambda entry: titles.index(entry["title"]))
+
+
+def group(rows: list[dict[str, Any]], document: dict[str, Any], machine: str) -> dict[str, Any]:
     """Return one table: its title, its rows, their paired tests and their samples."""
     first = rows[0]
-    variant = f" ({first['variant']})" if first["variant"] else ""
     height, width = first["crop"]
     keys = {row["key"]: row for row in rows}
     top = max((rate for row in rows for rate in rates(row)), default=1.0) * 1.02
     return {
-        "title": f"{first['case']}{variant}, batch {first['batch_size']}, {first['precision']}",
+        "title": row_title(first),
+        "machine": machine,
         "under": f"{first['backbone']}, recipe {first['recipe']}, {height}×{width}, "
         f"device {first['device']}",
-        "attributes": {name: str(first[name]) for name in FILTERS if name != "track"},
+        "attributes": {"machine": machine}
+        | {name: str(first[name]) for name in FILTERS if name != "track"},
         "rows": [row_view(row, top) for row in rows],
+        "test": document["test"],
         "tests": [
             pair_view(entry, keys)
-            for entry in comparisons
+            for entry in document["comparisons"]
             if entry["a"] in keys and entry["b"] in keys
         ],
         "chart": chart(rows),
@@ -137,6 +183,8 @@ def row_view(row: dict[str, Any], top: float) -> dict[str, Any]:
     view["figures"] = {
         "rate": significant(rate["median"]),
         "interval": f"{significant(rate['low'])} to {significant(rate['high'])}",
+        "dropped": figures["dropped_samples"],
+        "taken": len(row["samples"]),
         "milliseconds": significant(1000 * step["median"], 4),
         "itself": f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else "–",
         "limit": f"{limit['fraction']:.0%}" if limit else "–",
@@ -202,57 +250,27 @@ def chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"rounds": rounds, "lines": lines}
 
 
-def limits(document: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Return (precision, arithmetic rate, copy rate) of the machine, as measured."""
+def limits(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the machine's limits in each precision, and what each backend reached of its own."""
     return [
-        (
-            precision,
-            f"{limit['flops_per_second'] / 1e9:,.0f} GFLOP/s",
-            f"{limit['bytes_per_second'] / 1e9:,.1f} GB/s",
-        )
+        {
+            "precision": precision,
+            "highest": rates_of(limit),
+            "by_backend": [
+                (name := entry["backend"], BACKENDS.get(name, name), rates_of(entry))
+                for entry in limit["by_backend"]
+            ],
+        }
         for precision, limit in document["limits"].items()
         if limit
     ]
 
 
-def facts(document: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return what the figures rest on: (title, (name, value) pairs)."""
-    machine, settings = document["hardware"], document["settings"]
-    memory = machine["memory_bytes"]
-    found = [
-        (
-            "Machine",
-            [
-                ("Processor", machine["processor"]),
-                ("CPUs", str(machine["cpus"])),
-                ("Memory", size(memory) if memory else "unknown"),
-                ("System", machine["system"]),
-                ("Python", machine["python"]),
-                ("GPU", document["gpu"]["name"] if document["gpu"] else "none used"),
-            ],
-        ),
-        (
-            "Settings",
-            [
-                ("Rounds", str(settings["rounds"])),
-                ("Seed", str(settings["seed"])),
-                ("Threads", str(settings["threads"] or "all CPUs")),
-                ("Upsampling", settings["upsampling"]),
-                ("Test", f"{document['test']['name']}, level {document['test']['level']}"),
-                ("Commit", document["commit"] or "unknown"),
-            ],
-        ),
+def rates_of(limit: dict[str, Any]) -> list[str]:
+    """Return the arithmetic rate and the copy rate as text, or why there are none."""
+    if "flops_per_second" not in limit:
+        return [limit.get("reason", "not measured")]
+    return [
+        f"{limit['flops_per_second'] / 1e9:,.0f} GFLOP/s",
+        f"{limit['bytes_per_second'] / 1e9:,.1f} GB/s",
     ]
-    seen = set()
-    for row in document["rows"]:
-        name = f"{row['title']}, {row['track']}"
-        if not row["processes"] or name in seen:
-            continue
-        seen.add(name)
-        process = row["processes"][-1]
-        backend, switches = process["backend"], process["switches"] or {}
-        lines = list(backend["versions"].items())
-        lines += [("Device", backend["device"]), ("Threads", str(backend["threads"]))]
-        lines += [(key.capitalize(), str(v)) for key, v in switches.items() if v is not None]
-        found.append((name, lines))
-    return found

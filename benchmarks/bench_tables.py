@@ -16,6 +16,21 @@ def row_name(row: dict[str, Any]) -> str:
     )
 
 
+def case_name(row: dict[str, Any]) -> str:
+    """Return a row's case, and its variant where there are several."""
+    return f"{row['case']} ({row['variant']})" if row["variant"] else str(row["case"])
+
+
+def batch_name(row: dict[str, Any]) -> str:
+    """Return a row's batch size in words."""
+    return f"batch {row['batch_size']}"
+
+
+def row_title(row: dict[str, Any]) -> str:
+    """Return what the rows of one table share, and another table's do not."""
+    return f"{case_name(row)}, {batch_name(row)}, {row['precision']}"
+
+
 def columns(lines: Sequence[Sequence[str]]) -> str:
     """Return lines of cells as text, each column as wide as its widest cell."""
     widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
@@ -68,9 +83,8 @@ def table(document: dict[str, Any]) -> str:
 def block(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list[str]:
     """Return the lines of one case."""
     first = rows[0]
-    variant = f" ({first['variant']})" if first["variant"] else ""
     lines = [
-        f"{first['case']}{variant}, {first['backbone']}, batch {first['batch_size']}, "
+        f"{case_name(first)}, {first['backbone']}, {batch_name(first)}, "
         f"{first['crop'][0]}x{first['crop'][1]}, {first['precision']}"
     ]
     cells: list[Sequence[str]] = [HEADS]

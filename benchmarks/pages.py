@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,11 @@ def chart_library() -> Any:
 def download(document: dict[str, Any]) -> str:
     """Return ``document`` as the base64 that a link of the page downloads as JSON."""
     return base64.b64encode(json.dumps(document, indent=1).encode()).decode()
+
+
+def can_draw() -> bool:
+    """Tell whether matplotlib is here; a bare container's pages have the numbers alone."""
+    return find_spec("matplotlib") is not None
 
 
 def svg(figure: Any, salt: str) -> Any:

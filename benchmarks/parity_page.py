@@ -1,4 +1,4 @@
-"""The proof of equal work as a page, and as a section of a comparison's page."""
+"""The proof of equal work as a page, and as a section of other pages."""
 
 from __future__ import annotations
 
@@ -8,7 +8,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.pages import COLORS, MUTED, TEXT, asset, download, environment, mute, svg
+from benchmarks.pages import (
+    COLORS,
+    MUTED,
+    TEXT,
+    asset,
+    can_draw,
+    download,
+    environment,
+    mute,
+    svg,
+)
 from benchmarks.report_view import backend_color
 from common.backends import BACKENDS
 from common.errors import InputError
@@ -37,8 +47,8 @@ def write_page(result: dict[str, Any], path: Path) -> Path:
     return path
 
 
-def section(folder: Path) -> Any:
-    """Return the section for a comparison's page, or nothing where no proof lies beside it.
+def section(folder: Path, heading: str = "Parity") -> Any:
+    """Return the section for another page, or nothing where no proof lies beside its results.
 
     Raises:
         InputError: If ``parity/parity.json`` in ``folder`` is not a proof of this version.
@@ -55,8 +65,8 @@ def section(folder: Path) -> Any:
         raise InputError(f"{source}: is not a proof's result ({error})") from error
     if not known:
         raise InputError(f"{source}: is not a proof of version {FORMAT_VERSION}")
-    html = environment().get_template("parity_section.html.j2").render(parity=view(result))
-    return Markup(html)
+    template = environment().get_template("parity_section.html.j2")
+    return Markup(template.render(parity=view(result), heading=heading))
 
 
 def view(result: dict[str, Any]) -> dict[str, Any]:
@@ -112,7 +122,7 @@ def _summary(
     for quantity, by_precision in BOUNDS.items():
         bound = by_precision[precision]
         limit = max(limits) if quantity == "trace" else bound.limit
-        cells = [_cell(_largest(row["errors"].get(quantity, {})), limit) for row in rows]
+        cells = [cell(_largest(row["errors"].get(quantity, {})), limit) for row in rows]
         found.append((quantity, f"{limit:.0e}", bound.reason, cells))
     return found
 
@@ -132,7 +142,7 @@ def _lines(
             name,
             [
                 [
-                    _cell(row["errors"][quantity].get(name), BOUNDS[quantity][precision].limit)
+                    cell(row["errors"][quantity].get(name), BOUNDS[quantity][precision].limit)
                     for row in rows
                 ]
                 for quantity in quantities
@@ -142,7 +152,7 @@ def _lines(
     ]
 
 
-def _cell(error: float | None, limit: float) -> tuple[str, int]:
+def cell(error: float | None, limit: float) -> tuple[str, int]:
     """Return an error's text and how many of ``SHADES`` its share of the bound passes."""
     if error is None:
         return "–", len(SHADES)
@@ -155,7 +165,9 @@ def _text(error: float | None) -> str:
 
 
 def drift_curves(part: dict[str, Any], rows: list[Row]) -> Any:
-    """Return the losses' distance from the reference by step, as SVG in the page's colours."""
+    """Return the losses' distance from the reference by step, as SVG; None without matplotlib."""
+    if not can_draw():
+        return None
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pages import COLORS, MUTED, TEXT, mute
+from benchmarks.pages import COLORS, MUTED, TEXT, can_draw, mute
 from benchmarks.report_view import backend_color
 from common.files import write_bytes
 
@@ -16,20 +16,19 @@ MARKERS = {"train": "o", "predict": "s", "upsample": "^", "loss": "D"}
 
 
 def roofline(document: dict[str, Any]) -> Any | None:
-    """Return every measured row with flops over its arithmetic intensity; None if there is none.
+    """Return every measured row with flops over its arithmetic intensity.
+
+    None if there is no such row or no matplotlib.
 
     Source:
         Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model", 2009.
     """
     rows = [row for row in document["rows"] if row["figures"] and row["figures"]["limit"]]
     rows = [row for row in rows if row["figures"]["flops"] > 0]
-    if not rows:
+    if not rows or not can_draw():
         return None
-    try:
-        from matplotlib.figure import Figure
-        from matplotlib.lines import Line2D
-    except ImportError:  # A bare container: the page has the figures.
-        return None
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()

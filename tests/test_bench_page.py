@@ -40,7 +40,7 @@ def test_the_page_needs_no_network_and_no_other_file(page_file: Path) -> None:
 
 
 def test_only_rows_that_may_be_compared_share_a_table(document: dict[str, Any]) -> None:
-    found = groups(document)
+    found = groups([document])
     assert [group["title"] for group in found] == [
         "train, batch 1, float32",
         "train, batch 8, float32",

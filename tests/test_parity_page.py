@@ -73,7 +73,7 @@ def test_a_backend_that_failed_is_said(result: dict[str, Any]) -> None:
 def test_the_shade_is_the_share_of_the_bound(
     error: float | None, limit: float, cell: tuple[str, int]
 ) -> None:
-    assert parity_page._cell(error, limit) == cell
+    assert parity_page.cell(error, limit) == cell
 
 
 def test_a_comparison_shows_the_proof_that_lies_beside_it(

@@ -1,0 +1,159 @@
+"""What a benchmark's figures rest on: machine, GPU, settings, versions and switches of its rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.bench_tables import batch_name, case_name, row_title
+from benchmarks.report_view import moment, significant, size
+
+Lines = list[tuple[str, str]]
+"""(name, value) pairs."""
+Facts = dict[str, str]
+Measured = list[tuple[dict[str, Any], Facts]]
+"""(row, facts of a process of it) pairs."""
+NAMES = {"tf32": "TF32"}
+"""Names that a capital letter alone does not make."""
+GPU_STATE = (
+    ("Clock", "clock_mhz", "MHz"),
+    ("Memory clock", "memory_clock_mhz", "MHz"),
+    ("Temperature", "temperature_celsius", "°C"),
+    ("Power", "power_watts", "W"),
+)
+"""(name, key, unit) of what changes while a GPU is timed."""
+UNSET = "not set"
+
+
+def machine_names(documents: list[dict[str, Any]]) -> list[str]:
+    """Return what the machine of each document is called; two alike are told apart by their time."""
+    names = [machine_name(document) for document in documents]
+    return [
+        f"{name}, {moment(document['created'])}" if names.count(name) > 1 else name
+        for name, document in zip(names, documents, strict=True)
+    ]
+
+
+def machine_name(document: dict[str, Any]) -> str:
+    """Return what computed: the GPU or else the processor, and the CPUs beside it."""
+    machine, gpu = document["hardware"], document["gpu"]
+    return f"{gpu['name'] if gpu else machine['processor']}, {machine['cpus']} CPUs"
+
+
+def facts(document: dict[str, Any]) -> list[tuple[str, Lines]]:
+    """Return (title, lines) blocks. What is equal in all rows is said once."""
+    machine, settings = document["hardware"], document["settings"]
+    memory = machine["memory_bytes"]
+    found = [
+        (
+            "Machine",
+            [
+                ("Processor", machine["processor"]),
+                ("CPUs", str(machine["cpus"])),
+                ("Memory", size(memory) if memory else "unknown"),
+                ("System", machine["system"]),
+                ("Python", machine["python"]),
+                ("GPU", document["gpu"]["name"] if document["gpu"] else "none used"),
+            ],
+        ),
+        (
+            "Settings",
+            [
+                ("Rounds", str(settings["rounds"])),
+                ("Seed", str(settings["seed"])),
+                ("Threads", str(settings["threads"] or "all CPUs")),
+                ("Upsampling", settings["upsampling"]),
+                ("Test", f"{document['test']['name']}, level {document['test']['level']}"),
+                ("Commit", document["commit"] or "unknown"),
+            ],
+        ),
+    ]
+    if document["gpu"]:
+        found.append(("GPU", gpu_facts(document)))
+    return found + process_facts(document["rows"])
+
+
+def gpu_facts(document: dict[str, Any]) -> Lines:
+    """Return the first GPU's driver, its state before and after the turns, and what was dropped."""
+    start = document["gpu"]
+    samples = [sample for row in document["rows"] for sample in row["samples"]]
+    states = [sample["gpu"] for sample in samples if sample["gpu"]]
+    lines = [("Name", start["name"]), ("Driver", start["driver"])]
+    for name, key, unit in GPU_STATE:
+        text = f"{significant(start[key], 4)} {unit} at the start"
+        if states:
+            values = [state[key] for state in states]
+            low, high = significant(min(values), 4), significant(max(values), 4)
+            text += f", {low} to {high} after the turns"
+        lines.append((name, text))
+    dropped = sum(sample["dropped"] is not None for sample in samples)
+    lines.append(("Dropped", f"{dropped} of {len(samples)} samples, as throttled"))
+    return lines
+
+
+def process_facts(rows: list[dict[str, Any]]) -> list[tuple[str, Lines]]:
+    """Return a block of what all rows share, one for each track, one for each backend and track.
+
+    A block leaves out what a wider one has said. Where rows of one backend and track differ, each
+    value stands with the rows that it holds for.
+    """
+    measured = [(row, of_process(p)) for row in rows for p in row["processes"]]
+    everywhere = shared(measured)
+    blocks = [("Every row", list(everywhere.items()))]
+    tracks = {}
+    for track in dict.fromkeys(row["track"] for row, _ in measured):
+        tracks[track] = shared([found for found in measured if found[0]["track"] == track])
+        new = [fact for fact in tracks[track].items() if fact[0] not in everywhere]
+        blocks.append((f"Track {track}", new))
+    for title, track in dict.fromkeys((row["title"], row["track"]) for row, _ in measured):
+        part = [m for m in measured if (m[0]["title"], m[0]["track"]) == (title, track)]
+        names = dict.fromkeys(name for _, facts in part for name in facts)
+        lines = [(n, told_apart(part, n)) for n in names if n not in tracks[track]]
+        blocks.append((f"{title}, {track}", lines))
+    return [(title, lines) for title, lines in blocks if lines]
+
+
+def of_process(process: dict[str, Any]) -> Facts:
+    """Return what a process said of itself, all as text."""
+    backend, switches = process["backend"], process["switches"] or {}
+    facts = dict(backend["versions"])
+    for name in ("device", "threads", "precision", "deterministic"):
+        facts[name.capitalize()] = text_of(backend[name])
+    for name, value in switches.items():
+        if value is not None:
+            facts[NAMES.get(name, name.capitalize())] = text_of(value)
+    return facts | process["environment"]
+
+
+def text_of(value: Any) -> str:
+    """Return a setting as a reader says it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "unknown" if value is None else str(value)
+
+
+def shared(measured: Measured) -> Facts:
+    """Return the facts that are the same everywhere."""
+    every = [facts for _, facts in measured]
+    return {
+        name: value
+        for name, value in (every[0] if every else {}).items()
+        if all(facts.get(name) == value for facts in every)
+    }
+
+
+def told_apart(measured: Measured, name: str) -> str:
+    """Return the values of one fact, each with where it holds, in as few words as do."""
+    values: dict[str, list[dict[str, Any]]] = {}
+    for row, facts in measured:
+        values.setdefault(facts.get(name, UNSET), []).append(row)
+    if len(values) == 1:
+        return next(iter(values))
+    for said in (lambda row: row["precision"], case_name, batch_name, row_title):
+        places = {value: list(dict.fromkeys(map(said, rows))) for value, rows in values.items()}
+        every = [place for found in places.values() for place in found]
+        if len(every) == len(set(every)):
+            break
+    return "; ".join(
+        value if found == [value] else f"{value} ({', '.join(found)})"
+        for value, found in places.items()
+    )
