@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.bench_markdown import markdown
 from benchmarks.bench_results import KEY, can_check_schema, kept_seconds, read_results
 from benchmarks.bench_tables import columns, row_name, table
 from benchmarks.statistics import LEVEL, UNPAIRED_TEST, holm, unpaired
@@ -23,18 +25,21 @@ def check(argv: Sequence[str]) -> int:
     """Check a results file, of any machine, and show it; status 1 if it contradicts itself."""
     parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
     parser.add_argument("file", type=Path, help="bench.json, or the folder that holds it")
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the rows of train alone, for a README"
+    )
     args = parser.parse_args(argv)
     document = read_results(args.file)
     try:
         found = problems(document)
-        print(table(document))
+        print(markdown(document) if args.markdown else table(document))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if can_check_schema():
             raise
         raise InputError(f"{args.file}: is against the schema ({error!r})") from error
     for line in found:
-        print(f"problem: {line}")
-    if not found:
+        print(f"problem: {line}", file=sys.stderr if args.markdown else sys.stdout)
+    if not found and not args.markdown:
         schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"
         print(f"{args.file}: {schema} and agrees with itself")
     return int(bool(found))

@@ -25,7 +25,7 @@ UNSET = "not set"
 
 
 def machine_names(documents: list[dict[str, Any]]) -> list[str]:
-    """Return what the machine of each document is called; two alike are told apart by their time."""
+    """Return what the machine of each document is called; two alike are told apart by time."""
     names = [machine_name(document) for document in documents]
     return [
         f"{name}, {moment(document['created'])}" if names.count(name) > 1 else name

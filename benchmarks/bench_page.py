@@ -30,9 +30,7 @@ FILTERS = ("case", "batch_size", "precision", "track")
 """What the page can be narrowed to beside the machine; each is an attribute of every row."""
 
 
-def write_page(
-    document: dict[str, Any], path: Path, beside: Sequence[dict[str, Any]] = ()
-) -> Path:
+def write_page(document: dict[str, Any], path: Path, beside: Sequence[dict[str, Any]] = ()) -> Path:
     """Write the page of one benchmark, and of others beside it; no ratio crosses two of them.
 
     A proof that `fcn parity` left in the folder of the page is a section of it.

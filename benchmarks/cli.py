@@ -18,7 +18,7 @@ COMMANDS = {
     "parity": "prove that the backends compute the same, against a float64 reference",
     "compare": "train every backend from the same start and put them side by side",
     "weights": "import, show or export weights",
-    "report": "write a comparison's page again from its stored results",
+    "report": "write the page of a comparison or a benchmark again from its results",
 }
 
 

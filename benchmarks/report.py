@@ -1,4 +1,4 @@
-"""`fcn report`: one self-contained page of a comparison, from its stored results."""
+"""`fcn report`: the page of a comparison or a benchmark again, from its stored results."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import bench_page
 from benchmarks.agreement import BLIND, STARTS
+from benchmarks.bench_results import RESULTS, can_check_schema, read_results
 from benchmarks.pages import asset, chart_library, download, environment
 from benchmarks.parity_page import section
 from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
@@ -98,7 +100,9 @@ def write_report(folder: Path) -> Path:
     try:
         compare = json.loads(source.read_text(encoding="utf-8"))
     except OSError as error:
-        raise InputError(f"{source}: {error.strerror}; `fcn compare` writes it") from error
+        raise InputError(
+            f"{source}: {error.strerror}; `fcn compare` writes it, `fcn bench` {RESULTS}"
+        ) from error
     except ValueError as error:
         raise InputError(f"{source}: is not JSON ({error})") from error
     if not isinstance(compare, dict) or compare.get("kind") != "compare":
@@ -113,16 +117,62 @@ def write_report(folder: Path) -> Path:
     return page
 
 
+def write_bench_report(folder: Path, beside: Sequence[dict[str, Any]] = ()) -> Path:
+    """Write ``folder/report.html`` from ``folder/bench.json`` and return its path.
+
+    Args:
+        beside: Other benchmarks' results, of any machine, that stand on the page too.
+
+    Raises:
+        InputError: Where ``bench.json`` is missing, against the schema or of another version.
+    """
+    return bench_page.write_page(read_results(folder), folder / "report.html", beside)
+
+
+def is_bench(folder: Path) -> bool:
+    """Tell whether a folder holds a benchmark's results.
+
+    Raises:
+        InputError: If it holds a comparison's too: both would be ``report.html``.
+    """
+    bench = (folder / RESULTS).is_file()
+    if bench and (folder / "compare.json").is_file():
+        raise InputError(f"{folder}: holds {RESULTS} and compare.json, and has room for one page")
+    return bench
+
+
 def main(argv: Sequence[str]) -> int:
-    """Write the page of every named comparison again."""
+    """Write the page of every named comparison or benchmark again."""
     parser = Parser(
-        prog="fcn report", description="Write a comparison's page again from its stored results."
+        prog="fcn report",
+        description="Write the page of a comparison or a benchmark again from its stored results.",
     )
     parser.add_argument(
-        "folders", nargs="+", type=Path, metavar="DIR", help="what `fcn compare` left in --out"
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="what `fcn compare` or `fcn bench` left in --out",
     )
-    for folder in parser.parse_args(argv).folders:
-        print(write_report(folder))
+    parser.add_argument(
+        "--beside",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="a benchmark's results (bench.json or its folder), of any machine, to stand on the "
+        "page of the one in DIR; may be repeated",
+    )
+    args = parser.parse_args(argv)
+    benches = [is_bench(folder) for folder in args.folders]
+    if args.beside and not all(benches):
+        folder = args.folders[benches.index(False)]
+        raise InputError(f"--beside: {folder} holds no {RESULTS} for it to stand beside")
+    if args.beside and not can_check_schema():
+        raise InputError("--beside: other people's results cannot be checked without jsonschema")
+    beside = [read_results(path) for path in args.beside]
+    for folder, bench in zip(args.folders, benches, strict=True):
+        print(write_bench_report(folder, beside) if bench else write_report(folder))
     return 0
 
 
