@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.bench_tables import batch_name, case_name, row_title
-from benchmarks.report_view import moment, significant, size
+from benchmarks.report_view import moment, size
 
 Lines = list[tuple[str, str]]
 """(name, value) pairs."""
@@ -79,11 +79,10 @@ def gpu_facts(document: dict[str, Any]) -> Lines:
     states = [sample["gpu"] for sample in samples if sample["gpu"]]
     lines = [("Name", start["name"]), ("Driver", start["driver"])]
     for name, key, unit in GPU_STATE:
-        text = f"{significant(start[key], 4)} {unit} at the start"
+        text = f"{start[key]:,.0f} {unit} at the start"
         if states:
             values = [state[key] for state in states]
-            low, high = significant(min(values), 4), significant(max(values), 4)
-            text += f", {low} to {high} after the turns"
+            text += f", {min(values):,.0f} to {max(values):,.0f} after the turns"
         lines.append((name, text))
     dropped = sum(sample["dropped"] is not None for sample in samples)
     lines.append(("Dropped", f"{dropped} of {len(samples)} samples, as throttled"))
@@ -154,6 +153,6 @@ def told_apart(measured: Measured, name: str) -> str:
         if len(every) == len(set(every)):
             break
     return "; ".join(
-        value if found == [value] else f"{value} ({', '.join(found)})"
+        value if found == [value] else f"{value} ({'; '.join(found)})"
         for value, found in places.items()
     )

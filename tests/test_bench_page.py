@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,10 @@ from typing import Any
 import pytest
 from bench_sample import sample_bench
 
-from benchmarks.bench_page import groups, verdict, write_page
+from benchmarks.bench_heat import gate_table
+from benchmarks.bench_page import groups, tables, verdict, write_page
+
+PROOF = Path(__file__).parents[1] / "docs/parity/full-cpu.json"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +68,81 @@ def test_the_verdict_counts_figures_and_differences(document: dict[str, Any]) ->
     for row in nothing["rows"]:
         row["status"] = "failed"
     assert verdict(nothing) == "0 of 32 rows have figures."
+
+
+def test_the_gates_are_a_heat_map(document: dict[str, Any], tmp_path: Path) -> None:
+    proved = copy.deepcopy(document)
+    rows = {row["key"].split("/b1/")[0]: row for row in proved["rows"] if row["batch_size"] == 1}
+    train = "train/{}/resnet18_v1/chapter-torch"
+    rows[train.format("torch/default")]["gate"]["checks"]["statistics"] = {
+        "error": 3e-8,
+        "bound": 5e-5,
+    }
+    rows[train.format("torch/chapter")]["gate"]["checks"]["statistics"] = {
+        "error": 0.1,
+        "bound": 0.5,
+    }
+    refused = {"loss": {"error": 0.04, "bound": 1e-5}, "update": {"error": None, "bound": 0.1}}
+    rows[train.format("jax/chapter")]["gate"] = {
+        "passed": False,
+        "reason": "loss is off by 0.04",
+        "checks": refused,
+    }
+    found = gate_table(tables(proved))
+    assert [title for title, _ in found["heads"]] == [
+        *("PyTorch", "MXNet Gluon", "JAX/Flax", "TensorFlow"),
+        *("PyTorch", "JAX/Flax", "TensorFlow"),  # Of the chapter; MXNet's row came to no gate.
+    ]
+    title, lines = found["parts"][0]
+    assert title == "train, batch 1, float32"
+    cells = {quantity: (bound, [*cells]) for quantity, bound, cells in lines}
+    assert cells["loss"] == (
+        "2e-06 or 1e-05",
+        [("1.0e-07", 2)] * 5 + [("4.0e-02", 4), ("1.0e-07", 2)],
+    )
+    blank = ("", 0)
+    assert cells["statistics"] == (
+        "5e-05 or 5e-01",
+        [("3.0e-08", 0), *[blank] * 3, ("1.0e-01", 3), *[blank] * 2],
+    )
+    assert cells["update"][1][5] == ("–", 4)
+    page = write_page(proved, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'href="#gates"' in page and page.count('class="n h4"') == 2
+    assert '<td class="n h2">1.0e-07</td>' in page
+
+
+def test_the_proof_that_lies_beside_is_a_section(document: dict[str, Any], tmp_path: Path) -> None:
+    without = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "parity" not in re.findall(r'id="([^"]+)"', without)
+    (tmp_path / "parity").mkdir()
+    shutil.copy(PROOF, tmp_path / "parity/parity.json")
+    page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
+    identities = re.findall(r' id="([^"]+)"', re.sub(r"<svg.*?</svg>", "", page, flags=re.DOTALL))
+    assert "parity" in identities and len(identities) == len(set(identities))
+    assert 'href="#parity"' in page and "every error is within its bound" in page
+
+
+def test_without_matplotlib_the_numbers_stay(
+    document: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured = copy.deepcopy(document)
+    measured["limits"]["float32"]["by_backend"] = [
+        {"backend": "torch", "flops_per_second": 161e9, "bytes_per_second": 20e9},
+        {"backend": "mxnet", "flops_per_second": 99e9, "bytes_per_second": 7.5e9},
+        {"backend": "jax", "reason": "too old a card"},
+    ]
+    (tmp_path / "parity").mkdir()
+    shutil.copy(PROOF, tmp_path / "parity/parity.json")
+    drawn = write_page(measured, tmp_path / "report.html").read_text(encoding="utf-8")
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    bare = write_page(measured, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "Roofline" in drawn and "Roofline" not in bare
+    for page in (drawn, bare):
+        assert 'href="#limits"' in page
+        text = re.sub(r"<[^>]+>", " ", page)
+        assert re.search(r"The limit\s+161 GFLOP/s\s+20\.0 GB/s", text)
+        assert re.search(r"MXNet Gluon\s+99 GFLOP/s\s+7\.5 GB/s", text)
+        assert "too old a card" in text
 
 
 @pytest.fixture
