@@ -30,7 +30,7 @@ from common.runs import check_out, hardware
 from common.threads import thread_environment
 
 CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step", "scale", "accuracy")
-TRACKS = ("chapter", "default")
+TRACKS = ("chapter", "default", "tuned")
 DEFAULT_CASES = "train,predict,upsample,loss"
 QUICK_CASES = "train,predict"
 QUICK = {"batch_sizes": "2", "crop": [64, 96], "seconds": 0.2}

@@ -100,7 +100,7 @@ def check_pillow() -> None:
 
 
 def make_loader(backend: ModuleType, config: Config, arrays: Any) -> Batches:
-    """Return a track's loader, the framework's own of the chapter or this project's, for any count.
+    """Return a track's loader, the framework's own in `chapter` else this project's, for any count.
 
     It goes through as many epochs as the count takes, and begins nothing that is not used.
 
@@ -108,11 +108,11 @@ def make_loader(backend: ModuleType, config: Config, arrays: Any) -> Batches:
         InputError: If the track or this interpreter has none.
     """
     files = files_in(arrays, config.recipe)
-    track = backend.__name__.rsplit(".", 1)[-1].removesuffix("_chapter")
     if hasattr(backend, "create_loader"):
         return repeated(backend.create_loader(files, config), files)
-    if track != backend.__name__:
-        raise InputError(f"{track} has no loader of its own")
+    name = backend.__name__.rsplit(".", 1)[-1]
+    if name.endswith("_chapter"):
+        raise InputError(f"{name.removesuffix('_chapter')} has no loader of its own")
     check_pillow()
     return repeated(own_loader(backend, config, files), files)
 

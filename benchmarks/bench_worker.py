@@ -34,6 +34,8 @@ VARIABLES = (
     "TF_XLA_FLAGS",
     "XLA_PYTHON_CLIENT_PREALLOCATE",
     "JAX_ENABLE_COMPILATION_CACHE",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
+    "MXNET_CUDNN_AUTOTUNE_DEFAULT",
 )
 """Of the environment, what changes how a framework computes."""
 LATE_SHARE = 0.25

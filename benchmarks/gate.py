@@ -65,7 +65,7 @@ def verdict(errors: dict[str, float], precision: str, track: str) -> dict[str, A
     checks = {}
     for name, error in errors.items():
         bound = CASE_BOUNDS[name][precision] if name in CASE_BOUNDS else None
-        if track != "default":
+        if track == "chapter":
             bound = FRAMEWORKS_OWN.get(name, bound)
         checks[name] = {
             "error": error if np.isfinite(error) else None,

@@ -19,7 +19,10 @@ from common.errors import InputError
 from common.memory import allocator_environment
 from common.threads import available_cpus, thread_environment
 
-COMPILED_ANEW = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+COMPILED_ANEW = {
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+}
 """Of the environment of a process whose first step is a figure: it finds nothing compiled."""
 
 
