@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.agreement import check_agreement, reference_trace, trace_steps
+from benchmarks.gallery_files import copy_predictions, write_examples
 from benchmarks.processes import COMPILED_ANEW, backend_environment
 from benchmarks.trainings import train_backend
 from common.backends import BACKENDS
@@ -122,6 +123,28 @@ def run_accuracy(
         "rows": list(rows.values()),
         "equivalence": equivalences(list(rows.values()), config.recipe.void),
     }
+
+
+def write_gallery(
+    folder: Path, data: Path, config: Config, rows: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Leave pictures of the first seed, which every finished backend has, in ``folder/gallery``.
+
+    Args:
+        folder: Of the results; the runs lie in its ``accuracy``.
+        data: What they were trained on.
+        config: Of the first seed.
+        rows: Of ``run_accuracy``; those that did not finish show no predictions.
+
+    Returns:
+        An entry for each image, with paths relative to ``folder``.
+    """
+    entries = write_examples(folder, TrainingData(data, config))
+    for row in rows:
+        if row["status"] == "ok":
+            run = folder / "accuracy" / row["backend"] / f"seed-{config.seed}"
+            copy_predictions(folder, entries, row["backend"], run / "predictions")
+    return entries
 
 
 def _finished(path: Path, config: Config) -> dict[str, Any] | None:

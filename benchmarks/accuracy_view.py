@@ -10,7 +10,9 @@ import numpy as np
 
 from benchmarks.bench_tables import columns
 from benchmarks.pages import COLORS, TEXT, can_draw, mute, svg
-from benchmarks.report_view import backend_color
+from benchmarks.report_gallery import Gallery, Item, gallery_items, gallery_view
+from benchmarks.report_view import backend_color, join
+from common.errors import InputError
 from common.files import write_bytes
 
 
@@ -125,3 +127,26 @@ def accuracy_view(accuracy: dict[str, Any], salt: str) -> dict[str, Any]:
         "notes": failures(accuracy),
         "curves": svg(curves, salt) if curves else None,
     }
+
+
+def accuracy_gallery(accuracy: dict[str, Any], folder: Path) -> Gallery | None:
+    """Return the gallery of the case; None where it has none, or no picture of it is here.
+
+    A benchmark's page does not depend on it: an example that cannot be read is left out, and named.
+
+    Args:
+        accuracy: What ``fcn bench`` wrote of the case.
+        folder: Where the pictures that it names lie.
+    """
+    items: list[Item] = []
+    absent = []
+    for entry in accuracy.get("gallery", []):
+        try:
+            items += gallery_items({**accuracy, "gallery": [entry]}, folder)
+        except InputError:
+            absent.append(entry["name"])
+    config = accuracy["config"]
+    caption = f"Predictions after the training from seed {config['seed']}."
+    if absent:
+        caption += f" Left out, as their pictures cannot be read: {join(absent)}."
+    return gallery_view(items, caption)

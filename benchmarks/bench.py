@@ -113,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
 
 def measure_accuracy(results: Results) -> None:
     """Train every backend from as many seeds as there are rounds, on a generated data set."""
-    from benchmarks.accuracy import run_accuracy
+    from benchmarks.accuracy import run_accuracy, write_gallery
 
     settings = results.document["settings"]
     if "accuracy" not in settings["cases"] or "accuracy" in results.document:
@@ -127,9 +127,9 @@ def measure_accuracy(results: Results) -> None:
         threads=settings["threads"],
     )
     data, out = generated_data(results.folder / "data"), results.folder / "accuracy"
-    results.document["accuracy"] = run_accuracy(
-        settings["backends"], config, data, out, settings["rounds"]
-    )
+    found = run_accuracy(settings["backends"], config, data, out, settings["rounds"])
+    found["gallery"] = write_gallery(results.folder, data, config, found["rows"])
+    results.document["accuracy"] = found
     results.save()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.accuracy_view import accuracy_view
+from benchmarks.accuracy_view import accuracy_gallery, accuracy_view
 from benchmarks.bench_diff import problems
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import facts, machine_names
@@ -56,6 +56,9 @@ def write_page(document: dict[str, Any], path: Path, beside: Sequence[dict[str, 
         groups=found,
         choices={"machine": machine_names(documents)}
         | {name: choices(documents, name) for name in FILTERS},
+        gallery=accuracy_gallery(document["accuracy"], path.parent)
+        if "accuracy" in document
+        else None,
         charts=[group["chart"] for group in found],
         proof=section(path.parent, "The whole proof"),
     )

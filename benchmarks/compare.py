@@ -11,6 +11,7 @@ from typing import Any
 
 from benchmarks.agreement import check_agreement, reference_trace, trace_steps
 from benchmarks.doctor import NOTES
+from benchmarks.gallery_files import write_examples
 from benchmarks.processes import COMPILED_ANEW, backend_environment, limit_cpus
 from benchmarks.report import FORMAT_VERSION, write_report
 from benchmarks.rows import table
@@ -153,24 +154,11 @@ def generated_data(root: Path) -> Path:
 
 def gallery(out: Path, dataset: TrainingData, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Write the images and truths of the gallery and name every backend's prediction of them."""
-    from common.images import write_image, write_label
-
-    (out / "gallery").mkdir(exist_ok=True)
-    entries = []
-    for image, (name, truth) in dataset.examples():
-        write_image(out / "gallery" / f"{name}.png", image)
-        write_label(out / "gallery" / f"{name}-truth.png", truth)
-        predictions = {
-            row["backend"]: f"runs/{row['backend']}/predictions/{name}.png"
+    entries = write_examples(out, dataset)
+    for entry in entries:
+        entry["predictions"] = {
+            row["backend"]: f"runs/{row['backend']}/predictions/{entry['name']}.png"
             for row in rows
             if row["status"] == "ok"
         }
-        entries.append(
-            {
-                "name": name,
-                "image": f"gallery/{name}.png",
-                "truth": f"gallery/{name}-truth.png",
-                "predictions": predictions,
-            }
-        )
     return entries

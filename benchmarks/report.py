@@ -14,7 +14,7 @@ from benchmarks.agreement import BLIND, STARTS
 from benchmarks.bench_results import RESULTS, can_check_schema, read_results
 from benchmarks.pages import asset, chart_library, download, environment
 from benchmarks.parity_page import section
-from benchmarks.report_gallery import DISAGREEMENT_COLORS, gallery_items, legend_classes
+from benchmarks.report_gallery import gallery_items, gallery_view
 from benchmarks.report_tables import (
     READINGS,
     chart_data,
@@ -54,7 +54,6 @@ def render(compare: dict[str, Any], folder: Path) -> str:
         InputError: For a picture of the gallery that is missing or no label map.
     """
     compare = _finite(compare)
-    items = gallery_items(compare, folder)
     templates = environment()
     templates.filters["backend_color"] = backend_color
     recipe = compare["config"]["recipe"]
@@ -78,9 +77,7 @@ def render(compare: dict[str, Any], folder: Path) -> str:
         charts=chart_data(compare),
         losses=loss_rows(compare),
         epochs=epoch_rows(compare),
-        gallery=items,
-        legend=legend_classes(items),
-        answer_colors={count: f"#{bytes(rgb).hex()}" for count, rgb in DISAGREEMENT_COLORS.items()},
+        gallery=gallery_view(gallery_items(compare, folder)),
         facts=facts(compare),
         parity=section(folder),
         margin=MARGIN,

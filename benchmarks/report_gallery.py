@@ -1,10 +1,11 @@
-"""The gallery of a comparison's page: label maps, and the pixels on which backends disagree."""
+"""The gallery of a page: label maps, and the pixels on which backends disagree."""
 
 from __future__ import annotations
 
 import base64
 import io
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,12 @@ DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
 
 @dataclass(frozen=True)
 class Tile:
-    """One picture of the gallery: a PNG as a data URI, its caption and its text alternative."""
+    """One picture of the gallery: a PNG as a data URI, its caption and its text alternative.
 
+    ``key`` is the same for all images: ``image``, ``truth``, a backend or ``disagreement``.
+    """
+
+    key: str
     kind: str
     title: str
     source: str
@@ -33,12 +38,19 @@ class Tile:
 
 @dataclass(frozen=True)
 class Item:
-    """An example: its tiles and the classes in its label maps."""
+    """An example: its tiles and the classes in its label maps.
+
+    ``chosen`` are the keys of the tiles that lie left and right of the divider at first, ``pairs``
+    says what two tiles' difference is, by their keys in the tiles' order.
+    """
 
     name: str
     tiles: tuple[Tile, ...]
     classes: frozenset[int]
     sentence: str
+    predictions: int
+    chosen: tuple[str, str]
+    pairs: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,16 @@ class ClassColor:
 
     name: str
     color: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What ``gallery_section.html.j2`` shows."""
+
+    caption: str
+    items: list[Item]
+    legend: list[ClassColor]
+    answers: list[ClassColor]
 
 
 def distinct_answers(predictions: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -65,23 +87,48 @@ def disagreement_picture(image: NDArray[np.uint8], answers: NDArray[np.int64]) -
     return picture
 
 
-def gallery_items(compare: dict[str, Any], folder: Path) -> list[Item]:
-    """Return the gallery with its pictures read from ``folder``.
+def gallery_items(trained: dict[str, Any], folder: Path) -> list[Item]:
+    """Return the examples with their pictures read from ``folder``.
 
     Only backends whose row is ``ok`` are shown: a prediction is a figure too.
+
+    Args:
+        trained: A comparison, or the case accuracy of a benchmark: both have ``config``, ``rows``
+            and ``gallery``.
+        folder: That of the results.
 
     Raises:
         InputError: For a picture that is missing, unreadable or of another size than its image.
     """
-    titles = {row["backend"]: row["title"] for row in compare["rows"] if row["status"] == "ok"}
-    void = compare["config"]["recipe"]["void"]
-    return [_item(entry, folder, titles, void) for entry in compare["gallery"]]
+    titles = {row["backend"]: row["title"] for row in trained["rows"] if row["status"] == "ok"}
+    void = trained["config"]["recipe"]["void"]
+    return [_item(entry, folder, titles, void) for entry in trained["gallery"]]
+
+
+def gallery_view(items: list[Item], caption: str = "") -> Gallery | None:
+    """Return the gallery of a page with its legends, None where there is nothing to show."""
+    if not items:
+        return None
+    most = max(item.predictions for item in items)
+    return Gallery(caption, items, legend_classes(items), legend_answers(most))
 
 
 def legend_classes(items: list[Item]) -> list[ClassColor]:
     """Return the name and colour of every class in the gallery's label maps."""
     present = sorted(frozenset().union(*(item.classes for item in items)))
     return [ClassColor(class_name(index), hex_color(index)) for index in present]
+
+
+def legend_answers(predictions: int) -> list[ClassColor]:
+    """Return what the colours of a disagreement between so many predictions mean."""
+    counts = [count for count in DISAGREEMENT_COLORS if count <= predictions]
+    return [
+        ClassColor(
+            f"{count}{' or more' if count == counts[-1] < predictions else ''} different answers",
+            f"#{bytes(DISAGREEMENT_COLORS[count]).hex()}",
+        )
+        for count in counts
+    ]
 
 
 def _item(entry: dict[str, Any], folder: Path, titles: dict[str, str], void: str) -> Item:
@@ -98,14 +145,26 @@ def _item(entry: dict[str, Any], folder: Path, titles: dict[str, str], void: str
         if labels.shape != image.shape[:2]:
             raise InputError(f"{path}: {_size(labels)}, its image {_size(image)}")
     tiles = [
-        Tile("photo", "Image", _png(image), _size(image), f"Image {name}, {_size(image)} pixels."),
-        Tile("map", "Truth", _label_png(truth), "", f"True classes of {name}: {_shares(truth)}."),
+        Tile(
+            "image",
+            "photo",
+            "Image",
+            _png(image),
+            _size(image),
+            f"Image {name}, {_size(image)} pixels.",
+        ),
+        Tile(
+            *("truth", "map", "Truth", _label_png(truth), ""),
+            f"True classes of {name}: {_shares(truth)}.",
+        ),
     ]
+    pairs = {}
     for backend, labels in predictions.items():
         right = _right_share(labels, truth, void)
         caption = "no pixel counts" if right is None else f"{right:.1%} right"
         tiles.append(
             Tile(
+                backend,
                 "map",
                 titles[backend],
                 _label_png(labels),
@@ -113,12 +172,17 @@ def _item(entry: dict[str, Any], folder: Path, titles: dict[str, str], void: str
                 f"{titles[backend]}'s prediction for {name}: {_shares(labels)}; {caption}.",
             )
         )
+        pairs[f"truth {backend}"] = f"{titles[backend]}: {caption}."
+    for a, b in combinations(predictions, 2):
+        share = (predictions[a] != predictions[b]).mean()
+        pairs[f"{a} {b}"] = f"{titles[a]} and {titles[b]} differ on {share:.2%} of the pixels."
     sentence = "Fewer than two predictions: nothing to compare."
     if len(predictions) > 1:
         answers = distinct_answers(np.stack(list(predictions.values())))
         sentence = _describe_disagreement(answers, len(predictions))
         tiles.append(
             Tile(
+                "disagreement",
                 "map",
                 "Disagreement",
                 _png(disagreement_picture(image, answers)),
@@ -128,7 +192,8 @@ def _item(entry: dict[str, Any], folder: Path, titles: dict[str, str], void: str
         )
     maps = (truth, *predictions.values())
     classes = frozenset(int(index) for labels in maps for index in np.unique(labels))
-    return Item(name, tuple(tiles), classes, sentence)
+    chosen = ("truth", next(iter(predictions), "image"))
+    return Item(name, tuple(tiles), classes, sentence, len(predictions), chosen, pairs)
 
 
 def _describe_disagreement(answers: NDArray[np.int64], backends: int) -> str:

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks import accuracy
+from benchmarks.bench import measure_accuracy
+from benchmarks.bench_results import Results, new_document, read_results
+from common.backends import BACKENDS
 from common.config import Config
+from common.images import read_image, read_label, write_label
 from common.options import config_arguments, config_from, training_parser
 from common.recipes import make_recipe
+from common.synthetic import make_dataset
+from tests.bench_sample import SETTINGS
 from tests.conftest import PRESENT
 
 SMALL = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=1)
@@ -74,6 +82,85 @@ def test_time_is_counted_up_to_the_epoch_that_passes_the_target(tmp_path: Path) 
 def test_a_configuration_survives_the_command_line() -> None:
     config = Config(SMALL, seed=3, max_steps=7, precision="bfloat16", deterministic=True, threads=1)
     assert config_from(training_parser("x").parse_args(config_arguments(config))) == config
+
+
+class Trainings:
+    """Stands in for the trainings: counted; ``ending`` says which fails or is interrupted."""
+
+    def __init__(self, ending: dict[tuple[str, int], str]) -> None:
+        self.done: list[tuple[str, int]] = []
+        self.ending = ending
+
+    def __call__(
+        self, backend: str, options: list[str], data: Path, folder: Path, *_: object
+    ) -> dict[str, Any]:
+        seed = int(folder.name.removeprefix("seed-"))
+        ending = self.ending.get((backend, seed))
+        if ending == "interrupted":
+            raise KeyboardInterrupt
+        row = {"backend": backend, "title": BACKENDS[backend]}
+        if ending == "failed":
+            return {**row, "status": "failed", "reason": "no luck"}
+        self.done.append((backend, seed))
+        number = list(BACKENDS).index(backend)
+        for index in range(6):
+            labels = np.full((96, 96), 10 * seed + number, np.uint8)
+            write_label(folder / "predictions" / f"val_{index:06d}.png", labels)
+        (folder / "metrics.jsonl").write_text("")
+        scores = {"ignore": {"pixel_accuracy": 0.9, "mean_iou": 0.5}}
+        figures = {"scores": scores, "train_loss": 1.0, "epochs": [], "versions": {}}
+        figures |= {"device": "cpu", "threads": 1, "precision": "float32", "agreement": None}
+        return {**row, "status": "ok", "reason": None, **figures}
+
+
+def measured(folder: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch) -> Results:
+    """Measure the case, or go on with it, as `fcn bench` does; the data set is a small one."""
+    if not (folder / "bench.json").exists():
+        settings = {
+            **SETTINGS,
+            "cases": ["accuracy"],
+            "rounds": 2,
+            "seed": 1,
+            "tracks": ["default"],
+        }
+        make_dataset(folder / "data", train=16, val=6, size=(96, 112), seed=0)
+        Results(folder, new_document(settings)).save()
+    monkeypatch.setattr(accuracy, "train_backend", trainings)
+    monkeypatch.setattr(accuracy, "reference_trace", lambda *_: None)
+    results = Results(folder, read_results(folder))
+    measure_accuracy(results)
+    return results
+
+
+def test_an_interrupted_accuracy_has_the_gallery_of_its_first_seed_when_it_is_done(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Trainings({("jax", 2): "interrupted", ("tf", 1): "failed"})
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path, first, monkeypatch)
+    assert not (tmp_path / "gallery").exists()
+    second = Trainings({("tf", 1): "failed"})
+    measured(tmp_path, second, monkeypatch)
+    assert second.done == [("jax", 2)], "trained again"
+    found = read_results(tmp_path)["accuracy"]["gallery"]  # Follows the schema.
+    assert [entry["name"] for entry in found] == [f"val_{index:06d}" for index in range(6)]
+    for entry in found:
+        assert read_image(tmp_path / entry["image"]).shape == (96, 96, 3)
+        assert 255 in read_label(tmp_path / entry["truth"])
+        assert list(entry["predictions"]) == ["torch", "mxnet", "jax"], "tf has not finished"
+        shown = [read_label(tmp_path / path) for path in entry["predictions"].values()]
+        assert [np.unique(labels).tolist() for labels in shown] == [[10], [11], [12]]
+
+
+def test_a_run_deleted_before_the_resume_is_missing_from_the_gallery_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        measured(tmp_path, Trainings({("tf", 2): "interrupted"}), monkeypatch)
+    shutil.rmtree(tmp_path / "accuracy" / "mxnet" / "seed-1")
+    found = measured(tmp_path, Trainings({}), monkeypatch).document["accuracy"]
+    assert [row["status"] for row in found["rows"]] == ["ok"] * 4
+    assert all(list(e["predictions"]) == ["torch", "jax", "tf"] for e in found["gallery"])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import shutil
 import sys
@@ -12,9 +13,12 @@ from typing import Any
 
 import pytest
 from bench_sample import sample_bench
+from report_sample import sample_accuracy
 
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_page import groups, tables, verdict, write_page
+from benchmarks.bench_results import read_results
+from common.errors import InputError
 
 PROOF = Path(__file__).parents[1] / "docs/parity/full-cpu.json"
 
@@ -143,6 +147,51 @@ def test_without_matplotlib_the_numbers_stay(
         assert re.search(r"The limit\s+161 GFLOP/s\s+20\.0 GB/s", text)
         assert re.search(r"MXNet Gluon\s+99 GFLOP/s\s+7\.5 GB/s", text)
         assert "too old a card" in text
+
+
+def test_the_gallery_of_a_published_folder_is_shown_again(tmp_path: Path) -> None:
+    document = {**sample_bench(), "accuracy": sample_accuracy(tmp_path)}
+    (tmp_path / "bench.json").write_text(json.dumps(document), encoding="utf-8")
+    published = tmp_path / "elsewhere"
+    published.mkdir()
+    for name in ("bench.json", "gallery"):
+        (tmp_path / name).rename(published / name)
+    text = write_page(read_results(published), published / "report.html").read_text("utf-8")
+    assert '<a href="#gallery">Gallery</a>' in text
+    assert text.count('<article class="example"') == 3
+    assert text.count('data-tile="disagreement"') == 3
+    assert "Predictions after the training from seed 0." in text
+
+
+def test_an_example_without_its_picture_is_left_out_and_named(tmp_path: Path) -> None:
+    document = {**sample_bench(), "accuracy": sample_accuracy(tmp_path)}
+    (tmp_path / "gallery" / "val_000001-jax.png").unlink()
+    (tmp_path / "gallery" / "val_000002.png").write_bytes(b"\x89PNG")
+    text = write_page(document, tmp_path / "report.html").read_text("utf-8")
+    assert text.count('<article class="example"') == 1
+    assert "Left out, as their pictures cannot be read: val_000001 and val_000002." in text
+    # Without any of them, as without a gallery in the document, the page is as before.
+    for path in (tmp_path / "gallery").iterdir():
+        path.unlink()
+    bare = write_page(document, tmp_path / "report.html").read_text("utf-8")
+    assert "#gallery" not in bare and '<h2 id="accuracy">' in bare
+    del document["accuracy"]["gallery"]
+    older = write_page(document, tmp_path / "report.html").read_text("utf-8")
+    assert "#gallery" not in older and '<h2 id="accuracy">' in older
+
+
+def test_a_picture_is_never_looked_for_outside_the_gallery(tmp_path: Path) -> None:
+    document = {**sample_bench(), "accuracy": sample_accuracy(tmp_path)}
+    for path in (
+        "gallery/../../secret.png",
+        "/secret.png",
+        "gallery/a/b.png",
+        "gallery\\..\\a.png",
+    ):
+        document["accuracy"]["gallery"][0]["predictions"]["torch"] = path
+        (tmp_path / "bench.json").write_text(json.dumps(document), encoding="utf-8")
+        with pytest.raises(InputError, match="accuracy"):
+            read_results(tmp_path)
 
 
 @pytest.fixture

@@ -135,7 +135,7 @@ def test_markup_in_the_results_stays_text(compare: dict[str, Any], tmp_path: Pat
     compare["hardware"]["processor"] = nasty
     compare["gallery"][0]["name"] = nasty
     page = page_of(compare, tmp_path)
-    assert len(page.all("script")) == 3
+    assert len(page.all("script")) == 4
     assert not any("onerror" in image for image in page.all("img"))
     assert nasty in page.text
 

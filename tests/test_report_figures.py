@@ -144,6 +144,26 @@ def test_the_gallery_shows_the_very_label_maps_and_the_share_that_differs(
     )
     assert "train 6%" in item.tiles[5].alternative
     assert {CLASSES.index("train"), 255} <= item.classes
+    assert item.chosen == ("truth", "torch")
+    assert item.pairs["truth tf"] == "TensorFlow: 93.8% right."
+    assert item.pairs["torch tf"] == "PyTorch and TensorFlow differ on 6.25% of the pixels."
+    assert item.pairs["torch mxnet"] == "PyTorch and MXNet Gluon differ on 0.00% of the pixels."
+    assert len(item.pairs) == 4 + 6
+
+
+@pytest.mark.parametrize(
+    ("predictions", "names"),
+    [
+        (1, []),
+        (2, ["2 different answers"]),
+        (4, ["2 different answers", "3 different answers", "4 different answers"]),
+        (5, ["2 different answers", "3 different answers", "4 or more different answers"]),
+    ],
+)
+def test_the_legend_of_disagreement_has_the_colours_that_can_occur(
+    predictions: int, names: list[str]
+) -> None:
+    assert [answer.name for answer in report_gallery.legend_answers(predictions)] == names
 
 
 def test_a_picture_of_the_gallery_that_is_missing_or_of_another_size_is_named(
