@@ -124,6 +124,40 @@ def browser() -> Iterator[Any]:
         browser.close()
 
 
+def complaint_in(text: str) -> list[str]:
+    """Return a console's line unless these tests caused it, by reading a canvas often."""
+    return [] if "willReadFrequently" in text else [text]
+
+
+@pytest.fixture
+def show(browser: Any) -> Iterator[Any]:
+    """Open a file in a fresh window; the test fails if the page complains or fetches anything."""
+    complaints: list[str] = []
+    contexts = []
+
+    def open_page(file: Path, **options: Any) -> Any:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.extend(complaint_in(message.text)))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "request",
+            lambda request: (
+                None
+                if request.url.startswith(("data:", file.as_uri()))
+                else complaints.append(request.url)
+            ),
+        )
+        page.goto(file.as_uri())
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     """A web server on loopback that misbehaves as its ``mood`` says."""
