@@ -90,13 +90,30 @@ def verdict(document: dict[str, Any]) -> str:
     rows = document["rows"]
     measured = [row for row in rows if row["status"] == "ok"]
     names = list(dict.fromkeys(row["title"] for row in measured))
-    found = f"{len(measured)} of {len(rows)} rows have figures"
+    found = []
+    if rows or "accuracy" not in document:
+        found.append(f"{len(measured)} of {len(rows)} rows have figures")
     if names:
-        found += f" ({', '.join(names)}), each after its worker reproduced the float64 reference"
+        found[0] += f" ({', '.join(names)}), each after its worker reproduced the float64 reference"
     differ = [entry for entry in document["comparisons"] if entry["differ"]]
     if document["comparisons"]:
-        found += f"; {len(differ)} of {len(document['comparisons'])} paired tests find a difference"
-    return found + "."
+        found.append(
+            f"{len(differ)} of {len(document['comparisons'])} paired tests find a difference"
+        )
+    if "accuracy" in document:
+        found.append(trained(document["accuracy"]))
+    return "; ".join(found) + "."
+
+
+def trained(accuracy: dict[str, Any]) -> str:
+    """Return who finished the trainings, and how many tests of equivalence say so."""
+    names = [row["title"] for row in accuracy["rows"] if row["status"] == "ok"]
+    tests = accuracy["equivalence"]
+    shown = sum(test["equivalent"] for test in tests)
+    return (
+        f"{', '.join(names) or 'no backend'} trained from {accuracy['seeds']} seeds each, "
+        f"and {shown} of {len(tests)} tests show their scores equivalent"
+    )
 
 
 def choices(documents: list[dict[str, Any]], name: str) -> list[str]:

@@ -74,6 +74,17 @@ def test_the_verdict_counts_figures_and_differences(document: dict[str, Any]) ->
     assert verdict(nothing) == "0 of 32 rows have figures."
 
 
+def test_trainings_alone_have_a_verdict_and_no_empty_tables(tmp_path: Path) -> None:
+    accuracy = sample_accuracy(tmp_path)
+    document = {**sample_bench(), "rows": [], "comparisons": [], "accuracy": accuracy}
+    tests = accuracy["equivalence"]
+    said = f"{sum(t['equivalent'] for t in tests)} of {len(tests)} tests show their scores"
+    assert f"trained from {accuracy['seeds']} seeds each" in verdict(document)
+    assert said in verdict(document) and "rows" not in verdict(document)
+    page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'aria-labelledby="rates" hidden' in page and '<li><a href="#rates">' not in page
+
+
 def test_the_gates_are_a_heat_map(document: dict[str, Any], tmp_path: Path) -> None:
     proved = copy.deepcopy(document)
     rows = {row["key"].split("/b1/")[0]: row for row in proved["rows"] if row["batch_size"] == 1}
