@@ -38,10 +38,15 @@ def worker(backend_name: str, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def answers(
-    worker: Worker, track: str, case: str, variant: str | None, folder: Path
+    worker: Worker,
+    track: str,
+    case: str,
+    variant: str | None,
+    folder: Path,
+    precision: str = "float32",
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a worker's case gave, and its inputs."""
-    config = Config(RECIPE, threads=1)
+    config = Config(RECIPE, threads=1, precision=precision)
     arrays = make_inputs(case, variant, config, folder)
     write_inputs(folder / "inputs.npz", arrays)
     files = {"inputs": str(folder / "inputs.npz"), "outputs": str(folder / "outputs.npz")}
@@ -108,6 +113,24 @@ def test_without_pillow_loading_is_unsupported_and_nothing_else(
         with pytest.raises(InputError, match="Pillow, which loading needs"):
             make_inputs(case, None, config, tmp_path)
     make_inputs("predict", None, config, tmp_path)
+
+
+def test_a_second_step_that_is_left_out_or_too_long_is_refused_in_any_precision(
+    backend_name: str, tmp_path: Path
+) -> None:
+    precision = "float32" if backend_name == "mxnet" else "bfloat16"
+    with Worker(backend_name, backend_environment(1), tmp_path / "log") as worker:
+        outputs, arrays = answers(worker, "default", "train", None, tmp_path, precision)
+    expected, start = expected_outputs("train", Config(RECIPE), arrays), parameters_in(arrays)
+    found = verdict(errors_of(outputs, expected, start), precision, "default")
+    assert found["passed"], found["reason"]
+    for length in (0.0, 0.5, 2.0):
+        wrong = dict(outputs)
+        for name in start:
+            first, second = (outputs[after + name] for after in AFTER)
+            wrong[AFTER[1] + name] = first + length * (second - first)
+        found = verdict(errors_of(wrong, expected, start), precision, "default")
+        assert not found["passed"] and "second_step" in found["reason"], length
 
 
 def test_an_epoch_trains_on_what_it_loaded(worker: Worker, tmp_path: Path) -> None:
