@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -80,13 +81,21 @@ def equivalences(rows: list[dict[str, Any]], void: str) -> list[dict[str, Any]]:
 
 
 def run_accuracy(
-    backends: list[str], config: Config, data: Path, out: Path, seeds: int
+    backends: list[str],
+    config: Config,
+    data: Path,
+    out: Path,
+    seeds: int,
+    pythons: Mapping[str, str] | None = None,
+    silence: float | None = None,
 ) -> dict[str, Any]:
     """Train every backend from every seed and return the curves, times and tests.
 
     Seeds are the outer loop, so that a machine that slows down slows every backend. A run that
     ``out`` holds already is not repeated: an interrupted measurement goes on. No score without
-    proof of equal work: a run whose first losses leave the float64 trace of its seed ends its row.
+    proof of equal work: a run whose first losses leave the float64 trace of its seed ends its row,
+    as does one that gives no message for ``silence`` seconds. ``pythons`` are interpreters by
+    backend, where one has its own.
     """
     environment = backend_environment(config.threads) | COMPILED_ANEW
     steps = trace_steps(config, TrainingData(data, config).total_steps)
@@ -109,8 +118,11 @@ def run_accuracy(
                 if seed not in traces:
                     out.mkdir(parents=True, exist_ok=True)
                     log = out / "trace.log"
-                    traces[seed] = reference_trace(seeded, data, None, steps, log)
-                run = _train(name, seeded, data, out, environment, heading, traces[seed])
+                    traces[seed] = reference_trace(seeded, data, None, steps, log, pythons)
+                python = (pythons or {}).get(name)
+                run = _train(
+                    *(name, seeded, data, out, environment, heading, traces[seed]), python, silence
+                )
             if "scores" not in run:
                 row.update(status=run["status"], reason=run["reason"])
                 continue
@@ -164,9 +176,12 @@ def _train(
     environment: dict[str, str],
     heading: str,
     trace: dict[str, Any] | None,
+    python: str | None,
+    silence: float | None,
 ) -> dict[str, Any]:
     folder = out / name / f"seed-{config.seed}"
-    row = train_backend(name, config_arguments(config), data, folder, environment, heading)
+    options = config_arguments(config)
+    row = train_backend(name, options, data, folder, environment, heading, python, silence)
     check_agreement([row], trace)
     if row["status"] != "ok":
         return {"status": row["status"], "reason": row["reason"]}

@@ -14,6 +14,7 @@ more is asserted.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -95,16 +96,30 @@ def _losses(
 
 
 def reference_trace(
-    config: Config, data: Path, weights: Path | None, steps: int, log: Path
+    config: Config,
+    data: Path,
+    weights: Path | None,
+    steps: int,
+    log: Path,
+    pythons: Mapping[str, str] | None = None,
 ) -> dict[str, Any] | None:
-    """Return the trace in float64, and the bound of each step; None if no backend can make it."""
+    """Return the trace in float64, and the bound of each step; None if no backend can make it.
+
+    ``pythons`` are interpreters by backend, where one has its own.
+    """
+    given = pythons or {}
     # torchrun, which several devices need in PyTorch, starts scripts and no worker.
     for name in REFERENCES[config.devices > 1 :]:
         try:
-            check_backend(name)
+            if name not in given:
+                check_backend(name)
+            python = given.get(name, sys.executable)
             # A process each: a framework's precision is set once.
             (exact,), own = (
-                _traces(name, replace(config, precision=precision), data, weights, steps, n, log)
+                _traces(
+                    *(name, replace(config, precision=precision), data, weights, steps, n, log),
+                    python,
+                )
                 for precision, n in (("float64", 1), (config.precision, STARTS))
             )
         except (InputError, WorkerFailed) as error:
@@ -121,9 +136,16 @@ def reference_trace(
 
 
 def _traces(
-    name: str, config: Config, data: Path, weights: Path | None, steps: int, starts: int, log: Path
+    name: str,
+    config: Config,
+    data: Path,
+    weights: Path | None,
+    steps: int,
+    starts: int,
+    log: Path,
+    python: str,
 ) -> list[list[float]]:
-    with Worker(name, backend_environment(config.threads), log) as worker:
+    with Worker(name, backend_environment(config.threads), log, python) as worker:
         found: list[list[float]] = worker.ask(
             "agreement.losses",
             TIMEOUT_SECONDS,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import sys
 from argparse import Namespace
@@ -127,7 +128,11 @@ def measure_accuracy(results: Results) -> None:
         threads=settings["threads"],
     )
     data, out = generated_data(results.folder / "data"), results.folder / "accuracy"
-    found = run_accuracy(settings["backends"], config, data, out, settings["rounds"])
+    found = run_accuracy(
+        *(settings["backends"], config, data, out, settings["rounds"]),
+        pythons=settings["pythons"],
+        silence=settings["timeout"],
+    )
     found["gallery"] = write_gallery(results.folder, data, config, found["rows"])
     results.document["accuracy"] = found
     results.save()
@@ -171,6 +176,8 @@ def started(args: Namespace) -> Results:
     out = args.out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
     out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("accuracy/*/seed-*.json"):  # Only a resumed benchmark goes on with them.
+        old.unlink()
     document = new_document(settings)
     document["gpu"] = gpu_state()
     results = Results(out, document)
@@ -231,10 +238,12 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         "quick": args.quick,
     }
     for option in ("rounds", "seconds", "timeout"):
-        if not settings[option] > 0:
-            raise InputError(f"--{option} {settings[option]}: must be positive")
+        if not 0 < settings[option] < math.inf:
+            raise InputError(f"--{option} {settings[option]}: must be positive and finite")
     thread_environment(args.threads)
     if "accuracy" in settings["cases"]:
+        if len(settings["precisions"]) > 1:
+            raise InputError("--cases accuracy trains in one --precision: name one")
         for name in ("PIL", "safetensors", "tqdm", "matplotlib", "scipy"):
             if find_spec(name) is None:
                 raise InputError(f"--cases accuracy: trainings need {name}, which is not installed")

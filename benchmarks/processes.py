@@ -26,9 +26,16 @@ COMPILED_ANEW = {
 """Of the environment of a process whose first step is a figure: it finds nothing compiled."""
 
 
-def backend_command(backend: str, script: str, arguments: Sequence[str]) -> list[str]:
+PROJECT = Path(__file__).parents[1]
+LONGEST_SILENCE = 2.0**20
+"""Seconds, 12 days: a longer time is more than the system's call takes."""
+
+
+def backend_command(
+    backend: str, script: str, arguments: Sequence[str], python: str = sys.executable
+) -> list[str]:
     """Return the command line of one backend's ``train`` or ``predict``."""
-    return [sys.executable, "-m", f"{backend}_impl.{script}", *arguments]
+    return [python, "-m", f"{backend}_impl.{script}", *arguments]
 
 
 def backend_environment(threads: int | None, track: str = "default") -> dict[str, str]:
@@ -60,22 +67,41 @@ def cpus_limited(threads: int | None) -> Iterator[None]:
             os.sched_setaffinity(0, before)
 
 
-def run_logged(command: Sequence[str], environment: dict[str, str], log: Path) -> int:
-    """Run ``command``, its messages both on the terminal and in ``log``; return its exit status."""
-    pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+def run_logged(
+    command: Sequence[str], environment: dict[str, str], log: Path, silence: float | None = None
+) -> int:
+    """Run ``command``, its messages both on the terminal and in ``log``; return its exit status.
+
+    Raises:
+        WorkerFailed: If it gave no message for ``silence`` seconds; all that it started has ended.
+    """
+    limit = None if silence is None else min(silence, LONGEST_SILENCE)
     with (
         log.open("wb") as file,
-        subprocess.Popen(command, env=environment, stdout=nothing, stderr=pipe) as process,
+        subprocess.Popen(
+            command,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        ) as process,
+        selectors.DefaultSelector() as selector,
     ):
         assert process.stderr is not None
+        selector.register(process.stderr, selectors.EVENT_READ)
         try:
-            while chunk := process.stderr.read1(4096):  # type: ignore[attr-defined]
+            while True:
+                if not selector.select(limit):
+                    raise WorkerFailed(f"gave no message within {silence:.0f} s")
+                chunk = os.read(process.stderr.fileno(), 4096)
+                if not chunk:
+                    break
                 file.write(chunk)
                 file.flush()
                 sys.stderr.buffer.write(chunk)
                 sys.stderr.buffer.flush()
         except BaseException:
-            process.kill()
+            end_group(process)
             raise
     return process.returncode
 
@@ -111,6 +137,21 @@ def descendants(process: int) -> list[int]:
     return found
 
 
+def end_group(process: subprocess.Popen[bytes], patience: float = 0) -> None:
+    """End a process, after ``patience`` seconds by force, with its group and all that it started.
+
+    It has to lead its group (``start_new_session``).
+    """
+    # Known only while their parents live; torchrun's are in sessions of their own.
+    below = descendants(process.pid)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(timeout=patience)
+    for end, one in [(os.killpg, process.pid), *((os.kill, pid) for pid in below)]:
+        with suppress(ProcessLookupError):
+            end(one, signal.SIGKILL)
+    process.wait()
+
+
 class WorkerFailed(RuntimeError):
     """A worker crashed, hung or answered rubbish; the message is one line that says which."""
 
@@ -141,7 +182,7 @@ class Worker:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=file,
-                    cwd=Path(__file__).parents[1],
+                    cwd=PROJECT,
                     start_new_session=True,
                 )
             except OSError as error:
@@ -221,14 +262,7 @@ class Worker:
         with suppress(BrokenPipeError):
             self._input.close()
         self._output.close()
-        # Known only while their parents live; torchrun's are in sessions of their own.
-        below = descendants(self._process.pid)
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(timeout=2)
-        for end, process in [(os.killpg, self._process.pid), *((os.kill, pid) for pid in below)]:
-            with suppress(ProcessLookupError):
-                end(process, signal.SIGKILL)
-        self._process.wait()
+        end_group(self._process, patience=2)
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -48,8 +49,8 @@ def main(argv: Sequence[str]) -> int:
     add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
     add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
     args = parser.parse_args(argv)
-    if args.rounds < 3 or not args.seconds > 0:
-        raise InputError("--rounds must be 3 at least, --seconds positive")
+    if args.rounds < 3 or not 0 < args.seconds < math.inf:
+        raise InputError("--rounds must be 3 at least, --seconds positive and finite")
     thread_environment(args.threads)
     limit_cpus(args.threads)
     backend = args.backend or first_installed()

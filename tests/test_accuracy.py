@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from benchmarks import accuracy
 from benchmarks.bench import measure_accuracy
 from benchmarks.bench_results import Results, new_document, read_results
+from benchmarks.cli import main as fcn
 from common.backends import BACKENDS
 from common.config import Config
 from common.images import read_image, read_label, write_label
@@ -92,7 +94,7 @@ class Trainings:
         self.ending = ending
 
     def __call__(
-        self, backend: str, options: list[str], data: Path, folder: Path, *_: object
+        self, backend: str, options: list[str], data: Path, folder: Path, *_: object, **__: object
     ) -> dict[str, Any]:
         seed = int(folder.name.removeprefix("seed-"))
         ending = self.ending.get((backend, seed))
@@ -126,7 +128,7 @@ def measured(folder: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
         make_dataset(folder / "data", train=16, val=6, size=(96, 112), seed=0)
         Results(folder, new_document(settings)).save()
     monkeypatch.setattr(accuracy, "train_backend", trainings)
-    monkeypatch.setattr(accuracy, "reference_trace", lambda *_: None)
+    monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: None)
     results = Results(folder, read_results(folder))
     measure_accuracy(results)
     return results
@@ -161,6 +163,77 @@ def test_a_run_deleted_before_the_resume_is_missing_from_the_gallery_alone(
     found = measured(tmp_path, Trainings({}), monkeypatch).document["accuracy"]
     assert [row["status"] for row in found["rows"]] == ["ok"] * 4
     assert all(list(e["predictions"]) == ["torch", "jax", "tf"] for e in found["gallery"])
+
+
+@pytest.fixture
+def own_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Options of a benchmark of trainings: PyTorch's hangs with a child, MXNet's ends at once."""
+    monkeypatch.setattr(accuracy, "reference_trace", lambda *arguments: None)
+    make_dataset(tmp_path / "data", train=16, val=1, size=(96, 128), seed=0)
+    monkeypatch.setattr("benchmarks.bench.generated_data", lambda root: tmp_path / "data")
+    options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--rounds", "1"]
+    notes = f"sleep 1000 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent"
+    for name, does in (
+        ("torch", f"{notes}; echo started >&2; wait"),
+        ("mxnet", 'echo "an interpreter of its own: $2" >&2; exit 3'),
+    ):
+        path = tmp_path / f"python-{name}"
+        path.write_text(f"#!/bin/sh\n{does}\n", encoding="utf-8")
+        path.chmod(0o755)
+        options += ["--python", f"{name}={path}"]
+    return [*options, "--timeout", "3", "--out", str(tmp_path / "out")]
+
+
+def rows_of(folder: Path) -> Any:
+    return json.loads((folder / "bench.json").read_text(encoding="utf-8"))["accuracy"]["rows"]
+
+
+def test_a_training_that_hangs_is_ended_and_others_have_their_own_interpreter(
+    own_interpreters: list[str], tmp_path: Path
+) -> None:
+    assert fcn(["bench", *own_interpreters]) == 1
+    hanging, own = rows_of(tmp_path / "out")
+    assert (hanging["status"], hanging["reason"]) == ("failed", "gave no message within 3 s")
+    assert (own["status"], own["reason"]) == (
+        "failed",
+        "an interpreter of its own: mxnet_impl.train",
+    )
+    for name in ("parent", "child"):
+        pid = int((tmp_path / name).read_text(encoding="utf-8"))
+        deadline = time.monotonic() + 10
+        while (state := state_of(pid)) not in ("gone", "Z"):
+            assert time.monotonic() < deadline, (name, state)
+            time.sleep(0.01)
+
+
+def state_of(process: int) -> str:
+    try:
+        text = Path(f"/proc/{process}/stat").read_text(encoding="utf-8")
+    except (FileNotFoundError, ProcessLookupError):
+        return "gone"
+    return text.rpartition(")")[2].split()[0]
+
+
+def test_force_trains_anew(
+    own_interpreters: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "out" / "accuracy" / "torch").mkdir(parents=True)
+    earlier = tmp_path / "out" / "accuracy" / "torch" / "seed-0.json"
+    earlier.write_text('{"config": {}, "run": {}}', encoding="utf-8")
+
+    def failed(*arguments: object) -> dict[str, Any]:
+        assert not earlier.exists()
+        return {"status": "failed", "reason": "trained"}
+
+    monkeypatch.setattr(accuracy, "train_backend", failed)
+    assert fcn(["bench", *own_interpreters, "--force"]) == 1
+    assert [row["reason"] for row in rows_of(tmp_path / "out")] == ["trained"] * 2
+
+
+def test_trainings_in_several_precisions_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--cases", "accuracy", "--precision", "float32,bfloat16", "--backends", "torch"]
+    assert fcn(["bench", *asked]) == 2
+    assert "--cases accuracy trains in one --precision" in capsys.readouterr().err
 
 
 @pytest.mark.slow

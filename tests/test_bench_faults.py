@@ -219,6 +219,18 @@ def test_killed_at_any_time_it_is_resumed_and_loses_nothing(
     assert "of another machine: processor 'Another' there" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--seconds", "--timeout"])
+@pytest.mark.parametrize("value", ["inf", "nan", "-1"])
+def test_a_time_that_is_none_is_one_line(
+    option: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["bench", *options(tmp_path, "fine"), "--out", str(tmp_path / "out")]
+    assert fcn([*given, f"{option}={value}"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and "must be positive and finite" in said
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.fixture
 def hanging(tmp_path: Path, notes: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A benchmark whose only worker hangs in a turn."""

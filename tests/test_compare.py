@@ -29,10 +29,12 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
     monkeypatch.setitem(backends.IMPORT_NAMES, crashing, "numpy")
     right = trainings.backend_command
 
-    def command(backend: str, script: str, arguments: Sequence[str]) -> list[str]:
+    def command(
+        backend: str, script: str, arguments: Sequence[str], python: str = sys.executable
+    ) -> list[str]:
         if backend == crashing:
             return [sys.executable, "-c", "import os; os.abort()"]
-        return right(backend, script, arguments)
+        return right(backend, script, arguments, python)
 
     monkeypatch.setattr(trainings, "backend_command", command)
     out = tmp_path / "out"
