@@ -13,10 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from benchmarks import bench_diff, selftest
+from benchmarks import bench_check, bench_diff, selftest
+from benchmarks.bench_compare import compare_rows
 from benchmarks.bench_diff import unlike
 from benchmarks.bench_parent import SCRATCH, run
-from benchmarks.bench_results import Results, compare_rows, new_document, read_results
+from benchmarks.bench_results import Results, new_document, read_results
 from benchmarks.bench_tables import table
 from benchmarks.compare import chosen_backends, generated_data
 from benchmarks.machine_state import gpu_state
@@ -27,7 +28,7 @@ from common.errors import InputError
 from common.files import write_text
 from common.options import Parser
 from common.recipes import BACKBONES, RECIPES, make_recipe
-from common.runs import check_out, hardware
+from common.runs import check_out, git_commit, hardware
 from common.threads import thread_environment
 
 CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step", "scale", "accuracy")
@@ -88,7 +89,7 @@ def bench_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Measure; status 1 if a row failed or is invalid."""
-    commands = {"check": bench_diff.check, "diff": bench_diff.diff, "selftest": selftest.main}
+    commands = {"check": bench_check.check, "diff": bench_diff.diff, "selftest": selftest.main}
     if argv and argv[0] in commands:
         return commands[argv[0]](argv[1:])
     args, given = parsed(argv)
@@ -189,7 +190,7 @@ def resumed(args: Namespace, given: set[str]) -> Results:
     """Return the results of an interrupted benchmark; its own settings hold.
 
     Raises:
-        InputError: If an option says otherwise, or this is another machine.
+        InputError: If an option says otherwise, or this is another machine or commit.
     """
     document = read_results(args.resume)
     settings = document["settings"]
@@ -205,6 +206,11 @@ def resumed(args: Namespace, given: set[str]) -> Results:
             )
     if different := unlike(document, {"hardware": hardware()}):
         raise InputError(f"--resume {args.resume}: of another machine: {different}")
+    commit = git_commit()
+    if commit and document["commit"] and commit != document["commit"]:
+        raise InputError(
+            f"--resume {args.resume}: begun at commit {document['commit']}, this is {commit}"
+        )
     for left in args.resume.glob(f"{SCRATCH}*"):
         shutil.rmtree(left)
     for left in args.resume.glob(".*.partial"):

@@ -1,100 +1,22 @@
-"""`fcn bench check FILE` and `fcn bench diff OLD NEW`."""
+"""`fcn bench diff OLD NEW`: what changed between two results."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_markdown import markdown
-from benchmarks.bench_results import KEY, can_check_schema, kept_seconds, read_results
-from benchmarks.bench_tables import columns, row_name, table
+from benchmarks.bench_results import kept_seconds, read_results
+from benchmarks.bench_tables import columns
 from benchmarks.statistics import LEVEL, UNPAIRED_TEST, holm, unpaired
 from common.errors import InputError
 from common.options import Parser
 
 ALIKE = ("processor", "cpus", "system")
 """Of the hardware: rows of machines that differ in one of these are not compared."""
-
-
-def check(argv: Sequence[str]) -> int:
-    """Check a results file, of any machine, and show it; status 1 if it contradicts itself."""
-    parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
-    parser.add_argument("file", type=Path, help="bench.json, or the folder that holds it")
-    parser.add_argument(
-        "--markdown", action="store_true", help="print the rows of train alone, for a README"
-    )
-    args = parser.parse_args(argv)
-    document = read_results(args.file)
-    try:
-        found = problems(document)
-        print(markdown(document) if args.markdown else table(document))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if can_check_schema():
-            raise
-        raise InputError(f"{args.file}: is against the schema ({error!r})") from error
-    for line in found:
-        print(f"problem: {line}", file=sys.stderr if args.markdown else sys.stdout)
-    if not found and not args.markdown:
-        schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"
-        print(f"{args.file}: {schema} and agrees with itself")
-    return int(bool(found))
-
-
-def problems(document: dict[str, Any]) -> list[str]:
-    """Return what in a document contradicts the rules or itself, a line each."""
-    found = []
-    keys = [row["key"] for row in document["rows"]]
-    found += [f"{key} stands twice" for key in sorted({k for k in keys if keys.count(k) > 1})]
-    for row in document["rows"]:
-        key = row["key"]
-        if key != row_name(row):
-            found.append(f"{key}: its fields say {row_name(row)}")
-        if row["status"] != "ok":
-            if row["figures"] is not None:
-                found.append(f"{key}: {row['status']}, but it has figures")
-            if row["status"] != "running" and not row["reason"]:
-                found.append(f"{key}: {row['status']} without a reason")
-            continue
-        if row["figures"] is None:
-            found.append(f"{key}: ok, but it has no figures")
-            continue
-        if not row["gate"] or not row["gate"]["passed"]:
-            found.append(f"{key}: figures without proof of equal work")
-        elif over := [n for n, c in row["gate"]["checks"].items() if not within(c)]:
-            found.append(f"{key}: passed, but {over[0]} is over its bound")
-        kept = list(kept_seconds(row).values())
-        stated = row["figures"]["step_seconds"]["median"]
-        if not kept or not np.isclose(np.median(kept), stated, rtol=1e-6):
-            found.append(f"{key}: its median is not that of its samples")
-        rounds = {sample["round"] for sample in row["samples"]}
-        if len(rounds) < document["settings"]["rounds"]:
-            found.append(f"{key}: {len(rounds)} of {document['settings']['rounds']} rounds")
-    known = {row["key"]: row for row in document["rows"]}
-    for entry in document["comparisons"]:
-        a, b = known.get(entry["a"]), known.get(entry["b"])
-        if a is None or b is None:
-            found.append(f"a comparison names {entry['a']} or {entry['b']}, which is no row")
-        elif unlike := crossed(a, b):
-            found.append(f"a ratio crosses {unlike}: {entry['a']} and {entry['b']}")
-    return found
-
-
-def within(entry: dict[str, Any]) -> bool:
-    """Tell whether a gate's error is within its bound."""
-    return entry["error"] is not None and entry["error"] <= entry["bound"]
-
-
-def crossed(a: dict[str, Any], b: dict[str, Any]) -> str | None:
-    """Return what differs between two rows that no ratio may cross."""
-    different = [name for name in KEY if a[name] != b[name]]
-    if a["track"] != b["track"] and a["backend"] != b["backend"]:
-        different.append("track and backend")
-    return different[0] if different else None
 
 
 def diff(argv: Sequence[str]) -> int:

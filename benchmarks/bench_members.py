@@ -121,7 +121,7 @@ def prove(
 
     Raises:
         InputError: What the backend does not offer.
-        WorkerFailed: If it does not answer.
+        WorkerFailed: If it does not answer, or has other versions than the processes before it.
     """
     timeout, outputs = results.document["settings"]["timeout"], inputs.with_name("outputs.npz")
     worker.ask("bench_worker.ready", timeout)
@@ -137,6 +137,8 @@ def prove(
         inputs=str(inputs),
         outputs=str(outputs),
     )
+    if changed := other_versions(results.document, row, found):
+        raise WorkerFailed(f"not what measured the rows before, when it was begun: {changed}")
     row["processes"].append(found)
     row["gate"] = check(outputs, expected, inputs, row)
     outputs.unlink()
@@ -144,6 +146,23 @@ def prove(
         end(row, "invalid", row["gate"]["reason"])
         return None
     return found
+
+
+def other_versions(
+    document: dict[str, Any], row: dict[str, Any], process: dict[str, Any]
+) -> str | None:
+    """Return what of versions and device differs from the processes of a row's backend and track.
+
+    A resumed benchmark may find another environment than the one that began it.
+    """
+    now = process["backend"]
+    for other in document["rows"]:
+        if (other["backend"], other["track"]) == (row["backend"], row["track"]):
+            for earlier in (one["backend"] for one in other["processes"]):
+                for name in ("versions", "device"):
+                    if earlier[name] != now[name]:
+                        return f"{name} {earlier[name]} there, {now[name]} here"
+    return None
 
 
 def synchronised(row: dict[str, Any], calibration: dict[str, Any]) -> bool:
@@ -170,7 +189,7 @@ def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> d
         raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
     with np.load(expected) as wanted, np.load(inputs) as start:
         errors = errors_of(given, dict(wanted), parameters_in(start))
-    return verdict(errors, row["precision"], row["track"])
+    return verdict(errors, row["precision"], row["track"], row["backend"])
 
 
 def fail(member: Member, error: Exception, kills_before: int) -> None:

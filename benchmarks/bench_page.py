@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accuracy_view import accuracy_gallery, accuracy_view
-from benchmarks.bench_diff import problems
+from benchmarks.bench_check import problems
+from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import facts, machine_names
-from benchmarks.bench_results import KEY
 from benchmarks.bench_tables import row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from itertools import combinations, product
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from benchmarks.bench_tables import row_name
 from benchmarks.limits import reached, step_costs
 from benchmarks.machine_state import gpu_count
 from benchmarks.processes import no_number
-from benchmarks.statistics import LEVEL, PAIRED_TEST, holm, interval, paired
+from benchmarks.statistics import LEVEL, PAIRED_TEST, interval, paired
 from common.backends import BACKENDS
 from common.config import Config
 from common.errors import InputError
@@ -30,8 +30,6 @@ SCHEMA = Path(__file__).with_name("results_schema.json")
 KEEP_COMPILED = {("default", "jax")}
 """Tracks and backends that find what another process compiled. The others compile nothing that
 lasts: PyTorch and TensorFlow run without a compiler, MXNet's graphs are its process's."""
-KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
-"""What two rows must share for any ratio between them, beside either the track or the backend."""
 
 
 class Results:
@@ -198,65 +196,6 @@ def warnings_of(row: dict[str, Any]) -> list[str]:
     if ratio and max(ratio["high"] - 1, 1 - ratio["low"]) > 0.05:
         found.append(f"against itself {ratio['low']:.2f} to {ratio['high']:.2f}")
     return found
-
-
-def compare_rows(document: dict[str, Any]) -> None:
-    """Test every pair of rows that may be compared, and find what compiling has to pay back.
-
-    Pairs: two backends on the same track, or two tracks of the same backend; all else equal.
-    """
-    ok = [row for row in document["rows"] if row["status"] == "ok"]
-    document["comparisons"] = []
-    families: dict[str, list[dict[str, Any]]] = {}
-    for a, b in combinations(ok, 2):
-        kind = "backends" if a["track"] == b["track"] else "tracks"
-        same_backend = a["backend"] == b["backend"]
-        if [a[k] for k in KEY] != [b[k] for k in KEY] or (kind == "tracks") != same_backend:
-            continue
-        x, y = kept_seconds(a), kept_seconds(b)
-        shared = sorted(x.keys() & y.keys())
-        result = paired([x[n] for n in shared], [y[n] for n in shared])
-        if result is None:
-            continue
-        entry = {"kind": kind, "a": a["key"], "b": b["key"], **result}
-        families.setdefault(json.dumps([kind, *[a[k] for k in KEY]]), []).append(entry)
-    for family in families.values():
-        corrected = holm([entry["p_value"] for entry in family])
-        for entry, p_value in zip(family, corrected, strict=True):
-            entry["p_corrected"] = p_value
-            entry["differ"] = p_value < LEVEL
-        document["comparisons"] += family
-    for row in ok:
-        peers = [
-            other
-            for other in ok
-            if [other[k] for k in KEY] == [row[k] for k in KEY]
-            and (other["track"] == row["track"] or other["backend"] == row["backend"])
-        ]
-        cheapest = min(peers, key=lambda peer: start_and_step(peer["figures"])[0])
-        row["figures"]["break_even"] = break_even(row["figures"], cheapest)
-
-
-def break_even(figures: dict[str, Any], cheapest: dict[str, Any]) -> dict[str, Any] | None:
-    """Return after how many steps a row has caught up with the one whose first step is shortest.
-
-    ``steps`` is null where it never does.
-    """
-    other = cheapest["figures"]
-    if other is figures:
-        return None
-    (start, step), (first, pace) = start_and_step(figures), start_and_step(other)
-    lost, gained = start - first, pace - step
-    steps = int(np.ceil(lost / gained)) + 1 if gained > 0 else None
-    return {"against": cheapest["key"], "steps": steps}
-
-
-def start_and_step(figures: dict[str, Any]) -> tuple[float, float]:
-    """Return the seconds until a row's first step is done, and those of each later step."""
-    step = figures["step_seconds"]["median"]
-    if "steady_seconds" in figures:
-        return step, figures["steady_seconds"]
-    return figures["first_step_seconds"], step
 
 
 def can_check_schema() -> bool:

@@ -80,6 +80,11 @@ def _halves(name: str) -> bool:
     return in_later_stage and not name.endswith("conv2")
 
 
+def device_kind(device: str) -> str:
+    """Return ``cpu`` or ``gpu`` for what a backend calls its device; a GPU has a name."""
+    return "cpu" if device in ("cpu", "TFRT_CPU_0") else "gpu"
+
+
 def measure(package: ModuleType, config: dict[str, Any], seconds: float) -> dict[str, Any]:
     """Measure, in a worker, the rates of this machine as this framework reaches them.
 
@@ -91,7 +96,7 @@ def measure(package: ModuleType, config: dict[str, Any], seconds: float) -> dict
 
     made = Config.from_json(config)
     package.configure(made)
-    device = "cpu" if package.describe(made)["device"] in ("cpu", "TFRT_CPU_0") else "gpu"
+    device = device_kind(package.describe(made)["device"])
     best = {}
     size, side = MATRIX_SIZE[device], STREAM_SIZE[device]
     for name, work, operation in (

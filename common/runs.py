@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,20 @@ READ_EVERY = 10
 
 def host_memory_peak() -> int:
     """Return this process's peak resident memory in bytes."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        # The kernel's ru_maxrss begins with that of the process that started this one.
-        for line in status.read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    # The kernel's ru_maxrss begins with that of the process that started this one.
+    if found := resident_peak("self"):
+        return found
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_peak(process: int | str) -> int:
+    """Return the peak resident memory, in bytes, of a living process; 0 where none can be read."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
 
 
 def git_commit() -> str | None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.bench_results import compare_rows, new_document, summarize
+from benchmarks.bench_compare import compare_rows
+from benchmarks.bench_results import new_document, summarize
 
 SETTINGS = {
     "backends": ["torch", "mxnet", "jax", "tf"],

@@ -150,11 +150,21 @@ def test_holm_corrects_by_rank() -> None:
 
 
 def test_the_gate_refuses_an_error_over_its_bound_and_one_that_is_no_number() -> None:
-    assert verdict({"loss": 1e-7}, "float32", "default")["passed"]
-    refused = verdict({"loss": 4e-2}, "float32", "default")
+    assert verdict({"loss": 1e-7}, "float32", "default", "torch")["passed"]
+    refused = verdict({"loss": 4e-2}, "float32", "default", "torch")
     assert not refused["passed"] and "loss is off by 0.04" in refused["reason"]
-    assert not verdict({"loss": float("inf")}, "float32", "default")["passed"]
-    assert not verdict({"unheard of": 1e-9}, "float32", "default")["passed"]
+    assert not verdict({"loss": float("inf")}, "float32", "default", "torch")["passed"]
+    assert not verdict({"unheard of": 1e-9}, "float32", "default", "torch")["passed"]
+
+
+def test_only_a_framework_that_defines_variances_otherwise_may_have_others() -> None:
+    found = {
+        (backend, track): verdict({"statistics": 4e-2}, "float32", track, backend)["passed"]
+        for backend in ("torch", "mxnet", "jax", "tf")
+        for track in ("default", "chapter")
+    }
+    passed = {place for place, passed in found.items() if passed}
+    assert passed == {(backend, "chapter") for backend in ("mxnet", "jax", "tf")}
 
 
 def test_a_training_step_takes_34_gflop_an_example_at_the_chapters_crop() -> None:

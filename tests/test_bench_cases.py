@@ -15,16 +15,18 @@ from bench_sample import sample_bench
 from benchmarks.accuracy_view import accuracy_lines, draw_accuracy
 from benchmarks.bench import main as bench
 from benchmarks.bench import parsed, settings_from
+from benchmarks.bench_compare import compare_rows
 from benchmarks.bench_inputs import AFTER, make_inputs, parameters_in, write_inputs
 from benchmarks.bench_loading import expected_batches, make_files
 from benchmarks.bench_page import write_page
 from benchmarks.bench_reference import expected_outputs
-from benchmarks.bench_results import compare_rows, new_document, summarize
+from benchmarks.bench_results import new_document, summarize
 from benchmarks.gate import errors_of, verdict
 from benchmarks.processes import Worker, backend_environment, cpus_limited
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
+from common.runs import resident_peak
 from common.threads import available_cpus
 
 RECIPE = make_recipe("chapter-torch", batch_size=2, crop=(64, 96), flip=True)
@@ -75,9 +77,12 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     outputs, arrays = answers(worker, track, "load", variant, tmp_path)
     expected = expected_batches(arrays, RECIPE, len(AFTER))
     assert arrays["plan"][: len(AFTER) * RECIPE.batch_size, 3].any(), "no crop is flipped"
-    assert verdict(errors_of(outputs, expected, {}), "float32", track)["passed"]
+    assert verdict(errors_of(outputs, expected, {}), "float32", track, worker.backend)["passed"]
     sample = worker.ask("bench_worker.time_turn", 60, steps=70)  # more than the epoch's 64
     assert sample["steps"] == 70 and sample["seconds"] > 0
+    peak, own = worker.ask("bench_worker.used", 60), resident_peak(worker.pid)
+    keeps_processes = track == "chapter" and worker.backend in ("torch", "mxnet")
+    assert (peak["host_memory_peak_bytes"] > own) == keeps_processes
 
 
 @pytest.mark.parametrize("case", ["upsample", "loss"])
@@ -87,17 +92,19 @@ def test_a_part_of_a_step_gives_what_the_reference_gives(
 ) -> None:
     outputs, arrays = answers(worker, track, case, None, tmp_path)
     expected = expected_outputs(case, Config(RECIPE), arrays)
-    assert verdict(errors_of(outputs, expected, {}), "float32", track)["passed"]
+    assert verdict(errors_of(outputs, expected, {}), "float32", track, worker.backend)["passed"]
     for name in expected:
         wrong = {**expected, name: expected[name] * 1.001}
-        assert not verdict(errors_of(outputs, wrong, {}), "float32", track)["passed"], name
+        assert not verdict(errors_of(outputs, wrong, {}), "float32", track, worker.backend)[
+            "passed"
+        ], name
 
 
 def test_a_byte_that_differs_is_refused(tmp_path: Path) -> None:
     expected = expected_batches(make_files(tmp_path, RECIPE, 0, cached=False), RECIPE, 1)
     other = {name: array.copy() for name, array in expected.items()}
     other["labels"][0, 1, 5, 7] ^= 1
-    found = verdict(errors_of(other, expected, {}), "float32", "default")
+    found = verdict(errors_of(other, expected, {}), "float32", "default", "torch")
     assert not found["passed"] and "labels" in found["reason"]
 
 
@@ -122,14 +129,14 @@ def test_a_second_step_that_is_left_out_or_too_long_is_refused_in_any_precision(
     with Worker(backend_name, backend_environment(1), tmp_path / "log") as worker:
         outputs, arrays = answers(worker, "default", "train", None, tmp_path, precision)
     expected, start = expected_outputs("train", Config(RECIPE), arrays), parameters_in(arrays)
-    found = verdict(errors_of(outputs, expected, start), precision, "default")
+    found = verdict(errors_of(outputs, expected, start), precision, "default", backend_name)
     assert found["passed"], found["reason"]
     for length in (0.0, 0.5, 2.0):
         wrong = dict(outputs)
         for name in start:
             first, second = (outputs[after + name] for after in AFTER)
             wrong[AFTER[1] + name] = first + length * (second - first)
-        found = verdict(errors_of(wrong, expected, start), precision, "default")
+        found = verdict(errors_of(wrong, expected, start), precision, "default", backend_name)
         assert not found["passed"] and "second_step" in found["reason"], length
 
 
@@ -137,10 +144,14 @@ def test_an_epoch_trains_on_what_it_loaded(worker: Worker, tmp_path: Path) -> No
     outputs, arrays = answers(worker, "default", "epoch", None, tmp_path)
     expected = expected_outputs("epoch", Config(RECIPE), arrays)
     start = parameters_in(arrays)
-    assert verdict(errors_of(outputs, expected, start), "float32", "default")["passed"]
+    assert verdict(errors_of(outputs, expected, start), "float32", "default", worker.backend)[
+        "passed"
+    ]
     arrays["images"] = arrays["images"][::-1]  # Other batches than those of the plan.
     expected = expected_outputs("epoch", Config(RECIPE), arrays)
-    assert not verdict(errors_of(outputs, expected, start), "float32", "default")["passed"]
+    assert not verdict(errors_of(outputs, expected, start), "float32", "default", worker.backend)[
+        "passed"
+    ]
     worker.ask("bench_worker.time_turn", 60, steps=2)
 
 
@@ -206,6 +217,7 @@ def test_a_slow_start_is_paid_back_by_faster_steps() -> None:
                 "create_seconds": 0.1,
                 "host_memory_peak_bytes": 1,
                 "device_memory_peak_bytes": None,
+                "backend": {"device": "cpu"},
             }
         ] * 3
         row["samples"] = [

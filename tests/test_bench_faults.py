@@ -17,6 +17,7 @@ import pytest
 import benchmarks
 from benchmarks.cli import main as fcn
 from common.backends import BACKENDS
+from common.runs import git_commit
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 ROUNDS = 2
@@ -212,6 +213,20 @@ def test_killed_at_any_time_it_is_resumed_and_loses_nothing(
         capsys.readouterr()
         assert fcn(["bench", "--resume", str(out), option, value]) == 2
         assert words in capsys.readouterr().err
+    # Another commit measures something else, and so do other versions: the row says which.
+    other = json.loads(text) | {"commit": "1" * 40}
+    (out / "bench.json").write_text(json.dumps(other), encoding="utf-8")
+    capsys.readouterr()
+    assert fcn(["bench", "--resume", str(out)]) == (2 if git_commit() else 1)
+    assert f"begun at commit {'1' * 40}" in capsys.readouterr().err or not git_commit()
+    upgraded = json.loads(text)
+    first = upgraded["rows"][0]
+    first |= {"status": "running", "figures": None}
+    first["processes"][0]["backend"]["versions"]["numpy"] = "0.1"
+    (out / "bench.json").write_text(json.dumps(upgraded), encoding="utf-8")
+    assert fcn(["bench", "--resume", str(out)]) == 1
+    first = stored(out)["rows"][0]
+    assert first["status"] == "failed" and "versions {'numpy': '0.1'} there" in first["reason"]
     elsewhere = json.loads(text)
     elsewhere["hardware"]["processor"] = "Another"
     (out / "bench.json").write_text(json.dumps(elsewhere), encoding="utf-8")

@@ -20,7 +20,7 @@ from common.probes import (
     single,
 )
 from common.recipes import BACKBONES, make_recipe
-from common.tolerances import bound
+from common.tolerances import FRAMEWORKS_OWN, bound
 
 NAMES = (
     "LAYOUT",
@@ -68,7 +68,10 @@ def test_it_stands_in_for_a_package(chapter: ModuleType, backend: ModuleType) ->
 def test_losses_and_updates_equal_the_reference(
     chapter: ModuleType, backend_name: str, backbone: str
 ) -> None:
-    """Running variances are left out: Gluon's and Flax's own are biased."""
+    """Running variances of all but PyTorch are left out: the frameworks' own are biased.
+
+    Those of the norm on the input stay where they are in Gluon, where no gradient reaches it.
+    """
     config = small(backbone=backbone, loss_reduction="mean" if backbone[-1] == "2" else "sum")
     if backbone == "resnet18_v2" and backend_name != "mxnet":
         with pytest.raises(InputError, match="backbone"):
@@ -91,9 +94,14 @@ def test_losses_and_updates_equal_the_reference(
         assert float(loss) == pytest.approx(expected_loss, rel=bound("loss"))
     actual = chapter.parameters_of(state)
     assert actual.keys() == expected.keys()
-    errors = {n: relative_error(actual[n], expected[n]) for n in expected if not is_statistic(n)}
-    limit = bound("parameters")
-    assert not [(name, error) for name, error in errors.items() if error > limit]
+    for name in expected:
+        if name.startswith("backbone.data_bn"):
+            assert (actual[name] == parameters[name]).all()
+            continue
+        if name.endswith("running_var") and backend_name in FRAMEWORKS_OWN:
+            continue
+        limit = bound("statistics" if is_statistic(name) else "parameters")
+        assert relative_error(actual[name], expected[name]) < limit, name
 
 
 def test_it_refuses_what_the_chapter_does_not_do(chapter: ModuleType) -> None:

@@ -1,0 +1,96 @@
+"""Which rows of a benchmark may be divided by each other, and what the ratios say."""
+
+from __future__ import annotations
+
+import json
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from benchmarks.bench_results import kept_seconds
+from benchmarks.limits import device_kind
+from benchmarks.statistics import LEVEL, holm, paired
+
+KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
+"""What two rows must share for any ratio between them, beside either the track or the backend."""
+
+
+def kind_of(row: dict[str, Any]) -> str:
+    """Return ``cpu`` or ``gpu``, what a measured row was computed on: ``auto`` may mean either."""
+    kinds = {device_kind(process["backend"]["device"]) for process in row["processes"]}
+    return " and ".join(sorted(kinds))
+
+
+def conditions(row: dict[str, Any]) -> list[Any]:
+    """Return what no ratio may cross."""
+    return [*(row[name] for name in KEY), kind_of(row)]
+
+
+def crossed(a: dict[str, Any], b: dict[str, Any]) -> str | None:
+    """Return what differs between two rows that no ratio may cross."""
+    different = [name for name in KEY if a[name] != b[name]]
+    if kind_of(a) != kind_of(b):
+        different.append(f"{kind_of(a)} and {kind_of(b)}")
+    if a["track"] != b["track"] and a["backend"] != b["backend"]:
+        different.append("track and backend")
+    return different[0] if different else None
+
+
+def compare_rows(document: dict[str, Any]) -> None:
+    """Test every pair of rows that may be compared, and find what compiling has to pay back.
+
+    Pairs: two backends on the same track, or two tracks of the same backend; all else equal.
+    """
+    ok = [row for row in document["rows"] if row["status"] == "ok"]
+    document["comparisons"] = []
+    families: dict[str, list[dict[str, Any]]] = {}
+    for a, b in combinations(ok, 2):
+        kind = "backends" if a["track"] == b["track"] else "tracks"
+        same_backend = a["backend"] == b["backend"]
+        if conditions(a) != conditions(b) or (kind == "tracks") != same_backend:
+            continue
+        x, y = kept_seconds(a), kept_seconds(b)
+        shared = sorted(x.keys() & y.keys())
+        result = paired([x[n] for n in shared], [y[n] for n in shared])
+        if result is None:
+            continue
+        entry = {"kind": kind, "a": a["key"], "b": b["key"], **result}
+        families.setdefault(json.dumps([kind, *conditions(a)]), []).append(entry)
+    for family in families.values():
+        corrected = holm([entry["p_value"] for entry in family])
+        for entry, p_value in zip(family, corrected, strict=True):
+            entry["p_corrected"] = p_value
+            entry["differ"] = p_value < LEVEL
+        document["comparisons"] += family
+    for row in ok:
+        peers = [
+            other
+            for other in ok
+            if conditions(other) == conditions(row)
+            and (other["track"] == row["track"] or other["backend"] == row["backend"])
+        ]
+        cheapest = min(peers, key=lambda peer: start_and_step(peer["figures"])[0])
+        row["figures"]["break_even"] = break_even(row["figures"], cheapest)
+
+
+def break_even(figures: dict[str, Any], cheapest: dict[str, Any]) -> dict[str, Any] | None:
+    """Return after how many steps a row has caught up with the one whose first step is shortest.
+
+    ``steps`` is null where it never does.
+    """
+    other = cheapest["figures"]
+    if other is figures:
+        return None
+    (start, step), (first, pace) = start_and_step(figures), start_and_step(other)
+    lost, gained = start - first, pace - step
+    steps = int(np.ceil(lost / gained)) + 1 if gained > 0 else None
+    return {"against": cheapest["key"], "steps": steps}
+
+
+def start_and_step(figures: dict[str, Any]) -> tuple[float, float]:
+    """Return the seconds until a row's first step is done, and those of each later step."""
+    step = figures["step_seconds"]["median"]
+    if "steady_seconds" in figures:
+        return step, figures["steady_seconds"]
+    return figures["first_step_seconds"], step
