@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.bench_results import KEY
+from benchmarks.bench_compare import KEY
 from benchmarks.bench_tables import case_name
 from benchmarks.report_view import significant, size
 from common.errors import InputError

@@ -180,7 +180,7 @@ FRAMEWORKS_OWN = {
     backend: {
         "statistics": Bound(
             5e-1,
-            "on tracks other than `default` these move a running variance by the biased one of n "
+            "on the track `chapter` these move a running variance by the biased one of n "
             "values, 1/n less: 5e-4 measured at 320x480, batch 8, 3e-2 at 64x96, batch 2. PyTorch "
             "does not; MXNet leaves those of the norm on the input of v2 as they are. They touch "
             "no loss, gradient or update of a training",
