@@ -180,7 +180,7 @@ def started(args: Namespace) -> Results:
     for old in out.glob("accuracy/*/seed-*.json"):  # Only a resumed benchmark goes on with them.
         old.unlink()
     document = new_document(settings)
-    document["gpu"] = gpu_state()
+    document["gpu"] = None if settings["device"] == "cpu" else gpu_state()
     results = Results(out, document)
     results.save()
     return results

@@ -20,7 +20,8 @@ from benchmarks.gate import errors_of, verdict
 from benchmarks.machine_state import (
     busy_seconds,
     check_card,
-    gpu_state,
+    gpu_ranges,
+    gpu_watched,
     kills_for_memory,
     was_throttled,
 )
@@ -209,11 +210,15 @@ def end(row: dict[str, Any], status: str, reason: str | None) -> None:
         say(f"  {row['backend']} {row['track']}: {status}: {reason}")
 
 
-def watched(take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the sample that ``take`` brings, with the machine's state around it."""
-    busy, before = busy_seconds(), gpu_state()
-    sample = take()
-    after, busy_after = gpu_state(), busy_seconds()
+def watched(results: Results, take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the sample that ``take`` brings, with the machine's state meanwhile.
+
+    A GPU is looked at only where the benchmark uses one.
+    """
+    busy = busy_seconds()
+    with gpu_watched(used=results.document["gpu"] is not None) as states:
+        sample = take()
+    busy_after = busy_seconds()
     others = None
     if busy is not None and busy_after is not None:
         wall = sample["turn_seconds"]
@@ -221,6 +226,7 @@ def watched(take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
     return sample | {
         "other_cpu_share": others,
-        "gpu": after,
-        "dropped": "throttled" if was_throttled(before, after) else None,
+        "gpu": states[-1] if states else None,
+        "gpu_ranges": gpu_ranges(states),
+        "dropped": "throttled" if was_throttled(states) else None,
     }

@@ -36,8 +36,11 @@ VARIABLES = (
     "JAX_ENABLE_COMPILATION_CACHE",
     "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
     "MXNET_CUDNN_AUTOTUNE_DEFAULT",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
 )
-"""Of the environment, what changes how a framework computes."""
+"""Of the environment, what changes how a framework computes, and on which GPU."""
 LATE_SHARE = 0.25
 LATE_SECONDS = 0.002
 """What may be left to compute when ``synchronize`` has returned: of the steps' time; at least."""

@@ -41,10 +41,12 @@ def backend_command(
 def backend_environment(threads: int | None, track: str = "default") -> dict[str, str]:
     """Return the environment in which every framework finds the same thread count at import.
 
-    Who writes the chapter's code leaves the C library's allocator as it is.
+    Who writes the chapter's code leaves the C library's allocator as it is. CUDA counts its cards
+    as NVIDIA's driver does, by the PCI bus and not the fastest first, unless the user says
+    otherwise: so that the card whose state is recorded is the one that computes.
     """
     # JAX would take three quarters of a GPU's memory, where several frameworks share the card.
-    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     allocator = {} if track == "chapter" else allocator_environment()
     return {**shared, **os.environ, **thread_environment(threads), **allocator}
 
