@@ -7,6 +7,9 @@ cd "$(dirname "$0")"
 uv run ruff format --check .
 uv run ruff check .
 uv run mypy
+if command -v shellcheck >/dev/null; then
+    shellcheck check.sh benchmarks/gpu.sh
+fi
 if [ "${1:-}" != static ]; then
     uv run pytest "$@"
 fi

@@ -98,7 +98,12 @@ def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
     say("  float64 reference (computed once, then cached)")
     command = [sys.executable, "-m", "benchmarks.bench_reference", case, str(path), str(inputs)]
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[1]
+        command,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=Path(__file__).parents[1],
+        env=backend_environment(None),  # Memory kept: two thirds of the CPU time.
     )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))

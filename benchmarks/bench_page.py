@@ -11,7 +11,7 @@ from benchmarks.bench_check import problems
 from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import facts, machine_names
-from benchmarks.bench_tables import row_title
+from benchmarks.bench_tables import reason_of, row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
 from benchmarks.report_view import backend_color, moment, significant, size
@@ -185,7 +185,7 @@ def row_view(row: dict[str, Any], top: float) -> dict[str, Any]:
         "status": row["status"],
         "symbol": symbol,
         "label": label,
-        "reason": row["reason"],
+        "reason": reason_of(row),
         "warnings": row["warnings"],
         "figures": None,
     }

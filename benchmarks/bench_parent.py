@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -35,6 +35,8 @@ from common.recipes import make_recipe
 TURNS = (0, 1)
 """In each round every worker has two turns, the second in reverse order: a drift of the machine
 cancels, and a worker's first turn against its second is A against A."""
+FIRST = ("train", "predict")
+"""The cases that are measured before all others."""
 SCRATCH = "scratch-"
 """How the folder of a group's arrays begins, in the results' folder."""
 
@@ -57,13 +59,24 @@ def run(results: Results) -> None:
 
 
 def groups(results: Results) -> Iterator[list[dict[str, Any]]]:
-    """Yield the unfinished rows that are measured side by side: all but backend and track equal."""
-    pending: dict[str, list[dict[str, Any]]] = {}
+    """Yield the unfinished rows that are measured side by side: all but backend and track equal.
+
+    Those of ``FIRST`` lead, by batch size; then comes one of each other case, a second of each, and
+    so on: whatever ends a benchmark early leaves the most important and something of everything.
+    """
+    pending: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in results.document["rows"]:
         if row["status"] == "running":
-            key = json.dumps([row["case"], row["variant"], row["batch_size"], row["precision"]])
+            key = (row["case"], row["variant"], row["batch_size"], row["precision"])
             pending.setdefault(key, []).append(row)
-    yield from pending.values()
+    places: dict[tuple[Any, ...], tuple[int, int]] = {}
+    seen: Counter[str] = Counter()
+    for key in pending:
+        case, _, batch, _ = key
+        places[key] = (0, batch) if case in FIRST else (1, seen[case])
+        seen[case] += 1
+    for key in sorted(pending, key=places.__getitem__):
+        yield pending[key]
 
 
 def config_of(settings: dict[str, Any], row: dict[str, Any]) -> Config:

@@ -40,6 +40,7 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
+NOT_REACHED = "not measured when the benchmark ended: `fcn bench --resume DIR` goes on"
 HEADS = (
     "backend",
     "track",
@@ -93,8 +94,9 @@ def block(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list
         figures = row["figures"]
         name = f"{row['backend']} {row['track']}"
         if figures is None:
-            cells.append((row["backend"], row["track"], row["status"], *[""] * (len(HEADS) - 3)))
-            notes.append(f"  {name}: {row['reason']}")
+            status = "not measured" if row["status"] == "running" else row["status"]
+            cells.append((row["backend"], row["track"], status, *[""] * (len(HEADS) - 3)))
+            notes.append(f"  {name}: {reason_of(row)}")
             continue
         cells.append(row_cells(row, figures))
         notes += [f"  {name}: {warning}" for warning in row["warnings"]]
@@ -104,6 +106,11 @@ def block(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list
         if entry["a"] in keys:
             lines.append(comparison_line(entry))
     return lines + notes
+
+
+def reason_of(row: dict[str, Any]) -> str | None:
+    """Return why a row has no figures."""
+    return NOT_REACHED if row["status"] == "running" else row["reason"]
 
 
 def row_cells(row: dict[str, Any], figures: dict[str, Any]) -> tuple[str, ...]:

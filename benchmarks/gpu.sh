@@ -3,18 +3,22 @@
 #
 #     benchmarks/gpu.sh [DIR]
 #
-# Where uv and a network are there, an environment for each backend is made first, below
-# DIR/environments; elsewhere the frameworks serve that $PYTHON (python3) has. Either way each backend
-# has a row, which says why where it has no figures. FCN_DEVICE=cpu tries it without a GPU, other
-# variables below set how long and how large.
+# One `fcn bench` of every case but `accuracy`, whose trainings take longer. It is interrupted when the
+# time is up: the steps of `train` and `predict` come first, the smaller batch before the larger, then
+# one of each other case. What was not reached says so, and `fcn bench --resume DIR` goes on.
+#
+# Where uv and a network are there, an environment for each backend is made before, below
+# DIR/environments; that takes minutes of its own. Elsewhere the frameworks serve that $PYTHON (python3)
+# has. Either way each backend has its rows, which say why where they have no figures. FCN_DEVICE=cpu
+# tries it without a GPU, other variables below set how long and how large.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 out=${1:-runs/gpu-$(date +%Y%m%d-%H%M%S)}
 python=${PYTHON:-python3}
 device=${FCN_DEVICE:-gpu}
-minutes=${FCN_MINUTES:-8.5}
-crop=${FCN_CROP:-"320 480"}
+minutes=${FCN_MINUTES:-8.4}
+read -ra sides <<<"${FCN_CROP:-320 480}"
 batches=${FCN_BATCH_SIZES:-"8 32"}
 precisions=${FCN_PRECISIONS:-$([ "$device" = cpu ] && echo float32 || echo bfloat16,tf32,float32)}
 if [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
@@ -23,7 +27,8 @@ if [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
 fi
 mkdir -p "$out"
 
-capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1 || true)
+card=${CUDA_VISIBLE_DEVICES:-0}
+capability=$(nvidia-smi --id="${card%%,*}" --query-gpu=compute_cap --format=csv,noheader 2>/dev/null || true)
 nvidia-smi >"$out/nvidia-smi.txt" 2>/dev/null || rm -f "$out/nvidia-smi.txt"
 
 # CUDA builds of a backend; those of MXNet are of 2022 and come without CUDA's libraries.
@@ -42,8 +47,17 @@ packages() {
     esac
 }
 
+# Tells whether packages can be had: asked once, for each environment would wait for as long in vain.
+network() {
+    echo six | timeout 20 uv pip compile --quiet --no-cache --python "$python" - >/dev/null 2>&1
+}
+
 interpreters=()
-if [ "$device" = gpu ] && [ -z "${FCN_NO_NETWORK:-}" ] && command -v uv >/dev/null; then
+if [ "$device" != gpu ] || [ -n "${FCN_NO_NETWORK:-}" ]; then
+    :
+elif ! command -v uv >/dev/null || ! network; then
+    echo "no uv or no network: the frameworks of $python serve" >&2
+else
     echo 'numpy>=2.3' >"$out/overrides.txt" # MXNet asks for less, and has what it misses given.
     for backend in torch mxnet jax tf; do
         place=$PWD/$out/environments/$backend
@@ -66,29 +80,15 @@ if [ "$device" = gpu ] && [ -z "${FCN_NO_NETWORK:-}" ] && command -v uv >/dev/nu
     done
 fi
 
-# Each part goes on until the time is up; what it has measured by then is in its files.
-SECONDS=0 status=0
-limit=$("$python" -c "print(int($minutes * 60))")
-part() {
-    local left=$((limit - SECONDS)) folder=$1 ended=0
-    shift
-    [ $left -ge 30 ] || return 0
-    # shellcheck disable=SC2086
-    timeout --foreground --signal INT --kill-after 20 $left "$python" -m benchmarks.cli bench \
-        --out "$folder" --force --device "$device" --crop $crop --precision "$precisions" --rounds 5 \
-        --seconds 0.2 --timeout 240 ${interpreters[@]+"${interpreters[@]}"} "$@" || ended=$?
-    case $ended in
-    0) ;;
-    124 | 130) echo "the time is up: fcn bench --resume $folder goes on" >&2 ;;
-    *) status=$ended ;;
-    esac
-}
-
-first=${batches%% *}
-part "$out" --batch-sizes "$first" --cases train,predict,upsample,loss
-for batch in $batches; do
-    [ "$batch" = "$first" ] || part "$out/batch-$batch" --batch-sizes "$batch" --cases train,predict
-done
-part "$out/first-step" --batch-sizes "$first" --cases first_step --rounds 2
-echo "results: $out (bench.json, bench.txt, report.html) after $SECONDS s" >&2
+# Whoever started this in the background had the interrupt ignored, which is inherited.
+status=0
+env --default-signal=INT timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
+    "$python" -m benchmarks.cli bench --out "$out" --force --device "$device" \
+    --cases train,predict,upsample,loss,load,first_step,epoch,scale \
+    --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
+    --rounds 5 --seconds 0.2 --timeout 150 ${interpreters[@]+"${interpreters[@]}"} || status=$?
+case $status in
+124 | 130) echo "the time is up" >&2 && status=0 ;;
+esac
+echo "results: $out (bench.json, bench.txt, report.html)" >&2
 exit $status

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import benchmarks
+from benchmarks.bench import CASES
 from benchmarks.bench_inputs import make_inputs, write_inputs
 from benchmarks.cli import main as fcn
 from benchmarks.processes import Worker, backend_environment
@@ -120,25 +122,63 @@ def test_an_interpreter_that_cannot_be_run_is_a_row(tmp_path: Path) -> None:
     assert row["status"] == "failed" and "python cannot be run (Permission denied)" in row["reason"]
 
 
-def test_the_gpu_script_leaves_a_row_for_each_backend(tmp_path: Path) -> None:
-    script = Path(benchmarks.__file__).with_name("gpu.sh")
-    environment = {
-        **os.environ,
-        "PYTHON": str(bare(tmp_path, "")),
-        "FCN_DEVICE": "cpu",
-        "FCN_CROP": "32 64",
-        "FCN_BATCH_SIZES": "1",
-    }
+GPU_SCRIPT = Path(benchmarks.__file__).with_name("gpu.sh")
+SMALL = {"FCN_CROP": "32 64", "FCN_BATCH_SIZES": "1"}
+
+
+def program(path: Path, text: str) -> Path:
+    path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+    path.chmod(0o755)
+    return path
+
+
+def gpu_script(out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [GPU_SCRIPT, str(out)],
+        env={**os.environ, **SMALL, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # As in the background.
+    )
+
+
+def test_the_gpu_script_leaves_a_row_for_each_backend_and_case(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    command = [script, str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    given = {"PYTHON": str(bare(tmp_path, "")), "FCN_DEVICE": "cpu"}
+    done = gpu_script(out, **given)
     assert done.returncode == 0, done.stderr
-    for part, rows in (("", 16), ("first-step", 5)):
-        document = json.loads((out / part / "bench.json").read_text(encoding="utf-8"))
-        reasons = [row["reason"] for row in document["rows"]]
-        assert len(reasons) == rows
-        assert not [reason for reason in reasons if "is not installed here" not in reason]
-        assert (out / part / "bench.txt").is_file()
-    again = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    document = json.loads((out / "bench.json").read_text(encoding="utf-8"))
+    rows = document["rows"]
+    assert {row["case"] for row in rows} == {*CASES} - {"accuracy"}
+    for row in rows:
+        reads_files = row["case"] in ("load", "epoch")  # These are made first.
+        missing = "Pillow" if reads_files else "is not installed here"
+        assert row["status"] == "unsupported" and missing in row["reason"]
+    assert (out / "bench.txt").is_file()
+    again = gpu_script(out, **given)
     assert again.returncode == 2
     assert again.stderr == f"error: {out} is not empty: name another folder\n"
+
+
+def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:
+    # Ends, and well, by an interrupt alone; it is asked for the page, then.
+    waits = "import sys, time\ntry:\n    time.sleep(1000)\nexcept KeyboardInterrupt:\n"
+    (tmp_path / "waits.py").write_text(f"{waits}    print('page', *sys.argv)", encoding="utf-8")
+    python = program(tmp_path / "python", f'exec "{sys.executable}" "{tmp_path}/waits.py" "$@"')
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), FCN_DEVICE="cpu", FCN_MINUTES="0.02")
+    assert done.returncode == 0, done.stderr
+    assert "the time is up" in done.stderr
+    assert done.stdout.startswith("page ") and "--batch-sizes 1 --crop 32 64" in done.stdout
+
+
+def test_the_gpu_script_asks_once_whether_there_is_a_network(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "uv", f'echo "$@" >>"{tmp_path}/asked"; exit 2')
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    python = program(tmp_path / "python", 'echo "$@"')
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), PATH=path)
+    assert done.returncode == 0 and done.stdout.startswith("-m benchmarks.cli bench "), done.stderr
+    assert done.stderr.startswith("no uv or no network: the frameworks of ")
+    (asked,) = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
+    assert asked.startswith("pip compile ")

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from bench_sample import SETTINGS
 
 from benchmarks import bench_worker
+from benchmarks.bench_parent import groups
+from benchmarks.bench_results import Results, new_document
 from benchmarks.gate import verdict
 from benchmarks.limits import step_costs
 from benchmarks.statistics import LEVEL, holm, interval, paired, unpaired
@@ -170,3 +175,17 @@ def test_only_a_framework_that_defines_variances_otherwise_may_have_others() -> 
 def test_a_training_step_takes_34_gflop_an_example_at_the_chapters_crop() -> None:
     config = Config(make_recipe("chapter-torch", batch_size=1))
     assert step_costs("train", config)["flops"] == pytest.approx(34e9, rel=0.05)
+
+
+def test_training_and_prediction_come_first_then_something_of_each_case() -> None:
+    cases = ["load", "loss", "predict", "train"]
+    document = new_document({**SETTINGS, "cases": cases, "precisions": ["bfloat16", "float32"]})
+    order = []
+    for rows in groups(Results(Path(), document)):
+        assert len({(row["backend"], row["track"]) for row in rows}) == len(rows) == 8
+        order.append(tuple(rows[0][name] for name in ("case", "batch_size", "precision")))
+    both = ("bfloat16", "float32")
+    first = [(case, n, p) for n in (1, 8) for case in ("predict", "train") for p in both]
+    assert order[: len(first)] == first
+    rest = [case for case, _, _ in order[len(first) :]]
+    assert rest == ["load", "loss"] * 4

@@ -180,6 +180,11 @@ def test_killed_at_any_time_it_is_resumed_and_loses_nothing(
         status = killed(after, how, "--resume", out)
         assert status == {signal.SIGINT: 130, 0: 1}.get(how, -how)
         now = stored(out)
+        if how == signal.SIGINT:  # What is there is shown, and what is not is said.
+            assert "running" in {row["status"] for row in now["rows"]}
+            for name in ("bench.txt", "report.html"):
+                shown = (out / name).read_text(encoding="utf-8")
+                assert "not measured" in shown and "fcn bench --resume DIR" in shown
         for row, old in zip(now["rows"], before["rows"], strict=True):
             assert row["samples"][: len(old["samples"])] == old["samples"]
             if old["status"] != "running":
