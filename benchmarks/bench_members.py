@@ -103,7 +103,7 @@ def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
         text=True,
         check=False,
         cwd=Path(__file__).parents[1],
-        env=backend_environment(None),  # Memory kept: two thirds of the CPU time.
+        env=backend_environment(None),  # Memory kept: three quarters of the CPU time.
     )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))

@@ -80,9 +80,8 @@ else
     done
 fi
 
-# Whoever started this in the background had the interrupt ignored, which is inherited.
 status=0
-env --default-signal=INT timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
+timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
     "$python" -m benchmarks.cli bench --out "$out" --force --device "$device" \
     --cases train,predict,upsample,loss,load,first_step,epoch,scale \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \

@@ -27,11 +27,13 @@ def switches(config: Config) -> dict[str, Any]:
     """Return how a step is computed: what a benchmark's row has to state."""
     gpu = devices_of(config)[0].platform == "gpu"
     flags = os.environ.get("XLA_FLAGS", "")
+    # JAX's default, as with bfloat16, lets a GPU multiply in TF32 what is float32.
+    full = jax.config.jax_default_matmul_precision == "highest"
     return {
         "compile": "jit",
         "layout": LAYOUT,
         "upsampling": create_model(config).transpose_conv.upsampling,
-        "tf32": jax.config.jax_default_matmul_precision == "tensorfloat32" if gpu else None,
+        "tf32": not full if gpu else None,
         "autotune": "xla_gpu_autotune_level=0" not in flags if gpu else None,
     }
 

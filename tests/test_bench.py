@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from bench_sample import SETTINGS
 
-from benchmarks import bench_worker
+from benchmarks import bench_members, bench_worker
 from benchmarks.bench_parent import groups
 from benchmarks.bench_results import Results, new_document
 from benchmarks.gate import verdict
@@ -189,3 +191,20 @@ def test_training_and_prediction_come_first_then_something_of_each_case() -> Non
     assert order[: len(first)] == first
     rest = [case for case, _, _ in order[len(first) :]]
     assert rest == ["load", "loss"] * 4
+
+
+def test_the_reference_keeps_its_memory_as_the_workers_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environments = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        environments.append(options["env"])
+        return subprocess.CompletedProcess(command, 0, "outputs.npz\n", "")
+
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.setattr(subprocess, "run", run)
+    config = Config(make_recipe("chapter-torch"))
+    found = bench_members.reference_of("train", config, tmp_path / "inputs.npz", tmp_path)
+    assert found == Path("outputs.npz")
+    assert "mmap_threshold" in environments[0]["GLIBC_TUNABLES"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from common import reference
 from common import reference_ops as ops
@@ -88,6 +89,48 @@ def test_the_switches_are_json_and_name_the_lowering(backend: ModuleType) -> Non
         "subpixel": "subpixel",
     }
     assert found["native"].keys() == {"compile", "layout", "upsampling", "tf32", "autotune"}
+
+
+GPUS: dict[str, Any] = {
+    "torch": SimpleNamespace(type="cuda"),
+    "mxnet": SimpleNamespace(device_type="gpu"),
+    "jax": [SimpleNamespace(platform="gpu")],
+    "tf": "GPU:0",
+}
+NOT_TUNED = {
+    "mxnet": ("MXNET_CUDNN_AUTOTUNE_DEFAULT", "0"),
+    "jax": ("XLA_FLAGS", "--xla_gpu_autotune_level=0"),
+    "tf": ("TF_CUDNN_USE_AUTOTUNE", "false"),
+}
+"""The variables that turn it off; PyTorch has a switch, set by a deterministic configuration."""
+
+
+def test_on_a_gpu_the_switches_are_those_in_effect(
+    backend: ModuleType, backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, _ = prepared(backend, probe_recipe("resnet18_v1"))
+    precisions = ["float32", "tf32", *(["bfloat16"] if backend_name != "mxnet" else [])]
+    with monkeypatch.context() as patch:
+        device_of = "devices_of" if backend_name == "jax" else "device_of"
+        patch.setattr(backend.measure, device_of, lambda config: GPUS[backend_name])
+        patch.setattr(backend.device, "precisions", lambda config: precisions)
+        patch.setenv("TF_CUDNN_USE_AUTOTUNE", "true")  # TensorFlow reads it like a 1.
+        found = {}
+        for precision in precisions:
+            chosen = replace(config, precision=precision)
+            backend.configure(chosen)
+            switches = backend.switches(chosen)
+            assert switches["autotune"] is True
+            found[precision] = switches["tf32"]
+        expected = {"float32": False, "tf32": True, "bfloat16": backend_name == "jax"}
+        assert found == {precision: expected[precision] for precision in precisions}
+        if backend_name in NOT_TUNED:
+            patch.setenv(*NOT_TUNED[backend_name])
+        else:
+            backend.configure(replace(config, deterministic=True))
+        assert backend.switches(config)["autotune"] is False
+    backend.configure(config)
+    assert backend.switches(config)["tf32"] is None and backend.switches(config)["autotune"] is None
 
 
 def test_a_trace_is_left_in_the_folder(backend: ModuleType, tmp_path: Path) -> None:

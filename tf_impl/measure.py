@@ -25,12 +25,13 @@ def switches(config: Config) -> dict[str, Any]:
     """Return how a step is computed: what a benchmark's row has to state."""
     gpu, auto = device_of(config).startswith("GPU"), config.upsampling == "auto"
     tf32 = tf.config.experimental.tensor_float_32_execution_enabled()
+    autotune = os.environ.get("TF_CUDNN_USE_AUTOTUNE", "1")
     return {
         "compile": "tf.function",
         "layout": LAYOUT,
         "upsampling": "subpixel; without gradients native" if auto else config.upsampling,
         "tf32": tf32 if gpu else None,
-        "autotune": os.environ.get("TF_CUDNN_USE_AUTOTUNE", "1") == "1" if gpu else None,
+        "autotune": autotune.lower() not in ("0", "false") if gpu else None,
     }
 
 
