@@ -73,20 +73,27 @@ def facts(document: dict[str, Any]) -> list[tuple[str, Lines]]:
 
 
 def gpu_facts(document: dict[str, Any]) -> Lines:
-    """Return the first GPU's driver, its state before and after the turns, and what was dropped."""
+    """Return the first GPU's driver, its state at the start and in the turns, what was dropped."""
     start = document["gpu"]
     samples = [sample for row in document["rows"] for sample in row["samples"]]
-    states = [sample["gpu"] for sample in samples if sample["gpu"]]
-    lines = [("Name", start["name"]), ("Driver", start["driver"])]
+    lines = [("Name", start["name"]), ("Driver", start["driver"] or "unknown")]
     for name, key, unit in GPU_STATE:
+        if start[key] is None:
+            lines.append((name, "not told"))
+            continue
         text = f"{start[key]:,.0f} {unit} at the start"
-        if states:
-            values = [state[key] for state in states]
-            text += f", {min(values):,.0f} to {max(values):,.0f} after the turns"
+        if values := [value for sample in samples for value in seen(sample, key)]:
+            text += f", {min(values):,.0f} to {max(values):,.0f} in the turns"
         lines.append((name, text))
     dropped = sum(sample["dropped"] is not None for sample in samples)
     lines.append(("Dropped", f"{dropped} of {len(samples)} samples, as throttled"))
     return lines
+
+
+def seen(sample: dict[str, Any], key: str) -> list[float]:
+    """Return what is known of one quantity of the GPU in a sample: its range, or its last value."""
+    found = (sample.get("gpu_ranges") or {}).get(key) or [(sample["gpu"] or {}).get(key)]
+    return [value for value in found if value is not None]
 
 
 def process_facts(rows: list[dict[str, Any]]) -> list[tuple[str, Lines]]:

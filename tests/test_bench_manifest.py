@@ -100,10 +100,16 @@ def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
     row["figures"]["dropped_samples"] = 1
     found = dict(dict(facts(document))["GPU"])
     assert found["Driver"] == "570.133.20"
-    assert found["Clock"] == "345 MHz at the start, 1,815 to 1,980 after the turns"
-    assert found["Power"] == "71 W at the start, 410 to 421 after the turns"
-    assert found["Temperature"] == "31 °C at the start, 31 to 31 after the turns"
+    assert found["Clock"] == "345 MHz at the start, 1,815 to 1,980 in the turns"
+    assert found["Power"] == "71 W at the start, 410 to 421 in the turns"
+    assert found["Temperature"] == "31 °C at the start, 31 to 31 in the turns"
     assert found["Dropped"].startswith("1 of ")
+    # What was seen within a turn counts more than its end; what a card does not tell is said.
+    row["samples"][0]["gpu_ranges"] = {"states": 3, "clock_mhz": [1500, 1990]}
+    document["gpu"] = {**GPU, "memory_clock_mhz": None}
+    found = dict(dict(facts(document))["GPU"])
+    assert found["Clock"] == "345 MHz at the start, 1,500 to 1,990 in the turns"
+    assert found["Memory clock"] == "not told"
     page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("1 of 12 samples dropped, as throttled") == 1
     assert page.count("samples dropped") == 1
