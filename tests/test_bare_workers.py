@@ -83,9 +83,9 @@ def test_a_worker_does_every_case_with_its_framework_alone(
             worker.ask("bench_worker.set_up", 300, **arguments)
             with np.load(outputs) as found:
                 assert all(np.isfinite(found[name]).all() for name in found)
-            found = worker.ask("bench_worker.calibrate", 300, seconds=0.0, least=1)
-            said = found["late_steps"] * found["step_seconds"]
-            assert found["late_seconds"] < 0.02 + 0.5 * said
+            # What it says of work left over is judged where nothing else runs: by each row of
+            # `fcn bench`, and by its selftest.
+            assert worker.ask("bench_worker.calibrate", 300, seconds=0.0, least=1)["steps"] == 1
             assert worker.ask("bench_worker.time_turn", 300, steps=1)["seconds"] > 0
         assert worker.ask("bench_worker.used", 60)["host_memory_peak_bytes"] > 2**20
         rates = worker.ask("limits.measure", 300, config=config.to_json(), seconds=0.0)
