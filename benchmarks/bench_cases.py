@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from benchmarks.bench_inputs import AFTER, TIMED_RATE, gate_rates, parameters_in
 from benchmarks.bench_loading import make_loader
-from common.config import Config
+from common.config import Config, check_precision
 from common.errors import InputError
 
 
@@ -263,12 +263,14 @@ def make_case(backend: ModuleType, name: str, config: Config, inputs: str) -> Ca
     """Set a case up in this process.
 
     Raises:
-        InputError: If the backend or track does not offer it.
+        InputError: If the backend or track does not offer it, or not in this precision.
     """
     needed = {"upsample": "upsample_operation", "loss": "loss_operation"}.get(name, "train_step")
     if not hasattr(backend, needed):
         raise InputError(f"{backend.__name__} has no {name} alone")
     backend.configure(config)
+    if name != "load":  # Bytes have no precision.
+        check_precision(config, backend.precisions(config))
     with np.load(Path(inputs)) as file:
         arrays = dict(file)
     case: Case = CASES[name](backend, config, arrays)

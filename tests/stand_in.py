@@ -125,6 +125,7 @@ def framework(mood: str) -> dict[str, Any]:
     return {
         "LAYOUT": "NHWC",
         "configure": lambda config: None,
+        "precisions": lambda config: ("float32",),
         "describe": lambda config: {
             "name": mood,
             "versions": {"numpy": np.__version__},

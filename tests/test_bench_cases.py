@@ -85,6 +85,22 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     assert (peak["host_memory_peak_bytes"] > own) == keeps_processes
 
 
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+def test_the_chapters_code_is_not_timed_in_a_precision_that_it_does_not_compute_in(
+    worker: Worker, precision: str, tmp_path: Path
+) -> None:
+    if (worker.backend, precision) == ("torch", "bfloat16"):
+        outputs, arrays = answers(worker, "chapter", "upsample", None, tmp_path, precision)
+        expected = expected_outputs("upsample", Config(RECIPE), arrays)
+        errors = errors_of(outputs, expected, {})
+        assert verdict(errors, precision, "chapter", "torch")["passed"]
+        assert not verdict(errors, "float32", "chapter", "torch")["passed"]
+        return
+    for case in ("train", "upsample"):
+        with pytest.raises(InputError, match=f"precision {precision}: not offered"):
+            answers(worker, "chapter", case, None, tmp_path, precision)
+
+
 @pytest.mark.parametrize("case", ["upsample", "loss"])
 @pytest.mark.parametrize("track", ["default", "chapter"])
 def test_a_part_of_a_step_gives_what_the_reference_gives(
