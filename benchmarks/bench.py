@@ -253,9 +253,15 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         for name in ("PIL", "safetensors", "tqdm", "matplotlib", "scipy"):
             if find_spec(name) is None:
                 raise InputError(f"--cases accuracy: trainings need {name}, which is not installed")
-    for batch in batch_sizes:  # Raises for a crop, device or precision that cannot be.
+    for batch in batch_sizes:  # Raises for what cannot be of crop, seed, device or threads.
         recipe = make_recipe(args.recipe, batch_size=batch, crop=tuple(args.crop))
-        Config(recipe, args.seed, device=args.device, upsampling=args.upsampling)
+        Config(
+            recipe,
+            args.seed,
+            device=args.device,
+            upsampling=args.upsampling,
+            threads=args.threads,
+        )
     return settings
 
 
@@ -270,7 +276,7 @@ def chosen(option: str, text: str, allowed: Sequence[str]) -> list[str]:
 
 def positive(option: str, text: str) -> int:
     """Return a positive whole number."""
-    if not text.strip().isdigit() or int(text) < 1:
+    if not text.strip().isdecimal() or int(text) < 1:
         raise InputError(f"{option} {text!r}: not a positive whole number")
     return int(text)
 

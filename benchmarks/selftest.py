@@ -52,12 +52,13 @@ def main(argv: Sequence[str]) -> int:
     if args.rounds < 3 or not 0 < args.seconds < math.inf:
         raise InputError("--rounds must be 3 at least, --seconds positive and finite")
     thread_environment(args.threads)
-    limit_cpus(args.threads)
     backend = args.backend or first_installed()
     check_backend(backend)
+    settings = settings_of(args, backend)
+    limit_cpus(args.threads)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        results = Results(Path(folder), new_document(settings_of(args, backend)))
+        results = Results(Path(folder), new_document(settings))
         rows = measure(results)
     lines = findings(rows)
     cells = [(a, "ok" if ok else "NO", shorten(b, 110)) for a, b, ok in lines]
@@ -82,7 +83,7 @@ def first_installed() -> str:
 
 def settings_of(args: Any, backend: str) -> dict[str, Any]:
     recipe = make_recipe("chapter-torch", batch_size=2, crop=(64, 96))
-    Config(recipe, device=args.device)
+    Config(recipe, device=args.device, threads=args.threads)
     return {
         "backends": [backend],
         "cases": ["train"],

@@ -13,6 +13,7 @@ from bench_sample import sample_bench
 
 from benchmarks.bench_results import SCHEMA
 from benchmarks.cli import main as fcn
+from common.threads import available_cpus
 
 Document = dict[str, Any]
 
@@ -21,6 +22,26 @@ Document = dict[str, Any]
 def document() -> Document:
     """A whole and sound results file's contents."""
     return json.loads(json.dumps(sample_bench()))
+
+
+@pytest.mark.parametrize(
+    "option, words",
+    [
+        ("--threads=0", "threads 0 is too small"),
+        ("--threads=-1", "threads -1 is too small"),
+        ("--batch-sizes=1,²", "--batch-sizes '²': not a positive whole number"),
+        ("--batch-sizes=0", "--batch-sizes '0': not a positive whole number"),
+    ],
+)
+def test_a_number_that_counts_nothing_is_one_line_before_anything_is_written(
+    option: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = available_cpus()
+    assert words in refused(capsys, option, "--out", str(tmp_path / "out"))
+    assert not (tmp_path / "out").exists()
+    if option.startswith("--threads"):
+        assert words in refused(capsys, "selftest", option)
+    assert available_cpus() == before
 
 
 PUBLISHED = sorted(SCHEMA.with_name("results").rglob("*.json"))
