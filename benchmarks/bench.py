@@ -44,6 +44,11 @@ SETTINGS = {
     "quick": ("quick", "least_steps", *QUICK),
 }
 """Option -> the settings it makes, where these are not called what it is."""
+WITHOUT_EFFECT = {
+    "accuracy": {"track", "batch_sizes", "crop", "recipe", "seconds", "quick", "profile"},
+    "first_step": {"profile"},
+}
+"""Case -> the options that it takes no notice of; where no other case does, they are refused."""
 TABLE = "bench.txt"
 
 
@@ -93,7 +98,7 @@ def main(argv: Sequence[str]) -> int:
     if argv and argv[0] in commands:
         return commands[argv[0]](argv[1:])
     args, given = parsed(argv)
-    results = resumed(args, given) if args.resume else started(args)
+    results = resumed(args, given) if args.resume else started(args, given)
     limit_cpus(results.document["settings"]["threads"])
     try:
         run(results)
@@ -171,9 +176,14 @@ def parsed(argv: Sequence[str]) -> tuple[Namespace, set[str]]:
     return args, given
 
 
-def started(args: Namespace) -> Results:
+def started(args: Namespace, given: set[str]) -> Results:
     """Check all options and return new results with nothing measured."""
     settings = settings_from(args)
+    idle = given.intersection(*(WITHOUT_EFFECT.get(case, set()) for case in settings["cases"]))
+    if idle:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
+        cases = ",".join(settings["cases"])
+        raise InputError(f"{names}: without effect on --cases {cases}; leave it out")
     out = args.out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
     out.mkdir(parents=True, exist_ok=True)

@@ -44,6 +44,19 @@ def test_a_number_that_counts_nothing_is_one_line_before_anything_is_written(
     assert available_cpus() == before
 
 
+@pytest.mark.parametrize("option", ["--track=tuned", "--batch-sizes=2", "--recipe=modern"])
+def test_an_option_that_no_chosen_case_heeds_is_refused(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = [option, "--out", str(tmp_path / "out")]
+    said = f"{option.split('=')[0]}: without effect on --cases accuracy; leave it out"
+    assert said in refused(capsys, "--cases", "accuracy", *given)
+    cases = ["--cases", "accuracy,first_step"]
+    both = refused(capsys, *cases, "--profile", *given)
+    assert "--profile: without effect on --cases accuracy,first_step" in both
+    assert not (tmp_path / "out").exists()
+
+
 PUBLISHED = sorted(SCHEMA.with_name("results").rglob("*.json"))
 
 
