@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.bench_results import kept_seconds
 from benchmarks.limits import device_kind
-from benchmarks.statistics import LEVEL, holm, paired
+from benchmarks.statistics import judgement, least_p, paired
 
 KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
 """What two rows must share for any ratio between them, beside either the track or the backend."""
@@ -58,10 +58,10 @@ def compare_rows(document: dict[str, Any]) -> None:
         entry = {"kind": kind, "a": a["key"], "b": b["key"], **result}
         families.setdefault(json.dumps([kind, *conditions(a)]), []).append(entry)
     for family in families.values():
-        corrected = holm([entry["p_value"] for entry in family])
-        for entry, p_value in zip(family, corrected, strict=True):
-            entry["p_corrected"] = p_value
-            entry["differ"] = p_value < LEVEL
+        p_values = [entry["p_value"] for entry in family]
+        least = [least_p(entry["pairs"]) for entry in family]
+        for entry, judged in zip(family, judgement(p_values, least), strict=True):
+            entry |= judged
         document["comparisons"] += family
     for row in ok:
         peers = [

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_results import kept_seconds, read_results
-from benchmarks.bench_tables import columns
-from benchmarks.statistics import LEVEL, UNPAIRED_TEST, holm, unpaired
+from benchmarks.bench_tables import columns, finding
+from benchmarks.statistics import UNPAIRED_TEST, judgement, least_p_unpaired, unpaired
 from common.errors import InputError
 from common.options import Parser
 
@@ -80,18 +80,16 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[dict[str, An
         else:
             entries.append(change(other, row))
     left_out += [f"{key}: only in the old one" for key in before]
-    for entry, p_value in zip(entries, holm([e["p_value"] for e in entries]), strict=True):
-        entry["p_corrected"] = p_value
-        entry["differ"] = p_value < LEVEL
+    p_values, least = [e["p_value"] for e in entries], [e["least_p"] for e in entries]
+    for entry, judged in zip(entries, judgement(p_values, least), strict=True):
+        entry |= judged
         was, now = entry["old_versions"], entry["new_versions"]
         versions = [
             f"{name} {was.get(name, 'absent')} -> {now.get(name, 'absent')}"
             for name in sorted(was.keys() | now.keys())
             if was.get(name) != now.get(name)
         ]
-        verdict = "no change shown"
-        if entry["differ"]:
-            verdict = "slower" if entry["ratio"] > 1 else "faster"
+        verdict = finding(entry, "slower" if entry["ratio"] > 1 else "faster", "no change shown")
         entry["said"] = verdict + (f" ({', '.join(versions)})" if versions else "")
     return entries, left_out
 
@@ -116,5 +114,6 @@ def change(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
         "new": float(np.median(b)),
         "old_versions": old["processes"][-1]["backend"]["versions"],
         "new_versions": new["processes"][-1]["backend"]["versions"],
+        "least_p": least_p_unpaired(len(a), len(b)),
         **unpaired(a, b),
     }

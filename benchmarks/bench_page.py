@@ -11,7 +11,7 @@ from benchmarks.bench_check import problems
 from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import facts, machine_names
-from benchmarks.bench_tables import reason_of, row_title
+from benchmarks.bench_tables import finding, reason_of, row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
 from benchmarks.report_view import backend_color, moment, significant, size
@@ -97,8 +97,10 @@ def verdict(document: dict[str, Any]) -> str:
         found[0] += f" ({', '.join(names)}), each after its worker reproduced the float64 reference"
     differ = [entry for entry in document["comparisons"] if entry["differ"]]
     if document["comparisons"]:
+        untold = [e for e in document["comparisons"] if finding(e).startswith("too few")]
         found.append(
             f"{len(differ)} of {len(document['comparisons'])} paired tests find a difference"
+            + (f", {len(untold)} have too few pairs to tell" if untold else "")
         )
     if "accuracy" in document:
         found.append(trained(document["accuracy"]))
@@ -239,7 +241,7 @@ def pair_view(entry: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[st
         "ratio": f"{entry['ratio']:.3f}",
         "interval": f"{entry['low']:.3f} to {entry['high']:.3f}",
         "p": f"{entry['p_corrected']:.3g}",
-        "said": "differ" if entry["differ"] else "no difference shown",
+        "said": finding(entry),
     }
 
 

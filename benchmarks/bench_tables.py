@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from benchmarks.statistics import LEVEL
+
 
 def row_name(row: dict[str, Any]) -> str:
     """Return a row's key: all that a ratio must not cross, and the backend."""
@@ -143,8 +145,16 @@ def comparison_line(entry: dict[str, Any]) -> str:
     """Return one comparison as a sentence about times."""
     a, b = (entry[side].split("/") for side in "ab")
     left, right = (f"{name[1]} {name[2]}" for name in (a, b))
-    said = "differ" if entry["differ"] else "no difference shown"
     return (
         f"  {right} takes {entry['ratio']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}] "
-        f"of {left}'s time: {said} (p {entry['p_corrected']:.3g})"
+        f"of {left}'s time: {finding(entry)} (p {entry['p_corrected']:.3g})"
     )
+
+
+def finding(entry: dict[str, Any], shown: str = "differ", none: str = "no difference shown") -> str:
+    """Return what a test found, in words; one that could find nothing shows nothing."""
+    if entry["differ"]:
+        return shown
+    if entry.get("least_p", 0.0) < LEVEL:
+        return none
+    return f"too few {'pairs' if 'pairs' in entry else 'samples'} to tell"

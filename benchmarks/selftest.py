@@ -49,8 +49,9 @@ def main(argv: Sequence[str]) -> int:
     add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
     add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
     args = parser.parse_args(argv)
-    if args.rounds < 3 or not 0 < args.seconds < math.inf:
-        raise InputError("--rounds must be 3 at least, --seconds positive and finite")
+    if args.rounds < 4 or not 0 < args.seconds < math.inf:
+        # Two tests of six pairs would find no difference however large: p is 2 * 2 / 2**6 at least.
+        raise InputError("--rounds must be 4 at least, --seconds positive and finite")
     thread_environment(args.threads)
     backend = args.backend or first_installed()
     check_backend(backend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,6 +73,33 @@ def paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> dict[str, A
         "high": float(np.exp(found["high"])),
         "p_value": p_value,
     }
+
+
+def least_p(pairs: int) -> float:
+    """Return the least p-value that ``paired`` can give: every ratio is on one side of 1."""
+    return 2 / 2**pairs if pairs <= EXACT_PAIRS else 1 / (PERMUTATIONS + 1)
+
+
+def least_p_unpaired(a: int, b: int) -> float:
+    """Return the least p-value that ``unpaired`` can give for so many samples: none overlaps."""
+    return max((1 + (a == b)) / math.comb(a + b, a), 1 / (PERMUTATIONS + 1))
+
+
+def judgement(p_values: Sequence[float], least: Sequence[float]) -> list[dict[str, Any]]:
+    """Judge the tests of one table together.
+
+    Args:
+        p_values: One a test.
+        least: The least p-value that each test's samples could have given.
+
+    Returns:
+        For each ``p_corrected``; ``least_p``, the least that could have become, since Holm's
+        correction never falls where a p-value rises; and ``differ``.
+    """
+    return [
+        {"p_corrected": p_value, "least_p": lowest, "differ": p_value < LEVEL}
+        for p_value, lowest in zip(holm(p_values), holm(least), strict=True)
+    ]
 
 
 def unpaired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> dict[str, Any]:

@@ -8,14 +8,26 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bench_sample import SETTINGS
+from bench_sample import SETTINGS, sample_bench
 
 from benchmarks import bench_members, bench_worker
+from benchmarks.bench_compare import compare_rows
+from benchmarks.bench_page import groups as page_groups
+from benchmarks.bench_page import verdict as verdict_of
 from benchmarks.bench_parent import groups
 from benchmarks.bench_results import Results, new_document
+from benchmarks.bench_tables import table
 from benchmarks.gate import verdict
 from benchmarks.limits import step_costs
-from benchmarks.statistics import LEVEL, holm, interval, paired, unpaired
+from benchmarks.statistics import (
+    LEVEL,
+    holm,
+    interval,
+    least_p,
+    least_p_unpaired,
+    paired,
+    unpaired,
+)
 from common.config import Config
 from common.recipes import make_recipe
 
@@ -154,6 +166,37 @@ def test_what_is_left_when_a_turn_has_ended_is_found(
 
 def test_holm_corrects_by_rank() -> None:
     assert holm([0.04, 0.01, 0.03]) == pytest.approx([0.06, 0.03, 0.06])
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 13, 14])
+def test_the_least_p_value_is_that_of_samples_without_overlap(pairs: int) -> None:
+    found = paired([1.0] * pairs, [2.0 + 0.01 * n for n in range(pairs)])
+    assert found is not None and found["p_value"] == pytest.approx(least_p(pairs), abs=3e-4)
+
+
+@pytest.mark.parametrize("a, b", [(3, 3), (3, 4), (20, 20)])
+def test_the_least_p_value_of_two_runs_is_that_of_samples_without_overlap(a: int, b: int) -> None:
+    found = unpaired([1 + 0.01 * n for n in range(a)], [3 + 0.01 * n for n in range(b)])
+    assert found["p_value"] == pytest.approx(least_p_unpaired(a, b), abs=0.02)
+
+
+def test_a_test_that_could_find_nothing_says_so_and_not_that_nothing_is_shown() -> None:
+    document = sample_bench()
+    assert "too few pairs" not in table(document) + verdict_of(document)
+    for row in document["rows"]:
+        row["samples"] = [s for s in row["samples"] if s["turn"] == 0][:5]  # As of `first_step`.
+    compare_rows(document)
+    # Of `predict` six pairs of backends on one track and three on the other: 9 * 2 / 2**5.
+    entries = document["comparisons"]
+    assert {e["least_p"] for e in entries if e["kind"] == "backends"} >= {9 / 16}
+    assert not any(entry["differ"] for entry in entries)
+    assert "no difference shown" not in table(document)
+    assert table(document).count("too few pairs to tell") == len(entries)
+    assert f"0 of {len(entries)} paired tests find a difference, {len(entries)} have too few" in (
+        verdict_of(document)
+    )
+    said = [test["said"] for group in page_groups([document]) for test in group["tests"]]
+    assert set(said) == {"too few pairs to tell"}
 
 
 def test_the_gate_refuses_an_error_over_its_bound_and_one_that_is_no_number() -> None:

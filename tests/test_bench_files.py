@@ -209,6 +209,22 @@ def test_a_change_is_found_and_unlike_rows_are_refused(
     assert not any(row_of(new, "invalid")["key"] == key for key in entries)
 
 
+def test_a_change_that_so_few_samples_could_not_show_is_not_said_to_be_none(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    few = copy.deepcopy(document)
+    few["rows"] = [row for row in few["rows"] if row["status"] == "ok"]
+    for row in few["rows"]:
+        row["samples"] = row["samples"][:3]
+    old = write(tmp_path, few, "old.json")
+    for row in few["rows"]:
+        for sample in row["samples"]:
+            sample["seconds"] *= 2
+    assert fcn(["bench", "diff", old, write(tmp_path, few), "--json"]) == 0
+    entries = json.loads(capsys.readouterr().out)["rows"]
+    assert {entry["said"] for entry in entries} == {"too few samples to tell"}
+
+
 def test_results_of_another_machine_or_with_no_row_in_common_give_no_ratio(
     document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

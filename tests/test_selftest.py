@@ -13,6 +13,8 @@ import pytest
 
 from benchmarks import plants, selftest
 from benchmarks.bench_results import Results, new_document
+from benchmarks.cli import main as fcn
+from benchmarks.statistics import LEVEL, least_p
 
 REFUSED = {
     "unsynchronised": "not synchronised: 0.1 s of the work of 1 step were left",
@@ -58,6 +60,15 @@ def test_what_is_not_as_expected_is_said(
     again: float, slower: float, noise: float, expected: list[bool]
 ) -> None:
     assert judged(rows_of(again, slower, noise))[:2] == expected
+
+
+def test_rounds_too_few_to_find_the_slowdown_are_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pairs = {rounds: 2 * least_p(2 * rounds) for rounds in (3, 4)}
+    assert pairs[4] < LEVEL <= pairs[3]
+    assert fcn(["bench", "selftest", "--rounds", "3"]) == 2
+    assert "--rounds must be 4 at least" in capsys.readouterr().err
 
 
 def test_a_plant_that_passes_or_fails_otherwise_is_no_success() -> None:
