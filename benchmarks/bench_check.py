@@ -13,7 +13,8 @@ from benchmarks.bench_compare import compare_rows, crossed
 from benchmarks.bench_markdown import markdown
 from benchmarks.bench_results import can_check_schema, read_results, summarize
 from benchmarks.bench_tables import row_name, table
-from benchmarks.gate import bound_of, verdict
+from benchmarks.gate import QUANTITIES, bound_of, verdict
+from benchmarks.limits import highest
 from common.errors import InputError
 from common.options import Parser
 
@@ -75,6 +76,11 @@ def problems(document: dict[str, Any]) -> list[str]:
             found.append(f"a comparison names {entry['a']} or {entry['b']}, which is no row")
         elif unlike := crossed(a, b):
             found.append(f"a ratio crosses {unlike}: {entry['a']} and {entry['b']}")
+    for precision, limit in document["limits"].items():
+        if limit is not None and limit != highest(limit["by_backend"]):
+            found.append(f"the limit in {precision} is not the highest of its backends")
+    if "accuracy" in document:
+        found += accuracy_problems(document["accuracy"])
     return found + figure_problems(document)
 
 
@@ -85,6 +91,10 @@ def gate_problems(row: dict[str, Any]) -> list[str]:
         return ["figures without proof of equal work"]
     found = []
     errors = {}
+    wanted = QUANTITIES.get(row["case"], ())
+    if not wanted:
+        found.append(f"{row['case']} is no case")
+    found += [f"its gate has no {name}" for name in wanted if name not in gate["checks"]]
     for name, stated in gate["checks"].items():
         errors[name] = math.inf if stated["error"] is None else stated["error"]
         own = bound_of(name, row["precision"], row["track"], row["backend"])
@@ -95,6 +105,39 @@ def gate_problems(row: dict[str, Any]) -> list[str]:
             found.append(f"its bound of {name}, {stated['bound']:g}, is wider than {own:g}")
     judged = verdict(errors, row["precision"], row["track"], row["backend"])
     return found if judged["passed"] else [*found, judged["reason"]]
+
+
+def accuracy_problems(accuracy: dict[str, Any]) -> list[str]:
+    """Return what in the case `accuracy` has no proof or is not what the scores of its runs give.
+
+    Trainings need packages that those who only time have not.
+    """
+    try:
+        from benchmarks.accuracy import LEVEL, MARGINS, equivalences
+
+        tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
+    except ModuleNotFoundError as error:
+        return [f"accuracy is unchecked: {error.name} is not installed"]
+    found = []
+    for row in accuracy["rows"]:
+        name, runs = row["backend"], row["runs"]
+        if row["status"] != "ok":
+            if not row["reason"]:
+                found.append(f"accuracy of {name}: {row['status']} without a reason")
+            continue
+        seeds = {run["seed"] for run in runs}
+        if len(seeds) < accuracy["seeds"] or len(seeds) < len(runs):
+            found.append(f"accuracy of {name}: {len(seeds)} of {accuracy['seeds']} seeds")
+        for run in runs:
+            place = f"accuracy of {name}, seed {run['seed']}"
+            if run["agreement"] is None or not run["agreement"] <= 1:
+                found.append(f"{place}: scores without proof of equal work")
+            if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
+                found.append(f"{place}: its scores are not those of its last epoch")
+    again = {"margins": MARGINS, "level": LEVEL, "equivalence": tests}
+    stated = {name: accuracy[name] for name in again}
+    places = differences(stated, again, "accuracy", set())
+    return found + [f"its {place} is not what its runs give" for place in places]
 
 
 def figure_problems(document: dict[str, Any]) -> list[str]:
@@ -139,6 +182,9 @@ def differences(stated: Any, found: Any, place: str, later: set[str]) -> Iterato
     if isinstance(stated, dict) and isinstance(found, dict):
         for name in sorted((stated.keys() | found.keys()) - later):
             yield from differences(stated.get(name), found.get(name), f"{place}/{name}", later)
+    elif isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
+        for number, (one, other) in enumerate(zip(stated, found, strict=True)):
+            yield from differences(one, other, f"{place}/{number}", later)
     elif isinstance(stated, float) and isinstance(found, (float, int)):
         if not math.isclose(stated, found, rel_tol=1e-6, abs_tol=1e-12):
             yield place

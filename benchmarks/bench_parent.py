@@ -26,6 +26,7 @@ from benchmarks.bench_members import (
     watched,
 )
 from benchmarks.bench_results import Results, summarize
+from benchmarks.limits import highest
 from benchmarks.machine_state import kills_for_memory
 from benchmarks.processes import WorkerFailed
 from common.config import Config
@@ -130,13 +131,7 @@ def measure_limits(results: Results) -> None:
             except (InputError, WorkerFailed) as error:
                 rates = {"reason": str(error)}
             found.append({"backend": backend, **rates})
-        measured = [rates for rates in found if "flops_per_second" in rates]
-        limits[precision] = None
-        if measured:
-            limits[precision] = {
-                name: max(rates[name] for rates in measured)
-                for name in ("flops_per_second", "bytes_per_second")
-            } | {"by_backend": found}
+        limits[precision] = highest(found)
         results.save()
 
 

@@ -39,6 +39,18 @@ SUMMARY: dict[str, Callable[[list[float]], float]] = {
     "second_step": max,
 }
 """How the errors of the tensors become one."""
+TRAINING = ("loss", "second_loss", *SUMMARY)
+QUANTITIES = {
+    "train": TRAINING,
+    "predict": ("logits",),
+    "upsample": ("y", "x_gradient", "weight_gradient", "bias_gradient"),
+    "loss": ("loss", "gradient"),
+    "load": ("images", "labels"),
+    "epoch": TRAINING,
+    "first_step": TRAINING,
+    "scale": TRAINING,
+}
+"""Case -> the quantities that the gate holds to a bound, all of them in every row."""
 
 
 def errors_of(outputs: Any, expected: Any, start: dict[str, NDArray]) -> dict[str, float]:

@@ -114,6 +114,18 @@ def measure(package: ModuleType, config: dict[str, Any], seconds: float) -> dict
     return best
 
 
+def highest(by_backend: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the best of the rates that backends reached, and each one's; None if none did."""
+    measured = [rates for rates in by_backend if "flops_per_second" in rates]
+    if not measured:
+        return None
+    best = {
+        name: max(rates[name] for rates in measured)
+        for name in ("flops_per_second", "bytes_per_second")
+    }
+    return {**best, "by_backend": by_backend}
+
+
 def reached(costs: dict[str, float], limit: dict[str, Any] | None, seconds: float) -> Any:
     """Return the least time by the limits over the time taken, and which limit it is."""
     if limit is None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from benchmarks.bench_compare import compare_rows
 from benchmarks.bench_results import new_document, summarize
+from benchmarks.gate import QUANTITIES, bound_of
 
 SETTINGS = {
     "backends": ["torch", "mxnet", "jax", "tf"],
@@ -37,9 +38,8 @@ def sample_bench() -> dict[str, Any]:
     """Return a document in which one row is invalid, one unsupported and all others measured."""
     generator = np.random.default_rng(5)
     document = new_document(SETTINGS)
-    document["limits"] = {
-        "float32": {"flops_per_second": 161e9, "bytes_per_second": 20e9, "by_backend": []}
-    }
+    rates = {"flops_per_second": 161e9, "bytes_per_second": 20e9}
+    document["limits"] = {"float32": {**rates, "by_backend": [{"backend": "torch", **rates}]}}
     drift = 1 + 0.05 * np.sin(np.arange(SETTINGS["rounds"]))
     for row in document["rows"]:
         name, track = row["backend"], row["track"]
@@ -57,7 +57,10 @@ def sample_bench() -> dict[str, Any]:
             for n in range(SETTINGS["rounds"])
             for turn in (0, 1)
         ]
-        checks = {"loss": {"error": 1e-7, "bound": 2e-6}}
+        checks = {
+            quantity: {"error": 1e-7, "bound": bound_of(quantity, row["precision"], track, name)}
+            for quantity in QUANTITIES[row["case"]]
+        }
         row["gate"] = {"passed": True, "reason": None, "checks": checks}
         row["status"] = "ok"
         summarize(document, row)

@@ -17,6 +17,7 @@ from benchmarks.bench_compare import compare_rows
 from benchmarks.bench_page import groups
 from benchmarks.bench_results import summarize
 from benchmarks.cli import main as fcn
+from benchmarks.limits import highest
 
 LONG = "Theirs <&> of a name as long as those of processors are, at 2.00 GHz"
 OURS, THEIRS = "Ours, 2 CPUs", f"{LONG}, 64 CPUs"
@@ -35,7 +36,8 @@ def documents() -> list[dict[str, Any]]:
     theirs["rows"] = [row for row in theirs["rows"] if row["batch_size"] == 8]
     keys = {row["key"] for row in theirs["rows"]}
     theirs["comparisons"] = [entry for entry in theirs["comparisons"] if entry["a"] in keys]
-    theirs["limits"]["float32"]["flops_per_second"] = 987e9
+    rates = {**theirs["limits"]["float32"]["by_backend"][0], "flops_per_second": 987e9}
+    theirs["limits"]["float32"] = highest([rates])
     for row in theirs["rows"]:
         if row["status"] == "ok":
             summarize(theirs, row)

@@ -21,7 +21,7 @@ from benchmarks.bench_loading import expected_batches, make_files
 from benchmarks.bench_page import write_page
 from benchmarks.bench_reference import expected_outputs
 from benchmarks.bench_results import new_document, summarize
-from benchmarks.gate import errors_of, verdict
+from benchmarks.gate import QUANTITIES, errors_of, verdict
 from benchmarks.processes import Worker, backend_environment, cpus_limited
 from common.config import Config
 from common.errors import InputError
@@ -77,7 +77,9 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     outputs, arrays = answers(worker, track, "load", variant, tmp_path)
     expected = expected_batches(arrays, RECIPE, len(AFTER))
     assert arrays["plan"][: len(AFTER) * RECIPE.batch_size, 3].any(), "no crop is flipped"
-    assert verdict(errors_of(outputs, expected, {}), "float32", track, worker.backend)["passed"]
+    errors = errors_of(outputs, expected, {})
+    assert set(errors) == set(QUANTITIES["load"])
+    assert verdict(errors, "float32", track, worker.backend)["passed"]
     sample = worker.ask("bench_worker.time_turn", 60, steps=70)  # more than the epoch's 64
     assert sample["steps"] == 70 and sample["seconds"] > 0
     peak, own = worker.ask("bench_worker.used", 60), resident_peak(worker.pid)
@@ -108,7 +110,9 @@ def test_a_part_of_a_step_gives_what_the_reference_gives(
 ) -> None:
     outputs, arrays = answers(worker, track, case, None, tmp_path)
     expected = expected_outputs(case, Config(RECIPE), arrays)
-    assert verdict(errors_of(outputs, expected, {}), "float32", track, worker.backend)["passed"]
+    errors = errors_of(outputs, expected, {})
+    assert set(errors) == set(QUANTITIES[case])
+    assert verdict(errors, "float32", track, worker.backend)["passed"]
     for name in expected:
         wrong = {**expected, name: expected[name] * 1.001}
         assert not verdict(errors_of(outputs, wrong, {}), "float32", track, worker.backend)[
@@ -160,9 +164,9 @@ def test_an_epoch_trains_on_what_it_loaded(worker: Worker, tmp_path: Path) -> No
     outputs, arrays = answers(worker, "default", "epoch", None, tmp_path)
     expected = expected_outputs("epoch", Config(RECIPE), arrays)
     start = parameters_in(arrays)
-    assert verdict(errors_of(outputs, expected, start), "float32", "default", worker.backend)[
-        "passed"
-    ]
+    errors = errors_of(outputs, expected, start)
+    assert set(errors) == set(QUANTITIES["epoch"])
+    assert verdict(errors, "float32", "default", worker.backend)["passed"]
     arrays["images"] = arrays["images"][::-1]  # Other batches than those of the plan.
     expected = expected_outputs("epoch", Config(RECIPE), arrays)
     assert not verdict(errors_of(outputs, expected, start), "float32", "default", worker.backend)[

@@ -72,6 +72,21 @@ def without_checks(document: Document) -> None:
     row_of(document, "ok")["gate"]["checks"] = {}
 
 
+def fewer_quantities(document: Document) -> None:
+    checks = row_of(document, "ok")["gate"]["checks"]
+    row_of(document, "ok")["gate"]["checks"] = {"loss": checks["loss"]}
+
+
+def unheard_of_case(document: Document) -> None:
+    row = row_of(document, "ok")
+    row["case"] = "sleep"
+    row["key"] = row_name(row)
+
+
+def higher_limit(document: Document) -> None:
+    document["limits"]["float32"]["flops_per_second"] = 1e9
+
+
 def wider_bound(document: Document) -> None:
     row_of(document, "ok")["gate"]["checks"]["loss"]["bound"] = 0.5
 
@@ -135,6 +150,9 @@ def ratio_across_batches(document: Document) -> None:
         (comparison("p_value"), "their comparison/p_value is not that of their samples"),
         (comparison_left_out, "their comparison is not that of their samples"),
         (without_checks, "figures without proof of equal work"),
+        (fewer_quantities, "its gate has no second_step"),
+        (unheard_of_case, "sleep is no case"),
+        (higher_limit, "the limit in float32 is not the highest of its backends"),
         (wider_bound, "its bound of loss, 0.5, is wider than 2e-06"),
         (wider_bound_for_its_error, "not the reference's work: loss is off by 0.4, allowed 2e-06"),
         (other_quantity, "its bound of speed, 0.5, is wider than 0"),
@@ -180,7 +198,7 @@ def test_what_was_held_to_an_earlier_bound_is_held_to_the_present_one(document: 
     row = next(row for row in document["rows"] if (row["backend"], row["track"]) == MOVED)
     for error, words in ((1e-6, []), (0.1, ["not the reference's work"])):
         row = copy.deepcopy(row)
-        row["gate"]["checks"] = {"statistics": {"error": error, "bound": 0.5}}
+        row["gate"]["checks"]["statistics"] = {"error": error, "bound": 0.5}
         found = gate_problems(row)
         assert [line.partition(":")[0] for line in found] == words
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from bench_sample import sample_bench
 
+from benchmarks.bench_check import problems
 from benchmarks.bench_results import SCHEMA
 from benchmarks.cli import main as fcn
 from common.threads import available_cpus
@@ -60,6 +61,10 @@ def test_an_option_that_no_chosen_case_heeds_is_refused(
 PUBLISHED = sorted(SCHEMA.with_name("results").rglob("*.json"))
 
 
+EARLIER = {name: {"its gate has no second_step"} for name in ("all", "torch-bf16", "tracks")}
+"""What `check` finds in files that were measured before there was such a thing."""
+
+
 def write(folder: Path, document: Document, name: str = "bench.json") -> str:
     (folder / name).write_text(json.dumps(document), encoding="utf-8")
     return str(folder / name)
@@ -71,8 +76,10 @@ def row_of(document: Document, status: str) -> Document:
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=[path.parent.name for path in PUBLISHED])
 def test_what_is_published_is_sound_and_names_no_path(path: Path) -> None:
-    assert fcn(["bench", "check", str(path)]) == 0
     document = json.loads(path.read_text(encoding="utf-8"))
+    lacking = {line.rpartition(": ")[2] for line in problems(document)}
+    assert lacking <= EARLIER.get(path.parent.name, set())
+    assert fcn(["bench", "check", str(path)]) == int(bool(lacking))
     assert document["schema_checked"] and {row["status"] for row in document["rows"]} <= {
         "ok",
         "unsupported",

@@ -24,7 +24,7 @@ def test_the_readme_has_the_tables_of_its_results_files(
     command: str, table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(README.parent)
-    assert fcn(command.split()) == 0
+    fcn(command.split())  # What it has to say of the file: `test_bench_files.py`.
     assert capsys.readouterr().out == table
 
 
