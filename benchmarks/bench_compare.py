@@ -64,20 +64,22 @@ def compare_rows(document: dict[str, Any]) -> None:
             entry |= judged
         document["comparisons"] += family
     for row in ok:
-        peers = [
+        row["figures"]["break_even"] = None
+        if row["case"] == "load":  # Nothing of it is compiled.
+            continue
+        tracks = [
             other
             for other in ok
-            if conditions(other) == conditions(row)
-            and (other["track"] == row["track"] or other["backend"] == row["backend"])
+            if other["backend"] == row["backend"] and conditions(other) == conditions(row)
         ]
-        cheapest = min(peers, key=lambda peer: start_and_step(peer["figures"])[0])
+        cheapest = min(tracks, key=lambda other: start_and_step(other["figures"])[0])
         row["figures"]["break_even"] = break_even(row["figures"], cheapest)
 
 
 def break_even(figures: dict[str, Any], cheapest: dict[str, Any]) -> dict[str, Any] | None:
-    """Return after how many steps a row has caught up with the one whose first step is shortest.
+    """Return after how many steps a row has caught up with its backend's cheapest track.
 
-    ``steps`` is null where it never does.
+    That is the one whose first step is done first. ``steps`` is null where it never does.
     """
     other = cheapest["figures"]
     if other is figures:

@@ -61,8 +61,11 @@ def test_an_option_that_no_chosen_case_heeds_is_refused(
 PUBLISHED = sorted(SCHEMA.with_name("results").rglob("*.json"))
 
 
-EARLIER = {name: {"its gate has no second_step"} for name in ("all", "torch-bf16", "tracks")}
-"""What `check` finds in files that were measured before there was such a thing."""
+EARLIER = dict.fromkeys(
+    ("all", "torch-bf16", "tracks"), ("its gate has no second_step", "its figures/break_even")
+)
+"""What `check` finds in files that were measured before there was such a thing, or it was another;
+a folder that is measured again leaves this table."""
 
 
 def write(folder: Path, document: Document, name: str = "bench.json") -> str:
@@ -77,8 +80,8 @@ def row_of(document: Document, status: str) -> Document:
 @pytest.mark.parametrize("path", PUBLISHED, ids=[path.parent.name for path in PUBLISHED])
 def test_what_is_published_is_sound_and_names_no_path(path: Path) -> None:
     document = json.loads(path.read_text(encoding="utf-8"))
-    lacking = {line.rpartition(": ")[2] for line in problems(document)}
-    assert lacking <= EARLIER.get(path.parent.name, set())
+    lacking = [line.rpartition(": ")[2] for line in problems(document)]
+    assert all(said.startswith(EARLIER.get(path.parent.name, ())) for said in lacking), lacking
     assert fcn(["bench", "check", str(path)]) == int(bool(lacking))
     assert document["schema_checked"] and {row["status"] for row in document["rows"]} <= {
         "ok",

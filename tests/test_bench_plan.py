@@ -1,0 +1,139 @@
+"""Which rows are planned, and what is made of their samples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from bench_sample import sample_bench
+
+from benchmarks.bench import parsed, settings_from
+from benchmarks.bench_compare import compare_rows
+from benchmarks.bench_results import new_document, summarize
+from benchmarks.bench_tables import table
+from benchmarks.processes import Worker, backend_environment, cpus_limited
+from common.threads import available_cpus
+
+
+def settings(**changes: Any) -> dict[str, Any]:
+    return {
+        "backends": ["torch", "jax"],
+        "cases": ["first_step"],
+        "tracks": ["default"],
+        "batch_sizes": [2],
+        "crop": [64, 96],
+        "recipe": "chapter-torch",
+        "backbone": "resnet18_v1",
+        "precisions": ["float32", "bfloat16"],
+        "device": "auto",
+        **changes,
+    }
+
+
+def test_loading_is_planned_for_both_tracks_and_once_for_all_precisions() -> None:
+    rows = new_document(settings(cases=["load", "predict", "accuracy"]))["rows"]
+    loads = [(row["variant"], row["track"], row["backend"]) for row in rows if row["variant"]]
+    assert len(loads) == len(set(loads)) == 8
+    assert {track for _, track, _ in loads} == {"default", "chapter"}
+    assert [row["case"] for row in rows if row["variant"] is None] == ["predict"] * 4
+
+
+def test_a_start_with_programs_compiled_before_is_planned_where_there_is_one() -> None:
+    rows = new_document(settings(precisions=["float32"], tracks=["default", "chapter"]))["rows"]
+    found = [(row["variant"], row["track"], row["backend"]) for row in rows]
+    assert found[4:] == [("cached", "default", "jax")] and {v for v, *_ in found[:4]} == {None}
+
+
+def test_scaling_is_planned_up_to_all_threads_and_no_further() -> None:
+    def planned(threads: int) -> list[str]:
+        rows = new_document(
+            settings(cases=["scale"], precisions=["float32"], device="cpu", threads=threads)
+        )["rows"]
+        return [row["variant"] for row in rows if row["backend"] == "jax"]
+
+    assert planned(1) == ["threads-1"]
+    assert planned(2) == ["threads-1", "threads-2"]
+    assert planned(6) == ["threads-1", "threads-2", "threads-4", "threads-6"]
+
+
+def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None:
+    before = available_cpus()
+    with cpus_limited(1), Worker("torch", backend_environment(1), tmp_path / "log") as worker:
+        found = worker.ask("bench_worker.ready", 60)
+    assert found["cpus"] == before[:1] and available_cpus() == before
+
+
+def test_a_slow_start_is_paid_back_by_faster_steps() -> None:
+    document = new_document(
+        settings(
+            backends=["torch"],
+            tracks=["chapter", "tuned"],
+            precisions=["float32"],
+            rounds=3,
+            seed=0,
+        )
+    )
+    # Starts of 4 and 10 s, steps of 3 and 1 s: even after the 4th step, 4 + 9 = 10 + 3.
+    for row, start, first, step in zip(
+        document["rows"], (4.0, 10.0), (3.5, 6.0), (3.0, 1.0), strict=True
+    ):
+        row["processes"] = [
+            {
+                "first_seconds": first,
+                "step_seconds": step,
+                "create_seconds": 0.1,
+                "host_memory_peak_bytes": 1,
+                "device_memory_peak_bytes": None,
+                "backend": {"device": "cpu"},
+            }
+        ] * 3
+        row["samples"] = [
+            {
+                "round": number,
+                "turn": 0,
+                "seconds": start,
+                "dropped": None,
+                "process": number,
+                "asleep_cpu_share": 0.0,
+                "slept_seconds": 0.0,
+                "other_cpu_share": None,
+            }
+            for number in range(3)
+        ]
+        row["status"] = "ok"
+        summarize(document, row)
+        assert row["warnings"] == []
+    compare_rows(document)
+    quick, slow = (row["figures"] for row in document["rows"])
+    assert quick["break_even"] is None and quick["compile_seconds"] == 0.5
+    assert slow["step_seconds"]["median"] == 10 and slow["compile_seconds"] == 5
+    assert slow["break_even"] == {"against": document["rows"][0]["key"], "steps": 4}
+    assert "0.50 s     -" in table(document) and "5.00 s     4 steps" in table(document)
+
+
+def test_what_compiling_pays_back_is_asked_of_a_backends_own_tracks_and_not_of_loading() -> None:
+    document = sample_bench()
+    for row in document["rows"]:  # The track `default` has the faster step.
+        for process in row["processes"]:
+            process["first_seconds"] += row["track"] == "default"
+    for row in document["rows"]:
+        if row["status"] == "ok":
+            summarize(document, row)
+    compare_rows(document)
+    against = {
+        (row["backend"], row["track"], row["figures"]["break_even"]["against"].split("/")[1])
+        for row in document["rows"]
+        if row["figures"] and row["figures"]["break_even"]
+    }
+    assert against == {(name, "default", name) for name in ("torch", "jax", "tf")}
+    for row in document["rows"]:
+        row["case"] = "load"
+    compare_rows(document)
+    assert not any(row["figures"] and row["figures"]["break_even"] for row in document["rows"])
+
+
+def test_quick_sets_only_what_is_not_given() -> None:
+    asked = settings_from(parsed(["--quick", "--batch-sizes", "8"])[0])
+    assert (asked["batch_sizes"], asked["crop"], asked["quick"]) == ([8], [64, 96], True)
+    assert settings_from(parsed(["--quick"])[0])["batch_sizes"] == [2]
+    assert settings_from(parsed([])[0])["crop"] == [320, 480]
