@@ -26,7 +26,7 @@ from benchmarks.bench_members import (
     watched,
 )
 from benchmarks.bench_results import Results, summarize
-from benchmarks.limits import highest
+from benchmarks.limits import highest, limit_name
 from benchmarks.machine_state import kills_for_memory
 from benchmarks.processes import WorkerFailed
 from common.config import Config
@@ -105,23 +105,23 @@ def config_of(settings: dict[str, Any], row: dict[str, Any]) -> Config:
 
 
 def measure_limits(results: Results) -> None:
-    """Measure the machine's rates by every backend and keep the best, once in each precision."""
+    """Measure the machine's rates by every backend and keep the best.
+
+    Once in each precision, and for the rows of `scale` with each number of threads.
+    """
     settings = results.document["settings"]
     limits = results.document["limits"]
-    if not results.document["rows"]:
-        return
-    for precision in settings["precisions"]:
-        if precision in limits:
+    for row in results.document["rows"]:
+        name = limit_name(row)
+        if name in limits:
             continue
+        config = replace(config_of(settings, row), devices=1)
         found: list[dict[str, Any]] = []
         for backend in settings["backends"]:
-            say(f"limits {precision} {backend}")
-            config = config_of(settings, results.document["rows"][0])
-            # A row of `scale` may have one of several threads, or several devices.
-            config = replace(config, precision=precision, threads=settings["threads"], devices=1)
+            say(f"limits {name} {backend}")
             log = results.folder / "logs" / f"limits-{backend}.log"
             try:
-                with start_worker(results, backend, log, settings["threads"]) as worker:
+                with start_worker(results, backend, log, config.threads) as worker:
                     rates = worker.ask(
                         "limits.measure",
                         settings["timeout"],
@@ -131,7 +131,7 @@ def measure_limits(results: Results) -> None:
             except (InputError, WorkerFailed) as error:
                 rates = {"reason": str(error)}
             found.append({"backend": backend, **rates})
-        limits[precision] = highest(found)
+        limits[name] = highest(found)
         results.save()
 
 

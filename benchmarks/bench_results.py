@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_tables import row_name
-from benchmarks.limits import reached, step_costs
+from benchmarks.limits import limit_of, reached, step_costs
 from benchmarks.machine_state import gpu_count
 from benchmarks.processes import no_number
 from benchmarks.statistics import LEVEL, PAIRED_TEST, interval, paired
@@ -171,7 +171,7 @@ def summarize(document: dict[str, Any], row: dict[str, Any]) -> None:
         "device_memory_peak_bytes": process["device_memory_peak_bytes"],
         "flops": costs["flops"],
         "bytes": costs["bytes"],
-        "limit": reached(costs, document["limits"].get(row["precision"]), step),
+        "limit": reached(costs, limit_of(row, document["limits"]), step),
         "dropped_samples": len(row["samples"]) - len(kept),
         **steady,
     }

@@ -126,6 +126,23 @@ def highest(by_backend: list[dict[str, Any]]) -> dict[str, Any] | None:
     return {**best, "by_backend": by_backend}
 
 
+def limit_name(row: dict[str, Any]) -> str:
+    """Return under which name the limit of a row is measured: a row of few threads has its own."""
+    variant = row["variant"] or ""
+    few = row["case"] == "scale" and variant.startswith("threads-")
+    return f"{row['precision']}, {variant}" if few else str(row["precision"])
+
+
+def limit_of(row: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the rates that a row could reach: of its threads, and of each of its devices."""
+    limit = limits.get(limit_name(row))
+    kind, _, count = (row["variant"] or "").partition("-")
+    if limit is None or (row["case"], kind) != ("scale", "devices"):
+        return limit
+    names = ("flops_per_second", "bytes_per_second")
+    return {name: int(count) * limit[name] for name in names}
+
+
 def reached(costs: dict[str, float], limit: dict[str, Any] | None, seconds: float) -> Any:
     """Return the least time by the limits over the time taken, and which limit it is."""
     if limit is None:

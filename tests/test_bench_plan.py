@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from bench_sample import sample_bench
 
+from benchmarks import bench_parent, bench_results
 from benchmarks.bench import parsed, settings_from
 from benchmarks.bench_compare import compare_rows
-from benchmarks.bench_results import new_document, summarize
+from benchmarks.bench_results import Results, new_document, summarize
 from benchmarks.bench_tables import table
+from benchmarks.limits import limit_of
 from benchmarks.processes import Worker, backend_environment, cpus_limited
 from common.threads import available_cpus
 
@@ -54,6 +57,41 @@ def test_scaling_is_planned_up_to_all_threads_and_no_further() -> None:
     assert planned(1) == ["threads-1"]
     assert planned(2) == ["threads-1", "threads-2"]
     assert planned(6) == ["threads-1", "threads-2", "threads-4", "threads-6"]
+
+
+class Rates:
+    """Stands in for a worker: each thread does one operation and moves two bytes a second."""
+
+    def __enter__(self) -> Rates:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, task: str, timeout: float, config: dict[str, Any], seconds: float) -> Any:
+        assert config["devices"] == 1
+        return {"flops_per_second": config["threads"], "bytes_per_second": 2 * config["threads"]}
+
+
+@pytest.mark.parametrize("gpus", [0, 2])
+def test_a_row_of_scale_is_held_to_what_its_own_threads_or_devices_can_do(
+    gpus: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_results, "gpu_count", lambda: gpus)
+    monkeypatch.setattr(bench_parent, "start_worker", lambda *_, **__: Rates())
+    document = sample_bench()
+    asked = {**document["settings"], "cases": ["scale", "train"], "threads": 4, "device": "auto"}
+    document = new_document({**asked, "batch_sizes": [1, 2], "tracks": ["default"]})
+    bench_parent.measure_limits(Results(tmp_path, document))
+    found = {
+        (row["case"], row["variant"]): limit_of(row, document["limits"])["flops_per_second"]
+        for row in document["rows"]
+    }
+    threads = {("scale", f"threads-{n}"): n for n in (1, 2, 4)}
+    devices = {("scale", f"devices-{n}"): 4 * n for n in (1, 2)}
+    assert found == {**(devices if gpus else threads), ("train", None): 4}
+    assert len(document["limits"]) == (1 if gpus else 4)
+    assert limit_of({**document["rows"][0], "precision": "bfloat16"}, document["limits"]) is None
 
 
 def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None:
