@@ -11,10 +11,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,6 +53,13 @@ def note(name: str) -> None:
         (Path(os.environ["STAND_IN_NOTES"]) / name).touch()
 
 
+def spin() -> None:
+    """Burn CPU for ever, without holding the interpreter."""
+    block = bytes(2**20)
+    while True:
+        sha256(block)
+
+
 def go_wrong(mood: str) -> None:
     """What happens at the step that goes wrong, in the middle of a turn."""
     if mood == "raises":
@@ -63,6 +72,8 @@ def go_wrong(mood: str) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if mood == "rubbish":
         os.write(ANSWERS, b"\xff\x00 Segmentation is fun\n")
+    if mood == "spins":  # As a pool of threads does that looks for work instead of sleeping.
+        threading.Thread(target=spin, daemon=True).start()
     if mood == "nan":
         os.write(ANSWERS, b'{"result": {"seconds": NaN}}\n')
     if mood == "flood":

@@ -93,6 +93,20 @@ def test_a_row_says_what_went_wrong_and_the_others_are_whole(first: int, tmp_pat
     check_whole(rows["fine"])
 
 
+def test_a_worker_that_spins_while_another_is_timed_is_told_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = options(tmp_path, "spins", "fine")
+    # Turns as long as this: a shorter sleep is no measure of what is burnt in it.
+    assert fcn(["bench", *given, "--seconds", "0.6", "--out", str(tmp_path / "out")]) == 0
+    shown = capsys.readouterr().out
+    spinning, sleeping = stored(tmp_path / "out")["rows"]
+    said = r"took \d+% of a CPU while it should have slept"
+    assert any(re.fullmatch(said, line) for line in spinning["warnings"])
+    assert not any("slept" in line for line in sleeping["warnings"])
+    assert re.search(rf"torch default: {said}", shown)
+
+
 def test_what_a_framework_prints_disturbs_nothing(tmp_path: Path) -> None:
     found, rows = bench(tmp_path, "chatters")
     assert found == 0
