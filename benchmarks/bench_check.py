@@ -12,7 +12,7 @@ from typing import Any
 from benchmarks.bench_compare import compare_rows, crossed
 from benchmarks.bench_markdown import markdown
 from benchmarks.bench_results import can_check_schema, read_results, summarize
-from benchmarks.bench_tables import row_name, table
+from benchmarks.bench_tables import few_rounds, row_name, table
 from benchmarks.gate import QUANTITIES, bound_of, verdict
 from benchmarks.limits import highest
 from common.errors import InputError
@@ -41,6 +41,8 @@ def check(argv: Sequence[str]) -> int:
         raise InputError(f"{args.file}: is against the schema ({error!r})") from error
     for line in found:
         print(f"problem: {line}", file=sys.stderr if args.markdown else sys.stdout)
+    if few := few_rounds(document):
+        print(f"note: {few}", file=sys.stderr if args.markdown else sys.stdout)
     if not found and not args.markdown:
         schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"
         print(f"{args.file}: {schema} and agrees with itself")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.bench_compare import KEY
-from benchmarks.bench_tables import case_name
+from benchmarks.bench_tables import case_name, few_rounds
 from benchmarks.report_view import significant, size
 from common.errors import InputError
 
@@ -99,4 +99,6 @@ def caption(document: dict[str, Any], rows: list[Row]) -> str:
     ]
     if limit:
         said.insert(1, f"A matrix product reached {limit['flops_per_second'] / 1e9:,.0f} GFLOP/s")
+    if few := few_rounds(document):
+        said.insert(1, f"Only {few}")
     return "".join(f"{line}.\n" for line in said if line).rstrip("\n")

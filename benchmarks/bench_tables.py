@@ -42,6 +42,8 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
     )
 
 
+LEAST_ROUNDS = 5
+"""Fewer are a look, and no table to publish."""
 NOT_REACHED = "not measured when the benchmark ended: `fcn bench --resume DIR` goes on"
 HEADS = (
     "backend",
@@ -109,6 +111,14 @@ def block(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list
         if entry["a"] in keys:
             lines.append(comparison_line(entry))
     return lines + notes
+
+
+def few_rounds(document: dict[str, Any]) -> str | None:
+    """Return that a document has too few rounds to be published, or None."""
+    rounds = document["settings"]["rounds"]
+    if rounds >= LEAST_ROUNDS:
+        return None
+    return f"{rounds} rounds: a table to be published has {LEAST_ROUNDS} at least"
 
 
 def reason_of(row: dict[str, Any]) -> str | None:

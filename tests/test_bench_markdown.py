@@ -62,6 +62,23 @@ def test_every_row_of_train_has_a_line_and_the_other_cases_a_column(
                 assert float(cell.split()[0]) == pytest.approx(median, rel=5e-3)
 
 
+@pytest.mark.parametrize("rounds", [4, 5])
+def test_rounds_too_few_for_a_published_table_are_said(
+    rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(json.dumps(sample_bench()))
+    document["settings"]["rounds"] = rounds
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    said = "4 rounds: a table to be published has 5 at least"
+    assert fcn(["bench", "check", str(file)]) == 0
+    assert (f"note: {said}\n" in capsys.readouterr().out) == (rounds < 5)
+    assert fcn(["bench", "check", str(file), "--markdown"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out.count(f"Only {said}.") == (2 if rounds < 5 else 0)  # Once a table.
+    assert (f"note: {said}\n" in shown.err) == (rounds < 5)
+
+
 def test_results_without_training_have_no_table(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
