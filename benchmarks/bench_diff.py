@@ -102,7 +102,18 @@ def other_conditions(old: dict[str, Any], new: dict[str, Any]) -> str | None:
             return f"{name} {a['backend'].get(name)} there, {b['backend'].get(name)} here"
     if a["switches"] != b["switches"]:
         return f"switches {a['switches']} there, {b['switches']} here"
+    was, now = a["environment"], b["environment"]
+    for name in sorted(was.keys() | now.keys()):
+        if was.get(name) != now.get(name):
+            return f"{name} {was.get(name, 'unset')} there, {now.get(name, 'unset')} here"
+    if (card := gpu_names(old)) != (other := gpu_names(new)):
+        return f"GPU {card or 'unknown'} there, {other or 'unknown'} here"
     return None
+
+
+def gpu_names(row: dict[str, Any]) -> str:
+    """Return the name of the GPU whose state stands beside a row's samples."""
+    return ", ".join(sorted({sample["gpu"]["name"] for sample in row["samples"] if sample["gpu"]}))
 
 
 def change(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

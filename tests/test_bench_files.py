@@ -12,6 +12,7 @@ import pytest
 from bench_sample import sample_bench
 
 from benchmarks.bench_check import problems
+from benchmarks.bench_diff import changes
 from benchmarks.bench_results import SCHEMA
 from benchmarks.cli import main as fcn
 from common.threads import available_cpus
@@ -217,6 +218,33 @@ def test_a_change_is_found_and_unlike_rows_are_refused(
     assert other["key"] not in entries
     assert any(other["key"] in line and "threads" in line for line in found["left_out"])
     assert not any(row_of(new, "invalid")["key"] == key for key in entries)
+
+
+def flags(row: Document) -> None:
+    row["processes"][-1]["environment"] = {"XLA_FLAGS": "--xla_gpu_autotune_level=0"}
+
+
+def another_card(row: Document) -> None:
+    for sample in row["samples"]:
+        sample["gpu"] = {"name": "NVIDIA H200"}
+
+
+@pytest.mark.parametrize(
+    "differs, words",
+    [
+        (flags, "XLA_FLAGS unset there, --xla_gpu_autotune_level=0 here"),
+        (another_card, "GPU unknown there, NVIDIA H200 here"),
+    ],
+)
+def test_rows_computed_in_another_environment_or_on_another_card_are_not_compared(
+    differs: Callable[[Document], None], words: str, document: Document
+) -> None:
+    new = copy.deepcopy(document)
+    row = row_of(new, "ok")
+    differs(row)
+    entries, left_out = changes(document, new)
+    assert row["key"] not in {entry["key"] for entry in entries} and len(entries) > 20
+    assert f"{row['key']}: {words}" in left_out
 
 
 def test_a_change_that_so_few_samples_could_not_show_is_not_said_to_be_none(
