@@ -16,8 +16,10 @@ from benchmarks.accuracy_view import accuracy_lines, score_cells
 from benchmarks.bench import measure_accuracy
 from benchmarks.bench_results import Results, new_document, read_results
 from benchmarks.cli import main as fcn
+from benchmarks.compare import generated_data
 from common.backends import BACKENDS
 from common.config import Config
+from common.errors import InputError
 from common.images import read_image, read_label, write_label
 from common.options import config_arguments, config_from, training_parser
 from common.recipes import make_recipe
@@ -196,6 +198,42 @@ def test_without_a_float64_trace_nothing_is_trained_and_no_score_stands(
     assert trainings.done == []
     assert {row["status"] for row in case["rows"]} == {"failed"}
     assert all("float64" in row["reason"] and not row["runs"] for row in case["rows"])
+
+
+def test_a_data_set_that_was_cut_short_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+
+    def cut_short(folder: Path, **_: object) -> None:
+        make_dataset(folder, train=1, val=1, size=(96, 96), seed=0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("common.synthetic.make_dataset", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        generated_data(root)
+    assert not root.exists()
+
+    def whole(folder: Path, **_: object) -> None:
+        make_dataset(folder, train=2, val=1, size=(96, 96), seed=0)
+
+    monkeypatch.setattr("common.synthetic.make_dataset", whole)
+    assert len(list((generated_data(root) / "JPEGImages").iterdir())) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_trainings_that_cannot_be_leave_the_table_of_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(root: Path) -> Path:
+        raise InputError(f"{root} cannot be written: no space left")
+
+    monkeypatch.setattr("benchmarks.bench.generated_data", refuse)
+    monkeypatch.setattr("benchmarks.bench.run", lambda results: None)
+    assert fcn(["bench", "--cases", "loss,accuracy", "--out", str(tmp_path / "out")]) == 2
+    assert "no space left" in capsys.readouterr().err
+    assert "not measured" in (tmp_path / "out" / "bench.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 @pytest.fixture
