@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.bench_compare import KEY
+from benchmarks.bench_manifest import computed_on
 from benchmarks.bench_tables import case_name
 from benchmarks.report_view import significant, size
 from common.errors import InputError
@@ -78,7 +79,7 @@ def figures(row: Row, others: list[str]) -> list[str]:
 
 def caption(document: dict[str, Any], rows: list[Row]) -> str:
     """Return the conditions of a table, its machine and versions, as a paragraph."""
-    first, machine, gpu = rows[0], document["hardware"], document["gpu"]
+    first, machine = rows[0], document["hardware"]
     height, width = first["crop"]
     limit = document["limits"].get(first["precision"])
     versions = {
@@ -90,7 +91,7 @@ def caption(document: dict[str, Any], rows: list[Row]) -> str:
         "Examples/s: median of "
         f"{document['settings']['rounds']} rounds and its 95 % interval; {first['backbone']}, "
         f"{first['recipe']}, batch {first['batch_size']}, {height}×{width}, {first['precision']}, "
-        f"{gpu['name'] if gpu else machine['processor']}, {machine['cpus']} CPUs, "
+        f"{computed_on(document, rows)}, {machine['cpus']} CPUs, "
         f"{machine['system']}, Python {machine['python']}",
         "; ".join(
             ", ".join(f"{name} {version}" for name, version in found.items())

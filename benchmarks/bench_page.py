@@ -10,7 +10,7 @@ from benchmarks.accuracy_view import accuracy_gallery, accuracy_view
 from benchmarks.bench_check import problems
 from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
-from benchmarks.bench_manifest import facts, machine_names
+from benchmarks.bench_manifest import computed_on, facts, machine_names
 from benchmarks.bench_tables import reason_of, row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
@@ -49,6 +49,7 @@ def write_page(document: dict[str, Any], path: Path, beside: Sequence[dict[str, 
         document=document,
         created=moment(document["created"]),
         verdict=verdict(document),
+        computed_on=computed_on(document),
         machines=[
             machine_view(each, name)
             for each, name in zip(documents, machine_names(documents), strict=True)
