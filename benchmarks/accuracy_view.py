@@ -41,7 +41,7 @@ def score_cells(accuracy: dict[str, Any]) -> list[tuple[str, ...]]:
         cells.append(
             (
                 row["backend"],
-                *(f"{np.mean(s):.4f} [{min(s):.4f}, {max(s):.4f}]" for s in scores),
+                *map(spread, scores),
                 f"{np.mean(reached):.1f} s, {len(reached)} of {len(times)}" if reached else "never",
                 f"{max(run['agreement'] for run in runs):.2g} of the bound",
             )
@@ -102,6 +102,23 @@ def accuracy_curves(accuracy: dict[str, Any]) -> Any | None:
     return figure
 
 
+def epoch_rows(accuracy: dict[str, Any]) -> list[list[str]]:
+    """Return the numbers of the curves: epoch, backend, mean and spread of each score."""
+    void = accuracy["config"]["recipe"]["void"]
+    found = []
+    for row in finished_rows(accuracy["rows"]):
+        curves = [run["epochs"] for run in row["runs"]]
+        for number, epochs in enumerate(zip(*curves, strict=True), start=1):
+            scores = [[e["scores"][void][name] for e in epochs] for name in accuracy["margins"]]
+            found.append([str(number), row["title"], *map(spread, scores)])
+    return found
+
+
+def spread(values: list[float]) -> str:
+    """Return the mean of ``values``, the least and the most."""
+    return f"{np.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
+
+
 def draw_accuracy(accuracy: dict[str, Any], path: Path) -> bool:
     """Draw the curves as PNG; False if there is none."""
     figure = accuracy_curves(accuracy)
@@ -123,6 +140,7 @@ def accuracy_view(accuracy: dict[str, Any], salt: str) -> dict[str, Any]:
         "scores": rows,
         "tests": [words_of(test) for test in accuracy["equivalence"]],
         "notes": failures(accuracy),
+        "epochs": epoch_rows(accuracy),
         "curves": svg(curves, salt) if curves else None,
     }
 
