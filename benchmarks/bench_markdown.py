@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.bench_compare import KEY
 from benchmarks.bench_manifest import computed_on
 from benchmarks.bench_tables import case_name
+from benchmarks.limits import device_kind
 from benchmarks.report_view import significant, size
 from common.errors import InputError
 
@@ -73,8 +74,11 @@ def figures(row: Row, others: list[str]) -> list[str]:
     if found is None:
         return ["–", *others, "–", "–"]
     share = f"{found['limit']['fraction']:.0%}" if found["limit"] else "–"
-    memory = found["device_memory_peak_bytes"] or found["host_memory_peak_bytes"]
-    return [share, *others, f"{found['first_step_seconds']:.1f} s", size(memory)]
+    # MXNet tells no device memory; the host's would stand among those of the others.
+    on_gpu = device_kind(row["processes"][-1]["backend"]["device"]) == "gpu"
+    memory = found["device_memory_peak_bytes" if on_gpu else "host_memory_peak_bytes"]
+    first = f"{found['first_step_seconds']:.1f} s"
+    return [share, *others, first, size(memory) if memory else "–"]
 
 
 def caption(document: dict[str, Any], rows: list[Row]) -> str:

@@ -107,6 +107,7 @@ def test_the_device_of_a_page_is_what_the_backends_computed_on(
     name = GPU["name"] if used else document["hardware"]["processor"]
     assert machine_names([document]) == [f"{name}, {document['hardware']['cpus']} CPUs"]
     assert f"{name}, {document['hardware']['cpus']} CPUs" in markdown(document)
+    assert ("| 2.00 GiB |" in markdown(document)) == (not used), "the host's memory is no device's"
     page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
     assert f"on {name}</title>" in page
     said = (
