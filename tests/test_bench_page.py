@@ -315,6 +315,18 @@ def test_the_rounds_are_drawn_for_the_chosen_track(page: Any) -> None:
 
 
 @pytest.mark.xdist_group("chromium")
+def test_without_a_script_the_rounds_are_a_table(page_file: Path, browser: Any) -> None:
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.locator("details.samples > summary").first.click()
+    page.locator("details.samples details > summary").first.click()
+    assert page.locator("[aria-labelledby=rounds-1] tbody tr:visible").count() == 6
+    assert not page.locator("#chart-0").is_visible()
+    context.close()
+
+
+@pytest.mark.xdist_group("chromium")
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_overflows_a_phone(page: Any, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
