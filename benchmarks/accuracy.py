@@ -30,6 +30,7 @@ MARGINS = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
 LEVEL = 0.05
 TARGET_ABOVE_BACKGROUND = 0.10
 """Time is measured to this pixel accuracy above always saying background."""
+NO_TRACE = "no backend here computes the first losses in float64, which would show equal work"
 
 
 def equivalence(differences: list[float], margin: float) -> dict[str, Any]:
@@ -64,16 +65,25 @@ def equivalence(differences: list[float], margin: float) -> dict[str, Any]:
     }
 
 
+def finished_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows with figures: those whose every seed was trained and proved its work."""
+    return [row for row in rows if row["status"] == "ok"]
+
+
 def equivalences(rows: list[dict[str, Any]], void: str) -> list[dict[str, Any]]:
-    """Return the test of every pair of backends and score, on the seeds that both finished."""
+    """Return the test of every score of every pair of backends that finished all their seeds.
+
+    One seed alone has no spread, and so no test.
+    """
     found = []
-    for first, second in itertools.combinations(rows, 2):
-        runs = [{run["seed"]: run for run in row["runs"]} for row in (first, second)]
-        seeds = sorted(runs[0].keys() & runs[1].keys())
-        if len(seeds) < 2:
+    for first, second in itertools.combinations(finished_rows(rows), 2):
+        pairs = list(zip(first["runs"], second["runs"], strict=True))
+        if len(pairs) < 2:
             continue
         for score, margin in MARGINS.items():
-            finals = [[one[seed]["scores"][void][score] for seed in seeds] for one in runs]
+            finals = [
+                [run["scores"][void][score] for run in runs] for runs in zip(*pairs, strict=True)
+            ]
             differences = [a - b for a, b in zip(*finals, strict=True)]
             pair = {"backends": [first["backend"], second["backend"]], "score": score}
             found.append({**pair, **equivalence(differences, margin)})
@@ -94,8 +104,9 @@ def run_accuracy(
     Seeds are the outer loop, so that a machine that slows down slows every backend. A run that
     ``out`` holds already is not repeated: an interrupted measurement goes on. No score without
     proof of equal work: a run whose first losses leave the float64 trace of its seed ends its row,
-    as does one that gives no message for ``silence`` seconds. ``pythons`` are interpreters by
-    backend, where one has its own.
+    as does a seed without a trace, and a run that gives no message for ``silence`` seconds. Of a
+    row that has ended the finished runs are kept, and neither shown nor tested. ``pythons`` are
+    interpreters by backend, where one has its own.
     """
     environment = backend_environment(config.threads) | COMPILED_ANEW
     steps = trace_steps(config, TrainingData(data, config).total_steps)
@@ -119,9 +130,12 @@ def run_accuracy(
                     out.mkdir(parents=True, exist_ok=True)
                     log = out / "trace.log"
                     traces[seed] = reference_trace(seeded, data, None, steps, log, pythons)
+                if (trace := traces[seed]) is None:
+                    row.update(status="failed", reason=NO_TRACE)
+                    continue
                 python = (pythons or {}).get(name)
                 run = _train(
-                    *(name, seeded, data, out, environment, heading, traces[seed]), python, silence
+                    *(name, seeded, data, out, environment, heading, trace), python, silence
                 )
             if "scores" not in run:
                 row.update(status=run["status"], reason=run["reason"])
@@ -175,7 +189,7 @@ def _train(
     out: Path,
     environment: dict[str, str],
     heading: str,
-    trace: dict[str, Any] | None,
+    trace: dict[str, Any],
     python: str | None,
     silence: float | None,
 ) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.accuracy import finished_rows
 from benchmarks.bench_tables import columns
 from benchmarks.pages import COLORS, TEXT, can_draw, mute, svg
 from benchmarks.report_gallery import Gallery, Item, gallery_items, gallery_view
@@ -27,25 +28,22 @@ def accuracy_title(accuracy: dict[str, Any]) -> str:
 
 
 def score_cells(accuracy: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return the cells of a table with a row for every backend that was trained."""
+    """Return the cells of a table with a row for every backend that finished all its seeds."""
     void = accuracy["config"]["recipe"]["void"]
     cells: list[tuple[str, ...]] = [
         ("backend", "pixel accuracy", "mean IoU", "to target", "first losses")
     ]
-    for row in accuracy["rows"]:
+    for row in finished_rows(accuracy["rows"]):
         runs = row["runs"]
-        if not runs:
-            continue
         scores = [[run["scores"][void][name] for run in runs] for name in accuracy["margins"]]
         times = [run["seconds_to_target"] for run in runs]
         reached = [seconds for seconds in times if seconds is not None]
-        parts = [run["agreement"] for run in runs if run["agreement"] is not None]
         cells.append(
             (
                 row["backend"],
-                *(f"{np.mean(s):.4f} [{min(s):.4f}, {max(s):.4f}]" for s in scores),
+                *map(spread, scores),
                 f"{np.mean(reached):.1f} s, {len(reached)} of {len(times)}" if reached else "never",
-                f"{max(parts):.2g} of the bound" if parts else "not shown",
+                f"{max(run['agreement'] for run in runs):.2g} of the bound",
             )
         )
     return cells
@@ -82,7 +80,7 @@ def accuracy_curves(accuracy: dict[str, Any]) -> Any | None:
 
     None if there is none or no matplotlib.
     """
-    rows = [row for row in accuracy["rows"] if row["runs"]]
+    rows = finished_rows(accuracy["rows"])
     if not rows or not can_draw():
         return None
     from matplotlib.figure import Figure
@@ -102,6 +100,23 @@ def accuracy_curves(accuracy: dict[str, Any]) -> Any | None:
         mute(axes)
     axes.legend(loc="lower right", frameon=False, labelcolor=TEXT)
     return figure
+
+
+def epoch_rows(accuracy: dict[str, Any]) -> list[list[str]]:
+    """Return the numbers of the curves: epoch, backend, mean and spread of each score."""
+    void = accuracy["config"]["recipe"]["void"]
+    found = []
+    for row in finished_rows(accuracy["rows"]):
+        curves = [run["epochs"] for run in row["runs"]]
+        for number, epochs in enumerate(zip(*curves, strict=True), start=1):
+            scores = [[e["scores"][void][name] for e in epochs] for name in accuracy["margins"]]
+            found.append([str(number), row["title"], *map(spread, scores)])
+    return found
+
+
+def spread(values: list[float]) -> str:
+    """Return the mean of ``values``, the least and the most."""
+    return f"{np.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
 
 
 def draw_accuracy(accuracy: dict[str, Any], path: Path) -> bool:
@@ -125,6 +140,7 @@ def accuracy_view(accuracy: dict[str, Any], salt: str) -> dict[str, Any]:
         "scores": rows,
         "tests": [words_of(test) for test in accuracy["equivalence"]],
         "notes": failures(accuracy),
+        "epochs": epoch_rows(accuracy),
         "curves": svg(curves, salt) if curves else None,
     }
 

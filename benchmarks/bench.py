@@ -104,10 +104,10 @@ def main(argv: Sequence[str]) -> int:
         run(results)
         measure_accuracy(results)
     except KeyboardInterrupt:
-        conclude(results)
         print(f"go on with: fcn bench --resume {results.folder}", file=sys.stderr)
         raise
-    conclude(results)
+    finally:  # However it ends, what has been measured is compared and shown.
+        conclude(results)
     document = results.document
     if args.json:
         print(json.dumps(document))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.bench_tables import batch_name, case_name, row_title
+from benchmarks.limits import device_kind
 from benchmarks.report_view import moment, size
 
 Lines = list[tuple[str, str]]
@@ -35,8 +36,38 @@ def machine_names(documents: list[dict[str, Any]]) -> list[str]:
 
 def machine_name(document: dict[str, Any]) -> str:
     """Return what computed: the GPU or else the processor, and the CPUs beside it."""
-    machine, gpu = document["hardware"], document["gpu"]
-    return f"{gpu['name'] if gpu else machine['processor']}, {machine['cpus']} CPUs"
+    return f"{computed_on(document)}, {document['hardware']['cpus']} CPUs"
+
+
+def computed_on(document: dict[str, Any], rows: list[dict[str, Any]] | None = None) -> str:
+    """Return the GPU that ``rows``, or else all of a document, used; without one the processor.
+
+    A GPU that is there, and that no backend has computed on, is none.
+    """
+    if not (used := gpus_used(document, rows)):
+        return str(document["hardware"]["processor"])
+    # Without NVML by what the frameworks say: to MXNet it is gpu(0), to the others has a name.
+    return str(document["gpu"]["name"] if document["gpu"] else max(used, key=len))
+
+
+def gpus_used(document: dict[str, Any], rows: list[dict[str, Any]] | None = None) -> list[str]:
+    """Return what the backends of ``rows``, or else of all of a document, call their GPUs."""
+    devices = [
+        process["backend"]["device"]
+        for row in (document["rows"] if rows is None else rows)
+        for process in row["processes"]
+    ]
+    if rows is None and "accuracy" in document:
+        devices += [run["device"] for row in document["accuracy"]["rows"] for run in row["runs"]]
+    return [device for device in devices if device_kind(device) == "gpu"]
+
+
+def gpu_name(document: dict[str, Any]) -> str:
+    """Return the GPU that was used, and whether its state is known."""
+    if not gpus_used(document):
+        return "none used"
+    unknown = "" if document["gpu"] else "; state unknown: no nvidia-ml-py, or it sees no card"
+    return computed_on(document) + unknown
 
 
 def facts(document: dict[str, Any]) -> list[tuple[str, Lines]]:
@@ -52,7 +83,7 @@ def facts(document: dict[str, Any]) -> list[tuple[str, Lines]]:
                 ("Memory", size(memory) if memory else "unknown"),
                 ("System", machine["system"]),
                 ("Python", machine["python"]),
-                ("GPU", document["gpu"]["name"] if document["gpu"] else "none used"),
+                ("GPU", gpu_name(document)),
             ],
         ),
         (
@@ -67,7 +98,7 @@ def facts(document: dict[str, Any]) -> list[tuple[str, Lines]]:
             ],
         ),
     ]
-    if document["gpu"]:
+    if document["gpu"] and gpus_used(document):
         found.append(("GPU", gpu_facts(document)))
     return found + process_facts(document["rows"])
 
@@ -85,6 +116,10 @@ def gpu_facts(document: dict[str, Any]) -> Lines:
         if values := [value for sample in samples for value in seen(sample, key)]:
             text += f", {min(values):,.0f} to {max(values):,.0f} in the turns"
         lines.append((name, text))
+    in_use = [
+        state["memory_used_bytes"] or 0 for state in (start, *(s["gpu"] or start for s in samples))
+    ]
+    lines.append(("Memory of the card", f"up to {size(max(in_use))} in use, by all processes"))
     dropped = sum(sample["dropped"] is not None for sample in samples)
     lines.append(("Dropped", f"{dropped} of {len(samples)} samples, as throttled"))
     return lines

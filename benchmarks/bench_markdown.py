@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.bench_compare import KEY
+from benchmarks.bench_manifest import computed_on
 from benchmarks.bench_tables import case_name, few_rounds
+from benchmarks.limits import device_kind
 from benchmarks.report_view import significant, size
 from common.errors import InputError
 
@@ -72,13 +74,16 @@ def figures(row: Row, others: list[str]) -> list[str]:
     if found is None:
         return ["–", *others, "–", "–"]
     share = f"{found['limit']['fraction']:.0%}" if found["limit"] else "–"
-    memory = found["device_memory_peak_bytes"] or found["host_memory_peak_bytes"]
-    return [share, *others, f"{found['first_step_seconds']:.1f} s", size(memory)]
+    # MXNet tells no device memory; the host's would stand among those of the others.
+    on_gpu = device_kind(row["processes"][-1]["backend"]["device"]) == "gpu"
+    memory = found["device_memory_peak_bytes" if on_gpu else "host_memory_peak_bytes"]
+    first = f"{found['first_step_seconds']:.1f} s"
+    return [share, *others, first, size(memory) if memory else "–"]
 
 
 def caption(document: dict[str, Any], rows: list[Row]) -> str:
     """Return the conditions of a table, its machine and versions, as a paragraph."""
-    first, machine, gpu = rows[0], document["hardware"], document["gpu"]
+    first, machine = rows[0], document["hardware"]
     height, width = first["crop"]
     limit = document["limits"].get(first["precision"])
     versions = {
@@ -90,7 +95,7 @@ def caption(document: dict[str, Any], rows: list[Row]) -> str:
         "Examples/s: median of "
         f"{document['settings']['rounds']} rounds and its 95 % interval; {first['backbone']}, "
         f"{first['recipe']}, batch {first['batch_size']}, {height}×{width}, {first['precision']}, "
-        f"{gpu['name'] if gpu else machine['processor']}, {machine['cpus']} CPUs, "
+        f"{computed_on(document, rows)}, {machine['cpus']} CPUs, "
         f"{machine['system']}, Python {machine['python']}",
         "; ".join(
             ", ".join(f"{name} {version}" for name, version in found.items())

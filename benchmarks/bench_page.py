@@ -6,26 +6,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.accuracy import TARGET_ABOVE_BACKGROUND
 from benchmarks.accuracy_view import accuracy_gallery, accuracy_view
 from benchmarks.bench_check import problems
 from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
-from benchmarks.bench_manifest import facts, machine_names
-from benchmarks.bench_tables import finding, reason_of, row_title
+from benchmarks.bench_manifest import computed_on, facts, machine_names
+from benchmarks.bench_rows import chart, measure_of, pair_view, round_rows, row_view, values_of
+from benchmarks.bench_tables import row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
-from benchmarks.report_view import backend_color, moment, significant, size
-from benchmarks.roofline import roofline
+from benchmarks.report_view import backend_color, moment
+from benchmarks.roofline import roofline, roofline_rows
 from common.backends import BACKENDS
 from common.files import write_text
 
-STATUSES = {
-    "ok": ("✓", "ok"),
-    "invalid": ("≠", "invalid"),
-    "failed": ("✕", "failed"),
-    "unsupported": ("–", "unsupported"),
-    "running": ("…", "not measured"),
-}
 FILTERS = ("case", "batch_size", "precision", "track")
 """What the page can be narrowed to beside the machine; each is an attribute of every row."""
 
@@ -49,6 +44,8 @@ def write_page(document: dict[str, Any], path: Path, beside: Sequence[dict[str, 
         document=document,
         created=moment(document["created"]),
         verdict=verdict(document),
+        target=TARGET_ABOVE_BACKGROUND,
+        computed_on=computed_on(document),
         machines=[
             machine_view(each, name)
             for each, name in zip(documents, machine_names(documents), strict=True)
@@ -77,6 +74,7 @@ def machine_view(document: dict[str, Any], name: str) -> dict[str, Any]:
         "gates": gate_table(tables(document)),
         "limits": limits(document),
         "roofline": svg(picture, document["created"]) if picture else None,
+        "points": roofline_rows(document),
         "accuracy": accuracy_view(document["accuracy"], document["created"])
         if "accuracy" in document
         else None,
@@ -147,7 +145,7 @@ def group(rows: list[dict[str, Any]], document: dict[str, Any], machine: str) ->
     first = rows[0]
     height, width = first["crop"]
     keys = {row["key"]: row for row in rows}
-    top = max((rate for row in rows for rate in rates(row)), default=1.0) * 1.02
+    top = max((value for row in rows for value in values_of(row)), default=1.0) * 1.02
     return {
         "title": row_title(first),
         "machine": machine,
@@ -162,112 +160,10 @@ def group(rows: list[dict[str, Any]], document: dict[str, Any], machine: str) ->
             for entry in document["comparisons"]
             if entry["a"] in keys and entry["b"] in keys
         ],
-        "chart": chart(rows),
+        "measure": measure_of(first),
+        "chart": (drawn := chart(rows)),
+        "numbers": round_rows(drawn),
     }
-
-
-def rates(row: dict[str, Any]) -> list[float]:
-    """Return a row's examples per second, sample by sample; none where it has no figure."""
-    if row["figures"] is None:
-        return []
-    return [
-        row["batch_size"] / sample["seconds"]
-        for sample in row["samples"]
-        if sample["dropped"] is None
-    ]
-
-
-def row_view(row: dict[str, Any], top: float) -> dict[str, Any]:
-    """Return the cells of one row, and its place on a line that ends at ``top`` examples/s."""
-    symbol, label = STATUSES[row["status"]]
-    view = {
-        "backend": row["backend"],
-        "title": row["title"],
-        "track": row["track"],
-        "status": row["status"],
-        "symbol": symbol,
-        "label": label,
-        "reason": reason_of(row),
-        "warnings": row["warnings"],
-        "figures": None,
-    }
-    figures = row["figures"]
-    if figures is None:
-        return view
-    rate, step, itself = (
-        figures[name] for name in ("examples_per_second", "step_seconds", "self_ratio")
-    )
-    limit, even = figures["limit"], figures["break_even"]
-    device = figures["device_memory_peak_bytes"]
-    places = {name: 100 * rate[name] / top for name in ("median", "low", "high")}
-    view["figures"] = {
-        "rate": significant(rate["median"]),
-        "interval": f"{significant(rate['low'])} to {significant(rate['high'])}",
-        "dropped": figures["dropped_samples"],
-        "taken": len(row["samples"]),
-        "milliseconds": significant(1000 * step["median"], 4),
-        "itself": f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else "–",
-        "limit": f"{limit['fraction']:.0%}" if limit else "–",
-        "bound": limit["bound"] if limit else "",
-        "first": f"{figures['first_step_seconds']:.2f} s",
-        "even": "" if even is None else pays(even),
-        "memory": size(figures["host_memory_peak_bytes"]),
-        "device_memory": size(device) if device else "",
-        "places": places,
-        "width": max(places["high"] - places["low"], 0.3),
-        "samples": [100 * value / top for value in rates(row)],
-        "order": {
-            "rate": -rate["median"],
-            "first": figures["first_step_seconds"],
-            "memory": device or figures["host_memory_peak_bytes"],
-        },
-    }
-    return view
-
-
-def pays(even: dict[str, Any]) -> str:
-    """Return after how many steps a longer first step has been caught up."""
-    other = even["against"].split("/")
-    name = f"{BACKENDS.get(other[1], other[1])} {other[2]}"
-    return f"never catches {name}" if even["steps"] is None else f"{even['steps']} steps to {name}"
-
-
-def pair_view(entry: dict[str, Any], rows: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """Return one paired test as words."""
-    a, b = (f"{rows[entry[side]]['title']} {rows[entry[side]]['track']}" for side in "ab")
-    return {
-        "pair": f"{b} over {a}",
-        "tracks": " ".join(dict.fromkeys(rows[entry[side]]["track"] for side in "ab")),
-        "ratio": f"{entry['ratio']:.3f}",
-        "interval": f"{entry['low']:.3f} to {entry['high']:.3f}",
-        "p": f"{entry['p_corrected']:.3g}",
-        "said": finding(entry),
-    }
-
-
-def chart(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return examples per second by round, a line a row: uPlot's data."""
-    rounds = sorted({sample["round"] for row in rows for sample in row["samples"]})
-    lines = []
-    for row in rows:
-        if row["figures"] is None:
-            continue
-        of_round = [
-            [s["seconds"] for s in row["samples"] if s["round"] == n and s["dropped"] is None]
-            for n in rounds
-        ]
-        lines.append(
-            {
-                "title": f"{row['title']} {row['track']}",
-                "track": row["track"],
-                "color": backend_color(row["backend"]),
-                "values": [
-                    row["batch_size"] * len(turns) / sum(turns) if turns else None
-                    for turns in of_round
-                ],
-            }
-        )
-    return {"rounds": rounds, "lines": lines}
 
 
 def limits(document: dict[str, Any]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -148,7 +149,10 @@ def generated_data(root: Path) -> Path:
 
     if not root.exists():
         print(f"making a generated data set in {root}", file=sys.stderr)
-        make_dataset(root, train=320, val=64, size=(96, 128), seed=0)
+        partial = root.with_name(f"{root.name}.partial")  # One that is cut short is made anew.
+        shutil.rmtree(partial, ignore_errors=True)
+        make_dataset(partial, train=320, val=64, size=(96, 128), seed=0)
+        partial.rename(root)
     return root
 
 

@@ -7,8 +7,8 @@
 # time is up: the steps of `train` and `predict` come first, the smaller batch before the larger, then
 # one of each other case. What was not reached says so, and `fcn bench --resume DIR` goes on.
 #
-# Where uv and a network are there, an environment for each backend is made before, below
-# DIR/environments; that takes minutes of its own. Elsewhere the frameworks serve that $PYTHON (python3)
+# Where uv and a network are there, an environment for each backend and one for the benchmark itself are
+# made before, below DIR/environments; that takes minutes of its own. Elsewhere the frameworks serve that $PYTHON (python3)
 # has. Either way each backend has its rows, which say why where they have no figures. FCN_DEVICE=cpu
 # tries it without a GPU, other variables below set how long and how large.
 set -euo pipefail
@@ -52,6 +52,16 @@ network() {
     echo six | timeout 20 uv pip compile --quiet --no-cache --python "$python" - >/dev/null 2>&1
 }
 
+# Makes the environment $1 from what `uv pip install` is given behind it, or says that there is none.
+environment() {
+    echo "an environment for $1" >&2
+    uv venv --quiet --python "$python" "$environments/$1" &&
+        timeout 900 uv pip install --quiet --python "$environments/$1/bin/python" "${@:2}" && return
+    echo "no environment for $1: $python serves" >&2
+    return 1
+}
+
+parent=$python
 interpreters=()
 if [ "$device" != gpu ] || [ -n "${FCN_NO_NETWORK:-}" ]; then
     :
@@ -59,35 +69,38 @@ elif ! command -v uv >/dev/null || ! network; then
     echo "no uv or no network: the frameworks of $python serve" >&2
 else
     echo 'numpy>=2.3' >"$out/overrides.txt" # MXNet asks for less, and has what it misses given.
+    environments=$(realpath "$out")/environments
+    if environment parent -r pyproject.toml; then
+        parent=$environments/parent/bin/python
+    fi
     for backend in torch mxnet jax tf; do
-        place=$PWD/$out/environments/$backend
-        [ "${out#/}" = "$out" ] || place=$out/environments/$backend
+        place=$environments/$backend
         read -ra wanted <<<"$(packages "$backend")"
         [ ${#wanted[@]} -gt 0 ] || continue
-        echo "an environment for $backend" >&2
-        if uv venv --quiet --python "$python" "$place" && timeout 900 uv pip install --quiet \
-            --python "$place/bin/python" --override "$out/overrides.txt" \
+        if environment "$backend" --override "$out/overrides.txt" \
             numpy pillow nvidia-ml-py "${wanted[@]}"; then
             libraries=$(find "$place" -path '*/nvidia/*/lib' -type d -printf '%p:')
-            printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' \
+            printf '#!/bin/sh\nLD_LIBRARY_PATH="%s" exec "%s" "$@"\n' \
                 "$([ "$backend" = mxnet ] && echo "$libraries")\$LD_LIBRARY_PATH" \
                 "$place/bin/python" >"$place/python"
             chmod +x "$place/python"
             interpreters+=(--python "$backend=$place/python")
-        else
-            echo "no environment for $backend: $python serves" >&2
         fi
     done
 fi
 
 status=0
 timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
-    "$python" -m benchmarks.cli bench --out "$out" --force --device "$device" \
+    "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
     --cases train,predict,upsample,loss,load,first_step,epoch,scale \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
     --rounds 5 --seconds 0.2 --timeout 150 ${interpreters[@]+"${interpreters[@]}"} || status=$?
 case $status in
 124 | 130) echo "the time is up" >&2 && status=0 ;;
+137)
+    echo "error: killed, 30 s after the interrupt or when memory ran out: bench.json holds what was measured," \
+        "\`fcn report DIR\` writes its page" >&2
+    ;;
 esac
 echo "results: $out (bench.json, bench.txt, report.html)" >&2
 exit $status

@@ -12,8 +12,9 @@ from common.parameters import NUM_CLASSES, parameter_shapes
 from common.recipes import STRIDE
 
 MATRIX_SIZE = {"cpu": 2048, "gpu": 8192}
-STREAM_SIZE = {"cpu": 4096, "gpu": 16384}
-"""Sides of the square matrices: the streamed one does not fit into a cache."""
+STREAM_SIZE = {"cpu": 11520, "gpu": 16384}
+"""Sides of the square matrices. The streamed one, of half a GiB or one, does not fit into a cache,
+not even the 480 MiB of a large server's, and is no more than `common.memory.LARGEST_KEPT`."""
 
 
 def layer_shapes(backbone: str, crop: tuple[int, int]) -> list[tuple[str, int, int, int, int]]:

@@ -178,7 +178,10 @@ def gpu_count() -> int:
 
 
 def busy_seconds() -> float | None:
-    """Return the CPU seconds that all processes have spent on the CPUs this one may use."""
+    """Return the CPU seconds spent on the CPUs this one may use, by processes and a host's guests.
+
+    On a virtual machine the host may give a CPU to another guest: time stolen from whoever ran.
+    """
     path = Path("/proc/stat")
     if not path.exists():
         return None
@@ -187,8 +190,8 @@ def busy_seconds() -> float | None:
     for line in path.read_text(encoding="utf-8").splitlines():
         name, *fields = line.split()
         if name in names:
-            user, nice, system, _, _, interrupt, soft, *_ = map(int, fields)
-            ticks += user + nice + system + interrupt + soft
+            user, nice, system, _, _, interrupt, soft, stolen, *_ = map(int, fields)
+            ticks += user + nice + system + interrupt + soft + stolen
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.bench_tables import row_title
 from benchmarks.pages import COLORS, MUTED, TEXT, can_draw, mute
-from benchmarks.report_view import backend_color
+from benchmarks.report_view import backend_color, significant
 from common.files import write_bytes
 
 MARKERS = {"train": "o", "predict": "s", "upsample": "^", "loss": "D"}
@@ -23,8 +24,7 @@ def roofline(document: dict[str, Any]) -> Any | None:
     Source:
         Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model", 2009.
     """
-    rows = [row for row in document["rows"] if row["figures"] and row["figures"]["limit"]]
-    rows = [row for row in rows if row["figures"]["flops"] > 0]
+    rows = rows_with_flops(document)
     if not rows or not can_draw():
         return None
     from matplotlib.figure import Figure
@@ -65,6 +65,25 @@ def roofline(document: dict[str, Any]) -> Any | None:
         handles.values(), handles, loc="outside right upper", frameon=False, labelcolor=TEXT
     )
     return figure
+
+
+def rows_with_flops(document: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the rows that have a place in the picture."""
+    rows = [row for row in document["rows"] if row["figures"] and row["figures"]["limit"]]
+    return [row for row in rows if row["figures"]["flops"] > 0]
+
+
+def roofline_rows(document: dict[str, Any]) -> list[list[str]]:
+    """Return the numbers of the picture: table, row, FLOPs a byte and GFLOP/s of each point."""
+    return [
+        [
+            row_title(row),
+            f"{row['title']} {row['track']}",
+            significant(row["figures"]["limit"]["intensity"]),
+            significant(row["figures"]["limit"]["flops_per_second"] / 1e9),
+        ]
+        for row in rows_with_flops(document)
+    ]
 
 
 def draw_roofline(document: dict[str, Any], path: Path) -> bool:

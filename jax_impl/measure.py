@@ -79,14 +79,15 @@ def matrix_product(config: Config, size: int) -> Callable[[], Any]:
 def stream(config: Config, size: int) -> Callable[[], Any]:
     """Return a function that reads a square float32 matrix and writes its negative."""
     device = devices_of(config)[0]
-    a = jax.device_put(jax.random.uniform(jax.random.key(0), (size, size), jnp.float32), device)
+    a = jax.device_put(jnp.ones((size, size), jnp.float32), device)
     # Into memory that is there: to get new pages from the system takes several times as long.
-    negative = jax.jit(lambda a: -a, donate_argnums=0)
+    negative = jax.device_put(jnp.zeros_like(a), device)
+    into = jax.jit(lambda a, given: -a, donate_argnums=1, keep_unused=True)
 
     def step() -> Array:
-        nonlocal a
-        a = negative(a)
-        return a
+        nonlocal negative
+        negative = into(a, negative)
+        return negative
 
     return step
 

@@ -72,7 +72,7 @@ def matrix_product(config: Config, size: int) -> Callable[[], Any]:
 
 def stream(config: Config, size: int) -> Callable[[], Any]:
     """Return a function that reads a square float32 matrix and writes its negative."""
-    a = nd.random.uniform(shape=(size, size), ctx=device_of(config))
+    a = nd.ones((size, size), ctx=device_of(config))
     # Into memory that is there: to get new pages from the system takes several times as long.
     negative = nd.zeros_like(a)
     return lambda: nd.negative(a, out=negative)

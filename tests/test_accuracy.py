@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 from benchmarks import accuracy
+from benchmarks.accuracy_view import accuracy_lines, score_cells
 from benchmarks.bench import measure_accuracy
 from benchmarks.bench_results import Results, new_document, read_results
 from benchmarks.cli import main as fcn
+from benchmarks.compare import generated_data
 from common.backends import BACKENDS
 from common.config import Config
+from common.errors import InputError
 from common.images import read_image, read_label, write_label
 from common.options import config_arguments, config_from, training_parser
 from common.recipes import make_recipe
@@ -53,15 +56,16 @@ def test_equivalence_needs_both_a_small_and_a_certain_difference(
     assert accuracy.equivalence(differences, margin=0.01)["equivalent"] is equivalent
 
 
-def test_pairs_are_compared_seed_by_seed() -> None:
-    def row(name: str, scores: dict[int, float]) -> dict[str, Any]:
+def test_pairs_of_whole_rows_are_compared_seed_by_seed() -> None:
+    def row(name: str, scores: dict[int, float], status: str = "ok") -> dict[str, Any]:
         runs = [
             {"seed": seed, "scores": {"ignore": {"pixel_accuracy": value, "mean_iou": value / 2}}}
             for seed, value in scores.items()
         ]
-        return {"backend": name, "runs": runs}
+        return {"backend": name, "status": status, "runs": runs}
 
-    rows = [row("torch", {0: 0.8, 1: 0.9, 2: 0.7}), row("jax", {2: 0.69, 0: 0.79}), row("tf", {})]
+    rows = [row("torch", {0: 0.8, 1: 0.7}), row("jax", {0: 0.79, 1: 0.69})]
+    rows += [row("mxnet", {0: 0.8, 1: 0.7}, "differs"), row("tf", {}, "failed")]
     found = accuracy.equivalences(rows, "ignore")
     assert [one["backends"] for one in found] == [["torch", "jax"]] * 2
     assert found[0]["differences"] == pytest.approx([0.01, 0.01])
@@ -86,6 +90,9 @@ def test_a_configuration_survives_the_command_line() -> None:
     assert config_from(training_parser("x").parse_args(config_arguments(config))) == config
 
 
+TRACE = {"reference": "PyTorch", "losses": [1.0], "bounds": [5e-6]}
+
+
 class Trainings:
     """Stands in for the trainings: counted; ``ending`` says which fails or is interrupted."""
 
@@ -103,6 +110,7 @@ class Trainings:
         row = {"backend": backend, "title": BACKENDS[backend]}
         if ending == "failed":
             return {**row, "status": "failed", "reason": "no luck"}
+        loss = 1.1 if ending == "differs" else 1.0
         self.done.append((backend, seed))
         number = list(BACKENDS).index(backend)
         for index in range(6):
@@ -111,11 +119,16 @@ class Trainings:
         (folder / "metrics.jsonl").write_text("")
         scores = {"ignore": {"pixel_accuracy": 0.9, "mean_iou": 0.5}}
         figures = {"scores": scores, "train_loss": 1.0, "epochs": [], "versions": {}}
-        figures |= {"device": "cpu", "threads": 1, "precision": "float32", "agreement": None}
+        figures |= {"device": "cpu", "threads": 1, "precision": "float32", "steps": [(0, loss)]}
         return {**row, "status": "ok", "reason": None, **figures}
 
 
-def measured(folder: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch) -> Results:
+def measured(
+    folder: Path,
+    trainings: Trainings,
+    monkeypatch: pytest.MonkeyPatch,
+    trace: dict[str, Any] | None = TRACE,
+) -> Results:
     """Measure the case, or go on with it, as `fcn bench` does; the data set is a small one."""
     if not (folder / "bench.json").exists():
         settings = {
@@ -128,7 +141,7 @@ def measured(folder: Path, trainings: Trainings, monkeypatch: pytest.MonkeyPatch
         make_dataset(folder / "data", train=16, val=6, size=(96, 112), seed=0)
         Results(folder, new_document(settings)).save()
     monkeypatch.setattr(accuracy, "train_backend", trainings)
-    monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: None)
+    monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: trace)
     results = Results(folder, read_results(folder))
     measure_accuracy(results)
     return results
@@ -165,10 +178,68 @@ def test_a_run_deleted_before_the_resume_is_missing_from_the_gallery_alone(
     assert all(list(e["predictions"]) == ["torch", "jax", "tf"] for e in found["gallery"])
 
 
+def test_a_backend_that_ends_at_a_later_seed_has_no_figures_and_is_in_no_test(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = measured(tmp_path, Trainings({("jax", 2): "differs"}), monkeypatch)
+    case = read_results(tmp_path)["accuracy"]
+    assert found.document["accuracy"]["rows"][2]["status"] == "differs"
+    assert [cells[0] for cells in score_cells(case)[1:]] == ["torch", "mxnet", "tf"]
+    tested = {name for test in case["equivalence"] for name in test["backends"]}
+    assert tested == {"torch", "mxnet", "tf"}
+    assert any("its loss at step 0 is" in line for line in accuracy_lines(case))
+
+
+def test_without_a_float64_trace_nothing_is_trained_and_no_score_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings = Trainings({})
+    case = measured(tmp_path, trainings, monkeypatch, trace=None).document["accuracy"]
+    assert trainings.done == []
+    assert {row["status"] for row in case["rows"]} == {"failed"}
+    assert all("float64" in row["reason"] and not row["runs"] for row in case["rows"])
+
+
+def test_a_data_set_that_was_cut_short_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+
+    def cut_short(folder: Path, **_: object) -> None:
+        make_dataset(folder, train=1, val=1, size=(96, 96), seed=0)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("common.synthetic.make_dataset", cut_short)
+    with pytest.raises(KeyboardInterrupt):
+        generated_data(root)
+    assert not root.exists()
+
+    def whole(folder: Path, **_: object) -> None:
+        make_dataset(folder, train=2, val=1, size=(96, 96), seed=0)
+
+    monkeypatch.setattr("common.synthetic.make_dataset", whole)
+    assert len(list((generated_data(root) / "JPEGImages").iterdir())) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_trainings_that_cannot_be_leave_the_table_of_what_was_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse(root: Path) -> Path:
+        raise InputError(f"{root} cannot be written: no space left")
+
+    monkeypatch.setattr("benchmarks.bench.generated_data", refuse)
+    monkeypatch.setattr("benchmarks.bench.run", lambda results: None)
+    assert fcn(["bench", "--cases", "loss,accuracy", "--out", str(tmp_path / "out")]) == 2
+    assert "no space left" in capsys.readouterr().err
+    assert "not measured" in (tmp_path / "out" / "bench.txt").read_text(encoding="utf-8")
+    assert (tmp_path / "out" / "report.html").is_file()
+
+
 @pytest.fixture
 def own_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options of a benchmark of trainings: PyTorch's hangs with a child, MXNet's ends at once."""
-    monkeypatch.setattr(accuracy, "reference_trace", lambda *arguments: None)
+    monkeypatch.setattr(accuracy, "reference_trace", lambda *arguments: TRACE)
     make_dataset(tmp_path / "data", train=16, val=1, size=(96, 128), seed=0)
     monkeypatch.setattr("benchmarks.bench.generated_data", lambda root: tmp_path / "data")
     options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--rounds", "1"]

@@ -182,3 +182,45 @@ def test_the_gpu_script_asks_once_whether_there_is_a_network(tmp_path: Path) -> 
     assert done.stderr.startswith("no uv or no network: the frameworks of ")
     (asked,) = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
     assert asked.startswith("pip compile ")
+
+
+UV = """
+[ "$1 $2" = "pip install" ] && echo "$@" >>"{folder}/installed"
+[ "$1" = venv ] || exit 0
+for place; do :; done
+mkdir -p "$place/bin" "$place/nvidia/cudnn/lib"
+printf '#!/bin/sh\\necho "$0" "$LD_LIBRARY_PATH" "$@"\\n' >"$place/bin/python"
+chmod +x "$place/bin/python"
+"""
+
+
+def test_the_gpu_script_makes_an_environment_for_the_benchmark_and_one_for_each_backend(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "uv", UV.format(folder=tmp_path))
+    program(tmp_path / "bin" / "nvidia-smi", "echo 8.0")
+    python = program(tmp_path / "python", "exit 3")  # It alone has nothing to measure with.
+    out = tmp_path / "a folder"
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    done = gpu_script(out, PYTHON=str(python), PATH=path, LD_LIBRARY_PATH="/given")
+    assert done.returncode == 0, done.stderr
+    places = out / "environments"
+    assert done.stdout.startswith(f"{places}/parent/bin/python /given -m benchmarks.cli bench ")
+    parent, *others = (tmp_path / "installed").read_text(encoding="utf-8").splitlines()
+    assert parent.endswith("-r pyproject.toml")
+    assert [line.count(" nvidia-ml-py ") for line in others] == [1] * 4
+    for name, libraries in (
+        ("torch", ""),
+        ("mxnet", f"{places}/mxnet/nvidia/cudnn/lib:"),
+    ):
+        assert f"--python {name}={places}/{name}/python" in done.stdout
+        said = subprocess.run([places / name / "python", "x"], capture_output=True, text=True)
+        assert said.stdout.startswith(f"{places}/{name}/bin/python {libraries}"), said.stderr
+
+
+def test_the_gpu_script_says_when_the_benchmark_was_killed(tmp_path: Path) -> None:
+    python = program(tmp_path / "python", "kill -KILL $$")
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), FCN_DEVICE="cpu")
+    assert done.returncode == 137
+    assert "error: killed, 30 s after the interrupt or when memory ran out" in done.stderr

@@ -180,6 +180,7 @@ def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> Non
             "scores": scores,
             "epochs": epochs,
             "agreement": 0.5,
+            "device": "cpu",
             "seconds_to_target": 12.0 if seed else None,
         }
 

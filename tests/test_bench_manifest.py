@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from bench_sample import sample_bench
 
-from benchmarks.bench_manifest import facts, process_facts
+from benchmarks.bench_manifest import computed_on, facts, machine_names, process_facts
+from benchmarks.bench_markdown import markdown
 from benchmarks.bench_page import write_page
 
 GPU = {
@@ -88,14 +89,52 @@ def test_what_differs_stands_with_the_rows_that_it_holds_for(
     assert label not in found["Every row"]
 
 
+def on_the_gpu(document: dict[str, Any]) -> None:
+    for process in processes(document):
+        process["backend"]["device"] = GPU["name"]
+    for process in processes(document, backend="mxnet"):
+        process["backend"]["device"] = "gpu(0)"
+
+
+@pytest.mark.parametrize("used", [True, False])
+@pytest.mark.parametrize("nvml", [True, False])
+def test_the_device_of_a_page_is_what_the_backends_computed_on(
+    document: dict[str, Any], tmp_path: Path, used: bool, nvml: bool
+) -> None:
+    document["gpu"] = GPU if nvml else None
+    if used:
+        on_the_gpu(document)
+    name = GPU["name"] if used else document["hardware"]["processor"]
+    assert machine_names([document]) == [f"{name}, {document['hardware']['cpus']} CPUs"]
+    assert f"{name}, {document['hardware']['cpus']} CPUs" in markdown(document)
+    assert ("| 2.00 GiB |" in markdown(document)) == (not used), "the host's memory is no device's"
+    page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"on {name}</title>" in page
+    said = (
+        GPU["name"]
+        if nvml
+        else f"{GPU['name']}; state unknown: no nvidia-ml-py, or it sees no card"
+    )
+    found = dict(facts(document))
+    assert dict(found["Machine"])["GPU"] == (said if used else "none used")
+    assert ("GPU" in found) == (used and nvml)
+
+
+def test_trainings_alone_name_their_gpu(document: dict[str, Any]) -> None:
+    accuracy = {"rows": [{"runs": [{"device": "gpu(0)"}, {"device": "NVIDIA H100"}]}]}
+    assert computed_on({**document, "rows": [], "accuracy": accuracy}) == "NVIDIA H100"
+
+
 def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
     document: dict[str, Any], tmp_path: Path
 ) -> None:
     assert "GPU" not in dict(facts(document))
     document["gpu"] = GPU
+    on_the_gpu(document)
     row = document["rows"][0]
     for number, sample in enumerate(row["samples"]):
         sample["gpu"] = {**GPU, "clock_mhz": 1980 - 15 * number, "power_watts": 410.0 + number}
+        sample["gpu"]["memory_used_bytes"] = (6 - number % 2) * 2**30
     row["samples"][2]["dropped"] = "throttled"
     row["figures"]["dropped_samples"] = 1
     found = dict(dict(facts(document))["GPU"])
@@ -104,6 +143,7 @@ def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
     assert found["Power"] == "71 W at the start, 410 to 421 in the turns"
     assert found["Temperature"] == "31 °C at the start, 31 to 31 in the turns"
     assert found["Dropped"].startswith("1 of ")
+    assert found["Memory of the card"] == "up to 6.00 GiB in use, by all processes"
     # What was seen within a turn counts more than its end; what a card does not tell is said.
     row["samples"][0]["gpu_ranges"] = {"states": 3, "clock_mhz": [1500, 1990]}
     document["gpu"] = {**GPU, "memory_clock_mhz": None}

@@ -17,7 +17,7 @@ from report_sample import sample_accuracy
 
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_page import groups, tables, verdict, write_page
-from benchmarks.bench_results import read_results
+from benchmarks.bench_results import read_results, summarize
 from common.errors import InputError
 
 PROOF = Path(__file__).parents[1] / "docs/parity/full-cpu.json"
@@ -205,6 +205,58 @@ def test_a_picture_is_never_looked_for_outside_the_gallery(tmp_path: Path) -> No
             read_results(tmp_path)
 
 
+def cells_of(page: str, caption: str) -> list[list[str]]:
+    """Return the rows of a table whose caption's identity is that, as text."""
+    table = page[page.index(f'<caption id="{caption}">') :].partition("</table>")[0]
+    rows = re.findall(r"<tr[^>]*>(.*?)</tr>", table, re.DOTALL)
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL) for row in rows]
+    return [[" ".join(re.sub(r"<[^>]+>", " ", cell).split()) for cell in row] for row in cells]
+
+
+def test_a_start_is_told_in_seconds_beside_the_steady_step(tmp_path: Path) -> None:
+    document = sample_bench()
+    document["rows"] = [row for row in document["rows"] if row["case"] == "train"][:1]
+    document["comparisons"] = []
+    (row,) = document["rows"]
+    row["case"] = "first_step"
+    for sample in row["samples"]:
+        sample["seconds"] = 5.25
+    row["processes"][0]["step_seconds"] = 0.25
+    summarize(document, row)
+    page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
+    heads, cells = cells_of(page, "caption-1")
+    assert heads[1:3] == ["Done after 95 % interval", "ms a later step"]
+    assert cells[1:3] == ["5.25 s 5.25 to 5.25 s", "250.0"]
+    assert "Examples/s" not in page[page.index("<h3") : page.index("</section>", page.index("<h3"))]
+    assert cells_of(page, "rounds-1")[1] == ["0", "5.25"]
+
+
+def test_every_picture_has_its_numbers_as_a_table(tmp_path: Path) -> None:
+    document = {**sample_bench(), "accuracy": sample_accuracy(tmp_path)}
+    page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
+    row = document["rows"][0]
+    limit = row["figures"]["limit"]
+    first = cells_of(page, "points-1")[1]
+    assert first[:2] == ["train, batch 1, float32", "PyTorch default"]
+    assert [float(cell) for cell in first[2:]] == pytest.approx(
+        [limit["intensity"], limit["flops_per_second"] / 1e9], rel=5e-3
+    )
+    assert len(cells_of(page, "points-1")) == 1 + 26
+    rounds = cells_of(page, "rounds-1")
+    assert len(rounds) == 1 + 6 and len(rounds[0]) == 1 + 6
+    seconds = [s["seconds"] for s in row["samples"] if s["round"] == 5]
+    assert float(rounds[-1][1]) == pytest.approx(2 / sum(seconds), rel=5e-3)
+    trained = document["accuracy"]["rows"][0]["runs"][0]["epochs"]
+    value = trained[-1]["scores"][document["accuracy"]["config"]["recipe"]["void"]]["mean_iou"]
+    epochs = cells_of(page, "epochs-1")
+    assert epochs[len(trained)] == [
+        *(str(len(trained)), "PyTorch"),
+        epochs[len(trained)][2],
+        f"{value:.4f} [{value:.4f}, {value:.4f}]",
+    ]
+    assert "<em>To target</em> is the mean time of training steps" in page
+
+
 @pytest.fixture
 def page(page_file: Path, browser: Any) -> Iterator[Any]:
     context = browser.new_context(viewport={"width": 1200, "height": 900}, offline=True)
@@ -260,6 +312,18 @@ def test_the_rounds_are_drawn_for_the_chosen_track(page: Any) -> None:
     page.select_option("[name=track]", "default")
     assert legend.count() == 1 + 4
     assert page.locator("#chart-0 canvas").bounding_box()["width"] > 200
+
+
+@pytest.mark.xdist_group("chromium")
+def test_without_a_script_the_rounds_are_a_table(page_file: Path, browser: Any) -> None:
+    context = browser.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(page_file.as_uri())
+    page.locator("details.samples > summary").first.click()
+    page.locator("details.samples details > summary").first.click()
+    assert page.locator("[aria-labelledby=rounds-1] tbody tr:visible").count() == 6
+    assert not page.locator("#chart-0").is_visible()
+    context.close()
 
 
 @pytest.mark.xdist_group("chromium")

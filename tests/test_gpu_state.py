@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from threading import Event
@@ -270,3 +271,12 @@ def test_a_row_with_throttled_samples_alone_has_no_figure(nvml: NVML, tmp_path: 
     status, rows = bench(tmp_path, "fine")
     assert status == 1 and rows["fine"]["status"] == "invalid"
     assert rows["fine"]["reason"] == "every sample was taken while throttled"
+
+
+def test_time_that_the_host_gave_to_another_guest_counts_as_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "stat").write_text("cpu 9 9\ncpu0 1 2 4 800 1600 8 16 32 1 1\ncpu9 5 5\n")
+    monkeypatch.setattr(machine_state, "Path", lambda path: tmp_path / "stat")
+    monkeypatch.setattr(machine_state, "available_cpus", lambda: [0])
+    assert machine_state.busy_seconds() == 63 / os.sysconf("SC_CLK_TCK")

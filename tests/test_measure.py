@@ -142,6 +142,13 @@ def test_a_trace_is_left_in_the_folder(backend: ModuleType, tmp_path: Path) -> N
     assert [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size > 100]
 
 
+def test_the_stream_reads_one_matrix_and_writes_another(backend: ModuleType) -> None:
+    config, _ = prepared(backend, probe_recipe("resnet18_v1"))
+    operation = backend.stream(config, 64)
+    for _ in range(3):  # In place every second one would be what it began with.
+        assert np.all(backend.to_host(operation()) == -1)
+
+
 def test_a_matrix_product_has_the_precision_asked_for(backend: ModuleType) -> None:
     config, _ = prepared(backend, probe_recipe("resnet18_v1"))
     for precision in backend.precisions(config):

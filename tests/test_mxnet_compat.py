@@ -8,9 +8,12 @@ import sys
 import numpy as np
 import pytest
 
+from common.config import Config
+from common.recipes import make_recipe
 from tests.conftest import required
 
 compat = required("mxnet", "mxnet_impl.compat")  # The package's import restores the names.
+device = required("mxnet", "mxnet_impl.device")
 mx = required("mxnet", "mxnet")
 
 
@@ -93,3 +96,10 @@ def test_restored_functions_do_what_numpy_did():
 def test_a_financial_function_says_where_it_went():
     with pytest.raises(NotImplementedError, match=r"numpy\.npv is gone.*numpy-financial"):
         np.npv(0.1, [1, 2])
+
+
+def test_the_memory_of_a_whole_card_is_not_taken_for_one_process(monkeypatch):
+    monkeypatch.setattr(mx.context, "num_gpus", lambda: 1)
+    monkeypatch.setattr(mx.context, "gpu_memory_info", lambda device: (60 << 30, 80 << 30))
+    config = Config(make_recipe("modern"), device="gpu")
+    assert device.device_memory_peak(config) is None

@@ -73,7 +73,7 @@ def matrix_product(config: Config, size: int) -> Callable[[], Any]:
 
 def stream(config: Config, size: int) -> Callable[[], Any]:
     """Return a function that reads a square float32 matrix and writes its negative."""
-    a = torch.rand(size, size, device=device_of(config))
+    a = torch.ones(size, size, device=device_of(config))
     # Into memory that is there: to get new pages from the system takes several times as long.
     negative = torch.empty_like(a)
     return lambda: torch.neg(a, out=negative)
