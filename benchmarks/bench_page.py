@@ -11,7 +11,7 @@ from benchmarks.bench_check import problems
 from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import facts, machine_names
-from benchmarks.bench_tables import reason_of, row_title
+from benchmarks.bench_tables import pixel_rate, reason_of, row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
 from benchmarks.report_view import backend_color, moment, significant, size
@@ -204,6 +204,7 @@ def row_view(row: dict[str, Any], top: float) -> dict[str, Any]:
         "dropped": figures["dropped_samples"],
         "taken": len(row["samples"]),
         "milliseconds": significant(1000 * step["median"], 4),
+        "pixels": pixel_rate(figures) if "pixels_per_second" in figures else "",
         "itself": f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else "–",
         "limit": f"{limit['fraction']:.0%}" if limit else "–",
         "bound": limit["bound"] if limit else "",
