@@ -31,7 +31,18 @@ from common.recipes import BACKBONES, RECIPES, make_recipe
 from common.runs import check_out, git_commit, hardware
 from common.threads import thread_environment
 
-CASES = ("train", "predict", "upsample", "loss", "load", "epoch", "first_step", "scale", "accuracy")
+CASES = (
+    "train",
+    "predict",
+    "upsample",
+    "loss",
+    "load",
+    "epoch",
+    "first_step",
+    "scale",
+    "images",
+    "accuracy",
+)
 TRACKS = ("chapter", "default", "tuned")
 DEFAULT_CASES = "train,predict,upsample,loss"
 QUICK_CASES = "train,predict"

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bench_images_case import Images
 from benchmarks.bench_inputs import AFTER, TIMED_RATE, gate_rates, parameters_in
 from benchmarks.bench_loading import make_loader
 from common.config import Config, check_precision
@@ -256,6 +257,7 @@ CASES: dict[str, Any] = {
     "epoch": Epoch,
     "first_step": Train,
     "scale": Train,
+    "images": Images,
 }
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bench_images import make_images
 from benchmarks.bench_loading import expected_batches, make_files
 from common import reference
 from common.config import Config
@@ -96,12 +97,14 @@ def make_inputs(case: str, variant: str | None, config: Config, folder: Path) ->
     generator = np.random.default_rng((seed, 5))
     if case == "load":
         return make_files(folder / "data", recipe, seed, cached=variant == "cached")
-    if case in ("train", "predict", "first_step", "epoch", "scale"):
+    if case in ("train", "predict", "first_step", "epoch", "scale", "images"):
         parameters = probe_parameters(recipe, seed)
         arrays: dict[str, Any] = {f"{PARAMETER}{name}": a for name, a in parameters.items()}
         if case == "epoch":
             arrays |= make_files(folder / "data", recipe, seed, cached=False)
             arrays |= expected_batches(arrays, recipe, len(AFTER))
+        elif case == "images":
+            arrays |= make_images(recipe, seed)
         else:
             arrays["images"], arrays["labels"] = draw_batches(recipe, seed, BATCHES)
         return arrays

@@ -12,6 +12,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from benchmarks.bench_images import of_track
 from benchmarks.bench_inputs import AFTER, parameters_in, write_inputs
 from benchmarks.bench_loading import expected_batches
 from benchmarks.bench_results import Results
@@ -194,7 +195,7 @@ def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> d
     except (OSError, ValueError, BadZipFile) as error:
         raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
     with np.load(expected) as wanted, np.load(inputs) as start:
-        errors = errors_of(given, dict(wanted), parameters_in(start))
+        errors = errors_of(given, of_track(dict(wanted), row["track"]), parameters_in(start))
     return verdict(errors, row["precision"], row["track"], row["backend"])
 
 

@@ -13,7 +13,7 @@ from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import computed_on, facts, machine_names
 from benchmarks.bench_rows import chart, measure_of, pair_view, round_rows, row_view, values_of
-from benchmarks.bench_tables import row_title
+from benchmarks.bench_tables import finding, row_title
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
 from benchmarks.report_view import backend_color, moment

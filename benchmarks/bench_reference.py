@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks import bench_images
 from benchmarks.bench_inputs import AFTER, gate_rates, parameters_in
 from benchmarks.kept import kept
 from common import parameters as parameters_module
@@ -36,6 +37,8 @@ def expected_outputs(case: str, config: Config, arrays: Any) -> dict[str, NDArra
             parameters_in(arrays), arrays["images"][0], recipe.backbone, False
         )
         return {"logits": passed.logits.astype(np.float32)}
+    if case == "images":
+        return bench_images.expected_images(parameters_in(arrays), recipe, arrays)
     if case == "upsample":
         x, weight, gradient = (arrays[name] for name in ("x", "weight", "gradient"))
         y = ops.transpose_convolution(x[0], weight, STRIDE, STRIDE // 2) + arrays["bias"]
@@ -79,7 +82,7 @@ def cached_outputs(case: str, config: Config, inputs: Path) -> Path:
     whole = case in ("train", "epoch", "first_step", "scale")
     identity = ["train" if whole else case, config.to_json()["recipe"], gate_rates(config.recipe)]
     digest = hashlib.sha256(json.dumps(identity).encode())
-    for module in (reference, ops, parameters_module):
+    for module in (reference, ops, parameters_module, bench_images):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     for name in sorted(arrays):

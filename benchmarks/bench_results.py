@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.bench_images import predicted_pixels
 from benchmarks.bench_tables import row_name
 from benchmarks.limits import limit_of, reached, step_costs
 from benchmarks.machine_state import gpu_count
@@ -153,12 +154,15 @@ def summarize(document: dict[str, Any], row: dict[str, Any]) -> None:
     )
     costs = step_costs(row["case"], Config(recipe, precision=row["precision"]))
     found = interval(seconds)
-    step, first_seconds, steady = found["median"], process["first_seconds"], {}
+    step, first_seconds = found["median"], process["first_seconds"]
+    special: dict[str, float] = {}
     if row["case"] == "first_step":
         measured = [row["processes"][sample["process"]] for sample in row["samples"]]
         first_seconds = float(np.median([p["first_seconds"] for p in measured]))
         step = float(np.median([p["step_seconds"] for p in measured]))
-        steady = {"steady_seconds": step}
+        special["steady_seconds"] = step
+    if row["case"] == "images":
+        special["pixels_per_second"] = predicted_pixels(row["track"], recipe) / step
     row["figures"] = {
         "step_seconds": found,
         "examples_per_second": interval(rates),
@@ -173,7 +177,7 @@ def summarize(document: dict[str, Any], row: dict[str, Any]) -> None:
         "bytes": costs["bytes"],
         "limit": reached(costs, limit_of(row, document["limits"]), step),
         "dropped_samples": len(row["samples"]) - len(kept),
-        **steady,
+        **special,
     }
     row["warnings"] = warnings_of(row)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from benchmarks.bench_tables import finding, reason_of
+from benchmarks.bench_tables import finding, pixel_rate, reason_of
 from benchmarks.report_view import backend_color, significant, size
 from common.backends import BACKENDS
 
@@ -69,6 +69,7 @@ def row_view(row: dict[str, Any], top: float) -> dict[str, Any]:
         "dropped": figures["dropped_samples"],
         "taken": len(row["samples"]),
         "milliseconds": significant(1000 * step, 4),
+        "pixels": pixel_rate(figures) if "pixels_per_second" in figures else "",
         "itself": f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else "–",
         "limit": f"{limit['fraction']:.0%}" if limit else "–",
         "bound": limit["bound"] if limit else "",

@@ -104,6 +104,8 @@ def block(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list
             notes.append(f"  {name}: {reason_of(row)}")
             continue
         cells.append(row_cells(row, figures))
+        if "pixels_per_second" in figures:
+            notes.append(f"  {name}: {pixel_rate(figures)}")
         notes += [f"  {name}: {warning}" for warning in row["warnings"]]
     lines.append(columns(cells))
     keys = {row["key"] for row in rows}
@@ -119,6 +121,11 @@ def few_rounds(document: dict[str, Any]) -> str | None:
     if rounds >= LEAST_ROUNDS:
         return None
     return f"{rounds} rounds: a table to be published has {LEAST_ROUNDS} at least"
+
+
+def pixel_rate(figures: dict[str, Any]) -> str:
+    """Return how many pixels are given a label in a second, in words."""
+    return f"{figures['pixels_per_second'] / 1e6:.3g} million pixels/s"
 
 
 def reason_of(row: dict[str, Any]) -> str | None:

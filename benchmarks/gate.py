@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.bench_images import KINDS
 from benchmarks.bench_inputs import AFTER
 from common.parameters import is_statistic
+from common.probes import preference
 from common.tolerances import CASE_BOUNDS, FRAMEWORKS_OWN
 
 
@@ -66,7 +68,7 @@ def errors_of(outputs: Any, expected: Any, start: dict[str, NDArray]) -> dict[st
     if any(name not in outputs for name in expected):
         return {"outputs": float("inf")}
     errors = {
-        name: distance(outputs[name], array)
+        name: (preference if name in KINDS else distance)(outputs[name], array)
         for name, array in expected.items()
         if not name.startswith(AFTER)
     }

@@ -92,7 +92,7 @@ fi
 status=0
 timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
     "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
-    --cases train,predict,upsample,loss,load,first_step,epoch,scale \
+    --cases train,predict,upsample,loss,load,first_step,epoch,scale,images \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
     --rounds 5 --seconds 0.2 --timeout 150 ${interpreters[@]+"${interpreters[@]}"} || status=$?
 case $status in

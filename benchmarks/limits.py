@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from benchmarks.bench_images import KINDS, image_size
 from common.config import Config
 from common.parameters import NUM_CLASSES, parameter_shapes
 from common.recipes import STRIDE
+from common.tiling import tile_for
 
 MATRIX_SIZE = {"cpu": 2048, "gpu": 8192}
 STREAM_SIZE = {"cpu": 11520, "gpu": 16384}
@@ -39,8 +42,12 @@ def step_costs(case: str, config: Config) -> dict[str, float]:
     each output pixel with k^2 / s^2 = 4 taps. Element-wise work is no flops. Bytes: each
     convolution reads its input and weights and writes its output once, in the precision's width,
     and training does so three times; norms and activations are taken to be fused, so this is less
-    than any framework moves. Loading writes its bytes; what decoding reads is not counted.
+    than any framework moves. Loading writes its bytes; what decoding reads is not counted. Whole
+    images need a forward pass of each, once, whatever a track computes to get there.
     """
+    if case == "images":
+        tile = tile_for(image_size(KINDS[0], config.recipe.crop), config.recipe.tile)
+        config = replace(config, recipe=replace(config.recipe, crop=tile))
     recipe, batch = config.recipe, config.recipe.batch_size
     height, width = recipe.crop
     pixels = height * width
@@ -67,7 +74,7 @@ def step_costs(case: str, config: Config) -> dict[str, float]:
         first = flops if name == "backbone.conv1" else first
     forward += upsample_flops
     traffic += upsample_bytes
-    if case == "predict":
+    if case in ("predict", "images"):
         return {"flops": float(forward), "bytes": float(traffic + batch * pixels * 3)}
     return {
         "flops": float(3 * forward - first),

@@ -8,7 +8,7 @@ Every function but ``trace`` returns ``{quantity: {name: relative error}}`` with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -21,7 +21,7 @@ from common import reference
 from common.config import Config
 from common.layers import layer_names
 from common.parameters import Parameters, is_statistic, trainable_names
-from common.probes import relative_error
+from common.probes import preference, relative_error
 from common.recipes import CHOICES
 from common.tiling import predict_tiled
 from common.voc import VOID
@@ -166,28 +166,22 @@ def prediction(backend: ModuleType, config: dict[str, Any], case: str) -> Writte
     state = backend.create_state(made, part(arrays, "parameters"))
     images, expected = part(arrays, "odd"), part(arrays, "logits")
 
-    def predict_batch(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = np.asarray(
-            backend.to_host(backend.predict_step(state, backend.to_device(batch, made)))
+    def on_device(step: Callable[..., Any]) -> Callable[[NDArray[np.uint8]], NDArray]:
+        return lambda batch: np.asarray(
+            backend.to_host(step(state, backend.to_device(batch, made)))
         )
-        return logits
 
     errors = {}
     tile = made.recipe.tile
-    for logits, name in predict_tiled(((images[n], n) for n in images), tile, predict_batch):
-        errors[f"tiled {name}"] = _preference(logits.argmax(-1), expected[name])
+    steps = on_device(backend.predict_step), on_device(backend.classify_step)
+    for labels, name in predict_tiled(((images[n], n) for n in images), tile, *steps):
+        errors[f"tiled {name}"] = preference(labels, expected[name])
     x, y = (backend.to_device(arrays[name], made) for name in ("images", "labels"))
     loss, classes = backend.eval_step(state, x, y)
     predicted, logits = np.asarray(backend.to_host(classes)), arrays["evaluation"]
-    errors["evaluated batch"] = _preference(predicted, logits)
+    errors["evaluated batch"] = preference(predicted, logits)
     value = reference.loss(logits, arrays["labels"], made.recipe)
     return written({"loss": {"evaluation": abs(float(loss) / value - 1)}, "labels": errors})
-
-
-def _preference(classes: NDArray, logits: NDArray) -> float:
-    """Return the most by which ``logits`` are against one of the ``classes``."""
-    chosen = np.take_along_axis(logits, classes[..., None].astype(np.intp), -1)[..., 0]
-    return float((logits.max(-1) - chosen).max() / logits.std())
 
 
 def _errors(

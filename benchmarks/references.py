@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from benchmarks.kept import kept
 from common import reference
+from common.crops import merge_tiles, pad_to, tiles
 from common.parameters import Parameters
 from common.probes import keep_off_the_kinks, probe_parameters, single
 from common.recipes import Recipe
-from common.tiling import predict_tiled
+from common.tiling import tile_for
 
 Arrays = dict[str, NDArray]
 Compute = Callable[[], Arrays]
@@ -167,9 +168,15 @@ def prediction_case(
     def logits(batch: NDArray[np.uint8]) -> NDArray:
         return reference.forward(parameters, batch, recipe.backbone, training=False).logits
 
+    def tiled(image: NDArray[np.uint8]) -> NDArray:
+        height, width = tile_for(image.shape[:2], recipe.tile)
+        padded = pad_to(image, (height, width))
+        offsets = tiles(padded.shape[:2], (height, width))
+        parts = [padded[None, top : top + height, left : left + width] for top, left in offsets]
+        return merge_tiles([logits(part)[0] for part in parts], offsets, image.shape[:2])
+
     def compute() -> Arrays:
-        tiled = predict_tiled(((odd[n], n) for n in odd), recipe.tile, logits)
-        merged = {name: values for values, name in tiled}
+        merged = {name: tiled(image) for name, image in odd.items()}
         return {"evaluation": logits(images), **_prefixed("logits", merged)}
 
     return answer("prediction", recipe, inputs, compute)

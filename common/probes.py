@@ -86,3 +86,20 @@ def relative_error(actual: NDArray, expected: NDArray, floor: float = 0.0) -> fl
         return 0.0
     size = max(float(np.linalg.norm(expected)), floor)
     return difference / size if size else math.inf
+
+
+def preference(classes: NDArray, logits: NDArray) -> float:
+    """Return the most by which ``logits`` are against one of the ``classes``; 0 in a tie.
+
+    Args:
+        classes: Whole numbers [..., H, W]; those of another size count as an infinite error.
+        logits: [..., H, W, C], or [H, W, C] to which each of several label maps is held.
+
+    Returns:
+        The largest difference, in standard deviations of all logits.
+    """
+    if classes.shape[-2:] != logits.shape[-3:-1] or classes.max() >= logits.shape[-1]:
+        return math.inf
+    rows = np.broadcast_to(logits, (*classes.shape, logits.shape[-1]))
+    chosen = np.take_along_axis(rows, classes[..., None].astype(np.intp), -1)[..., 0]
+    return float((logits.max(-1) - chosen).max() / logits.std())

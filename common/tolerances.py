@@ -123,6 +123,8 @@ def _case(reason: str, *limits: float) -> dict[str, Bound]:
     return {name: Bound(limit, reason) for name, limit in zip(names, limits, strict=True)}
 
 
+_LABELS = (1e-6, 1e-4, 5e-2, 2e-1)
+
 CASE_BOUNDS: dict[str, dict[str, Bound]] = {
     "loss": _case(
         "one forward pass, a mean over many pixels: 2e-7 measured, 8e-4 in bfloat16; the wrong "
@@ -171,6 +173,8 @@ CASE_BOUNDS: dict[str, dict[str, Bound]] = {
     ),
     "images": _case("bytes", 0.0, 0.0, 0.0, 0.0),
     "labels": _case("bytes", 0.0, 0.0, 0.0, 0.0),
+    "landscape": _case("label maps: as the proof's labels, of float32 logits", *_LABELS),
+    "portrait": _case("as of the other images", *_LABELS),
 }
 """What a benchmark's rows are held to: whole cases at their real sizes, where some of millions of
 values lie within rounding of a ReLU's kink and pass in one network what they do not in another.

@@ -20,7 +20,7 @@ from jax_impl.measure import (
 )
 from jax_impl.model import FCN, LAYOUT, ResNet18, create_model, transposed_convolution
 from jax_impl.probe import gradients, layer_outputs
-from jax_impl.step import State, create_state, eval_step, predict_step, train_step
+from jax_impl.step import State, classify_step, create_state, eval_step, predict_step, train_step
 from jax_impl.weights import (
     from_canonical,
     load_momentum,
@@ -35,6 +35,7 @@ __all__ = [
     "LAYOUT",
     "ResNet18",
     "State",
+    "classify_step",
     "configure",
     "create_model",
     "create_state",

@@ -141,11 +141,16 @@ def train_step(
     return _train_step(state, images, labels, rate)
 
 
+def classes_of(logits: Array) -> Array:
+    """Return the first of each pixel's largest logits [B, H, W, classes] as uint8 [B, H, W]."""
+    return logits.argmax(-1).astype(jnp.uint8)
+
+
 @jax.jit
 def eval_step(state: State, images: Array, labels: Array) -> tuple[Array, Array]:
     """Return the batch's loss and the predicted classes, uint8 [B, H, W]."""
     logits = predict_step(state, images)
-    return batch_loss(state.config, logits, labels), logits.argmax(-1).astype(jnp.uint8)
+    return batch_loss(state.config, logits, labels), classes_of(logits)
 
 
 @jax.jit
@@ -154,3 +159,9 @@ def predict_step(state: State, images: Array) -> Array:
     model = nnx.merge(state.network, state.parameters, state.rest)
     model.eval()
     return forward(model, images)
+
+
+@jax.jit
+def classify_step(state: State, images: Array) -> Array:
+    """Return the predicted classes, uint8 [B, H, W]."""
+    return classes_of(predict_step(state, images))

@@ -32,6 +32,7 @@ from mxnet_impl.model import (  # noqa: E402
 from mxnet_impl.probe import gradients, layer_outputs  # noqa: E402
 from mxnet_impl.step import (  # noqa: E402
     State,
+    classify_step,
     create_state,
     eval_step,
     predict_step,
@@ -51,6 +52,7 @@ __all__ = [
     "LAYOUT",
     "ResNet18",
     "State",
+    "classify_step",
     "configure",
     "create_model",
     "create_state",

@@ -169,14 +169,24 @@ def train_step(
     return state, scalar(loss)
 
 
+def classes_of(logits: nd.NDArray) -> nd.NDArray:
+    """Return the first of each pixel's largest logits [B, H, W, classes] as uint8 [B, H, W]."""
+    return logits.argmax(-1).astype("uint8")
+
+
 def eval_step(
     state: State, images: nd.NDArray, labels: nd.NDArray
 ) -> tuple[nd.NDArray, nd.NDArray]:
     """Return the batch's loss and the predicted classes, uint8 [B, H, W]."""
     logits = state.model(images)
-    return scalar(state.loss(logits, labels)), logits.argmax(-1).astype("uint8")
+    return scalar(state.loss(logits, labels)), classes_of(logits)
 
 
 def predict_step(state: State, images: nd.NDArray) -> nd.NDArray:
     """Return logits [B, H, W, classes]."""
     return state.model(images)
+
+
+def classify_step(state: State, images: nd.NDArray) -> nd.NDArray:
+    """Return the predicted classes, uint8 [B, H, W]."""
+    return classes_of(state.model(images))

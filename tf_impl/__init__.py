@@ -26,7 +26,7 @@ from tf_impl.measure import (
 )
 from tf_impl.model import FCN, LAYOUT, ResNet18, create_model, transposed_convolution
 from tf_impl.probe import gradients, layer_outputs
-from tf_impl.step import State, create_state, eval_step, predict_step, train_step
+from tf_impl.step import State, classify_step, create_state, eval_step, predict_step, train_step
 from tf_impl.weights import (
     from_canonical,
     load_momentum,
@@ -41,6 +41,7 @@ __all__ = [
     "LAYOUT",
     "ResNet18",
     "State",
+    "classify_step",
     "configure",
     "create_model",
     "create_state",

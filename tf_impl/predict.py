@@ -15,28 +15,23 @@ from common.prediction import read_request, write_predictions
 from common.threads import restart_with_environment
 from common.tiling import predict_tiled
 from tf_impl.device import configure, to_device, to_host
-from tf_impl.step import State, create_state, predict_step
+from tf_impl.step import State, classify_step, create_state, predict_step
 
 T = TypeVar("T")
-
-
-def predict_logits(
-    state: State, items: Iterable[tuple[NDArray, T]]
-) -> Iterator[tuple[NDArray[np.float32], T]]:
-    """Yield each image's logits [H, W, classes] with what came beside the image."""
-
-    def predict_batch(images: NDArray) -> NDArray[np.float32]:
-        return to_host(predict_step(state, to_device(images, state.config)))
-
-    return predict_tiled(items, state.config.recipe.tile, predict_batch)
 
 
 def predict(
     state: State, items: Iterable[tuple[NDArray, T]]
 ) -> Iterator[tuple[NDArray[np.uint8], T]]:
     """Yield each image's label map, uint8 [H, W], with what came beside the image."""
-    for logits, companion in predict_logits(state, items):
-        yield logits.argmax(-1).astype(np.uint8), companion
+
+    def predict_batch(images: NDArray) -> NDArray[np.float32]:
+        return to_host(predict_step(state, to_device(images, state.config)))
+
+    def classify_batch(images: NDArray) -> NDArray[np.uint8]:
+        return to_host(classify_step(state, to_device(images, state.config)))
+
+    return predict_tiled(items, state.config.recipe.tile, predict_batch, classify_batch)
 
 
 @command

@@ -122,15 +122,25 @@ def train_step(
     return state, _train_step(state, images, labels, tf.constant(learning_rate, tf.float64))
 
 
+def classes_of(logits: tf.Tensor) -> tf.Tensor:
+    """Return the first of each pixel's largest logits [B, H, W, classes] as uint8 [B, H, W]."""
+    return tf.cast(tf.argmax(logits, -1, output_type=tf.int32), tf.uint8)
+
+
 @tf.function
 def eval_step(state: State, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the batch's loss and the predicted classes, uint8 [B, H, W]."""
     logits = forward(state.model, images, training=False)
-    classes = tf.argmax(logits, -1, output_type=tf.int32)
-    return batch_loss(state.config, logits, labels), tf.cast(classes, tf.uint8)
+    return batch_loss(state.config, logits, labels), classes_of(logits)
 
 
 @tf.function
 def predict_step(state: State, images: tf.Tensor) -> tf.Tensor:
     """Return logits [B, H, W, classes]."""
     return forward(state.model, images, training=False)
+
+
+@tf.function
+def classify_step(state: State, images: tf.Tensor) -> tf.Tensor:
+    """Return the predicted classes, uint8 [B, H, W]."""
+    return classes_of(forward(state.model, images, training=False))

@@ -40,6 +40,7 @@ __all__ = [
     "loss_operation",
     "parameters_of",
     "precisions",
+    "predict_area",
     "predict_step",
     "switches",
     "synchronize",
@@ -190,6 +191,12 @@ def predict_step(state: State, images: Array) -> Array:
     """Return logits [B, H, W, classes]."""
     state.net.eval()
     return _predict_step(state.net, images)
+
+
+def predict_area(state: State, area: NDArray) -> NDArray:
+    """Return the classes, uint8 [H, W], of an area [H, W, 3] of the crop's size: one at a time."""
+    logits = predict_step(state, to_device(area[None], state.config))
+    return to_host(logits.argmax(axis=-1).astype(jnp.uint8))[0]
 
 
 def parameters_of(state: State) -> Parameters:

@@ -41,6 +41,7 @@ __all__ = [
     "loss_operation",
     "parameters_of",
     "precisions",
+    "predict_area",
     "predict_step",
     "switches",
     "synchronize",
@@ -140,6 +141,12 @@ def train_step(
 def predict_step(state: State, images: nd.NDArray) -> nd.NDArray:
     """Return logits [B, H, W, classes]."""
     return state.net(normalize(images)).transpose((0, 2, 3, 1))
+
+
+def predict_area(state: State, area: NDArray) -> NDArray:
+    """Return the classes, uint8 [H, W], of an area [H, W, 3] of the crop's size: one at a time."""
+    logits = predict_step(state, to_device(area[None], state.config))
+    return to_host(logits.argmax(axis=-1).astype("uint8"))[0]
 
 
 def parameters_of(state: State) -> Parameters:

@@ -41,6 +41,7 @@ __all__ = [
     "loss_operation",
     "parameters_of",
     "precisions",
+    "predict_area",
     "predict_step",
     "switches",
     "synchronize",
@@ -164,6 +165,12 @@ def train_step(
 def predict_step(state: State, images: tf.Tensor) -> tf.Tensor:
     """Return logits [B, H, W, classes]."""
     return state.net(tf.cast(images, tf.float32), training=False)
+
+
+def predict_area(state: State, area: NDArray) -> NDArray:
+    """Return the classes, uint8 [H, W], of an area [H, W, 3] of the crop's size: one at a time."""
+    logits = predict_step(state, to_device(area[None], state.config))
+    return to_host(tf.cast(tf.argmax(logits, axis=-1), tf.uint8))[0]
 
 
 def parameters_of(state: State) -> Parameters:

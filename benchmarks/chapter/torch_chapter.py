@@ -41,6 +41,7 @@ __all__ = [
     "loss_operation",
     "parameters_of",
     "precisions",
+    "predict_area",
     "predict_step",
     "switches",
     "synchronize",
@@ -143,6 +144,12 @@ def predict_step(state: State, images: Tensor) -> Tensor:
     state.net.eval()
     with torch.no_grad():
         return forward(state, images).float().permute(0, 2, 3, 1)
+
+
+def predict_area(state: State, area: NDArray) -> NDArray:
+    """Return the classes, uint8 [H, W], of an area [H, W, 3] of the crop's size: one at a time."""
+    logits = predict_step(state, to_device(area[None], state.config))
+    return to_host(logits.argmax(dim=-1).to(torch.uint8))[0]
 
 
 def parameters_of(state: State) -> Parameters:
