@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
@@ -24,6 +25,10 @@ CACHE_MIB = 1280
 """VOC2012's 1464 training images, 375x500 most of them, take about 1050 MiB once decoded."""
 DECODING = 16
 """Bytes a pixel that decoding a pair may take: Pillow's images, NumPy's copies, colour look-ups."""
+
+ALIGNMENT = 64
+"""JAX and TensorFlow take an array on a CPU as it is, without a copy, if it begins at a multiple of
+so many bytes."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,14 @@ def plan_epoch(
     tops, lefts = generator.integers(0, room + 1).T
     flips = generator.random(len(indices)) < 0.5 if training and recipe.flip else indices < 0
     return EpochPlan(indices, tops, lefts, flips, batches)
+
+
+def aligned_bytes(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return an array of any bytes that begins at a multiple of ``ALIGNMENT``."""
+    size = math.prod(shape)
+    whole = np.empty(size + ALIGNMENT, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT
+    return whole[start : start + size].reshape(shape)
 
 
 class Loader:
@@ -172,19 +185,17 @@ class Loader:
 
     def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:
         size, (height, width) = self.recipe.batch_size, self.recipe.crop
-        images = np.empty((size, height, width, 3), np.uint8)
-        labels = np.empty((size, height, width), np.uint8)
+        images = aligned_bytes((size, height, width, 3))
+        labels = aligned_bytes((size, height, width))
         rows = range(number * size, (number + 1) * size)
         for place, row in enumerate(rows):
             with self._decoded(int(plan.indices[row])) as (image, label):
-                images[place], labels[place] = crop_pair(
-                    image,
-                    label,
-                    int(plan.tops[row]),
-                    int(plan.lefts[row]),
-                    self.recipe.crop,
-                    bool(plan.flips[row]),
-                )
+                corner, flip = (int(plan.tops[row]), int(plan.lefts[row])), bool(plan.flips[row])
+                crop, labels[place] = crop_pair(image, label, *corner, self.recipe.crop, flip)
+                # NumPy copies a mirrored crop pixel by pixel, 0.54 ms at 320x480, each of its
+                # channels alone in a quarter of that.
+                for channels in (0, 1, 2) if flip else (slice(None),):
+                    images[place, ..., channels] = crop[..., channels]
         return Batch(step, plan.indices[rows.start : rows.stop], images, labels)
 
     @contextmanager

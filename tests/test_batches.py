@@ -149,6 +149,7 @@ def test_batches_hold_what_the_plan_says(dataset):
         assert batch.images.dtype == batch.labels.dtype == np.uint8
         assert batch.images.shape == (4, 64, 96, 3)
         assert batch.labels.shape == (4, 64, 96)
+        assert batch.images.ctypes.data % 64 == batch.labels.ctypes.data % 64 == 0
         for place in range(4):
             row = number * 4 + place
             index, flip = int(plan.indices[row]), bool(plan.flips[row])
