@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.batches import MEMORY_LIMIT, EpochPlan, Loader, plan_epoch
+from common.batches import EpochPlan, Loader, loader_for, plan_epoch
 from common.config import Config
 from common.dataset import open_dataset
 from common.errors import InputError
@@ -132,7 +132,7 @@ def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
     dataset = open_dataset(files.root, "train", config.recipe.crop)
 
     def new() -> Loader:
-        return Loader(dataset, config.recipe, memory_limit=MEMORY_LIMIT // 2)
+        return loader_for(dataset, config)
 
     kept = new() if files.cached else None
 

@@ -22,6 +22,7 @@ from common.errors import InputError
 from common.files import write_json
 from common.options import (
     Parser,
+    add_loader_options,
     add_machine_options,
     add_recipe_options,
     config_arguments,
@@ -65,6 +66,7 @@ def compare_parser() -> Parser:
     add("--max-steps", type=int, metavar="N", help="stop after N steps, over all epochs")
     add("--devices", type=int, default=1, metavar="N", help="data-parallel replicas")
     add("--json", action="store_true", help="print compare.json on standard output")
+    add_loader_options(parser)
     add_recipe_options(parser, recipe=None)
     add_machine_options(parser)
     return parser

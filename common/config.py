@@ -29,6 +29,8 @@ class Config:
             operation, by the equal ``subpixel`` form, or ``auto``: the faster here.
         deterministic: Ask the framework for algorithms with bitwise repeatable results.
         threads: CPU threads; None for all that this process may use.
+        cache_mib: Decoded images that a process keeps in memory, in MiB; None for
+            ``common.batches.default_cache_mib``.
     """
 
     recipe: Recipe
@@ -40,6 +42,7 @@ class Config:
     upsampling: str = "auto"
     deterministic: bool = False
     threads: int | None = None
+    cache_mib: int | None = None
 
     def __post_init__(self) -> None:
         for field, allowed in {
@@ -55,8 +58,10 @@ class Config:
             value = getattr(self, field)
             if value is not None and value < 1:
                 raise InputError(f"{field} {value} is too small: at least 1")
-        if self.seed < 0:
-            raise InputError(f"seed {self.seed} must not be negative")
+        for field in ("seed", "cache_mib"):
+            value = getattr(self, field)
+            if value is not None and value < 0:
+                raise InputError(f"{field} {value} must not be negative")
         if self.recipe.batch_size % self.devices:
             raise InputError(
                 f"batch size {self.recipe.batch_size} cannot be split over {self.devices} devices"

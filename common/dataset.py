@@ -60,6 +60,11 @@ class Dataset:
                 )
         return image, label
 
+    @property
+    def decoded_bytes(self) -> int:
+        """The memory that all images and label maps take once decoded."""
+        return 4 * sum(height * width for height, width in self.sizes)
+
     @functools.cached_property
     def digest(self) -> str:
         """SHA-256 in hex over the names and the bytes of all files, those dropped left out."""

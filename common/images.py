@@ -79,6 +79,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         if picture.mode.startswith("I"):
             # Pillow would clip 16 bits at 255; the upper eight are the picture.
             return np.repeat((np.array(picture) >> 8).astype(np.uint8)[..., None], 3, axis=2)
+        if picture.mode == "RGB":
+            # To convert it would be to copy it.
+            return np.array(picture)
         # A transparent palette entry is a colour like any other once alpha is left out.
         picture.info.pop("transparency", None)
         return np.array(picture.convert("RGB"))
@@ -108,22 +111,26 @@ def read_label(path: Path) -> NDArray[np.uint8]:
                 return rgb_to_index(array)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
-        used = [value for value, count in enumerate(picture.histogram()) if count]
-        for value in used:
-            if value >= len(CLASSES) and value != VOID:
-                raise InputError(
-                    f"{path}: label {value} is neither 0..{len(CLASSES) - 1} nor {VOID}"
-                )
+        # 0..20 and 255, less 21, are the largest bytes. Which values there are takes ten times as
+        # long to find, and is needed only to say what is wrong.
+        if (array - np.uint8(len(CLASSES))).min() < VOID - len(CLASSES):
+            wrong = [value for value in np.unique(array) if len(CLASSES) <= value < VOID]
+            raise InputError(
+                f"{path}: label {wrong[0]} is neither 0..{len(CLASSES) - 1} nor {VOID}"
+            )
         if picture.mode == "P":
-            _check_palette(path, picture, used)
+            _check_palette(path, picture, array)
         return array
 
 
-def _check_palette(path: Path, picture: Image, used: list[int]) -> None:
+def _check_palette(path: Path, picture: Image, labels: NDArray[np.uint8]) -> None:
     """Refuse a palette that an image program has sorted anew: its indices are no labels."""
+    colors = bytes(picture.getpalette() or ())
+    if palette().startswith(colors):
+        return
     voc = np.frombuffer(palette(), np.uint8).reshape(256, 3)
-    own = np.array(picture.getpalette(), np.uint8).reshape(-1, 3)
-    for value in used:
+    own = np.frombuffer(colors, np.uint8).reshape(-1, 3)
+    for value in np.unique(labels):
         if value >= len(own):
             continue
         meant = int((voc == own[value]).all(1).argmax())

@@ -93,6 +93,17 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_loader_options(parser: argparse.ArgumentParser) -> None:
+    """Add the option of how images are loaded; the threads are the machine's option."""
+    parser.add_argument(
+        "--cache-mib",
+        type=int,
+        metavar="N",
+        help="memory for decoded images, kept from epoch to epoch, in MiB of each process; by "
+        "default 1280, enough for VOC's training images, or a quarter of the machine's memory",
+    )
+
+
 def training_parser(prog: str) -> Parser:
     """Return the parser of one backend's training command."""
     parser = Parser(prog=prog, description="Train the fully convolutional network.")
@@ -130,6 +141,7 @@ def training_parser(prog: str) -> Parser:
     )
     add("--no-progress", action="store_true", help="no progress bar")
     add("--json", action="store_true", help="print the summary as JSON")
+    add_loader_options(parser)
     add_recipe_options(parser)
     add_machine_options(parser)
     return parser

@@ -13,7 +13,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from common.batches import MEMORY_LIMIT, Batch, Loader, plan_epoch
+from common.batches import Batch, loader_for, plan_epoch
 from common.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.config import Config
 from common.dataset import open_dataset
@@ -47,10 +47,9 @@ class TrainingData:
         self.train = open_dataset(root, "train", recipe.crop)
         whole = recipe.evaluation == "tiles"
         self.val = open_dataset(root, "val", None if whole else recipe.crop)
-        self._loader, self._val_loader = (
-            Loader(dataset, recipe, memory_limit=MEMORY_LIMIT // 2)
-            for dataset in (self.train, self.val)
-        )
+        self._loader = loader_for(self.train, config)
+        # Of the one bound, these images keep what the training images leave.
+        self._val_loader = loader_for(self.val, config, beside=self.train.decoded_bytes)
         self.steps_per_epoch = self._plan(0).batches_per_epoch
         if not whole:
             # A batch larger than the validation set is refused now, not after an epoch.

@@ -53,6 +53,7 @@ COLORS = _colors(len(CLASSES))
 """uint8 [21, 3], RGB of each class (the development kit's VOClabelcolormap)."""
 
 
+@functools.cache
 def palette() -> bytes:
     """Return the 256 RGB triples of a VOC mask's palette; entry 255 is the void colour."""
     colors = _colors(256)

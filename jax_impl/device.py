@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ def devices_of(config: Config) -> list[jax.Device]:
     return devices[: config.devices]
 
 
+@cache
 def sharding_of(config: Config, parts: bool) -> NamedSharding:
     """Return where an array lies: in equal ``parts`` on the devices, or whole on each of them."""
     mesh = Mesh(devices_of(config), (REPLICA,))

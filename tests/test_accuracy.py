@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,12 @@ from benchmarks.accuracy_view import accuracy_lines, score_cells
 from benchmarks.bench import measure_accuracy
 from benchmarks.bench_results import Results, new_document, read_results
 from benchmarks.cli import main as fcn
-from benchmarks.compare import generated_data
+from benchmarks.compare import compare_parser, generated_data
 from common.backends import BACKENDS
 from common.config import Config
 from common.errors import InputError
 from common.images import read_image, read_label, write_label
-from common.options import config_arguments, config_from, training_parser
+from common.options import Parser, config_arguments, config_from, training_parser
 from common.recipes import make_recipe
 from common.synthetic import make_dataset
 from tests.bench_sample import SETTINGS
@@ -85,9 +86,11 @@ def test_time_is_counted_up_to_the_epoch_that_passes_the_target(tmp_path: Path) 
     assert accuracy.seconds_to_target(tmp_path, "ignore") is None
 
 
-def test_a_configuration_survives_the_command_line() -> None:
-    config = Config(SMALL, seed=3, max_steps=7, precision="bfloat16", deterministic=True, threads=1)
-    assert config_from(training_parser("x").parse_args(config_arguments(config))) == config
+@pytest.mark.parametrize("parser", [training_parser("x"), compare_parser()])
+def test_a_configuration_survives_the_command_line(parser: Parser) -> None:
+    config = Config(SMALL, seed=3, max_steps=7, precision="bfloat16", deterministic=True)
+    config = replace(config, threads=1, cache_mib=0)
+    assert config_from(parser.parse_args(config_arguments(config))) == config
 
 
 TRACE = {"reference": "PyTorch", "losses": [1.0], "bounds": [5e-6]}

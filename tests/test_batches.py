@@ -16,12 +16,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.batches import Loader, plan_epoch
+from common.batches import CACHE_MIB, Loader, default_cache_mib, loader_for, plan_epoch
+from common.config import Config
 from common.crops import crop_pair
 from common.dataset import Dataset, open_dataset
 from common.errors import InputError
 from common.images import write_image, write_label
 from common.recipes import make_recipe
+from common.threads import available_cpus
 
 RECIPE = make_recipe("modern", batch_size=4, crop=(64, 96))
 FIELDS = ("indices", "tops", "lefts", "flips")
@@ -147,6 +149,7 @@ def test_batches_hold_what_the_plan_says(dataset):
         assert batch.images.dtype == batch.labels.dtype == np.uint8
         assert batch.images.shape == (4, 64, 96, 3)
         assert batch.labels.shape == (4, 64, 96)
+        assert batch.images.ctypes.data % 64 == batch.labels.ctypes.data % 64 == 0
         for place in range(4):
             row = number * 4 + place
             index, flip = int(plan.indices[row]), bool(plan.flips[row])
@@ -192,22 +195,29 @@ def test_a_second_epoch_decodes_nothing_that_is_kept(dataset, monkeypatch):
     assert sorted(read) == list(range(12))
 
 
-def test_the_next_batches_are_made_while_one_is_worked_on(dataset, monkeypatch):
-    loader = Loader(dataset, RECIPE, workers=2)
-    made = [threading.Event() for _ in range(3)]
-    original = Loader._make_batch
+@pytest.mark.parametrize("workers", [1, 2])
+def test_every_thread_works_while_a_batch_is_worked_on(dataset, workers, monkeypatch):
+    loader = Loader(dataset, RECIPE, workers=workers)
+    plan = plan_epoch(dataset, RECIPE, 1, 0, training=True)
+    started = [threading.Event() for _ in range(plan.batches_per_epoch)]
+    asked, original = threading.Event(), Loader._make_batch
 
     def make(self, plan, number, step):
-        batch = original(self, plan, number, step)
-        made[number].set()
-        return batch
+        started[number].set()
+        if number:
+            assert asked.wait(timeout=30)
+        return original(self, plan, number, step)
 
     monkeypatch.setattr(Loader, "_make_batch", make)
-    batches = loader.epoch(plan_epoch(dataset, RECIPE, 1, 0, training=True), 0)
+    batches = loader.epoch(plan, 0)
     next(batches)
-    # Nobody asks for the second batch, yet it is made.
-    assert made[1].wait(timeout=30)
-    assert not made[2].is_set()
+    # Nobody asks for another batch, yet each thread makes one.
+    assert all(event.wait(timeout=30) for event in started[1 : 1 + workers])
+    held = loader._held_bytes
+    # Neither the batch that is worked on nor those under way are more than the bound counts.
+    assert held == (1 + workers) * loader._batch_bytes
+    assert not any(event.is_set() for event in started[1 + workers :])
+    asked.set()
     batches.close()
 
 
@@ -228,14 +238,14 @@ def large(tmp_path):
 
 
 def test_memory_stays_within_the_bound_on_a_larger_data_set(large):
-    limit = 8 * 2**20
+    limit = 4 * 2**20
     decoded = sum(height * width * 4 for height, width in large.sizes)
-    assert decoded > 1.5 * limit
+    assert decoded > 3 * limit
     recipe = replace(RECIPE, crop=(192, 256))
     list(Loader(large, recipe).epoch(plan_epoch(large, recipe, 0, 9, training=True), 0))
     tracemalloc.start()
     try:
-        loader = Loader(large, recipe, memory_limit=limit)
+        loader = Loader(large, recipe, cache_limit=limit)
         started = tracemalloc.get_traced_memory()[0]
         tracemalloc.reset_peak()
         for epoch in range(3):
@@ -244,17 +254,45 @@ def test_memory_stays_within_the_bound_on_a_larger_data_set(large):
         measured = tracemalloc.get_traced_memory()[1] - started
     finally:
         tracemalloc.stop()
-    assert loader.peak_bytes <= limit
+    assert loader.working_bytes == 3 * recipe.batch_size * 192 * 256 * 4 + 2 * 16 * 256 * 320
+    assert loader.peak_bytes <= limit + loader.working_bytes
     # What Python itself counted, but not Pillow's own images: never more than was accounted for.
     assert measured <= loader.peak_bytes + 64 * 1024
     # The bound is used, not only kept: most of it holds decoded images.
-    assert loader.peak_bytes > 0.9 * limit
-    assert measured > 0.5 * limit
+    assert measured > 0.9 * limit
+    assert loader._cache_bytes > 0.9 * limit
 
 
-def test_a_bound_too_small_for_a_batch_is_refused(dataset):
-    with pytest.raises(InputError, match="memory limit 0 MiB: a loader of this batch size"):
-        Loader(dataset, RECIPE, memory_limit=100_000)
+@pytest.mark.parametrize("kept", [0, 5, 12])
+def test_as_many_images_are_kept_as_the_bound_has_room_for(dataset, kept, monkeypatch):
+    read = []
+    original = Dataset.read
+    monkeypatch.setattr(Dataset, "read", lambda self, i: read.append(i) or original(self, i))
+    height, width = dataset.sizes[0]
+    loader = Loader(dataset, RECIPE, cache_limit=kept * height * width * 4)
+    for epoch in range(2):
+        list(loader.epoch(plan_epoch(dataset, RECIPE, 1, epoch, training=True), 0))
+    assert len(read) == 12 + 12 - kept
+
+
+@pytest.mark.parametrize("mib, kept", [(None, 40), (0, 0), (1, 3), (2, 6)])
+def test_the_option_bounds_what_is_kept_in_mebibytes(large, mib, kept):
+    loader = loader_for(large, Config(RECIPE, cache_mib=mib, threads=1))
+    list(loader.epoch(plan_epoch(large, RECIPE, 0, 0, training=True), 0))
+    assert len(loader._cache) == kept
+
+
+def test_there_is_a_thread_for_each_cpu_or_as_many_as_asked_for(dataset):
+    assert loader_for(dataset, Config(RECIPE)).workers == len(available_cpus())
+    assert loader_for(dataset, Config(RECIPE, threads=3)).workers == 3
+
+
+def test_a_machine_keeps_the_images_of_voc_if_it_has_the_memory(monkeypatch):
+    memory = 2**30
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": memory}.get)
+    assert default_cache_mib() == 256
+    monkeypatch.setattr("os.sysconf", {"SC_PAGE_SIZE": 4, "SC_PHYS_PAGES": 2**31}.get)
+    assert default_cache_mib() == CACHE_MIB > unread(1464, (375, 500)).decoded_bytes / 2**20
 
 
 def test_a_file_that_cannot_be_read_stops_the_epoch_when_its_batch_is_due(tmp_path, generated):

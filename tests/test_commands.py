@@ -114,6 +114,8 @@ def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_pa
         (["--device", "toaster"], "device 'toaster'"),
         (["--crop", "65", "64"], "multiples of 32"),
         (["--threads", "4096"], "threads 4096"),
+        (["--cache-mib", "-1"], "cache_mib -1 must not be negative"),
+        (["--cache-mib", "1.5"], "--cache-mib"),
         (["--backends", "torch,caffe"], "caffe"),
         (["--epochs", "many"], "--epochs"),
         (["--weights", "absent.safetensors"], "absent.safetensors"),

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+import pytest
 
 import common
+from common.batches import aligned_bytes
 from common.config import Config
 from common.recipes import make_recipe
 from common.threads import available_cpus
@@ -45,6 +47,21 @@ def test_arrays_come_back_as_they_went(backend: ModuleType, generator: np.random
         returned = np.asarray(backend.to_host(value))
         assert returned.dtype == array.dtype
         np.testing.assert_array_equal(returned, array)
+
+
+@pytest.mark.parametrize("offset", [0, 16])
+def test_on_a_cpu_a_loaders_batch_is_taken_as_it_is(backend: ModuleType, offset: int) -> None:
+    backend.configure(CONFIG)
+    buffer = aligned_bytes((offset + 2 * 32 * 64 * 3,))
+    buffer[:] = 1
+    # A view of its own: MXNet marks as read-only what it is given.
+    value = backend.to_device(buffer[offset:].reshape(2, 32, 64, 3), CONFIG)
+    backend.synchronize(value)
+    buffer[:] = 2
+    found = np.asarray(backend.to_host(value))
+    assert (found == found[0, 0, 0, 0]).all()
+    if offset == 0:
+        assert found[0, 0, 0, 0] == 2
 
 
 def test_every_clause_names_tests_that_exist() -> None:

@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+from common.config import Config
+from common.dataset import Dataset
 from common.errors import InputError
 from common.options import config_from, training_parser
 from common.parameters import initial_parameters
 from common.recipes import make_recipe
-from common.training import open_run
+from common.training import TrainingData, open_run
 from common.weights import save_parameters
 
 BACKEND = {"name": "torch", "versions": {"numpy": "2"}}
@@ -51,3 +53,31 @@ def test_a_checkpoint_goes_on_with_its_own_weights_only(generated: Path, tmp_pat
     (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"manifest\.json: not a run's manifest"):
         one_step("--data", generated, "--resume", tmp_path)
+
+
+@pytest.mark.parametrize("options, again", [([], 0), (["--cache-mib", "0"], 16)])
+def test_a_training_decodes_again_what_its_bound_does_not_keep(
+    options: list[str], again: int, generated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = training_parser("train").parse_args([*SMALL, *options])
+    data = TrainingData(generated, config_from(parsed))
+    read: list[str] = []
+    original = Dataset.read
+
+    def count(self: Dataset, index: int) -> Any:
+        read.append(self.split)
+        return original(self, index)
+
+    monkeypatch.setattr(Dataset, "read", count)
+    for batches in data.training(0, 0), data.validation():
+        assert list(batches)
+    first = len(read)
+    for batches in data.training(1, 0), data.validation():
+        assert list(batches)
+    assert len(read) - first == again
+
+
+def test_validation_keeps_what_the_training_images_leave(generated: Path) -> None:
+    data = TrainingData(generated, Config(make_recipe("modern", batch_size=4, crop=(64, 64))))
+    mine, theirs = data._loader._cache_limit, data._val_loader._cache_limit
+    assert mine - theirs == data.train.decoded_bytes > 0

@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from common.batches import ALIGNMENT
 from common.config import Config, check_precision
 from common.errors import InputError
 from common.threads import available_cpus
@@ -65,7 +66,13 @@ def configure(config: Config) -> None:
 
 def to_device(array: NDArray, config: Config) -> tf.Tensor:
     """Copy a batch to the device of ``config``, without waiting for the copy to end."""
-    with tf.device(device_of(config)):
+    device = device_of(config)
+    # On a CPU the array itself: `tf.constant` takes 0.7 ms for a batch of 8, this 0.1 ms. Kernels
+    # expect TensorFlow's own alignment.
+    aligned = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous
+    if device.startswith("CPU") and aligned and array.flags.writeable and array.size:
+        return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    with tf.device(device):
         return tf.constant(array)
 
 
