@@ -208,15 +208,6 @@ def prepare(
         worker.close()
         return None
     member.steps = calibration["steps"]
-    if settings["profile"]:
-        folder = results.folder / "profiles" / row["key"].replace("/", "-")
-        try:
-            place = str(folder.absolute())  # A worker runs elsewhere.
-            worker.ask("bench_worker.profile", settings["timeout"], folder=place, steps=2)
-            row["profile"] = str(folder.relative_to(results.folder))
-        except (InputError, WorkerFailed) as error:
-            fail(member, error, killed)
-            return None
     return member
 
 
@@ -254,15 +245,18 @@ def take_turn(results: Results, member: Member, number: int, turn: int, position
 
 
 def finish(results: Results, member: Member) -> None:
-    """Ask for the memory's peaks, end the worker, and sum the row up."""
-    row = member.row
+    """Ask for the memory's peaks, and a trace if one is wanted; end the worker; sum the row up."""
+    row, settings = member.row, results.document["settings"]
     if row["status"] != "running":
         return
     killed = kills_for_memory()
     try:
-        row["processes"][-1] |= member.worker.ask(
-            "bench_worker.used", results.document["settings"]["timeout"]
-        )
+        row["processes"][-1] |= member.worker.ask("bench_worker.used", settings["timeout"])
+        if settings["profile"]:  # When all is timed and counted: tracing leaves its traces.
+            folder = results.folder / "profiles" / row["key"].replace("/", "-")
+            place = str(folder.absolute())  # A worker runs elsewhere.
+            member.worker.ask("bench_worker.profile", settings["timeout"], folder=place, steps=2)
+            row["profile"] = str(folder.relative_to(results.folder))
     except (InputError, WorkerFailed) as error:
         fail(member, error, killed)
         return

@@ -16,6 +16,7 @@ import pytest
 
 import benchmarks
 from benchmarks.cli import main as fcn
+from benchmarks.processes import Worker
 from common.backends import BACKENDS
 from common.runs import git_commit
 
@@ -99,12 +100,11 @@ def test_a_worker_that_spins_while_another_is_timed_is_told_so(
     given = options(tmp_path, "spins", "fine")
     # Turns as long as this: a shorter sleep is no measure of what is burnt in it.
     assert fcn(["bench", *given, "--seconds", "0.6", "--out", str(tmp_path / "out")]) == 0
-    shown = capsys.readouterr().out
     spinning, sleeping = stored(tmp_path / "out")["rows"]
     said = r"took \d+% of a CPU while it should have slept"
     assert any(re.fullmatch(said, line) for line in spinning["warnings"])
     assert not any("slept" in line for line in sleeping["warnings"])
-    assert re.search(rf"torch default: {said}", shown)
+    assert re.search(rf"torch default: {said}", capsys.readouterr().out)
 
 
 def test_what_a_framework_prints_disturbs_nothing(tmp_path: Path) -> None:
@@ -120,6 +120,21 @@ def test_paths_are_those_of_the_shell(tmp_path: Path, monkeypatch: pytest.Monkey
     (row,) = stored(Path("out"))["rows"]
     check_whole(row)
     assert (Path("out") / row["profile"] / "trace.json").is_file()
+
+
+def test_a_trace_is_taken_after_the_last_turn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, ask = [], Worker.ask
+
+    def noted(worker: Worker, task: str, *timeout: float, **arguments: Any) -> Any:
+        asked.append(task.removeprefix("bench_worker."))
+        return ask(worker, task, *timeout, **arguments)
+
+    monkeypatch.setattr(Worker, "ask", noted)
+    given = [*options(tmp_path, "fine", "fine"), "--out", str(tmp_path / "out"), "--profile"]
+    assert fcn(["bench", *given]) == 0
+    assert asked[-5:] == ["time_turn", *["used", "profile"] * 2]
 
 
 def test_another_epsilon_is_refused_by_the_logits(tmp_path: Path) -> None:
