@@ -114,12 +114,6 @@ def accuracy_problems(accuracy: dict[str, Any]) -> list[str]:
 
     Trainings need packages that those who only time have not.
     """
-    try:
-        from benchmarks.accuracy import LEVEL, MARGINS, equivalences
-
-        tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
-    except ModuleNotFoundError as error:
-        return [f"accuracy is unchecked: {error.name} is not installed"]
     found = []
     for row in accuracy["rows"]:
         name, runs = row["backend"], row["runs"]
@@ -129,13 +123,20 @@ def accuracy_problems(accuracy: dict[str, Any]) -> list[str]:
             continue
         seeds = {run["seed"] for run in runs}
         if len(seeds) < accuracy["seeds"] or len(seeds) < len(runs):
-            found.append(f"accuracy of {name}: {len(seeds)} of {accuracy['seeds']} seeds")
+            # Then there is nothing to pair either.
+            return [*found, f"accuracy of {name}: {len(seeds)} of {accuracy['seeds']} seeds"]
         for run in runs:
             place = f"accuracy of {name}, seed {run['seed']}"
-            if run["agreement"] is None or not run["agreement"] <= 1:
+            if not run["agreement"] <= 1:
                 found.append(f"{place}: scores without proof of equal work")
             if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
                 found.append(f"{place}: its scores are not those of its last epoch")
+    try:
+        from benchmarks.accuracy import LEVEL, MARGINS, equivalences
+
+        tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
+    except ModuleNotFoundError as error:
+        return [*found, f"its tests are unchecked: {error.name} is not installed"]
     again = {"margins": MARGINS, "level": LEVEL, "equivalence": tests}
     stated = {name: accuracy[name] for name in again}
     places = differences(stated, again, "accuracy", set())

@@ -45,6 +45,7 @@ TRAINING = ("loss", "second_loss", *SUMMARY)
 QUANTITIES = {
     "train": TRAINING,
     "predict": ("logits",),
+    "images": KINDS,
     "upsample": ("y", "x_gradient", "weight_gradient", "bias_gradient"),
     "loss": ("loss", "gradient"),
     "load": ("images", "labels"),

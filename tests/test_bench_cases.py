@@ -189,6 +189,7 @@ def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> Non
         "config": Config(make_recipe("generated")).to_json(),
         "seeds": 2,
         "margins": {"pixel_accuracy": 0.01, "mean_iou": 0.02},
+        "level": 0.05,
         "rows": [
             {**row, "runs": [run(0, 0.8), run(1, 0.9)]},
             {**row, "backend": "jax", "status": "failed", "reason": "no such frame", "runs": []},

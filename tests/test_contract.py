@@ -54,9 +54,10 @@ def test_on_a_cpu_a_loaders_batch_is_taken_as_it_is(backend: ModuleType, offset:
     backend.configure(CONFIG)
     buffer = aligned_bytes((offset + 2 * 32 * 64 * 3,))
     buffer[:] = 1
-    # A view of its own: MXNet marks as read-only what it is given.
-    value = backend.to_device(buffer[offset:].reshape(2, 32, 64, 3), CONFIG)
+    given = buffer[offset:].reshape(2, 32, 64, 3)
+    value = backend.to_device(given, CONFIG)
     backend.synchronize(value)
+    assert given.flags.writeable
     buffer[:] = 2
     found = np.asarray(backend.to_host(value))
     assert (found == found[0, 0, 0, 0]).all()
