@@ -64,8 +64,9 @@ def test_a_network_that_is_not_finite_is_named_through_json(
 CASES = {
     "v1": probe_recipe("resnet18_v1"),
     "v2": probe_recipe("resnet18_v2"),
-    "decay of weights": replace(probe_recipe("resnet18_v1"), decay_scope="weights"),
-    "frozen upsampling": replace(probe_recipe("resnet18_v1"), upsample_init="bilinear-frozen"),
+    "decay of weights, frozen upsampling": replace(
+        probe_recipe("resnet18_v1"), decay_scope="weights", upsample_init="bilinear-frozen"
+    ),
     "no momentum": replace(make_recipe("chapter-torch"), weight_decay=0.1),
 }
 
