@@ -21,7 +21,8 @@ def image_losses(logits: Array, labels: Array, void: str, without: tuple[str, ..
         indices = labels[..., None].astype(jnp.int32)
         chosen = jnp.take_along_axis(logits, indices, -1, mode="clip")[..., 0]
     else:
-        # A comparison, fused into the sum; indexing would make a gradient of serial scatters.
+        # A comparison, fused into the sum; indexing would make a gradient of serial scatters. Where
+        # the step was last measured it was no slower by indexing (batch 8, two CPU cores).
         hot = labels[..., None] == jnp.arange(logits.shape[-1], dtype=labels.dtype)
         chosen = jnp.where(hot, logits, 0).sum(-1)
     losses = jax.nn.logsumexp(logits, -1) - chosen

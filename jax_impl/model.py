@@ -174,7 +174,8 @@ class MaxPool(nnx.Module):
     def __call__(self, x: Array) -> Array:
         if not self.selections:
             return nnx.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        # Nine selections fuse; the gradient of XLA's window reduction takes 14 times as long (CPU).
+        # Nine selections fuse; the gradient of XLA's window reduction takes 14 times as long (CPU),
+        # of a whole step a hundredth (batch 8, two CPU cores).
         padding = ((0, 0), (1, 1), (1, 1), (0, 0))
         x = jnp.pad(x, padding, constant_values=-jnp.inf)
         height, width = x.shape[1] - 2, x.shape[2] - 2

@@ -151,6 +151,7 @@ def test_the_parts_that_a_benchmark_times_go_without_it_too(
     module = backend.step if backend_name == "mxnet" else backend.measure
     monkeypatch.setattr(module, "cross_entropy", recorded)
     config = Config(RECIPE, without=tuple(TRICKS[backend_name]))
+    backend.configure(config)
     logits = np.zeros((1, 21, 2, 3) if backend.LAYOUT == "NCHW" else (1, 2, 3, 21), np.float32)
     labels = np.zeros((1, 2, 3), np.uint8)
     arrays = [backend.to_device(array, config) for array in (logits, labels)]
