@@ -19,6 +19,7 @@ from benchmarks.bench_diff import unlike
 from benchmarks.bench_parent import SCRATCH, run
 from benchmarks.bench_results import Results, new_document, read_results
 from benchmarks.bench_tables import table
+from benchmarks.bench_tracks import TRACKS, check_tracks
 from benchmarks.compare import chosen_backends, generated_data
 from benchmarks.machine_state import gpu_state
 from benchmarks.processes import limit_cpus
@@ -43,7 +44,6 @@ CASES = (
     "images",
     "accuracy",
 )
-TRACKS = ("chapter", "default", "tuned")
 DEFAULT_CASES = "train,predict,upsample,loss"
 QUICK_CASES = "train,predict"
 QUICK = {"batch_sizes": "2", "crop": [64, 96], "seconds": 0.2}
@@ -74,7 +74,13 @@ def bench_parser() -> Parser:
     add = parser.add_argument
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which")
     add("--cases", metavar="A,B", help=f"{', '.join(CASES)}; by default {DEFAULT_CASES}")
-    add("--track", default="default", metavar="|".join(TRACKS), help="whose code; several: A,B")
+    add(
+        "--track",
+        default="default",
+        metavar="chapter|default|tuned|without-TRICK",
+        help="whose code; without-TRICK is the default with that trick off (common/tricks.py; or "
+        "kept-memory); several: A,B",
+    )
     add("--batch-sizes", default="8", metavar="N,M", help="images a step")
     add("--crop", type=int, nargs=2, default=[320, 480], metavar=("H", "W"), help="pixels")
     add("--recipe", default="chapter-torch", help=f"preset: {', '.join(RECIPES)}")
@@ -264,6 +270,7 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         "profile": args.profile,
         "quick": args.quick,
     }
+    check_tracks(settings["tracks"], settings["backends"])
     for option in ("rounds", "seconds", "timeout"):
         if not 0 < settings[option] < math.inf:
             raise InputError(f"--{option} {settings[option]}: must be positive and finite")

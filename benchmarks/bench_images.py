@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.bench_loading import LARGER
+from benchmarks.bench_tracks import code_of
 from common import reference
 from common.crops import pad_to, tiles
 from common.parameters import Parameters
@@ -105,6 +106,6 @@ def expected_images(parameters: Parameters, recipe: Recipe, arrays: Any) -> dict
 
 def of_track(expected: dict[str, NDArray], track: str) -> dict[str, NDArray]:
     """Return the answers that a row is held to: where tracks have their own, those of its track."""
-    prefix = f"{track}/"
+    prefix = f"{code_of(track)}/"
     own = {name.removeprefix(prefix): a for name, a in expected.items() if name.startswith(prefix)}
     return own or expected

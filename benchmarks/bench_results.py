@@ -13,6 +13,7 @@ import numpy as np
 
 from benchmarks.bench_images import predicted_pixels
 from benchmarks.bench_tables import row_name
+from benchmarks.bench_tracks import is_of
 from benchmarks.limits import limit_of, reached, step_costs
 from benchmarks.machine_state import gpu_count
 from benchmarks.processes import no_number
@@ -63,7 +64,10 @@ def new_document(settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return a row for each case, batch, precision, track and backend, in this order."""
+    """Return a row for each case, batch, precision, track and backend, in this order.
+
+    A backend without the trick that a track turns off has no row.
+    """
     recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
     rows = []
     for case in settings["cases"]:
@@ -80,6 +84,8 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
             tracks,
             settings["backends"],
         ):
+            if not is_of(track, backend):
+                continue
             if case == "first_step" and variant and (track, backend) not in KEEP_COMPILED:
                 continue
             row = {

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.bench_cases import Case, make_case
+from benchmarks.bench_tracks import code_of, config_of_track
 from common.config import Config
 from common.errors import InputError
 from common.runs import host_memory_peak, resident_peak
@@ -62,12 +63,12 @@ class Turn:
 
 
 def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
-    """Return the backend's package for ``default``, else the module of that track.
+    """Return the backend's package for ``default``, tricks or not, else the track's module.
 
     Raises:
         InputError: If the backend has no such track, or what the track needs is not installed.
     """
-    if track == "default":
+    if code_of(track) == "default":
         return package
     name = f"benchmarks.{track}.{backend}_{track}"
     try:
@@ -102,7 +103,7 @@ def set_up(
         The process's part of a row. ``first_ended`` is when its first step was done, by the clock
         that all processes of the machine share.
     """
-    Turn.config = Config.from_json(config)
+    Turn.config = config_of_track(Config.from_json(config), track)
     Turn.backend = track_module(package, backend, track)
     started = time.perf_counter()
     Turn.case = make_case(Turn.backend, case, Turn.config, inputs)

@@ -18,6 +18,7 @@ from benchmarks.report import FORMAT_VERSION, write_report
 from benchmarks.rows import table
 from benchmarks.trainings import train_backend
 from common.backends import BACKENDS
+from common.config import for_backend
 from common.errors import InputError
 from common.files import write_json
 from common.options import (
@@ -30,6 +31,7 @@ from common.options import (
 )
 from common.runs import check_out, git_commit, hardware
 from common.training import TrainingData
+from common.tricks import check_tricks
 from common.weights import describe_weights, starting_parameters
 
 
@@ -79,6 +81,7 @@ def main(argv: Sequence[str]) -> int:
         args.recipe = "generated" if args.data is None else "chapter-torch"
     backends = chosen_backends(args.backends)
     config = config_from(args)
+    check_tricks(config.without, backends)
     out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
     starting_parameters(config.recipe, config.seed, args.weights)
@@ -97,12 +100,14 @@ def main(argv: Sequence[str]) -> int:
     print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
     steps = trace_steps(config, dataset.total_steps)
     trace = reference_trace(config, data, args.weights, steps, out / "runs" / "trace.log")
-    options = config_arguments(config)
-    if args.weights:
-        options += ["--weights", str(args.weights)]
+    start = ["--weights", str(args.weights)] if args.weights else []
     rows = [
         train_backend(
-            *(backend, options, data, out / "runs" / backend, environment),
+            backend,
+            config_arguments(for_backend(config, backend)) + start,
+            data,
+            out / "runs" / backend,
+            environment,
             f"[{position}] {BACKENDS[backend]}",
         )
         for position, backend in enumerate(backends, start=1)

@@ -28,6 +28,7 @@ from common.options import Parser, add_machine_options
 from common.probes import probe_recipe
 from common.recipes import BACKBONES, make_recipe
 from common.runs import check_out, git_commit, hardware
+from common.tricks import check_tricks
 from common.weights import starting_parameters
 
 
@@ -91,6 +92,7 @@ def main(argv: Sequence[str]) -> int:
         print(json.dumps(found) if args.json else table_of(found))
         return 0 if found["passed"] else 1
     backends = chosen_backends(args.backends)
+    check_tricks(args.without, backends)
     if args.backbone not in (*BACKBONES, "both"):
         raise InputError(f"--backbone {args.backbone!r}: choose {', '.join(BACKBONES)} or both")
     chosen = BACKBONES if args.backbone == "both" else (args.backbone,)
@@ -140,6 +142,7 @@ def main(argv: Sequence[str]) -> int:
         "data": source.describe(),
         "precision": args.precision,
         "upsampling": args.upsampling,
+        "without": list(args.without),
         "batch": size.batch,
         "crop": size.crop,
         "weights": args.weights.name if args.weights else None,
@@ -167,6 +170,7 @@ def _config(args: Namespace, backbone: str, size: Size) -> Config:
         device=args.device,
         precision=args.precision,
         upsampling=args.upsampling,
+        without=args.without,
         deterministic=args.deterministic,
         threads=args.threads,
     )

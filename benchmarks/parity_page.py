@@ -19,6 +19,7 @@ from benchmarks.pages import (
     mute,
     svg,
 )
+from benchmarks.parity_text import precision_of
 from benchmarks.report_view import backend_color
 from common.backends import BACKENDS
 from common.errors import InputError
@@ -73,8 +74,9 @@ def view(result: dict[str, Any]) -> dict[str, Any]:
     """Return what the templates show: a sentence, and for each backbone its tables and curves."""
     height, width = result["crop"]
     images = "generated images" if result["data"]["generated"] else "photographs"
+    size = f"batch {result['batch']}, {height}×{width}"
     return {
-        "conditions": f"{result['precision']}, batch {result['batch']}, {height}×{width}, {images}",
+        "conditions": f"{precision_of(result)}, {size}, {images}",
         "sentence": verdict(result),
         "parts": [_part(part, result["precision"]) for part in result["backbones"]],
     }

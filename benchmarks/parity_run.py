@@ -14,7 +14,7 @@ from benchmarks.processes import Worker, WorkerFailed, backend_environment
 from benchmarks.proof import Written
 from benchmarks.prove import in_words, merge
 from common.backends import BACKENDS, check_backend
-from common.config import Config
+from common.config import Config, for_backend
 from common.errors import InputError
 from common.threads import available_cpus
 from common.tolerances import MARGIN, Finding, bound, breaches, worst
@@ -39,7 +39,7 @@ def run_backend(
         failure["status"] = "refused"
         with Worker(name, backend_environment(threads), log) as worker:
             for backbone, config in configs.items():
-                rows[backbone] |= _prove(worker, config, cases[backbone])
+                rows[backbone] |= _prove(worker, for_backend(config, name), cases[backbone])
                 done.add(backbone)
     except InputError as error:
         failure["reason"] = str(error)
@@ -143,7 +143,7 @@ def yardstick(
     cpus = len(available_cpus())
     if name is None or cpus == 1:
         return None
-    config, case = configs[backbone], cases[backbone]
+    config, case = for_backend(configs[backbone], name), cases[backbone]
     threads = config.threads or cpus
     other = 1 if threads > 1 else 2
     losses = []

@@ -14,7 +14,7 @@ def text_of(result: dict[str, Any]) -> str:
     images = "generated images" if result["data"]["generated"] else "real images"
     height, width = result["crop"]
     lines = [
-        f"{result['precision']}, batch {result['batch']}, {height}x{width}, {images}: relative "
+        f"{precision_of(result)}, batch {result['batch']}, {height}x{width}, {images}: relative "
         "errors against the float64 reference"
     ]
     for part in result["backbones"]:
@@ -26,6 +26,11 @@ def text_of(result: dict[str, Any]) -> str:
         lines += [*_summary(proven, precision), "", *_traces(part, proven), ""]
         lines += [_verdict(row) for row in part["rows"]]
     return "\n".join(lines)
+
+
+def precision_of(result: dict[str, Any]) -> str:
+    """Return the precision, and what was turned off: nothing could be before there was the key."""
+    return ", without ".join([result["precision"], *result.get("without", [])])
 
 
 def _table(rows: list[Row], quantity: str, precision: str) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from benchmarks.train import add_backend_option, run_script
 from common.backends import check_backend
 from common.options import config_from, predict_parser
+from common.tricks import check_tricks
 
 
 def main(argv: Sequence[str]) -> int:
@@ -14,6 +15,7 @@ def main(argv: Sequence[str]) -> int:
     parser = predict_parser("fcn predict")
     add_backend_option(parser)
     args = parser.parse_args(argv)
-    config_from(args)
+    config = config_from(args)
     check_backend(args.backend)
+    check_tricks(config.without, (args.backend,))
     return run_script(args.backend, "predict", argv, args.threads)

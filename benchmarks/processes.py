@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from benchmarks.bench_tracks import WITHOUT_KEPT_MEMORY
 from common.errors import InputError
 from common.memory import allocator_environment
 from common.threads import available_cpus, thread_environment
@@ -47,7 +48,8 @@ def backend_environment(threads: int | None, track: str = "default") -> dict[str
     """
     # JAX would take three quarters of a GPU's memory, where several frameworks share the card.
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    allocator = {} if track == "chapter" else allocator_environment()
+    as_it_comes = track in ("chapter", WITHOUT_KEPT_MEMORY)
+    allocator = {} if as_it_comes else allocator_environment()
     return {**shared, **os.environ, **thread_environment(threads), **allocator}
 
 

@@ -95,7 +95,8 @@ def losses(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
         for void in CHOICES["void"]:
             recipe = replace(made.recipe, loss_reduction=reduction, void=void)
             expected = reference.loss(logits, labels, recipe)
-            actual = backend.to_host(backend.cross_entropy(x, y, void, reduction))
+            loss = backend.cross_entropy(x, y, void, reduction, made.without)
+            actual = backend.to_host(loss)
             name = f"{reduction} over images, void {void}"
             errors[name] = abs(float(np.squeeze(actual)) - expected) / expected
     return written({"loss": errors})

@@ -10,6 +10,7 @@ from benchmarks.doctor import NOTES
 from benchmarks.processes import backend_command, backend_environment, limit_cpus
 from common.backends import BACKENDS, check_backend
 from common.options import Parser, config_from, training_parser
+from common.tricks import check_tricks
 
 
 def add_backend_option(parser: Parser) -> None:
@@ -22,8 +23,9 @@ def main(argv: Sequence[str]) -> int:
     parser = training_parser("fcn train")
     add_backend_option(parser)
     args = parser.parse_args(argv)
-    config_from(args)
+    config = config_from(args)
     check_backend(args.backend)
+    check_tricks(config.without, (args.backend,))
     return run_script(args.backend, "train", argv, args.threads)
 
 

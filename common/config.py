@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from common.errors import InputError
 from common.recipes import Recipe
+from common.tricks import TRICKS, check_tricks
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
@@ -27,6 +28,7 @@ class Config:
         precision: One of ``PRECISIONS``.
         upsampling: How the transposed convolution is computed: by the framework's ``native``
             operation, by the equal ``subpixel`` form, or ``auto``: the faster here.
+        without: What is not done for speed: names of ``common.tricks.TRICKS``.
         deterministic: Ask the framework for algorithms with bitwise repeatable results.
         threads: CPU threads; None for all that this process may use.
         cache_mib: Decoded images that a process keeps in memory, in MiB; None for
@@ -40,6 +42,7 @@ class Config:
     devices: int = 1
     precision: str = "float32"
     upsampling: str = "auto"
+    without: tuple[str, ...] = ()
     deterministic: bool = False
     threads: int | None = None
     cache_mib: int | None = None
@@ -54,6 +57,7 @@ class Config:
                 raise InputError(
                     f"{field} {getattr(self, field)!r} is unknown: choose {', '.join(allowed)}"
                 )
+        check_tricks(self.without)
         for field in ("max_steps", "devices", "threads"):
             value = getattr(self, field)
             if value is not None and value < 1:
@@ -76,7 +80,14 @@ class Config:
         """Rebuild what ``to_json`` returned."""
         recipe = dict(values["recipe"])
         recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}
-        return Config(**{**values, "recipe": Recipe(**recipe)})
+        without = tuple(values.get("without", ()))  # Runs of before there was the field have none.
+        return Config(**{**values, "recipe": Recipe(**recipe), "without": without})
+
+
+def for_backend(config: Config, backend: str) -> Config:
+    """Return ``config`` as one of several backends computes it: without what it has itself."""
+    own = tuple(name for name in config.without if name in TRICKS[backend])
+    return replace(config, without=own)
 
 
 def check_precision(config: Config, offered: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Says an option's default, where it has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        absent = action.default is None or action.default is False or action.default == []
+        absent = action.default is None or action.default is False or action.default in ([], ())
         return action.help if absent else super()._get_help_string(action)
 
 
@@ -84,6 +84,14 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         default="auto",
         metavar="|".join(UPSAMPLINGS),
         help="how the transposed convolution is computed; auto is the faster here",
+    )
+    add(
+        "--without",
+        type=lambda text: tuple(name.strip() for name in text.split(",")),
+        default=(),
+        metavar="TRICK[,TRICK]",
+        help="leave out what a backend does for speed, the result is the same; the names are in "
+        "docs/PERFORMANCE.md, and one that is unknown lists them",
     )
     add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
     add(
@@ -224,6 +232,7 @@ def config_arguments(config: Config) -> list[str]:
     values: dict[str, Any] = {name: getattr(recipe, name) for name in RECIPE_OPTIONS}
     assert make_recipe(recipe.name, **values) == recipe, "a recipe that no options make"
     values |= {f.name: getattr(config, f.name) for f in fields(Config) if f.name != "recipe"}
+    values["without"] = ",".join(config.without) or None
     arguments = ["--recipe", recipe.name]
     for name, value in values.items():
         option = f"--{name.replace('_', '-')}"

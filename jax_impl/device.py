@@ -21,6 +21,7 @@ from common.config import Config, check_precision
 from common.errors import InputError
 from common.files import cache_folder
 from common.threads import available_cpus
+from common.tricks import check_tricks
 
 REPLICA = "replica"
 """The one axis of the devices' mesh: each has a replica of the network, and a part of the batch."""
@@ -80,6 +81,7 @@ def keep_compiled() -> None:
 
 def configure(config: Config) -> None:
     """Set JAX's process-wide switches for ``config``; call before any work."""
+    check_tricks(config.without, ("jax",))
     keep_compiled()
     # XLA reads the two variables, and makes its devices, when it is first asked for one.
     if config.threads:

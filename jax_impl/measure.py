@@ -62,7 +62,7 @@ def loss_operation(config: Config) -> Callable[..., Any]:
     recipe = config.recipe
 
     def loss(logits: Array, labels: Array) -> Array:
-        return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+        return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
     return jax.jit(jax.value_and_grad(loss))
 

@@ -169,8 +169,13 @@ class BlockV2(nnx.Module):
 class MaxPool(nnx.Module):
     """Windows of 3, 2 apart, padded by 1; of equal values the first is the largest."""
 
+    selections = True
+
     def __call__(self, x: Array) -> Array:
-        # Nine selections fuse; the gradient of XLA's window reduction takes 14 times as long (CPU).
+        if not self.selections:
+            return nnx.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        # Nine selections fuse; the gradient of XLA's window reduction takes 14 times as long (CPU),
+        # of a whole step a hundredth (batch 8, two CPU cores).
         padding = ((0, 0), (1, 1), (1, 1), (0, 0))
         x = jnp.pad(x, padding, constant_values=-jnp.inf)
         height, width = x.shape[1] - 2, x.shape[2] - 2
@@ -287,4 +292,8 @@ def create_model(config: Config) -> FCN:
     model = nnx.eval_shape(lambda: FCN(config.recipe.backbone, upsampling))
     if config.precision == "bfloat16":
         model.set_attributes(nnx.Conv, dtype=jnp.bfloat16)
+    if "kernel-products" in config.without:
+        model.set_attributes(nnx.Conv, conv_general_dilated=lax.conv_general_dilated)
+    if "pool-selections" in config.without:
+        model.set_attributes(MaxPool, selections=False)
     return model

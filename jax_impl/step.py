@@ -75,7 +75,8 @@ def forward(model: FCN, images: Array) -> Array:
 
 
 def batch_loss(config: Config, logits: Array, labels: Array) -> Array:
-    return cross_entropy(logits, labels, config.recipe.void, config.recipe.loss_reduction)
+    recipe = config.recipe
+    return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
 
 def loss_gradients(

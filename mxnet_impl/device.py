@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from common.config import Config, check_precision
 from common.errors import InputError
 from common.threads import available_cpus
+from common.tricks import check_tricks
 
 
 def device_of(config: Config) -> mx.Context:
@@ -41,6 +42,7 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set MXNet's process-wide switches for ``config``; call before any work."""
+    check_tricks(config.without, ("mxnet",))
     devices_of(config)
     check_precision(config, precisions(config))
     if config.threads and config.threads != threads_at_import():

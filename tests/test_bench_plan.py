@@ -47,6 +47,18 @@ def test_a_start_with_programs_compiled_before_is_planned_where_there_is_one() -
     assert found[4:] == [("cached", "default", "jax")] and {v for v, *_ in found[:4]} == {None}
 
 
+def test_a_track_without_a_trick_is_planned_where_the_trick_is() -> None:
+    tracks = ["default", "without-loss-rows", "without-kept-memory"]
+    rows = new_document(settings(cases=["train"], precisions=["float32"], tracks=tracks))["rows"]
+    assert [(row["track"], row["backend"]) for row in rows] == [
+        ("default", "torch"),
+        ("default", "jax"),
+        ("without-loss-rows", "torch"),
+        ("without-kept-memory", "torch"),
+        ("without-kept-memory", "jax"),
+    ]
+
+
 def test_scaling_is_planned_up_to_all_threads_and_no_further() -> None:
     def planned(threads: int) -> list[str]:
         rows = new_document(

@@ -22,6 +22,7 @@ from common.checkpoints import load_checkpoint
 from common.errors import TrainingDiverged
 from common.images import read_image, read_label
 from common.runs import read_metrics
+from common.tricks import TRICKS
 from tests.conftest import PRESENT
 
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
@@ -116,6 +117,8 @@ def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_pa
         (["--threads", "4096"], "threads 4096"),
         (["--cache-mib", "-1"], "cache_mib -1 must not be negative"),
         (["--cache-mib", "1.5"], "--cache-mib"),
+        (["--without", "magic"], "choose from channels-last, loss-rows, static-alloc"),
+        (["--backends", "torch,jax", "--without", "static-alloc"], "no trick of torch, jax"),
         (["--backends", "torch,caffe"], "caffe"),
         (["--epochs", "many"], "--epochs"),
         (["--weights", "absent.safetensors"], "absent.safetensors"),
@@ -127,6 +130,17 @@ def test_bad_options_of_compare(
 ) -> None:
     assert words in refused(capsys, "compare", "--out", tmp_path / "out", *options)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_a_trick_of_another_backend_is_refused_before_anything_starts(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = next(name for name in TRICKS if name != PRESENT[0])
+    given = {"train": [], "predict": ["a.png", "--weights", "w", "--out", "o"]}[command]
+    trick = next(iter(TRICKS[other]))
+    said = refused(capsys, command, "--backend", PRESENT[0], *given, "--without", trick)
+    assert f"without {trick!r}: no trick of {PRESENT[0]}; choose from" in said
 
 
 def test_a_folder_with_something_in_it_is_kept(

@@ -83,6 +83,28 @@ def test_equal_backends_pass_and_are_tabled(
     assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is" in text
 
 
+def test_each_backend_goes_without_its_own_and_the_proof_says_so(
+    workers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(0.0, [4.0, 2.0, *ONES]))
+    asked: dict[str, set[str]] = {"torch": set(), "jax": set()}
+    right = parity_run.Worker.ask
+
+    def ask(self: Any, task: str, timeout: float, config: Any, case: str = "") -> Any:
+        asked[self.backend].add(",".join(config["without"]))
+        return right(self, task, timeout, config, case)
+
+    monkeypatch.setattr(parity_run.Worker, "ask", ask)
+    options = ["--backends", "torch,jax", "--without", "loss-rows,pool-selections"]
+    status, result = run(tmp_path / "out", *options)
+    assert status == 0 and result["without"] == ["loss-rows", "pool-selections"]
+    assert asked == {"torch": {"loss-rows"}, "jax": {"pool-selections"}}
+    text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
+    assert text.startswith("float32, without loss-rows, without pool-selections, batch 2")
+    page = (tmp_path / "out/parity.html").read_text(encoding="utf-8")
+    assert "without pool-selections, batch 2" in page
+
+
 def test_what_is_no_number_is_past_every_bound(workers: dict[str, Any], tmp_path: Path) -> None:
     """A worker answers in JSON, which has no NaN: None stands for it, in errors and in losses."""
     workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(None, [4.0, None, *ONES]))
@@ -140,6 +162,7 @@ def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path
         (["--backbone", "vgg"], "--backbone 'vgg'"),
         (["--data", "absent-folder"], "absent-folder"),
         (["--precision", "float8"], "float8"),
+        (["--backends", "torch,jax", "--without", "static-alloc"], "no trick of torch, jax"),
         (["--weights", "absent.pth"], "absent.pth"),
         (["--weights", "absent.pth", "--backbone", "resnet18_v2"], "is for resnet18_v1"),
     ],

@@ -13,6 +13,7 @@ from common.batches import ALIGNMENT
 from common.config import Config, check_precision
 from common.errors import InputError
 from common.threads import available_cpus
+from common.tricks import check_tricks
 
 
 def device_of(config: Config) -> str:
@@ -43,6 +44,7 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set TensorFlow's process-wide switches for ``config``; call before any work."""
+    check_tricks(config.without, ("tf",))
     check_precision(config, precisions(config))
     threads = config.threads or len(available_cpus())
     if tf.config.threading.get_intra_op_parallelism_threads() != threads:

@@ -62,7 +62,7 @@ def loss_operation(config: Config) -> Callable[..., Any]:
     def step(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            loss = cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+            loss = cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
         return loss, tape.gradient(loss, logits)
 
     return step

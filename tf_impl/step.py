@@ -68,7 +68,8 @@ def shard(state: State, batch: tf.Tensor) -> tf.Tensor:
 
 
 def batch_loss(config: Config, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    return cross_entropy(logits, labels, config.recipe.void, config.recipe.loss_reduction)
+    recipe = config.recipe
+    return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
 
 def loss_gradients(

@@ -17,6 +17,7 @@ from torch import Tensor, distributed
 from common.config import Config, check_precision
 from common.errors import InputError
 from common.threads import available_cpus
+from common.tricks import check_tricks
 
 
 def device_of(config: Config) -> torch.device:
@@ -90,6 +91,7 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def configure(config: Config) -> None:
     """Set PyTorch's process-wide switches for ``config``; call before any work."""
+    check_tricks(config.without, ("torch",))
     start_ranks(config)
     check_precision(config, precisions(config))
     threads = config.threads or len(available_cpus())

@@ -9,7 +9,9 @@ from torch.nn import functional as F
 from common.voc import VOID
 
 
-def image_losses(logits: Tensor, labels: Tensor, void: str) -> Tensor:
+def image_losses(
+    logits: Tensor, labels: Tensor, void: str, without: tuple[str, ...] = ()
+) -> Tensor:
     """Return each image's mean cross entropy over its pixels, [B].
 
     With ``void="background"`` void pixels count as class 0; with ``ignore`` the mean is over the
@@ -18,14 +20,20 @@ def image_losses(logits: Tensor, labels: Tensor, void: str) -> Tensor:
     labels = labels.long()
     if void == "background":
         labels = torch.where(labels == VOID, 0, labels)
-    # Channels last, a row for a pixel: the softmax of a row is contiguous.
-    rows = logits.permute(0, 2, 3, 1).flatten(0, 2)
-    losses = F.cross_entropy(rows, labels.flatten(), ignore_index=VOID, reduction="none")
+    classes, pixels = logits, labels
+    if "loss-rows" not in without:
+        # Channels last, a row for a pixel: the softmax of a row is contiguous. With the framework's
+        # upsampling 0.53 s where axis 1 takes 0.65 s (both ways, batch 8, two CPU cores); with the
+        # other a step takes 0.97 of the time.
+        classes, pixels = logits.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
+    losses = F.cross_entropy(classes, pixels, ignore_index=VOID, reduction="none")
     valid = (labels != VOID).sum((1, 2))
     return losses.view(labels.shape).sum((1, 2)) / valid.clamp(min=1)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, void: str, reduction: str) -> Tensor:
+def cross_entropy(
+    logits: Tensor, labels: Tensor, void: str, reduction: str, without: tuple[str, ...] = ()
+) -> Tensor:
     """Return the batch's loss: the ``sum`` or the ``mean`` of its images' losses."""
-    losses = image_losses(logits, labels, void)
+    losses = image_losses(logits, labels, void, without)
     return losses.sum() if reduction == "sum" else losses.mean()

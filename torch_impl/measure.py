@@ -22,11 +22,12 @@ COMPUTE = {"bfloat16": torch.bfloat16, "float64": torch.float64}
 
 def switches(config: Config) -> dict[str, Any]:
     """Return how a step is computed: what a benchmark's row has to state."""
-    gpu = device_of(config).type == "cuda"
+    gpu, model = device_of(config).type == "cuda", create_model(config)
+    channels_last = model.normalize.memory_format == torch.channels_last
     return {
         "compile": "eager",
-        "layout": "channels last",
-        "upsampling": create_model(config).transpose_conv.upsampling,
+        "layout": "channels last" if channels_last else "NCHW",
+        "upsampling": model.transpose_conv.upsampling,
         "tf32": torch.backends.cudnn.allow_tf32 if gpu else None,
         "autotune": torch.backends.cudnn.benchmark if gpu else None,
     }
@@ -39,7 +40,7 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
         layer.weight.copy_(torch.from_numpy(from_canonical("transpose_conv.weight", weight)))
         layer.bias.copy_(torch.from_numpy(bias))
     dtype = torch.float64 if config.precision == "float64" else torch.float32
-    layer.to(device_of(config), dtype, memory_format=torch.channels_last)
+    layer.to(device_of(config), dtype)
 
     def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
         x.requires_grad_()
@@ -58,7 +59,7 @@ def loss_operation(config: Config) -> Callable[..., Any]:
 
     def step(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
         logits.requires_grad_()
-        loss = cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+        loss = cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
         return loss.detach(), *torch.autograd.grad(loss, logits)
 
     return step

@@ -37,7 +37,7 @@ def create_state(
     model = create_model(config)
     load_parameters(model, parameters)
     dtype = torch.float64 if config.precision == "float64" else torch.float32
-    model.to(device_of(config), dtype, memory_format=torch.channels_last)
+    model.to(device_of(config), dtype)
     decays = weight_decays(config.recipe)
     groups = [
         {"params": [parameter], "weight_decay": decays[name]}
@@ -78,8 +78,8 @@ def reduce_loss(loss: Tensor, config: Config) -> Tensor:
 
 
 def batch_loss(state: State, logits: Tensor, labels: Tensor) -> Tensor:
-    recipe = state.config.recipe
-    return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction)
+    config, recipe = state.config, state.config.recipe
+    return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
 
 def train_step(

@@ -1,0 +1,50 @@
+"""The tracks of a benchmark: whose code a row times, and what the default goes without."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from common.config import Config
+from common.errors import InputError
+from common.tricks import TRICKS
+
+WITHOUT = "without-"
+WITHOUT_KEPT_MEMORY = "without-kept-memory"
+"""The default with the C library's allocator as it comes: of every backend."""
+TRACKS = (
+    *("chapter", "default", "tuned", WITHOUT_KEPT_MEMORY),
+    *(WITHOUT + name for tricks in TRICKS.values() for name in tricks),
+)
+
+
+def code_of(track: str) -> str:
+    """Return whose code a track runs: one without a trick is the default."""
+    return "default" if track.startswith(WITHOUT) else track
+
+
+def trick_of(track: str) -> str | None:
+    """Return the name in ``TRICKS`` that a track goes without."""
+    if code_of(track) == track or track == WITHOUT_KEPT_MEMORY:
+        return None
+    return track.removeprefix(WITHOUT)
+
+
+def is_of(track: str, backend: str) -> bool:
+    """Tell whether a track is one of the backend's: it cannot go without what it has not."""
+    return trick_of(track) in (None, *TRICKS[backend])
+
+
+def check_tracks(tracks: list[str], backends: list[str]) -> None:
+    """Raise InputError for a track that none of the backends has."""
+    for track in tracks:
+        if not any(is_of(track, backend) for backend in backends):
+            raise InputError(
+                f"--track {track}: no trick of {', '.join(backends)}; common/tricks.py has "
+                "those of every backend"
+            )
+
+
+def config_of_track(config: Config, track: str) -> Config:
+    """Return the configuration that a track computes with."""
+    trick = trick_of(track)
+    return replace(config, without=(trick,)) if trick else config

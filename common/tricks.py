@@ -1,0 +1,40 @@
+"""What each backend does for speed, by name: each can be turned off, and the result is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from common.errors import InputError
+
+TRICKS: dict[str, dict[str, str]] = {
+    "torch": {
+        "channels-last": "the network's tensors have their channels last in memory (off: NCHW)",
+        "loss-rows": "cross entropy over rows of channels (off: over axis 1)",
+    },
+    "mxnet": {
+        "static-alloc": "a compiled block keeps its memory from call to call",
+        "loss-last-axis": "log_softmax over the last axis (off: over axis 1)",
+    },
+    "jax": {
+        "kernel-products": "gradients of kernels as matrix products, where YNNPACK computes "
+        "(off: XLA's own)",
+        "pool-selections": "max-pooling as nine selections (off: a window reduction)",
+        "loss-comparison": "the label's logit is chosen by a comparison (off: by its index)",
+    },
+    "tf": {
+        "fused-norm": "batch norm in training by the fused kernel (off: moments)",
+        "sparse-loss": "cross entropy by the kernel for labels (off: log_softmax times one-hot)",
+    },
+}
+"""Backend -> name -> what it is. How the upsampling is computed is ``Config.upsampling``."""
+
+
+def check_tricks(without: Sequence[str], backends: Sequence[str] = tuple(TRICKS)) -> None:
+    """Raise InputError unless each name is a trick of one of the backends."""
+    known = [name for backend in backends for name in TRICKS[backend]]
+    for name in without:
+        if name not in known:
+            raise InputError(
+                f"without {name!r}: no trick of {', '.join(backends)}; "
+                f"choose from {', '.join(known)}"
+            )
