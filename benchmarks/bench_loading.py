@@ -110,9 +110,6 @@ def make_loader(backend: ModuleType, config: Config, arrays: Any) -> Batches:
     files = files_in(arrays, config.recipe)
     if hasattr(backend, "create_loader"):
         return repeated(backend.create_loader(files, config), files)
-    name = backend.__name__.rsplit(".", 1)[-1]
-    if name.endswith("_chapter"):
-        raise InputError(f"{name.removesuffix('_chapter')} has no loader of its own")
     check_pillow()
     return repeated(own_loader(backend, config, files), files)
 

@@ -35,7 +35,7 @@ nvidia-smi >"$out/nvidia-smi.txt" 2>/dev/null || rm -f "$out/nvidia-smi.txt"
 packages() {
     case $1 in
     torch) echo "torch>=2.9 torchvision>=0.24" ;;
-    jax) echo "jax[cuda12]>=0.8 flax>=0.12 optax>=0.2.6" ;;
+    jax) echo "jax[cuda12]>=0.8 flax>=0.12 optax>=0.2.6 grain>=0.2.18" ;;
     tf) echo "tensorflow[and-cuda]>=2.20 keras>=3.10" ;;
     mxnet)
         if [ -n "$capability" ] && [ "${capability%%.*}" -lt 9 ]; then

@@ -21,6 +21,7 @@ from benchmarks.processes import Worker, backend_environment
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
+from tests.conftest import PRESENT
 
 BARE = Path(__file__).with_name("bare.py")
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -30,7 +31,8 @@ ROOTS = {
     "jax": "jax,flax,optax",
     "tf": "tensorflow",
 }
-"""A backend's dependency group; torchvision, for weights and the chapter's track, may be absent."""
+"""A backend's dependency group; torchvision, for weights and the chapter's track, may be absent, as
+may Grain, for that track's loading."""
 ABSENT = ("PIL", "tqdm", "jsonschema", "safetensors", "matplotlib", "hypothesis", "playwright")
 
 
@@ -90,6 +92,27 @@ def test_a_worker_does_every_case_with_its_framework_alone(
         assert worker.ask("bench_worker.used", 60)["host_memory_peak_bytes"] > 2**20
         rates = worker.ask("limits.measure", 300, config=config.to_json(), seconds=0.0)
         assert rates["flops_per_second"] > 1e8
+
+
+def test_without_grain_the_chapters_track_loads_nothing_and_does_the_rest(tmp_path: Path) -> None:
+    if "jax" not in PRESENT:
+        pytest.skip("FCN_SKIP_BACKENDS names jax")
+    config = Config(make_recipe("chapter-torch", batch_size=1, crop=(32, 64)))
+    python, inputs = bare(tmp_path, f"{ROOTS['jax']},pillow"), tmp_path / "inputs.npz"
+    with Worker("jax", backend_environment(None), tmp_path / "log", str(python)) as worker:
+        arguments: dict[str, Any] = {
+            "backend": "jax",
+            "track": "chapter",
+            "config": config.to_json(),
+            "inputs": str(inputs),
+            "outputs": str(tmp_path / "outputs.npz"),
+        }
+        write_inputs(inputs, make_inputs("load", "cold", config, tmp_path))
+        with pytest.raises(InputError, match="^jax's own loader needs grain, not installed$"):
+            worker.ask("bench_worker.set_up", 300, case="load", **arguments)
+        write_inputs(inputs, make_inputs("predict", None, config, tmp_path))
+        found = worker.ask("bench_worker.set_up", 300, case="predict", **arguments)
+    assert "grain" not in found["backend"]["versions"]
 
 
 def test_the_parent_needs_numpy_alone(tmp_path: Path) -> None:

@@ -66,10 +66,6 @@ def answers(
 def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     worker: Worker, track: str, variant: str, tmp_path: Path
 ) -> None:
-    if worker.backend == "jax" and track == "chapter":
-        with pytest.raises(InputError, match="jax has no loader of its own"):
-            answers(worker, track, "load", variant, tmp_path)
-        return
     outputs, arrays = answers(worker, track, "load", variant, tmp_path)
     expected = expected_batches(arrays, RECIPE, len(AFTER))
     assert arrays["plan"][: len(AFTER) * RECIPE.batch_size, 3].any(), "no crop is flipped"
@@ -80,7 +76,8 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     assert sample["steps"] == 70 and sample["seconds"] > 0
     peak, own = worker.ask("bench_worker.used", 60), resident_peak(worker.pid)
     keeps_processes = track == "chapter" and worker.backend in ("torch", "mxnet")
-    assert (peak["host_memory_peak_bytes"] > own) == keeps_processes
+    # A process has some MiB; Linux counts pages for each CPU and sums them up now and then.
+    assert (peak["host_memory_peak_bytes"] - own > 2**20) == keeps_processes
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])

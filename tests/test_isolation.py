@@ -14,7 +14,7 @@ from common.backends import BACKENDS
 HEAVY = {
     "torch": {"torch", "torchvision"},
     "mxnet": {"mxnet"},
-    "jax": {"jax", "jaxlib", "flax", "optax"},
+    "jax": {"jax", "jaxlib", "flax", "optax", "grain"},
     "tf": {"tensorflow", "keras"},
 }
 IMPORTED_BY_THE_FRAMEWORK = {"tf": {"jax", "jaxlib"}}

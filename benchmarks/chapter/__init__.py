@@ -7,7 +7,7 @@ are those that a measurement needs of a package, so that one can stand in for th
 the chapter's recipe alone: void is background, everything decays, no momentum.
 
 The chapter's loading stands beside them, with the one change that void keeps a label of its own.
-JAX has no loader; the usual one, Grain, would be one more dependency.
+JAX has no loader; Grain is the usual one.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import jax_impl
 from benchmarks.chapter import check_chapter
+from benchmarks.chapter.jax_loader import create_loader, grain_version
 from common.config import Config
 from common.errors import InputError
 from common.images import MEAN, STD
@@ -34,6 +35,7 @@ from jax_impl.weights import canonical_parameters, from_canonical, load_paramete
 __all__ = [
     "LAYOUT",
     "configure",
+    "create_loader",
     "create_state",
     "describe",
     "device_memory_peak",
@@ -131,7 +133,9 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 
 def describe(config: Config) -> dict[str, Any]:
-    return {**jax_impl.describe(config), "layout": "NHWC", "upsampling": "native"}
+    found = jax_impl.describe(config)
+    versions = {**found["versions"], **grain_version()}
+    return {**found, "versions": versions, "layout": "NHWC", "upsampling": "native"}
 
 
 def switches(config: Config) -> dict[str, Any]:
