@@ -16,8 +16,7 @@ TRICKS: dict[str, dict[str, str]] = {
         "loss-last-axis": "log_softmax over the last axis (off: over axis 1)",
     },
     "jax": {
-        "kernel-products": "gradients of kernels as matrix products, where YNNPACK computes "
-        "(off: XLA's own)",
+        "eigen-convolutions": "convolutions on a CPU by Eigen (off: on some CPUs by YNNPACK)",
         "pool-selections": "max-pooling as nine selections (off: a window reduction)",
         "loss-comparison": "the label's logit is chosen by a comparison (off: by its index)",
     },

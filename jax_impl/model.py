@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache, partial
 from itertools import product
-from typing import Any
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 from flax import nnx
 from jax import Array, lax
 
@@ -30,72 +26,8 @@ def convolution(
         stride,
         padding=size // 2,
         use_bias=bias,
-        conv_general_dilated=convolve,
         rngs=nnx.Rngs(0),
     )
-
-
-def convolve(
-    x: Array, kernel: Array, strides: tuple[int, int], padding: Any, **options: Any
-) -> Array:
-    """``lax.conv_general_dilated``; where YNNPACK computes, the kernel's gradient is products.
-
-    YNNPACK's own takes 0.15 s for 64 channels at 80x120 (batch 8, two CPU cores), its forward pass
-    0.02 s: a gradient is to it a convolution over the batch. Products take 0.08 s, and a whole step
-    0.75 of the time. Of the image's three channels they would be too narrow.
-    """
-    forward = partial(lax.conv_general_dilated, window_strides=strides, padding=padding, **options)
-    if kernel.shape[2] == 3 or not computed_by_ynnpack(x.dtype):
-        return forward(x, kernel)
-
-    def backward(seen: tuple[Array, Array], dy: Array) -> tuple[Array, Array]:
-        x, kernel = seen
-        (dx,) = jax.linear_transpose(lambda x: forward(x, kernel), x)(dy)
-        return dx, kernel_gradient(x, dy, kernel.shape[0], strides[0]).astype(kernel.dtype)
-
-    convolution = jax.custom_vjp(forward)
-    convolution.defvjp(lambda x, kernel: (forward(x, kernel), (x, kernel)), backward)
-    return convolution(x, kernel)
-
-
-@cache
-def computed_by_ynnpack(dtype: Any) -> bool:
-    """Tell whether XLA leaves matrix products to YNNPACK, as it does on some CPUs."""
-    square = jax.ShapeDtypeStruct((256, 256), dtype)
-    return "ynn" in jax.jit(jnp.matmul).lower(square, square).compile().as_text()
-
-
-def kernel_gradient(x: Array, dy: Array, size: int, stride: int) -> Array:
-    """Return the gradient of a convolution's kernel, HWIO, from its input and its output's."""
-
-    def product(x: Array, dy: Array) -> Array:
-        rows, drows = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-        return lax.dot_general(rows, drows, (((0,), (0,)), ((), ())))
-
-    batch, height, width, outputs = dy.shape
-    inputs, edge = x.shape[-1], size // 2
-    if (size, stride, width % 2) != (3, 1, 0):
-        x = jnp.pad(x, ((0, 0), (edge, edge), (edge, edge), (0, 0)))
-        taps = [
-            product(x[:, i : i + stride * height : stride, j : j + stride * width : stride], dy)
-            for i, j in np.ndindex(size, size)
-        ]
-        return jnp.stack(taps).reshape(size, size, inputs, outputs)
-    # Two pixels of a row as one of twice the channels: of a pair's product with itself every
-    # quarter is wanted, and it runs at twice the speed.
-    x = jnp.pad(x, ((0, 0), (1, 1), (0, 0), (0, 0)))
-    x = x.reshape(batch, height + 2, width // 2, 2 * inputs)
-    dy = dy.reshape(batch, height, width // 2, 2 * outputs)
-
-    def row(x: Array) -> Array:
-        (even, before), (after, odd) = (
-            jnp.split(half, 2, 1) for half in jnp.split(product(x, dy), 2)
-        )
-        before += product(x[:, :, :-1, inputs:], dy[:, :, 1:, :outputs])
-        after += product(x[:, :, 1:, :inputs], dy[:, :, :-1, outputs:])
-        return jnp.stack([before, even + odd, after])
-
-    return jnp.stack([row(x[:, i : i + height]) for i in range(3)])
 
 
 class BatchNorm(nnx.BatchNorm):
@@ -292,8 +224,6 @@ def create_model(config: Config) -> FCN:
     model = nnx.eval_shape(lambda: FCN(config.recipe.backbone, upsampling))
     if config.precision == "bfloat16":
         model.set_attributes(nnx.Conv, dtype=jnp.bfloat16)
-    if "kernel-products" in config.without:
-        model.set_attributes(nnx.Conv, conv_general_dilated=lax.conv_general_dilated)
     if "pool-selections" in config.without:
         model.set_attributes(MaxPool, selections=False)
     return model

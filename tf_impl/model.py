@@ -17,10 +17,10 @@ LAYOUT = "NHWC"
 def convolution(
     x: tf.Tensor, name: str, channels: int, size: int, stride: int = 1, bias: bool = False
 ) -> tf.Tensor:
-    # SAME would pad asymmetrically at stride 2.
-    if size > 1:
-        x = layers.ZeroPadding2D(size // 2)(x)
-    return layers.Conv2D(channels, size, stride, use_bias=bias, name=name)(x)
+    padding = "same"
+    if stride > 1 and size > 1:  # SAME would pad asymmetrically.
+        x, padding = layers.ZeroPadding2D(size // 2)(x), "valid"
+    return layers.Conv2D(channels, size, stride, padding, use_bias=bias, name=name)(x)
 
 
 class BatchNorm(layers.Layer):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -23,7 +23,6 @@ from common.parameters import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
 from common.voc import VOID
 from jax_impl import (
-    configure,
     device_memory_peak,
     synchronize,
     to_canonical,
@@ -55,6 +54,11 @@ __all__ = [
 
 
 LAYOUT = "NHWC"
+
+
+def configure(config: Config) -> None:
+    """Set JAX's process-wide switches, but none of XLA's that a reader does not set."""
+    jax_impl.configure(replace(config, without=("eigen-convolutions",)))
 
 
 @dataclass
