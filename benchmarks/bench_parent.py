@@ -251,7 +251,9 @@ def finish(results: Results, member: Member) -> None:
         return
     killed = kills_for_memory()
     try:
-        row["processes"][-1] |= member.worker.ask("bench_worker.used", settings["timeout"])
+        row["processes"][-1] |= member.worker.ask(
+            "bench_worker.used", settings["timeout"], steps=member.steps
+        )
         if settings["profile"]:  # When all is timed and counted: tracing leaves its traces.
             folder = results.folder / "profiles" / row["key"].replace("/", "-")
             place = str(folder.absolute())  # A worker runs elsewhere.
