@@ -68,7 +68,7 @@ def take_start(
         return None
     with worker:
         try:
-            sample = watched(results, lambda: first_step(results, row, worker, case, started))
+            sample = watched(results, row, lambda: first_step(results, row, worker, case, started))
             if row["status"] != "running":
                 return None
             found = row["processes"][process]

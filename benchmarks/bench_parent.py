@@ -235,6 +235,7 @@ def take_turn(results: Results, member: Member, number: int, turn: int, position
     try:
         sample = watched(
             results,
+            member.row,
             lambda: member.worker.ask("bench_worker.time_turn", timeout, steps=member.steps),
         )
     except (InputError, WorkerFailed) as error:

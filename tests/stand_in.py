@@ -143,7 +143,7 @@ def framework(mood: str) -> dict[str, Any]:
         "describe": lambda config: {
             "name": mood,
             "versions": {"numpy": np.__version__},
-            "device": "cpu",
+            "device": "Stand-in" if mood == "on_gpu" else "cpu",
             "threads": 1,
             "precision": config.precision,
             "deterministic": True,
