@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import check_agreement, reference_trace, trace_steps
+from benchmarks.agreement import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.doctor import NOTES
 from benchmarks.gallery_files import write_examples
 from benchmarks.processes import COMPILED_ANEW, backend_environment, limit_cpus
@@ -97,6 +97,8 @@ def main(argv: Sequence[str]) -> int:
     print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
     steps = trace_steps(config, dataset.total_steps)
     trace = reference_trace(config, data, args.weights, steps, out / "runs" / "trace.log")
+    if trace is None:  # No figure without it: nothing needs to be trained.
+        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
     options = config_arguments(config)
     if args.weights:
         options += ["--weights", str(args.weights)]
