@@ -21,8 +21,8 @@ from common.backends import BACKENDS
 from common.config import Config
 from common.errors import InputError
 from common.files import write_json
+from common.provenance import git_commit, hardware
 from common.recipes import make_recipe
-from common.runs import git_commit, hardware
 from common.threads import available_cpus
 
 VERSION = 1

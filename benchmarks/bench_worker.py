@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks.bench_cases import Case, make_case
 from common.config import Config
 from common.errors import InputError
-from common.runs import host_memory_peak, resident_peak
+from common.provenance import host_memory_peak, resident_peak
 from common.threads import available_cpus
 
 VARIABLES = (

@@ -20,6 +20,7 @@ from benchmarks.trainings import train_backend
 from common.backends import BACKENDS
 from common.errors import InputError
 from common.files import write_json
+from common.folders import check_out
 from common.options import (
     Parser,
     add_loader_options,
@@ -28,7 +29,7 @@ from common.options import (
     config_arguments,
     config_from,
 )
-from common.runs import check_out, git_commit, hardware
+from common.provenance import git_commit, hardware
 from common.training import TrainingData
 from common.weights import describe_weights, starting_parameters
 

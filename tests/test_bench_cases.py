@@ -22,8 +22,8 @@ from benchmarks.gate import QUANTITIES, errors_of, verdict
 from benchmarks.processes import Worker, backend_environment
 from common.config import Config
 from common.errors import InputError
+from common.provenance import resident_peak
 from common.recipes import make_recipe
-from common.runs import resident_peak
 
 RECIPE = make_recipe("chapter-torch", batch_size=2, crop=(64, 96), flip=True)
 

@@ -10,7 +10,7 @@ from stand_in import HOARD
 from test_bench_faults import bench, check_whole
 
 from benchmarks import bench_worker
-from common.runs import host_memory_peak
+from common.provenance import host_memory_peak
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="no other kernel resets the peak")
