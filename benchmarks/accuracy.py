@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import check_agreement, reference_trace, trace_steps
+from benchmarks.agreement import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.gallery_files import copy_predictions, write_examples
 from benchmarks.processes import COMPILED_ANEW, backend_environment
 from benchmarks.trainings import train_backend
@@ -30,7 +30,6 @@ MARGINS = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
 LEVEL = 0.05
 TARGET_ABOVE_BACKGROUND = 0.10
 """Time is measured to this pixel accuracy above always saying background."""
-NO_TRACE = "no backend here computes the first losses in float64, which would show equal work"
 
 
 def equivalence(differences: list[float], margin: float) -> dict[str, Any]:

@@ -39,6 +39,7 @@ BLIND = 0.05
 STEPS, EXAMPLES = 20, 320
 """The trace ends after so many steps, or so many examples if that is sooner."""
 TIMEOUT_SECONDS = 3600
+NO_TRACE = "no backend here computes the first losses in float64, which would show equal work"
 
 
 def trace_steps(config: Config, total_steps: int) -> int:
@@ -184,13 +185,11 @@ def bounds(drift: list[float], precision: str) -> list[float | None]:
     return found
 
 
-def check_agreement(rows: list[dict[str, Any]], trace: dict[str, Any] | None) -> None:
+def check_agreement(rows: list[dict[str, Any]], trace: dict[str, Any]) -> None:
     """Set each trained row's ``agreement``; a row beyond a bound keeps no figure.
 
     ``agreement`` is the largest part of its bound that a loss was off by: 1 is at the bound.
     """
-    if trace is None:
-        return
     for row in rows:
         if row["status"] != "ok":
             continue

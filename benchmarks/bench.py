@@ -27,9 +27,10 @@ from common.backends import BACKENDS
 from common.config import DEVICES, PRECISIONS, UPSAMPLINGS, Config
 from common.errors import InputError
 from common.files import write_text
+from common.folders import check_out
 from common.options import Parser
+from common.provenance import git_commit, hardware
 from common.recipes import BACKBONES, RECIPES, make_recipe
-from common.runs import check_out, git_commit, hardware
 from common.threads import thread_environment
 
 CASES = (

@@ -156,7 +156,10 @@ def figure_problems(document: dict[str, Any]) -> list[str]:
             return [f"{row['key']}: its samples give no figures ({error!r})"]
         if row["status"] != "ok":
             return [f"{row['key']}: {row['reason']}"]
-    compare_rows(again)
+    try:
+        compare_rows(again)
+    except ArithmeticError as error:
+        return [f"no comparison can be made of its rows ({error})"]
     unfinished = any(row["status"] == "running" for row in document["rows"])
     # Until all is measured, what depends on other rows is that of an earlier state.
     later = {"break_even", "p_corrected", "least_p", "differ"} if unfinished else set()

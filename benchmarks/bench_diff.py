@@ -75,6 +75,8 @@ def changes(old: dict[str, Any], new: dict[str, Any]) -> tuple[list[dict[str, An
             left_out.append(f"{row['key']}: only in the new one")
         elif row["status"] != "ok" or other["status"] != "ok":
             left_out.append(f"{row['key']}: {other['status']} there, {row['status']} here")
+        elif not kept_seconds(other) or not kept_seconds(row):
+            left_out.append(f"{row['key']}: every sample of it was dropped")
         elif reason := other_conditions(other, row):
             left_out.append(f"{row['key']}: {reason}")
         else:

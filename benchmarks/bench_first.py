@@ -68,7 +68,7 @@ def take_start(
         return None
     with worker:
         try:
-            sample = watched(results, lambda: first_step(results, row, worker, case, started))
+            sample = watched(results, row, lambda: first_step(results, row, worker, case, started))
             if row["status"] != "running":
                 return None
             found = row["processes"][process]
@@ -79,7 +79,7 @@ def take_start(
             else:
                 steady = worker.ask("bench_worker.time_turn", timeout, steps=1)
                 found["step_seconds"] = steady["seconds"]
-            found |= worker.ask("bench_worker.used", timeout)
+            found |= worker.ask("bench_worker.used", timeout, steps=0)
         except InputError as error:
             end(row, "unsupported", str(error))
             return None

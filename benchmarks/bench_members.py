@@ -18,6 +18,7 @@ from benchmarks.bench_loading import expected_batches
 from benchmarks.bench_results import Results
 from benchmarks.bench_worker import late_bound
 from benchmarks.gate import errors_of, verdict
+from benchmarks.limits import device_kind
 from benchmarks.machine_state import (
     busy_seconds,
     check_card,
@@ -216,14 +217,24 @@ def end(row: dict[str, Any], status: str, reason: str | None) -> None:
         say(f"  {row['backend']} {row['track']}: {status}: {reason}")
 
 
-def watched(results: Results, take: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the sample that ``take`` brings, with the machine's state meanwhile.
+def watched(
+    results: Results, row: dict[str, Any], take: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return the sample of a row that ``take`` brings, with the machine's state meanwhile.
 
-    A GPU is looked at only where the benchmark uses one.
+    A GPU counts only where the row computes on it: with ``--device auto`` another may. On what a
+    first process will compute is known when it has answered.
     """
+
+    def on_gpu() -> bool:
+        return device_kind(row["processes"][-1]["backend"]["device"]) == "gpu"
+
+    used = results.document["gpu"] is not None and (not row["processes"] or on_gpu())
     busy = busy_seconds()
-    with gpu_watched(used=results.document["gpu"] is not None) as states:
+    with gpu_watched(used) as states:
         sample = take()
+    if not on_gpu():
+        states = []
     busy_after = busy_seconds()
     others = None
     if busy is not None and busy_after is not None:

@@ -235,6 +235,7 @@ def take_turn(results: Results, member: Member, number: int, turn: int, position
     try:
         sample = watched(
             results,
+            member.row,
             lambda: member.worker.ask("bench_worker.time_turn", timeout, steps=member.steps),
         )
     except (InputError, WorkerFailed) as error:
@@ -251,7 +252,9 @@ def finish(results: Results, member: Member) -> None:
         return
     killed = kills_for_memory()
     try:
-        row["processes"][-1] |= member.worker.ask("bench_worker.used", settings["timeout"])
+        row["processes"][-1] |= member.worker.ask(
+            "bench_worker.used", settings["timeout"], steps=member.steps
+        )
         if settings["profile"]:  # When all is timed and counted: tracing leaves its traces.
             folder = results.folder / "profiles" / row["key"].replace("/", "-")
             place = str(folder.absolute())  # A worker runs elsewhere.

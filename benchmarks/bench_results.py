@@ -22,8 +22,8 @@ from common.backends import BACKENDS
 from common.config import Config
 from common.errors import InputError
 from common.files import write_json
+from common.provenance import git_commit, hardware
 from common.recipes import make_recipe
-from common.runs import git_commit, hardware
 from common.threads import available_cpus
 
 VERSION = 1
@@ -214,7 +214,10 @@ def can_check_schema() -> bool:
 
 
 def check_schema(document: Any, path: Path) -> None:
-    """Raise InputError, naming the place, unless ``document`` follows the published schema."""
+    """Raise InputError, naming the place, unless ``document`` follows the published schema.
+
+    A schema cannot say that lists are of one length, nor which dates there are.
+    """
     from jsonschema import Draft202012Validator
 
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
@@ -225,6 +228,13 @@ def check_schema(document: Any, path: Path) -> None:
         if errors[0].validator == "type":  # Its message would begin with all that stands there.
             said = f"must be of type {errors[0].validator_value}"
         raise InputError(f"{path}: {place}: {said[:200]}")
+    try:
+        datetime.fromisoformat(document["created"])
+    except ValueError:
+        raise InputError(f"{path}: created: {document['created']!r} is no time") from None
+    trained = document.get("accuracy", {"rows": []})["rows"]
+    if len({len(run["epochs"]) for row in trained for run in row["runs"]}) > 1:
+        raise InputError(f"{path}: accuracy: its trainings have different numbers of epochs")
 
 
 def read_results(path: Path) -> dict[str, Any]:

@@ -162,8 +162,7 @@ def row_cells(row: dict[str, Any], figures: dict[str, Any]) -> tuple[str, ...]:
 
 def comparison_line(entry: dict[str, Any]) -> str:
     """Return one comparison as a sentence about times."""
-    a, b = (entry[side].split("/") for side in "ab")
-    left, right = (f"{name[1]} {name[2]}" for name in (a, b))
+    left, right = (" ".join(entry[side].split("/")[1:3]) for side in "ab")
     return (
         f"  {right} takes {entry['ratio']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}] "
         f"of {left}'s time: {finding(entry)} (p {entry['p_corrected']:.3g})"

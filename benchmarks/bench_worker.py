@@ -6,6 +6,7 @@ through all rounds; between its turns it waits for the next request.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import importlib.util
@@ -23,7 +24,7 @@ from benchmarks.bench_cases import Case, make_case
 from benchmarks.bench_tracks import code_of, config_of_track
 from common.config import Config
 from common.errors import InputError
-from common.runs import host_memory_peak, resident_peak
+from common.provenance import host_memory_peak, resident_peak
 from common.threads import available_cpus
 
 VARIABLES = (
@@ -225,16 +226,40 @@ def profile(package: ModuleType, folder: str, steps: int) -> None:
     rest()
 
 
-def used(package: ModuleType) -> dict[str, Any]:
+def used(package: ModuleType, steps: int) -> dict[str, Any]:
     """Return the peaks of memory, in bytes: the host's with that of the processes kept for loading.
 
-    They live as long as the case. Pages that they share with this process count in each.
+    They live as long as the case. Pages that they share with this process count in each. The peak
+    of this process is that of ``steps`` steps, which are taken for it; since its start where there
+    are none, or the system cannot reset it.
     """
+    reset = steps > 0 and forget_peak()
+    if reset:
+        Turn.case.run(steps)
+        Turn.case.finish()
+        rest()
     children = sum(resident_peak(child.pid or 0) for child in multiprocessing.active_children())
     return {
         "host_memory_peak_bytes": host_memory_peak() + children,
+        "host_memory_peak_reset": reset,
         "device_memory_peak_bytes": Turn.backend.device_memory_peak(Turn.config),
     }
+
+
+def forget_peak() -> bool:
+    """Let the peak of this process's memory begin anew; tell whether it does.
+
+    What the proof of equal work and compiling have freed, glibc keeps: it has to be given back, or
+    it would count again. The steps after that find other pages, and may take another time: so not
+    before all are timed.
+    """
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    except (AttributeError, OSError):  # Another C library; another system, or not allowed.
+        return False
+    return True
 
 
 def rest() -> None:

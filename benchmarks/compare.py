@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.agreement import check_agreement, reference_trace, trace_steps
+from benchmarks.agreement import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.doctor import NOTES
 from benchmarks.gallery_files import write_examples
 from benchmarks.processes import COMPILED_ANEW, backend_environment, limit_cpus
@@ -21,6 +21,7 @@ from common.backends import BACKENDS
 from common.config import for_backend
 from common.errors import InputError
 from common.files import write_json
+from common.folders import check_out
 from common.options import (
     Parser,
     add_loader_options,
@@ -29,7 +30,7 @@ from common.options import (
     config_arguments,
     config_from,
 )
-from common.runs import check_out, git_commit, hardware
+from common.provenance import git_commit, hardware
 from common.training import TrainingData
 from common.tricks import check_tricks
 from common.weights import describe_weights, starting_parameters
@@ -100,6 +101,8 @@ def main(argv: Sequence[str]) -> int:
     print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
     steps = trace_steps(config, dataset.total_steps)
     trace = reference_trace(config, data, args.weights, steps, out / "runs" / "trace.log")
+    if trace is None:  # No figure without it: nothing needs to be trained.
+        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
     start = ["--weights", str(args.weights)] if args.weights else []
     rows = [
         train_backend(

@@ -17,8 +17,8 @@ from common.config import Config
 from common.errors import InputError
 from common.options import Parser
 from common.parameters import initial_parameters
+from common.provenance import hardware
 from common.recipes import make_recipe
-from common.runs import hardware
 
 NOTES = {
     "mxnet": "retired upstream since 2023: no fixes, no wheels for new CUDA or for macOS on ARM; "

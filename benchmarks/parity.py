@@ -24,10 +24,11 @@ from common.config import Config
 from common.dataset import find_voc
 from common.errors import InputError
 from common.files import write_json, write_text
+from common.folders import check_out
 from common.options import Parser, add_machine_options
 from common.probes import probe_recipe
+from common.provenance import git_commit, hardware
 from common.recipes import BACKBONES, make_recipe
-from common.runs import check_out, git_commit, hardware
 from common.tricks import check_tricks
 from common.weights import starting_parameters
 

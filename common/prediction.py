@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InputError
+from common.folders import check_out
 from common.images import read_image, write_image, write_label
 from common.parameters import NUM_CLASSES, Parameters
 from common.recipes import BACKBONES
-from common.runs import check_out
 from common.voc import CLASSES, index_to_rgb
 from common.weights import check_parameters, read_parameters
 

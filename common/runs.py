@@ -5,14 +5,9 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
-import resource
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,84 +17,15 @@ from numpy.typing import NDArray
 from common.checkpoints import Checkpoint, save_checkpoint
 from common.config import Config
 from common.errors import InputError, TrainingDiverged, is_first_process
-from common.files import write_bytes, write_json, write_text
+from common.files import write_json, write_text
 from common.images import write_label
 from common.parameters import Parameters
+from common.provenance import host_memory_peak
 from common.recipes import learning_rate
-from common.threads import available_cpus
 from common.weights import save_parameters
 
-RUN_FILES = ("config.json", "manifest.json", "metrics.jsonl", "model.safetensors", "summary.json")
 READ_EVERY = 10
 """Steps between two reads of the losses: a read makes the host wait for the device."""
-
-
-def host_memory_peak() -> int:
-    """Return this process's peak resident memory in bytes."""
-    # The kernel's ru_maxrss begins with that of the process that started this one.
-    if found := resident_peak("self"):
-        return found
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
-
-
-def resident_peak(process: int | str) -> int:
-    """Return the peak resident memory, in bytes, of a living process; 0 where none can be read."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
-    return 0
-
-
-def git_commit() -> str | None:
-    """Return the commit of the project's checkout, "-dirty" appended if it is changed."""
-    project = Path(__file__).parent.parent
-    if not (project / ".git").exists():
-        return None
-    described = subprocess.run(
-        ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return described.stdout.strip() or None
-
-
-def hardware() -> dict[str, Any]:
-    """Return what this machine is: processor, CPUs, memory, operating system."""
-    model = platform.processor() or platform.machine()
-    memory = None
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-        total = Path("/proc/meminfo").read_text(encoding="utf-8").split(maxsplit=2)[1]
-        memory = int(total) * 1024
-    return {
-        "processor": model,
-        "cpus": len(available_cpus()),
-        "memory_bytes": memory,
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-    }
-
-
-def check_out(folder: Path, force: bool) -> None:
-    """Raise InputError if ``folder`` cannot become a new run's without losing anything."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--out {folder}: is a file")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
-        raise InputError(f"--out {folder}: is not empty; choose another, or --force to overwrite")
-    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    try:
-        probe = existing / f".writable-{time.time_ns()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"--out {folder}: cannot be written ({error.strerror})") from error
 
 
 class Run:
@@ -344,25 +270,3 @@ def weights_of_run(folder: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a run's manifest ({error})") from error
-
-
-def start_folder(folder: Path, force: bool) -> None:
-    """Make room for a new run; call when every input has been checked."""
-    check_out(folder, force)
-    # The checkpoint first: without its metrics it would be resumed as half a run.
-    if (folder / "checkpoints").exists():
-        shutil.rmtree(folder / "checkpoints")
-    for name in RUN_FILES:
-        (folder / name).unlink(missing_ok=True)
-
-
-def resume_folder(source: Path, folder: Path) -> None:
-    """Bring the metrics of ``source`` into ``folder``, which goes on from it; they may be one.
-
-    What says that a run is finished goes: this one is not, until it has done its steps.
-    """
-    if source.resolve() == folder.resolve():
-        for name in ("summary.json", "model.safetensors"):
-            (folder / name).unlink(missing_ok=True)
-    elif (source / "metrics.jsonl").is_file():
-        write_bytes(folder / "metrics.jsonl", (source / "metrics.jsonl").read_bytes())

@@ -18,20 +18,12 @@ from common.checkpoints import Checkpoint, check_same_training, load_checkpoint,
 from common.config import Config
 from common.dataset import open_dataset
 from common.errors import InputError, is_first_process
+from common.folders import check_out, resume_folder, start_folder
 from common.images import read_label
 from common.metrics import scores
+from common.provenance import git_commit, hardware
 from common.recipes import CHOICES
-from common.runs import (
-    Run,
-    check_out,
-    describe_scores,
-    git_commit,
-    hardware,
-    read_metrics,
-    resume_folder,
-    start_folder,
-    weights_of_run,
-)
+from common.runs import Run, describe_scores, read_metrics, weights_of_run
 from common.weights import check_parameters, describe_weights, starting_parameters
 
 EXAMPLES = 6

@@ -34,13 +34,17 @@ SETTINGS = {
 SPEEDS = {"torch": 3.9, "mxnet": 3.6, "jax": 2.6, "tf": 3.8}
 
 
-def sample_bench() -> dict[str, Any]:
-    """Return a document in which one row is invalid, one unsupported and all others measured."""
+def sample_bench(**changes: Any) -> dict[str, Any]:
+    """Return a document in which one row is invalid, one unsupported and all others measured.
+
+    ``changes`` are settings of its own.
+    """
+    settings = {**SETTINGS, **changes}
     generator = np.random.default_rng(5)
-    document = new_document(SETTINGS)
+    document = new_document(settings)
     rates = {"flops_per_second": 161e9, "bytes_per_second": 20e9}
     document["limits"] = {"float32": {**rates, "by_backend": [{"backend": "torch", **rates}]}}
-    drift = 1 + 0.05 * np.sin(np.arange(SETTINGS["rounds"]))
+    drift = 1 + 0.05 * np.sin(np.arange(settings["rounds"]))
     for row in document["rows"]:
         name, track = row["backend"], row["track"]
         if (name, track, row["case"]) == ("jax", "chapter", "train"):
@@ -54,7 +58,7 @@ def sample_bench() -> dict[str, Any]:
         row["processes"] = [process(name)]
         row["samples"] = [
             sample(n, turn, row["batch_size"] / rate * drift[n] * generator.normal(1, 0.01))
-            for n in range(SETTINGS["rounds"])
+            for n in range(settings["rounds"])
             for turn in (0, 1)
         ]
         checks = {

@@ -30,6 +30,7 @@ from common import reference_ops as ops
 
 STEP_SECONDS = 0.02
 FAULTY_STEP = 12
+HOARD = 300 << 20
 DEVICE = ThreadPoolExecutor(1)
 ANSWERS = os.dup(1)  # The worker sends what is printed elsewhere.
 
@@ -113,6 +114,8 @@ def framework(mood: str) -> dict[str, Any]:
             done += 1
             if done == FAULTY_STEP:
                 go_wrong(mood)
+            if mood == "hoards" and done == 1:  # In the proof of equal work.
+                _ = [b"x" * 2**20 for _ in range(HOARD >> 20)]
             if mood == "chatters":
                 print("Segmentation is fun", flush=True)
                 os.write(1, b"\xff\x00 and C++ says so too\n")
@@ -140,7 +143,7 @@ def framework(mood: str) -> dict[str, Any]:
         "describe": lambda config: {
             "name": mood,
             "versions": {"numpy": np.__version__},
-            "device": "cpu",
+            "device": "Stand-in" if mood == "on_gpu" else "cpu",
             "threads": 1,
             "precision": config.precision,
             "deterministic": True,

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from bench_sample import sample_bench
 
+from benchmarks import accuracy_view, roofline
 from benchmarks.accuracy import LEVEL, MARGINS, equivalences
+from benchmarks.bench_page import write_page
+from benchmarks.bench_results import read_results
 from benchmarks.cli import main as fcn
 from common.config import Config
+from common.errors import InputError
 from common.recipes import make_recipe
 
 Document = dict[str, Any]
 
 
 def trained(seed: int, accuracy: float) -> Document:
-    scores = {"ignore": {"pixel_accuracy": accuracy, "mean_iou": accuracy / 2}}
+    reading = {"pixel_accuracy": accuracy, "mean_iou": accuracy / 2}
+    scores = {"background": reading, "ignore": reading}
     return {
         "seed": seed,
         "agreement": 0.5,
@@ -56,7 +63,8 @@ def accuracy() -> Document:
         "rows": rows,
         "equivalence": equivalences(rows, config.recipe.void),
     }
-    return json.loads(json.dumps({**sample_bench(), "accuracy": found}))
+    sample = sample_bench(cases=["train"], batch_sizes=[8], tracks=["default"], rounds=2)
+    return json.loads(json.dumps({**sample, "accuracy": found}))
 
 
 def run_of(document: Document) -> Document:
@@ -116,3 +124,46 @@ def test_trainings_that_contradict_themselves_are_shown_with_what_is_wrong(
     capsys.readouterr()
     assert status() == 1
     assert words in capsys.readouterr().out
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Yield the path of every part of a document, of lists the first element's alone."""
+    if path:
+        yield path
+    if isinstance(value, dict):
+        for name in value:
+            yield from places(value[name], (*path, name))
+    elif isinstance(value, list) and value:
+        yield from places(value[0], (*path, 0))
+
+
+@pytest.mark.filterwarnings("ignore:(overflow|invalid value) encountered")
+@pytest.mark.slow
+@pytest.mark.parametrize("other", ["left out", "x", -1e308])
+def test_a_file_edited_anywhere_is_judged_or_refused_in_a_line(
+    other: Any,
+    accuracy: Document,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for module in (accuracy_view, roofline):
+        monkeypatch.setattr(module, "can_draw", lambda: False)
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_text(json.dumps(accuracy), encoding="utf-8")
+    for *path, last in places(accuracy):
+        edited = copy.deepcopy(accuracy)
+        part: Any = edited
+        for name in path:
+            part = part[name]
+        if other == "left out":
+            del part[last]
+        else:
+            part[last] = other
+        bad.write_text(json.dumps(edited), encoding="utf-8")
+        for arguments in (["check", str(bad)], ["diff", str(good), str(bad)]):
+            status = fcn(["bench", *arguments])
+            said = capsys.readouterr().err
+            assert status in (0, 1) or (status == 2 and said.count("\n") == 1), said
+        with suppress(InputError):  # On the page that it stands beside.
+            write_page(accuracy, tmp_path / "report.html", [read_results(bad)])

@@ -45,12 +45,6 @@ def test_a_loss_that_is_not_a_number_differs() -> None:
     assert made[0]["status"] == "differs"
 
 
-def test_without_a_trace_nothing_is_claimed() -> None:
-    made = rows(mxnet=[1.0])
-    agreement.check_agreement(made, None)
-    assert "agreement" not in made[0] and made[0]["status"] == "ok"
-
-
 @pytest.mark.parametrize(
     "batch, total, steps", [(16, 100, 20), (8, 3, 3), (32, 50, 10), (99, 9, 4)]
 )

@@ -89,7 +89,7 @@ def test_a_worker_does_every_case_with_its_framework_alone(
             # `fcn bench`, and by its selftest.
             assert worker.ask("bench_worker.calibrate", 300, seconds=0.0, least=1)["steps"] == 1
             assert worker.ask("bench_worker.time_turn", 300, steps=1)["seconds"] > 0
-        assert worker.ask("bench_worker.used", 60)["host_memory_peak_bytes"] > 2**20
+        assert worker.ask("bench_worker.used", 60, steps=1)["host_memory_peak_bytes"] > 2**20
         rates = worker.ask("limits.measure", 300, config=config.to_json(), seconds=0.0)
         assert rates["flops_per_second"] > 1e8
 

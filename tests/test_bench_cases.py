@@ -22,8 +22,8 @@ from benchmarks.gate import QUANTITIES, errors_of, verdict
 from benchmarks.processes import Worker, backend_environment
 from common.config import Config
 from common.errors import InputError
+from common.provenance import resident_peak
 from common.recipes import make_recipe
-from common.runs import resident_peak
 
 RECIPE = make_recipe("chapter-torch", batch_size=2, crop=(64, 96), flip=True)
 
@@ -74,7 +74,7 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     assert verdict(errors, "float32", track, worker.backend)["passed"]
     sample = worker.ask("bench_worker.time_turn", 60, steps=70)  # more than the epoch's 64
     assert sample["steps"] == 70 and sample["seconds"] > 0
-    peak, own = worker.ask("bench_worker.used", 60), resident_peak(worker.pid)
+    peak, own = worker.ask("bench_worker.used", 60, steps=2), resident_peak(worker.pid)
     keeps_processes = track == "chapter" and worker.backend in ("torch", "mxnet")
     # A process has some MiB; Linux counts pages for each CPU and sums them up now and then.
     assert (peak["host_memory_peak_bytes"] - own > 2**20) == keeps_processes

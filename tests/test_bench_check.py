@@ -59,6 +59,14 @@ def comparison(name: str) -> Callable[[Document], None]:
     return forge
 
 
+def comparison_with_no_row(document: Document) -> None:
+    document["comparisons"][0]["b"] = "x"
+
+
+def start_beyond_numbers(document: Document) -> None:
+    row_of(document, "ok")["processes"][0]["first_seconds"] = 1e308
+
+
 def comparison_left_out(document: Document) -> None:
     del document["comparisons"][0]
 
@@ -103,13 +111,12 @@ def ratio_across_devices(document: Document) -> None:
     row_of(document, "ok")["processes"][0]["backend"]["device"] = "NVIDIA H100"
 
 
-def without_throughput(document: Document) -> None:
-    row_of(document, "ok")["samples"][0]["seconds"] = 0.0
-
-
-def without_its_process(document: Document) -> None:
-    row_of(document, "ok")["samples"][0]["process"] = 3
-    row_of(document, "ok")["processes"] = []
+def start_of_no_process(document: Document) -> None:
+    row = row_of(document, "ok")
+    row["case"] = "first_step"
+    row["figures"]["steady_seconds"] = 1.0
+    row["key"] = row_name(row)
+    row["samples"][0]["process"] = 3
 
 
 def without_proof(document: Document) -> None:
@@ -148,6 +155,8 @@ def ratio_across_batches(document: Document) -> None:
         (comparison("ratio"), "their comparison/ratio is not that of their samples"),
         (comparison("high"), "their comparison/high is not that of their samples"),
         (comparison("p_value"), "their comparison/p_value is not that of their samples"),
+        (comparison_with_no_row, "or x, which is no row"),
+        (start_beyond_numbers, "no comparison can be made of its rows"),
         (comparison_left_out, "their comparison is not that of their samples"),
         (without_checks, "figures without proof of equal work"),
         (fewer_quantities, "its gate has no second_step"),
@@ -157,8 +166,7 @@ def ratio_across_batches(document: Document) -> None:
         (wider_bound_for_its_error, "not the reference's work: loss is off by 0.4, allowed 2e-06"),
         (other_quantity, "its bound of speed, 0.5, is wider than 0"),
         (ratio_across_devices, "a ratio crosses gpu and cpu"),
-        (without_throughput, "its samples give no figures"),
-        (without_its_process, "its samples give no figures"),
+        (start_of_no_process, "its samples give no figures"),
         (without_proof, "figures without proof of equal work"),
         (over_its_bound, "is over its bound"),
         (twice, "stands twice"),

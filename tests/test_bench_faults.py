@@ -18,7 +18,7 @@ import benchmarks
 from benchmarks.cli import main as fcn
 from benchmarks.processes import Worker
 from common.backends import BACKENDS
-from common.runs import git_commit
+from common.provenance import git_commit
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
 ROUNDS = 2

@@ -49,6 +49,7 @@ def test_what_is_equal_is_said_once(document: dict[str, Any]) -> None:
         process["environment"] = {"OMP_NUM_THREADS": "2"}
     for process in processes(document, track="chapter"):
         process["switches"]["upsampling"] = "native"
+        process["host_memory_peak_reset"] = True
     found = {title: dict(lines) for title, lines in process_facts(document["rows"])}
     assert found["Every row"] == {
         "Device": "cpu",
@@ -59,8 +60,9 @@ def test_what_is_equal_is_said_once(document: dict[str, Any]) -> None:
         "Layout": "NHWC",
         "OMP_NUM_THREADS": "2",
     }
-    assert found["Track default"] == {"Upsampling": "subpixel"}
-    assert found["Track chapter"] == {"Upsampling": "native"}
+    since, alone = "since the process's start", "of steps alone"
+    assert found["Track default"] == {"Upsampling": "subpixel", "Memory peak": since}
+    assert found["Track chapter"] == {"Upsampling": "native", "Memory peak": alone}
     assert found["JAX/Flax, default"] == {"jax": "1.0"}
     assert "MXNet Gluon, chapter" not in found  # It has not run.
 

@@ -59,6 +59,21 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
         assert all((out / path).is_file() for path in example["predictions"].values())
 
 
+def test_what_cannot_be_proven_is_not_trained(
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in REFERENCES:
+        monkeypatch.setitem(backends.IMPORT_NAMES, name, "absent_framework")
+    out = tmp_path / "out"
+    small = ["--crop", "64", "64", "--batch-size", "4", "--max-steps", "2"]
+    assert fcn(["compare", "--data", str(generated), "--out", str(out), *small]) == 2
+    assert "error: no backend here computes the first losses in float64" in capsys.readouterr().err
+    assert not (out / "compare.json").exists()
+
+
 @pytest.mark.release
 def test_a_comparison_of_nothing_but_defaults_learns_in_all_four(tmp_path: Path) -> None:
     """Well beyond always saying background: 0.10 in pixel accuracy, three times its mean IoU."""

@@ -206,6 +206,10 @@ def test_a_card_newer_than_the_last_wheels_is_said(nvml: NVML) -> None:
         check_card("mxnet")
 
 
+def row_on(device: str) -> dict[str, Any]:
+    return {"processes": [{"backend": {"device": device}}]}
+
+
 def turn() -> dict[str, Any]:
     return {"turn_seconds": 1.0, "turn_cpu_seconds": 0.0}
 
@@ -224,14 +228,14 @@ def test_what_happens_within_a_turn_is_seen(
         nvml.reasons, nvml.clock = [IDLE], 1980
         return turn()
 
-    sample = watched(results, take)
+    sample = watched(results, row_on("Stand-in"), take)
     assert sample["dropped"] == "throttled" and not sample["gpu"]["throttled"]
     assert sample["gpu_ranges"]["clock_mhz"] == [210, 1980]
     assert sample["gpu_ranges"]["temperature_celsius"] == [61, 61]
     assert sample["gpu_ranges"]["states"] >= 3
 
 
-@pytest.mark.parametrize("gpu", ["absent", "not used"])
+@pytest.mark.parametrize("gpu", ["absent", "not used", "not used by this row"])
 def test_nobody_polls_where_no_gpu_is_used(
     nvml: NVML, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str
 ) -> None:
@@ -239,8 +243,9 @@ def test_nobody_polls_where_no_gpu_is_used(
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     nvml.seen.clear()
     monkeypatch.setattr(machine_state, "Thread", None)
-    used = {"name": "seen at the start"} if gpu == "absent" else None
-    sample = watched(Results(tmp_path, {"gpu": used}), turn)
+    used = None if gpu == "not used" else {"name": "seen at the start"}
+    row = row_on("cpu" if gpu == "not used by this row" else "Stand-in")
+    sample = watched(Results(tmp_path, {"gpu": used}), row, turn)
     assert (sample["gpu"], sample["gpu_ranges"], sample["dropped"]) == (None, None, None)
     assert not nvml.seen.is_set()
 
@@ -248,8 +253,8 @@ def test_nobody_polls_where_no_gpu_is_used(
 def test_throttled_samples_are_dropped_and_counted(nvml: NVML, tmp_path: Path) -> None:
     # One look at the start, then one before and one after each of the turns.
     nvml.reasons = [IDLE, IDLE, IDLE, IDLE, HOT, IDLE]
-    status, rows = bench(tmp_path, "fine")
-    row = rows["fine"]
+    status, rows = bench(tmp_path, "on_gpu")
+    row = rows["on_gpu"]
     assert status == 0 and row["status"] == "ok"
     assert [sample["dropped"] for sample in row["samples"]] == [None, "throttled", None, None]
     assert row["figures"]["dropped_samples"] == 1
@@ -268,9 +273,32 @@ def test_a_benchmark_of_the_cpu_names_no_gpu(nvml: NVML, tmp_path: Path) -> None
 
 def test_a_row_with_throttled_samples_alone_has_no_figure(nvml: NVML, tmp_path: Path) -> None:
     nvml.reasons = [HOT]
-    status, rows = bench(tmp_path, "fine")
-    assert status == 1 and rows["fine"]["status"] == "invalid"
-    assert rows["fine"]["reason"] == "every sample was taken while throttled"
+    status, rows = bench(tmp_path, "on_gpu")
+    assert status == 1 and rows["on_gpu"]["status"] == "invalid"
+    assert rows["on_gpu"]["reason"] == "every sample was taken while throttled"
+
+
+def test_a_row_of_the_cpu_beside_one_of_a_gpu_knows_nothing_of_it(
+    nvml: NVML, tmp_path: Path
+) -> None:
+    nvml.reasons = [HOT]
+    _, rows = bench(tmp_path, "on_gpu", "fine")
+    assert rows["on_gpu"]["status"] == "invalid" and rows["fine"]["status"] == "ok"
+    assert {sample["gpu"] is None for sample in rows["fine"]["samples"]} == {True}
+
+
+@pytest.mark.parametrize("device", ["cpu", "Stand-in"])
+def test_where_a_first_start_computes_is_known_at_its_end(
+    nvml: NVML, tmp_path: Path, device: str
+) -> None:
+    row: dict[str, Any] = {"processes": []}
+
+    def take() -> dict[str, Any]:
+        row["processes"] += row_on(device)["processes"]
+        return turn()
+
+    sample = watched(Results(tmp_path, {"gpu": gpu_state()}), row, take)
+    assert (sample["gpu"] is None) == (device == "cpu")
 
 
 def test_time_that_the_host_gave_to_another_guest_counts_as_taken(

@@ -42,6 +42,7 @@ def test_normalize_subtracts_the_mean_of_red_green_and_blue_in_this_order() -> N
     assert passed.layers["normalize"][0, 3, 4] == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_gradient_of_the_network_by_finite_differences(backbone: str) -> None:
     recipe = probe_recipe(backbone)

@@ -15,7 +15,7 @@ RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
 CONFIG = Config(RECIPE, deterministic=True)
 
 
-@pytest.mark.xdist_group("resume elsewhere")
+@pytest.mark.slow
 def test_repeated_steps_end_at_the_same_bits() -> None:
     # Only here: a sum of three terms in the update was an AddN, whose order of summation follows
     # the memory that happens to be free; nine in ten of these rounds differed from the first.
