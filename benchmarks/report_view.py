@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Any
 
 from common.backends import BACKENDS
@@ -42,6 +43,8 @@ def join(names: list[str]) -> str:
 def significant(value: float, digits: int = 3) -> str:
     """Return ``value`` to so many digits, without an exponent."""
     rounded = float(f"{value:.{digits}g}")
+    if not isfinite(rounded):  # Of a file that was edited by hand.
+        return str(rounded)
     whole = len(str(int(abs(rounded)))) if abs(rounded) >= 1 else 0
     return f"{rounded:,.{max(0, digits - max(1, whole))}f}" if whole else f"{rounded:g}"
 
