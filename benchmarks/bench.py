@@ -271,7 +271,7 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         "profile": args.profile,
         "quick": args.quick,
     }
-    check_tracks(settings["tracks"], settings["backends"])
+    check_tracks(settings["tracks"], settings["backends"], settings["cases"])
     for option in ("rounds", "seconds", "timeout"):
         if not 0 < settings[option] < math.inf:
             raise InputError(f"--{option} {settings[option]}: must be positive and finite")

@@ -162,8 +162,9 @@ def of_process(process: dict[str, Any]) -> Facts:
     for name, value in switches.items():
         if value is not None:
             facts[NAMES.get(name, name.capitalize())] = text_of(value)
-    reset = process.get("host_memory_peak_reset")
-    facts["Memory peak"] = "of steps alone" if reset else "since the process's start"
+    if "host_memory_peak_bytes" in process:
+        reset = process.get("host_memory_peak_reset")
+        facts["Memory peak"] = "of steps alone" if reset else "since the process's start"
     return facts | process["environment"]
 
 

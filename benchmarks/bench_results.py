@@ -16,7 +16,7 @@ from benchmarks.bench_tables import row_name
 from benchmarks.bench_tracks import is_of
 from benchmarks.limits import limit_of, reached, step_costs
 from benchmarks.machine_state import gpu_count
-from benchmarks.processes import no_number
+from benchmarks.processes import finite, no_number
 from benchmarks.statistics import LEVEL, PAIRED_TEST, interval, paired
 from common.backends import BACKENDS
 from common.config import Config
@@ -84,7 +84,7 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
             tracks,
             settings["backends"],
         ):
-            if not is_of(track, backend):
+            if not is_of(track, backend, case):
                 continue
             if case == "first_step" and variant and (track, backend) not in KEEP_COMPILED:
                 continue
@@ -245,7 +245,9 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        document = json.loads(file.read_text(encoding="utf-8"), parse_constant=no_number)
+        document = json.loads(
+            file.read_text(encoding="utf-8"), parse_constant=no_number, parse_float=finite
+        )
     except FileNotFoundError:
         raise InputError(f"{file}: there is no such results file") from None
     except (OSError, ValueError) as error:

@@ -29,18 +29,22 @@ def trick_of(track: str) -> str | None:
     return track.removeprefix(WITHOUT)
 
 
-def is_of(track: str, backend: str) -> bool:
-    """Tell whether a track is one of the backend's: it cannot go without what it has not."""
-    return trick_of(track) in (None, *TRICKS[backend])
+def is_of(track: str, backend: str, case: str) -> bool:
+    """Tell whether a track is one of the backend's: what it goes without is done in the case."""
+    trick = trick_of(track)
+    if trick is None:
+        return True
+    untouched = ("predict", "images") if "loss" in trick else ("loss",)
+    return trick in TRICKS[backend] and case not in ("upsample", *untouched)
 
 
-def check_tracks(tracks: list[str], backends: list[str]) -> None:
-    """Raise InputError for a track that none of the backends has."""
+def check_tracks(tracks: list[str], backends: list[str], cases: list[str]) -> None:
+    """Raise InputError for a track that none of the backends has in any of the cases."""
     for track in tracks:
-        if not any(is_of(track, backend) for backend in backends):
+        if not any(is_of(track, backend, case) for backend in backends for case in cases):
             raise InputError(
-                f"--track {track}: no trick of {', '.join(backends)}; common/tricks.py has "
-                "those of every backend"
+                f"--track {track}: no trick of {', '.join(backends)} in {', '.join(cases)}; "
+                "common/tricks.py has those of every backend"
             )
 
 

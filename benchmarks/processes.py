@@ -11,9 +11,10 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 from benchmarks.bench_tracks import WITHOUT_KEPT_MEMORY
 from common.errors import InputError
@@ -48,9 +49,11 @@ def backend_environment(threads: int | None, track: str = "default") -> dict[str
     """
     # JAX would take three quarters of a GPU's memory, where several frameworks share the card.
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-    as_it_comes = track in ("chapter", WITHOUT_KEPT_MEMORY)
-    allocator = {} if as_it_comes else allocator_environment()
-    return {**shared, **os.environ, **thread_environment(threads), **allocator}
+    found = {**shared, **os.environ, **thread_environment(threads)}
+    if track not in ("chapter", WITHOUT_KEPT_MEMORY):
+        return found | allocator_environment()
+    found.pop("GLIBC_TUNABLES", None)
+    return found
 
 
 def limit_cpus(threads: int | None) -> None:
@@ -120,9 +123,15 @@ LONGEST_ANSWER = 2**24
 """Bytes; arrays travel in files."""
 
 
-def no_number(text: str) -> None:
+def no_number(text: str) -> NoReturn:
     """Refuse NaN and infinities, which JSON has not."""
     raise ValueError(f"{text} is no number")
+
+
+def finite(text: str) -> float:
+    """Refuse what a number of JSON is too large for."""
+    value = float(text)
+    return value if isfinite(value) else no_number(text)
 
 
 def descendants(process: int) -> list[int]:

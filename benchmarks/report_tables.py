@@ -169,7 +169,8 @@ def class_rows(compare: dict[str, Any]) -> list[tuple[str, list[str]]]:
 
 def facts(compare: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the manifest: (group, [(name, value)])."""
-    config, hardware = compare["config"], compare["hardware"]
+    config, hardware = dict(compare["config"]), compare["hardware"]
+    config["without"] = ", ".join(config.get("without", ())) or None
     run = {
         "Made": compare["created"],
         "Program's commit": compare["commit"] or "not from a checkout",

@@ -12,6 +12,7 @@ TRICKS: dict[str, dict[str, str]] = {
         "loss-rows": "cross entropy over rows of channels (off: over axis 1)",
     },
     "mxnet": {
+        "onednn-relu": "ReLU as oneDNN's activation (off: as an operation of MXNet's own)",
         "static-alloc": "a compiled block keeps its memory from call to call",
         "loss-last-axis": "log_softmax over the last axis (off: over axis 1)",
     },

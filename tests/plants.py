@@ -214,8 +214,8 @@ def with_loss(change: Callable[[str, str], tuple[str, str]]) -> Callable[..., No
     def plant(patch: Patch, name: str, backend: ModuleType) -> None:
         right = backend.cross_entropy
 
-        def planted(logits: Any, labels: Any, void: str, reduction: str) -> Any:
-            return right(logits, labels, *change(void, reduction))
+        def planted(logits: Any, labels: Any, void: str, reduction: str, *without: Any) -> Any:
+            return right(logits, labels, *change(void, reduction), *without)
 
         patch.setattr(backend, "cross_entropy", planted)
         patch.setattr(module(name, "step"), "cross_entropy", planted)

@@ -24,7 +24,7 @@ def test_a_track_without_a_trick_is_proved_and_timed(
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
     tracks = ["without-kept-memory", "without-channels-last"]
-    options = ["--backends", "torch", "--cases", "loss", "--track", ",".join(tracks)]
+    options = ["--backends", "torch", "--cases", "predict", "--track", ",".join(tracks)]
     small = ["--crop", "64", "96", "--batch-sizes", "2", "--rounds", "1", "--seconds", "0.01"]
     assert bench([*options, *small, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     document = read_results(tmp_path / "out")
@@ -52,8 +52,12 @@ def test_a_track_that_no_chosen_backend_has_is_refused(tmp_path: Path) -> None:
     out = ["--out", str(tmp_path / "out")]
     with pytest.raises(InputError, match="choose from chapter, default, tuned, without-kept"):
         bench(["--track", "default,without-magic", *out])
-    with pytest.raises(InputError, match="--track without-loss-rows: no trick of mxnet, jax; "):
+    with pytest.raises(
+        InputError, match="--track without-loss-rows: no trick of mxnet, jax in train, "
+    ):
         bench(["--backends", "mxnet,jax", "--track", "default,without-loss-rows", *out])
+    with pytest.raises(InputError, match="no trick of torch, mxnet, jax, tf in predict, upsample"):
+        bench(["--cases", "predict,upsample", "--track", "default,without-loss-rows", *out])
     assert not (tmp_path / "out").exists()
 
 
@@ -62,6 +66,6 @@ def test_every_trick_has_a_track_and_the_schema_knows_it() -> None:
     pattern = schema["$defs"]["row"]["properties"]["track"]["pattern"]
     assert all(re.search(pattern, track) for track in TRACKS)
     for backend, tricks in TRICKS.items():
-        assert {f"without-{name}" for name in tricks} == {
-            track for track in TRACKS if track.startswith("without-") and is_of(track, backend)
-        } - {"without-kept-memory"}
+        own = {track for track in TRACKS if is_of(track, backend, "train")}
+        others = {"chapter", "default", "tuned", "without-kept-memory"}
+        assert own - others == {f"without-{name}" for name in tricks}

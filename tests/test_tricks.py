@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
@@ -15,12 +17,14 @@ import pytest
 from benchmarks import proof
 from benchmarks.compare import compare_parser
 from benchmarks.references import layers_case, steps_case
+from common.backends import BACKENDS
 from common.config import Config, for_backend
 from common.errors import InputError
 from common.options import config_arguments, config_from
 from common.probes import probe_batch, probe_parameters, probe_recipe, relative_error, single
 from common.tolerances import bound, breaches
 from common.tricks import TRICKS, check_tricks
+from tests.conftest import required
 
 SIZE = (64, 96)
 RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=SIZE, tile=SIZE)
@@ -77,7 +81,7 @@ def torch_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch
 
 
 def mxnet_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -> set[str]:
-    """Look at how the blocks were compiled, and at the graph of the loss."""
+    """Look at how the blocks were compiled, and at their graphs."""
     from mxnet import symbol
 
     compiled = [dict(block._flags) for block in (state.model, state.loss)]
@@ -86,7 +90,14 @@ def mxnet_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch
     assert allocated == ("static_alloc" in backend.switches(state.config)["compile"])
     graph = json.loads(state.loss(symbol.var("logits"), symbol.var("labels")).tojson())
     (softmax,) = [node for node in graph["nodes"] if node["op"] == "log_softmax"]
-    return marked(static_alloc=allocated, loss_last_axis=softmax["attrs"]["axis"] == "-1")
+    network = json.loads(state.model(symbol.var("images")).tojson())
+    operations = {node["op"] for node in network["nodes"]}
+    assert ("Activation" in operations) != ("relu" in operations)
+    return marked(
+        onednn_relu="Activation" in operations,
+        static_alloc=allocated,
+        loss_last_axis=softmax["attrs"]["axis"] == "-1",
+    )
 
 
 def jax_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -> set[str]:
@@ -137,6 +148,31 @@ def test_a_trick_that_is_turned_off_is_not_done_and_the_others_are(
         assert seen == TRICKS[backend_name].keys() - {trick}, trick
 
 
+def test_eigen_computes_convolutions_where_asked_to() -> None:
+    """In processes of their own: XLA reads what it is told once."""
+    required("jax", "jax_impl")
+    program = """
+import sys, jax, jax.numpy as jnp
+from jax_impl import configure
+from common.config import Config
+from common.recipes import make_recipe
+configure(Config(make_recipe("chapter-torch"), without=tuple(sys.argv[1:])))
+image, kernel = jnp.ones((8, 40, 60, 64)), jnp.ones((64, 64, 3, 3))
+convolution = jax.jit(lambda x, w: jax.lax.conv(x.transpose(0, 3, 1, 2), w, (1, 1), "SAME"))
+print("ynn" in convolution.lower(image, kernel).compile().as_text())
+"""
+
+    def by_ynnpack(*without: str) -> bool:
+        environment = {name: v for name, v in os.environ.items() if name != "XLA_FLAGS"}
+        command = [sys.executable, "-c", program, *without]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout.split() == ["True"]
+
+    if not by_ynnpack("eigen-convolutions"):
+        pytest.skip("on this CPU XLA does not leave convolutions to YNNPACK")
+    assert not by_ynnpack()
+
+
 def test_the_parts_that_a_benchmark_times_go_without_it_too(
     backend: ModuleType, backend_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,7 +205,7 @@ def test_a_backend_refuses_what_another_one_has(backend: ModuleType, backend_nam
 
 def test_names_are_known_or_listed_and_belong_to_one_backend() -> None:
     names = [name for tricks in TRICKS.values() for name in tricks]
-    assert len(names) == len(set(names))
+    assert len(names) == len(set(names)) and TRICKS.keys() == BACKENDS.keys()
     with pytest.raises(InputError, match="without 'magic': no trick of torch, mxnet, jax, tf; "):
         Config(RECIPE, without=("loss-rows", "magic"))
     check_tricks(("loss-rows", "sparse-loss"), ("torch", "tf"))
