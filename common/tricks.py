@@ -22,7 +22,7 @@ TRICKS: dict[str, dict[str, str]] = {
         "loss-comparison": "the label's logit is chosen by a comparison (off: by its index)",
     },
     "tf": {
-        "fused-norm": "batch norm in training by the fused kernel (off: moments)",
+        "fused-norm": "batch norm by the fused kernel (off: products and sums)",
         "sparse-loss": "cross entropy by the kernel for labels (off: log_softmax times one-hot)",
     },
 }

@@ -51,7 +51,7 @@ def _msort(a: Any) -> np.ndarray:
 
 def _removed(name: str) -> Any:
     def function(*args: Any, **kwargs: Any) -> NoReturn:
-        raise NotImplementedError(f"numpy.{name} is gone since NumPy 1.20: use numpy-financial")
+        raise AttributeError(f"numpy.{name} is gone since NumPy 1.20: use numpy-financial")
 
     function.__name__ = name
     return function
