@@ -28,7 +28,7 @@ from benchmarks.bench_members import (
 from benchmarks.bench_results import Results, summarize
 from benchmarks.limits import highest, limit_name
 from benchmarks.machine_state import kills_for_memory
-from benchmarks.processes import WorkerFailed
+from benchmarks.processes import Worker, WorkerFailed
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
@@ -62,20 +62,26 @@ def run(results: Results) -> None:
 def groups(results: Results) -> Iterator[list[dict[str, Any]]]:
     """Yield the unfinished rows that are measured side by side: all but backend and track equal.
 
-    Those of ``FIRST`` lead, by batch size; then comes one of each other case, a second of each, and
-    so on: whatever ends a benchmark early leaves the most important and something of everything.
+    Those of ``FIRST`` in the first precision lead, by batch size; then come the other cases once
+    each, the second time all cases, and so on, and first steps, which take longest, at the end:
+    whatever ends a benchmark early leaves the most important and something of everything.
     """
+    first_precision = results.document["settings"]["precisions"][0]
     pending: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in results.document["rows"]:
         if row["status"] == "running":
             key = (row["case"], row["variant"], row["batch_size"], row["precision"])
             pending.setdefault(key, []).append(row)
     places: dict[tuple[Any, ...], tuple[int, int]] = {}
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, str | None]] = Counter()
     for key in pending:
-        case, _, batch, _ = key
-        places[key] = (0, batch) if case in FIRST else (1, seen[case])
-        seen[case] += 1
+        case, variant, batch, precision = key
+        if case in FIRST and precision == first_precision:
+            places[key] = (0, batch)
+            continue
+        later = case in FIRST
+        places[key] = (2 if case == "first_step" else 1, seen[case, variant] + later)
+        seen[case, variant] += 1
     for key in sorted(pending, key=places.__getitem__):
         yield pending[key]
 
@@ -116,80 +122,112 @@ def measure_limits(results: Results) -> None:
         if name in limits:
             continue
         config = replace(config_of(settings, row), devices=1)
-        found: list[dict[str, Any]] = []
-        for backend in settings["backends"]:
-            say(f"limits {name} {backend}")
-            log = results.folder / "logs" / f"limits-{backend}.log"
-            try:
-                with start_worker(results, backend, log, config.threads) as worker:
-                    rates = worker.ask(
-                        "limits.measure",
-                        settings["timeout"],
-                        config=config.to_json(),
-                        seconds=settings["seconds"],
-                    )
-            except (InputError, WorkerFailed) as error:
-                rates = {"reason": str(error)}
-            found.append({"backend": backend, **rates})
+        say(f"limits {name}")
+        with ExitStack() as stack:  # Their frameworks are imported side by side.
+            started = {
+                backend: limits_worker(results, backend, config, stack)
+                for backend in settings["backends"]
+            }
+            found = [
+                {"backend": backend, **rates_of(worker, config, settings)}
+                for backend, worker in started.items()
+            ]
         limits[name] = highest(found)
         results.save()
+
+
+def limits_worker(
+    results: Results, backend: str, config: Config, stack: ExitStack
+) -> Worker | Exception:
+    """Return a worker that will measure rates, or why there is none."""
+    log = results.folder / "logs" / f"limits-{backend}.log"
+    try:
+        return stack.enter_context(start_worker(results, backend, log, config.threads))
+    except (InputError, WorkerFailed) as error:
+        return error
+
+
+def rates_of(
+    worker: Worker | Exception, config: Config, settings: dict[str, Any]
+) -> dict[str, Any]:
+    """Return the rates that a worker measures, or the reason why it does not."""
+    if isinstance(worker, Exception):
+        return {"reason": str(worker)}
+    try:
+        rates: dict[str, Any] = worker.ask(
+            "limits.measure",
+            settings["timeout"],
+            config=config.to_json(),
+            seconds=settings["seconds"],
+        )
+    except (InputError, WorkerFailed) as error:
+        return {"reason": str(error)}
+    finally:
+        worker.close()
+    return rates
 
 
 def run_group(results: Results, rows: list[dict[str, Any]], config: Config, folder: Path) -> None:
     """Prove and time the rows of one group."""
     case, inputs = rows[0]["case"], folder / "inputs.npz"
-    try:
-        write_inputs(inputs, make_inputs(case, rows[0]["variant"], config, folder))
-        expected = reference_of(case, config, inputs, folder)
-    except (InputError, WorkerFailed) as error:
-        for row in rows:
-            end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
-        results.save()
-        return
-    if case == "first_step":
-        run_first_steps(results, rows, config, inputs, expected)
-        return
     with ExitStack() as stack:
-        members = []
-        for row in rows:
-            member = prepare(results, row, config, inputs, expected, stack)
+        # They import their frameworks while the reference is computed.
+        members = [] if case == "first_step" else start(results, rows, config, stack)
+        rows = [row for row in rows if row["status"] == "running"]
+        if not rows:
+            return
+        try:
+            write_inputs(inputs, make_inputs(case, rows[0]["variant"], config, folder))
+            expected = reference_of(case, config, inputs, folder)
+        except (InputError, WorkerFailed) as error:
+            for row in rows:
+                end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
             results.save()
-            if member is not None:
-                members.append(member)
+            return
+        if case == "first_step":
+            run_first_steps(results, rows, config, inputs, expected)
+            return
+        for member in members:
+            prepare(results, member, config, inputs, expected)
+            results.save()
+        members = [member for member in members if member.row["status"] == "running"]
         take_turns(results, members)
         for member in members:
             finish(results, member)
             results.save()
 
 
-def prepare(
-    results: Results,
-    row: dict[str, Any],
-    config: Config,
-    inputs: Path,
-    expected: Path,
-    stack: ExitStack,
-) -> Member | None:
-    """Start a row's worker and let it prove its work; None if the row ends here."""
-    settings = results.document["settings"]
+def start(
+    results: Results, rows: list[dict[str, Any]], config: Config, stack: ExitStack
+) -> list[Member]:
+    """Start the rows' workers; a row whose worker cannot be started ends here."""
+    members = []
+    for row in rows:
+        log = results.folder / "logs" / f"{row['key'].replace('/', '-')}.log"
+        try:
+            if config.devices > 1 and row["backend"] == "torch":
+                raise InputError("in PyTorch a device has a process of its own, which no worker is")
+            worker = stack.enter_context(
+                start_worker(results, row["backend"], log, config.threads, track=row["track"])
+            )
+        except (InputError, WorkerFailed) as error:
+            end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
+            results.save()
+        else:
+            members.append(Member(row, worker, len(row["processes"])))
+    return members
+
+
+def prepare(results: Results, member: Member, config: Config, inputs: Path, expected: Path) -> None:
+    """Let a row's worker prove its work and find how many steps fill a turn, or end the row."""
+    row, worker, settings = member.row, member.worker, results.document["settings"]
     say(f"  {row['backend']} {row['track']}: set up")
-    log = results.folder / "logs" / f"{row['key'].replace('/', '-')}.log"
     killed = kills_for_memory()
-    try:
-        if config.devices > 1 and row["backend"] == "torch":
-            raise InputError("in PyTorch a device has a process of its own, which no worker is")
-        worker = stack.enter_context(
-            start_worker(results, row["backend"], log, threads=config.threads, track=row["track"])
-        )
-    except (InputError, WorkerFailed) as error:
-        end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
-        return None
-    member = Member(row, worker, len(row["processes"]))
     try:
         found = prove(results, row, worker, config, inputs, expected)
         if found is None:
             worker.close()
-            return None
+            return
         calibration = worker.ask(
             "bench_worker.calibrate",
             settings["timeout"],
@@ -200,15 +238,14 @@ def prepare(
     except InputError as error:
         end(row, "unsupported", str(error))
         worker.close()
-        return None
+        return
     except WorkerFailed as error:
         fail(member, error, killed)
-        return None
+        return
     if not synchronised(row, calibration):
         worker.close()
-        return None
+        return
     member.steps = calibration["steps"]
-    return member
 
 
 def take_turns(results: Results, members: list[Member]) -> None:

@@ -34,7 +34,7 @@ def is_of(track: str, backend: str, case: str) -> bool:
     trick = trick_of(track)
     if trick is None:
         return True
-    untouched = ("predict", "images") if "loss" in trick else ("loss",)
+    untouched = ("predict", "images") if "loss" in trick or trick == "compile" else ("loss",)
     return trick in TRICKS[backend] and case not in ("upsample", *untouched)
 
 

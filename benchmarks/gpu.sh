@@ -4,8 +4,9 @@
 #     benchmarks/gpu.sh [DIR]
 #
 # One `fcn bench` of every case but `accuracy`, whose trainings take longer. It is interrupted when the
-# time is up: the steps of `train` and `predict` come first, the smaller batch before the larger, then
-# one of each other case. What was not reached says so, and `fcn bench --resume DIR` goes on.
+# time is up: the steps of `train` and `predict` in the first precision come first, the smaller batch
+# before the larger, then one of each other case. What was not reached says so, and
+# `fcn bench --resume DIR` goes on.
 #
 # Where uv and a network are there, an environment for each backend and one for the benchmark itself are
 # made before, below DIR/environments; that takes minutes of its own. Elsewhere the frameworks serve that $PYTHON (python3)
@@ -20,6 +21,11 @@ device=${FCN_DEVICE:-gpu}
 minutes=${FCN_MINUTES:-8.4}
 read -ra sides <<<"${FCN_CROP:-320 480}"
 batches=${FCN_BATCH_SIZES:-"8 32"}
+tracks=${FCN_TRACKS:-default}
+cases=train,predict,load,upsample,loss,images,epoch,first_step
+if [ "$device" = cpu ] || [ "$(nvidia-smi --list-gpus 2>/dev/null | wc -l)" != 1 ]; then
+    cases+=,scale # One GPU has nothing to be held against.
+fi
 precisions=${FCN_PRECISIONS:-$([ "$device" = cpu ] && echo float32 || echo bfloat16,tf32,float32)}
 if [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
     echo "error: $out is not empty: name another folder" >&2
@@ -92,7 +98,7 @@ fi
 status=0
 timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
     "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
-    --cases train,predict,upsample,loss,load,first_step,epoch,scale,images \
+    --cases "$cases" --track "$tracks" \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
     --rounds 5 --seconds 0.2 --timeout 150 ${interpreters[@]+"${interpreters[@]}"} || status=$?
 case $status in

@@ -6,17 +6,14 @@ import math
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from benchmarks.bench_inputs import make_inputs, write_inputs
-from benchmarks.bench_members import reference_of
-from benchmarks.bench_parent import config_of, finish, prepare, take_turns
+from benchmarks.bench_parent import config_of, run_group
 from benchmarks.bench_results import Results, kept_seconds, new_document
 from benchmarks.bench_tables import columns, row_name
-from benchmarks.processes import WorkerFailed, limit_cpus
+from benchmarks.processes import limit_cpus
 from benchmarks.statistics import LEVEL, holm, paired
 from common.backends import BACKENDS, check_backend
 from common.config import DEVICES, Config
@@ -117,18 +114,7 @@ def measure(results: Results) -> dict[str, dict[str, Any]]:
         rows.append(row | {"key": row_name(row)})
     results.document["rows"] = rows
     config = config_of(results.document["settings"], plain)
-    inputs = results.folder / "inputs.npz"
-    write_inputs(inputs, make_inputs("train", None, config, results.folder))
-    try:
-        expected = reference_of("train", config, inputs, results.folder)
-    except WorkerFailed as error:
-        raise InputError(str(error)) from error
-    with ExitStack() as stack:
-        prepared = [prepare(results, row, config, inputs, expected, stack) for row in rows]
-        members = [member for member in prepared if member is not None]
-        take_turns(results, members)
-        for member in members:
-            finish(results, member)
+    run_group(results, rows, config, results.folder)
     return {row["variant"]: row for row in rows}
 
 

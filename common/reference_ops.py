@@ -7,15 +7,53 @@ belongs to; ``gradient`` as an argument is always the one with respect to the op
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InputError
 from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
+from common.threads import available_cpus
 
 Array = NDArray[np.float64]
+Part = TypeVar("Part")
+
+
+def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
+    """Return ``function(*maps)`` of every image [1, H, W, C].
+
+    What is made of one stays in the cache. A matrix product has OMP_NUM_THREADS threads, or one a
+    CPU; as many images are worked on at once as let no two threads share one. So 1 suits a batch
+    of many images best.
+    """
+    images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
+    cpus = len(available_cpus())
+    at_once = cpus // int(os.environ.get("OMP_NUM_THREADS", cpus))
+    if at_once < 2:
+        return [function(*image) for image in images]
+    with ThreadPoolExecutor(at_once) as threads:
+        return list(threads.map(lambda image: function(*image), images))
+
+
+def map_by_image(function: Callable[..., Array], *maps: NDArray) -> Array:
+    """Return the maps [1, h, w, c] that ``function`` makes of every image, as one of the batch."""
+    made: list[Array] = []
+    allocation = Lock()
+
+    def write(index: NDArray, *image: NDArray) -> None:
+        part = function(*image)
+        with allocation:
+            if not made:
+                made.append(np.empty((len(maps[0]), *part.shape[1:])))
+        made[0][index] = part
+
+    by_image(write, np.arange(len(maps[0])), *maps)
+    return made[0]
 
 
 def pad(x: Array, padding: int, value: float = 0.0) -> Array:
@@ -64,8 +102,12 @@ def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
     Returns:
         [B, (H + 2 padding - k) // s + 1, likewise, O].
     """
-    patches = _patches(x, weight.shape[2], stride, padding)
-    return np.tensordot(patches, weight, axes=((3, 4, 5), (2, 3, 1)))
+
+    def correlate(x: Array) -> Array:
+        patches = _patches(x, weight.shape[2], stride, padding)
+        return np.tensordot(patches, weight, axes=((3, 4, 5), (2, 3, 1)))
+
+    return map_by_image(correlate, x)
 
 
 def convolution_input_gradient(
@@ -75,22 +117,29 @@ def convolution_input_gradient(
 
     Each output pixel hands its gradient, times the kernel, back to the window that it came from.
     """
-    patches = np.tensordot(gradient, weight.transpose(0, 2, 3, 1), axes=1)
     height, width = size
-    shape = (gradient.shape[0], height + 2 * padding, width + 2 * padding, weight.shape[1])
-    x_gradient = np.zeros(shape)
-    for i, j, view in _taps(x_gradient, weight.shape[2], stride):
-        view += patches[:, :, :, i, j]
-    return x_gradient[:, padding : padding + height, padding : padding + width]
+
+    def paint(gradient: Array) -> Array:
+        patches = np.tensordot(gradient, weight.transpose(0, 2, 3, 1), axes=1)
+        shape = (len(gradient), height + 2 * padding, width + 2 * padding, weight.shape[1])
+        x_gradient = np.zeros(shape)
+        for i, j, view in _taps(x_gradient, weight.shape[2], stride):
+            view += patches[:, :, :, i, j]
+        return x_gradient[:, padding : padding + height, padding : padding + width]
+
+    return map_by_image(paint, gradient)
 
 
 def convolution_weight_gradient(
     x: Array, gradient: Array, kernel: int, stride: int, padding: int
 ) -> Array:
     """Return the gradient [O, I, k, k] with respect to the weight of a convolution of ``x``."""
-    patches = _patches(x, kernel, stride, padding)
-    by_tap = np.tensordot(gradient, patches, axes=((0, 1, 2), (0, 1, 2)))
-    return by_tap.transpose(0, 3, 1, 2)
+
+    def by_tap(x: Array, gradient: Array) -> Array:
+        patches = _patches(x, kernel, stride, padding)
+        return np.tensordot(gradient, patches, axes=((0, 1, 2), (0, 1, 2)))
+
+    return sum(by_image(by_tap, x, gradient), np.zeros(())).transpose(0, 3, 1, 2)
 
 
 def transpose_convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
@@ -120,11 +169,15 @@ def transpose_convolution_gradients(
 
 def max_pool(x: Array, kernel: int = 3, stride: int = 2, padding: int = 1) -> Array:
     """Return the largest value of each window; outside ``x`` there is minus infinity."""
-    views = (view for _, _, view in _taps(pad(x, padding, -np.inf), kernel, stride))
-    maximum = next(views).copy()
-    for view in views:
-        np.maximum(maximum, view, out=maximum)
-    return maximum
+
+    def largest(x: Array) -> Array:
+        views = (view for _, _, view in _taps(pad(x, padding, -np.inf), kernel, stride))
+        maximum = next(views).copy()
+        for view in views:
+            np.maximum(maximum, view, out=maximum)
+        return maximum
+
+    return map_by_image(largest, x)
 
 
 def max_pool_gradient(
@@ -134,23 +187,28 @@ def max_pool_gradient(
 
     Frameworks may break ties otherwise. After a ReLU it makes no difference where a tie is at zero.
     """
-    remaining = gradient.copy()
-    maximum = max_pool(x, kernel, stride, padding)
-    x_padded = pad(x, padding, -np.inf)
-    x_gradient = np.zeros(x_padded.shape)
-    views = zip(_taps(x_padded, kernel, stride), _taps(x_gradient, kernel, stride), strict=True)
-    for (_, _, value), (_, _, target) in views:
-        chosen = value == maximum
-        target += np.where(chosen, remaining, 0.0)
-        remaining[chosen] = 0.0
     height, width = x.shape[1:3]
-    return x_gradient[:, padding : padding + height, padding : padding + width]
+
+    def hand_back(x: Array, maximum: Array, gradient: Array) -> Array:
+        remaining = gradient.copy()
+        x_padded = pad(x, padding, -np.inf)
+        x_gradient = np.zeros(x_padded.shape)
+        views = zip(_taps(x_padded, kernel, stride), _taps(x_gradient, kernel, stride), strict=True)
+        for (_, _, value), (_, _, target) in views:
+            chosen = value == maximum
+            target += np.where(chosen, remaining, 0.0)
+            remaining[chosen] = 0.0
+        return x_gradient[:, padding : padding + height, padding : padding + width]
+
+    return map_by_image(hand_back, x, max_pool(x, kernel, stride, padding), gradient)
 
 
 def moments(x: Array) -> tuple[Array, Array]:
     """Return each channel's mean and biased variance over batch, height and width."""
-    mean = x.mean(axis=(0, 1, 2))
-    return mean, np.square(x - mean).mean(axis=(0, 1, 2))
+    n = x.size // x.shape[3]
+    mean = sum(by_image(lambda x: x.sum(axis=(0, 1, 2)), x), 0.0) / n
+    squares = by_image(lambda x: np.square(x - mean).sum(axis=(0, 1, 2)), x)
+    return mean, sum(squares, 0.0) / n
 
 
 def moved_statistics(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
@@ -175,7 +233,8 @@ def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Arra
 
     Source: Ioffe and Szegedy 2015, algorithm 1.
     """
-    return (x - mean) * (weight / np.sqrt(variance + BATCH_NORM_EPSILON)) + bias
+    scale = weight / np.sqrt(variance + BATCH_NORM_EPSILON)
+    return map_by_image(lambda x: (x - mean) * scale + bias, x)
 
 
 def batch_norm_gradients(x: Array, weight: Array, gradient: Array) -> tuple[Array, Array, Array]:
@@ -188,12 +247,19 @@ def batch_norm_gradients(x: Array, weight: Array, gradient: Array) -> tuple[Arra
     """
     mean, variance = moments(x)
     deviation = np.sqrt(variance + BATCH_NORM_EPSILON)
-    z = (x - mean) / deviation
-    mean_gradient = gradient.mean(axis=(0, 1, 2))
-    mean_product = (gradient * z).mean(axis=(0, 1, 2))
     n = x.size // x.shape[3]
-    x_gradient = (weight / deviation) * (gradient - mean_gradient - z * mean_product)
-    return x_gradient, n * mean_product, n * mean_gradient
+
+    def sums(x: Array, g: Array) -> Array:
+        z = (x - mean) / deviation
+        return np.stack([g.sum(axis=(0, 1, 2)), (g * z).sum(axis=(0, 1, 2))])
+
+    bias_gradient, weight_gradient = sum(by_image(sums, x, gradient), np.zeros(()))
+
+    def moved_back(x: Array, g: Array) -> Array:
+        z = (x - mean) / deviation
+        return (weight / deviation) * (g - bias_gradient / n - z * weight_gradient / n)
+
+    return map_by_image(moved_back, x, gradient), weight_gradient, bias_gradient
 
 
 def _log_softmax(logits: Array) -> Array:
@@ -209,11 +275,19 @@ def cross_entropy(logits: Array, classes: NDArray[np.intp], weights: Array) -> f
         classes: [B, H, W], 0..C - 1.
         weights: [B, H, W].
     """
-    chosen = np.take_along_axis(_log_softmax(logits), classes[..., None], axis=-1)[..., 0]
-    return float(-(weights * chosen).sum())
+
+    def of_image(logits: Array, classes: NDArray[np.intp], weights: Array) -> float:
+        chosen = np.take_along_axis(_log_softmax(logits), classes[..., None], axis=-1)[..., 0]
+        return float(-(weights * chosen).sum())
+
+    return sum(by_image(of_image, logits, classes, weights), 0.0)
 
 
 def cross_entropy_gradient(logits: Array, classes: NDArray[np.intp], weights: Array) -> Array:
     """Return the gradient with respect to the logits: weight (softmax - one-hot), by pixel."""
-    one_hot = np.eye(logits.shape[-1])[classes]
-    return weights[..., None] * (np.exp(_log_softmax(logits)) - one_hot)
+
+    def by_pixel(logits: Array, classes: NDArray[np.intp], weights: Array) -> Array:
+        one_hot = np.eye(logits.shape[-1])[classes]
+        return weights[..., None] * (np.exp(_log_softmax(logits)) - one_hot)
+
+    return map_by_image(by_pixel, logits, classes, weights)

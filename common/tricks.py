@@ -8,6 +8,7 @@ from common.errors import InputError
 
 TRICKS: dict[str, dict[str, str]] = {
     "torch": {
+        "compile": "a training step on a GPU by torch.compile with CUDA graphs (off: eager)",
         "channels-last": "the network's tensors have their channels last in memory (off: NCHW)",
         "loss-rows": "cross entropy over rows of channels (off: over axis 1)",
     },

@@ -223,17 +223,22 @@ def test_a_training_step_takes_34_gflop_an_example_at_the_chapters_crop() -> Non
 
 
 def test_training_and_prediction_come_first_then_something_of_each_case() -> None:
-    cases = ["load", "loss", "predict", "train"]
+    cases = ["first_step", "load", "loss", "predict", "train"]
     document = new_document({**SETTINGS, "cases": cases, "precisions": ["bfloat16", "float32"]})
     order = []
     for rows in groups(Results(Path(), document)):
-        assert len({(row["backend"], row["track"]) for row in rows}) == len(rows) == 8
+        places = {(row["backend"], row["track"]) for row in rows}
+        assert len(places) == len(rows) and (len(rows) == 8 or rows[0]["variant"] == "cached")
         order.append(tuple(rows[0][name] for name in ("case", "batch_size", "precision")))
-    both = ("bfloat16", "float32")
-    first = [(case, n, p) for n in (1, 8) for case in ("predict", "train") for p in both]
-    assert order[: len(first)] == first
-    rest = [case for case, _, _ in order[len(first) :]]
-    assert rest == ["load", "loss"] * 4
+    bf16, f32 = "bfloat16", "float32"
+    first = [(case, n, bf16) for n in (1, 8) for case in ("predict", "train")]
+    assert order[:4] == first
+    once = [("load", 1, bf16), ("load", 1, bf16), ("loss", 1, bf16)]
+    assert order[4:7] == once
+    twice = [("load", 8, bf16), ("load", 8, bf16), ("loss", 1, f32)]
+    assert order[7:12] == [*twice, ("predict", 1, f32), ("train", 1, f32)]
+    assert {case for case, _, _ in order[12:16]} == {"loss", "predict", "train"}
+    assert {case for case, _, _ in order[16:]} == {"first_step"} and len(order) == 24
 
 
 def test_the_reference_keeps_its_memory_as_the_workers_do(

@@ -61,10 +61,17 @@ def marked(**marks: bool) -> set[str]:
 
 
 def torch_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -> set[str]:
-    """Look at the memory of a layer's output and at what the loss is given."""
+    """Look at the memory of a layer's output, at what the loss is given, at what a GPU would run."""
     import torch
 
     seen: dict[str, Any] = {}
+
+    def compiled() -> Callable[..., Any]:
+        seen["compiled"] = True
+        return backend.step.training_loss  # type: ignore[no-any-return]
+
+    patch.setattr(backend.step, "compiled_loss", compiled)
+    patch.setattr(backend.device, "device_of", lambda config: torch.device("cuda"))
     right = backend.loss.F.cross_entropy
 
     def loss(logits: Any, *rest: Any, **options: Any) -> Any:
@@ -77,7 +84,8 @@ def torch_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch
     last = seen["output"].is_contiguous(memory_format=torch.channels_last)
     assert last != seen["output"].is_contiguous()
     assert last == (backend.switches(state.config)["layout"] == "channels last")
-    return marked(channels_last=last, loss_rows=seen["dimensions"] == 2)
+    assert ("compiled" in seen) == (backend.switches(state.config)["compile"] != "eager")
+    return marked(compile="compiled" in seen, channels_last=last, loss_rows=seen["dimensions"] == 2)
 
 
 def mxnet_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -> set[str]:

@@ -89,6 +89,12 @@ def precisions(config: Config) -> tuple[str, ...]:
     return ("float32", "bfloat16", "float64")
 
 
+def compiles(config: Config) -> bool:
+    """Tell whether a training step is compiled: on one GPU, unless that is turned off."""
+    one_gpu = device_of(config).type == "cuda" and config.devices == 1
+    return one_gpu and "compile" not in config.without
+
+
 def configure(config: Config) -> None:
     """Set PyTorch's process-wide switches for ``config``; call before any work."""
     check_tricks(config.without, ("torch",))

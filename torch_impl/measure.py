@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from common.config import Config
-from torch_impl.device import device_of
+from torch_impl.device import compiles, device_of
 from torch_impl.loss import cross_entropy
 from torch_impl.model import create_model
 from torch_impl.weights import from_canonical
@@ -25,7 +25,7 @@ def switches(config: Config) -> dict[str, Any]:
     gpu, model = device_of(config).type == "cuda", create_model(config)
     channels_last = model.normalize.memory_format == torch.channels_last
     return {
-        "compile": "eager",
+        "compile": "torch.compile, CUDA graphs: training" if compiles(config) else "eager",
         "layout": "channels last" if channels_last else "NCHW",
         "upsampling": model.transpose_conv.upsampling,
         "tf32": torch.backends.cudnn.allow_tf32 if gpu else None,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, distributed, nn
@@ -11,7 +13,7 @@ from torch.optim import SGD
 
 from common.config import Config
 from common.parameters import Parameters, trainable_names, weight_decays
-from torch_impl.device import device_of
+from torch_impl.device import compiles, device_of
 from torch_impl.loss import cross_entropy
 from torch_impl.model import FCN, create_model
 from torch_impl.weights import load_momentum, load_parameters
@@ -39,11 +41,12 @@ def create_state(
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     model.to(device_of(config), dtype)
     decays = weight_decays(config.recipe)
-    groups = [
-        {"params": [parameter], "weight_decay": decays[name]}
-        for name, parameter in model.named_parameters()
-        if name in decays
-    ]
+    # A group is updated by a few kernels, however many parameters it has.
+    by_decay: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if name in decays:
+            by_decay.setdefault(decays[name], []).append(parameter)
+    groups = [{"params": group, "weight_decay": decay} for decay, group in by_decay.items()]
     for name in set(dict(model.named_parameters())) - set(trainable_names(config.recipe)):
         model.get_parameter(name).requires_grad_(False)
     optimizer = SGD(groups, config.recipe.learning_rate, config.recipe.momentum)
@@ -82,6 +85,19 @@ def batch_loss(state: State, logits: Tensor, labels: Tensor) -> Tensor:
     return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
 
+def training_loss(state: State, images: Tensor, labels: Tensor) -> Tensor:
+    return batch_loss(state, forward(state, images), labels)
+
+
+@cache
+def compiled_loss() -> Callable[[State, Tensor, Tensor], Tensor]:
+    """Return ``training_loss`` with its gradient fused by Inductor and replayed as a CUDA graph.
+
+    Eager, a step waits for Python: it takes longer than the GPU needs for it.
+    """
+    return torch.compile(training_loss, mode="reduce-overhead", dynamic=False)
+
+
 def train_step(
     state: State, images: Tensor, labels: Tensor, learning_rate: float
 ) -> tuple[State, Tensor]:
@@ -91,12 +107,14 @@ def train_step(
         group["lr"] = learning_rate
     state.optimizer.zero_grad(set_to_none=True)
     images, labels = shard(images, state.config), shard(labels, state.config)
-    loss = batch_loss(state, forward(state, images), labels)
+    loss_of = compiled_loss() if compiles(state.config) else training_loss
+    loss = loss_of(state, images, labels)
     # DistributedDataParallel averages the ranks' gradients; a summed loss wants their sum.
     summed = state.config.recipe.loss_reduction == "sum"
     (loss * state.config.devices if summed else loss).backward()
     state.optimizer.step()
-    return state, reduce_loss(loss.detach(), state.config)
+    # Copied, because the next replay of a graph writes where this one did.
+    return state, reduce_loss(loss.detach().clone(), state.config)
 
 
 def classes_of(logits: Tensor) -> Tensor:

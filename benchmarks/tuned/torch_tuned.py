@@ -23,7 +23,7 @@ from torch_impl import (
     to_device,
     to_host,
 )
-from torch_impl.step import batch_loss, forward
+from torch_impl.step import forward, training_loss
 
 __all__ = [
     "LAYOUT",
@@ -56,9 +56,7 @@ def logits_of(state: State, images: Tensor) -> Tensor:
     return forward(state, images)
 
 
-@torch.compile(mode=MODE)
-def loss_of(state: State, images: Tensor, labels: Tensor) -> Tensor:
-    return batch_loss(state, forward(state, images), labels)
+loss_of = torch.compile(training_loss, mode=MODE)
 
 
 def train_step(
@@ -72,7 +70,7 @@ def train_step(
     loss = loss_of(state, images, labels)
     loss.backward()
     state.optimizer.step()
-    return state, loss.detach()
+    return state, loss.detach().clone()
 
 
 @torch.no_grad()
