@@ -107,7 +107,7 @@ def run_accuracy(
     row that has ended the finished runs are kept, and neither shown nor tested. ``pythons`` are
     interpreters by backend, where one has its own.
     """
-    environment = backend_environment(config.threads) | COMPILED_ANEW
+    environment = backend_environment(config.threads, config.device) | COMPILED_ANEW
     steps = trace_steps(config, TrainingData(data, config).total_steps)
     traces: dict[int, dict[str, Any] | None] = {}
     rows: dict[str, dict[str, Any]] = {

@@ -154,7 +154,7 @@ def _traces(
     log: Path,
     python: str,
 ) -> list[list[float]]:
-    with Worker(name, backend_environment(config.threads), log, python) as worker:
+    with Worker(name, backend_environment(config.threads, config.device), log, python) as worker:
         found: list[list[float]] = worker.ask(
             "agreement.losses",
             TIMEOUT_SECONDS,

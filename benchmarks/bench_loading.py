@@ -21,12 +21,14 @@ from common.batches import EpochPlan, Loader, loader_for, plan_epoch
 from common.config import Config
 from common.dataset import open_dataset
 from common.errors import InputError
+from common.files import write_text
 from common.recipes import Recipe
 from common.synthetic import make_dataset
+from common.threads import available_cpus
 
-EPOCH_IMAGES, LEAST_BATCHES = 128, 4
+EPOCH_IMAGES, LEAST_BATCHES, BATCHES_PER_CPU = 128, 4, 2
 """An epoch's images, or so many batches if that is more: what a loader needs to begin an epoch is a
-small part of its figures."""
+small part of its figures, and no CPU is left without a batch."""
 LARGER = (55, 20)
 """Pixels by which the images are larger than the crop: 375x500, as many in VOC, for 320x480."""
 
@@ -55,8 +57,9 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> dict[str,
     """Draw a data set in ``root`` and return what ``files_in`` reads, in the parent."""
     check_pillow()
     height, width = (side + more for side, more in zip(recipe.crop, LARGER, strict=True))
-    count = max(EPOCH_IMAGES, LEAST_BATCHES * recipe.batch_size)
-    make_dataset(root, train=count, val=1, size=(height, width), seed=seed)
+    batches = max(LEAST_BATCHES, BATCHES_PER_CPU * len(available_cpus()))
+    make_dataset(root, train=EPOCH_IMAGES, val=1, size=(height, width), seed=seed)
+    name_anew(root, max(EPOCH_IMAGES, batches * recipe.batch_size))
     dataset = open_dataset(root, "train", recipe.crop)
     plan = plan_epoch(dataset, recipe, seed, 0, training=True)
     order = [int(index) for index in plan.indices]
@@ -67,6 +70,18 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> dict[str,
         "plan": np.stack([plan.indices, plan.tops, plan.lefts, plan.flips], axis=1),
         "cached": np.array(cached),
     }
+
+
+def name_anew(root: Path, count: int) -> None:
+    """Give the training images further names until there are ``count``: to draw them takes long."""
+    names = [f"train_{index:06d}" for index in range(count)]
+    for index in range(EPOCH_IMAGES, count):
+        for folder, ending in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
+            drawn = root / folder / f"{names[index % EPOCH_IMAGES]}{ending}"
+            (root / folder / f"{names[index]}{ending}").hardlink_to(drawn)
+    write_text(
+        root / "ImageSets" / "Segmentation" / "train.txt", "".join(f"{name}\n" for name in names)
+    )
 
 
 def files_in(arrays: Any, recipe: Recipe) -> Files:

@@ -20,15 +20,18 @@ Row = dict[str, Any]
 def markdown(document: dict[str, Any]) -> str:
     """Return a table for each batch, precision, crop and device; what it rests on stands below.
 
+    What an interrupted benchmark did not reach has none.
+
     Raises:
-        InputError: If the document has no row of ``train``.
+        InputError: If the document has no row of ``train`` that was measured.
     """
+    document = document | {"rows": [r for r in document["rows"] if r["status"] != "running"]}
     tables: dict[tuple[str, ...], list[Row]] = {}
     for row in document["rows"]:
         if row["case"] == "train":
             tables.setdefault(place(row), []).append(row)
     if not tables:
-        raise InputError("--markdown: these results have no row of the case train")
+        raise InputError("--markdown: these results have no measured row of the case train")
     return "\n\n".join(table(document, rows) for rows in tables.values())
 
 

@@ -80,7 +80,9 @@ def start_worker(
         python = sys.executable
     kept = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
     with cpus_limited(threads):
-        return Worker(backend, backend_environment(threads, track) | kept, log, python)
+        return Worker(
+            backend, backend_environment(threads, settings["device"], track) | kept, log, python
+        )
 
 
 def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
@@ -106,7 +108,7 @@ def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
         check=False,
         cwd=Path(__file__).parents[1],
         # Memory kept: three quarters of the CPU time. By as many images at once as there are CPUs.
-        env=backend_environment(None) | {"OMP_NUM_THREADS": "1"},
+        env=backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"},
     )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))

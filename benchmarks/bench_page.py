@@ -13,7 +13,7 @@ from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import computed_on, facts, machine_names
 from benchmarks.bench_rows import chart, measure_of, pair_view, round_rows, row_view, values_of
-from benchmarks.bench_tables import finding, row_title
+from benchmarks.bench_tables import NOT_REACHED, finding, row_title, was_reached
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
 from benchmarks.report_view import backend_color, moment
@@ -51,6 +51,7 @@ def write_page(document: dict[str, Any], path: Path, beside: Sequence[dict[str, 
             for each, name in zip(documents, machine_names(documents), strict=True)
         ],
         groups=found,
+        not_reached=NOT_REACHED,
         choices={"machine": machine_names(documents)}
         | {name: choices(documents, name) for name in FILTERS},
         gallery=accuracy_gallery(document["accuracy"], path.parent)
@@ -71,6 +72,7 @@ def machine_view(document: dict[str, Any], name: str) -> dict[str, Any]:
         "created": moment(document["created"]),
         "verdict": verdict(document),
         "problems": problems(document),
+        "not_reached": [row_title(r[0]) for r in tables(document) if not was_reached(r)],
         "gates": gate_table(tables(document)),
         "limits": limits(document),
         "roofline": svg(picture, document["created"]) if picture else None,
@@ -130,11 +132,12 @@ def tables(document: dict[str, Any]) -> list[list[dict[str, Any]]]:
 
 
 def groups(documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return all tables; those of one case, batch and precision follow each other."""
+    """Return all tables that were reached; those of one case, batch and precision in a row."""
     found = [
         group(rows, document, name)
         for document, name in zip(documents, machine_names(documents), strict=True)
         for rows in tables(document)
+        if was_reached(rows)
     ]
     titles = list(dict.fromkeys(entry["title"] for entry in found))
     return sorted(found, key=lambda entry: titles.index(entry["title"]))

@@ -23,6 +23,11 @@ def case_name(row: dict[str, Any]) -> str:
     return f"{row['case']} ({row['variant']})" if row["variant"] else str(row["case"])
 
 
+def was_reached(rows: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether a benchmark has come to the rows of a table before it ended."""
+    return any(row["status"] != "running" for row in rows)
+
+
 def batch_name(row: dict[str, Any]) -> str:
     """Return a row's batch size in words."""
     return f"batch {row['batch_size']}"
@@ -77,8 +82,10 @@ def table(document: dict[str, Any]) -> str:
     for row in document["rows"]:
         place = (row["case"], row["variant"], row["batch_size"], row["precision"])
         blocks.setdefault(place, []).append(row)
-    for rows in blocks.values():
+    for rows in filter(was_reached, blocks.values()):
         lines += ["", *block(rows, document["comparisons"])]
+    if left := [row_title(rows[0]) for rows in blocks.values() if not was_reached(rows)]:
+        lines += ["", f"{NOT_REACHED}:", *(f"  {title}" for title in left)]
     if "accuracy" in document:
         from benchmarks.accuracy_view import accuracy_lines
 

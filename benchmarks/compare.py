@@ -86,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
     out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
     starting_parameters(config.recipe, config.seed, args.weights)
-    environment = backend_environment(args.threads) | COMPILED_ANEW
+    environment = backend_environment(args.threads, args.device) | COMPILED_ANEW
     limit_cpus(args.threads)
 
     data = args.data

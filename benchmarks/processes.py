@@ -40,7 +40,9 @@ def backend_command(
     return [python, "-m", f"{backend}_impl.{script}", *arguments]
 
 
-def backend_environment(threads: int | None, track: str = "default") -> dict[str, str]:
+def backend_environment(
+    threads: int | None, device: str = "auto", track: str = "default"
+) -> dict[str, str]:
     """Return the environment in which every framework finds the same thread count at import.
 
     Who writes the chapter's code leaves the C library's allocator as it is. CUDA counts its cards
@@ -51,7 +53,7 @@ def backend_environment(threads: int | None, track: str = "default") -> dict[str
     shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
     found = {**shared, **os.environ, **thread_environment(threads)}
     if track not in ("chapter", WITHOUT_KEPT_MEMORY):
-        return found | allocator_environment()
+        return found | allocator_environment(device)
     found.pop("GLIBC_TUNABLES", None)
     return found
 

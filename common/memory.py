@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 VARIABLE = "GLIBC_TUNABLES"
 LARGEST_KEPT = 512 << 20
@@ -10,7 +11,7 @@ LARGEST_KEPT = 512 << 20
 kept too, such a block would be laid beside the hole it left once another value had moved in."""
 
 
-def allocator_environment() -> dict[str, str]:
+def allocator_environment(device: str) -> dict[str, str]:
     """Return the environment in which a process keeps its large blocks, from its start on.
 
     By default glibc takes every block of more than 32 MiB from the system and gives it back: the
@@ -19,10 +20,13 @@ def allocator_environment() -> dict[str, str]:
     and is the same in TensorFlow, which has an allocator of its own. Threads have arenas of at most
     64 MiB, so they share one; what is not kept comes in huge pages.
 
-    Empty where the variable is set, be it to nothing: that is how it is turned off. Other C
+    Empty where the variable is set, be it to nothing: that is how it is turned off. Empty, too, for
+    the device ``gpu``, and for ``auto`` where NVIDIA's driver shows one: a step's memory is not the
+    C library's there, and the many threads of a compiler would wait for the one arena. Other C
     libraries do not read it.
     """
-    if VARIABLE in os.environ:
+    on_gpu = device == "gpu" or (device == "auto" and any(Path("/dev").glob("nvidia[0-9]*")))
+    if on_gpu or VARIABLE in os.environ:
         return {}
     settings = {
         "mmap_threshold": LARGEST_KEPT,

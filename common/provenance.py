@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import resource
 import subprocess
@@ -33,13 +32,10 @@ def resident_peak(process: int | str) -> int:
 
 
 def git_commit() -> str | None:
-    """Return the commit of the project's checkout, "-dirty" appended if it is changed.
-
-    A copy without its history, as in a container, has the one that FCN_COMMIT names, or none.
-    """
+    """Return the commit of the project's checkout, "-dirty" appended if it is changed."""
     project = Path(__file__).parent.parent
     if not (project / ".git").exists():
-        return os.environ.get("FCN_COMMIT")
+        return None
     described = subprocess.run(
         ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
         cwd=project,

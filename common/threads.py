@@ -30,14 +30,14 @@ def thread_environment(threads: int | None) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(threads or cpus)}
 
 
-def restart_with_environment(threads: int | None) -> None:
+def restart_with_environment(threads: int | None, device: str) -> None:
     """Run this command anew, once, where it started with other threads or another allocator.
 
     Pools are sized at import, XLA's by the CPUs the process may use, and the C library reads its
     settings first of all; so both the variables and the affinity must be there before. Does nothing
     where they already are.
     """
-    environment = thread_environment(threads) | allocator_environment()
+    environment = thread_environment(threads) | allocator_environment(device)
     cpus = available_cpus()
     count = threads or len(cpus)
     limited = len(cpus) == count or not hasattr(os, "sched_setaffinity")

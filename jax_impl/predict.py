@@ -38,7 +38,7 @@ def predict(
 def main(argv: Sequence[str] | None = None) -> int:
     """Predict the named images and write label maps and overlays."""
     args = predict_parser("python -m jax_impl.predict").parse_args(argv)
-    restart_with_environment(args.threads)
+    restart_with_environment(args.threads, args.device)
     request = read_request(args)
     config = config_from(args)
     configure(config)

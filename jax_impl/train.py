@@ -57,7 +57,7 @@ def evaluate(state: State, data: TrainingData) -> dict[str, Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one training from the command line."""
     args = training_parser("python -m jax_impl.train").parse_args(argv)
-    restart_with_environment(args.threads)
+    restart_with_environment(args.threads, args.device)
     config = config_from(args)
     configure(config)
     with start_training(args, config, describe(config)) as (data, run, start):

@@ -86,7 +86,7 @@ def stand_in() -> Callable[[list[str]], int]:
     training.git_commit, training.EXAMPLES = lambda: None, 1
     from torch_impl import train
 
-    train.restart_with_environment = lambda threads: None
+    train.restart_with_environment = lambda threads, device: None
     train.report = lambda *arguments: 0
     return train.main
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from benchmarks.processes import backend_environment
-from common.memory import VARIABLE
+from common import memory
+from common.memory import VARIABLE, allocator_environment
 
 # The page faults of a block of 64 MiB that is taken and given back by a thread for the tenth time.
 BLOCKS = """
@@ -33,7 +35,7 @@ thread.join()
 def last_faults(track: str) -> int:
     done = subprocess.run(
         [sys.executable, "-c", BLOCKS],
-        env=backend_environment(1, track),
+        env=backend_environment(1, "cpu", track),
         capture_output=True,
         text=True,
         check=True,
@@ -53,5 +55,15 @@ def test_what_the_user_set_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "")
     assert backend_environment(1)[VARIABLE] == ""
     monkeypatch.delenv(VARIABLE)
-    assert VARIABLE not in backend_environment(1, "chapter")
-    assert "mmap_threshold" in backend_environment(1)[VARIABLE]
+    assert VARIABLE not in backend_environment(1, "cpu", "chapter")
+    assert "mmap_threshold" in backend_environment(1, "cpu")[VARIABLE]
+
+
+def test_a_gpu_has_memory_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setattr(memory, "Path", lambda _: tmp_path)
+    (tmp_path / "nvidiactl").touch()
+    given = {device: allocator_environment(device) for device in ("cpu", "auto", "gpu")}
+    assert given["cpu"] == given["auto"] != {} == given["gpu"]
+    (tmp_path / "nvidia0").touch()
+    assert allocator_environment("auto") == {} and allocator_environment("cpu") == given["cpu"]

@@ -121,6 +121,18 @@ def test_a_byte_that_differs_is_refused(tmp_path: Path) -> None:
     assert not found["passed"] and "labels" in found["reason"]
 
 
+def test_an_epoch_has_batches_for_every_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.bench_loading.available_cpus", lambda: list(range(70)))
+    arrays = make_files(tmp_path, RECIPE, 0, cached=False)
+    count = 2 * 70 * RECIPE.batch_size
+    names = arrays["paths"][0].tolist()
+    assert len(set(names)) == len(arrays["plan"]) == count > 128
+    assert all(Path(name).is_file() for name in arrays["paths"].ravel())
+    assert len({Path(name).stat().st_ino for name in names}) == 128
+
+
 def test_without_pillow_loading_is_unsupported_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

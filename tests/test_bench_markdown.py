@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from bench_sample import sample_bench
 
+from benchmarks.bench_tables import table
 from benchmarks.cli import main as fcn
 
 README = Path(__file__).parents[1] / "README.md"
@@ -44,8 +45,8 @@ def test_every_row_of_train_has_a_line_and_the_other_cases_a_column(
     shown = capsys.readouterr()
     assert "problem: " in shown.err and "problem: " not in shown.out
     first, second = shown.out.split("\n\nExamples/s")[:2]
-    for table, batch in ((first, 1), (second, 8)):
-        lines = [line for line in table.splitlines() if line.startswith("|")]
+    for shown_table, batch in ((first, 1), (second, 8)):
+        lines = [line for line in shown_table.splitlines() if line.startswith("|")]
         assert (
             lines[0] == "| backend | track | train | of the limit | predict | first step | memory |"
         )
@@ -88,4 +89,24 @@ def test_results_without_training_have_no_table(
     file = tmp_path / "bench.json"
     file.write_text(json.dumps(document), encoding="utf-8")
     assert fcn(["bench", "check", str(file), "--markdown"]) == 2
-    assert "no row of the case train" in capsys.readouterr().err
+    assert "no measured row of the case train" in capsys.readouterr().err
+
+
+def test_what_was_not_reached_has_no_table_and_one_line_of_the_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = json.loads(json.dumps(sample_bench()))
+    document["comparisons"] = []
+    for row in document["rows"]:
+        if row["batch_size"] == 1 or row["case"] != "train":
+            row |= {"status": "running", "figures": None, "samples": [], "processes": []}
+    file = tmp_path / "bench.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    fcn(["bench", "check", str(file), "--markdown"])
+    shown = capsys.readouterr().out
+    assert shown.count("| backend |") == 1 and "batch 8" in shown and "| predict |" not in shown
+    text = table(document)
+    assert text.count("\nbackend ") == 1 and text.endswith(
+        "\n\nnot measured when the benchmark ended: `fcn bench --resume DIR` goes on:\n"
+        "  train, batch 1, float32\n  predict, batch 1, float32\n  predict, batch 8, float32"
+    )

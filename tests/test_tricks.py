@@ -61,7 +61,7 @@ def marked(**marks: bool) -> set[str]:
 
 
 def torch_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -> set[str]:
-    """Look at the memory of a layer's output, at what the loss is given, at what a GPU would run."""
+    """Look at a layer's memory, at what the loss is given, and at what a GPU would run."""
     import torch
 
     seen: dict[str, Any] = {}
