@@ -55,7 +55,7 @@ packages() {
 
 # Tells whether packages can be had: asked once, for each environment would wait for as long in vain.
 network() {
-    echo six | timeout 20 uv pip compile --quiet --no-cache --python "$python" - >/dev/null 2>&1
+    timeout 20 uv pip compile --quiet --no-cache --python "$python" - <<<six >/dev/null 2>&1
 }
 
 # Makes the environment $1 from what `uv pip install` is given behind it, or says that there is none.

@@ -80,6 +80,9 @@ class Rates:
     def __exit__(self, *_: object) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
     def ask(self, task: str, timeout: float, config: dict[str, Any], seconds: float) -> Any:
         assert config["devices"] == 1
         return {"flops_per_second": config["threads"], "bytes_per_second": 2 * config["threads"]}
