@@ -47,13 +47,18 @@ def required(backend: str, module: str) -> Any:
 
 
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep each backend's tests in one worker, so that it is imported and compiled once."""
     for item in items:
         callspec = getattr(item, "callspec", None)
         name = callspec.params.get("backend_name") if callspec else None
         if name is not None:
             item.add_marker(pytest.mark.xdist_group(name))
+        group = item.get_closest_marker("xdist_group")
+        # By a test's id xdist 3.8 tells its scheduler the group; pytest 9.2 keeps the id elsewhere
+        # than where xdist writes it, and without this line every group is in both workers.
+        if group and getattr(config.option, "loadgroup", False) and hasattr(item, "_id"):
+            item._id = type(item._id).parse(f"{item.nodeid}@{group.args[0]}")
 
 
 @pytest.fixture(scope="session", autouse=True)
