@@ -21,8 +21,13 @@ from common.dataset import find_voc
 from common.errors import InputError
 from common.synthetic import make_dataset
 
-# Before any framework is imported: MXNet reads it then.
-os.environ.setdefault("OMP_NUM_THREADS", "2" if "PYTEST_XDIST_WORKER" not in os.environ else "1")
+# Before any framework is imported: MXNet reads it then. A worker inherits the first process's 2.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+# For NumPy, in the workers and in what they start: two processes on two cores with two threads of
+# OpenBLAS each, which wait without giving up the core, take 7 times as long as with one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Two workers' processes have more threads than there are cores: those of OpenMP that wait for the
 # next loop must not keep the core of those that still compute. Twelve small steps of PyTorch beside
 # the other worker's take 1.5 s instead of 19 to 38.
