@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import shutil
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +94,17 @@ def backend(backend_name: str) -> ModuleType:
         return load_backend(backend_name)
     except InputError as error:
         pytest.fail(f"{error}; FCN_SKIP_BACKENDS={backend_name} skips it")
+
+
+@pytest.fixture(scope="module")
+def determinism() -> Iterator[None]:
+    """Configurations may ask for it: what follows in this process computes as it does by default.
+
+    TensorFlow keeps it on for the rest of the process, and computes the loss otherwise then.
+    """
+    yield
+    if "tensorflow" in sys.modules:
+        importlib.import_module("tensorflow.python.framework.config").disable_op_determinism()
 
 
 @pytest.fixture
