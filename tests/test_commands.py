@@ -18,6 +18,7 @@ import pytest
 
 from benchmarks.cli import COMMANDS
 from benchmarks.cli import main as fcn
+from benchmarks.processes import backend_environment
 from common.checkpoints import load_checkpoint
 from common.errors import TrainingDiverged
 from common.images import read_image, read_label
@@ -28,9 +29,11 @@ from tests.conftest import PRESENT
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
 
 
-def script(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+def script(
+    name: str, *arguments: object, environment: dict[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", name, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_train_resume_and_predict(backend_name: str, generated: Path, tmp_path: Path) -> None:
@@ -39,7 +42,8 @@ def test_train_resume_and_predict(backend_name: str, generated: Path, tmp_path: 
     half = script(train, *options, "--out", out, "--max-steps", "4", "--json")
     assert half.returncode == 0, half.stderr
     assert json.loads(half.stdout)["steps"] == 4
-    rest = script(train, *options, "--resume", out)
+    # As `fcn train` starts it. The others start themselves anew with this environment.
+    rest = script(train, *options, "--resume", out, environment=backend_environment(None))
     assert rest.returncode == 0, rest.stderr
     lines = read_metrics(out / "metrics.jsonl")
     steps = [line["step"] for line in lines if line["kind"] == "step"]
@@ -165,7 +169,8 @@ def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None
         (["--data", generated, "--checkpoint-every", "0"], "--checkpoint-every 0"),
     ):
         out = tmp_path / "out"
-        result = script(f"{PRESENT[0]}_impl.train", "--out", out, *SMALL, *options)
+        command = f"{PRESENT[0]}_impl.train", "--out", out, *SMALL, *options
+        result = script(*command, environment=backend_environment(None))
         assert result.returncode == 2, result.stderr
         assert result.stderr.count("\n") == 1 and words in result.stderr
         assert not out.exists()
@@ -182,6 +187,7 @@ def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) 
     result = script(
         f"{PRESENT[0]}_impl.train",
         *("--data", generated, "--out", tmp_path / "out", "--weights", weights, *SMALL),
+        environment=backend_environment(None),
     )
     assert result.returncode == 2
     assert "final_bn" in result.stderr and "resnet18_v2" in result.stderr
@@ -219,7 +225,8 @@ def test_a_diverging_training_says_where_and_keeps_its_checkpoint(
 ) -> None:
     out = tmp_path / "run"
     options = ["--data", generated, "--learning-rate", "1e30", "--checkpoint-every", "1", *SMALL]
-    result = script(f"{backend_name}_impl.train", *options, "--out", out)
+    train, environment = f"{backend_name}_impl.train", backend_environment(None)
+    result = script(train, *options, "--out", out, environment=environment)
     assert result.returncode == 2
     assert "at step 1 (epoch 0)" in result.stderr.splitlines()[-1]
     assert "the checkpoint before it is kept" in result.stderr.splitlines()[-1]

@@ -22,6 +22,7 @@ PROJECT = Path(common.__file__).parents[1]
 CONFIG = Config(make_recipe("chapter-torch", batch_size=2, crop=(32, 64)), device="cpu")
 
 
+@pytest.mark.usefixtures("determinism")
 def test_a_backend_describes_what_is_in_effect(backend_name: str, backend: ModuleType) -> None:
     for config in (CONFIG, replace(CONFIG, deterministic=True)):
         backend.configure(config)

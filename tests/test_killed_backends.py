@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.processes import backend_environment, cpus_limited
 from common.runs import read_metrics
 from common.weights import read_parameters
 
@@ -22,6 +24,15 @@ STEPS = 6
 
 def command(backend: str, *arguments: object) -> list[str]:
     return [sys.executable, "-m", f"{backend}_impl.train", *map(str, arguments), *OPTIONS]
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """What `--threads 1` would else start each of the trainings anew for."""
+    for name, value in backend_environment(1).items():
+        monkeypatch.setenv(name, value)
+    with cpus_limited(1):
+        yield
 
 
 def kill_after(backend: str, steps: int, *arguments: object) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 import killed_training
 import pytest
 
+pytestmark = pytest.mark.xdist_group("killed training")  # All of them look at one run.
+
 
 @pytest.fixture(scope="module")
 def outcomes(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:

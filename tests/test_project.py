@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tomllib
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
+from xdist.scheduler import LoadGroupScheduling
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -107,3 +109,11 @@ def test_each_backend_is_a_group_of_its_own():
     backends = {name.removesuffix("_impl") for name in packages if name.endswith("_impl")}
     assert set(groups) == backends | {"onnx", "dev"}
     assert PROJECT["tool"]["uv"]["default-groups"] == "all"
+
+
+def test_the_tests_of_a_backend_go_to_one_worker(
+    backend_name: str, request: pytest.FixtureRequest
+) -> None:
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        pytest.skip("all tests are in one process")
+    assert LoadGroupScheduling._split_scope(None, request.node.nodeid) == backend_name

@@ -16,6 +16,8 @@ CONFIG = Config(RECIPE, deterministic=True)
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("tf")  # Where it is imported anyway.
+@pytest.mark.usefixtures("determinism")
 def test_repeated_steps_end_at_the_same_bits() -> None:
     # Only here: a sum of three terms in the update was an AddN, whose order of summation follows
     # the memory that happens to be free; nine in ten of these rounds differed from the first.

@@ -52,7 +52,7 @@ def go_on(backend: ModuleType, start: Checkpoint, until: int) -> Done:
 
 
 @pytest.fixture(scope="module")
-def trainings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def trainings(determinism: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Each backend, its checkpoint's folder after half of the steps, and all steps in one go."""
     found = {}
     parameters = single(keep_off_the_kinks(probe_parameters(RECIPE.backbone)))

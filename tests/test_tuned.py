@@ -13,6 +13,7 @@ OPTIONS = ["--track", "tuned", "--crop", "64", "96", "--batch-sizes", "2", "--ro
 
 
 @pytest.mark.slow
+@pytest.mark.xdist_group("torch")  # Alone, the last but two, it would keep one worker waiting.
 def test_compiled_steps_pass_the_gate(tmp_path: Path) -> None:
     options = ["--backends", "torch,tf", "--cases", "train,predict", "--seconds", "0.01"]
     assert bench([*OPTIONS, *options, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
