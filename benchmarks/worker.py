@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     threading.Thread(target=end_with_reader, args=[answers.fileno()], daemon=True).start()
-    with suppress(BaseException):  # Before it is asked to; what hinders it, the first answer says.
+    with suppress(Exception):  # Before it is asked to; what hinders it, the first answer says.
         load_backend(name)
     for line in sys.stdin:
         request = json.loads(line)

@@ -32,8 +32,8 @@ def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
     of many images best.
     """
     images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
-    cpus = len(available_cpus())
-    at_once = cpus // int(os.environ.get("OMP_NUM_THREADS", cpus))
+    cpus, given = len(available_cpus()), os.environ.get("OMP_NUM_THREADS", "")
+    at_once = cpus // (int(given) if given.isdecimal() and int(given) > 0 else cpus)
     if at_once < 2:
         return [function(*image) for image in images]
     with ThreadPoolExecutor(at_once) as threads:

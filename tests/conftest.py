@@ -8,6 +8,7 @@ import shutil
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,6 +48,11 @@ CHROMIUM_FLAGS = (
 SKIPPED = set(filter(None, os.environ.get("FCN_SKIP_BACKENDS", "").split(",")))
 """Backends that the user says are absent; any other that does not load is a failure."""
 PRESENT = [name for name in BACKENDS if name not in SKIPPED]
+
+
+with suppress(ImportError):
+    # PyTorch's optimizers import it. Where TensorFlow, in the same process, was first, it crashes.
+    import triton  # noqa: F401
 
 
 def required(backend: str, module: str) -> Any:

@@ -121,7 +121,7 @@ def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_pa
         (["--threads", "4096"], "threads 4096"),
         (["--cache-mib", "-1"], "cache_mib -1 must not be negative"),
         (["--cache-mib", "1.5"], "--cache-mib"),
-        (["--without", "magic"], "choose from channels-last, loss-rows, onednn-relu"),
+        (["--without", "magic"], "choose from compile, channels-last, loss-rows, onednn-relu"),
         (["--backends", "torch,jax", "--without", "static-alloc"], "no trick of torch, jax"),
         (["--backends", "torch,caffe"], "caffe"),
         (["--epochs", "many"], "--epochs"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,7 @@ from common.batches import aligned_bytes
 from common.config import Config
 from common.recipes import make_recipe
 from common.threads import available_cpus
+from tests.conftest import required
 
 PROJECT = Path(common.__file__).parents[1]
 CONFIG = Config(make_recipe("chapter-torch", batch_size=2, crop=(32, 64)), device="cpu")
@@ -85,3 +88,26 @@ def test_every_clause_names_tests_that_exist() -> None:
             named += 1
         assert file is not None, f"no test: {clause}"
     assert named > 30
+
+
+def test_tensorflow_that_has_started_on_all_cpus_can_be_configured_for_as_many() -> None:
+    required("tf", "tf_impl")
+    program = """
+import tensorflow as tf
+tf.constant(1.0) + 1
+from common.config import Config
+from common.errors import InputError
+from common.recipes import make_recipe
+from common.threads import available_cpus
+from tf_impl import configure, describe
+recipe, cpus = make_recipe("chapter-torch"), len(available_cpus())
+configure(Config(recipe, device="cpu"))
+assert describe(Config(recipe, device="cpu"))["threads"] == cpus
+try:
+    configure(Config(recipe, device="cpu", threads=cpus + 1))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    count = len(available_cpus()) + 1
+    assert done.stdout == f"threads {count}: TensorFlow has started already\n", done.stderr

@@ -47,13 +47,13 @@ def configure(config: Config) -> None:
     check_tricks(config.without, ("tf",))
     check_precision(config, precisions(config))
     threads = config.threads or len(available_cpus())
-    if tf.config.threading.get_intra_op_parallelism_threads() != threads:
-        try:
+    try:
+        if threads_of_operations() != threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
-            for device in tf.config.list_physical_devices("GPU"):
-                tf.config.experimental.set_memory_growth(device, True)
-        except RuntimeError as error:
-            raise InputError(f"threads {threads}: TensorFlow has started already") from error
+        for device in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(device, True)
+    except RuntimeError as error:
+        raise InputError(f"threads {threads}: TensorFlow has started already") from error
     if config.devices > 1:
         # Refused once there are devices: then `devices_of` says whether they are enough.
         with suppress(RuntimeError):
@@ -64,6 +64,11 @@ def configure(config: Config) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+
+
+def threads_of_operations() -> int:
+    """Return how many threads work on an operation: if none were asked for, one for each CPU."""
+    return tf.config.threading.get_intra_op_parallelism_threads() or len(available_cpus())
 
 
 def to_device(array: NDArray, config: Config) -> tf.Tensor:
@@ -105,7 +110,7 @@ def describe(config: Config) -> dict[str, Any]:
         "name": "tf",
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
         "device": details.get("device_name", "cpu"),
-        "threads": tf.config.threading.get_intra_op_parallelism_threads(),
+        "threads": threads_of_operations(),
         "precision": config.precision,
         "deterministic": config.deterministic,
     }
