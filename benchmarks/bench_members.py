@@ -135,7 +135,6 @@ def prove(
         WorkerFailed: If it does not answer, or has other versions than the processes before it.
     """
     timeout, outputs = results.document["settings"]["timeout"], inputs.with_name("outputs.npz")
-    worker.ask("bench_worker.ready", timeout)
     planted = {"plant": row["variant"]} if row["variant"] in PLANTS else {}  # The self-test's.
     found: dict[str, Any] = worker.ask(
         "plants.set_up" if planted else "bench_worker.set_up",

@@ -28,7 +28,7 @@ from benchmarks.bench_members import (
 from benchmarks.bench_results import Results, summarize
 from benchmarks.limits import highest, limit_name
 from benchmarks.machine_state import kills_for_memory
-from benchmarks.processes import Worker, WorkerFailed
+from benchmarks.processes import WorkerFailed
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
@@ -122,49 +122,23 @@ def measure_limits(results: Results) -> None:
         if name in limits:
             continue
         config = replace(config_of(settings, row), devices=1)
-        say(f"limits {name}")
-        with ExitStack() as stack:  # Their frameworks are imported side by side.
-            started = {
-                backend: limits_worker(results, backend, config, stack)
-                for backend in settings["backends"]
-            }
-            found = [
-                {"backend": backend, **rates_of(worker, config, settings)}
-                for backend, worker in started.items()
-            ]
+        found: list[dict[str, Any]] = []
+        for backend in settings["backends"]:
+            say(f"limits {name} {backend}")
+            log = results.folder / "logs" / f"limits-{backend}.log"
+            try:
+                with start_worker(results, backend, log, config.threads) as worker:
+                    rates = worker.ask(
+                        "limits.measure",
+                        settings["timeout"],
+                        config=config.to_json(),
+                        seconds=settings["seconds"],
+                    )
+            except (InputError, WorkerFailed) as error:
+                rates = {"reason": str(error)}
+            found.append({"backend": backend, **rates})
         limits[name] = highest(found)
         results.save()
-
-
-def limits_worker(
-    results: Results, backend: str, config: Config, stack: ExitStack
-) -> Worker | Exception:
-    """Return a worker that will measure rates, or why there is none."""
-    log = results.folder / "logs" / f"limits-{backend}.log"
-    try:
-        return stack.enter_context(start_worker(results, backend, log, config.threads))
-    except (InputError, WorkerFailed) as error:
-        return error
-
-
-def rates_of(
-    worker: Worker | Exception, config: Config, settings: dict[str, Any]
-) -> dict[str, Any]:
-    """Return the rates that a worker measures, or the reason why it does not."""
-    if isinstance(worker, Exception):
-        return {"reason": str(worker)}
-    try:
-        rates: dict[str, Any] = worker.ask(
-            "limits.measure",
-            settings["timeout"],
-            config=config.to_json(),
-            seconds=settings["seconds"],
-        )
-    except (InputError, WorkerFailed) as error:
-        return {"reason": str(error)}
-    finally:
-        worker.close()
-    return rates
 
 
 def run_group(results: Results, rows: list[dict[str, Any]], config: Config, folder: Path) -> None:
@@ -187,6 +161,8 @@ def run_group(results: Results, rows: list[dict[str, Any]], config: Config, fold
         if case == "first_step":
             run_first_steps(results, rows, config, inputs, expected)
             return
+        for member in members:  # Before one is looked at, none is busy with its import any more.
+            wait_for_import(results, member)
         for member in members:
             prepare(results, member, config, inputs, expected)
             results.save()
@@ -218,9 +194,21 @@ def start(
     return members
 
 
+def wait_for_import(results: Results, member: Member) -> None:
+    """Wait until a worker has its framework; end the row of one that fails at that."""
+    killed = kills_for_memory()
+    try:
+        member.worker.ask("bench_worker.ready", results.document["settings"]["timeout"])
+    except WorkerFailed as error:
+        fail(member, error, killed)
+        results.save()
+
+
 def prepare(results: Results, member: Member, config: Config, inputs: Path, expected: Path) -> None:
     """Let a row's worker prove its work and find how many steps fill a turn, or end the row."""
     row, worker, settings = member.row, member.worker, results.document["settings"]
+    if row["status"] != "running":
+        return
     say(f"  {row['backend']} {row['track']}: set up")
     killed = kills_for_memory()
     try:

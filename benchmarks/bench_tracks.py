@@ -34,8 +34,10 @@ def is_of(track: str, backend: str, case: str) -> bool:
     trick = trick_of(track)
     if trick is None:
         return True
-    untouched = ("predict", "images") if "loss" in trick or trick == "compile" else ("loss",)
-    return trick in TRICKS[backend] and case not in ("upsample", *untouched)
+    untouched = {"upsample"} if "loss" in trick else {"upsample", "loss"}
+    if "loss" in trick or trick == "compile":  # Of training alone.
+        untouched |= {"predict", "images"}
+    return trick in TRICKS[backend] and case not in untouched
 
 
 def check_tracks(tracks: list[str], backends: list[str], cases: list[str]) -> None:

@@ -31,13 +31,13 @@ def run_backend(
 ) -> Rows:
     """Return a row for each backbone, whatever happens in the backend's process."""
     rows: Rows = {b: {"backend": name, "title": BACKENDS[name]} for b in configs}
-    threads = next(iter(configs.values())).threads
+    first = next(iter(configs.values()))
     done: set[str] = set()
     failure = {"status": "missing", "reason": ""}
     try:
         check_backend(name)
         failure["status"] = "refused"
-        with Worker(name, backend_environment(threads), log) as worker:
+        with Worker(name, backend_environment(first.threads, first.device), log) as worker:
             for backbone, config in configs.items():
                 rows[backbone] |= _prove(worker, for_backend(config, name), cases[backbone])
                 done.add(backbone)
@@ -151,7 +151,7 @@ def yardstick(
     for count in (threads, other):
         asked = trace_config(replace(config, threads=count), case, config.precision)
         try:
-            with Worker(name, backend_environment(count), log) as worker:
+            with Worker(name, backend_environment(count, config.device), log) as worker:
                 losses.append(
                     worker.ask(
                         "proof.trace", TIMEOUT_SECONDS, config=asked.to_json(), case=str(case.trace)

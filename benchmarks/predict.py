@@ -18,4 +18,4 @@ def main(argv: Sequence[str]) -> int:
     config = config_from(args)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
-    return run_script(args.backend, "predict", argv, args.threads)
+    return run_script(args.backend, "predict", argv, args.threads, args.device)

@@ -26,15 +26,17 @@ def main(argv: Sequence[str]) -> int:
     config = config_from(args)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
-    return run_script(args.backend, "train", argv, args.threads)
+    return run_script(args.backend, "train", argv, args.threads, args.device)
 
 
-def run_script(backend: str, script: str, argv: Sequence[str], threads: int | None) -> int:
+def run_script(
+    backend: str, script: str, argv: Sequence[str], threads: int | None, device: str
+) -> int:
     """Run a backend's script with ``argv`` less ``--backend``; return its exit status."""
     chooser = Parser(add_help=False)
     add_backend_option(chooser)
     _, rest = chooser.parse_known_args(argv)
-    environment = backend_environment(threads)
+    environment = backend_environment(threads, device)
     limit_cpus(threads)
     sys.stdout.flush()
     return subprocess.run(

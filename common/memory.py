@@ -22,7 +22,7 @@ def allocator_environment(device: str) -> dict[str, str]:
 
     Empty where the variable is set, be it to nothing: that is how it is turned off. Empty, too, for
     the device ``gpu``, and for ``auto`` where NVIDIA's driver shows one: a step's memory is not the
-    C library's there, and the many threads of a compiler would wait for the one arena. Other C
+    C library's there, and the many threads of a compiler may wait for the one arena. Other C
     libraries do not read it.
     """
     on_gpu = device == "gpu" or (device == "auto" and any(Path("/dev").glob("nvidia[0-9]*")))

@@ -14,7 +14,7 @@ from benchmarks.bench_compare import compare_rows
 from benchmarks.bench_results import Results, new_document, summarize
 from benchmarks.bench_tables import table
 from benchmarks.limits import limit_of
-from benchmarks.processes import Worker, backend_environment, cpus_limited
+from benchmarks.processes import Worker, WorkerFailed, backend_environment, cpus_limited
 from common.threads import available_cpus
 
 
@@ -78,9 +78,6 @@ class Rates:
         return self
 
     def __exit__(self, *_: object) -> None:
-        pass
-
-    def close(self) -> None:
         pass
 
     def ask(self, task: str, timeout: float, config: dict[str, Any], seconds: float) -> Any:
@@ -190,3 +187,44 @@ def test_quick_sets_only_what_is_not_given() -> None:
     assert (asked["batch_sizes"], asked["crop"], asked["quick"]) == ([8], [64, 96], True)
     assert settings_from(parsed(["--quick"])[0])["batch_sizes"] == [2]
     assert settings_from(parsed([])[0])["crop"] == [320, 480]
+
+
+class Recorded:
+    """Stands in for a worker: notes what it is asked, and fails when it shall set a case up."""
+
+    def __init__(self, backend: str, asked: list[tuple[str, str]]) -> None:
+        self.backend, self.asked = backend, asked
+
+    def __enter__(self) -> Recorded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, task: str, timeout: float, **_: Any) -> None:
+        self.asked.append((self.backend, task))
+        if self.backend == "mxnet" or task != "bench_worker.ready":
+            raise WorkerFailed(f"{self.backend} broke")
+
+    def close(self) -> None:
+        pass
+
+
+def test_no_worker_is_looked_at_while_another_imports_its_framework(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(
+        bench_parent, "start_worker", lambda _, backend, *__, **___: Recorded(backend, asked)
+    )
+    monkeypatch.setattr(bench_parent, "make_inputs", lambda *_: {})
+    monkeypatch.setattr(bench_parent, "reference_of", lambda *_: tmp_path / "expected.npz")
+    given = {**sample_bench()["settings"], "cases": ["predict"], "tracks": ["default"]}
+    document = new_document({**given, "batch_sizes": [1]})
+    config = bench_parent.config_of(document["settings"], document["rows"][0])
+    bench_parent.run_group(Results(tmp_path, document), document["rows"], config, tmp_path)
+    names = [row["backend"] for row in document["rows"]]
+    assert asked[:4] == [(name, "bench_worker.ready") for name in names]
+    others = [name for name in names if name != "mxnet"]  # It has failed, and is not asked again.
+    assert asked[4:] == [(name, "bench_worker.set_up") for name in others]
+    assert [row["reason"] for row in document["rows"]] == [f"{name} broke" for name in names]

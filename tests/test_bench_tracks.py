@@ -61,6 +61,14 @@ def test_a_track_that_no_chosen_backend_has_is_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+def test_a_trick_of_training_alone_is_no_track_of_prediction_or_of_a_part() -> None:
+    cases = ("train", "epoch", "first_step", "predict", "images", "upsample", "loss")
+    of_training = {"train", "epoch", "first_step"}
+    for trick, also in (("compile", set()), ("loss-rows", {"loss"})):
+        found = {case for case in cases if is_of(f"without-{trick}", "torch", case)}
+        assert found == of_training | also
+
+
 def test_every_trick_has_a_track_and_the_schema_knows_it() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     pattern = schema["$defs"]["row"]["properties"]["track"]["pattern"]
