@@ -7,9 +7,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from benchmarks.processes import COMPILED_ANEW
+from common.config import Config
+from common.recipes import make_recipe
 from tests.conftest import required
 
 PROGRAM = """
@@ -55,3 +60,18 @@ def test_jax_compiles_once_for_all_processes(tmp_path: Path) -> None:
     assert {path.relative_to(tmp_path).parts[:2] for path in kept} == {("fcn-frameworks", "jax")}
     anew = run(tmp_path, **COMPILED_ANEW)
     assert anew["hits"] == 0 and anew["logits"] == first["logits"]
+
+
+@pytest.mark.parametrize("steps, done, compiled", [(6500, 0, True), (6500, 1, False)])
+def test_torch_compiles_for_what_is_left_of_a_training_only_where_it_pays(
+    steps: int, done: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    required("torch", "torch")
+    from torch_impl import train
+
+    made: list[Config] = []
+    monkeypatch.setattr(train, "create_state", lambda config, *_: made.append(config))
+    nothing: Any = SimpleNamespace(total_steps=steps, epochs=lambda _: [])
+    start: Any = SimpleNamespace(step=done, parameters={}, momentum=None)
+    train.train(Config(make_recipe("chapter-torch")), nothing, nothing, start)
+    assert ("compile" not in made[0].without) == compiled

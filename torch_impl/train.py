@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from common.checkpoints import Checkpoint
@@ -20,9 +21,15 @@ from torch_impl.predict import predict
 from torch_impl.step import State, create_state, eval_step, train_step
 from torch_impl.weights import momentum_of, parameters_of
 
+COMPILING_PAYS = 6500
+"""Steps after which a compiled step has made up for compiling it: 44 s, with 6.8 ms gained in each
+(batch 32 in bfloat16 on an H200)."""
+
 
 def train(config: Config, data: TrainingData, run: Run, start: Checkpoint) -> State:
     """Train from ``start`` to the end of the recipe, recording in ``run``."""
+    if data.total_steps - start.step < COMPILING_PAYS:
+        config = replace(config, without=(*config.without, "compile"))
     state = create_state(config, start.parameters, start.momentum)
     for epoch in data.epochs(start.step):
         for batch in data.training(epoch, start.step):
