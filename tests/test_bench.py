@@ -85,6 +85,15 @@ def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
     assert 0.91 < np.mean([i["low"] <= 1 <= i["high"] for i in found]) < 0.98
 
 
+def test_the_interval_of_five_rounds_covers_the_median_though_their_turns_share_noise() -> None:
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        shared, own = generator.normal(0, 0.01, (5, 1)), generator.normal(0, 0.01, (5, 2))
+        found.append(interval((1 + shared + own).ravel().tolist()))
+    assert 0.85 < np.mean([i["low"] <= 1 <= i["high"] for i in found]) < 0.95
+
+
 @pytest.mark.parametrize("pairs", [6, 20])
 def test_p_values_and_intervals_are_scipys(pairs: int, generator: np.random.Generator) -> None:
     from scipy import stats
