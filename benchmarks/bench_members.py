@@ -201,6 +201,9 @@ def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> d
             given = dict(file)
     except (OSError, ValueError, BadZipFile) as error:
         raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
+    for name, array in given.items():
+        if array.dtype.kind not in "biuf":  # As NumPy reads what was bfloat16.
+            raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy has not")
     with np.load(expected) as wanted, np.load(inputs) as start:
         errors = errors_of(given, of_track(dict(wanted), row["track"]), parameters_in(start))
     return verdict(errors, row["precision"], row["track"], row["backend"])

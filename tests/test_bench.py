@@ -265,3 +265,11 @@ def test_the_reference_keeps_its_memory_as_the_workers_do(
     found = bench_members.reference_of("train", config, tmp_path / "inputs.npz", tmp_path)
     assert found == Path("outputs.npz")
     assert "mmap_threshold" in environments[0]["GLIBC_TUNABLES"]
+
+
+def test_answers_in_a_type_that_numpy_has_not_are_one_workers_failure(tmp_path: Path) -> None:
+    np.savez(tmp_path / "outputs.npz", logits=np.zeros(4, "V2"))
+    np.savez(tmp_path / "expected.npz", logits=np.zeros(4, np.float32))
+    row = {"backend": "jax", "track": "default", "precision": "bfloat16"}
+    with pytest.raises(bench_members.WorkerFailed, match="^jax left logits in a type that NumPy"):
+        bench_members.check(tmp_path / "outputs.npz", *[tmp_path / "expected.npz"] * 2, row)
