@@ -78,9 +78,10 @@ def bench_parser() -> Parser:
     add(
         "--track",
         default="default",
-        metavar="chapter|default|tuned|without-TRICK",
-        help="whose code; without-TRICK is the default with that trick off (common/tricks.py; or "
-        "kept-memory); several: A,B",
+        metavar="chapter|default|tuned|native-upsampling|without-TRICK",
+        help="whose code; native-upsampling is the default with the framework's own transposed "
+        "convolution, without-TRICK with that trick off (common/tricks.py; or kept-memory); "
+        "several: A,B",
     )
     add("--batch-sizes", default="8", metavar="N,M", help="images a step")
     add("--crop", type=int, nargs=2, default=[320, 480], metavar=("H", "W"), help="pixels")
@@ -271,7 +272,6 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         "profile": args.profile,
         "quick": args.quick,
     }
-    check_tracks(settings["tracks"], settings["backends"], settings["cases"])
     for option in ("rounds", "seconds", "timeout"):
         if not 0 < settings[option] < math.inf:
             raise InputError(f"--{option} {settings[option]}: must be positive and finite")
@@ -282,6 +282,7 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         for name in ("PIL", "safetensors", "tqdm", "matplotlib", "scipy"):
             if find_spec(name) is None:
                 raise InputError(f"--cases accuracy: trainings need {name}, which is not installed")
+    check_tracks(settings)
     for batch in batch_sizes:  # Raises for what cannot be of crop, seed, device or threads.
         recipe = make_recipe(args.recipe, batch_size=batch, crop=tuple(args.crop))
         Config(

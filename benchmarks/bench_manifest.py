@@ -162,10 +162,19 @@ def of_process(process: dict[str, Any]) -> Facts:
     for name, value in switches.items():
         if value is not None:
             facts[NAMES.get(name, name.capitalize())] = text_of(value)
+    if "cpus" in process:
+        facts["CPUs it may use"] = ranges(process["cpus"])
     if "host_memory_peak_bytes" in process:
         reset = process.get("host_memory_peak_reset")
         facts["Memory peak"] = "of steps alone" if reset else "since the process's start"
     return facts | process["environment"]
+
+
+def ranges(numbers: list[int]) -> str:
+    """Return ascending numbers as ranges: ``0-3, 8``."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
 
 
 def text_of(value: Any) -> str:

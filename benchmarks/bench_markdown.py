@@ -87,6 +87,7 @@ def figures(row: Row, others: list[str]) -> list[str]:
 def caption(document: dict[str, Any], rows: list[Row]) -> str:
     """Return the conditions of a table, its machine and versions, as a paragraph."""
     first, machine = rows[0], document["hardware"]
+    rounds = document["settings"]["rounds"]
     height, width = first["crop"]
     limit = document["limits"].get(first["precision"])
     versions = {
@@ -95,8 +96,8 @@ def caption(document: dict[str, Any], rows: list[Row]) -> str:
         if row["processes"]
     }
     said = [
-        "Examples/s: median of "
-        f"{document['settings']['rounds']} rounds and its 95 % interval; {first['backbone']}, "
+        f"Examples/s: median of the turns of {rounds} rounds, two each, and its "
+        f"95 % bootstrap interval; {first['backbone']}, "
         f"{first['recipe']}, batch {first['batch_size']}, {height}×{width}, {first['precision']}, "
         f"{computed_on(document, rows)}, {machine['cpus']} CPUs, "
         f"{machine['system']}, Python {machine['python']}",

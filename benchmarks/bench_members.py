@@ -16,6 +16,7 @@ from benchmarks.bench_images import of_track
 from benchmarks.bench_inputs import AFTER, parameters_in, write_inputs
 from benchmarks.bench_loading import expected_batches
 from benchmarks.bench_results import Results
+from benchmarks.bench_tracks import is_default_on
 from benchmarks.bench_worker import late_bound
 from benchmarks.gate import errors_of, verdict
 from benchmarks.limits import device_kind
@@ -131,7 +132,7 @@ def prove(
         The row's new entry in ``processes``.
 
     Raises:
-        InputError: What the backend does not offer.
+        InputError: What the backend does not offer, or offers no otherwise than by default.
         WorkerFailed: If it does not answer, or has other versions than the processes before it.
     """
     timeout, outputs = results.document["settings"]["timeout"], inputs.with_name("outputs.npz")
@@ -147,6 +148,9 @@ def prove(
         inputs=str(inputs),
         outputs=str(outputs),
     )
+    kind = device_kind(found["backend"]["device"])
+    if is_default_on(row["track"], kind == "gpu"):
+        raise InputError(f"the same as default where a {kind.upper()} computes")
     if changed := other_versions(results.document, row, found):
         raise WorkerFailed(f"not what measured the rows before, when it was begun: {changed}")
     row["processes"].append(found)
@@ -197,6 +201,9 @@ def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> d
             given = dict(file)
     except (OSError, ValueError, BadZipFile) as error:
         raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
+    for name, array in given.items():
+        if array.dtype.kind not in "biuf":  # As NumPy reads what was bfloat16.
+            raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy has not")
     with np.load(expected) as wanted, np.load(inputs) as start:
         errors = errors_of(given, of_track(dict(wanted), row["track"]), parameters_in(start))
     return verdict(errors, row["precision"], row["track"], row["backend"])

@@ -195,10 +195,14 @@ def start(
 
 
 def wait_for_import(results: Results, member: Member) -> None:
-    """Wait until a worker has its framework; end the row of one that fails at that."""
+    """Wait until a worker has its framework; end the row of one that has none, or fails at it."""
     killed = kills_for_memory()
     try:
         member.worker.ask("bench_worker.ready", results.document["settings"]["timeout"])
+    except InputError as error:
+        end(member.row, "unsupported", str(error))
+        member.worker.close()
+        results.save()
     except WorkerFailed as error:
         fail(member, error, killed)
         results.save()

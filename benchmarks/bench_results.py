@@ -66,7 +66,7 @@ def new_document(settings: dict[str, Any]) -> dict[str, Any]:
 def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
     """Return a row for each case, batch, precision, track and backend, in this order.
 
-    A backend without the trick that a track turns off has no row.
+    A backend that computes a case no otherwise on a track than by default has no row there.
     """
     recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
     rows = []
@@ -84,7 +84,7 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
             tracks,
             settings["backends"],
         ):
-            if not is_of(track, backend, case):
+            if not is_of(track, backend, case, settings):
                 continue
             if case == "first_step" and variant and (track, backend) not in KEEP_COMPILED:
                 continue

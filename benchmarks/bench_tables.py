@@ -49,7 +49,7 @@ def columns(lines: Sequence[Sequence[str]]) -> str:
 
 LEAST_ROUNDS = 5
 """Fewer are a look, and no table to publish."""
-NOT_REACHED = "not measured when the benchmark ended: `fcn bench --resume DIR` goes on"
+NOT_REACHED = "not measured when the benchmark ended"
 HEADS = (
     "backend",
     "track",
@@ -85,7 +85,11 @@ def table(document: dict[str, Any]) -> str:
     for rows in filter(was_reached, blocks.values()):
         lines += ["", *block(rows, document["comparisons"])]
     if left := [row_title(rows[0]) for rows in blocks.values() if not was_reached(rows)]:
-        lines += ["", f"{NOT_REACHED}:", *(f"  {title}" for title in left)]
+        lines += [
+            "",
+            f"{NOT_REACHED}: `fcn bench --resume DIR` goes on:",
+            *(f"  {title}" for title in left),
+        ]
     if "accuracy" in document:
         from benchmarks.accuracy_view import accuracy_lines
 

@@ -30,10 +30,15 @@ from common.threads import available_cpus
 VARIABLES = (
     "GLIBC_TUNABLES",
     "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
     "OMP_WAIT_POLICY",
     "KMP_BLOCKTIME",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_ENABLE_ONEDNN_OPTS",
     "XLA_FLAGS",
     "TF_XLA_FLAGS",
+    "JAX_PLATFORMS",
     "XLA_PYTHON_CLIENT_PREALLOCATE",
     "JAX_ENABLE_COMPILATION_CACHE",
     "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
@@ -84,9 +89,8 @@ def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
         raise InputError(f"{backend}'s {track} track needs {error.name}, not installed") from error
 
 
-def ready(package: ModuleType) -> dict[str, Any]:
-    """Answer once the framework is imported; says which CPUs this process may use."""
-    return {"package": package.__name__, "cpus": available_cpus()}
+def ready(package: ModuleType) -> None:
+    """Answer once the framework is imported."""
 
 
 def set_up(
@@ -119,6 +123,7 @@ def set_up(
         if hasattr(Turn.backend, "switches")
         else None,
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "cpus": available_cpus(),
         "create_seconds": made - started,
         "first_seconds": Turn.case.first_seconds,
         "first_ended": clock + Turn.case.first_seconds,

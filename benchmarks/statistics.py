@@ -34,6 +34,12 @@ def middle(values: NDArray) -> tuple[float, float]:
 def interval(samples: Sequence[float], seed: int = 0) -> dict[str, Any]:
     """Return the median of ``samples`` and the bootstrap's 95 % interval of it.
 
+    Each is drawn by itself, also of the two turns of a round, which share some of the machine's
+    drift. With as much noise in common as of its own, more than is found, the interval of five
+    rounds covers the median in 88 % of cases, in 92 % with none. Whole rounds, of which there are
+    five, cover it in 80 and 76 % only; they would be better if a round's common noise were more
+    than twice that of a turn.
+
     Source:
         Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 13 (percentile method).
     """
@@ -48,6 +54,9 @@ def share_as_large(null: NDArray, seen: float) -> float:
 
 def paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> dict[str, Any] | None:
     """Compare the seconds of two rows, sample by sample of the same turn.
+
+    Turn by turn, for in a pair's ratio what a round does to both has gone; and because flips of
+    five whole rounds could never be significant: 2 / 2^5 is 0.0625.
 
     Returns:
         ``ratio`` of b's time to a's (the median, with its interval) and ``p_value``: how often a

@@ -46,12 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     threading.Thread(target=end_with_reader, args=[answers.fileno()], daemon=True).start()
-    with suppress(Exception):  # Before it is asked to; what hinders it, the first answer says.
+    hindrance: Exception | None = None
+    try:  # Before it is asked to. A second try, after half an import, may fail otherwise.
         load_backend(name)
+    except Exception as error:
+        hindrance = error
     for line in sys.stdin:
         request = json.loads(line)
         module, function = request.pop("task").rsplit(".", 1)
         try:
+            if hindrance:
+                raise hindrance
             task = getattr(importlib.import_module(f"benchmarks.{module}"), function)
             answer = {"result": task(load_backend(name), **request)}
         except BrokenBackend as error:

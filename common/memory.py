@@ -11,6 +11,11 @@ LARGEST_KEPT = 512 << 20
 kept too, such a block would be laid beside the hole it left once another value had moved in."""
 
 
+def may_be_gpu(device: str) -> bool:
+    """Tell whether NVIDIA's driver may compute: for ``gpu``, and for ``auto`` where it is here."""
+    return device == "gpu" or (device == "auto" and any(Path("/dev").glob("nvidia[0-9]*")))
+
+
 def allocator_environment(device: str) -> dict[str, str]:
     """Return the environment in which a process keeps its large blocks, from its start on.
 
@@ -25,8 +30,7 @@ def allocator_environment(device: str) -> dict[str, str]:
     C library's there, and the many threads of a compiler may wait for the one arena. Other C
     libraries do not read it.
     """
-    on_gpu = device == "gpu" or (device == "auto" and any(Path("/dev").glob("nvidia[0-9]*")))
-    if on_gpu or VARIABLE in os.environ:
+    if may_be_gpu(device) or VARIABLE in os.environ:
         return {}
     settings = {
         "mmap_threshold": LARGEST_KEPT,

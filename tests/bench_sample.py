@@ -84,6 +84,7 @@ def process(name: str) -> dict[str, Any]:
         },
         "switches": {"compile": "none", "layout": "NHWC", "upsampling": "subpixel"},
         "environment": {},
+        "cpus": [0, 1],
         "create_seconds": 1.0,
         "first_seconds": 3.0 + 4 * (name == "jax"),
         "steps": 2,

@@ -135,6 +135,21 @@ def test_the_parent_needs_numpy_alone(tmp_path: Path) -> None:
     assert fcn(["bench", "check", str(out)]) == 0
 
 
+def test_an_interpreter_without_its_framework_is_a_row_and_the_others_are_whole(
+    tmp_path: Path,
+) -> None:
+    stand_in = program(tmp_path / "stand-in", f'exec "{sys.executable}" "{STAND_IN}" fine "$@"')
+    out = tmp_path / "out"
+    options = ["--backends", "torch,jax", "--cases", "loss", "--out", str(out)]
+    options += ["--python", f"torch={bare(tmp_path, '')}", "--python", f"jax={stand_in}"]
+    small = ["--batch-sizes", "1,2", "--crop", "32", "32", "--rounds", "1", "--seconds", "0.01"]
+    assert fcn(["bench", *options, *small]) == 0
+    rows = json.loads((out / "bench.json").read_text(encoding="utf-8"))["rows"]
+    assert [row["status"] for row in rows] == ["unsupported", "ok"] * 2
+    for row in rows[::2]:
+        assert row["reason"].startswith("backend torch: PyTorch is not installed here")
+
+
 def test_an_interpreter_that_cannot_be_run_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "python").write_text("no program", encoding="utf-8")
     out = tmp_path / "out"

@@ -85,6 +85,15 @@ def test_the_interval_covers_the_median_as_often_as_it_says() -> None:
     assert 0.91 < np.mean([i["low"] <= 1 <= i["high"] for i in found]) < 0.98
 
 
+def test_the_interval_of_five_rounds_covers_the_median_though_their_turns_share_noise() -> None:
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(400):
+        shared, own = generator.normal(0, 0.01, (5, 1)), generator.normal(0, 0.01, (5, 2))
+        found.append(interval((1 + shared + own).ravel().tolist()))
+    assert 0.85 < np.mean([i["low"] <= 1 <= i["high"] for i in found]) < 0.95
+
+
 @pytest.mark.parametrize("pairs", [6, 20])
 def test_p_values_and_intervals_are_scipys(pairs: int, generator: np.random.Generator) -> None:
     from scipy import stats
@@ -256,3 +265,11 @@ def test_the_reference_keeps_its_memory_as_the_workers_do(
     found = bench_members.reference_of("train", config, tmp_path / "inputs.npz", tmp_path)
     assert found == Path("outputs.npz")
     assert "mmap_threshold" in environments[0]["GLIBC_TUNABLES"]
+
+
+def test_answers_in_a_type_that_numpy_has_not_are_one_workers_failure(tmp_path: Path) -> None:
+    np.savez(tmp_path / "outputs.npz", logits=np.zeros(4, "V2"))
+    np.savez(tmp_path / "expected.npz", logits=np.zeros(4, np.float32))
+    row = {"backend": "jax", "track": "default", "precision": "bfloat16"}
+    with pytest.raises(bench_members.WorkerFailed, match="^jax left logits in a type that NumPy"):
+        bench_members.check(tmp_path / "outputs.npz", *[tmp_path / "expected.npz"] * 2, row)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from bench_sample import sample_bench
 
 from benchmarks.bench_compare import compare_rows
-from benchmarks.bench_page import groups
+from benchmarks.bench_page import groups, write_page
 from benchmarks.bench_results import summarize
 from benchmarks.cli import main as fcn
 from benchmarks.limits import highest
@@ -111,6 +112,28 @@ def test_results_of_one_machine_are_told_apart_by_their_time(
     later = {**copy.deepcopy(documents[0]), "created": "2030-01-02T03:04:05+00:00"}
     names = {group["machine"] for group in groups([documents[0], later])}
     assert len(names) == 2 and f"{OURS}, 2 January 2030, 03:04 UTC" in names
+
+
+def test_only_what_was_not_reached_here_can_be_gone_on_with(
+    documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    ours, theirs = copy.deepcopy(documents)
+    unreached = {"status": "running", "figures": None, "samples": [], "processes": []}
+    for document in (ours, theirs):
+        document["comparisons"] = []
+        for row in document["rows"]:
+            if row["case"] == "predict":
+                row |= unreached
+    ours["rows"][0] |= unreached  # Of a table that was reached.
+    page = write_page(ours, tmp_path / "report.html", [theirs]).read_text(encoding="utf-8")
+    said = re.findall("<p>(Not measured when .*)</p>", page)
+    goes_on = " <code>fcn bench --resume DIR</code> goes on."
+    assert said == [
+        "Not measured when the benchmark ended (Ours, 2 CPUs): predict, batch 1, float32; "
+        f"predict, batch 8, float32.{goes_on}",
+        f"Not measured when the benchmark ended ({escape(THEIRS)}): predict, batch 8, float32.",
+    ]
+    assert "`" not in re.sub("(?s)<(script|style)>.*?</(script|style)>", "", page)
 
 
 def test_what_contradicts_itself_is_said(documents: list[dict[str, Any]], tmp_path: Path) -> None:

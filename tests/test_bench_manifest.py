@@ -58,6 +58,7 @@ def test_what_is_equal_is_said_once(document: dict[str, Any]) -> None:
         "Deterministic": "no",
         "Compile": "none",
         "Layout": "NHWC",
+        "CPUs it may use": "0-1",
         "OMP_NUM_THREADS": "2",
     }
     since, alone = "since the process's start", "of steps alone"
@@ -89,6 +90,19 @@ def test_what_differs_stands_with_the_rows_that_it_holds_for(
     others = "train, batch 1, float32; predict, batch 1, float32; predict, batch 8, float32"
     assert found["PyTorch, default"][label] == said.format(others, "train, batch 8, float32")
     assert label not in found["Every row"]
+
+
+def test_cpus_are_told_as_ranges_and_not_where_they_were_not_noted(
+    document: dict[str, Any],
+) -> None:
+    first, *others = processes(document)
+    first["cpus"] = [0, 2, 3, 4, 7]
+    for process in others:
+        del process["cpus"]
+    found = {title: dict(lines) for title, lines in process_facts(document["rows"])}
+    said = {lines["CPUs it may use"] for lines in found.values() if "CPUs it may use" in lines}
+    places = "train, batch 8; predict, batch 1; predict, batch 8"
+    assert len(said) == 1 and said.pop().startswith("0, 2-4, 7 ("), places
 
 
 def on_the_gpu(document: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ def settings(**changes: Any) -> dict[str, Any]:
         "backbone": "resnet18_v1",
         "precisions": ["float32", "bfloat16"],
         "device": "auto",
+        "upsampling": "auto",
         **changes,
     }
 
@@ -109,8 +111,9 @@ def test_a_row_of_scale_is_held_to_what_its_own_threads_or_devices_can_do(
 def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None:
     before = available_cpus()
     with cpus_limited(1), Worker("torch", backend_environment(1), tmp_path / "log") as worker:
-        found = worker.ask("bench_worker.ready", 60)
-    assert found["cpus"] == before[:1] and available_cpus() == before
+        worker.ask("bench_worker.ready", 60)
+        allowed = os.sched_getaffinity(worker.pid)
+    assert allowed == set(before[:1]) and available_cpus() == before
 
 
 def test_a_slow_start_is_paid_back_by_faster_steps() -> None:
