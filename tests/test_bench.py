@@ -123,6 +123,8 @@ class Device:
     nothing before it is asked for the outcome.
     """
 
+    steps_together = 1
+
     def __init__(self, time: Clock, *, waits: bool, behind: float = 0, lazy: bool = False) -> None:
         self.time, self.waits, self.behind, self.lazy = time, waits, behind, lazy
         self.free = self.pending = 0.0
