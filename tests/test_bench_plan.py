@@ -94,7 +94,8 @@ def test_a_row_of_scale_is_held_to_what_its_own_threads_or_devices_can_do(
     document = sample_bench()
     asked = {**document["settings"], "cases": ["scale", "train"], "threads": 4, "device": "auto"}
     document = new_document({**asked, "batch_sizes": [1, 2], "tracks": ["default"]})
-    bench_parent.measure_limits(Results(tmp_path, document))
+    for row in document["rows"]:
+        bench_parent.measure_limits(Results(tmp_path, document), row)
     found = {
         (row["case"], row["variant"]): limit_of(row, document["limits"])["flops_per_second"]
         for row in document["rows"]
@@ -104,6 +105,39 @@ def test_a_row_of_scale_is_held_to_what_its_own_threads_or_devices_can_do(
     assert found == {**(devices if gpus else threads), ("train", None): 4}
     assert len(document["limits"]) == (1 if gpus else 4)
     assert limit_of({**document["rows"][0], "precision": "bfloat16"}, document["limits"]) is None
+
+
+def test_a_precisions_limits_are_measured_when_its_first_rows_are_due_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, done = sample_bench(), []
+    given = {**document["settings"], "cases": ["predict", "loss"], "backends": ["torch"]}
+    given |= {"threads": 1, "batch_sizes": [2, 1], "precisions": ["bfloat16", "float32"]}
+    results = Results(tmp_path, new_document({**given, "tracks": ["default"]}))
+
+    class Measured(Rates):
+        def ask(self, task: str, timeout: float, config: dict[str, Any], seconds: float) -> Any:
+            done.append(config["precision"])
+            return super().ask(task, timeout, config, seconds)
+
+    def measured(_: Results, rows: list[dict[str, Any]], *__: Any) -> None:
+        rows[0]["status"] = "ok"
+        done.append(tuple(rows[0][name] for name in ("case", "batch_size", "precision")))
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_parent, "start_worker", lambda *_, **__: Measured())
+    monkeypatch.setattr(bench_parent, "run_group", measured)
+    with pytest.raises(KeyboardInterrupt):
+        bench_parent.run(results)
+    assert done == ["bfloat16", ("predict", 2, "bfloat16")]
+    bench_parent.run(results)  # As one that is resumed.
+    assert done[2:4] == [("loss", 2, "bfloat16"), "float32"]
+    assert len(done) == 2 + 8 and set(results.document["limits"]) == {"bfloat16", "float32"}
+
+
+def test_batch_sizes_are_measured_in_the_order_given() -> None:
+    assert settings_from(parsed(["--batch-sizes", "32,8,32"])[0])["batch_sizes"] == [32, 8]
 
 
 def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None:
