@@ -41,10 +41,18 @@ def test_loading_is_planned_for_both_tracks_and_once_for_all_precisions() -> Non
     assert [row["case"] for row in rows if row["variant"] is None] == ["predict"] * 4
 
 
-def test_a_start_with_programs_compiled_before_is_planned_where_there_is_one() -> None:
-    rows = new_document(settings(precisions=["float32"], tracks=["default", "chapter"]))["rows"]
+@pytest.mark.parametrize(
+    "gpus, device, keep", [(0, "auto", ["jax"]), (1, "cpu", ["jax"]), (1, "auto", ["torch", "jax"])]
+)
+def test_a_start_with_programs_compiled_before_is_planned_where_there_is_one(
+    gpus: int, device: str, keep: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_results, "gpu_count", lambda: gpus)
+    tracks = ["default", "chapter"]
+    rows = new_document(settings(precisions=["float32"], tracks=tracks, device=device))["rows"]
     found = [(row["variant"], row["track"], row["backend"]) for row in rows]
-    assert found[4:] == [("cached", "default", "jax")] and {v for v, *_ in found[:4]} == {None}
+    assert found[4:] == [("cached", "default", name) for name in keep]
+    assert {variant for variant, *_ in found[:4]} == {None}
 
 
 def test_a_track_without_a_trick_is_planned_where_the_trick_is() -> None:
