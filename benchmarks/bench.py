@@ -83,7 +83,7 @@ def bench_parser() -> Parser:
         "convolution, without-TRICK with that trick off (common/tricks.py; or kept-memory); "
         "several: A,B",
     )
-    add("--batch-sizes", default="8", metavar="N,M", help="images a step")
+    add("--batch-sizes", default="8", metavar="N,M", help="images a step, the most wanted first")
     add("--crop", type=int, nargs=2, default=[320, 480], metavar=("H", "W"), help="pixels")
     add("--recipe", default="chapter-torch", help=f"preset: {', '.join(RECIPES)}")
     add("--backbone", metavar="|".join(BACKBONES), help="by default the preset's")
@@ -255,7 +255,7 @@ def settings_from(args: Namespace) -> dict[str, Any]:
         "backends": chosen_backends(args.backends),
         "cases": chosen("--cases", cases, CASES),
         "tracks": chosen("--track", args.track, TRACKS),
-        "batch_sizes": sorted(set(batch_sizes)),
+        "batch_sizes": list(dict.fromkeys(batch_sizes)),
         "crop": list(args.crop),
         "recipe": args.recipe,
         "backbone": make_recipe(args.recipe, backbone=args.backbone).backbone,

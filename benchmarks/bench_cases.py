@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks.bench_images_case import Images
 from benchmarks.bench_inputs import AFTER, TIMED_RATE, gate_rates, parameters_in
-from benchmarks.bench_loading import make_loader
+from benchmarks.bench_loading import batches_per_epoch, make_loader
+from benchmarks.limits import device_kind
 from common.config import Config, check_precision
 from common.errors import InputError
 
@@ -25,10 +26,13 @@ from common.errors import InputError
 class Case(Protocol):
     """One backend's work of one kind.
 
-    ``first_seconds`` is what the first step took, compiling it included.
+    Attributes:
+        first_seconds: What the first step took, compiling it included.
+        steps_together: A turn has so many steps, or a multiple.
     """
 
     first_seconds: float
+    steps_together: int
 
     def run(self, steps: int) -> None:
         """Do, or only queue, that many steps."""
@@ -47,6 +51,7 @@ class Train:
     """Whole steps: forward, loss, backward, update, from bytes on the device."""
 
     first_seconds: float
+    steps_together = 1
 
     def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
         self.backend, self.config = backend, config
@@ -88,10 +93,16 @@ class Train:
 
 
 class Epoch(Train):
-    """Whole steps from files: each batch is loaded, copied to the device and trained on."""
+    """Whole steps from files: each batch is loaded, copied to the device and trained on.
+
+    A GPU waits for the loader, whose turn has whole epochs, as in ``Load``. On a CPU an epoch would
+    take minutes, and the steps alone keep all CPUs busy.
+    """
 
     def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
         self.loader = make_loader(backend, config, arrays)
+        if device_kind(backend.describe(config)["device"]) == "gpu":
+            self.steps_together = batches_per_epoch(arrays, config.recipe)
         super().__init__(backend, config, {**arrays, "images": [], "labels": []})
 
     def run(self, steps: int) -> None:
@@ -108,6 +119,7 @@ class Predict:
     """Logits of images, in evaluation mode."""
 
     first_seconds: float
+    steps_together = 1
 
     def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
         self.backend = backend
@@ -141,6 +153,7 @@ class Operation(ABC):
 
     names: tuple[str, ...]
     first_seconds: float
+    steps_together = 1
 
     def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
         self.backend, self.config = backend, config
@@ -215,13 +228,17 @@ class Loss(Operation):
 
 
 class Load:
-    """Batches of files: decoded, unless that is kept, cut, gathered, copied to the device."""
+    """Batches of files: decoded, unless that is kept, cut, gathered, copied to the device.
+
+    A turn has whole epochs: in a few batches, each made by one CPU, the others would be idle.
+    """
 
     first_seconds: float
 
     def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
         self.backend = backend
         self.loader = make_loader(backend, config, arrays)
+        self.steps_together = batches_per_epoch(arrays, config.recipe)
         self.batch: Any = None
 
     def run(self, steps: int) -> None:

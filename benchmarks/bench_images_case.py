@@ -21,6 +21,7 @@ class Images:
     """Label maps of whole images, by the package's own prediction or by the chapter's areas."""
 
     first_seconds: float
+    steps_together = 1
 
     def __init__(self, backend: ModuleType, config: Config, arrays: Any) -> None:
         self.config, self.kinds = config, order(config.recipe.batch_size)

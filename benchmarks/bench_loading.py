@@ -7,9 +7,12 @@ batches, again and again: the same crops of the same files, as bytes on the devi
 from __future__ import annotations
 
 import importlib.util
+import math
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -27,8 +30,12 @@ from common.synthetic import make_dataset
 from common.threads import available_cpus
 
 EPOCH_IMAGES, LEAST_BATCHES, BATCHES_PER_CPU = 128, 4, 2
-"""An epoch's images, or so many batches if that is more: what a loader needs to begin an epoch is a
-small part of its figures, and no CPU is left without a batch."""
+"""An epoch's images, or so many batches if that is more. Turns have whole epochs
+(``bench_cases.Load``): what a loader needs to begin one is a small part of its figures, and no CPU
+is left without a batch."""
+SIDE_BY_SIDE = 4 * (4 + 6)
+"""Bytes a pixel that the workers of `cached` keep: of four backends, this project's loader 4, the
+framework's own 6, for its label maps are colours."""
 LARGER = (55, 20)
 """Pixels by which the images are larger than the crop: 375x500, as many in VOC, for 320x480."""
 
@@ -54,12 +61,28 @@ class Files:
 
 
 def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> dict[str, NDArray]:
-    """Draw a data set in ``root`` and return what ``files_in`` reads, in the parent."""
+    """Draw a data set in ``root`` and return what ``files_in`` reads, in the parent.
+
+    Raises:
+        InputError: Without Pillow, if the files cannot be written, or if this machine has no memory
+            to keep them decoded: a row `cached` that decodes would say what is not so.
+    """
     check_pillow()
     height, width = (side + more for side, more in zip(recipe.crop, LARGER, strict=True))
     batches = max(LEAST_BATCHES, BATCHES_PER_CPU * len(available_cpus()))
+    count = max(EPOCH_IMAGES, batches * recipe.batch_size)
+    kept = SIDE_BY_SIDE * height * width * count
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if cached and kept > memory // 2:
+        raise InputError(
+            f"{count} decoded images would take {kept / 2**30:.1f} GiB in all workers, more than "
+            f"half of this machine's {memory / 2**30:.1f}; choose a smaller --batch-sizes"
+        )
     make_dataset(root, train=EPOCH_IMAGES, val=1, size=(height, width), seed=seed)
-    name_anew(root, max(EPOCH_IMAGES, batches * recipe.batch_size))
+    try:
+        name_anew(root, count)
+    except OSError as error:
+        raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
     dataset = open_dataset(root, "train", recipe.crop)
     plan = plan_epoch(dataset, recipe, seed, 0, training=True)
     order = [int(index) for index in plan.indices]
@@ -78,16 +101,26 @@ def name_anew(root: Path, count: int) -> None:
     for index in range(EPOCH_IMAGES, count):
         for folder, ending in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
             drawn = root / folder / f"{names[index % EPOCH_IMAGES]}{ending}"
-            (root / folder / f"{names[index]}{ending}").hardlink_to(drawn)
+            named = root / folder / f"{names[index]}{ending}"
+            try:
+                named.hardlink_to(drawn)
+            except OSError:  # A file system without hard links, or without so many of one file.
+                shutil.copyfile(drawn, named)
     write_text(
         root / "ImageSets" / "Segmentation" / "train.txt", "".join(f"{name}\n" for name in names)
     )
 
 
+def batches_per_epoch(arrays: Any, recipe: Recipe) -> int:
+    """Return how many batches the plan of ``make_files`` has."""
+    return len(arrays["plan"]) // recipe.batch_size
+
+
 def files_in(arrays: Any, recipe: Recipe) -> Files:
     """Return the files that ``make_files`` made."""
     indices, tops, lefts, flips = arrays["plan"].T
-    plan = EpochPlan(indices, tops, lefts, flips.astype(bool), len(indices) // recipe.batch_size)
+    count = batches_per_epoch(arrays, recipe)
+    plan = EpochPlan(indices, tops, lefts, flips.astype(bool), count)
     images, labels = arrays["paths"].tolist()
     return Files(Path(str(arrays["root"])), plan, (images, labels), bool(arrays["cached"]))
 
@@ -142,6 +175,8 @@ def repeated(epoch: Batches, files: Files) -> Batches:
 def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
     """Return this project's loader; not ``cached`` begins each epoch with nothing decoded."""
     dataset = open_dataset(files.root, "train", config.recipe.crop)
+    if files.cached:  # All of it: the default is as much as VOC takes.
+        config = replace(config, cache_mib=math.ceil(dataset.decoded_bytes / 2**20))
 
     def new() -> Loader:
         return loader_for(dataset, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -36,8 +35,9 @@ from common.recipes import make_recipe
 TURNS = (0, 1)
 """In each round every worker has two turns, the second in reverse order: a drift of the machine
 cancels, and a worker's first turn against its second is A against A."""
-FIRST = ("train", "predict")
-"""The cases that are measured before all others."""
+FIRST, LAST = ("train", "predict"), ("epoch", "first_step")
+"""The cases that are measured before all others, and those after all, for each of them compiles
+once more what `train` did."""
 SCRATCH = "scratch-"
 """How the folder of a group's arrays begins, in the results' folder."""
 
@@ -49,9 +49,9 @@ def run(results: Results) -> None:
         KeyboardInterrupt: What has been measured is written.
     """
     settings = results.document["settings"]
-    measure_limits(results)
     for group in groups(results):
         first = group[0]
+        measure_limits(results, first)
         config = config_of(settings, first)
         say(f"{first['case']} batch {first['batch_size']} {first['precision']}")
         # Beside the results, so that what a kill leaves is found by the one that resumes.
@@ -62,27 +62,27 @@ def run(results: Results) -> None:
 def groups(results: Results) -> Iterator[list[dict[str, Any]]]:
     """Yield the unfinished rows that are measured side by side: all but backend and track equal.
 
-    Those of ``FIRST`` in the first precision lead, by batch size; then come the other cases once
-    each, the second time all cases, and so on, and first steps, which take longest, at the end:
-    whatever ends a benchmark early leaves the most important and something of everything.
+    ``FIRST`` and the other cases come with the first batch size in the first precision, then with
+    it in the other precisions, then the other batch sizes, each in the order they were given;
+    ``LAST`` follows: whatever ends a benchmark early leaves what is wanted most.
     """
-    first_precision = results.document["settings"]["precisions"][0]
+    settings = results.document["settings"]
     pending: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
     for row in results.document["rows"]:
         if row["status"] == "running":
             key = (row["case"], row["variant"], row["batch_size"], row["precision"])
             pending.setdefault(key, []).append(row)
-    places: dict[tuple[Any, ...], tuple[int, int]] = {}
-    seen: Counter[tuple[str, str | None]] = Counter()
-    for key in pending:
-        case, variant, batch, precision = key
-        if case in FIRST and precision == first_precision:
-            places[key] = (0, batch)
-            continue
-        later = case in FIRST
-        places[key] = (2 if case == "first_step" else 1, seen[case, variant] + later)
-        seen[case, variant] += 1
-    for key in sorted(pending, key=places.__getitem__):
+
+    def place(key: tuple[Any, ...]) -> tuple[int, ...]:
+        case, _, batch, precision = key
+        return (
+            LAST.index(case) + 1 if case in LAST else 0,
+            settings["batch_sizes"].index(batch),
+            settings["precisions"].index(precision),
+            case not in FIRST,
+        )
+
+    for key in sorted(pending, key=place):
         yield pending[key]
 
 
@@ -110,35 +110,34 @@ def config_of(settings: dict[str, Any], row: dict[str, Any]) -> Config:
     return config
 
 
-def measure_limits(results: Results) -> None:
-    """Measure the machine's rates by every backend and keep the best.
+def measure_limits(results: Results, row: dict[str, Any]) -> None:
+    """Measure the rates that a row is held to, by every backend, unless they are; keep the best.
 
-    Once in each precision, and for the rows of `scale` with each number of threads.
+    So each precision's, and each number of threads' in `scale`, when the first of its rows is due:
+    an interrupted benchmark has not waited for those that it does not need.
     """
-    settings = results.document["settings"]
-    limits = results.document["limits"]
-    for row in results.document["rows"]:
-        name = limit_name(row)
-        if name in limits:
-            continue
-        config = replace(config_of(settings, row), devices=1)
-        found: list[dict[str, Any]] = []
-        for backend in settings["backends"]:
-            say(f"limits {name} {backend}")
-            log = results.folder / "logs" / f"limits-{backend}.log"
-            try:
-                with start_worker(results, backend, log, config.threads) as worker:
-                    rates = worker.ask(
-                        "limits.measure",
-                        settings["timeout"],
-                        config=config.to_json(),
-                        seconds=settings["seconds"],
-                    )
-            except (InputError, WorkerFailed) as error:
-                rates = {"reason": str(error)}
-            found.append({"backend": backend, **rates})
-        limits[name] = highest(found)
-        results.save()
+    settings, limits = results.document["settings"], results.document["limits"]
+    name = limit_name(row)
+    if name in limits:
+        return
+    config = replace(config_of(settings, row), devices=1)
+    found: list[dict[str, Any]] = []
+    for backend in settings["backends"]:
+        say(f"limits {name} {backend}")
+        log = results.folder / "logs" / f"limits-{backend}.log"
+        try:
+            with start_worker(results, backend, log, config.threads) as worker:
+                rates = worker.ask(
+                    "limits.measure",
+                    settings["timeout"],
+                    config=config.to_json(),
+                    seconds=settings["seconds"],
+                )
+        except (InputError, WorkerFailed) as error:
+            rates = {"reason": str(error)}
+        found.append({"backend": backend, **rates})
+    limits[name] = highest(found)
+    results.save()
 
 
 def run_group(results: Results, rows: list[dict[str, Any]], config: Config, folder: Path) -> None:

@@ -29,9 +29,6 @@ from common.threads import available_cpus
 VERSION = 1
 RESULTS = "bench.json"
 SCHEMA = Path(__file__).with_name("results_schema.json")
-KEEP_COMPILED = {("default", "jax")}
-"""Tracks and backends that find what another process compiled. The others compile nothing that
-lasts: PyTorch and TensorFlow run without a compiler, MXNet's graphs are its process's."""
 
 
 class Results:
@@ -86,7 +83,7 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
         ):
             if not is_of(track, backend, case, settings):
                 continue
-            if case == "first_step" and variant and (track, backend) not in KEEP_COMPILED:
+            if case == "first_step" and variant and not keeps_compiled(track, backend, settings):
                 continue
             row = {
                 "case": case,
@@ -111,6 +108,16 @@ def planned_rows(settings: dict[str, Any]) -> list[dict[str, Any]]:
             }
             rows.append({"key": row_name(row), **row})
     return rows
+
+
+def keeps_compiled(track: str, backend: str, settings: dict[str, Any]) -> bool:
+    """Tell whether a process finds what another one compiled: in JAX, and on a GPU in PyTorch.
+
+    The others compile nothing that lasts: on a CPU PyTorch's steps are eager, TensorFlow's do
+    without a compiler, MXNet's graphs are their process's.
+    """
+    on_gpu = settings["device"] != "cpu" and gpu_count() > 0
+    return track == "default" and (backend == "jax" or (backend == "torch" and on_gpu))
 
 
 def variants_of(case: str, settings: dict[str, Any]) -> list[str | None]:

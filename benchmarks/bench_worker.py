@@ -146,18 +146,19 @@ def time_steps(steps: int) -> float:
 
 def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, Any]:
     """Find how many steps fill ``seconds``, and whether anything is computed after a turn's end."""
+    whole = Turn.case.steps_together
     Turn.case.run(1)
     Turn.case.finish()
     for _ in range(ATTEMPTS):
-        taken = min(time_steps(1), time_steps(1))
-        if taken < seconds / 8:  # What a turn costs beside its steps counts for one, not for many.
-            taken = time_steps(4) / 4
+        taken = min(time_steps(whole), time_steps(whole)) / whole
+        if whole * taken < seconds / 8:  # What a turn costs beside its steps counts for one alone.
+            taken = time_steps(4 * whole) / (4 * whole)
         steps, late = work_left(taken)
         if late <= late_bound(steps * taken):
             break
     rest()
     return {
-        "steps": max(least, int(np.ceil(seconds / max(taken, 1e-6)))),
+        "steps": whole * int(np.ceil(max(least, seconds / max(taken, 1e-6)) / whole)),
         "step_seconds": taken,
         "late_steps": steps,
         "late_seconds": late,
@@ -177,8 +178,9 @@ def work_left(step_seconds: float) -> tuple[int, float]:
     framework may keep a copy once made); and, lest nothing be computed before it is read, the time
     by which twice as many steps delay the read against ``step_seconds``, what one is said to take.
     """
-    first, _ = until_read(1, 0)
-    steps = max(1, int(PROBE_SECONDS / first))
+    whole = Turn.case.steps_together
+    first, _ = until_read(whole, 0)
+    steps = whole * max(1, int(PROBE_SECONDS / first))
     once, twice, waited = [], [], []
     for _ in range(3 if first < LONG else 1):
         once.append(until_read(steps, 0))

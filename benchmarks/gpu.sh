@@ -3,10 +3,14 @@
 #
 #     benchmarks/gpu.sh [DIR]
 #
-# One `fcn bench` of every case but `accuracy`, whose trainings take longer. It is interrupted when the
-# time is up: the steps of `train` and `predict` in the first precision come first, the smaller batch
-# before the larger, then one of each other case. What was not reached says so, and
-# `fcn bench --resume DIR` goes on.
+# One `fcn bench` of its cases but `accuracy`, whose trainings take longer, `first_step`, which compiles
+# for minutes in each of its processes (the first step of every row is told anyway), and `scale` where
+# there is one GPU. It is interrupted when the time is up: `train` and `predict` come first, at the first
+# batch size in the first precision, then the other cases, then the other precisions, then the other batch
+# sizes, and `epoch` at the end. What was not reached says so, and `fcn bench --resume DIR` goes on.
+# First steps, one of each kind:
+#
+#     FCN_CASES=first_step FCN_ROUNDS=1 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
 #
 # Where uv and a network are there, an environment for each backend and one for the benchmark itself are
 # made before, below DIR/environments; that takes minutes of its own. Elsewhere the frameworks serve that $PYTHON (python3)
@@ -20,12 +24,19 @@ python=${PYTHON:-python3}
 device=${FCN_DEVICE:-gpu}
 minutes=${FCN_MINUTES:-8.4}
 read -ra sides <<<"${FCN_CROP:-320 480}"
-batches=${FCN_BATCH_SIZES:-"8 32"}
+batches=${FCN_BATCH_SIZES:-"32 8"}
+rounds=${FCN_ROUNDS:-5}
 tracks=${FCN_TRACKS:-default}
-cases=train,predict,load,upsample,loss,images,epoch,first_step
-if [ "$device" = cpu ] || [ "$(nvidia-smi --list-gpus 2>/dev/null | wc -l)" != 1 ]; then
+cases=train,predict,load,upsample,loss,images,epoch
+gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
+if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
+    IFS=, read -ra cards <<<"$CUDA_VISIBLE_DEVICES"
+    gpus=${#cards[@]}
+fi
+if [ "$device" = cpu ] || [ "$gpus" != 1 ]; then
     cases+=,scale # One GPU has nothing to be held against.
 fi
+cases=${FCN_CASES:-$cases}
 precisions=${FCN_PRECISIONS:-$([ "$device" = cpu ] && echo float32 || echo bfloat16,tf32,float32)}
 if [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
     echo "error: $out is not empty: name another folder" >&2
@@ -100,7 +111,7 @@ timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
     "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
     --cases "$cases" --track "$tracks" \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
-    --rounds 5 --seconds 0.2 --timeout 150 ${interpreters[@]+"${interpreters[@]}"} || status=$?
+    --rounds "$rounds" --seconds 0.2 --timeout 150 ${interpreters[@]+"${interpreters[@]}"} || status=$?
 case $status in
 124 | 130) echo "the time is up" >&2 && status=0 ;;
 137)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,18 @@ def cache_folder() -> Path:
     """Return where is kept what can be had again: below XDG_CACHE_HOME, or ~/.cache without it."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fcn-frameworks"
+
+
+def compiled_folder(backend: str) -> Path:
+    """Return where ``backend`` keeps what it compiles: a folder for each kind of CPU.
+
+    A folder may be shared between machines, and a program needs the CPU that it was made for.
+    """
+    instructions = ""
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        instructions = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return cache_folder() / backend / sha256(instructions.encode()).hexdigest()[:12]
 
 
 def sync_folder(folder: Path) -> None:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cache
-from hashlib import sha256
-from pathlib import Path
 from typing import Any
 
 import flax
@@ -19,7 +17,7 @@ from numpy.typing import NDArray
 
 from common.config import Config, check_precision
 from common.errors import InputError
-from common.files import cache_folder
+from common.files import compiled_folder
 from common.threads import available_cpus
 from common.tricks import check_tricks
 
@@ -73,13 +71,7 @@ def keep_compiled() -> None:
     """
     if jax.config.jax_compilation_cache_dir is not None:
         return
-    instructions = ""
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        instructions = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    # A folder may be shared between machines, and a program needs the CPU that it was made for.
-    cpu = sha256(instructions.encode()).hexdigest()[:12]
-    jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "jax" / cpu))
+    jax.config.update("jax_compilation_cache_dir", str(compiled_folder("jax")))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

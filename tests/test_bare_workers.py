@@ -188,13 +188,39 @@ def test_the_gpu_script_leaves_a_row_for_each_backend_and_case(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     document = json.loads((out / "bench.json").read_text(encoding="utf-8"))
     rows = document["rows"]
-    assert {row["case"] for row in rows} == {*CASES} - {"accuracy"}
+    assert {row["case"] for row in rows} == {*CASES} - {"accuracy", "first_step"}
     for row in rows:
         assert row["status"] == "unsupported" and "is not installed here" in row["reason"]
     assert (out / "bench.txt").is_file()
     again = gpu_script(out, **given)
     assert again.returncode == 2
     assert again.stderr == f"error: {out} is not empty: name another folder\n"
+
+
+@pytest.mark.parametrize(
+    "visible, scale",
+    [({}, True), ({"CUDA_VISIBLE_DEVICES": "1"}, False), ({"CUDA_VISIBLE_DEVICES": "1,0"}, True)],
+)
+def test_the_gpu_script_scales_where_it_may_use_several_gpus(
+    visible: dict[str, str], scale: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "nvidia-smi", "printf '8.0\\n8.0\\n'")
+    python = program(tmp_path / "python", 'echo "$@"')
+    path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "FCN_NO_NETWORK": "1"}
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), **path, **visible)
+    assert done.returncode == 0, done.stderr
+    (cases,) = (line.split()[0] for line in done.stdout.split(" --cases ")[1:])
+    assert cases.split(",")[:3] == ["train", "predict", "load"]
+    assert ("scale" in cases) == scale
+
+
+def test_the_gpu_script_measures_other_cases_in_other_rounds_where_told(tmp_path: Path) -> None:
+    python = program(tmp_path / "python", 'echo "$@"')
+    given = {"FCN_CASES": "first_step", "FCN_ROUNDS": "1", "FCN_NO_NETWORK": "1"}
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), **given)
+    assert " --cases first_step " in done.stdout and " --rounds 1 " in done.stdout
 
 
 def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:

@@ -132,6 +132,8 @@ class Device:
     nothing before it is asked for the outcome.
     """
 
+    steps_together = 1
+
     def __init__(self, time: Clock, *, waits: bool, behind: float = 0, lazy: bool = False) -> None:
         self.time, self.waits, self.behind, self.lazy = time, waits, behind, lazy
         self.free = self.pending = 0.0
@@ -231,23 +233,23 @@ def test_a_training_step_takes_34_gflop_an_example_at_the_chapters_crop() -> Non
     assert step_costs("train", config)["flops"] == pytest.approx(34e9, rel=0.05)
 
 
-def test_training_and_prediction_come_first_then_something_of_each_case() -> None:
-    cases = ["first_step", "load", "loss", "predict", "train"]
-    document = new_document({**SETTINGS, "cases": cases, "precisions": ["bfloat16", "float32"]})
+def test_training_and_prediction_come_first_and_what_compiles_once_more_at_the_end() -> None:
+    cases = ["first_step", "epoch", "load", "loss", "predict", "train"]
+    given = {**SETTINGS, "cases": cases, "batch_sizes": [8, 1]}
+    document = new_document({**given, "precisions": ["bfloat16", "float32"]})
     order = []
     for rows in groups(Results(Path(), document)):
         places = {(row["backend"], row["track"]) for row in rows}
         assert len(places) == len(rows) and (len(rows) == 8 or rows[0]["variant"] == "cached")
         order.append(tuple(rows[0][name] for name in ("case", "batch_size", "precision")))
     bf16, f32 = "bfloat16", "float32"
-    first = [(case, n, bf16) for n in (1, 8) for case in ("predict", "train")]
-    assert order[:4] == first
-    once = [("load", 1, bf16), ("load", 1, bf16), ("loss", 1, bf16)]
-    assert order[4:7] == once
-    twice = [("load", 8, bf16), ("load", 8, bf16), ("loss", 1, f32)]
-    assert order[7:12] == [*twice, ("predict", 1, f32), ("train", 1, f32)]
-    assert {case for case, _, _ in order[12:16]} == {"loss", "predict", "train"}
-    assert {case for case, _, _ in order[16:]} == {"first_step"} and len(order) == 24
+    expected = []
+    for batch in (8, 1):
+        expected += [(case, batch, bf16) for case in ("predict", "train", "load", "load", "loss")]
+        expected += [(case, batch, f32) for case in ("predict", "train", "loss")]
+    expected += [("epoch", batch, precision) for batch in (8, 1) for precision in (bf16, f32)]
+    assert order[: len(expected)] == expected
+    assert {case for case, _, _ in order[len(expected) :]} == {"first_step"} and len(order) == 28
 
 
 def test_the_reference_keeps_its_memory_as_the_workers_do(

@@ -5,22 +5,27 @@ from __future__ import annotations
 import importlib.util
 import json
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 from bench_sample import sample_bench
 
+from benchmarks import bench_worker
 from benchmarks.accuracy_view import accuracy_lines, draw_accuracy
 from benchmarks.bench import main as bench
+from benchmarks.bench_cases import make_case
 from benchmarks.bench_inputs import AFTER, make_inputs, parameters_in, write_inputs
-from benchmarks.bench_loading import expected_batches, make_files
+from benchmarks.bench_loading import expected_batches, files_in, make_files, own_loader
 from benchmarks.bench_page import write_page
 from benchmarks.bench_reference import expected_outputs
 from benchmarks.gate import QUANTITIES, errors_of, verdict
 from benchmarks.processes import Worker, backend_environment
 from common.config import Config
+from common.dataset import Dataset
 from common.errors import InputError
 from common.provenance import resident_peak
 from common.recipes import make_recipe
@@ -131,6 +136,86 @@ def test_an_epoch_has_batches_for_every_cpu(
     assert len(set(names)) == len(arrays["plan"]) == count > 128
     assert all(Path(name).is_file() for name in arrays["paths"].ravel())
     assert len({Path(name).stat().st_ino for name in names}) == 128
+
+
+@pytest.mark.parametrize("case", ["load", "epoch"])
+@pytest.mark.parametrize("device", ["cpu", "a GPU's name"])
+def test_a_turn_of_loading_has_two_batches_for_every_cpu_and_so_has_one_that_feeds_a_gpu(
+    device: str, case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("benchmarks.bench_loading", "common.batches"):
+        monkeypatch.setattr(f"{module}.available_cpus", lambda: list(range(16)))
+    config = Config(make_recipe("chapter-torch", batch_size=8, crop=(64, 96)))
+    write_inputs(tmp_path / "inputs.npz", make_inputs(case, "cold", config, tmp_path))
+    backend = stand_in(device)
+    timed = make_case(backend, case, config, str(tmp_path / "inputs.npz"))
+    monkeypatch.setattr(bench_worker.Turn, "case", timed, raising=False)
+    steps = bench_worker.calibrate(backend, seconds=0.0, least=2)["steps"]
+    assert steps == (2 if (case, device) == ("epoch", "cpu") else 2 * 16)
+
+
+def stand_in(device: str) -> ModuleType:
+    """Return a backend that loads with this project's loader and trains in no time."""
+    backend = ModuleType("stand_in")
+    vars(backend).update(
+        configure=lambda config: None,
+        describe=lambda config: {"device": device},
+        precisions=lambda config: ("float32",),
+        create_state=lambda config, parameters: None,
+        train_step=lambda state, *_: (state, None),
+        parameters_of=lambda state: {},
+        to_device=lambda array, config: array,
+        to_host=lambda array: array,
+        synchronize=lambda value: None,
+    )
+    return backend
+
+
+@pytest.mark.parametrize("cached, decoded", [(True, 0), (False, 128)])
+def test_cached_images_are_kept_however_much_a_training_would_keep(
+    cached: bool, decoded: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("common.batches.CACHE_MIB", 1)
+    config = Config(RECIPE, threads=1)
+    files = files_in(make_files(tmp_path, RECIPE, 0, cached), RECIPE)
+    batches = own_loader(stand_in("cpu"), config, files)
+    read, original = [], Dataset.read
+    monkeypatch.setattr(Dataset, "read", lambda self, i: read.append(i) or original(self, i))
+    for _ in batches(64):
+        pass
+    assert len(read) == decoded
+
+
+def test_images_that_no_memory_could_keep_are_refused_where_they_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # 128 images of 119x116 pixels, 40 bytes a pixel in all workers: 67.4 MiB.
+    for mebibytes, refused in ((130, True), (140, False)):
+        found = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": mebibytes * 2**20}
+        monkeypatch.setattr("benchmarks.bench_loading.os.sysconf", found.get)
+        make_files(tmp_path / f"cold-{mebibytes}", RECIPE, 0, cached=False)
+        with pytest.raises(InputError, match="128 decoded") if refused else nullcontext():
+            make_files(tmp_path / f"cached-{mebibytes}", RECIPE, 0, cached=True)
+
+
+def test_files_get_further_names_where_there_are_no_hard_links(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(self: Path, target: Path) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("benchmarks.bench_loading.available_cpus", lambda: list(range(33)))
+    monkeypatch.setattr(Path, "hardlink_to", refused)
+    images, _ = make_files(tmp_path / "copied", RECIPE, 0, cached=False)["paths"].tolist()
+    first, again = (tmp_path / f"copied/JPEGImages/train_{n:06d}.jpg" for n in (0, 128))
+    assert str(again) in images and again.read_bytes() == first.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("shutil.copyfile", full)
+    with pytest.raises(InputError, match="full cannot be written: No space left on device"):
+        make_files(tmp_path / "full", RECIPE, 0, cached=False)
 
 
 def test_without_pillow_loading_is_unsupported_and_nothing_else(

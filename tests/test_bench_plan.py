@@ -43,10 +43,18 @@ def test_loading_is_planned_for_both_tracks_and_once_for_all_precisions() -> Non
     assert [row["case"] for row in rows if row["variant"] is None] == ["predict"] * 4
 
 
-def test_a_start_with_programs_compiled_before_is_planned_where_there_is_one() -> None:
-    rows = new_document(settings(precisions=["float32"], tracks=["default", "chapter"]))["rows"]
+@pytest.mark.parametrize(
+    "gpus, device, keep", [(0, "auto", ["jax"]), (1, "cpu", ["jax"]), (1, "auto", ["torch", "jax"])]
+)
+def test_a_start_with_programs_compiled_before_is_planned_where_there_is_one(
+    gpus: int, device: str, keep: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench_results, "gpu_count", lambda: gpus)
+    tracks = ["default", "chapter"]
+    rows = new_document(settings(precisions=["float32"], tracks=tracks, device=device))["rows"]
     found = [(row["variant"], row["track"], row["backend"]) for row in rows]
-    assert found[4:] == [("cached", "default", "jax")] and {v for v, *_ in found[:4]} == {None}
+    assert found[4:] == [("cached", "default", name) for name in keep]
+    assert {variant for variant, *_ in found[:4]} == {None}
 
 
 def test_a_track_without_a_trick_is_planned_where_the_trick_is() -> None:
@@ -96,7 +104,8 @@ def test_a_row_of_scale_is_held_to_what_its_own_threads_or_devices_can_do(
     document = sample_bench()
     asked = {**document["settings"], "cases": ["scale", "train"], "threads": 4, "device": "auto"}
     document = new_document({**asked, "batch_sizes": [1, 2], "tracks": ["default"]})
-    bench_parent.measure_limits(Results(tmp_path, document))
+    for row in document["rows"]:
+        bench_parent.measure_limits(Results(tmp_path, document), row)
     found = {
         (row["case"], row["variant"]): limit_of(row, document["limits"])["flops_per_second"]
         for row in document["rows"]
@@ -106,6 +115,39 @@ def test_a_row_of_scale_is_held_to_what_its_own_threads_or_devices_can_do(
     assert found == {**(devices if gpus else threads), ("train", None): 4}
     assert len(document["limits"]) == (1 if gpus else 4)
     assert limit_of({**document["rows"][0], "precision": "bfloat16"}, document["limits"]) is None
+
+
+def test_a_precisions_limits_are_measured_when_its_first_rows_are_due_and_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document, done = sample_bench(), []
+    given = {**document["settings"], "cases": ["predict", "loss"], "backends": ["torch"]}
+    given |= {"threads": 1, "batch_sizes": [2, 1], "precisions": ["bfloat16", "float32"]}
+    results = Results(tmp_path, new_document({**given, "tracks": ["default"]}))
+
+    class Measured(Rates):
+        def ask(self, task: str, timeout: float, config: dict[str, Any], seconds: float) -> Any:
+            done.append(config["precision"])
+            return super().ask(task, timeout, config, seconds)
+
+    def measured(_: Results, rows: list[dict[str, Any]], *__: Any) -> None:
+        rows[0]["status"] = "ok"
+        done.append(tuple(rows[0][name] for name in ("case", "batch_size", "precision")))
+        if len(done) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(bench_parent, "start_worker", lambda *_, **__: Measured())
+    monkeypatch.setattr(bench_parent, "run_group", measured)
+    with pytest.raises(KeyboardInterrupt):
+        bench_parent.run(results)
+    assert done == ["bfloat16", ("predict", 2, "bfloat16")]
+    bench_parent.run(results)  # As one that is resumed.
+    assert done[2:4] == [("loss", 2, "bfloat16"), "float32"]
+    assert len(done) == 2 + 8 and set(results.document["limits"]) == {"bfloat16", "float32"}
+
+
+def test_batch_sizes_are_measured_in_the_order_given() -> None:
+    assert settings_from(parsed(["--batch-sizes", "32,8,32"])[0])["batch_sizes"] == [32, 8]
 
 
 def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None:

@@ -38,10 +38,24 @@ print(json.dumps({"hits": hits, "logits": logits.tobytes().hex()}))
 """
 
 
-def run(folder: Path, **environment: str) -> dict[str, Any]:
-    """Predict in a new process whose cache folder is ``folder``."""
+TORCH_PROGRAM = """
+import json
+import torch
+import torch_impl
+from common.config import Config
+from common.recipes import make_recipe
+
+torch_impl.configure(Config(make_recipe("modern"), device="cpu", threads=1))
+found = torch.compile(lambda x: (x.sin() + 1).sum())(torch.ones(64))
+counters = torch._dynamo.utils.counters
+print(json.dumps({"hits": counters["inductor"]["fxgraph_cache_hit"], "found": float(found)}))
+"""
+
+
+def run(folder: Path, program: str = PROGRAM, **environment: str) -> dict[str, Any]:
+    """Run a program in a new process whose cache folder is ``folder``."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program],
         env={**os.environ, "XDG_CACHE_HOME": str(folder), **environment},
         capture_output=True,
         text=True,
@@ -60,6 +74,19 @@ def test_jax_compiles_once_for_all_processes(tmp_path: Path) -> None:
     assert {path.relative_to(tmp_path).parts[:2] for path in kept} == {("fcn-frameworks", "jax")}
     anew = run(tmp_path, **COMPILED_ANEW)
     assert anew["hits"] == 0 and anew["logits"] == first["logits"]
+
+
+def test_torch_compiles_once_for_all_processes(tmp_path: Path) -> None:
+    required("torch", "torch")
+    cache, other = tmp_path / "cache", tmp_path / "other"
+    first, second = run(cache, TORCH_PROGRAM), run(cache, TORCH_PROGRAM)
+    assert first["hits"] == 0 and second["hits"] == 1
+    assert first["found"] == second["found"]
+    kept = sorted(path for path in cache.rglob("*") if path.is_file())
+    assert {path.relative_to(cache).parts[:2] for path in kept} == {("fcn-frameworks", "torch")}
+    assert run(cache, TORCH_PROGRAM, TORCHINDUCTOR_CACHE_DIR=str(other))["hits"] == 0
+    assert any(path.is_file() for path in other.rglob("*"))
+    assert run(cache, TORCH_PROGRAM, **COMPILED_ANEW)["hits"] == 0
 
 
 @pytest.mark.parametrize("steps, done, compiled", [(6500, 0, True), (6500, 1, False)])

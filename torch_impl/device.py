@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import tempfile
 import time
@@ -16,6 +17,7 @@ from torch import Tensor, distributed
 
 from common.config import Config, check_precision
 from common.errors import InputError
+from common.files import compiled_folder
 from common.threads import available_cpus
 from common.tricks import check_tricks
 
@@ -95,9 +97,18 @@ def compiles(config: Config) -> bool:
     return one_gpu and "compile" not in config.without
 
 
+def keep_compiled() -> None:
+    """Let later processes find what this one compiles, unless Inductor's variable says otherwise.
+
+    By default it is in the folder for temporary files. Triton's kernels are kept below the same.
+    """
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(compiled_folder("torch")))
+
+
 def configure(config: Config) -> None:
     """Set PyTorch's process-wide switches for ``config``; call before any work."""
     check_tricks(config.without, ("torch",))
+    keep_compiled()
     start_ranks(config)
     check_precision(config, precisions(config))
     threads = config.threads or len(available_cpus())
