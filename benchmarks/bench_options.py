@@ -60,24 +60,41 @@ def bench_parser() -> Parser:
         "`fcn bench selftest` are commands of their own.",
     )
     add = parser.add_argument
-    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which")
+    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which are timed")
     add("--cases", metavar="A,B", help=f"{', '.join(CASES)}; by default {DEFAULT_CASES}")
     add(
         "--track",
         default="default",
         metavar="chapter|default|tuned|without-TRICK",
-        help="whose code; without-TRICK is the default with that trick off (common/tricks.py; or "
-        "kept-memory); several: A,B",
+        help="whose code: the chapter's, this project's, the latter with every documented switch, "
+        "or without one trick (common/tricks.py names them; or kept-memory); several: A,B",
     )
-    add("--batch-sizes", default="8", metavar="N,M", help="images a step")
-    add("--crop", type=int, nargs=2, default=[320, 480], metavar=("H", "W"), help="pixels")
+    add("--batch-sizes", default="8", metavar="N", help="images a step; several: N,M")
+    add(
+        "--crop",
+        type=int,
+        nargs=2,
+        default=[320, 480],
+        metavar=("H", "W"),
+        help="height and width of the images in pixels, multiples of 32",
+    )
     add("--recipe", default="chapter-torch", help=f"preset: {', '.join(RECIPES)}")
     add("--backbone", metavar="|".join(BACKBONES), help="by default the preset's")
-    add("--precision", default="float32", metavar="|".join(PRECISIONS), help="several: A,B")
-    add("--upsampling", default="auto", metavar="|".join(UPSAMPLINGS), help="lowering")
-    add("--rounds", type=int, default=5, metavar="N", help="each of two turns a worker")
+    add(
+        "--precision",
+        default="float32",
+        metavar="|".join(PRECISIONS),
+        help="arithmetic; float32 is strict (TF32 off); several: A,B",
+    )
+    add(
+        "--upsampling",
+        default="auto",
+        metavar="|".join(UPSAMPLINGS),
+        help="how the transposed convolution is computed; auto is the faster here",
+    )
+    add("--rounds", type=int, default=5, metavar="N", help="rounds; in each a worker has two turns")
     add("--seconds", type=float, default=1.0, metavar="S", help="least time of a turn, in seconds")
-    add("--seed", type=int, default=0, help="of inputs, parameters and order")
+    add("--seed", type=int, default=0, metavar="N", help="of inputs, parameters and order")
     add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
     add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
     add("--timeout", type=float, default=900, metavar="S", help="seconds a worker may stay silent")
@@ -109,7 +126,8 @@ def parsed(argv: Sequence[str]) -> tuple[Namespace, set[str]]:
 
 def settings_from(args: Namespace) -> dict[str, Any]:
     """Return the settings as JSON, each checked."""
-    cases = args.cases or (QUICK_CASES if args.quick else DEFAULT_CASES)
+    unsaid = QUICK_CASES if args.quick else DEFAULT_CASES
+    cases = unsaid if args.cases is None else args.cases
     batch_sizes = [positive("--batch-sizes", text) for text in args.batch_sizes.split(",")]
     settings = {
         "backends": chosen_backends(args.backends),
