@@ -26,7 +26,9 @@ those of this project: there the error alone is held to today's."""
 def check(argv: Sequence[str]) -> int:
     """Check a results file, of any machine, and show it; status 1 if it contradicts itself."""
     parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
-    parser.add_argument("file", type=Path, help="bench.json, or the folder that holds it")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="bench.json, or the folder that holds it"
+    )
     parser.add_argument(
         "--markdown", action="store_true", help="print the rows of train alone, for a README"
     )

@@ -23,10 +23,13 @@ def diff(argv: Sequence[str]) -> int:
     """Say what changed between two results; rows that are not alike are refused."""
     parser = Parser(
         prog="fcn bench diff",
-        description=f"Say which rows changed from OLD to NEW, by a {UNPAIRED_TEST}, Holm.",
+        description=f"Say which rows changed from OLD to NEW, by a {UNPAIRED_TEST}, "
+        "corrected after Holm.",
     )
-    parser.add_argument("old", type=Path, help="bench.json, or the folder that holds it")
-    parser.add_argument("new", type=Path, help="likewise")
+    parser.add_argument(
+        "old", type=Path, metavar="OLD", help="bench.json, or the folder that holds it"
+    )
+    parser.add_argument("new", type=Path, metavar="NEW", help="likewise")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     args = parser.parse_args(argv)
     old, new = read_results(args.old), read_results(args.new)

@@ -144,10 +144,8 @@ def chosen_backends(text: str) -> list[str]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     unknown = [name for name in names if name not in BACKENDS]
     if unknown or not names:
-        raise InputError(
-            f"--backends {text!r}: {unknown[0] if unknown else 'nothing'} is no backend; "
-            f"choose from {', '.join(BACKENDS)}"
-        )
+        said = f"{unknown[0]} is no backend" if unknown else "names none"
+        raise InputError(f"--backends {text!r}: {said}; choose from {', '.join(BACKENDS)}")
     if len(set(names)) < len(names):
         raise InputError(f"--backends {text!r}: each backend once")
     return names

@@ -41,14 +41,18 @@ def main(argv: Sequence[str]) -> int:
     )
     add = parser.add_argument
     add("--backend", metavar="B", help="which; by default the first that is installed")
-    add("--rounds", type=int, default=12, metavar="N", help="each of two turns a worker")
-    add("--seconds", type=float, default=0.4, metavar="S", help="least time of a turn")
+    add(
+        "--rounds", type=int, default=12, metavar="N", help="rounds; in each a worker has two turns"
+    )
+    add("--seconds", type=float, default=0.4, metavar="S", help="least time of a turn, in seconds")
     add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
     add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
     args = parser.parse_args(argv)
-    if args.rounds < 4 or not 0 < args.seconds < math.inf:
+    if args.rounds < 4:
         # Two tests of six pairs would find no difference however large: p is 2 * 2 / 2**6 at least.
-        raise InputError("--rounds must be 4 at least, --seconds positive and finite")
+        raise InputError(f"--rounds {args.rounds}: must be 4 at least")
+    if not 0 < args.seconds < math.inf:
+        raise InputError(f"--seconds {args.seconds}: must be positive and finite")
     thread_environment(args.threads)
     backend = args.backend or first_installed()
     check_backend(backend)

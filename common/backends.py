@@ -1,4 +1,4 @@
-"""The four backends by name."""
+"""The backends by name; docs/ADDING_A_BACKEND.md says where else a further one is named."""
 
 from __future__ import annotations
 

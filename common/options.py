@@ -16,8 +16,12 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
     """Says an option's default, where it has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        absent = action.default is None or action.default is False or action.default in ([], ())
-        return action.help if absent else super()._get_help_string(action)
+        default = action.default
+        if default is None or default is False or default in ([], ()):
+            return action.help
+        if isinstance(default, list):  # As it is typed.
+            return f"{action.help} (default: {' '.join(map(str, default))})"
+        return super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):

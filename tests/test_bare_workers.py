@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 
 import benchmarks
-from benchmarks.bench import CASES
 from benchmarks.bench_inputs import make_inputs, write_inputs
+from benchmarks.bench_options import CASES
 from benchmarks.cli import main as fcn
 from benchmarks.processes import Worker, backend_environment
 from common.config import Config

@@ -10,7 +10,6 @@ import pytest
 from bench_sample import sample_bench
 
 from benchmarks import bench_parent, bench_results
-from benchmarks.bench import parsed, settings_from
 from benchmarks.bench_compare import compare_rows
 from benchmarks.bench_results import Results, new_document, summarize
 from benchmarks.bench_tables import table
@@ -225,13 +224,6 @@ def test_what_compiling_pays_back_is_asked_of_a_backends_own_tracks_and_not_of_l
         row["case"] = "load"
     compare_rows(document)
     assert not any(row["figures"] and row["figures"]["break_even"] for row in document["rows"])
-
-
-def test_quick_sets_only_what_is_not_given() -> None:
-    asked = settings_from(parsed(["--quick", "--batch-sizes", "8"])[0])
-    assert (asked["batch_sizes"], asked["crop"], asked["quick"]) == ([8], [64, 96], True)
-    assert settings_from(parsed(["--quick"])[0])["batch_sizes"] == [2]
-    assert settings_from(parsed([])[0])["crop"] == [320, 480]
 
 
 class Recorded:

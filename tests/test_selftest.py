@@ -68,7 +68,7 @@ def test_rounds_too_few_to_find_the_slowdown_are_refused(
     pairs = {rounds: 2 * least_p(2 * rounds) for rounds in (3, 4)}
     assert pairs[4] < LEVEL <= pairs[3]
     assert fcn(["bench", "selftest", "--rounds", "3"]) == 2
-    assert "--rounds must be 4 at least" in capsys.readouterr().err
+    assert "--rounds 3: must be 4 at least" in capsys.readouterr().err
 
 
 def test_a_plant_that_passes_or_fails_otherwise_is_no_success() -> None:
