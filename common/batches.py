@@ -183,6 +183,12 @@ class Loader:
             finally:
                 self._hold(-handed_out - len(waiting) * self._batch_bytes)
 
+    def whole_images(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield each image and its label map as the files have them, for reading only."""
+        for index in range(len(self.dataset.names)):
+            with self._decoded(index) as pair:
+                yield pair
+
     def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:
         size, (height, width) = self.recipe.batch_size, self.recipe.crop
         images = aligned_bytes((size, height, width, 3))

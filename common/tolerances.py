@@ -164,8 +164,10 @@ CASE_BOUNDS: dict[str, dict[str, Bound]] = {
     "x_gradient": _case("sums of 4,096 products", 1e-6, 1e-5, 1e-3, 1e-2),
     "weight_gradient": _case("sums over all pixels", 1e-6, 1e-5, 1e-3, 1e-2),
     "bias_gradient": _case(
-        "sums over all pixels of what is nearly as often negative: little is left",
-        *(1e-6, 1e-4, 1e-4, 2e-1),
+        "sums over all pixels of what is nearly as often negative: in bfloat16 3e-3 measured of "
+        "PyTorch, which rounds the gradient before it sums, 3e-7 of JAX and TensorFlow; with the "
+        "bias in bfloat16 JAX has 6e-2",
+        *(1e-6, 1e-4, 1e-4, 1e-2),
     ),
     "gradient": _case(
         "the loss is computed in float32 whatever the network's precision",

@@ -77,7 +77,7 @@ class TrainingData:
 
     def validation_images(self) -> Iterator[tuple[NDArray, NDArray]]:
         """Yield every validation image, uint8 [H, W, 3], and its label map, uint8 [H, W]."""
-        return (self.val.read(index) for index in range(len(self.val.names)))
+        return self._val_loader.whole_images()
 
     def examples(self) -> Iterator[tuple[NDArray, tuple[str, NDArray]]]:
         """Yield the top-left crop of the first validation images, with name and label map.

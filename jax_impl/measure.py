@@ -43,10 +43,11 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
     upsampling = create_model(config).transpose_conv.upsampling
     dtype = COMPUTE.get(config.precision, jnp.float32)
     weight = to_device(from_canonical("transpose_conv.weight", weight), config)
-    bias = to_device(bias, config)
+    # The bias keeps its precision in bfloat16, as the network's does.
+    bias = to_device(bias, config).astype(jnp.promote_types(dtype, jnp.float32))
 
     def upsample(x: Array, weight: Array, bias: Array) -> Array:
-        x, weight, bias = (value.astype(dtype) for value in (x, weight, bias))
+        x, weight = x.astype(dtype), weight.astype(dtype)
         return transposed_convolution(x, weight, bias, STRIDE, upsampling)
 
     @jax.jit

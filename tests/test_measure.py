@@ -24,6 +24,7 @@ from common.probes import (
     single,
 )
 from common.recipes import STRIDE, Recipe
+from common.tolerances import CASE_BOUNDS
 
 
 def prepared(backend: ModuleType, recipe: Recipe, **options: Any) -> tuple[Config, Parameters]:
@@ -43,10 +44,14 @@ def on_host(backend: ModuleType, value: object) -> np.ndarray:
     return array.transpose(0, 2, 3, 1) if backend.LAYOUT == "NCHW" else array
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_the_upsampling_and_its_gradients_equal_the_reference(
-    backend: ModuleType, generator: np.random.Generator
+    backend: ModuleType, precision: str, generator: np.random.Generator
 ) -> None:
-    config, parameters = prepared(backend, probe_recipe("resnet18_v1"))
+    recipe = probe_recipe("resnet18_v1")
+    if precision not in backend.precisions(Config(recipe)):
+        pytest.skip(f"{precision} is not offered")
+    config, parameters = prepared(backend, recipe, precision=precision)
     weight, bias = parameters["transpose_conv.weight"], parameters["transpose_conv.bias"]
     x = generator.normal(size=(2, 2, 3, 21)).astype(np.float32)
     gradient = generator.normal(size=(2, 64, 96, 21)).astype(np.float32)
@@ -56,11 +61,15 @@ def test_the_upsampling_and_its_gradients_equal_the_reference(
         y, x_gradient, weight_gradient, bias_gradient = step(*inputs)
     expected = ops.transpose_convolution(x, weight, STRIDE, STRIDE // 2) + bias
     gradients = ops.transpose_convolution_gradients(x, weight, gradient, STRIDE, STRIDE // 2)
-    assert relative_error(on_host(backend, y), expected) < 1e-5
-    assert relative_error(on_host(backend, x_gradient), gradients[0]) < 1e-5
     canonical = backend.to_canonical("transpose_conv.weight", backend.to_host(weight_gradient))
-    assert relative_error(canonical, gradients[1]) < 1e-5
-    assert relative_error(backend.to_host(bias_gradient), gradient.sum((0, 1, 2))) < 1e-5
+    for name, actual, wanted in (
+        ("y", on_host(backend, y), expected),
+        ("x_gradient", on_host(backend, x_gradient), gradients[0]),
+        ("weight_gradient", canonical, gradients[1]),
+        ("bias_gradient", backend.to_host(bias_gradient), gradient.sum((0, 1, 2))),
+    ):
+        limit = 1e-5 if precision == "float32" else CASE_BOUNDS[name][precision].limit
+        assert relative_error(actual, wanted) < limit, name
 
 
 def test_the_loss_and_its_gradient_equal_the_reference(

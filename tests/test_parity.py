@@ -91,7 +91,7 @@ def test_upsamplings_are_equal_with_random_kernels(
     """Both lowerings against the sum that defines them, channels in and out different."""
     config = Config(probe_recipe("resnet18_v1"))
     backend.configure(config)
-    for stride in (2, 8):
+    for stride in (2, 8, 16):
         x = generator.normal(size=(2, 3, 4, 5)).astype(np.float32)
         weight = generator.normal(size=(5, 4, 2 * stride, 2 * stride)).astype(np.float32)
         bias = generator.normal(size=4).astype(np.float32)

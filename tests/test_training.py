@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.config import Config
@@ -75,6 +76,30 @@ def test_a_training_decodes_again_what_its_bound_does_not_keep(
     for batches in data.training(1, 0), data.validation():
         assert list(batches)
     assert len(read) - first == again
+
+
+@pytest.mark.parametrize("options, again", [([], 0), (["--cache-mib", "0"], 6)])
+def test_an_evaluation_of_whole_images_opens_no_file_again_within_its_bound(
+    options: list[str], again: int, generated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = training_parser("train").parse_args([*SMALL, "--recipe", "modern", *options])
+    data = TrainingData(generated, config_from(parsed))
+    first = list(data.validation_images())
+    read: list[int] = []
+    original = Dataset.read
+
+    def count(self: Dataset, index: int) -> Any:
+        read.append(index)
+        return original(self, index)
+
+    monkeypatch.setattr(Dataset, "read", count)
+    second = list(data.validation_images())
+    assert len(read) == again and len(second) == len(first) == 6
+    for pairs in zip(first, second, strict=True):
+        for one, other in zip(*pairs, strict=True):
+            np.testing.assert_array_equal(one, other)
+    loader = data._val_loader
+    assert loader.peak_bytes <= loader._cache_limit + loader.working_bytes
 
 
 def test_validation_keeps_what_the_training_images_leave(generated: Path) -> None:

@@ -40,16 +40,18 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
     dtype = COMPUTE.get(config.precision, tf.float32)
     kernel = to_device(from_canonical("transpose_conv.weight", weight), config)
-    shift = to_device(bias, config)
+    # The bias keeps its precision in bfloat16, as the network's does.
+    kept = tf.float64 if config.precision == "float64" else tf.float32
+    shift = tf.cast(to_device(bias, config), kept)
 
     @tf.function
     def step(x: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
         inputs = (x, kernel, shift)
         with tf.GradientTape() as tape:
             tape.watch(inputs)
-            values, weight, bias = (tf.cast(value, dtype) for value in inputs)
-            y = transposed_convolution(values, weight, bias, STRIDE, upsampling)
-        return y, *tape.gradient(y, inputs, tf.cast(gradient, dtype))
+            values, weight = tf.cast(x, dtype), tf.cast(kernel, dtype)
+            y = transposed_convolution(values, weight, shift, STRIDE, upsampling)
+        return y, *tape.gradient(y, inputs, tf.cast(gradient, y.dtype))
 
     return step
 

@@ -180,5 +180,5 @@ def create_model(config: Config) -> FCN:
     if "channels-last" in config.without:
         model.normalize.memory_format = torch.contiguous_format
     # The whole network has the layout of its kernels and images. With channels last a step takes
-    # 0.87 of the time (batch 8, two CPU cores).
+    # 0.87 of the time (batch 8, two CPU cores); on a GPU (H200, eager) one without it takes 1.57.
     return model.to(memory_format=model.normalize.memory_format)
