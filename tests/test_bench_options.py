@@ -76,3 +76,7 @@ def test_wrong_input_is_one_line_that_names_it(
     assert captured.err.startswith(f"error: {said}")
     assert captured.err.count("\n") == 1 and captured.err.endswith("\n")
     assert {path.name for path in tmp_path.iterdir()} == {"broken.json", "other.json"}
+
+
+def test_batch_sizes_are_measured_in_the_order_given() -> None:
+    assert settings_from(parsed(["--batch-sizes", "32,8,32"])[0])["batch_sizes"] == [32, 8]

@@ -145,10 +145,6 @@ def test_a_precisions_limits_are_measured_when_its_first_rows_are_due_and_once(
     assert len(done) == 2 + 8 and set(results.document["limits"]) == {"bfloat16", "float32"}
 
 
-def test_batch_sizes_are_measured_in_the_order_given() -> None:
-    assert settings_from(parsed(["--batch-sizes", "32,8,32"])[0])["batch_sizes"] == [32, 8]
-
-
 def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None:
     before = available_cpus()
     with cpus_limited(1), Worker("torch", backend_environment(1), tmp_path / "log") as worker:
