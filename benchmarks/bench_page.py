@@ -13,7 +13,7 @@ from benchmarks.bench_compare import KEY
 from benchmarks.bench_heat import gate_table
 from benchmarks.bench_manifest import computed_on, facts, machine_names
 from benchmarks.bench_rows import chart, measure_of, pair_view, round_rows, row_view, values_of
-from benchmarks.bench_tables import NOT_REACHED, finding, row_title, was_reached
+from benchmarks.bench_tables import NOT_REACHED, finding, is_unfinished, row_title, was_reached
 from benchmarks.pages import asset, chart_library, download, environment, svg
 from benchmarks.parity_page import section
 from benchmarks.report_view import backend_color, moment
@@ -52,6 +52,7 @@ def write_page(document: dict[str, Any], path: Path, beside: Sequence[dict[str, 
         ],
         groups=found,
         not_reached=NOT_REACHED,
+        unfinished=is_unfinished(document),
         choices={"machine": machine_names(documents)}
         | {name: choices(documents, name) for name in FILTERS},
         gallery=accuracy_gallery(document["accuracy"], path.parent)

@@ -28,6 +28,11 @@ def was_reached(rows: Sequence[dict[str, Any]]) -> bool:
     return any(row["status"] != "running" for row in rows)
 
 
+def is_unfinished(document: dict[str, Any]) -> bool:
+    """Tell whether a benchmark has ended before all rows were measured."""
+    return any(row["status"] == "running" for row in document["rows"])
+
+
 def batch_name(row: dict[str, Any]) -> str:
     """Return a row's batch size in words."""
     return f"batch {row['batch_size']}"
@@ -85,11 +90,9 @@ def table(document: dict[str, Any]) -> str:
     for rows in filter(was_reached, blocks.values()):
         lines += ["", *block(rows, document["comparisons"])]
     if left := [row_title(rows[0]) for rows in blocks.values() if not was_reached(rows)]:
-        lines += [
-            "",
-            f"{NOT_REACHED}: `fcn bench --resume DIR` goes on:",
-            *(f"  {title}" for title in left),
-        ]
+        lines += ["", f"{NOT_REACHED}:", *(f"  {title}" for title in left)]
+    if is_unfinished(document):
+        lines += ["", "`fcn bench --resume DIR` goes on"]
     if "accuracy" in document:
         from benchmarks.accuracy_view import accuracy_lines
 

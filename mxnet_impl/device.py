@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from typing import Any
 
 import mxnet as mx
@@ -37,7 +38,18 @@ def precisions(config: Config) -> tuple[str, ...]:
     # Not float64: its batch norm keeps float32 parameters.
     if device_of(config).device_type == "gpu":
         return ("float32", "tf32")
-    return ("float32",)
+    return ("float32", "bfloat16") if multiplies_bfloat16() else ("float32",)
+
+
+@cache
+def multiplies_bfloat16() -> bool:
+    """Tell whether MXNet's oneDNN has bfloat16 on this CPU, for which it needs AVX-512."""
+    one = nd.amp_cast(nd.ones((1, 1), ctx=mx.cpu()), "bfloat16")
+    try:
+        nd.amp_cast(nd.FullyConnected(one, one, num_hidden=1, no_bias=True), "float32").asnumpy()
+    except mx.MXNetError:
+        return False
+    return True
 
 
 def configure(config: Config) -> None:

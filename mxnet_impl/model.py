@@ -24,11 +24,25 @@ Tensor: TypeAlias = nd.NDArray | Symbol
 """What a block sees: arrays, or symbols while it is being compiled; ``F`` is their module."""
 
 
+class Convolution(nn.Conv2D):
+    """Computes in bfloat16 where it is told to; its parameters stay what they are."""
+
+    bfloat16 = False
+
+    def hybrid_forward(
+        self, F: ModuleType, x: Tensor, weight: Tensor, bias: Tensor | None = None
+    ) -> Tensor:
+        if self.bfloat16:
+            x, weight = F.amp_cast(x, "bfloat16"), F.amp_cast(weight, "bfloat16")
+            bias = None if bias is None else F.amp_cast(bias, "bfloat16")
+        return super().hybrid_forward(F, x, weight, bias)
+
+
 def convolution(
     in_channels: int, out_channels: int, size: int, stride: int = 1, bias: bool = False
-) -> nn.Conv2D:
+) -> Convolution:
     padding = size // 2
-    return nn.Conv2D(out_channels, size, stride, padding, use_bias=bias, in_channels=in_channels)
+    return Convolution(out_channels, size, stride, padding, use_bias=bias, in_channels=in_channels)
 
 
 def batch_norm(channels: int, affine: bool = True) -> nn.BatchNorm:
@@ -146,7 +160,13 @@ def transposed_convolution(
 
 
 class Upsample(HybridBlock):
-    """The 32x transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs]."""
+    """The 32x transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs].
+
+    In bfloat16 only the products are: MXNet pads no bfloat16, and the gradient of its own
+    transposed convolution ends the process.
+    """
+
+    bfloat16 = False
 
     def __init__(
         self,
@@ -186,13 +206,12 @@ class Upsample(HybridBlock):
         x = F.transpose(F.concat(*taps, dim=1), (0, 2, 3, 1))
         kernel = F.reshape(weight, (0, 0, 2, stride, 2, stride))
         kernel = F.reshape(F.transpose(kernel, (3, 5, 1, 2, 4, 0)), (stride * stride * outputs, -1))
-        y = F.FullyConnected(
-            x,
-            kernel,
-            F.tile(bias, stride * stride),
-            num_hidden=stride * stride * outputs,
-            flatten=False,
-        )
+        operands = [x, kernel, F.tile(bias, stride * stride)]
+        if self.bfloat16:
+            operands = [F.amp_cast(operand, "bfloat16") for operand in operands]
+        y = F.FullyConnected(*operands, num_hidden=stride * stride * outputs, flatten=False)
+        if self.bfloat16:
+            y = F.amp_cast(y, "float32")
         # Depth to space. MXNet's transposition is fast up to four dimensions: batch and rows go as
         # one, and channels with the columns within a block.
         y = F.transpose(F.reshape(y, (-3, 0, stride, -1)), (0, 2, 1, 3))
@@ -214,6 +233,8 @@ class FCN(HybridBlock):
 
     def hybrid_forward(self, F: ModuleType, images: Tensor) -> Tensor:
         x = self.final_conv(self.backbone(self.normalize(images)))
+        if self.transpose_conv.bfloat16:
+            x = F.amp_cast(x, "float32")
         return self.transpose_conv(F.transpose(x, (0, 2, 3, 1)))
 
     def named_parameters(self) -> dict[str, Parameter]:
@@ -232,6 +253,9 @@ def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
     model = FCN(config.recipe.backbone, upsampling)
+    if config.precision == "bfloat16":
+        computing = Convolution, Upsample
+        model.apply(lambda b: setattr(b, "bfloat16", True) if isinstance(b, computing) else None)
     if "onednn-relu" in config.without:
         model.apply(lambda b: setattr(b, "onednn", False) if isinstance(b, ReLU) else None)
     model.initialize(mx.init.Zero(), devices_of(config))

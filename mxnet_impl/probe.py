@@ -22,7 +22,7 @@ def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str,
 
     def hook(name: str) -> Callable[..., None]:
         def record(module: object, inputs: object, output: nd.NDArray) -> None:
-            outputs[name] = output.asnumpy()
+            outputs[name] = nd.amp_cast(output, "float32").asnumpy()  # NumPy has no bfloat16.
             if name != "transpose_conv" or LAYOUT == "NCHW":
                 outputs[name] = outputs[name].transpose(0, 2, 3, 1)
 

@@ -232,21 +232,23 @@ def test_without_pillow_loading_is_unsupported_and_nothing_else(
     make_inputs("predict", None, config, tmp_path)
 
 
-def test_a_second_step_that_is_left_out_or_too_long_is_refused_in_any_precision(
+def test_a_second_step_that_is_left_out_or_too_long_is_refused_even_in_bfloat16(
     backend_name: str, tmp_path: Path
 ) -> None:
-    precision = "float32" if backend_name == "mxnet" else "bfloat16"
     with Worker(backend_name, backend_environment(1), tmp_path / "log") as worker:
-        outputs, arrays = answers(worker, "default", "train", None, tmp_path, precision)
+        try:
+            outputs, arrays = answers(worker, "default", "train", None, tmp_path, "bfloat16")
+        except InputError as error:  # MXNet's asks for a CPU with AVX-512.
+            pytest.skip(str(error))
     expected, start = expected_outputs("train", Config(RECIPE), arrays), parameters_in(arrays)
-    found = verdict(errors_of(outputs, expected, start), precision, "default", backend_name)
+    found = verdict(errors_of(outputs, expected, start), "bfloat16", "default", backend_name)
     assert found["passed"], found["reason"]
     for length in (0.0, 0.5, 2.0):
         wrong = dict(outputs)
         for name in start:
             first, second = (outputs[after + name] for after in AFTER)
             wrong[AFTER[1] + name] = first + length * (second - first)
-        found = verdict(errors_of(wrong, expected, start), precision, "default", backend_name)
+        found = verdict(errors_of(wrong, expected, start), "bfloat16", "default", backend_name)
         assert not found["passed"] and "second_step" in found["reason"], length
 
 

@@ -107,6 +107,7 @@ def test_what_was_not_reached_has_no_table_and_one_line_of_the_text(
     assert shown.count("| backend |") == 1 and "batch 8" in shown and "| predict |" not in shown
     text = table(document)
     assert text.count("\nbackend ") == 1 and text.endswith(
-        "\n\nnot measured when the benchmark ended: `fcn bench --resume DIR` goes on:\n"
-        "  train, batch 1, float32\n  predict, batch 1, float32\n  predict, batch 8, float32"
+        "\n\nnot measured when the benchmark ended:\n"
+        "  train, batch 1, float32\n  predict, batch 1, float32\n  predict, batch 8, float32\n\n"
+        "`fcn bench --resume DIR` goes on"
     )

@@ -38,7 +38,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("--cases tain", "--cases 'tain' is unknown: choose from train, predict,"),
         ("--cases=", "--cases '' is unknown: choose from train, predict,"),
         ("--track fast", "--track 'fast' is unknown: choose from chapter, default, tuned,"),
-        ("--backends jax --track without-loss-rows", "--track without-loss-rows: no trick of jax"),
+        ("--backends jax --track without-loss-rows", "--track without-loss-rows: the same as"),
         ("--rounds 0", "--rounds 0: must be positive and finite"),
         ("--seconds nan", "--seconds nan: must be positive and finite"),
         ("--python torch=absent", "--python 'torch=absent': expected BACKEND=PATH of an interp"),

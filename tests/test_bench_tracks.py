@@ -126,7 +126,7 @@ def test_where_the_device_is_known_late_a_row_without_its_trick_is_unsupported(
     monkeypatch.setattr(bench_results, "is_of", lambda *_: True)
     options = ["--python", f"{backend}={interpreter(tmp_path, mood)}", "--backends", backend]
     asked = [*options, *SMALL, "--cases", "loss", "--track", f"default,{track}"]
-    monkeypatch.setattr("benchmarks.bench.check_tracks", lambda _: None)
+    monkeypatch.setattr("benchmarks.bench_options.check_tracks", lambda _: None)
     assert bench([*asked, "--out", str(tmp_path / "out")]) == 0
     default, same = read_results(tmp_path / "out")["rows"]
     assert default["status"] == "ok"

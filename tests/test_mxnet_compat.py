@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -103,3 +104,17 @@ def test_the_memory_of_a_whole_card_is_not_taken_for_one_process(monkeypatch):
     monkeypatch.setattr(mx.context, "gpu_memory_info", lambda device: (60 << 30, 80 << 30))
     config = Config(make_recipe("modern"), device="gpu")
     assert device.device_memory_peak(config) is None
+
+
+def test_bfloat16_is_offered_only_where_the_cpu_multiplies_it() -> None:
+    """oneDNN reads the variable once, so in a process of its own."""
+    program = """
+import mxnet_impl
+from common.config import Config
+from common.recipes import make_recipe
+print(*mxnet_impl.precisions(Config(make_recipe("chapter-mxnet"), device="cpu")))
+"""
+    environment = {**os.environ, "DNNL_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["float32"]

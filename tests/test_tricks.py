@@ -22,6 +22,7 @@ from common.config import Config, for_backend
 from common.errors import InputError
 from common.options import config_arguments, config_from
 from common.probes import probe_batch, probe_parameters, probe_recipe, relative_error, single
+from common.recipes import BACKBONES
 from common.tolerances import bound, breaches
 from common.tricks import TRICKS, check_tricks
 from tests.conftest import required
@@ -30,16 +31,18 @@ SIZE = (64, 96)
 RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=SIZE, tile=SIZE)
 
 
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_without_any_trick_the_first_step_and_the_losses_equal_the_reference(
-    backend: ModuleType, backend_name: str
+    backend: ModuleType, backend_name: str, backbone: str
 ) -> None:
     """Each turned off form of a loss sees both readings of void, and an image that is all void."""
-    config = Config(RECIPE, without=tuple(TRICKS[backend_name]))
+    recipe = replace(RECIPE, backbone=backbone)
+    config = Config(recipe, without=tuple(TRICKS[backend_name]))
     images, labels = probe_batch(*SIZE)
-    found = proof.losses(backend, config.to_json(), str(layers_case(RECIPE, images, labels)))
+    found = proof.losses(backend, config.to_json(), str(layers_case(recipe, images, labels)))
     assert not breaches(found, "float32")
     labels[1, :40] = 255
-    with np.load(steps_case(RECIPE, images, labels, (2,), "float32")) as file:
+    with np.load(steps_case(recipe, images, labels, (2,), "float32")) as file:
         case = dict(file)
     state = backend.create_state(config, proof.part(case, "parameters"))
     batch = backend.to_device(images, config), backend.to_device(labels, config)

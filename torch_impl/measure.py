@@ -43,7 +43,7 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
     layer.to(device_of(config), dtype)
 
     def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        x.requires_grad_()
+        x, gradient = x.to(dtype).requires_grad_(), gradient.to(dtype)
         bfloat16 = config.precision == "bfloat16"
         with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
             y = layer(x)

@@ -19,7 +19,6 @@ from common.voc import VOID
 from mxnet_impl import (
     configure,
     device_memory_peak,
-    precisions,
     synchronize,
     to_canonical,
     to_device,
@@ -63,6 +62,10 @@ class State:
     net: nn.HybridSequential
     loss: gluon.loss.Loss
     trainer: gluon.Trainer
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    return tuple(name for name in mxnet_impl.precisions(config) if name in ("float32", "tf32"))
 
 
 def describe(config: Config) -> dict[str, Any]:
