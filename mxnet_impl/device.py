@@ -43,11 +43,17 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 @cache
 def multiplies_bfloat16() -> bool:
-    """Tell whether MXNet's oneDNN has bfloat16 on this CPU, for which it needs AVX-512."""
-    one = nd.amp_cast(nd.ones((1, 1), ctx=mx.cpu()), "bfloat16")
+    """Tell whether MXNet's oneDNN has bfloat16 on this CPU, for which it needs AVX-512.
+
+    MXNet asks NumPy for the type by a name that ml_dtypes gives it, which came with JAX, TensorFlow
+    or ONNX if it is here.
+    """
     try:
+        import ml_dtypes  # noqa: F401
+
+        one = nd.amp_cast(nd.ones((1, 1), ctx=mx.cpu()), "bfloat16")
         nd.amp_cast(nd.FullyConnected(one, one, num_hidden=1, no_bias=True), "float32").asnumpy()
-    except mx.MXNetError:
+    except (ImportError, mx.MXNetError):
         return False
     return True
 

@@ -106,15 +106,19 @@ def test_the_memory_of_a_whole_card_is_not_taken_for_one_process(monkeypatch):
     assert device.device_memory_peak(config) is None
 
 
-def test_bfloat16_is_offered_only_where_the_cpu_multiplies_it() -> None:
+@pytest.mark.parametrize("without", ["AVX-512", "ml_dtypes"])
+def test_bfloat16_is_offered_only_where_it_can_be_multiplied(without: str) -> None:
     """oneDNN reads the variable once, so in a process of its own."""
     program = """
+import sys
+if "ml_dtypes" in sys.argv:
+    sys.modules["ml_dtypes"] = sys.modules["onnx"] = None
 import mxnet_impl
 from common.config import Config
 from common.recipes import make_recipe
 print(*mxnet_impl.precisions(Config(make_recipe("chapter-mxnet"), device="cpu")))
 """
-    environment = {**os.environ, "DNNL_MAX_CPU_ISA": "AVX2"}
-    command = [sys.executable, "-c", program]
+    environment = {**os.environ, "DNNL_MAX_CPU_ISA": "AVX2" if without == "AVX-512" else "ALL"}
+    command = [sys.executable, "-c", program, without]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["float32"]
