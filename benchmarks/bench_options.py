@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.bench_tracks import TRACKS, check_tracks
 from benchmarks.compare import chosen_backends
 from common.backends import BACKENDS
-from common.config import DEVICES, PRECISIONS, UPSAMPLINGS, Config
+from common.config import DEVICES, PRECISIONS, Config
 from common.errors import InputError
-from common.options import Parser
+from common.options import Parser, add_arithmetic_options
 from common.recipes import BACKBONES, RECIPES, make_recipe
 from common.threads import thread_environment
 
@@ -81,18 +81,7 @@ def bench_parser() -> Parser:
     )
     add("--recipe", default="chapter-torch", help=f"preset: {', '.join(RECIPES)}")
     add("--backbone", metavar="|".join(BACKBONES), help="by default the preset's")
-    add(
-        "--precision",
-        default="float32",
-        metavar="|".join(PRECISIONS),
-        help="arithmetic; float32 is strict (TF32 off); several: A,B",
-    )
-    add(
-        "--upsampling",
-        default="auto",
-        metavar="|".join(UPSAMPLINGS),
-        help="how the transposed convolution is computed; auto is the faster here",
-    )
+    add_arithmetic_options(add, "several: A,B")
     add("--rounds", type=int, default=5, metavar="N", help="rounds; in each a worker has two turns")
     add("--seconds", type=float, default=1.0, metavar="S", help="least time of a turn, in seconds")
     add("--seed", type=int, default=0, metavar="N", help="of inputs, parameters and order")

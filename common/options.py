@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -72,16 +73,13 @@ def add_recipe_options(
     add("--epochs", type=int, metavar="N", help="passes over the data; by default the preset's")
 
 
-def add_machine_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of where and how a recipe is computed."""
-    group = parser.add_argument_group("machine")
-    add = group.add_argument
-    add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
+def add_arithmetic_options(add: Callable[..., Any], more: str) -> None:
+    """Add the options of precision, whose help ends with ``more``, and of the upsampling."""
     add(
         "--precision",
         default="float32",
         metavar="|".join(PRECISIONS),
-        help="arithmetic; float32 is strict (TF32 off), float64 for proofs",
+        help=f"arithmetic; float32 is strict (TF32 off); {more}",
     )
     add(
         "--upsampling",
@@ -89,6 +87,14 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
         metavar="|".join(UPSAMPLINGS),
         help="how the transposed convolution is computed; auto is the faster here",
     )
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of where and how a recipe is computed."""
+    group = parser.add_argument_group("machine")
+    add = group.add_argument
+    add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
+    add_arithmetic_options(add, "float64 for proofs")
     add(
         "--without",
         type=lambda text: tuple(name.strip() for name in text.split(",")),
