@@ -53,9 +53,6 @@ LATE_SECONDS = 0.002
 """What may be left to compute when ``synchronize`` has returned: of the steps' time; at least."""
 ATTEMPTS = 3
 """Work is left every time where a backend does not wait; another process disturbs now and then."""
-REFILLING = 4
-"""Steps until an allocator has all the memory again that a step needs: PyTorch's first touched
-1,173 fresh pages, its second 99, the third none."""
 PROBE_SECONDS, LONG = 0.05, 0.5
 """Of the check that nothing is left when the clock is read: the least time of its steps; and when a
 step takes so long that once is enough, for what disturbs is short beside it."""
@@ -228,14 +225,8 @@ def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
 
 
 def profile(package: ModuleType, folder: str, steps: int) -> None:
-    """Leave the framework's own trace of ``steps`` steps in ``folder``.
-
-    ``used`` has given back the memory that a step keeps for the next one. The kernel clears it
-    anew, 2 ms for every 2 MiB, in whatever operation touches it first: not in the trace.
-    """
+    """Leave the framework's own trace of ``steps`` steps in ``folder``."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    Turn.case.run(REFILLING)
-    Turn.case.finish()
     with package.trace(Path(folder)):
         Turn.case.run(steps)
         Turn.case.finish()

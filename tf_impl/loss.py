@@ -22,7 +22,7 @@ def image_losses(
         hot = tf.one_hot(labels, logits.shape[-1], dtype=logits.dtype)
         losses = -tf.reduce_sum(hot * tf.nn.log_softmax(logits), -1)
     else:
-        # No one-hot labels: 0.2 GiB less, a step takes as long (batch 8, two CPU cores).
+        # No one-hot labels: 0.2 GiB less, a step takes as long (batch 8, two cores of an AMD EPYC).
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(tf.cast(labels, tf.int32), logits)
     valid = tf.ones_like(losses)
     if void == "ignore":
