@@ -198,9 +198,9 @@ class Upsample(HybridBlock):
                 no_bias=False,
             )
             return F.transpose(y, (0, 2, 3, 1))
-        # The convolution as a matrix product: it leaves the channels last. A step by the framework's
-        # operation takes 1.21 of the time (batch 8, two cores of an AMD EPYC). Of the four taps the
-        # lower right comes first, which saves reversing the kernel.
+        # The convolution as a matrix product: it leaves the channels last. A step by the operation
+        # takes 1.21 of the time (batch 8, two cores of an AMD EPYC). Of the four taps the lower
+        # right comes first, which saves reversing the kernel.
         x = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
         below, above = F.slice_axis(x, 2, 1, None), F.slice_axis(x, 2, 0, -1)
         taps = [
