@@ -85,7 +85,7 @@ def test_what_is_published_is_sound_and_names_no_path(path: Path) -> None:
     statuses = {row["status"] for row in document["rows"]}
     assert document["schema_checked"] == CUT_SHORT.get(name, True)
     allowed = {"ok", "unsupported"} | ({"running"} if name in CUT_SHORT else set())
-    assert statuses <= allowed
+    assert statuses <= allowed and ("ok" in statuses or not document["rows"])
     texts = [value for value in strings(document) if value.startswith("/") or "/home/" in value]
     assert texts == []
 
