@@ -243,7 +243,7 @@ def test_a_second_step_that_is_left_out_or_too_long_is_refused_even_in_bfloat16(
     expected, start = expected_outputs("train", Config(RECIPE), arrays), parameters_in(arrays)
     found = verdict(errors_of(outputs, expected, start), "bfloat16", "default", backend_name)
     assert found["passed"], found["reason"]
-    for length in (0.0, 0.25, 0.5, 2.0):
+    for length in (0.0, 0.125, 0.5, 2.0):
         wrong = dict(outputs)
         for name in start:
             first, second = (outputs[after + name] for after in AFTER)
