@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         raise InputError(f"command {name!r} is unknown: choose one of {', '.join(COMMANDS)}")
-    status: int = importlib.import_module(f"benchmarks.{name}").main(rest)
+    status: int = importlib.import_module(f"benchmarks.commands.{name}").main(rest)
     return status
 
 

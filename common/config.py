@@ -32,7 +32,7 @@ class Config:
         deterministic: Ask the framework for algorithms with bitwise repeatable results.
         threads: CPU threads; None for all that this process may use.
         cache_mib: Decoded images that a process keeps in memory, in MiB; None for
-            ``common.batches.default_cache_mib``.
+            ``common.data.batches.default_cache_mib``.
     """
 
     recipe: Recipe

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from common.voc import VOID
+from common.data.voc import VOID
 
 
 def image_losses(logits: Array, labels: Array, void: str, without: tuple[str, ...] = ()) -> Array:

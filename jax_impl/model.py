@@ -9,8 +9,8 @@ from flax import nnx
 from jax import Array, lax
 
 from common.config import Config
-from common.images import MEAN, STD
-from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.data.images import MEAN, STD
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
 from common.recipes import STRIDE
 
 LAYOUT = "NHWC"

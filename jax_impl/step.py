@@ -14,7 +14,7 @@ from flax import nnx
 from jax import Array, lax
 
 from common.config import Config
-from common.parameters import Parameters, trainable_names, weight_decays
+from common.parameters.names import Parameters, trainable_names, weight_decays
 from common.recipes import Recipe
 from jax_impl.device import REPLICA, sharding_of, to_device
 from jax_impl.loss import cross_entropy

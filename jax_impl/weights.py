@@ -10,7 +10,7 @@ import optax
 from flax import nnx
 from numpy.typing import NDArray
 
-from common.parameters import Parameters
+from common.parameters.names import Parameters
 
 if TYPE_CHECKING:
     from jax_impl.step import State

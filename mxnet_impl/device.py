@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from common.config import Config, check_precision
 from common.errors import InputError
-from common.threads import available_cpus
+from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 
 

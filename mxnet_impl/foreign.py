@@ -17,9 +17,9 @@ import numpy as np
 from mxnet.gluon.model_zoo import model_store, vision
 
 from common.errors import InputError, command
-from common.parameters import Parameters
+from common.parameters.files import save_parameters
+from common.parameters.names import Parameters
 from common.recipes import BACKBONES
-from common.weights import save_parameters
 
 TOP = {
     "resnet18_v1": {"0": "conv1", "1": "bn1", "4": "layer1"},
@@ -99,7 +99,10 @@ def _canonical(path: Path, parameters: Parameters) -> Parameters:
 
 
 def publisher(network: str) -> dict[str, str | None]:
-    """Return what ``common.foreign.publisher_of`` does, from MXNet's list, or MXNET_GLUON_REPO."""
+    """Return what ``publisher_of`` of ``common.parameters.foreign`` does, from MXNet's list.
+
+    The environment variable MXNET_GLUON_REPO names another place than MXNet's own.
+    """
     name = f"{network}-{model_store.short_hash(network)}"
     base = os.environ.get("MXNET_GLUON_REPO", model_store.apache_repo_url).rstrip("/") + "/"
     return {
@@ -112,7 +115,7 @@ def publisher(network: str) -> dict[str, str | None]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert one file, or print where one is published, for ``common.foreign``."""
+    """Convert one file, or print where one is published, for ``common.parameters.foreign``."""
     source, target = sys.argv[1:] if argv is None else argv
     if source == "--publisher":
         print(json.dumps(publisher(target)))

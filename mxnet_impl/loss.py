@@ -5,7 +5,7 @@ from __future__ import annotations
 from mxnet.ndarray import NDArray
 from mxnet.symbol import Symbol
 
-from common.voc import VOID
+from common.data.voc import VOID
 
 
 def image_losses(

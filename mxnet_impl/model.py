@@ -12,8 +12,8 @@ from mxnet.gluon.data.vision import transforms
 from mxnet.symbol import Symbol
 
 from common.config import Config
-from common.images import MEAN, STD
-from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.data.images import MEAN, STD
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
 from common.recipes import STRIDE
 from mxnet_impl.device import devices_of
 

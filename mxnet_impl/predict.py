@@ -9,11 +9,11 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from common.data.tiling import predict_tiled
 from common.errors import command
+from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser
-from common.prediction import read_request, write_predictions
-from common.threads import restart_with_environment
-from common.tiling import predict_tiled
+from common.run.prediction import read_request, write_predictions
 from mxnet_impl.device import configure, to_device, to_host
 from mxnet_impl.step import State, classify_step, create_state, predict_step
 

@@ -13,7 +13,7 @@ from mxnet.gluon import HybridBlock, Parameter, Trainer, nn
 from mxnet.gluon.utils import split_and_load
 
 from common.config import Config
-from common.parameters import BATCH_NORM_MOMENTUM, Parameters, trainable_names, weight_decays
+from common.parameters.names import BATCH_NORM_MOMENTUM, Parameters, trainable_names, weight_decays
 from mxnet_impl.device import devices_of
 from mxnet_impl.loss import cross_entropy
 from mxnet_impl.model import FCN, Tensor, create_model

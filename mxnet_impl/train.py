@@ -6,15 +6,15 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from common.checkpoints import Checkpoint
 from common.config import Config
 from common.errors import command
-from common.metrics import confusion_matrix, empty_confusion
+from common.machine.threads import restart_with_environment
 from common.options import config_from, training_parser
 from common.recipes import learning_rate
-from common.runs import Run
-from common.threads import restart_with_environment
-from common.training import TrainingData, evaluation_record, report, start_training
+from common.run.checkpoints import Checkpoint
+from common.run.metrics import confusion_matrix, empty_confusion
+from common.run.runs import Run
+from common.run.training import TrainingData, evaluation_record, report, start_training
 from mxnet_impl.device import configure, describe, device_memory_peak, to_device, to_host
 from mxnet_impl.predict import predict
 from mxnet_impl.step import State, create_state, eval_step, train_step

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mxnet import nd
 from numpy.typing import NDArray
 
-from common.parameters import Parameters
+from common.parameters.names import Parameters
 from mxnet_impl.device import device_of
 from mxnet_impl.model import FCN
 

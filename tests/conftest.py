@@ -15,13 +15,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from loopback import Server
 from numpy.typing import NDArray
 
 from common.backends import BACKENDS, load_backend
-from common.dataset import find_voc
+from common.data.dataset import find_voc
+from common.data.synthetic import make_dataset
 from common.errors import InputError
-from common.synthetic import make_dataset
+from tests.support.loopback import Server
 
 # Before any framework is imported: MXNet reads it then. A worker inherits the first process's 2.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from common.batches import ALIGNMENT
 from common.config import Config, check_precision
+from common.data.batches import ALIGNMENT
 from common.errors import InputError
-from common.threads import available_cpus
+from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from common.voc import VOID
+from common.data.voc import VOID
 
 
 def image_losses(

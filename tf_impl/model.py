@@ -7,8 +7,8 @@ import tensorflow as tf
 from keras import layers
 
 from common.config import Config
-from common.images import MEAN, STD
-from common.parameters import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.data.images import MEAN, STD
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
 from common.recipes import STRIDE
 
 LAYOUT = "NHWC"

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from common.config import Config
-from common.parameters import Parameters, trainable_names, weight_decays
+from common.parameters.names import Parameters, trainable_names, weight_decays
 from tf_impl.device import device_of, devices_of
 from tf_impl.loss import cross_entropy
 from tf_impl.model import FCN, create_model

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from common.parameters import Parameters
+from common.parameters.names import Parameters
 
 if TYPE_CHECKING:
     from tf_impl.step import State

@@ -17,8 +17,8 @@ from torch import Tensor, distributed
 
 from common.config import Config, check_precision
 from common.errors import InputError
-from common.files import compiled_folder
-from common.threads import available_cpus
+from common.machine.files import compiled_folder
+from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 
 

@@ -16,8 +16,8 @@ import torch
 import torchvision
 
 from common.errors import InputError, command
-from common.parameters import Parameters
-from common.weights import save_parameters
+from common.parameters.files import save_parameters
+from common.parameters.names import Parameters
 
 
 def read_foreign(path: Path) -> Parameters:
@@ -49,7 +49,10 @@ def read_foreign(path: Path) -> Parameters:
 
 
 def publisher(network: str) -> dict[str, str | None]:
-    """Return what ``common.foreign.publisher_of`` does; the file's name holds the digest's head."""
+    """Return what ``publisher_of`` of ``common.parameters.foreign`` does.
+
+    The file's name holds the first digits of the digest.
+    """
     url = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
     file = url.rpartition("/")[2]
     digest = re.fullmatch(r".*-([0-9a-f]{8,})\.pth", file)
@@ -59,7 +62,7 @@ def publisher(network: str) -> dict[str, str | None]:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Convert one file, or print where one is published, for ``common.foreign``."""
+    """Convert one file, or print where one is published, for ``common.parameters.foreign``."""
     source, target = sys.argv[1:] if argv is None else argv
     if source == "--publisher":
         print(json.dumps(publisher(target)))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.voc import VOID
+from common.data.voc import VOID
 
 
 def image_losses(

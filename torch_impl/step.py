@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
 from common.config import Config
-from common.parameters import Parameters, trainable_names, weight_decays
+from common.parameters.names import Parameters, trainable_names, weight_decays
 from torch_impl.device import compiles, device_of
 from torch_impl.loss import cross_entropy
 from torch_impl.model import FCN, create_model

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from common.parameters import Parameters
+from common.parameters.names import Parameters
 
 if TYPE_CHECKING:
     from torch_impl.step import State

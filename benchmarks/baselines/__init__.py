@@ -1,0 +1,1 @@
+"""What this project's code is measured against."""

@@ -1,0 +1,48 @@
+"""What a reader of the chapter would write in each framework, measured beside the packages.
+
+*Dive into Deep Learning*, "Fully Convolutional Networks", has the network in PyTorch and in MXNet;
+these modules are that reading written anew, and its like in Flax and Keras: the framework's own
+layers, loss and optimizer with their defaults wherever these mean the same, no trick. Their names
+are those that a measurement needs of a package, so that one can stand in for the other. They know
+the chapter's recipe alone: void is background, everything decays, no momentum.
+
+The chapter's loading stands beside them, with the one change that void keeps a label of its own.
+JAX has no loader; Grain is the usual one.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import Config
+from common.data.voc import CLASSES, VOID, palette
+from common.errors import InputError
+
+
+def check_chapter(config: Config) -> None:
+    """Raise InputError unless ``config`` is a training as the chapter has it, on one device."""
+    recipe = config.recipe
+    chapter = {
+        "void": "background",
+        "momentum": 0.0,
+        "decay_scope": "all",
+        "upsample_init": "bilinear",
+    }
+    for field, value in chapter.items():
+        if getattr(recipe, field) != value:
+            raise InputError(
+                f"{field} {getattr(recipe, field)}: the chapter's own code has {value}"
+            )
+    if config.devices > 1 or config.upsampling == "subpixel":
+        raise InputError("the chapter's own code: one device, the framework's own upsampling")
+
+
+def color_table() -> NDArray[np.uint8]:
+    """Return the label of each of the 256^3 colours, 0 where it is none's, as the chapter does."""
+    colors = np.frombuffer(palette(), np.uint8).reshape(256, 3).astype(np.intp)
+    table = np.zeros(256**3, np.uint8)
+    for label in (*range(len(CLASSES)), VOID):
+        red, green, blue = colors[label]
+        table[(red * 256 + green) * 256 + blue] = label
+    return table

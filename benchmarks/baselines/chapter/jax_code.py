@@ -1,0 +1,233 @@
+"""The chapter's network and step as a reader writes them in Flax NNX: jitted, NHWC."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import Array
+from numpy.typing import NDArray
+
+import jax_impl
+from benchmarks.baselines.chapter import check_chapter
+from benchmarks.baselines.chapter.jax_loader import create_loader, grain_version
+from common.config import Config
+from common.data.images import MEAN, STD
+from common.data.voc import VOID
+from common.errors import InputError
+from common.parameters.names import NUM_CLASSES, STAGES, Parameters
+from common.recipes import STRIDE
+from jax_impl import (
+    device_memory_peak,
+    synchronize,
+    to_canonical,
+    to_device,
+    to_host,
+)
+from jax_impl.weights import canonical_parameters, from_canonical, load_parameters
+
+__all__ = [
+    "LAYOUT",
+    "configure",
+    "create_loader",
+    "create_state",
+    "describe",
+    "device_memory_peak",
+    "loss_operation",
+    "parameters_of",
+    "precisions",
+    "predict_area",
+    "predict_step",
+    "switches",
+    "synchronize",
+    "to_canonical",
+    "to_device",
+    "to_host",
+    "train_step",
+    "upsample_operation",
+]
+
+
+LAYOUT = "NHWC"
+
+
+def configure(config: Config) -> None:
+    """Set JAX's process-wide switches, but none of XLA's that a reader does not set."""
+    jax_impl.configure(replace(config, without=("eigen-convolutions",)))
+
+
+@dataclass
+class State:
+    config: Config
+    net: nnx.Module
+    optimizer: nnx.Optimizer
+
+
+def convolution(inputs: int, outputs: int, size: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
+    padding = size // 2
+    return nnx.Conv(
+        inputs, outputs, (size, size), stride, padding=padding, use_bias=False, rngs=rngs
+    )
+
+
+class Block(nnx.Module):
+    def __init__(self, inputs: int, outputs: int, stride: int, rngs: nnx.Rngs) -> None:
+        self.conv1 = convolution(inputs, outputs, 3, stride, rngs)
+        self.bn1 = nnx.BatchNorm(outputs, momentum=0.9, rngs=rngs)
+        self.conv2 = convolution(outputs, outputs, 3, 1, rngs)
+        self.bn2 = nnx.BatchNorm(outputs, momentum=0.9, rngs=rngs)
+        self.downsample = nnx.data(None)
+        if inputs != outputs:
+            self.downsample = nnx.Sequential(
+                convolution(inputs, outputs, 1, stride, rngs),
+                nnx.BatchNorm(outputs, momentum=0.9, rngs=rngs),
+            )
+
+    def __call__(self, x: Array) -> Array:
+        y = nnx.relu(self.bn1(self.conv1(x)))
+        y = self.bn2(self.conv2(y))
+        return nnx.relu(y + (x if self.downsample is None else self.downsample(x)))
+
+
+class ResNet18(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.conv1 = convolution(3, 64, 7, 2, rngs)
+        self.bn1 = nnx.BatchNorm(64, momentum=0.9, rngs=rngs)
+        inputs = 64
+        for stage, (outputs, stride) in enumerate(STAGES, start=1):
+            blocks = Block(inputs, outputs, stride, rngs), Block(outputs, outputs, 1, rngs)
+            setattr(self, f"layer{stage}", nnx.Sequential(*blocks))
+            inputs = outputs
+
+    def __call__(self, x: Array) -> Array:
+        x = nnx.relu(self.bn1(self.conv1(x)))
+        x = nnx.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        return self.layer4(self.layer3(self.layer2(self.layer1(x))))
+
+
+def upsampling(rngs: nnx.Rngs) -> nnx.ConvTranspose:
+    return nnx.ConvTranspose(
+        NUM_CLASSES,
+        NUM_CLASSES,
+        (2 * STRIDE, 2 * STRIDE),
+        (STRIDE, STRIDE),
+        transpose_kernel=True,
+        rngs=rngs,
+    )
+
+
+class FCN(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.backbone = ResNet18(rngs)
+        self.final_conv = nnx.Conv(512, NUM_CLASSES, (1, 1), rngs=rngs)
+        self.transpose_conv = upsampling(rngs)
+
+    def __call__(self, images: Array) -> Array:
+        x = (images.astype(jnp.float32) / 255 - MEAN) / STD
+        return self.transpose_conv(self.final_conv(self.backbone(x)))
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    return tuple(name for name in jax_impl.precisions(config) if name in ("float32", "tf32"))
+
+
+def describe(config: Config) -> dict[str, Any]:
+    found = jax_impl.describe(config)
+    versions = {**found["versions"], **grain_version()}
+    return {**found, "versions": versions, "layout": "NHWC", "upsampling": "native"}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    own = {"compile": "nnx.jit", "layout": "NHWC", "upsampling": "native"}
+    return {**jax_impl.switches(config), **own}
+
+
+def create_state(config: Config, parameters: Parameters) -> State:
+    check_chapter(config)
+    if config.recipe.backbone != "resnet18_v1":
+        raise InputError("backbone resnet18_v2: written for the first version alone")
+    net = FCN(nnx.Rngs(0))
+    load_parameters(net, parameters)
+    optimizer = nnx.Optimizer(net, sgd(config.recipe.learning_rate, config), wrt=nnx.Param)
+    return State(config, net, optimizer)
+
+
+def sgd(learning_rate: float | Array, config: Config) -> optax.GradientTransformation:
+    # optax's own SGD has no decay of this kind.
+    return optax.chain(
+        optax.add_decayed_weights(config.recipe.weight_decay),
+        optax.inject_hyperparams(optax.sgd)(learning_rate),
+    )
+
+
+def batch_loss(logits: Array, labels: Array, summed: bool) -> Array:
+    loss = optax.softmax_cross_entropy_with_integer_labels(
+        logits, jnp.where(labels == VOID, 0, labels)
+    ).mean((1, 2))
+    return loss.sum() if summed else loss.mean()
+
+
+@nnx.jit(static_argnames="summed")
+def _train_step(
+    net: FCN, optimizer: nnx.Optimizer, images: Array, labels: Array, summed: bool
+) -> Array:
+    loss, gradients = nnx.value_and_grad(lambda net: batch_loss(net(images), labels, summed))(net)
+    optimizer.update(net, gradients)
+    return loss
+
+
+def train_step(
+    state: State, images: Array, labels: Array, learning_rate: float
+) -> tuple[State, Array]:
+    state.net.train()
+    state.optimizer.opt_state[1].hyperparams["learning_rate"][...] = learning_rate
+    summed = state.config.recipe.loss_reduction == "sum"
+    return state, _train_step(state.net, state.optimizer, images, labels, summed=summed)
+
+
+@nnx.jit
+def _predict_step(net: FCN, images: Array) -> Array:
+    return net(images)
+
+
+def predict_step(state: State, images: Array) -> Array:
+    """Return logits [B, H, W, classes]."""
+    state.net.eval()
+    return _predict_step(state.net, images)
+
+
+def predict_area(state: State, area: NDArray) -> NDArray:
+    """Return the classes, uint8 [H, W], of an area [H, W, 3] of the crop's size: one at a time."""
+    logits = predict_step(state, to_device(area[None], state.config))
+    return to_host(logits.argmax(axis=-1).astype(jnp.uint8))[0]
+
+
+def parameters_of(state: State) -> Parameters:
+    return canonical_parameters(nnx.state(state.net))
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
+    layer = upsampling(nnx.Rngs(0))
+    layer.kernel[...] = jnp.asarray(from_canonical("transpose_conv.weight", weight))
+    layer.bias[...] = jnp.asarray(bias)
+    structure, parameters = nnx.split(layer)
+
+    @jax.jit
+    def step(parameters: nnx.State, x: Array, gradient: Array) -> tuple[Array, ...]:
+        y, pull = jax.vjp(lambda own, x: nnx.merge(structure, own)(x), parameters, x)
+        own, x_gradient = pull(gradient)
+        return y, x_gradient, own["kernel"][...], own["bias"][...]
+
+    return lambda x, gradient: step(parameters, x, gradient)
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits)."""
+    summed = config.recipe.loss_reduction == "sum"
+    return jax.jit(jax.value_and_grad(lambda logits, labels: batch_loss(logits, labels, summed)))

@@ -1,0 +1,192 @@
+"""The chapter's network and step as a reader writes them in MXNet Gluon: imperative, NCHW."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from numpy.typing import NDArray
+
+import mxnet_impl
+from benchmarks.baselines.chapter import check_chapter
+from benchmarks.baselines.chapter.mxnet_loader import create_loader
+from common.config import Config
+from common.data.images import MEAN, STD
+from common.data.voc import VOID
+from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
+from common.recipes import STRIDE
+from mxnet_impl import (
+    configure,
+    device_memory_peak,
+    synchronize,
+    to_canonical,
+    to_device,
+    to_host,
+)
+
+# Importable since mxnet_impl gave back the NumPy names that it takes.
+import mxnet as mx  # isort: skip
+from mxnet import autograd, gluon, nd  # isort: skip
+from mxnet.gluon import nn  # isort: skip
+
+__all__ = [
+    "LAYOUT",
+    "configure",
+    "create_loader",
+    "create_state",
+    "describe",
+    "device_memory_peak",
+    "loss_operation",
+    "parameters_of",
+    "precisions",
+    "predict_area",
+    "predict_step",
+    "switches",
+    "synchronize",
+    "to_canonical",
+    "to_device",
+    "to_host",
+    "train_step",
+    "upsample_operation",
+]
+
+LAYOUT = "NCHW"
+LAYERS = {"resnet18_v1": -1, "resnet18_v2": -2}
+"""What comes before the pooling and, in the second version, a flattening."""
+
+
+@dataclass
+class State:
+    config: Config
+    net: nn.HybridSequential
+    loss: gluon.loss.Loss
+    trainer: gluon.Trainer
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    return tuple(name for name in mxnet_impl.precisions(config) if name in ("float32", "tf32"))
+
+
+def describe(config: Config) -> dict[str, Any]:
+    return {**mxnet_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    own = {"compile": "imperative", "layout": "NCHW", "upsampling": "native"}
+    return {**mxnet_impl.switches(config), **own}
+
+
+def create_state(config: Config, parameters: Parameters) -> State:
+    check_chapter(config)
+    backbone = config.recipe.backbone
+    net = nn.HybridSequential()
+    net.add(
+        *gluon.model_zoo.vision.get_model(backbone).features[: LAYERS[backbone]],
+        nn.Conv2D(NUM_CLASSES, kernel_size=1, in_channels=512),
+        upsampling(),
+    )
+    net.initialize(ctx=device_of(config))
+    for name, parameter in named_parameters(net, backbone).items():
+        parameter.set_data(nd.array(parameters[name]))
+    recipe = config.recipe
+    options = {"learning_rate": recipe.learning_rate, "wd": recipe.weight_decay}
+    trainer = gluon.Trainer(net.collect_params(), "sgd", options)
+    return State(config, net, gluon.loss.SoftmaxCrossEntropyLoss(axis=1), trainer)
+
+
+def device_of(config: Config) -> mx.Context:
+    return mx.gpu() if mx.context.num_gpus() and config.device != "cpu" else mx.cpu()
+
+
+def upsampling() -> nn.Conv2DTranspose:
+    return nn.Conv2DTranspose(
+        NUM_CLASSES,
+        kernel_size=2 * STRIDE,
+        padding=STRIDE // 2,
+        strides=STRIDE,
+        in_channels=NUM_CLASSES,
+    )
+
+
+def named_parameters(net: nn.HybridSequential, backbone: str) -> dict[str, gluon.Parameter]:
+    """Return canonical name -> parameter: Gluon's order is that of the canonical names."""
+    own = list(net.collect_params().values())
+    if backbone == "resnet18_v2":
+        # The norm on the input has a scale and a shift all the same, of 1 and 0.
+        own = own[2:]
+    return dict(zip(parameter_shapes(backbone), own, strict=True))
+
+
+def normalize(images: nd.NDArray) -> nd.NDArray:
+    mean, std = (nd.array(value, images.context) for value in (MEAN, STD))
+    return ((images.astype("float32") / 255 - mean) / std).transpose((0, 3, 1, 2))
+
+
+def classes(labels: nd.NDArray) -> nd.NDArray:
+    labels = labels.astype("float32")
+    return labels * (labels != VOID)
+
+
+def train_step(
+    state: State, images: nd.NDArray, labels: nd.NDArray, learning_rate: float
+) -> tuple[State, nd.NDArray]:
+    state.trainer.set_learning_rate(learning_rate)
+    x, y = normalize(images), classes(labels)
+    with autograd.record():
+        loss = state.loss(state.net(x), y)
+    loss.backward()
+    mean = state.config.recipe.loss_reduction == "mean"
+    state.trainer.step(len(images) if mean else 1)
+    return state, (loss.mean() if mean else loss.sum()).as_np_ndarray()
+
+
+def predict_step(state: State, images: nd.NDArray) -> nd.NDArray:
+    """Return logits [B, H, W, classes]."""
+    return state.net(normalize(images)).transpose((0, 2, 3, 1))
+
+
+def predict_area(state: State, area: NDArray) -> NDArray:
+    """Return the classes, uint8 [H, W], of an area [H, W, 3] of the crop's size: one at a time."""
+    logits = predict_step(state, to_device(area[None], state.config))
+    return to_host(logits.argmax(axis=-1).astype("uint8"))[0]
+
+
+def parameters_of(state: State) -> Parameters:
+    named = named_parameters(state.net, state.config.recipe.backbone)
+    return {name: parameter.data().asnumpy() for name, parameter in named.items()}
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
+    layer = upsampling()
+    layer.initialize(ctx=device_of(config))
+    layer.weight.set_data(nd.array(weight))
+    layer.bias.set_data(nd.array(bias))
+
+    def step(x: nd.NDArray, gradient: nd.NDArray) -> tuple[nd.NDArray, ...]:
+        if x.grad is None:
+            x.attach_grad()
+        with autograd.record():
+            y = layer(x)
+        y.backward(gradient)
+        return y, x.grad, layer.weight.grad(), layer.bias.grad()
+
+    return step
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits)."""
+    entropy = gluon.loss.SoftmaxCrossEntropyLoss(axis=1)
+    mean = config.recipe.loss_reduction == "mean"
+
+    def step(logits: nd.NDArray, labels: nd.NDArray) -> tuple[Any, nd.NDArray]:
+        if logits.grad is None:
+            logits.attach_grad()
+        with autograd.record():
+            loss = entropy(logits, classes(labels))
+            loss = loss.mean() if mean else loss.sum()
+        loss.backward()
+        return loss.as_np_ndarray(), logits.grad
+
+    return step

@@ -1,0 +1,188 @@
+"""The chapter's network and step as a reader writes them in PyTorch: eager, NCHW."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.models import resnet18
+
+import torch_impl
+from benchmarks.baselines.chapter import check_chapter
+from benchmarks.baselines.chapter.torch_loader import create_loader
+from common.config import Config
+from common.data.images import MEAN, STD
+from common.data.voc import VOID
+from common.errors import InputError
+from common.parameters.names import NUM_CLASSES, Parameters
+from common.recipes import STRIDE
+from torch_impl import (
+    configure,
+    device_memory_peak,
+    synchronize,
+    to_canonical,
+    to_device,
+    to_host,
+)
+
+__all__ = [
+    "LAYOUT",
+    "configure",
+    "create_loader",
+    "create_state",
+    "describe",
+    "device_memory_peak",
+    "loss_operation",
+    "parameters_of",
+    "precisions",
+    "predict_area",
+    "predict_step",
+    "switches",
+    "synchronize",
+    "to_canonical",
+    "to_device",
+    "to_host",
+    "train_step",
+    "upsample_operation",
+]
+
+
+LAYOUT = "NCHW"
+
+
+@dataclass
+class State:
+    config: Config
+    net: nn.Sequential
+    trainer: torch.optim.SGD
+
+
+def precisions(config: Config) -> tuple[str, ...]:
+    return tuple(name for name in torch_impl.precisions(config) if name != "float64")
+
+
+def describe(config: Config) -> dict[str, Any]:
+    return {**torch_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
+
+
+def switches(config: Config) -> dict[str, Any]:
+    own = {"compile": "eager", "layout": "NCHW", "upsampling": "native"}
+    return {**torch_impl.switches(config), **own}
+
+
+def create_state(config: Config, parameters: Parameters) -> State:
+    check_chapter(config)
+    if config.recipe.backbone != "resnet18_v1":
+        raise InputError("backbone resnet18_v2: torchvision has the first version alone")
+    features = OrderedDict(list(resnet18().named_children())[:-2])
+    net = nn.Sequential(
+        OrderedDict(
+            backbone=nn.Sequential(features),
+            final_conv=nn.Conv2d(512, NUM_CLASSES, kernel_size=1),
+            transpose_conv=upsampling(),
+        )
+    )
+    net.load_state_dict(
+        {name: torch.tensor(value) for name, value in parameters.items()}, strict=False
+    )
+    net.to(device_name(config))
+    recipe = config.recipe
+    trainer = torch.optim.SGD(
+        net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
+    )
+    return State(config, net, trainer)
+
+
+def device_name(config: Config) -> str:
+    return "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
+
+
+def upsampling() -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(
+        NUM_CLASSES, NUM_CLASSES, kernel_size=2 * STRIDE, stride=STRIDE, padding=STRIDE // 2
+    )
+
+
+def forward(state: State, images: Tensor) -> Tensor:
+    mean, std = (torch.from_numpy(value).to(images.device) for value in (MEAN, STD))
+    # The chapter's loader makes contiguous [3, H, W]; without it channels would lie last.
+    x = ((images / 255 - mean) / std).permute(0, 3, 1, 2).contiguous()
+    with torch.autocast(
+        x.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"
+    ):
+        return state.net(x)
+
+
+def batch_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
+    labels = labels.long()
+    labels[labels == VOID] = 0
+    loss = F.cross_entropy(logits, labels, reduction="none").mean(1).mean(1)
+    return loss.sum() if config.recipe.loss_reduction == "sum" else loss.mean()
+
+
+def train_step(
+    state: State, images: Tensor, labels: Tensor, learning_rate: float
+) -> tuple[State, Tensor]:
+    for group in state.trainer.param_groups:
+        group["lr"] = learning_rate
+    state.net.train()
+    state.trainer.zero_grad()
+    loss = batch_loss(forward(state, images).float(), labels, state.config)
+    loss.backward()
+    state.trainer.step()
+    return state, loss.detach()
+
+
+def predict_step(state: State, images: Tensor) -> Tensor:
+    """Return logits [B, H, W, classes]."""
+    state.net.eval()
+    with torch.no_grad():
+        return forward(state, images).float().permute(0, 2, 3, 1)
+
+
+def predict_area(state: State, area: NDArray) -> NDArray:
+    """Return the classes, uint8 [H, W], of an area [H, W, 3] of the crop's size: one at a time."""
+    logits = predict_step(state, to_device(area[None], state.config))
+    return to_host(logits.argmax(dim=-1).to(torch.uint8))[0]
+
+
+def parameters_of(state: State) -> Parameters:
+    return {
+        name: value.cpu().numpy().copy()
+        for name, value in state.net.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+
+
+def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
+    """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
+    layer = upsampling()
+    layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
+    layer.to(device_name(config))
+    bfloat16 = config.precision == "bfloat16"
+
+    def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
+        x.requires_grad_()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
+            y = layer(x)
+        y = y.float()
+        return y.detach(), *torch.autograd.grad(y, (x, layer.weight, layer.bias), gradient)
+
+    return step
+
+
+def loss_operation(config: Config) -> Callable[..., Any]:
+    """Return f(logits, labels) -> (loss, gradient of the logits)."""
+
+    def step(logits: Tensor, labels: Tensor) -> tuple[Tensor, ...]:
+        logits.requires_grad_()
+        loss = batch_loss(logits, labels, config)
+        return loss.detach(), *torch.autograd.grad(loss, logits)
+
+    return step

@@ -1,0 +1,1 @@
+"""What can be measured: a file a case, an object a case."""

@@ -1,0 +1,176 @@
+"""`fcn compare`: every backend from the same start over the same bytes, side by side."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks.commands.doctor import NOTES
+from benchmarks.commands.report import FORMAT_VERSION, write_report
+from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
+from benchmarks.records.gallery import write_examples
+from benchmarks.records.runs import table
+from benchmarks.workers.client import COMPILED_ANEW, backend_environment, limit_cpus
+from benchmarks.workers.trainings import train_backend
+from common.backends import BACKENDS
+from common.config import for_backend
+from common.errors import InputError
+from common.machine.files import write_json
+from common.machine.provenance import git_commit, hardware
+from common.options import (
+    Parser,
+    add_loader_options,
+    add_machine_options,
+    add_recipe_options,
+    config_arguments,
+    config_from,
+)
+from common.parameters.files import describe_weights, starting_parameters
+from common.run.folders import check_out
+from common.run.training import TrainingData
+from common.tricks import check_tricks
+
+
+def compare_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(
+        prog="fcn compare",
+        description="Train every backend from the same parameters on the same batches; check that "
+        "they do equal work; leave compare.json and report.html.",
+    )
+    add = parser.add_argument
+    text = f"which, in this order; mxnet: {NOTES['mxnet']}"
+    add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="a folder in VOC2012's layout; without it a data set is generated",
+    )
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="the new folder for everything; by default runs/compare-DATE-TIME",
+    )
+    add("--force", action="store_true", help="overwrite the comparison in --out")
+    add(
+        "--weights",
+        type=Path,
+        metavar="FILE|imagenet",
+        help="start every backend from these, as `fcn train` does",
+    )
+    add("--seed", type=int, default=0, help="of the first parameters and the batch plan")
+    add("--max-steps", type=int, metavar="N", help="stop after N steps, over all epochs")
+    add("--devices", type=int, default=1, metavar="N", help="data-parallel replicas")
+    add("--json", action="store_true", help="print compare.json on standard output")
+    add_loader_options(parser)
+    add_recipe_options(parser, recipe=None)
+    add_machine_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare; status 1 if a backend is missing, fails or does other work."""
+    args = compare_parser().parse_args(argv)
+    if args.recipe is None:
+        args.recipe = "generated" if args.data is None else "chapter-torch"
+    backends = chosen_backends(args.backends)
+    config = config_from(args)
+    check_tricks(config.without, backends)
+    out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    check_out(out, args.force)
+    starting_parameters(config.recipe, config.seed, args.weights)
+    environment = backend_environment(args.threads, args.device) | COMPILED_ANEW
+    limit_cpus(args.threads)
+
+    data = args.data
+    if data is not None:
+        dataset = TrainingData(data, config)
+    out.mkdir(parents=True, exist_ok=True)
+    if data is None:
+        data = generated_data(out / "data")
+        dataset = TrainingData(data, config)
+
+    (out / "runs").mkdir(exist_ok=True)
+    print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
+    steps = trace_steps(config, dataset.total_steps)
+    trace = reference_trace(config, data, args.weights, steps, out / "runs" / "trace.log")
+    if trace is None:  # No figure without it: nothing needs to be trained.
+        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
+    start = ["--weights", str(args.weights)] if args.weights else []
+    rows = [
+        train_backend(
+            backend,
+            config_arguments(for_backend(config, backend)) + start,
+            data,
+            out / "runs" / backend,
+            environment,
+            f"[{position}] {BACKENDS[backend]}",
+        )
+        for position, backend in enumerate(backends, start=1)
+    ]
+    check_agreement(rows, trace)
+    result = {
+        "version": FORMAT_VERSION,
+        "kind": "compare",
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "config": config.to_json(),
+        "hardware": hardware(),
+        "dataset": {"generated": args.data is None, **dataset.describe()},
+        "weights": describe_weights(config.recipe, args.weights),
+        "agreement": trace,
+        "rows": rows,
+        "gallery": gallery(out, dataset, rows),
+    }
+    write_json(out / "compare.json", result)
+    page = write_report(out)
+    if args.json:
+        print(json.dumps(result))
+    else:
+        print(table(result))
+        print(f"page: {page}")
+    return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+def chosen_backends(text: str) -> list[str]:
+    """Return the backends of a comma-separated list; an unknown one is an error."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in BACKENDS]
+    if unknown or not names:
+        said = f"{unknown[0]} is no backend" if unknown else "names none"
+        raise InputError(f"--backends {text!r}: {said}; choose from {', '.join(BACKENDS)}")
+    if len(set(names)) < len(names):
+        raise InputError(f"--backends {text!r}: each backend once")
+    return names
+
+
+def generated_data(root: Path) -> Path:
+    """Make the data set that a comparison without --data trains on, unless it is there."""
+    from common.data.synthetic import make_dataset
+
+    if not root.exists():
+        print(f"making a generated data set in {root}", file=sys.stderr)
+        partial = root.with_name(f"{root.name}.partial")  # One that is cut short is made anew.
+        shutil.rmtree(partial, ignore_errors=True)
+        make_dataset(partial, train=320, val=64, size=(96, 128), seed=0)
+        partial.rename(root)
+    return root
+
+
+def gallery(out: Path, dataset: TrainingData, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Write the images and truths of the gallery and name every backend's prediction of them."""
+    entries = write_examples(out, dataset)
+    for entry in entries:
+        entry["predictions"] = {
+            row["backend"]: f"runs/{row['backend']}/predictions/{entry['name']}.png"
+            for row in rows
+            if row["status"] == "ok"
+        }
+    return entries

@@ -1,0 +1,1 @@
+"""The proof of equal work: the float64 reference's answers and how far a backend is from them."""

@@ -1,0 +1,191 @@
+"""The reference's answers, computed once and kept by the hash of what they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.equal_work.kept import kept
+from common.data.crops import merge_tiles, pad_to, tiles
+from common.data.tiling import tile_for
+from common.parameters.names import Parameters
+from common.recipes import Recipe
+from common.reference import network as reference
+from common.reference.inputs import keep_off_the_kinks, probe_parameters, single
+
+Arrays = dict[str, NDArray]
+Compute = Callable[[], Arrays]
+
+RATES = (1e-3, 3e-3, 2e-3)
+"""The learning rates of the updates: momentum's form shows when they change."""
+IMAGES_BY_LAYER = 2
+"""Of a batch, as many images are compared layer by layer."""
+
+
+@cache
+def _program() -> bytes:
+    """Return a digest of the code that computes the answers: a change of it makes them anew."""
+    total = hashlib.sha256()
+    common = Path(reference.__file__).parents[1]
+    names = (
+        "reference/network",
+        "reference/operations",
+        "parameters/names",
+        "reference/inputs",
+        "data/images",
+        "data/tiling",
+        "data/crops",
+    )
+    for path in (common / f"{name}.py" for name in names):
+        total.update(path.read_bytes())
+    total.update(Path(__file__).read_bytes())
+    return total.digest()
+
+
+def answer(kind: str, recipe: Recipe, inputs: Mapping[str, NDArray], compute: Compute) -> Path:
+    """Return the file with ``inputs`` and what ``compute`` makes of them, computed if need be."""
+    total = hashlib.sha256(_program())
+    total.update(f"{kind} {json.dumps(asdict(recipe))}".encode())
+    for name, array in inputs.items():
+        total.update(f"\0{name} {array.dtype} {array.shape} ".encode())
+        total.update(np.ascontiguousarray(array).data)
+    name = f"{kind}-{recipe.backbone}-{total.hexdigest()[:32]}"
+    return kept(name, lambda: {**inputs, **compute()})
+
+
+def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = None) -> Arrays:
+    return {
+        f"{prefix}/{name}": array if dtype is None else np.asarray(array, dtype)
+        for name, array in arrays.items()
+    }
+
+
+def layers_case(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Path:
+    """Return every layer's output of the probe's parameters, in both modes."""
+    images, labels = images[:IMAGES_BY_LAYER], labels[:IMAGES_BY_LAYER]
+    parameters = single(probe_parameters(recipe.backbone))
+    inputs = {"images": images, "labels": labels, **_prefixed("parameters", parameters)}
+
+    def compute() -> Arrays:
+        found: Arrays = {}
+        for mode in ("evaluation", "training"):
+            passed = reference.forward(parameters, images, recipe.backbone, mode == "training")
+            found |= _prefixed(mode, passed.layers)
+        return found
+
+    return answer("layers", recipe, inputs, compute)
+
+
+def steps_case(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    counts: Sequence[int],
+    precision: str,
+) -> Path:
+    """Return loss, gradients and what some updates leave, each of the first ``counts`` images.
+
+    The parameters are the probe's, kept off the kinks. Gradients are kept in float32 unless a
+    proof in float64 asks for more; parameters and momentum come back in float32 from every backend.
+    """
+    parameters = single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
+    rates = RATES[: len(counts)]
+    dtype = np.float64 if precision == "float64" else np.float32
+    inputs = {
+        "images": images,
+        "labels": labels,
+        "rates": np.array(rates),
+        "counts": np.array(counts),
+        **_prefixed("parameters", parameters),
+    }
+
+    def compute() -> Arrays:
+        after: Arrays = dict(parameters)
+        momentum: Arrays = {}
+        losses: list[float] = []
+        found: Arrays = {}
+        for step, (rate, count) in enumerate(zip(rates, counts, strict=True)):
+            loss, gradients, statistics = reference.gradients(
+                after, images[:count], labels[:count], recipe
+            )
+            if step == 0:
+                found |= _prefixed("gradients", gradients, dtype)
+            after, momentum = reference.sgd_step(after, momentum, gradients, recipe, rate)
+            after |= statistics
+            losses.append(loss)
+        return {
+            **found,
+            "losses": np.array(losses),
+            **_prefixed("after", after, np.float32),
+            **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
+        }
+
+    return answer(f"steps-{dtype.__name__}", recipe, inputs, compute)
+
+
+def trace_case(
+    recipe: Recipe,
+    parameters: Parameters,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    rates: Sequence[float],
+) -> Path:
+    """Return the losses of a training: one batch of ``images`` [N, B, H, W, 3] a step."""
+    inputs = {
+        "images": images,
+        "labels": labels,
+        "rates": np.array(rates),
+        **_prefixed("parameters", parameters),
+    }
+
+    def compute() -> Arrays:
+        after: Arrays = dict(parameters)
+        momentum: Arrays = {}
+        losses: list[float] = []
+        for batch, truth, rate in zip(images, labels, rates, strict=True):
+            after, momentum, loss = reference.train_step(
+                after, momentum, batch, truth, recipe, rate
+            )
+            losses.append(loss)
+        return {"losses": np.array(losses)}
+
+    return answer("trace", recipe, inputs, compute)
+
+
+def prediction_case(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8],
+    odd: Mapping[str, NDArray[np.uint8]],
+) -> Path:
+    """Return the logits of a batch and of images of odd sizes, in the recipe's tiles."""
+    parameters = single(probe_parameters(recipe.backbone))
+    inputs = {
+        "images": images,
+        "labels": labels,
+        **_prefixed("odd", odd),
+        **_prefixed("parameters", parameters),
+    }
+
+    def logits(batch: NDArray[np.uint8]) -> NDArray:
+        return reference.forward(parameters, batch, recipe.backbone, training=False).logits
+
+    def tiled(image: NDArray[np.uint8]) -> NDArray:
+        height, width = tile_for(image.shape[:2], recipe.tile)
+        padded = pad_to(image, (height, width))
+        offsets = tiles(padded.shape[:2], (height, width))
+        parts = [padded[None, top : top + height, left : left + width] for top, left in offsets]
+        return merge_tiles([logits(part)[0] for part in parts], offsets, image.shape[:2])
+
+    def compute() -> Arrays:
+        merged = {name: tiled(image) for name, image in odd.items()}
+        return {"evaluation": logits(images), **_prefixed("logits", merged)}
+
+    return answer("prediction", recipe, inputs, compute)

@@ -1,0 +1,1 @@
+"""The documents that are stored: types, schema, figures, statistics, checks."""

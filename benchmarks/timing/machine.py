@@ -1,0 +1,204 @@
+"""The machine while it is timed: the GPU's clocks and throttling, and what other processes take."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+from common.errors import InputError
+from common.machine.threads import available_cpus
+
+THROTTLED = 0x0000_0000_0000_00E8
+"""NVML's reasons that make a sample worthless: hardware slowdown (0x8), software thermal (0x20),
+hardware thermal (0x40), power brake (0x80). The software power cap is how a card runs when busy."""
+
+POLL_SECONDS = 0.2
+"""Between two looks at a GPU while a worker has its turn and the parent waits."""
+
+TOO_NEW = {"mxnet": ((9, 0), "MXNet's last CUDA wheels (1.9.1, for CUDA 11)")}
+"""Backend -> the compute capability that came after its last build, and what that was."""
+
+
+def started_nvml() -> Any | None:
+    """Return NVIDIA's management library; None without the package, the driver or a card."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # Whatever it is that is missing: the fields are null.
+        return None
+    return pynvml
+
+
+def asked(nvml: Any, query: str, *arguments: Any) -> Any | None:
+    """Return what one query gives; None where this card or its driver does not offer it."""
+    try:
+        return getattr(nvml, query)(*arguments)
+    except nvml.NVMLError:
+        return None
+
+
+def visible_gpus(nvml: Any) -> list[Any]:
+    """Return the handles of the GPUs that a CUDA program started here sees, in its order.
+
+    ``CUDA_VISIBLE_DEVICES`` lists indices, or UUIDs (``GPU-...``, ``MIG-...``) of which a GPU's may
+    be cut short as long as it is the only one; the first entry that names no card ends the list, so
+    that an empty one and -1 leave none. Indices are NVML's where CUDA counts by the PCI bus, as
+    ``backend_environment`` lets it; with CUDA_DEVICE_ORDER=FASTEST_FIRST they may be other cards.
+
+    Source:
+        CUDA C++ Programming Guide, "CUDA Environment Variables", "Device Enumeration and
+        Properties"; NVIDIA Multi-Instance GPU User Guide, "Device Enumeration".
+    """
+    count = asked(nvml, "nvmlDeviceGetCount") or 0
+    cards = [asked(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count))))
+    found: list[Any] = []
+    for entry in map(str.strip, chosen.split(",")):
+        handle = gpu_named(nvml, entry, cards)
+        if handle is None:
+            break
+        found.append(handle)
+        if entry.startswith("MIG-"):  # A process has one instance at most.
+            break
+    return found
+
+
+def gpu_named(nvml: Any, entry: str, cards: Sequence[Any]) -> Any | None:
+    """Return the handle of the card that an entry of ``CUDA_VISIBLE_DEVICES`` names, if any."""
+    if entry.startswith("MIG-"):
+        return asked(nvml, "nvmlDeviceGetHandleByUUID", entry)
+    if entry.startswith("GPU-"):
+        names = [str(asked(nvml, "nvmlDeviceGetUUID", card)) for card in cards]
+        same = [card for card, name in zip(cards, names, strict=True) if name.startswith(entry)]
+        return same[0] if len(same) == 1 else None
+    return cards[int(entry)] if entry.isdecimal() and int(entry) < len(cards) else None
+
+
+def gpu_state() -> dict[str, Any] | None:
+    """Return clocks, temperature, power, memory and throttling of the first GPU a worker sees.
+
+    What a card, or an instance or virtual part of one, does not tell is null. None without a GPU.
+    """
+    nvml = started_nvml()
+    if nvml is None or not (cards := visible_gpus(nvml)):
+        return None
+
+    def of_card(query: str, *arguments: Any) -> Any | None:
+        return asked(nvml, query, cards[0], *arguments)
+
+    reasons = of_card("nvmlDeviceGetCurrentClocksThrottleReasons")
+    power, memory = of_card("nvmlDeviceGetPowerUsage"), of_card("nvmlDeviceGetMemoryInfo")
+    heat = of_card("nvmlDeviceGetViolationStatus", nvml.NVML_PERF_POLICY_THERMAL)
+    return {
+        "name": of_card("nvmlDeviceGetName") or "GPU without a name",
+        "driver": asked(nvml, "nvmlSystemGetDriverVersion"),
+        "clock_mhz": of_card("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
+        "memory_clock_mhz": of_card("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
+        "temperature_celsius": of_card("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
+        "power_watts": None if power is None else power / 1000,
+        "memory_used_bytes": None if memory is None else int(memory.used),
+        "throttle_reasons": reasons,
+        "throttled": None if reasons is None else bool(reasons & THROTTLED),
+        "thermal_slowdown_seconds": None if heat is None else heat.violationTime / 1e9,
+    }
+
+
+@contextmanager
+def gpu_watched(used: bool) -> Iterator[list[dict[str, Any]]]:
+    """Yield a list that gets the GPU's state now, every ``POLL_SECONDS``, and at the end.
+
+    Where there is no GPU, or none is ``used``, it stays empty and nobody looks.
+    """
+    states: list[dict[str, Any]] = []
+
+    def look() -> None:
+        if state := gpu_state():
+            states.append(state)
+
+    def poll() -> None:
+        while not ended.wait(POLL_SECONDS):
+            look()
+
+    if used:
+        look()
+    if not states:
+        yield states
+        return
+    ended, thread = Event(), Thread(target=poll, daemon=True)
+    thread.start()
+    try:
+        yield states
+    finally:
+        ended.set()
+        thread.join()
+    look()
+
+
+def gpu_ranges(states: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the least and the most of what varied over ``states``; None without a GPU."""
+    if not states:
+        return None
+    ranges: dict[str, Any] = {"states": len(states)}
+    for name in ("clock_mhz", "temperature_celsius", "power_watts"):
+        values = [state[name] for state in states if state[name] is not None]
+        ranges[name] = [min(values), max(values)] if values else None
+    return ranges
+
+
+def was_throttled(states: Sequence[dict[str, Any]]) -> bool:
+    """Tell whether the GPU was slowed in one of ``states``, or by heat between them.
+
+    Where a card does not tell, it is taken not to have been.
+    """
+    slowed = [state["thermal_slowdown_seconds"] or 0.0 for state in states]
+    return any(state["throttled"] for state in states) or bool(slowed and slowed[-1] > slowed[0])
+
+
+def check_card(backend: str) -> None:
+    """Raise InputError if the framework's last CUDA build is older than the GPU it would see."""
+    nvml = started_nvml()
+    if backend not in TOO_NEW or nvml is None or not (cards := visible_gpus(nvml)):
+        return
+    found = asked(nvml, "nvmlDeviceGetCudaComputeCapability", cards[0])
+    limit, builds = TOO_NEW[backend]
+    if found is not None and tuple(found) >= limit:
+        wanted, here = (".".join(map(str, version)) for version in (limit, found))
+        raise InputError(f"{builds} are older than capability {wanted}, and this card has {here}")
+
+
+def gpu_count() -> int:
+    """Return how many GPUs a worker sees; 0 without NVIDIA's driver."""
+    nvml = started_nvml()
+    return len(visible_gpus(nvml)) if nvml else 0
+
+
+def busy_seconds() -> float | None:
+    """Return the CPU seconds spent on the CPUs this one may use, by processes and a host's guests.
+
+    On a virtual machine the host may give a CPU to another guest: time stolen from whoever ran.
+    """
+    path = Path("/proc/stat")
+    if not path.exists():
+        return None
+    names = {f"cpu{index}" for index in available_cpus()}
+    ticks = 0
+    for line in path.read_text(encoding="utf-8").splitlines():
+        name, *fields = line.split()
+        if name in names:
+            user, nice, system, _, _, interrupt, soft, stolen, *_ = map(int, fields)
+            ticks += user + nice + system + interrupt + soft + stolen
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def kills_for_memory() -> int:
+    """Return how many processes the kernel has ended for want of memory since the start."""
+    path = Path("/proc/vmstat")
+    if not path.exists():
+        return 0
+    lines = path.read_text(encoding="utf-8").splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)

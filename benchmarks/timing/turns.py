@@ -1,0 +1,285 @@
+"""The requests that a benchmark's worker answers: set up, time a turn, say what was used.
+
+Runs in a worker: NumPy and the framework, nothing else. One process has one case and keeps it
+through all rounds; between its turns it waits for the next request.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib
+import importlib.util
+import multiprocessing
+import os
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases.tracks import code_of, config_of_track
+from benchmarks.cases.work import Case, make_case
+from common.config import Config
+from common.errors import InputError
+from common.machine.provenance import host_memory_peak, resident_peak
+from common.machine.threads import available_cpus
+
+VARIABLES = (
+    "GLIBC_TUNABLES",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "KMP_BLOCKTIME",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "XLA_FLAGS",
+    "TF_XLA_FLAGS",
+    "JAX_PLATFORMS",
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
+    "MXNET_CUDNN_AUTOTUNE_DEFAULT",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
+)
+"""Of the environment, what changes how a framework computes, and on which GPU."""
+LATE_SHARE = 0.25
+LATE_SECONDS = 0.002
+"""What may be left to compute when ``synchronize`` has returned: of the steps' time; at least."""
+ATTEMPTS = 3
+"""Work is left every time where a backend does not wait; another process disturbs now and then."""
+PROBE_SECONDS, LONG = 0.05, 0.5
+"""Of the check that nothing is left when the clock is read: the least time of its steps; and when a
+step takes so long that once is enough, for what disturbs is short beside it."""
+
+
+class Turn:
+    """This process's case and what it did last."""
+
+    backend: ModuleType
+    config: Config
+    case: Case
+    ended: tuple[float, float]
+    """Wall clock and CPU time, both in seconds, at the end of the last request."""
+
+
+def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
+    """Return the backend's package for ``default``, tricks or not, else the track's module.
+
+    Raises:
+        InputError: If the backend has no such track, or what the track needs is not installed.
+    """
+    if code_of(track) == "default":
+        return package
+    name = f"benchmarks.baselines.{track}.{backend}_code"
+    try:
+        found = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise InputError(f"{backend} has no {track} track")
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{backend}'s {track} track needs {error.name}, not installed") from error
+
+
+def ready(package: ModuleType) -> None:
+    """Answer once the framework is imported."""
+
+
+def set_up(
+    package: ModuleType,
+    backend: str,
+    track: str,
+    case: str,
+    config: dict[str, Any],
+    inputs: str,
+    outputs: str,
+) -> dict[str, Any]:
+    """Make the case, take its first steps, and leave what they gave in the file ``outputs``.
+
+    Returns:
+        The process's part of a row. ``first_ended`` is when its first step was done, by the clock
+        that all processes of the machine share.
+    """
+    Turn.config = config_of_track(Config.from_json(config), track)
+    Turn.backend = track_module(package, backend, track)
+    started = time.perf_counter()
+    Turn.case = make_case(Turn.backend, case, Turn.config, inputs)
+    made, clock = time.perf_counter(), time.monotonic()
+    answers = Turn.case.answer()
+    with Path(outputs).open("wb") as file:
+        np.savez(file, **answers)  # type: ignore[arg-type]
+    rest()
+    return {
+        "backend": Turn.backend.describe(Turn.config),
+        "switches": Turn.backend.switches(Turn.config)
+        if hasattr(Turn.backend, "switches")
+        else None,
+        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "cpus": available_cpus(),
+        "create_seconds": made - started,
+        "first_seconds": Turn.case.first_seconds,
+        "first_ended": clock + Turn.case.first_seconds,
+        "cpu_seconds": cpu_seconds(),
+    }
+
+
+def time_steps(steps: int) -> float:
+    """Return the seconds that ``steps`` steps take, from idle to idle."""
+    gc.collect()
+    gc.disable()
+    try:
+        started = time.perf_counter()
+        Turn.case.run(steps)
+        Turn.case.finish()
+        return time.perf_counter() - started
+    finally:
+        gc.enable()
+
+
+def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, Any]:
+    """Find how many steps fill ``seconds``, and whether anything is computed after a turn's end."""
+    whole = Turn.case.steps_together
+    Turn.case.run(1)
+    Turn.case.finish()
+    for _ in range(ATTEMPTS):
+        taken = min(time_steps(whole), time_steps(whole)) / whole
+        if whole * taken < seconds / 8:  # What a turn costs beside its steps counts for one alone.
+            taken = time_steps(4 * whole) / (4 * whole)
+        steps, late = work_left(taken)
+        if late <= late_bound(steps * taken):
+            break
+    rest()
+    return {
+        "steps": whole * int(np.ceil(max(least, seconds / max(taken, 1e-6)) / whole)),
+        "step_seconds": taken,
+        "late_steps": steps,
+        "late_seconds": late,
+    }
+
+
+def late_bound(said: float) -> float:
+    """Return the seconds of work that may be left of steps that are said to take ``said``."""
+    return max(LATE_SECONDS, LATE_SHARE * said)
+
+
+def work_left(step_seconds: float) -> tuple[int, float]:
+    """Return a number of steps, and the seconds of their work that were left when they had ended.
+
+    What has been computed can be read at once. So the time of a read just after the end is held
+    against that of a read which came when all must have been done (both of a fresh outcome, since a
+    framework may keep a copy once made); and, lest nothing be computed before it is read, the time
+    by which twice as many steps delay the read against ``step_seconds``, what one is said to take.
+    """
+    whole = Turn.case.steps_together
+    first, _ = until_read(whole, 0)
+    steps = whole * max(1, int(PROBE_SECONDS / first))
+    once, twice, waited = [], [], []
+    for _ in range(3 if first < LONG else 1):
+        once.append(until_read(steps, 0))
+        twice.append(until_read(2 * steps, 0))
+        waited.append(until_read(steps, once[-1][0]))
+    said = steps * step_seconds
+    queued = min(read for _, read in once) - min(read for _, read in waited)
+    needed = min(total for total, _ in twice) - min(total for total, _ in once)
+    return steps, max(queued, needed - 2 * said)  # Twice: two short times differ by chance too.
+
+
+def until_read(steps: int, wait: float) -> tuple[float, float]:
+    """Return the seconds from a turn's beginning until its outcome was read, and of the read."""
+    started = time.perf_counter()
+    Turn.case.run(steps)
+    Turn.case.finish()
+    time.sleep(wait)
+    asked = time.perf_counter()
+    Turn.case.read()
+    ended = time.perf_counter()
+    return ended - started, ended - asked
+
+
+def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
+    """Take one step to wake up, then time ``steps``; say what was burnt since the last turn."""
+    wall, cpu = Turn.ended
+    slept = time.perf_counter() - wall
+    burnt = cpu_seconds() - cpu
+    started, cpu_started = time.perf_counter(), cpu_seconds()
+    Turn.case.run(1)
+    Turn.case.finish()
+    seconds = time_steps(steps)
+    rest()
+    return {
+        "seconds": seconds / steps,
+        "steps": steps,
+        "turn_seconds": Turn.ended[0] - started,
+        "turn_cpu_seconds": Turn.ended[1] - cpu_started,
+        "slept_seconds": slept,
+        "asleep_cpu_share": burnt / slept if slept > 0 else 0.0,
+    }
+
+
+def profile(package: ModuleType, folder: str, steps: int) -> None:
+    """Leave the framework's own trace of ``steps`` steps in ``folder``."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with package.trace(Path(folder)):
+        Turn.case.run(steps)
+        Turn.case.finish()
+    rest()
+
+
+def used(package: ModuleType, steps: int) -> dict[str, Any]:
+    """Return the peaks of memory, in bytes: the host's with that of the processes kept for loading.
+
+    They live as long as the case. Pages that they share with this process count in each. The peak
+    of this process is that of ``steps`` steps, which are taken for it; since its start where there
+    are none, or the system cannot reset it.
+    """
+    reset = steps > 0 and forget_peak()
+    if reset:
+        Turn.case.run(steps)
+        Turn.case.finish()
+        rest()
+    children = sum(resident_peak(child.pid or 0) for child in multiprocessing.active_children())
+    return {
+        "host_memory_peak_bytes": host_memory_peak() + children,
+        "host_memory_peak_reset": reset,
+        "device_memory_peak_bytes": Turn.backend.device_memory_peak(Turn.config),
+    }
+
+
+def forget_peak() -> bool:
+    """Let the peak of this process's memory begin anew; tell whether it does.
+
+    What the proof of equal work and compiling have freed, glibc keeps: it has to be given back, or
+    it would count again. The steps after that find other pages, and may take another time: so not
+    before all are timed.
+    """
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
+    except (AttributeError, OSError):  # Another C library; another system, or not allowed.
+        return False
+    return True
+
+
+def rest() -> None:
+    """Note when this process began to wait."""
+    Turn.ended = time.perf_counter(), cpu_seconds()
+
+
+def cpu_seconds() -> float:
+    """Return the CPU time of this process and of those that it keeps for loading."""
+    total = time.process_time()
+    for child in multiprocessing.active_children():
+        with suppress(OSError):
+            status = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8")
+            ticks = status.rpartition(")")[2].split()[11:13]
+            total += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
+    return total

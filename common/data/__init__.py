@@ -1,0 +1,1 @@
+"""Data sets: files, images, crops, batches, tiles."""

@@ -1,0 +1,253 @@
+"""The batch plan, a pure function of seed, epoch and data set, and the loader that follows it."""
+
+from __future__ import annotations
+
+import math
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.config import Config
+from common.data.crops import crop_pair
+from common.data.dataset import Dataset
+from common.errors import InputError
+from common.machine.threads import available_cpus
+from common.recipes import Recipe
+
+CACHE_MIB = 1280
+"""VOC2012's 1464 training images, 375x500 most of them, take about 1050 MiB once decoded."""
+DECODING = 16
+"""Bytes a pixel that decoding a pair may take: Pillow's images, NumPy's copies, colour look-ups."""
+
+ALIGNMENT = 64
+"""JAX and TensorFlow take an array on a CPU as it is, without a copy, if it begins at a multiple of
+so many bytes."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's input.
+
+    Attributes:
+        step: Counted over all epochs, from 0.
+        indices: Of the images in the data set, [B].
+        images: uint8 [B, H, W, 3], RGB.
+        labels: uint8 [B, H, W], 0..20 and 255 for void.
+    """
+
+    step: int
+    indices: NDArray[np.int64]
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class EpochPlan:
+    """Which images an epoch shows, in which order, and which part of each; arrays [N]."""
+
+    indices: NDArray[np.int64]
+    tops: NDArray[np.int64]
+    lefts: NDArray[np.int64]
+    flips: NDArray[np.bool_]
+    batches_per_epoch: int
+
+
+def plan_epoch(
+    dataset: Dataset, recipe: Recipe, seed: int, epoch: int, training: bool
+) -> EpochPlan:
+    """Return an epoch's plan; its last, incomplete batch is left out.
+
+    Training shuffles, crops at random and flips half of the crops if the recipe says so.
+    Validation keeps the list's order and shows the same crops in every epoch, so that a curve moves
+    only with the model.
+
+    Raises:
+        InputError: If a batch is larger than the data set, or a crop than one of its images.
+    """
+    count = len(dataset.names)
+    batches = count // recipe.batch_size
+    if batches == 0:
+        raise InputError(
+            f"batch size {recipe.batch_size}: larger than the {count} images of "
+            f"{dataset.split} in {dataset.root}; choose a smaller --batch-size"
+        )
+    stream = (seed, epoch, 0) if training else (seed, 0, 1)
+    generator = np.random.default_rng(stream)
+    order = generator.permutation(count) if training else np.arange(count)
+    indices = order[: batches * recipe.batch_size]
+    room = np.array(dataset.sizes)[indices] - np.array(recipe.crop)
+    if room.min() < 0:
+        name = dataset.names[indices[room.min(axis=1).argmin()]]
+        raise InputError(
+            f"crop {recipe.crop[0]}x{recipe.crop[1]}: larger than image {name} of {dataset.split} "
+            f"in {dataset.root}; choose a smaller --crop"
+        )
+    tops, lefts = generator.integers(0, room + 1).T
+    flips = generator.random(len(indices)) < 0.5 if training and recipe.flip else indices < 0
+    return EpochPlan(indices, tops, lefts, flips, batches)
+
+
+def aligned_bytes(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Return an array of any bytes that begins at a multiple of ``ALIGNMENT``."""
+    size = math.prod(shape)
+    whole = np.empty(size + ALIGNMENT, np.uint8)
+    start = -whole.ctypes.data % ALIGNMENT
+    return whole[start : start + size].reshape(shape)
+
+
+class Loader:
+    """Decodes, crops and batches in background threads, within a bound of memory.
+
+    Each of the ``workers`` threads makes whole batches: while one batch is worked on, ``workers``
+    others are ready or under way, to the epoch's end, with which the threads end. Decoded images
+    are kept for the next epoch while there is room. First come, first kept: epochs are cycles, in
+    which throwing out the least recently used image would always throw out the one that is needed
+    soonest.
+
+    A batch's arrays are new ones, never written to again: a framework may work on them as they are.
+    One that runs behind its caller so keeps those of the steps it has not done, which no loader can
+    see: up to ``common.run.runs.READ_EVERY`` batches beside what is counted here.
+
+    Attributes:
+        working_bytes: The most that batches and images being decoded take together: ``1 + workers``
+            batches, the one handed out last among them, and an image a thread.
+        peak_bytes: The most that these and the kept images have taken together; never above
+            ``cache_limit + working_bytes``.
+    """
+
+    def __init__(
+        self, dataset: Dataset, recipe: Recipe, *, workers: int = 2, cache_limit: int = 2**28
+    ) -> None:
+        """Make a loader that has decoded nothing.
+
+        Args:
+            dataset: The images; plans are of the same one.
+            recipe: Of which the batch size and the crop are used.
+            workers: Threads.
+            cache_limit: Bytes that kept images may take.
+        """
+        self.dataset, self.recipe, self.workers = dataset, recipe, workers
+        self._batch_bytes = recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 4
+        largest = max(height * width for height, width in dataset.sizes)
+        self.working_bytes = (1 + workers) * self._batch_bytes + workers * DECODING * largest
+        self._cache_limit = cache_limit
+        self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._cache_bytes = 0
+        self._held_bytes = 0
+        self._lock = threading.Lock()
+        self.peak_bytes = 0
+
+    def epoch(
+        self, plan: EpochPlan, first_step: int, skip: int = 0, stop: int | None = None
+    ) -> Iterator[Batch]:
+        """Yield an epoch's batches in order.
+
+        Args:
+            plan: Of ``plan_epoch``.
+            first_step: The step of the plan's first batch.
+            skip: Batches to leave out at the start, when resuming.
+            stop: The first batch to leave out at the end; by default none is.
+
+        Raises:
+            InputError: Of the file that cannot be read, when its batch is due.
+        """
+        due = iter(range(skip, plan.batches_per_epoch if stop is None else stop))
+        waiting: deque[Future[Batch]] = deque()
+        handed_out = 0
+        # A thread makes a whole batch: threads of their own per image would only add handovers.
+        with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
+
+            def start_next() -> None:
+                if (number := next(due, None)) is not None:
+                    self._hold(self._batch_bytes)
+                    waiting.append(pool.submit(self._make_batch, plan, number, first_step + number))
+
+            try:
+                for _ in range(self.workers):
+                    start_next()
+                while waiting:
+                    batch = waiting[0].result()
+                    waiting.popleft()
+                    # Whoever asks for the next batch has done with the last one.
+                    self._hold(-handed_out)
+                    handed_out = self._batch_bytes
+                    start_next()
+                    yield batch
+            finally:
+                self._hold(-handed_out - len(waiting) * self._batch_bytes)
+
+    def whole_images(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield each image and its label map as the files have them, for reading only."""
+        for index in range(len(self.dataset.names)):
+            with self._decoded(index) as pair:
+                yield pair
+
+    def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:
+        size, (height, width) = self.recipe.batch_size, self.recipe.crop
+        images = aligned_bytes((size, height, width, 3))
+        labels = aligned_bytes((size, height, width))
+        rows = range(number * size, (number + 1) * size)
+        for place, row in enumerate(rows):
+            with self._decoded(int(plan.indices[row])) as (image, label):
+                corner, flip = (int(plan.tops[row]), int(plan.lefts[row])), bool(plan.flips[row])
+                crop, labels[place] = crop_pair(image, label, *corner, self.recipe.crop, flip)
+                # NumPy copies a mirrored crop pixel by pixel, 0.54 ms at 320x480, each of its
+                # channels alone in a quarter of that.
+                for channels in (0, 1, 2) if flip else (slice(None),):
+                    images[place, ..., channels] = crop[..., channels]
+        return Batch(step, plan.indices[rows.start : rows.stop], images, labels)
+
+    @contextmanager
+    def _decoded(self, index: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        pair = self._cache.get(index)
+        if pair is not None:
+            yield pair
+            return
+        height, width = self.dataset.sizes[index]
+        self._hold(DECODING * height * width)
+        try:
+            pair = self.dataset.read(index)
+            yield pair
+        finally:
+            self._hold(-DECODING * height * width)
+        size = sum(array.nbytes for array in pair)
+        with self._lock:
+            if index not in self._cache and self._cache_bytes + size <= self._cache_limit:
+                self._cache[index] = pair
+                self._cache_bytes += size
+        self._hold(0)
+
+    def _hold(self, size: int) -> None:
+        with self._lock:
+            self._held_bytes += size
+            self.peak_bytes = max(self.peak_bytes, self._cache_bytes + self._held_bytes)
+
+
+def default_cache_mib() -> int:
+    """Return ``CACHE_MIB``, or a quarter of this machine's memory if that is less."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min(CACHE_MIB, memory // 4 // 2**20)
+
+
+def loader_for(dataset: Dataset, config: Config, beside: int = 0) -> Loader:
+    """Return the loader of a training or a measurement, with as many threads as it computes with.
+
+    Args:
+        dataset: The images.
+        config: Of which the recipe, the threads and the bound of the kept images are used.
+        beside: Bytes of that bound that another loader may take, all of it or more perhaps.
+    """
+    mib = default_cache_mib() if config.cache_mib is None else config.cache_mib
+    return Loader(
+        dataset,
+        config.recipe,
+        workers=config.threads or len(available_cpus()),
+        cache_limit=max(0, mib * 2**20 - beside),
+    )

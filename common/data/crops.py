@@ -1,0 +1,88 @@
+"""Crops for training and tiles for prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.images import MEAN
+
+
+def crop_pair(
+    image: NDArray[np.uint8],
+    label: NDArray[np.uint8],
+    top: int,
+    left: int,
+    size: tuple[int, int],
+    flip: bool,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Cut the same rectangle from an image [H, W, 3] and its label map [H, W]; maybe mirror both.
+
+    Args:
+        top, left: The rectangle's corner in pixels.
+        size: Its height and width in pixels; it must lie inside the image.
+        flip: Mirror left and right.
+
+    Returns:
+        Views, [h, w, 3] and [h, w].
+    """
+    rows, columns = slice(top, top + size[0]), slice(left, left + size[1])
+    image, label = image[rows, columns], label[rows, columns]
+    assert label.shape == size, (label.shape, size)
+    return (image[:, ::-1], label[:, ::-1]) if flip else (image, label)
+
+
+def tile_offsets(size: int, tile: int) -> list[int]:
+    """Return where tiles of ``tile`` pixels start: the fewest that cover ``size``, evenly set."""
+    count = max(1, -(-size // tile))
+    return [round(i * (size - tile) / (count - 1)) if count > 1 else 0 for i in range(count)]
+
+
+def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[int, int]]:
+    """Return the (top, left) of the tiles that cover an image at least as large as one tile."""
+    return [
+        (top, left)
+        for top in tile_offsets(size[0], tile[0])
+        for left in tile_offsets(size[1], tile[1])
+    ]
+
+
+def pad_to(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Extend an image [H, W, 3] below and to the right to at least ``size``.
+
+    The new pixels have ImageNet's mean colour: zero, nearly, to the network.
+    """
+    height, width = image.shape[:2]
+    target = (max(height, size[0]), max(width, size[1]))
+    if target == (height, width):
+        return image
+    padded = np.empty((*target, 3), np.uint8)
+    padded[:] = np.round(MEAN * 255)
+    padded[:height, :width] = image
+    return padded
+
+
+def merge_tiles(
+    logits: Sequence[NDArray[np.float32]],
+    offsets: Sequence[tuple[int, int]],
+    size: tuple[int, int],
+) -> NDArray[np.float32]:
+    """Return the logits [H, W, C] of an image: the mean of its tiles' [h, w, C] where they overlap.
+
+    Args:
+        logits: One array a tile.
+        offsets: The tiles' (top, left) in pixels.
+        size: Height and width of the image; what the tiles have beyond it is cut off.
+    """
+    height = max(top + part.shape[0] for part, (top, _) in zip(logits, offsets, strict=True))
+    width = max(left + part.shape[1] for part, (_, left) in zip(logits, offsets, strict=True))
+    total = np.zeros((height, width, logits[0].shape[-1]), np.float32)
+    count = np.zeros((height, width, 1), np.float32)
+    for part, (top, left) in zip(logits, offsets, strict=True):
+        area = np.s_[top : top + part.shape[0], left : left + part.shape[1]]
+        total[area] += part
+        count[area] += 1
+    total /= count
+    return total[: size[0], : size[1]]

@@ -1,0 +1,1 @@
+"""Files, threads, memory and provenance: what differs between machines."""

@@ -1,0 +1,66 @@
+"""What a record says of where its figures come from: commit, machine, peak memory of a process."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from common.machine.threads import available_cpus
+
+
+def host_memory_peak() -> int:
+    """Return this process's peak resident memory in bytes."""
+    # The kernel's ru_maxrss begins with that of the process that started this one.
+    if found := resident_peak("self"):
+        return found
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def resident_peak(process: int | str) -> int:
+    """Return the peak resident memory, in bytes, of a living process; 0 where none can be read."""
+    with suppress(OSError):
+        for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024
+    return 0
+
+
+def git_commit() -> str | None:
+    """Return the commit of the project's checkout, "-dirty" appended if it is changed."""
+    project = Path(__file__).parents[2]
+    if not (project / ".git").exists():
+        return None
+    described = subprocess.run(
+        ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return described.stdout.strip() or None
+
+
+def hardware() -> dict[str, Any]:
+    """Return what this machine is: processor, CPUs, memory, operating system."""
+    model = platform.processor() or platform.machine()
+    memory = None
+    if Path("/proc/cpuinfo").exists():
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+        total = Path("/proc/meminfo").read_text(encoding="utf-8").split(maxsplit=2)[1]
+        memory = int(total) * 1024
+    return {
+        "processor": model,
+        "cpus": len(available_cpus()),
+        "memory_bytes": memory,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+    }

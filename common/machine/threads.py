@@ -1,0 +1,50 @@
+"""One number of CPU threads for every framework, and the environment it has to start in."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from common.errors import InputError
+from common.machine.allocator import allocator_environment
+
+
+def available_cpus() -> list[int]:
+    """Return the CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def thread_environment(threads: int | None) -> dict[str, str]:
+    """Return the environment variables that set a framework's thread count at its import.
+
+    MXNet reads OMP_NUM_THREADS then and halves the core count where it is unset.
+
+    Raises:
+        InputError: If this process may use fewer CPUs than ``threads``.
+    """
+    cpus = len(available_cpus())
+    if threads is not None and threads > cpus:
+        raise InputError(f"threads {threads}: this process may use only {cpus} CPUs")
+    return {"OMP_NUM_THREADS": str(threads or cpus)}
+
+
+def restart_with_environment(threads: int | None, device: str) -> None:
+    """Run this command anew, once, where it started with other threads or another allocator.
+
+    Pools are sized at import, XLA's by the CPUs the process may use, and the C library reads its
+    settings first of all; so both the variables and the affinity must be there before. Does nothing
+    where they already are.
+    """
+    environment = thread_environment(threads) | allocator_environment(device)
+    cpus = available_cpus()
+    count = threads or len(cpus)
+    limited = len(cpus) == count or not hasattr(os, "sched_setaffinity")
+    if limited and all(os.environ.get(k) == v for k, v in environment.items()):
+        return
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cpus[:count])
+    os.environ.update(environment)
+    sys.stdout.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

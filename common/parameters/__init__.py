@@ -1,0 +1,1 @@
+"""Canonical parameters: names, first values, files."""

@@ -1,0 +1,80 @@
+"""Weights that others publish: fetched once, checked, and kept in a cache folder."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from common.data.download import fetch
+from common.errors import InputError
+from common.machine.files import cache_folder, write_json
+from common.parameters.foreign import publisher_of
+
+PUBLISHED = {
+    "torchvision:resnet18": ("torch", "resnet18"),
+    "gluon:resnet18_v1": ("mxnet", "resnet18_v1"),
+    "gluon:resnet18_v2": ("mxnet", "resnet18_v2"),
+}
+"""Name on the command line -> the backend that knows it, and its name there."""
+
+IMAGENET = {"resnet18_v1": "torchvision:resnet18", "resnet18_v2": "gluon:resnet18_v2"}
+"""Backbone -> the published weights that ``imagenet`` stands for."""
+
+
+def published_file(name: str) -> Path:
+    """Return the file of the published weights ``name``, downloaded unless it is in the cache.
+
+    The first download is checked by the digest that the publisher states; then the whole SHA-256 is
+    recorded beside it, in ``<name>.json``, and every later use is checked by that.
+
+    Raises:
+        InputError: If the framework that knows the publisher is not installed, the download fails,
+            or the bytes are other ones.
+    """
+    folder = cache_folder()
+    record_path = folder / f"{name.replace(':', '-')}.json"
+    with _only_process(folder):
+        record = _read_record(record_path)
+        known = record if record is not None else publisher_of(*PUBLISHED[name])
+        path = fetch(
+            known["url"],
+            folder / known["file"],
+            sha256=known.get("sha256"),
+            sha1=known.get("sha1"),
+            member=known["member"],
+            progress=sys.stderr.isatty(),
+        )
+        if record is None:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            write_json(record_path, {**known, "sha256": digest})
+    return path
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return {key: record[key] for key in ("url", "file", "member", "sha256")}
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a record of a download ({error}): remove it") from error
+
+
+@contextmanager
+def _only_process(folder: Path) -> Iterator[None]:
+    """Let one process at a time into ``folder``: replicas start together and want the same file."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("w")
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""The network in float64 NumPy, and how far a backend may be from it."""

@@ -1,0 +1,293 @@
+"""The single operations of the reference network and their gradients, in float64 NumPy.
+
+Maps are NHWC: [batch, height, width, channels]. Convolution weights are OIHW, the transposed
+convolution's IOHW. A gradient is that of one scalar, the loss, and has the shape of the value it
+belongs to; ``gradient`` as an argument is always the one with respect to the operation's output.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.errors import InputError
+from common.machine.threads import available_cpus
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
+
+Array = NDArray[np.float64]
+Part = TypeVar("Part")
+
+
+def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
+    """Return ``function(*maps)`` of every image [1, H, W, C].
+
+    What is made of one stays in the cache. A matrix product has OMP_NUM_THREADS threads, or one a
+    CPU; as many images are worked on at once as let no two threads share one. So 1 suits a batch
+    of many images best.
+    """
+    images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
+    cpus, given = len(available_cpus()), os.environ.get("OMP_NUM_THREADS", "")
+    at_once = cpus // (int(given) if given.isdecimal() and int(given) > 0 else cpus)
+    if at_once < 2:
+        return [function(*image) for image in images]
+    with ThreadPoolExecutor(at_once) as threads:
+        return list(threads.map(lambda image: function(*image), images))
+
+
+def map_by_image(function: Callable[..., Array], *maps: NDArray) -> Array:
+    """Return the maps [1, h, w, c] that ``function`` makes of every image, as one of the batch."""
+    made: list[Array] = []
+    allocation = Lock()
+
+    def write(index: NDArray, *image: NDArray) -> None:
+        part = function(*image)
+        with allocation:
+            if not made:
+                made.append(np.empty((len(maps[0]), *part.shape[1:])))
+        made[0][index] = part
+
+    by_image(write, np.arange(len(maps[0])), *maps)
+    return made[0]
+
+
+def pad(x: Array, padding: int, value: float = 0.0) -> Array:
+    """Surround height and width of ``x`` with ``padding`` pixels of ``value``."""
+    widths = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    return np.pad(x, widths, constant_values=value)
+
+
+def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
+    """Return how many windows of ``kernel`` pixels, ``stride`` apart, fit into the padded side."""
+    return (size + 2 * padding - kernel) // stride + 1
+
+
+def _taps(x_padded: Array, kernel: int, stride: int) -> Iterator[tuple[int, int, Array]]:
+    """Yield (i, j, view): what tap (i, j) of the kernel sees at every output pixel."""
+    height = output_size(x_padded.shape[1], kernel, stride, 0)
+    width = output_size(x_padded.shape[2], kernel, stride, 0)
+    for i in range(kernel):
+        for j in range(kernel):
+            rows = slice(i, i + stride * height, stride)
+            columns = slice(j, j + stride * width, stride)
+            yield i, j, x_padded[:, rows, columns]
+
+
+def _patches(x: Array, kernel: int, stride: int, padding: int) -> Array:
+    """Return every window of ``x`` as [batch, out height, out width, kernel, kernel, channels]."""
+    x = pad(x, padding)
+    height = output_size(x.shape[1], kernel, stride, 0)
+    width = output_size(x.shape[2], kernel, stride, 0)
+    patches = np.empty((x.shape[0], height, width, kernel, kernel, x.shape[3]))
+    for i, j, view in _taps(x, kernel, stride):
+        patches[:, :, :, i, j] = view
+    return patches
+
+
+def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
+    """Correlate ``x`` with ``weight``, as every framework's "convolution" does.
+
+    y[b, p, q, o] = sum over i, j, c of x[b, s p + i - padding, s q + j - padding, c] w[o, c, i, j],
+    x being zero outside.
+
+    Args:
+        x: [B, H, W, I].
+        weight: [O, I, k, k].
+
+    Returns:
+        [B, (H + 2 padding - k) // s + 1, likewise, O].
+    """
+
+    def correlate(x: Array) -> Array:
+        patches = _patches(x, weight.shape[2], stride, padding)
+        return np.tensordot(patches, weight, axes=((3, 4, 5), (2, 3, 1)))
+
+    return map_by_image(correlate, x)
+
+
+def convolution_input_gradient(
+    gradient: Array, weight: Array, stride: int, padding: int, size: tuple[int, int]
+) -> Array:
+    """Return the gradient with respect to a convolution's input, of height and width ``size``.
+
+    Each output pixel hands its gradient, times the kernel, back to the window that it came from.
+    """
+    height, width = size
+
+    def paint(gradient: Array) -> Array:
+        patches = np.tensordot(gradient, weight.transpose(0, 2, 3, 1), axes=1)
+        shape = (len(gradient), height + 2 * padding, width + 2 * padding, weight.shape[1])
+        x_gradient = np.zeros(shape)
+        for i, j, view in _taps(x_gradient, weight.shape[2], stride):
+            view += patches[:, :, :, i, j]
+        return x_gradient[:, padding : padding + height, padding : padding + width]
+
+    return map_by_image(paint, gradient)
+
+
+def convolution_weight_gradient(
+    x: Array, gradient: Array, kernel: int, stride: int, padding: int
+) -> Array:
+    """Return the gradient [O, I, k, k] with respect to the weight of a convolution of ``x``."""
+
+    def by_tap(x: Array, gradient: Array) -> Array:
+        patches = _patches(x, kernel, stride, padding)
+        return np.tensordot(gradient, patches, axes=((0, 1, 2), (0, 1, 2)))
+
+    return sum(by_image(by_tap, x, gradient), np.zeros(())).transpose(0, 3, 1, 2)
+
+
+def transpose_convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
+    """Let every pixel of ``x`` paint its own copy of the kernel, ``stride`` apart, and add them up.
+
+    y[b, s p + i - padding, s q + j - padding, o] gets x[b, p, q, c] w[c, o, i, j]. So it is the
+    input gradient of the convolution with the same weight, whose output channels are its input.
+
+    Args:
+        x: [B, H, W, I].
+        weight: [I, O, k, k].
+
+    Returns:
+        [B, (H - 1) s - 2 padding + k, likewise, O].
+    """
+    height, width = ((side - 1) * stride - 2 * padding + weight.shape[2] for side in x.shape[1:3])
+    return convolution_input_gradient(x, weight, stride, padding, (height, width))
+
+
+def transpose_convolution_gradients(
+    x: Array, weight: Array, gradient: Array, stride: int, padding: int
+) -> tuple[Array, Array]:
+    """Return the gradients of a transposed convolution with respect to (x, weight)."""
+    x_gradient = convolution(gradient, weight, stride, padding)
+    return x_gradient, convolution_weight_gradient(gradient, x, weight.shape[2], stride, padding)
+
+
+def max_pool(x: Array, kernel: int = 3, stride: int = 2, padding: int = 1) -> Array:
+    """Return the largest value of each window; outside ``x`` there is minus infinity."""
+
+    def largest(x: Array) -> Array:
+        views = (view for _, _, view in _taps(pad(x, padding, -np.inf), kernel, stride))
+        maximum = next(views).copy()
+        for view in views:
+            np.maximum(maximum, view, out=maximum)
+        return maximum
+
+    return map_by_image(largest, x)
+
+
+def max_pool_gradient(
+    x: Array, gradient: Array, kernel: int = 3, stride: int = 2, padding: int = 1
+) -> Array:
+    """Return the gradient with respect to ``x``: each window's goes to its first largest value.
+
+    Frameworks may break ties otherwise. After a ReLU it makes no difference where a tie is at zero.
+    """
+    height, width = x.shape[1:3]
+
+    def hand_back(x: Array, maximum: Array, gradient: Array) -> Array:
+        remaining = gradient.copy()
+        x_padded = pad(x, padding, -np.inf)
+        x_gradient = np.zeros(x_padded.shape)
+        views = zip(_taps(x_padded, kernel, stride), _taps(x_gradient, kernel, stride), strict=True)
+        for (_, _, value), (_, _, target) in views:
+            chosen = value == maximum
+            target += np.where(chosen, remaining, 0.0)
+            remaining[chosen] = 0.0
+        return x_gradient[:, padding : padding + height, padding : padding + width]
+
+    return map_by_image(hand_back, x, max_pool(x, kernel, stride, padding), gradient)
+
+
+def moments(x: Array) -> tuple[Array, Array]:
+    """Return each channel's mean and biased variance over batch, height and width."""
+    n = x.size // x.shape[3]
+    mean = sum(by_image(lambda x: x.sum(axis=(0, 1, 2)), x), 0.0) / n
+    squares = by_image(lambda x: np.square(x - mean).sum(axis=(0, 1, 2)), x)
+    return mean, sum(squares, 0.0) / n
+
+
+def moved_statistics(x: Array, mean: Array, variance: Array) -> tuple[Array, Array]:
+    """Return the running mean and variance, moved a tenth towards those of ``x``.
+
+    The variance of ``x`` counts unbiased here: the sum of squares over n - 1, not n.
+
+    Raises:
+        InputError: For a single value in each channel, which has no variance.
+    """
+    n = x.size // x.shape[3]
+    if n == 1:
+        raise InputError("a norm sees one value a channel: train on a larger batch or crop")
+    new_mean, biased = moments(x)
+    new_variance = biased * n / (n - 1)
+    momentum = BATCH_NORM_MOMENTUM
+    return mean + momentum * (new_mean - mean), variance + momentum * (new_variance - variance)
+
+
+def batch_norm(x: Array, mean: Array, variance: Array, weight: Array, bias: Array) -> Array:
+    """Return weight (x - mean) / sqrt(variance + eps) + bias, channel by channel.
+
+    Source: Ioffe and Szegedy 2015, algorithm 1.
+    """
+    scale = weight / np.sqrt(variance + BATCH_NORM_EPSILON)
+    return map_by_image(lambda x: (x - mean) * scale + bias, x)
+
+
+def batch_norm_gradients(x: Array, weight: Array, gradient: Array) -> tuple[Array, Array, Array]:
+    """Return the gradients (x, weight, bias) of a batch norm by the moments of ``x`` itself.
+
+    With z the normalised x, n the values in a channel and g the gradient:
+    bias: sum g; weight: sum g z; x: weight / sqrt(var + eps) (g - mean g - z mean(g z)).
+
+    Source: Ioffe and Szegedy 2015, section 3, the chain rule there collected.
+    """
+    mean, variance = moments(x)
+    deviation = np.sqrt(variance + BATCH_NORM_EPSILON)
+    n = x.size // x.shape[3]
+
+    def sums(x: Array, g: Array) -> Array:
+        z = (x - mean) / deviation
+        return np.stack([g.sum(axis=(0, 1, 2)), (g * z).sum(axis=(0, 1, 2))])
+
+    bias_gradient, weight_gradient = sum(by_image(sums, x, gradient), np.zeros(()))
+
+    def moved_back(x: Array, g: Array) -> Array:
+        z = (x - mean) / deviation
+        return (weight / deviation) * (g - bias_gradient / n - z * weight_gradient / n)
+
+    return map_by_image(moved_back, x, gradient), weight_gradient, bias_gradient
+
+
+def _log_softmax(logits: Array) -> Array:
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
+
+
+def cross_entropy(logits: Array, classes: NDArray[np.intp], weights: Array) -> float:
+    """Return the sum over pixels of weight times -log softmax(logits)[class].
+
+    Args:
+        logits: [B, H, W, C].
+        classes: [B, H, W], 0..C - 1.
+        weights: [B, H, W].
+    """
+
+    def of_image(logits: Array, classes: NDArray[np.intp], weights: Array) -> float:
+        chosen = np.take_along_axis(_log_softmax(logits), classes[..., None], axis=-1)[..., 0]
+        return float(-(weights * chosen).sum())
+
+    return sum(by_image(of_image, logits, classes, weights), 0.0)
+
+
+def cross_entropy_gradient(logits: Array, classes: NDArray[np.intp], weights: Array) -> Array:
+    """Return the gradient with respect to the logits: weight (softmax - one-hot), by pixel."""
+
+    def by_pixel(logits: Array, classes: NDArray[np.intp], weights: Array) -> Array:
+        one_hot = np.eye(logits.shape[-1])[classes]
+        return weights[..., None] * (np.exp(_log_softmax(logits)) - one_hot)
+
+    return map_by_image(by_pixel, logits, classes, weights)

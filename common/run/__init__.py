@@ -1,0 +1,1 @@
+"""What surrounds a training and a prediction: folders, checkpoints, metrics, pictures."""

@@ -1,0 +1,96 @@
+"""What surrounds prediction: images and weights in, label maps and overlays out."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.images import read_image, write_image, write_label
+from common.data.voc import CLASSES, index_to_rgb
+from common.errors import InputError
+from common.parameters.files import check_parameters, read_parameters
+from common.parameters.names import NUM_CLASSES, Parameters
+from common.recipes import BACKBONES
+from common.run.folders import check_out
+
+
+@dataclass(frozen=True)
+class Request:
+    """Checked input of a prediction."""
+
+    parameters: Parameters
+    paths: tuple[Path, ...]
+    out: Path
+    as_json: bool
+    progress: bool
+
+    def images(self) -> Iterator[tuple[NDArray[np.uint8], Path]]:
+        """Yield each image, uint8 [H, W, 3], with its path."""
+        return ((read_image(path), path) for path in self.paths)
+
+
+def read_request(args: Namespace) -> Request:
+    """Check weights, images and output folder; ``args`` gets the backbone that the weights have.
+
+    Raises:
+        InputError: Before anything is written.
+    """
+    parameters, metadata = read_parameters(args.weights)
+    backbone = args.backbone or metadata.get("backbone", BACKBONES[0])
+    check_parameters(args.weights, parameters, backbone)
+    args.backbone = backbone
+    kept = {path.resolve(): f"the image {path}" for path in args.images}
+    for path in args.images:
+        if not path.is_file():
+            raise InputError(f"{path}: there is no such image")
+        for target in targets(args.out, path):
+            if existing := kept.get(target.resolve()):
+                raise InputError(f"{path}: its result would overwrite {existing}")
+            kept[target.resolve()] = f"that of {path}"
+        read_image(path)
+    check_out(args.out, args.force)
+    return Request(parameters, tuple(args.images), args.out, args.json, not args.no_progress)
+
+
+def targets(out: Path, image: Path) -> tuple[Path, Path]:
+    """Return the files of an image's label map, in the palette's colours, and of its overlay."""
+    return out / f"{image.stem}.png", out / f"{image.stem}-overlay.png"
+
+
+def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return ``image`` with the classes other than background tinted in VOC's colours."""
+    mixed = (image.astype(np.uint16) * 2 + index_to_rgb(labels).astype(np.uint16) * 3) // 5
+    return np.where((labels > 0)[..., None], mixed, image).astype(np.uint8)
+
+
+def write_predictions(
+    request: Request, predictions: Iterable[tuple[NDArray[np.uint8], Path]]
+) -> int:
+    """Write ``STEM.png`` (palette) and ``STEM-overlay.png`` of each image; return the status."""
+    request.out.mkdir(parents=True, exist_ok=True)
+    if request.progress:
+        from tqdm import tqdm
+
+        predictions = tqdm(predictions, total=len(request.paths), unit="image")
+    written: list[dict[str, Any]] = []
+    for labels, path in predictions:
+        target, beside = targets(request.out, path)
+        write_label(target, labels)
+        write_image(beside, overlay(read_image(path), labels))
+        shares = np.bincount(labels.ravel(), minlength=NUM_CLASSES) / labels.size
+        found = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
+        written.append({"image": str(path), "labels": str(target), "shares": found})
+    if request.as_json:
+        print(json.dumps(written))
+        return 0
+    for entry in written:
+        listed = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
+        print(f"{entry['labels']}: {listed}")
+    return 0

@@ -1,0 +1,228 @@
+"""What surrounds the training loop: the data it runs over and the folder it leaves."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from argparse import Namespace
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from common.config import Config
+from common.data.batches import Batch, loader_for, plan_epoch
+from common.data.dataset import open_dataset
+from common.data.images import read_label
+from common.errors import InputError, is_first_process
+from common.machine.provenance import git_commit, hardware
+from common.parameters.files import check_parameters, describe_weights, starting_parameters
+from common.recipes import CHOICES
+from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
+from common.run.folders import check_out, resume_folder, start_folder
+from common.run.metrics import scores
+from common.run.runs import Run, describe_scores, read_metrics, weights_of_run
+
+EXAMPLES = 6
+"""Validation images whose predictions a run draws."""
+
+
+class TrainingData:
+    """Training and validation data of one training, in the order that its batch plan states."""
+
+    def __init__(self, root: Path, config: Config) -> None:
+        recipe = config.recipe
+        self.config = config
+        self.train = open_dataset(root, "train", recipe.crop)
+        whole = recipe.evaluation == "tiles"
+        self.val = open_dataset(root, "val", None if whole else recipe.crop)
+        self._loader = loader_for(self.train, config)
+        # Of the one bound, these images keep what the training images leave.
+        self._val_loader = loader_for(self.val, config, beside=self.train.decoded_bytes)
+        self.steps_per_epoch = self._plan(0).batches_per_epoch
+        if not whole:
+            # A batch larger than the validation set is refused now, not after an epoch.
+            plan_epoch(self.val, recipe, config.seed, 0, training=False)
+        self.total_steps = recipe.epochs * self.steps_per_epoch
+        if config.max_steps is not None:
+            self.total_steps = min(self.total_steps, config.max_steps)
+
+    def _plan(self, epoch: int) -> Any:
+        return plan_epoch(self.train, self.config.recipe, self.config.seed, epoch, training=True)
+
+    def epochs(self, first_step: int) -> Iterator[int]:
+        """Yield the epochs that still have steps to do after ``first_step`` steps."""
+        end = -(-self.total_steps // self.steps_per_epoch)
+        done = first_step >= self.total_steps
+        return iter(range(end if done else first_step // self.steps_per_epoch, end))
+
+    def steps_after(self, epoch: int) -> int:
+        """Return how many steps are done when ``epoch`` ends."""
+        return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
+
+    def training(self, epoch: int, first_step: int) -> Iterator[Batch]:
+        """Yield an epoch's batches, those before ``first_step`` left out."""
+        start = epoch * self.steps_per_epoch
+        skip, stop = max(0, first_step - start), self.steps_after(epoch) - start
+        return self._loader.epoch(self._plan(epoch), start, skip, stop)
+
+    def validation(self) -> Iterator[Batch]:
+        """Yield batches of one crop of each validation image, the same in every epoch."""
+        recipe, seed = self.config.recipe, self.config.seed
+        plan = plan_epoch(self.val, recipe, seed, 0, training=False)
+        return self._val_loader.epoch(plan, 0)
+
+    def validation_images(self) -> Iterator[tuple[NDArray, NDArray]]:
+        """Yield every validation image, uint8 [H, W, 3], and its label map, uint8 [H, W]."""
+        return self._val_loader.whole_images()
+
+    def examples(self) -> Iterator[tuple[NDArray, tuple[str, NDArray]]]:
+        """Yield the top-left crop of the first validation images, with name and label map.
+
+        Source:
+            Dive into Deep Learning, "Fully Convolutional Networks: Prediction".
+        """
+        height, width = self.config.recipe.crop
+        for index in range(min(EXAMPLES, len(self.val.names))):
+            image, label = self.val.read(index)
+            yield image[:height, :width], (self.val.names[index], label[:height, :width])
+
+    def describe(self) -> dict[str, Any]:
+        """Return the data set's identity and sizes, for a run's manifest."""
+        return {
+            "root": self.train.root.name,
+            "digest": self.train.digest,
+            "train_images": len(self.train.names),
+            "train_dropped": self.train.dropped,
+            "val_digest": self.val.digest,
+            "val_images": len(self.val.names),
+            "val_dropped": self.val.dropped,
+            "steps_per_epoch": self.steps_per_epoch,
+        }
+
+
+def evaluation_record(confusion: NDArray, losses: list[float]) -> dict[str, Any]:
+    """Return an evaluation as JSON: its mean batch loss and both readings of the void pixels."""
+    return {
+        "val_loss": sum(losses) / len(losses) if losses else None,
+        "scores": {void: scores(confusion, void).to_json() for void in CHOICES["void"]},
+    }
+
+
+@contextmanager
+def start_training(
+    args: Namespace, config: Config, backend: dict[str, Any]
+) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
+    """Check every input, then open the data and the run folder and say where to start.
+
+    Args:
+        args: What ``common.options.training_parser`` parsed.
+        config: The training, from the same arguments.
+        backend: ``describe(config)`` of the backend, with its ``name``.
+
+    Raises:
+        InputError: Before anything is written.
+    """
+    # The other processes do the same work beside the first; one record is enough.
+    with nullcontext() if is_first_process() else tempfile.TemporaryDirectory() as folder:
+        if folder:
+            args.out, args.no_progress = Path(folder), True
+        with open_run(args, config, backend) as opened:
+            yield opened
+
+
+@contextmanager
+def open_run(
+    args: Namespace, config: Config, backend: dict[str, Any]
+) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
+    """Check every input, then open the data and the run folder that ``args.out`` names."""
+    if args.data is None:
+        raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
+    data = TrainingData(args.data, config)
+    out = args.out if args.out is not None else args.resume
+    if out is None:
+        raise InputError("--out is missing: name the folder of the new run")
+    new = args.resume is None or out.resolve() != args.resume.resolve()
+    if args.resume is not None:
+        if args.weights is not None:
+            raise InputError("--weights: a checkpoint has its own; leave it or --resume out")
+        start, weights = load_checkpoint(args.resume), weights_of_run(args.resume)
+        differences = check_same_training(start, config, data.train.digest)
+        if differences and not args.resume_changed:
+            raise InputError(
+                f"--resume {args.resume}: of another training ({'; '.join(differences)}); "
+                "--resume-changed goes on all the same"
+            )
+        check_parameters(args.resume, start.parameters, config.recipe.backbone)
+        start = replace(start, momentum=momentum_for(start, config.recipe))
+        if new:
+            check_out(out, args.force)
+            if args.resume.resolve().is_relative_to(out.resolve()):
+                raise InputError(f"--out {out}: holds the checkpoint to go on from: name another")
+        elif (out / "state.json").is_file():
+            raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
+        # Killed after its last checkpoint, a run lacks no step, but its weights and summary.
+        finished = (args.resume / "summary.json").is_file()
+        if start.step > data.total_steps or (start.step == data.total_steps and finished):
+            raise InputError(
+                f"--resume {args.resume}: all its {start.step} steps are done; "
+                "raise --max-steps, or --epochs with --resume-changed"
+            )
+    else:
+        check_out(out, args.force)
+        parameters = starting_parameters(config.recipe, config.seed, args.weights)
+        weights = describe_weights(config.recipe, args.weights)
+        start = Checkpoint(parameters, {}, 0, config.to_json(), data.train.digest)
+
+    manifest = {
+        "backend": backend,
+        "hardware": hardware(),
+        "commit": git_commit(),
+        "dataset": data.describe(),
+        "weights": weights,
+        "resumed_from_step": start.step or None,
+    }
+    if new:
+        start_folder(out, args.force)
+    if args.resume is not None:
+        resume_folder(args.resume, out)
+    run = Run(
+        out,
+        config,
+        manifest,
+        first_step=start.step,
+        total_steps=data.total_steps,
+        steps_per_epoch=data.steps_per_epoch,
+        checkpoint_every=args.checkpoint_every,
+        progress=not args.no_progress,
+    )
+    try:
+        yield data, run, start
+    finally:
+        run.close()
+
+
+def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool) -> int:
+    """Draw the curves and the examples, say how the training ended, return the exit status."""
+    if not is_first_process():
+        return 0
+    from common.run.plots import draw_curves, draw_examples
+
+    recipe = run.config.recipe
+    metrics = read_metrics(run.folder / "metrics.jsonl")
+    draw_curves(metrics, run.folder / "curves.png", recipe.name, recipe.void)
+    rows = [
+        (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
+        for image, (name, truth) in data.examples()
+    ]
+    draw_examples(rows, run.folder / "examples.png")
+    if as_json:
+        print(json.dumps(summary))
+    else:
+        print(f"{run.folder}: {describe_scores(summary['final'], run.config.recipe.void)}")
+    return 0

@@ -1,0 +1,178 @@
+"""`fcn parity`: what it says, what it leaves, and its status where a bound breaks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cli import main as fcn
+from benchmarks.commands import parity
+from benchmarks.equal_work import parity as parity_run
+from benchmarks.pages import proof_text as parity_text
+from benchmarks.workers.client import WorkerFailed
+from common.reference.tolerances import BOUNDS
+
+ONES = [1.0] * 6
+
+
+def proven(error: float | None) -> dict[str, Any]:
+    """Return what each task of a worker answers, every error alike."""
+    errors = {quantity: {"backbone.conv1": error} for quantity in BOUNDS if quantity != "trace"}
+    return {
+        "describe": {"versions": {"numpy": "2"}, "device": "cpu", "threads": 1},
+        **dict.fromkeys(("forward", "losses", "steps", "prediction"), errors),
+    }
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
+    """Workers that answer what a test puts here, by backend: errors, losses, or a failure."""
+    answers: dict[str, Any] = {}
+
+    class Imitation:
+        def __init__(self, backend: str, *_: object) -> None:
+            self.backend = backend
+
+        def __enter__(self) -> Imitation:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def ask(self, task: str, timeout: float, config: Any, case: str = "") -> Any:
+            answer = answers[self.backend]
+            if isinstance(answer, Exception):
+                raise answer
+            error, losses = answer
+            if task == "equal_work.proof.trace":
+                return losses
+            return proven(error)[task.removeprefix("proof.")]
+
+    class Cases:
+        layers = steps = prediction = trace = Path("case.npz")
+        steps_recipe = parity.probe_recipe("resnet18_v1")
+        losses = (4.0, 2.0, *ONES)
+
+    monkeypatch.setattr(parity_run, "Worker", Imitation)
+    monkeypatch.setattr(parity_run, "check_backend", lambda name: None)
+    monkeypatch.setattr(parity_run, "trace_config", lambda config, cases, precision: config)
+    monkeypatch.setattr(parity, "make_cases", lambda *_: Cases)
+    return answers
+
+
+def run(out: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    backbone = ["--backbone", "resnet18_v1", "--out", str(out), "--json"]
+    status = fcn(["parity", *backbone, *options])
+    return status, json.loads((out / "parity.json").read_text(encoding="utf-8"))
+
+
+def test_equal_backends_pass_and_are_tabled(
+    workers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), mxnet=(0.0, [4.0, 2.0 + 1e-6, *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch,mxnet")
+    assert status == 0
+    assert json.loads(capsys.readouterr().out) == result
+    torch, mxnet = result["backbones"][0]["rows"]
+    assert (torch["status"], mxnet["status"]) == ("ok", "ok")
+    assert mxnet["drift"] == [0.0, 5e-7, *[0.0] * 6] and mxnet["drift_float64"] is None
+    assert torch["drift_float64"] == [0.0] * 8
+    text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
+    assert text.strip() == parity_text.text_of(result)
+    assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is" in text
+
+
+def test_each_backend_goes_without_its_own_and_the_proof_says_so(
+    workers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(0.0, [4.0, 2.0, *ONES]))
+    asked: dict[str, set[str]] = {"torch": set(), "jax": set()}
+    right = parity_run.Worker.ask
+
+    def ask(self: Any, task: str, timeout: float, config: Any, case: str = "") -> Any:
+        asked[self.backend].add(",".join(config["without"]))
+        return right(self, task, timeout, config, case)
+
+    monkeypatch.setattr(parity_run.Worker, "ask", ask)
+    options = ["--backends", "torch,jax", "--without", "loss-rows,pool-selections"]
+    status, result = run(tmp_path / "out", *options)
+    assert status == 0 and result["without"] == ["loss-rows", "pool-selections"]
+    assert asked == {"torch": {"loss-rows"}, "jax": {"pool-selections"}}
+    text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
+    assert text.startswith("float32, without loss-rows, without pool-selections, batch 2")
+    page = (tmp_path / "out/parity.html").read_text(encoding="utf-8")
+    assert "without pool-selections, batch 2" in page
+
+
+def test_what_is_no_number_is_past_every_bound(workers: dict[str, Any], tmp_path: Path) -> None:
+    """A worker answers in JSON, which has no NaN: None stands for it, in errors and in losses."""
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(None, [4.0, None, *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch,jax")
+    assert status == 1
+    row = result["backbones"][0]["rows"][1]
+    assert row["status"] == "differs" and "backbone.conv1" in row["reason"]
+    assert row["errors"]["trace"]["step 1"] is None and row["drift"][0] == 0.0
+
+
+def test_the_first_breach_is_named_and_the_status_is_1(
+    workers: dict[str, Any], tmp_path: Path
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(2e-5, [4.0, 2.0, *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch,jax")
+    assert status == 1
+    torch, jax = result["backbones"][0]["rows"]
+    assert torch["status"] == "ok" and jax["status"] == "differs"
+    assert jax["reason"].startswith(
+        "layer, evaluation: backbone.conv1 is 2.0e-05 from the reference, beyond 1e-05"
+    )
+
+
+def test_a_drift_in_float64_breaks_its_own_bound(workers: dict[str, Any], tmp_path: Path) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0 * (1 + 1e-9), *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch")
+    assert status == 1
+    assert "in float64, step 1" in result["backbones"][0]["rows"][0]["reason"]
+
+
+def test_the_losses_are_bounded_by_the_yardstick(workers: dict[str, Any], tmp_path: Path) -> None:
+    assert parity_run.trace_limits([0.0, 1e-7, 4e-6, 1e-6], 4, "float32") == pytest.approx(
+        [1e-5, 1e-5, 4e-5, 4e-5]
+    )
+    assert parity_run.trace_limits(None, 2, "float64") == [1e-11, 1e-11]
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), mxnet=(0.0, [4.0, 2.0 + 4e-5, *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch,mxnet")
+    assert status == 1
+    assert result["backbones"][0]["rows"][1]["reason"].startswith("trace: step 1 is 2.0e-05")
+
+
+def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path: Path) -> None:
+    workers.update(torch=WorkerFailed("torch ended (3): out of luck"), jax=(0.0, [4.0, 2.0, *ONES]))
+    status, result = run(tmp_path / "out", "--backends", "torch,jax")
+    assert status == 1
+    torch, jax = result["backbones"][0]["rows"]
+    assert (torch["status"], torch["reason"]) == ("failed", "torch ended (3): out of luck")
+    assert jax["status"] == "ok"
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--backends", "caffe"], "caffe"),
+        (["--backbone", "vgg"], "--backbone 'vgg'"),
+        (["--data", "absent-folder"], "absent-folder"),
+        (["--precision", "float8"], "float8"),
+        (["--backends", "torch,jax", "--without", "static-alloc"], "no trick of torch, jax"),
+        (["--weights", "absent.pth"], "absent.pth"),
+        (["--weights", "absent.pth", "--backbone", "resnet18_v2"], "is for resnet18_v1"),
+    ],
+)
+def test_bad_options_are_one_line(
+    options: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert fcn(["parity", "--out", str(tmp_path / "out"), *options]) == 2
+    message = capsys.readouterr().err
+    assert words in message and message.count("\n") == 1
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,238 @@
+"""A data set in VOC's layout: what is read, what is dropped, and what each broken file brings."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common.data.check import check_dataset
+from common.data.dataset import find_voc, open_dataset
+from common.data.images import read_image, read_label, write_image, write_label
+from common.errors import InputError
+
+
+@pytest.fixture
+def root(tmp_path, generated):
+    """A copy of the generated data set, to be broken: images 80 pixels high, 112 wide."""
+    return shutil.copytree(generated, tmp_path / "VOC")
+
+
+@pytest.fixture
+def names(root):
+    return (root / "ImageSets/Segmentation/train.txt").read_text().split()
+
+
+def image(root, name):
+    return root / "JPEGImages" / f"{name}.jpg"
+
+
+def mask(root, name):
+    return root / "SegmentationClass" / f"{name}.png"
+
+
+def write_list(root, names, split="train"):
+    (root / f"ImageSets/Segmentation/{split}.txt").write_text("".join(f"{n}\n" for n in names))
+
+
+def test_pairs_are_read_in_the_lists_order(root, names):
+    write_list(root, reversed(names))
+    dataset = open_dataset(root, "train", None)
+    assert dataset.names == tuple(reversed(names))
+    assert dataset.sizes == ((80, 112),) * 12
+    assert dataset.dropped == 0
+    pixels, labels = dataset.read(2)
+    assert (pixels == read_image(image(root, names[-3]))).all()
+    assert (labels == read_label(mask(root, names[-3]))).all()
+
+
+def test_images_smaller_than_the_crop_are_dropped_and_counted(root, names):
+    for name, size in zip(names, [(64, 96), (63, 200), (200, 95), (65, 97)], strict=False):
+        write_image(image(root, name), np.zeros((*size, 3), np.uint8))
+        write_label(mask(root, name), np.zeros(size, np.uint8))
+    dataset = open_dataset(root, "train", (64, 96))
+    assert dataset.dropped == 2
+    assert dataset.names == (names[0], *names[3:])
+    assert dataset.sizes[:3] == ((64, 96), (65, 97), (80, 112))
+    assert open_dataset(root, "train", None).dropped == 0
+
+
+def test_only_headers_are_read(root, names, monkeypatch):
+    def decode(*_):
+        raise AssertionError("a whole image was decoded")
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
+    assert len(open_dataset(root, "train", (64, 96)).names) == 12
+
+
+def test_the_digest_follows_names_and_bytes(root, names):
+    first = open_dataset(root, "train", None).digest
+    assert open_dataset(root, "train", None).digest == first
+    assert open_dataset(root, "val", None).digest != first
+    path = mask(root, names[5])
+    whole = path.read_bytes()
+    path.write_bytes(whole + b"\0")
+    assert open_dataset(root, "train", None).digest != first
+    path.write_bytes(whole)
+    write_list(root, names[1:])
+    assert open_dataset(root, "train", None).digest != first
+    write_list(root, [names[1], names[0], *names[2:]])
+    assert open_dataset(root, "train", None).digest != first
+    for file in (image, mask):
+        file(root, names[0]).rename(file(root, "renamed"))
+    write_list(root, ["renamed", *names[1:]])
+    assert open_dataset(root, "train", None).digest != first
+
+
+def test_an_exif_turned_image_has_the_size_it_is_shown_in(root, names):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (80, 112)).save(image(root, names[0]), exif=exif)
+    dataset = open_dataset(root, "train", None)
+    assert dataset.sizes[0] == (80, 112)
+    assert dataset.read(0)[0].shape == (80, 112, 3)
+
+
+def test_an_exif_turned_image_with_a_mask_that_is_not_is_refused(root, names):
+    exif = Image.Exif()
+    exif[0x0112] = 8
+    Image.new("RGB", (112, 80)).save(image(root, names[0]), exif=exif)
+    with pytest.raises(InputError, match=rf"{names[0]}\.png: is 80x112, but its image 112x80"):
+        open_dataset(root, "train", None)
+
+
+def break_nothing_but(what, root, names):
+    """Break the data set in one way; return what the error must say."""
+    lists = root / "ImageSets/Segmentation/train.txt"
+    if what == "no folder":
+        shutil.rmtree(root)
+        return f"{root}: there is no such data folder"
+    if what == "empty folder":
+        shutil.rmtree(root)
+        root.mkdir()
+        return r"train\.txt: absent, so .* not in VOC2012's layout"
+    if what == "empty list":
+        lists.write_text("\n \n")
+        return r"train\.txt: names no image"
+    if what == "binary list":
+        lists.write_bytes(b"\xff\xfe\0a")
+        return r"train\.txt: cannot be read"
+    if what == "listed twice":
+        write_list(root, [*names, names[3]])
+        return rf"train\.txt: names {names[3]} twice"
+    if what == "path":
+        write_list(root, [*names, "../elsewhere"])
+        return r"train\.txt: \.\./elsewhere is no image's name"
+    if what == "absolute path":
+        write_list(root, [*names, "/elsewhere"])
+        return r"train\.txt: /elsewhere is no image's name"
+    if what == "no image":
+        image(root, names[4]).unlink()
+        return rf"{names[4]}\.jpg: absent, but train\.txt names"
+    if what == "no mask":
+        mask(root, names[4]).unlink()
+        return rf"{names[4]}\.png: absent, but train\.txt names"
+    if what == "mask of another size":
+        write_label(mask(root, names[4]), np.zeros((80, 111), np.uint8))
+        return rf"{names[4]}\.png: is 80x111, but its image 80x112"
+    assert what == "no image file"
+    image(root, names[4]).write_bytes(b"not a picture")
+    return rf"{names[4]}\.jpg: not in the format"
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "no folder", "empty folder", "empty list", "binary list", "listed twice", "path",
+        "absolute path", "no image",
+        "no mask", "mask of another size", "no image file",
+    ],
+)  # fmt: skip
+def test_a_broken_data_set_does_not_open_and_says_why(root, names, what):
+    message = break_nothing_but(what, root, names)
+    with pytest.raises(InputError, match=message) as error:
+        open_dataset(root, "train", None)
+    assert "\n" not in str(error.value)
+
+
+def test_a_crop_larger_than_every_image_is_refused(root):
+    with pytest.raises(InputError, match=r"crop 96x96: larger than every image of train"):
+        open_dataset(root, "train", (96, 96))
+
+
+def test_a_list_with_windows_ends_and_a_byte_order_mark_is_read(root, names):
+    path = root / "ImageSets/Segmentation/train.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + "\r\n".join(names).encode())
+    assert open_dataset(root, "train", None).names == tuple(names)
+
+
+@pytest.mark.parametrize("file", [image, mask])
+def test_a_file_that_changed_its_size_after_opening_is_named(root, names, file):
+    dataset = open_dataset(root, "train", None)
+    Image.new("L", (111, 80)).save(file(root, names[1]))
+    with pytest.raises(InputError, match=rf"{file(root, names[1]).name}: was 80x112 .* 80x111"):
+        dataset.read(1)
+
+
+def test_a_sound_data_set_has_no_problems(generated):
+    assert check_dataset(generated) == []
+
+
+def test_every_broken_file_is_reported(root, names):
+    image(root, names[0]).unlink()
+    mask(root, names[0]).unlink()
+    whole = image(root, names[1]).read_bytes()
+    image(root, names[1]).write_bytes(whole[: len(whole) // 2])
+    write_label(mask(root, names[2]), np.zeros((80, 111), np.uint8))
+    write_label(mask(root, names[3]), np.full((80, 112), 21, np.uint8))
+    Image.new("RGB", (112, 80), (1, 2, 3)).save(mask(root, names[4]))
+    Image.new("RGBA", (112, 80)).save(mask(root, names[5]))
+    (root / "ImageSets/Segmentation/val.txt").unlink()
+    found = {problem.file: problem.what for problem in check_dataset(root)}
+    expected = {
+        image(root, names[0]): "there is no such file",
+        mask(root, names[0]): "there is no such file",
+        image(root, names[1]): "not a complete, readable image",
+        mask(root, names[2]): "is 80x111, but its image 80x112",
+        mask(root, names[3]): "label 21 is neither",
+        mask(root, names[4]): "colour (1, 2, 3)",
+        mask(root, names[5]): "mode RGBA",
+        root / "ImageSets/Segmentation/val.txt": "absent",
+    }
+    assert found.keys() == expected.keys()
+    for file, what in expected.items():
+        assert found[file].startswith(what)
+
+
+def test_a_missing_list_does_not_hide_the_other_lists_problems(root):
+    (root / "ImageSets/Segmentation/train.txt").unlink()
+    broken = next((root / "JPEGImages").glob("val*"))
+    broken.unlink()
+    assert [problem.file.name for problem in check_dataset(root)] == ["train.txt", broken.name]
+
+
+def test_no_folder_to_check_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="there is no such data folder"):
+        check_dataset(tmp_path / "absent")
+
+
+def test_a_named_folder_is_taken_at_its_word(tmp_path, monkeypatch):
+    monkeypatch.setenv("FCN_VOC_ROOT", str(tmp_path / "absent"))
+    assert find_voc() == tmp_path / "absent"
+
+
+@pytest.mark.parametrize("split, listed, kept", [("train", 437, 327), ("val", 223, 164)])
+def test_the_shared_part_of_voc_keeps_its_known_counts(voc, split, listed, kept):
+    dataset = open_dataset(voc, split, (320, 480))
+    assert (len(dataset.names), dataset.dropped) == (kept, listed - kept)
+
+
+def test_a_real_pair_is_a_photograph_and_its_classes(voc):
+    dataset = open_dataset(voc, "val", (320, 480))
+    pixels, labels = dataset.read(0)
+    assert pixels.shape == (*labels.shape, 3)
+    assert labels.shape == dataset.sizes[0]
+    assert set(np.unique(labels)) <= {*range(21), 255}
+    assert 255 in labels

@@ -1,0 +1,232 @@
+"""Downloads over a loopback server that misbehaves."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from common.data import download
+from common.data.download import fetch
+from common.errors import InputError
+from tests.support.loopback import BODY, HALF, SHA256, Server
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "folder" / "file.tar"
+
+
+def part_of(path: Path) -> Path:
+    return path.with_name("file.tar.part")
+
+
+def start_part(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True)
+    part_of(path).write_bytes(data)
+
+
+def files(path: Path) -> list[str]:
+    return sorted(entry.name for entry in path.parent.iterdir())
+
+
+def test_a_file_arrives_whole(server: Server, path: Path) -> None:
+    assert fetch(server.url, path, sha256=SHA256) == path
+    assert path.read_bytes() == BODY
+    assert files(path) == ["file.tar"]
+    assert server.ranges == [None]
+
+
+def test_either_digest_or_both_are_checked(server: Server, tmp_path: Path) -> None:
+    md5 = hashlib.md5(BODY).hexdigest()
+    fetch(server.url, tmp_path / "a", md5=md5.upper())
+    fetch(server.url, tmp_path / "b", md5=md5, sha256=SHA256)
+    with pytest.raises(InputError, match="its md5"):
+        fetch(server.url, tmp_path / "c", md5="0" * 32, sha256=SHA256)
+    with pytest.raises(ValueError, match="needs a digest"):
+        fetch(server.url, tmp_path / "d")
+
+
+def test_the_first_digits_of_a_digest_will_do(server: Server, tmp_path: Path) -> None:
+    fetch(server.url, tmp_path / "a", sha256=SHA256[:8])
+    other = "0" if SHA256[7] != "0" else "1"
+    with pytest.raises(InputError, match="its sha256"):
+        fetch(server.url, tmp_path / "b", sha256=SHA256[:7] + other)
+
+
+def zip_of(name: str, content: bytes) -> bytes:
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as files:
+        files.writestr(name, content)
+    return archive.getvalue()
+
+
+def corrupt(archive: bytes) -> bytes:
+    return archive[:200] + bytes([archive[200] ^ 0xFF]) + archive[201:]
+
+
+def test_a_member_of_an_archive_is_what_the_digest_is_of(server: Server, path: Path) -> None:
+    server.body = zip_of("member", BODY)
+    sha1 = hashlib.sha1(BODY).hexdigest()
+    start_part(path, server.body[:100])
+    assert fetch(server.url, path, sha1=sha1, member="member").read_bytes() == BODY
+    assert files(path) == ["file.tar"]
+
+
+@pytest.mark.parametrize(
+    "body, message",
+    [
+        (zip_of("member", b"x" + BODY[1:]), "its sha1 is"),
+        (zip_of("another", BODY), "not a zip archive with member in it"),
+        (zip_of("member", BODY)[:-30], "not a zip archive with member in it"),
+        (zip_of("member", BODY).replace(b"member", b"nember", 1), "not a zip archive"),
+        (corrupt(zip_of("member", BODY)), "not a zip archive"),
+        (BODY, "not a zip archive"),
+    ],
+    ids=["bytes", "name", "truncated", "two names", "corrupt", "no archive"],
+)
+def test_a_wrong_archive_leaves_nothing(
+    server: Server, path: Path, body: bytes, message: str
+) -> None:
+    server.body = body
+    sha1 = hashlib.sha1(BODY).hexdigest()
+    with pytest.raises(InputError, match=message):
+        fetch(server.url, path, sha1=sha1, member="member")
+    assert files(path) == []
+
+
+def test_a_body_of_unknown_length_arrives_whole(server: Server, path: Path) -> None:
+    server.mood = "lengthless"
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+
+
+def test_a_file_that_is_there_is_not_fetched_again(server: Server, path: Path) -> None:
+    fetch(server.url, path, sha256=SHA256)
+    fetch(server.url, path, sha256=SHA256)
+    assert len(server.ranges) == 1
+
+
+def test_another_file_at_the_path_is_kept(server: Server, path: Path) -> None:
+    path.parent.mkdir()
+    path.write_bytes(b"mine")
+    with pytest.raises(InputError, match="file.tar: is there already"):
+        fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == b"mine"
+
+
+def test_a_part_is_resumed_where_it_ends(server: Server, path: Path) -> None:
+    start_part(path, BODY[:1000])
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+    assert files(path) == ["file.tar"]
+    assert server.ranges == ["bytes=1000-"]
+
+
+def test_a_server_without_ranges_starts_again(server: Server, path: Path) -> None:
+    server.mood = "rangeless"
+    start_part(path, b"x" * 1000)
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+
+
+def test_a_part_that_is_whole_only_gets_its_name(server: Server, path: Path) -> None:
+    start_part(path, BODY)
+    fetch(server.url, path, sha256=SHA256)
+    assert files(path) == ["file.tar"]
+
+
+def test_a_part_that_is_too_long_is_deleted(server: Server, path: Path) -> None:
+    start_part(path, BODY + b"more")
+    with pytest.raises(InputError, match="run again"):
+        fetch(server.url, path, sha256=SHA256)
+    assert files(path) == []
+
+
+def test_a_server_that_resumes_elsewhere_is_refused(server: Server, path: Path) -> None:
+    server.mood = "shifted"
+    start_part(path, BODY[:1000])
+    with pytest.raises(InputError, match="another byte"):
+        fetch(server.url, path, sha256=SHA256)
+    assert files(path) == []
+
+
+@pytest.mark.parametrize(
+    ("mood", "message"),
+    [("stalling", "no data for 0.2 s.*resume"), ("truncating", "51,200 of 102,400 bytes.*resume")],
+)
+def test_a_broken_transfer_keeps_its_part_and_resumes(
+    server: Server, path: Path, mood: str, message: str
+) -> None:
+    server.mood = mood
+    with pytest.raises(InputError, match=message) as error:
+        fetch(server.url, path, sha256=SHA256, timeout=0.2)
+    assert "\n" not in str(error.value)
+    assert part_of(path).read_bytes() == BODY[:HALF]
+    assert files(path) == ["file.tar.part"]
+
+    server.mood = "good"
+    fetch(server.url, path, sha256=SHA256)
+    assert path.read_bytes() == BODY
+    assert server.ranges == [None, f"bytes={HALF}-"]
+
+
+def test_a_server_that_never_answers_is_left(server: Server, path: Path) -> None:
+    server.mood = "silent"
+    start_part(path, BODY[:1000])
+    with pytest.raises(InputError, match="no data for 0.2 s"):
+        fetch(server.url, path, sha256=SHA256, timeout=0.2)
+    assert part_of(path).read_bytes() == BODY[:1000]
+
+
+def test_an_absent_file_is_named_and_the_part_kept(server: Server, path: Path) -> None:
+    server.mood = "absent"
+    start_part(path, BODY[:1000])
+    with pytest.raises(InputError, match=r"file.tar: the server answers 404 Not Found"):
+        fetch(server.url, path, sha256=SHA256)
+    assert part_of(path).read_bytes() == BODY[:1000]
+
+
+def test_wrong_bytes_are_deleted_and_both_digests_named(server: Server, path: Path) -> None:
+    server.body = b"x" + BODY[1:]
+    with pytest.raises(InputError) as error:
+        fetch(server.url, path, sha256=SHA256)
+    assert SHA256 in str(error.value)
+    assert hashlib.sha256(server.body).hexdigest() in str(error.value)
+    assert files(path) == []
+
+
+def test_a_closed_port_is_one_line(server: Server, path: Path) -> None:
+    with Server() as closed:
+        url = closed.url
+    with pytest.raises(InputError, match="connection failed"):
+        fetch(url, path, sha256=SHA256)
+
+
+def test_other_schemes_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(BODY)
+    with pytest.raises(InputError, match="only http"):
+        fetch((tmp_path / "secret").as_uri(), tmp_path / "copy", sha256=SHA256)
+
+
+def test_an_unwritable_place_is_named(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "folder").write_bytes(b"a file")
+    with pytest.raises(InputError, match=r"folder/file\.tar"):
+        fetch(server.url, tmp_path / "folder" / "file.tar", sha256=SHA256)
+
+
+def test_progress_is_drawn_only_when_asked(
+    server: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fetch(server.url, tmp_path / "quiet", sha256=SHA256)
+    assert capfd.readouterr().err == ""
+    fetch(server.url, tmp_path / "shown", sha256=SHA256, progress=True)
+    assert "100k" in capfd.readouterr().err
+
+
+def test_the_official_archive_is_named_with_its_digest() -> None:
+    assert download.VOC_URL.endswith("/voc2012/VOCtrainval_11-May-2012.tar")
+    assert download.VOC_MD5 == "6cd6e144f989b92b3379bac3b3de84fd"

@@ -1,0 +1,92 @@
+"""Images of any size in, their own labels out, by as few batches as there are shapes and tiles."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from common.data.images import read_image
+from common.data.tiling import TILES_PER_BATCH, ahead, predict_tiled, tile_for
+from common.errors import InputError
+
+SIZE = st.tuples(st.integers(1, 150), st.integers(1, 150))
+
+
+@pytest.mark.parametrize(
+    "size, tile",
+    [
+        ((375, 500), (384, 512)),  # VOC's usual size: whole.
+        ((320, 480), (320, 480)),
+        ((500, 333), (512, 352)),
+        ((1080, 1920), (512, 512)),
+        ((20, 600), (32, 512)),
+    ],
+)
+def test_a_tile_is_the_image_rounded_up_as_far_as_it_may_be(size, tile):
+    assert tile_for(size, (512, 512)) == tile
+
+
+@given(st.lists(SIZE, max_size=12))
+def test_every_image_gets_its_own_labels_once(sizes):
+    largest = (64, 96)
+    images = [
+        np.random.default_rng(n).integers(0, 4, (*size, 3), dtype=np.uint8)  # Ties among them.
+        for n, size in enumerate(sizes)
+    ]
+    batches: list[tuple[bool, tuple[int, ...]]] = []
+
+    def predict_batch(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        batches.append((False, batch.shape[:3]))
+        return batch.astype(np.float32)
+
+    def classify_batch(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        batches.append((True, batch.shape[:3]))
+        return batch.argmax(-1).astype(np.uint8)
+
+    items = zip(images, range(len(images)), strict=True)
+    found = list(predict_tiled(items, largest, predict_batch, classify_batch))
+    assert sorted(n for _, n in found) == list(range(len(images)))
+    for labels, n in found:
+        assert labels.dtype == np.uint8
+        np.testing.assert_array_equal(labels, images[n].argmax(-1))
+    tiles: dict[tuple[bool, tuple[int, ...]], int] = {}
+    for height, width in sizes:
+        tile = tile_for((height, width), largest)
+        count = -(-height // tile[0]) * -(-width // tile[1])
+        tiles[count == 1, tile] = tiles.get((count == 1, tile), 0) + count
+    expected = [
+        (whole, (TILES_PER_BATCH, *tile))
+        for (whole, tile), count in tiles.items()
+        for _ in range(-(-count // TILES_PER_BATCH))
+    ]
+    assert sorted(batches) == sorted(expected)
+
+
+def test_images_are_made_in_order_by_a_thread_while_others_are_used() -> None:
+    second_was_asked_for = threading.Event()
+
+    def items() -> Iterator[int]:
+        yield 0
+        second_was_asked_for.set()
+        yield from range(1, 20)
+
+    found = []
+    for item in ahead(items()):
+        assert second_was_asked_for.wait(10), "nothing is made while the first is used"
+        found.append(item)
+    assert found == list(range(20))
+    assert list(ahead([])) == []
+
+
+def test_an_image_that_cannot_be_read_is_reported_when_its_turn_comes(tmp_path: Path) -> None:
+    images = ahead(n if n < 2 else read_image(tmp_path / "absent.png") for n in range(3))
+    assert [next(images), next(images)] == [0, 1]
+    with pytest.raises(InputError, match="absent"):
+        next(images)

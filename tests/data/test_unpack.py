@@ -1,0 +1,172 @@
+"""Archives that mean harm, and Pascal VOC's from the server to the folder."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import io
+import tarfile
+import threading
+from collections.abc import Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from common.data import download
+from common.data.download import VOC_FOLDER, fetch_voc, unpack_tar
+from common.errors import InputError
+
+
+def member(
+    name: str, data: bytes = b"data", kind: bytes = tarfile.REGTYPE, link: str = ""
+) -> tuple:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, link
+    info.size = len(data) if kind == tarfile.REGTYPE else 0
+    return info, data
+
+
+def archive(*members: tuple) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for info, data in members:
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def voc_archive() -> bytes:
+    names = (
+        "JPEGImages/a.jpg",
+        "SegmentationClass/a.png",
+        "ImageSets/Segmentation/train.txt",
+        "ImageSets/Main/cat_train.txt",
+        "Annotations/a.xml",
+    )
+    return archive(
+        member("VOCdevkit", kind=tarfile.DIRTYPE),
+        *(member(f"{VOC_FOLDER}/{name}", name.encode()) for name in names),
+    )
+
+
+def test_only_the_wanted_parts_are_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(
+        archive(member("keep/in/x", b"1"), member("keeper/y"), member("other/z"))
+    )
+    unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
+    assert [str(p.relative_to(tmp_path)) for p in (tmp_path / "out").rglob("*") if p.is_file()] == [
+        "out/keep/in/x"
+    ]
+    assert (tmp_path / "out/keep/in/x").read_bytes() == b"1"
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        ([member("keep/../../evil")], "leads out"),
+        ([member("../evil")], "leads out"),
+        ([member("/tmp/keep/evil")], "leads out"),
+        ([member("keep/link", kind=tarfile.SYMTYPE, link="../..")], "no regular file"),
+        ([member("keep/link", kind=tarfile.LNKTYPE, link="../outside")], "no regular file"),
+        ([member("keep/device", kind=tarfile.CHRTYPE)], "no regular file"),
+        ([member("keep/twice"), member("keep/twice")], "cannot be unpacked"),
+    ],
+)
+def test_a_harmful_archive_is_refused(tmp_path: Path, harm: list[tuple], message: str) -> None:
+    (tmp_path / "outside").write_bytes(b"mine")
+    (tmp_path / "a.tar").write_bytes(archive(member("keep/good"), *harm))
+    with pytest.raises(InputError, match=rf"a\.tar: .*{message}"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "in" / "out", ["keep"])
+    assert not list(tmp_path.rglob("evil"))
+    assert not any(entry.is_symlink() for entry in tmp_path.rglob("*"))
+    assert (tmp_path / "outside").read_bytes() == b"mine"
+
+
+def test_a_link_over_a_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "victim").mkdir()
+    link = member("keep", kind=tarfile.SYMTYPE, link=str(tmp_path / "victim"))
+    (tmp_path / "a.tar").write_bytes(archive(link, member("keep/file")))
+    with pytest.raises(InputError, match="no regular file"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
+    assert not list((tmp_path / "victim").iterdir())
+
+
+@pytest.mark.parametrize("data", [b"", b"no tar at all" * 99, voc_archive()[:1300]])
+def test_a_broken_archive_is_one_line(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.tar").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tar: "):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", [f"{VOC_FOLDER}/JPEGImages"])
+
+
+def test_an_archive_without_a_part_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(archive(member("keep/x")))
+    with pytest.raises(InputError, match="no files in more"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep", "more"])
+
+
+def unpacked(root: Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
+
+
+MD5 = hashlib.md5(voc_archive()).hexdigest()
+VOC_FILES = [
+    f"{VOC_FOLDER}/ImageSets/Segmentation/train.txt",
+    f"{VOC_FOLDER}/JPEGImages/a.jpg",
+    f"{VOC_FOLDER}/SegmentationClass/a.png",
+]
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a loopback server that has VOC's archive, in small."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server" / "voc.tar").write_bytes(voc_archive())
+    handler = functools.partial(Quiet, directory=str(tmp_path / "server"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/voc.tar"
+        server.shutdown()
+        thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_voc_ends_as_a_complete_folder(served: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    assert fetch_voc(root, url=served, md5=MD5) == root / VOC_FOLDER
+    assert unpacked(root) == VOC_FILES
+    assert [entry.name for entry in root.iterdir()] == ["VOCdevkit"]
+
+
+def test_voc_that_is_there_is_refused_and_kept(served: str, tmp_path: Path) -> None:
+    root = tmp_path / "data"
+    (root / VOC_FOLDER).mkdir(parents=True)
+    (root / VOC_FOLDER / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="there already"):
+        fetch_voc(root, url=served, md5=MD5)
+    assert unpacked(root) == [f"{VOC_FOLDER}/notes.txt"]
+
+
+def test_an_interrupted_unpacking_is_repeated(
+    served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+
+    def interrupted(archive: Path, root: Path, parts: list[str]) -> None:
+        unpack_tar(archive, root, parts)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(download, "unpack_tar", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            fetch_voc(root, url=served, md5=MD5)
+    assert not (root / VOC_FOLDER).exists()
+
+    (tmp_path / "server" / "voc.tar").unlink()  # What was fetched is not fetched again.
+    fetch_voc(root, url=served, md5=MD5)
+    assert unpacked(root) == VOC_FILES

@@ -1,0 +1,107 @@
+"""`fcn parity --against`: another program's outputs, whatever made them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.cli import main as fcn
+from common.recipes import make_recipe
+from common.reference import network as reference
+from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, single
+
+
+@pytest.fixture(scope="module")
+def port() -> dict[str, NDArray]:
+    """What an exact port of v1 would export: float32 of the reference's answers."""
+    parameters = single(keep_off_the_kinks(probe_parameters("resnet18_v1")))
+    images, labels = probe_batch(32, 64)
+    found: dict[str, NDArray] = {**parameters, "images": images, "labels": labels}
+    for mode in ("evaluation", "training"):
+        passed = reference.forward(parameters, images, "resnet18_v1", mode == "training")
+        found |= {f"{mode}/{name}": value for name, value in passed.layers.items()}
+    recipe = make_recipe("modern")
+    after, _, _ = reference.train_step(parameters, {}, images, labels, recipe, 0.5)
+    found |= {f"after/{name}": value for name, value in after.items()}
+    floating = {k: v.astype(np.float32) for k, v in found.items() if v.dtype != np.uint8}
+    return {**found, **floating}
+
+
+def against(
+    port: dict[str, NDArray],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    rate: str = "0.5",
+) -> tuple[int, Any, str]:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "port.safetensors"
+    arrays = {name: np.ascontiguousarray(value) for name, value in port.items()}
+    save_file(arrays, path, {"recipe": "modern", "learning_rate": rate})
+    status = fcn(["parity", "--against", str(path), "--json"])
+    captured = capsys.readouterr()
+    return status, json.loads(captured.out or "null"), captured.err
+
+
+def test_an_exact_port_passes(port, tmp_path, capsys) -> None:
+    status, found, _ = against(port, tmp_path, capsys)
+    assert status == 0 and found["backbone"] == "resnet18_v1"
+    outputs = {name for name in port if "/" in name}
+    assert {row["name"] for row in found["rows"]} == outputs
+
+
+def test_the_first_layer_that_differs_is_named(port, tmp_path, capsys) -> None:
+    wrong = port | {
+        name: port[name] * np.float32(1 + 1e-4)
+        for name in ("evaluation/backbone.layer2.0.bn1", "evaluation/transpose_conv")
+    }
+    status, found, _ = against(wrong, tmp_path, capsys)
+    assert status == 1 and found["first"] == "evaluation/backbone.layer2.0.bn1"
+    assert sum(not row["passed"] for row in found["rows"]) == 2
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda port: port.pop("images"), "needs images"),
+        (lambda port: port.pop("labels"), "need labels"),
+        (lambda port: port.pop("backbone.bn1.bias"), "1 missing (backbone.bn1.bias)"),
+        (lambda port: port.update({"evaluation/fc": np.ones(2, np.float32)}), "evaluation/fc"),
+        (lambda port: port.update(images=port["images"][:, :31].copy()), "multiples of 32"),
+        (lambda port: port.update(images=port["images"][..., :2].copy()), "'W', 3]"),
+        (lambda port: port.update(images=port["images"][0, :, 0].copy()), "multiples of 32"),
+        (lambda port: port.update(labels=np.full_like(port["labels"], 21)), "0..20"),
+    ],
+)
+def test_what_cannot_be_compared_is_one_line(change, words, port, tmp_path, capsys) -> None:
+    changed = dict(port)
+    change(changed)
+    status, _, error = against(changed, tmp_path, capsys)
+    assert status == 2 and words in error and error.count("\n") == 1
+
+
+def test_a_rate_that_is_no_number_is_one_line(port, tmp_path, capsys) -> None:
+    status, _, error = against(port, tmp_path, capsys, rate="fast")
+    assert status == 2 and "learning_rate" in error and error.count("\n") == 1
+
+
+def test_an_output_of_another_shape_differs_and_leaves_valid_json(port, tmp_path, capsys) -> None:
+    name = "evaluation/transpose_conv"
+    status, found, _ = against(port | {name: port[name][:1]}, tmp_path, capsys)
+    assert status == 1 and found["first"] == name
+    (row,) = (row for row in found["rows"] if row["name"] == name)
+    assert row["error"] is None and not row["passed"]
+    assert fcn(["parity", "--against", str(tmp_path / "port.safetensors")]) == 1
+    assert "no number" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_safetensors_is_one_line(tmp_path, capsys) -> None:
+    path = tmp_path / "port.safetensors"
+    path.write_bytes(b"\x80\x04rubbish")
+    assert fcn(["parity", "--against", str(path)]) == 2
+    assert "port.safetensors" in capsys.readouterr().err

@@ -1,0 +1,215 @@
+"""What a backend owes beside its arithmetic; docs/ADDING_A_BACKEND.md names the tests of it all."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+import common
+from common.backends import BACKENDS
+from common.config import Config
+from common.data.batches import aligned_bytes
+from common.machine.threads import available_cpus
+from common.parameters.layers import layer_names
+from common.parameters.names import trainable_names
+from common.recipes import BACKBONES, make_recipe
+from common.reference import network as reference
+from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
+from tests.conftest import required
+
+PROJECT = Path(common.__file__).parents[1]
+DOCUMENT = (PROJECT / "docs" / "ADDING_A_BACKEND.md").read_text(encoding="utf-8")
+PARTS = dict(re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", DOCUMENT, re.M | re.S))
+CONFIG = Config(make_recipe("chapter-torch", batch_size=2, crop=(32, 64)), device="cpu")
+
+
+@pytest.mark.usefixtures("determinism")
+def test_a_backend_describes_what_is_in_effect(backend_name: str, backend: ModuleType) -> None:
+    for config in (CONFIG, replace(CONFIG, deterministic=True)):
+        backend.configure(config)
+        found = json.loads(json.dumps(backend.describe(config)))
+        assert found["name"] == backend_name and found["device"] == "cpu"
+        assert found["versions"] and all(found["versions"].values())
+        assert found["threads"] in (1, len(available_cpus()))  # As this process was told at import.
+        assert found["precision"] == "float32"
+        assert found["deterministic"] == config.deterministic
+        assert backend.device_memory_peak(config) is None
+        assert found["precision"] in backend.precisions(config)
+    backend.configure(CONFIG)
+
+
+def test_arrays_come_back_as_they_went(backend: ModuleType, generator: np.random.Generator) -> None:
+    backend.configure(CONFIG)
+    for array in (
+        generator.integers(0, 256, (2, 32, 64, 3), dtype=np.uint8),
+        generator.standard_normal((3, 5), np.float32),
+    ):
+        value = backend.to_device(array, CONFIG)
+        backend.synchronize(value)
+        returned = np.asarray(backend.to_host(value))
+        assert returned.dtype == array.dtype
+        np.testing.assert_array_equal(returned, array)
+
+
+@pytest.mark.parametrize("offset", [0, 16])
+def test_on_a_cpu_a_loaders_batch_is_taken_as_it_is(backend: ModuleType, offset: int) -> None:
+    backend.configure(CONFIG)
+    buffer = aligned_bytes((offset + 2 * 32 * 64 * 3,))
+    buffer[:] = 1
+    given = buffer[offset:].reshape(2, 32, 64, 3)
+    value = backend.to_device(given, CONFIG)
+    backend.synchronize(value)
+    assert given.flags.writeable
+    buffer[:] = 2
+    found = np.asarray(backend.to_host(value))
+    assert (found == found[0, 0, 0, 0]).all()
+    if offset == 0:
+        assert found[0, 0, 0, 0] == 2
+
+
+def test_what_the_proof_asks_for_has_the_shapes_and_types_stated(backend: ModuleType) -> None:
+    recipe = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(32, 64))
+    config, size = Config(recipe, device="cpu"), (2, 32, 64)
+    backend.configure(config)
+    parameters = single(probe_parameters(recipe.backbone))
+    state = backend.create_state(config, parameters)
+    assert isinstance(state, backend.State) and state.config == config
+    images, labels = (backend.to_device(array, config) for array in probe_batch(32, 64))
+    for training in (False, True):
+        layers = backend.layer_outputs(state, images, training)
+        assert list(layers) == layer_names(recipe.backbone)
+        assert {array.dtype for array in layers.values()} == {np.dtype(np.float32)}
+        assert layers["final_conv"].shape == (2, 1, 2, 21)
+        assert layers["transpose_conv"].shape == (*size, 21)
+    loss, gradients = backend.gradients(state, images, labels)
+    assert isinstance(loss, float) and gradients.keys() == set(trainable_names(recipe))
+    for name, gradient in gradients.items():
+        assert isinstance(gradient, np.ndarray) and gradient.shape == parameters[name].shape, name
+    loss, classes = backend.eval_step(state, images, labels)
+    classes = np.asarray(backend.to_host(classes))
+    assert float(loss) > 0 and (classes.dtype, classes.shape) == (np.uint8, size)
+    again = np.asarray(backend.to_host(backend.classify_step(state, images)))
+    assert (again.dtype, again.shape) == (np.uint8, size)
+    for name, value in backend.parameters_of(state).items():  # Statistics among them.
+        np.testing.assert_array_equal(value, parameters[name], err_msg=name)
+
+
+@pytest.mark.parametrize("void", ["background", "ignore"])
+def test_each_image_has_the_loss_of_the_reference(
+    backend: ModuleType, generator: np.random.Generator, void: str
+) -> None:
+    backend.configure(CONFIG)
+    logits = generator.normal(size=(3, 4, 5, 21)).astype(np.float32)
+    labels = generator.integers(0, 21, (3, 4, 5), dtype=np.uint8)
+    labels[1, :2], labels[2] = 255, 255
+    given = logits.transpose(0, 3, 1, 2) if backend.LAYOUT == "NCHW" else logits
+    arrays = [backend.to_device(np.ascontiguousarray(a), CONFIG) for a in (given, labels)]
+    found = np.asarray(backend.to_host(backend.image_losses(*arrays, void)))
+    recipe = replace(CONFIG.recipe, void=void, loss_reduction="sum")
+    expected = [reference.loss(logits[i : i + 1], labels[i : i + 1], recipe) for i in range(3)]
+    assert found.shape == (3,) and (expected[2] == 0) == (void == "ignore")
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_parameters_go_into_the_network_all_or_none(backend: ModuleType, backbone: str) -> None:
+    config = Config(make_recipe("chapter-torch", backbone=backbone), device="cpu")
+    backend.configure(config)
+    parameters = single(probe_parameters(backbone))
+    for name, array in parameters.items():
+        framework = backend.from_canonical(name, array)
+        np.testing.assert_array_equal(backend.to_canonical(name, framework), array)
+    model = backend.create_model(config)
+    backend.load_parameters(model, parameters)
+    del parameters["final_conv.bias"]
+    with pytest.raises(AssertionError, match="final_conv.bias"):
+        backend.load_parameters(model, parameters)
+
+
+def test_every_public_name_stands_in_the_document_with_its_parameters(backend: ModuleType) -> None:
+    functions = [line.split("|")[1] for line in PARTS["Functions"].splitlines() if "|" in line]
+    stated = dict(re.findall(r"`(\w+)(?:\((.*?)\))?`", " ".join(functions)))
+    assert set(backend.__all__) <= stated.keys()
+    for name in backend.__all__:
+        value = getattr(backend, name)
+        if callable(value) and not inspect.isclass(value):
+            parameters = [p.partition("=")[0] for p in stated[name].split(", ")]
+            assert parameters == list(inspect.signature(value).parameters), name
+
+
+def test_what_the_benchmarks_call_of_a_package_stands_in_the_document() -> None:
+    called = {
+        node.attr
+        for path in (PROJECT / "benchmarks").glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("backend", "package")
+        and not node.attr.startswith("__")
+    }
+    first = [line.split("|")[1] for line in PARTS["Functions"].splitlines() if "|" in line]
+    stated = set(re.findall(r"`(\w+)", " ".join(first)))
+    assert called >= {"train_step", "layer_outputs", "create_loader"} and called <= stated
+
+
+def test_every_place_of_registration_names_every_backend() -> None:
+    files = re.findall(r"^\| `(.*?)` \|", PARTS["Where its name is written"], re.M)
+    assert len(files) > 5
+    for file in files:
+        text = (PROJECT / file).read_text(encoding="utf-8")
+        missing = [name for name in BACKENDS if not re.search(rf"\b{name}\b", text)]
+        assert not missing, f"{file} does not name {missing}"
+
+
+def test_every_clause_names_tests_that_exist() -> None:
+    text = PARTS["Functions"] + PARTS["The package and the process"]
+    clauses = [line for line in text.splitlines() if line.startswith("|") and "---" not in line]
+    named = 0
+    for clause in clauses:
+        if clause.split("|")[-2].strip() == "test":
+            continue
+        file = None
+        for name in re.findall(r"`([^`]*)`", clause.split("|")[-2]):
+            if not re.match(r"(test_\w+\.py: )?test_\w+$", name):
+                continue
+            path, _, test = name.rpartition(": ")
+            file = path or file
+            assert file is not None, clause
+            tree = ast.parse((PROJECT / "tests" / file).read_text(encoding="utf-8"))
+            assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+            named += 1
+        assert file is not None, f"no test: {clause}"
+    assert named > 50
+
+
+def test_tensorflow_that_has_started_on_all_cpus_can_be_configured_for_as_many() -> None:
+    required("tf", "tf_impl")
+    program = """
+import tensorflow as tf
+tf.constant(1.0) + 1
+from common.config import Config
+from common.errors import InputError
+from common.recipes import make_recipe
+from common.machine.threads import available_cpus
+from tf_impl import configure, describe
+recipe, cpus = make_recipe("chapter-torch"), len(available_cpus())
+configure(Config(recipe, device="cpu"))
+assert describe(Config(recipe, device="cpu"))["threads"] == cpus
+try:
+    configure(Config(recipe, device="cpu", threads=cpus + 1))
+except InputError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    count = len(available_cpus()) + 1
+    assert done.stdout == f"threads {count}: TensorFlow has started already\n", done.stderr

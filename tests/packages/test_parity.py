@@ -1,0 +1,171 @@
+"""Every backend against the float64 reference: layers, gradients, steps, and what moves between."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from benchmarks.equal_work import proof
+from benchmarks.equal_work.answers import layers_case, prediction_case, steps_case
+from common.config import Config
+from common.errors import InputError
+from common.recipes import BACKBONES, Recipe, make_recipe
+from common.reference.inputs import (
+    probe_batch,
+    probe_parameters,
+    probe_recipe,
+    relative_error,
+    single,
+)
+from common.reference.tolerances import bound, breaches
+from tests.conftest import PRESENT
+
+SIZE = (64, 96)
+
+
+def small(recipe: Recipe) -> Recipe:
+    return replace(recipe, batch_size=2, crop=SIZE, tile=SIZE)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_layers_loss_and_predictions_equal_the_reference(
+    backend: ModuleType, backbone: str, generator: np.random.Generator
+) -> None:
+    """Every layer in both modes, every reading of the loss, label maps of images of odd sizes."""
+    recipe, batch = small(probe_recipe(backbone)), probe_batch(*SIZE)
+    config, case = Config(recipe).to_json(), str(layers_case(recipe, *batch))
+    odd = {
+        f"{height}x{width}": generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        for height, width in ((71, 125), (33, 50))
+    }
+    predicted = str(prediction_case(recipe, *batch, odd))
+    for errors in (
+        proof.forward(backend, config, case),
+        proof.losses(backend, config, case),
+        proof.prediction(backend, config, predicted),
+    ):
+        assert not breaches(errors, "float32")
+
+
+@pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
+def test_a_network_that_is_not_finite_is_named_through_json(
+    backend: ModuleType, tmp_path: Path
+) -> None:
+    recipe, batch = small(probe_recipe("resnet18_v1")), probe_batch(*SIZE)
+    with np.load(layers_case(recipe, *batch)) as arrays:
+        broken = {name: arrays[name] for name in arrays.files}
+    broken["parameters/backbone.layer2.0.bn1.weight"][0] = np.nan
+    path = tmp_path / "broken.npz"
+    np.savez(path, **broken)
+    answer = proof.forward(backend, Config(recipe).to_json(), str(path))
+    errors = json.loads(json.dumps(answer, allow_nan=False))
+    assert breaches(errors, "float32")[0].name == "backbone.layer2.0.bn1"
+
+
+CASES = {
+    "v1": probe_recipe("resnet18_v1"),
+    "v2": probe_recipe("resnet18_v2"),
+    "decay of weights, frozen upsampling": replace(
+        probe_recipe("resnet18_v1"), decay_scope="weights", upsample_init="bilinear-frozen"
+    ),
+    "no momentum": replace(make_recipe("chapter-torch"), weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_steps_equal_the_reference(backend: ModuleType, case: str) -> None:
+    """Gradients, momentum, coupled decay, a changing learning rate, unbiased statistics.
+
+    The last step is done from copies of parameters and momentum; v1 and v2 do it with one image.
+    """
+    recipe, (images, labels) = small(CASES[case]), probe_batch(*SIZE)
+    labels[1, :40] = 255
+    counts = (2, 2, 1) if case in ("v1", "v2") else (2, 2)
+    path = str(steps_case(recipe, images, labels, counts, "float32"))
+    errors = proof.steps(backend, Config(recipe).to_json(), path)
+    assert not breaches(errors, "float32")
+
+
+def test_upsamplings_are_equal_with_random_kernels(
+    backend: ModuleType, generator: np.random.Generator
+) -> None:
+    """Both lowerings against the sum that defines them, channels in and out different."""
+    config = Config(probe_recipe("resnet18_v1"))
+    backend.configure(config)
+    for stride in (2, 8, 16):
+        x = generator.normal(size=(2, 3, 4, 5)).astype(np.float32)
+        weight = generator.normal(size=(5, 4, 2 * stride, 2 * stride)).astype(np.float32)
+        bias = generator.normal(size=4).astype(np.float32)
+        full = np.zeros((2, 4 * stride, 5 * stride, 4))
+        for i in range(3):
+            for j in range(4):
+                patch = np.einsum("bc,cohw->bhwo", x[:, i, j], weight)
+                rows, columns = (
+                    slice(i * stride, (i + 2) * stride),
+                    slice(j * stride, (j + 2) * stride),
+                )
+                full[:, rows, columns] += patch
+        half = stride // 2
+        expected = full[:, half:-half, half:-half] + bias
+        layout = backend.LAYOUT
+        given = x.transpose(0, 3, 1, 2) if layout == "NCHW" else x
+        kernel = np.ascontiguousarray(backend.from_canonical("transpose_conv.weight", weight))
+        arrays = [
+            backend.to_device(np.ascontiguousarray(array), config)
+            for array in (given, kernel, bias)
+        ]
+        for upsampling in ("native", "subpixel"):
+            y = backend.transposed_convolution(*arrays, stride, upsampling)
+            actual = np.asarray(backend.to_host(y))
+            actual = actual.transpose(0, 2, 3, 1) if layout == "NCHW" else actual
+            assert actual.shape == expected.shape
+            assert relative_error(actual, expected) < bound("logits"), (stride, upsampling)
+
+
+def test_parameters_come_back_as_they_went(backend: ModuleType) -> None:
+    for backbone in BACKBONES:
+        config, parameters = Config(probe_recipe(backbone)), single(probe_parameters(backbone))
+        backend.configure(config)
+        kept = {name: value.copy() for name, value in parameters.items()}
+        state = backend.create_state(config, parameters)
+        returned = backend.parameters_of(state)
+        assert returned.keys() == parameters.keys()
+        for name, value in parameters.items():
+            np.testing.assert_array_equal(returned[name], value)
+            np.testing.assert_array_equal(kept[name], value)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float64"])
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_other_precisions_are_within_their_own_bounds(
+    backend: ModuleType, backbone: str, precision: str
+) -> None:
+    """Parameters stay float32 in bfloat16; in float64 what remains is the order of sums."""
+    recipe, batch = small(probe_recipe(backbone)), probe_batch(*SIZE)
+    config = Config(recipe, precision=precision)
+    if precision not in backend.precisions(config):
+        with pytest.raises(InputError, match=f"precision {precision}: not offered"):
+            backend.configure(config)
+        return
+    layers, steps = layers_case(recipe, *batch), steps_case(recipe, *batch, (2, 2), precision)
+    try:
+        for errors in (
+            proof.forward(backend, config.to_json(), str(layers)),
+            proof.losses(backend, config.to_json(), str(layers)),
+            proof.steps(backend, config.to_json(), str(steps)),
+        ):
+            assert not breaches(errors, precision)
+    finally:
+        backend.configure(Config(recipe))
+
+
+def test_tf32_is_refused_without_a_gpu(backend: ModuleType) -> None:
+    config = Config(probe_recipe("resnet18_v1"), device="cpu", precision="tf32")
+    with pytest.raises(InputError, match="precision tf32: not offered by this backend"):
+        backend.configure(config)

@@ -1,0 +1,67 @@
+"""The exported ONNX graph, run by ONNX Runtime, predicts what the backends predict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from benchmarks.cli import main as fcn
+from common.config import Config
+from common.parameters.files import save_parameters
+from common.recipes import BACKBONES
+from common.reference.inputs import (
+    probe_batch,
+    probe_parameters,
+    probe_recipe,
+    relative_error,
+    single,
+)
+from common.reference.tolerances import bound
+
+
+def exported(backbone: str, folder: Path) -> Any:
+    """Return ONNX Runtime's session of the probe's network."""
+    import onnxruntime
+
+    weights, graph = folder / "probe.safetensors", folder / "probe.onnx"
+    save_parameters(weights, single(probe_parameters(backbone)), {"backbone": backbone})
+    command = ["weights", "export", str(weights), "--format", "onnx", "--out", str(graph)]
+    assert fcn(command) == 0
+    return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_onnx_runtime_agrees_with_every_backend(
+    backend: ModuleType, backbone: str, tmp_path: Path
+) -> None:
+    session = exported(backbone, tmp_path)
+    config = Config(probe_recipe(backbone))
+    backend.configure(config)
+    state = backend.create_state(config, single(probe_parameters(backbone)))
+    # Another batch and another size: neither is fixed in the graph.
+    for height, width, count in ((64, 96, 2), (32, 64, 1)):
+        images, _ = probe_batch(height, width, count=count)
+        (found,) = session.run(["logits"], {"images": images})
+        expected: NDArray = np.asarray(
+            backend.to_host(backend.predict_step(state, backend.to_device(images, config)))
+        )
+        assert found.shape == (count, height, width, 21)
+        assert relative_error(found, expected) < bound("logits")
+
+
+def test_a_backbone_alone_is_no_network_to_export(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    parameters = single(probe_parameters("resnet18_v1"))
+    backbone = {name: value for name, value in parameters.items() if name.startswith("backbone.")}
+    weights = tmp_path / "backbone.safetensors"
+    save_parameters(weights, backbone, {})
+    out = tmp_path / "out.onnx"
+    assert fcn(["weights", "export", str(weights), "--format", "onnx", "--out", str(out)]) == 2
+    message = capsys.readouterr().err
+    assert "final_conv.weight" in message and message.count("\n") == 1 and not out.exists()

@@ -1,0 +1,255 @@
+"""Weight files and checkpoints that are broken, wrong or hostile: one line, and nothing is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import struct
+from argparse import Namespace
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.cli import main as fcn
+from common.config import Config
+from common.data.images import write_image
+from common.errors import InputError
+from common.parameters.files import check_parameters, read_parameters, save_parameters
+from common.parameters.names import Parameters, initial_parameters, trainable_names
+from common.recipes import make_recipe
+from common.run.checkpoints import (
+    Checkpoint,
+    check_same_training,
+    load_checkpoint,
+    momentum_for,
+    save_checkpoint,
+)
+from common.run.prediction import read_request
+from tests.conftest import PRESENT, required
+
+RECIPE = make_recipe("modern")
+
+
+@pytest.fixture(scope="module")
+def parameters() -> Parameters:
+    return initial_parameters(RECIPE, 0)
+
+
+def test_a_file_cut_at_any_byte_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "small.safetensors"
+    tensors = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.ones(4, np.float32)}
+    save_parameters(path, tensors, {"backbone": "resnet18_v1"})
+    whole = path.read_bytes()
+    kept, _ = read_parameters(path)
+    assert kept.keys() == tensors.keys()
+    for length in range(len(whole)):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match=r"small\.safetensors"):
+            read_parameters(path)
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, b"\0" * 4),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, b"\0" * 8),
+        ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 4]}}, b"\0" * 4),
+        ({"a": {"dtype": "F33", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
+        ({"a": {"dtype": "I32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 4),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, b"\0" * 9),
+    ],
+)
+def test_a_header_that_does_not_fit_is_refused(header: Any, body: bytes, tmp_path: Path) -> None:
+    text = json.dumps(header).encode()
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(struct.pack("<Q", len(text)) + text + body)
+    with pytest.raises(InputError, match=r"odd\.safetensors"):
+        read_parameters(path)
+
+
+def test_a_header_of_impossible_length_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "huge.safetensors"
+    path.write_bytes(struct.pack("<Q", 2**62) + b"{}")
+    with pytest.raises(InputError, match=r"huge\.safetensors"):
+        read_parameters(path)
+
+
+def missing(given: Parameters) -> None:
+    del given["final_conv.bias"]
+
+
+def extra(given: Parameters) -> None:
+    given["fc.weight"] = np.ones((2, 2), np.float32)
+
+
+def misshapen(given: Parameters) -> None:
+    given["final_conv.weight"] = given["final_conv.weight"][:20]
+
+
+def not_finite(given: Parameters) -> None:
+    given["backbone.bn1.bias"] = given["backbone.bn1.bias"] * np.float32("nan")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (missing, r"1 missing \(final_conv\.bias\)"),
+        (extra, r"1 not expected \(fc\.weight\)"),
+        (misshapen, r"final_conv\.weight is \(20, 512, 1, 1\), expected \(21, 512, 1, 1\)"),
+        (not_finite, r"backbone\.bn1\.bias"),
+    ],
+)
+def test_wrong_tensors_are_named(
+    change: Any, words: str, parameters: Parameters, tmp_path: Path
+) -> None:
+    given, path = dict(parameters), tmp_path / "given.safetensors"
+    change(given)
+    save_parameters(path, given, {})
+    with pytest.raises(InputError, match=words):
+        check_parameters(path, read_parameters(path)[0], "resnet18_v1")
+
+
+class Hostile:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.write_text, (self.path, "executed")
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+@pytest.mark.parametrize("archive", [True, False], ids=["as torch saves", "bare pickle"])
+def test_code_in_a_pickle_is_refused_and_not_run(
+    name: str, archive: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if name.endswith(".pth"):  # Which PyTorch itself reads.
+        required("torch", "torch")
+    path, trace = tmp_path / name, tmp_path / "trace"
+    if archive:
+        torch = required("torch", "torch")
+        torch.save({"conv1.weight": Hostile(trace)}, path)
+    else:
+        path.write_bytes(pickle.dumps({"conv1.weight": Hostile(trace)}))
+    status = fcn(["weights", "import", str(path), "--out", str(tmp_path / "out.safetensors")])
+    message = capsys.readouterr().err
+    assert status == 2 and name in message and message.count("\n") == 1
+    assert "weights_only" not in message and "\x1b" not in message
+    assert not trace.exists() and not (tmp_path / "out.safetensors").exists()
+    # The file would have done it: where code is let run, it does.
+    if not archive:
+        pickle.loads(path.read_bytes())
+        assert trace.read_text(encoding="utf-8") == "executed"
+
+
+@pytest.fixture
+def checkpoint(parameters: Parameters, tmp_path: Path) -> tuple[Path, Checkpoint]:
+    momentum = {name: np.zeros_like(parameters[name]) for name in trainable_names(RECIPE)}
+    saved = Checkpoint(parameters, momentum, 3, Config(RECIPE).to_json(), "d" * 64)
+    return save_checkpoint(tmp_path / "checkpoints", saved, {}), saved
+
+
+@pytest.mark.parametrize("part", ["model.safetensors", "optimizer.safetensors", "state.json"])
+def test_a_checkpoint_with_a_foreign_or_broken_part_is_refused(
+    part: str, checkpoint: tuple[Path, Checkpoint], tmp_path: Path
+) -> None:
+    folder, saved = checkpoint
+    assert load_checkpoint(tmp_path).step == 3
+    other = replace(saved, parameters={k: v + 1 for k, v in saved.parameters.items()}, step=4)
+    foreign = save_checkpoint(
+        tmp_path / "other" / "checkpoints",
+        replace(other, momentum={k: v + 1 for k, v in saved.momentum.items()}),
+        {},
+    )
+    (folder / part).write_bytes((foreign / part).read_bytes())
+    with pytest.raises(InputError, match="not the file that"):
+        load_checkpoint(tmp_path)
+    (folder / part).unlink()
+    with pytest.raises(InputError, match=part.replace(".", r"\.")):
+        load_checkpoint(tmp_path)
+
+
+def test_what_differs_from_a_checkpoints_training_is_said(
+    checkpoint: tuple[Path, Checkpoint], tmp_path: Path
+) -> None:
+    saved = load_checkpoint(tmp_path)
+    assert check_same_training(saved, Config(RECIPE, threads=1), "d" * 64) == []
+    changed = Config(replace(RECIPE, learning_rate=0.5), seed=7)
+    assert check_same_training(saved, changed, "e" * 64) == [
+        "learning_rate 0.02 -> 0.5",
+        "seed 0 -> 7",
+        f"data set {'d' * 12} -> {'e' * 12}",
+    ]
+
+
+def test_another_optimizer_takes_what_it_knows_of_the_buffers(
+    checkpoint: tuple[Path, Checkpoint],
+) -> None:
+    saved = replace(checkpoint[1], momentum={k: v + 1 for k, v in checkpoint[1].momentum.items()})
+    assert momentum_for(saved, replace(RECIPE, momentum=0.0)) == {}
+    frozen = replace(RECIPE, upsample_init="bilinear-frozen")
+    assert "transpose_conv.weight" not in momentum_for(saved, frozen)
+    fresh = momentum_for(replace(saved, momentum={}), RECIPE)
+    assert fresh.keys() == saved.momentum.keys()
+    assert not any(buffer.any() for buffer in fresh.values())
+
+
+def test_resuming_with_another_backbone_is_refused_and_loses_nothing(
+    checkpoint: tuple[Path, Checkpoint], generated: Path, tmp_path: Path
+) -> None:
+    options = ["--backend", PRESENT[0], "--data", str(generated), "--resume", str(tmp_path)]
+    options += ["--recipe", "modern", "--backbone", "resnet18_v2", "--resume-changed"]
+    before = sorted(tmp_path.rglob("*"))
+    assert fcn(["train", *options, "--crop", "64", "64", "--batch-size", "4"]) == 2
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_resuming_another_training_is_refused_unless_asked(
+    checkpoint: tuple[Path, Checkpoint],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    import subprocess
+    import sys
+
+    options = ["--recipe", "modern", "--crop", "64", "64", "--batch-size", "4", "--no-progress"]
+    command = [sys.executable, "-m", f"{PRESENT[0]}_impl.train", "--data", str(generated), *options]
+    command += ["--resume", str(tmp_path), "--epochs", "2"]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "crop [320, 480] -> [64, 64]" in refused.stderr
+    assert "batch_size 32 -> 4" in refused.stderr and "data set dddddddddddd" in refused.stderr
+    asked = subprocess.run(
+        [*command, "--resume-changed"], capture_output=True, text=True, check=False
+    )
+    assert asked.returncode == 0, asked.stderr
+
+
+@pytest.mark.parametrize(
+    "images, problem",
+    [
+        (["a.png"], "a.png: its result would overwrite the image"),
+        (["a.jpg", "a-overlay.jpg"], "a-overlay.jpg: its result would overwrite that of"),
+        (["a.jpg", "b/a.jpg"], "b/a.jpg: its result would overwrite that of"),
+    ],
+)
+def test_a_prediction_overwrites_no_image_and_no_other_prediction(
+    parameters: Parameters, tmp_path: Path, images: list[str], problem: str
+) -> None:
+    weights = tmp_path / "model.safetensors"
+    save_parameters(weights, parameters, {"backbone": "resnet18_v1"})
+    (tmp_path / "b").mkdir()
+    paths = [tmp_path / name for name in images]
+    for path in paths:
+        write_image(path, np.zeros((32, 32, 3), np.uint8))
+    request = Namespace(
+        weights=weights, backbone=None, images=paths, out=tmp_path, force=True, json=False
+    )
+    request.no_progress = True
+    with pytest.raises(InputError, match=problem):
+        read_request(request)

@@ -1,0 +1,227 @@
+"""What `fcn bench check` finds in a file that contradicts the rules or itself."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cli import main as fcn
+from benchmarks.pages.bench_text import row_name
+from benchmarks.records.check import gate_problems
+from benchmarks.records.comparisons import compare_rows
+from tests.support.bench_sample import sample_bench
+
+Document = dict[str, Any]
+MOVED = ("torch", "chapter")
+"""Backend and track whose bound of `statistics` has become tighter."""
+
+
+@pytest.fixture(scope="module")
+def document() -> Document:
+    """A whole and sound results file's contents."""
+    return json.loads(json.dumps(sample_bench()))
+
+
+def write(folder: Path, document: Document) -> str:
+    (folder / "bench.json").write_text(json.dumps(document), encoding="utf-8")
+    return str(folder / "bench.json")
+
+
+def row_of(document: Document, status: str) -> Document:
+    return next(row for row in document["rows"] if row["status"] == status)
+
+
+def faster_than_its_samples(document: Document) -> None:
+    row_of(document, "ok")["figures"]["step_seconds"]["median"] /= 2
+
+
+def figure(*names: str) -> Callable[[Document], None]:
+    """Return a forger that doubles one figure of a row."""
+
+    def forge(document: Document) -> None:
+        place = row_of(document, "ok")["figures"]
+        for name in names[:-1]:
+            place = place[name]
+        place[names[-1]] *= 2
+
+    return forge
+
+
+def comparison(name: str) -> Callable[[Document], None]:
+    def forge(document: Document) -> None:
+        document["comparisons"][0][name] /= 2
+
+    return forge
+
+
+def comparison_with_no_row(document: Document) -> None:
+    document["comparisons"][0]["b"] = "x"
+
+
+def start_beyond_numbers(document: Document) -> None:
+    row_of(document, "ok")["processes"][0]["first_seconds"] = 1e308
+
+
+def comparison_left_out(document: Document) -> None:
+    del document["comparisons"][0]
+
+
+def warning_left_out(document: Document) -> None:
+    for sample in row_of(document, "ok")["samples"]:
+        sample["other_cpu_share"] = 0.5
+
+
+def without_checks(document: Document) -> None:
+    row_of(document, "ok")["gate"]["checks"] = {}
+
+
+def fewer_quantities(document: Document) -> None:
+    checks = row_of(document, "ok")["gate"]["checks"]
+    row_of(document, "ok")["gate"]["checks"] = {"loss": checks["loss"]}
+
+
+def unheard_of_case(document: Document) -> None:
+    row = row_of(document, "ok")
+    row["case"] = "sleep"
+    row["key"] = row_name(row)
+
+
+def higher_limit(document: Document) -> None:
+    document["limits"]["float32"]["flops_per_second"] = 1e9
+
+
+def wider_bound(document: Document) -> None:
+    row_of(document, "ok")["gate"]["checks"]["loss"]["bound"] = 0.5
+
+
+def wider_bound_for_its_error(document: Document) -> None:
+    row_of(document, "ok")["gate"]["checks"]["loss"] = {"error": 0.4, "bound": 0.5}
+
+
+def other_quantity(document: Document) -> None:
+    row_of(document, "ok")["gate"]["checks"]["speed"] = {"error": 0.4, "bound": 0.5}
+
+
+def ratio_across_devices(document: Document) -> None:
+    row_of(document, "ok")["processes"][0]["backend"]["device"] = "NVIDIA H100"
+
+
+def start_of_no_process(document: Document) -> None:
+    row = row_of(document, "ok")
+    row["case"] = "first_step"
+    row["figures"]["steady_seconds"] = 1.0
+    row["key"] = row_name(row)
+    row["samples"][0]["process"] = 3
+
+
+def without_proof(document: Document) -> None:
+    row_of(document, "ok")["gate"]["passed"] = False
+
+
+def over_its_bound(document: Document) -> None:
+    checks = row_of(document, "ok")["gate"]["checks"]
+    next(iter(checks.values()))["error"] = 7.0
+
+
+def twice(document: Document) -> None:
+    document["rows"].append(document["rows"][0])
+
+
+def renamed(document: Document) -> None:
+    document["rows"][0]["key"] = document["rows"][0]["key"].replace("torch", "jax")
+
+
+def ratio_across_batches(document: Document) -> None:
+    rows = [row for row in document["rows"] if row["status"] == "ok"]
+    other = next(row for row in rows if row["batch_size"] != rows[0]["batch_size"])
+    document["comparisons"][0] |= {"a": rows[0]["key"], "b": other["key"]}
+
+
+@pytest.mark.parametrize(
+    "forges, words",
+    [
+        (faster_than_its_samples, "its figures/step_seconds/median is not that of its samples"),
+        (figure("step_seconds", "low"), "its figures/step_seconds/low is not"),
+        (figure("examples_per_second", "high"), "its figures/examples_per_second/high is not"),
+        (figure("self_ratio", "ratio"), "its figures/self_ratio/ratio is not"),
+        (figure("limit", "fraction"), "its figures/limit/fraction is not"),
+        (figure("flops"), "its figures/flops is not"),
+        (warning_left_out, "its warnings is not"),
+        (comparison("ratio"), "their comparison/ratio is not that of their samples"),
+        (comparison("high"), "their comparison/high is not that of their samples"),
+        (comparison("p_value"), "their comparison/p_value is not that of their samples"),
+        (comparison_with_no_row, "or x, which is no row"),
+        (start_beyond_numbers, "no comparison can be made of its rows"),
+        (comparison_left_out, "their comparison is not that of their samples"),
+        (without_checks, "figures without proof of equal work"),
+        (fewer_quantities, "its gate has no second_step"),
+        (unheard_of_case, "sleep is no case"),
+        (higher_limit, "the limit in float32 is not the highest of its backends"),
+        (wider_bound, "its bound of loss, 0.5, is wider than 2e-06"),
+        (wider_bound_for_its_error, "not the reference's work: loss is off by 0.4, allowed 2e-06"),
+        (other_quantity, "its bound of speed, 0.5, is wider than 0"),
+        (ratio_across_devices, "a ratio crosses gpu and cpu"),
+        (start_of_no_process, "its samples give no figures"),
+        (without_proof, "figures without proof of equal work"),
+        (over_its_bound, "is over its bound"),
+        (twice, "stands twice"),
+        (renamed, "its fields say"),
+        (ratio_across_batches, "a ratio crosses batch_size"),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_shown_with_what_is_wrong(
+    forges: Callable[[Document], None],
+    words: str,
+    document: Document,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    forged = copy.deepcopy(document)
+    forges(forged)
+    assert fcn(["bench", "check", write(tmp_path, forged)]) == 1
+    shown = capsys.readouterr().out
+    assert words in shown and "agrees with itself" not in shown
+
+
+def test_what_was_not_yet_compared_is_no_contradiction(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    unfinished = copy.deepcopy(document)
+    unfinished["rows"].append(row_of(unfinished, "unsupported") | {"status": "running"})
+    unfinished["rows"][-1] |= {"variant": "again", "reason": None}
+    unfinished["rows"][-1]["key"] = row_name(unfinished["rows"][-1])
+    unfinished["comparisons"] = []
+    for row in unfinished["rows"]:
+        if row["figures"]:
+            row["figures"]["break_even"] = None
+    assert fcn(["bench", "check", write(tmp_path, unfinished)]) == 0
+
+
+def test_what_was_held_to_an_earlier_bound_is_held_to_the_present_one(document: Document) -> None:
+    row = next(row for row in document["rows"] if (row["backend"], row["track"]) == MOVED)
+    for error, words in ((1e-6, []), (0.1, ["not the reference's work"])):
+        row = copy.deepcopy(row)
+        row["gate"]["checks"]["statistics"] = {"error": error, "bound": 0.5}
+        found = gate_problems(row)
+        assert [line.partition(":")[0] for line in found] == words
+
+
+def test_a_gpu_is_not_divided_by_a_cpu_whatever_was_asked_for() -> None:
+    document = sample_bench()
+    for row in document["rows"]:
+        row["device"] = "auto"
+        if row["backend"] == "jax":
+            for process in row["processes"]:
+                process["backend"]["device"] = "NVIDIA H100"
+    compare_rows(document)
+    pairs = [(e["a"].split("/")[1], e["b"].split("/")[1]) for e in document["comparisons"]]
+    assert ("torch", "tf") in pairs and ("torch", "jax") not in pairs
+    assert {pair for pair in pairs if "jax" in pair} == {("jax", "jax")}
+    for row in document["rows"]:
+        if row["figures"] and (even := row["figures"]["break_even"]):
+            assert even["against"].split("/")[1] == row["backend"]

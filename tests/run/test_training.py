@@ -1,0 +1,108 @@
+"""What a training's folder says of where it started."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from common.config import Config
+from common.data.dataset import Dataset
+from common.errors import InputError
+from common.options import config_from, training_parser
+from common.parameters.files import save_parameters
+from common.parameters.names import initial_parameters
+from common.recipes import make_recipe
+from common.run.training import TrainingData, open_run
+
+BACKEND = {"name": "torch", "versions": {"numpy": "2"}}
+SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
+
+
+def one_step(*options: object) -> dict[str, Any]:
+    """Open a run as a training does, let it end after a checkpoint, and return its manifest."""
+    args = training_parser("train").parse_args([*SMALL, *map(str, options)])
+    with open_run(args, config_from(args), BACKEND) as (_, run, start):
+        run.checkpoint(start.parameters, start.momentum, start.step + 1)
+    manifest: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text("utf-8"))
+    return manifest
+
+
+def test_the_manifest_keeps_the_weights_that_a_run_started_from(
+    generated: Path, tmp_path: Path
+) -> None:
+    weights, out = tmp_path / "start.safetensors", tmp_path / "run"
+    save_parameters(weights, initial_parameters(make_recipe("chapter-torch"), 5), {})
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    expected = {"name": "start.safetensors", "sha256": digest}
+    data = ("--data", generated)
+    assert one_step(*data, "--out", out, "--weights", weights)["weights"] == expected
+    assert one_step(*data, "--resume", out)["weights"] == expected
+    elsewhere = one_step(*data, "--resume", out, "--out", tmp_path / "other")
+    assert elsewhere["weights"] == expected and elsewhere["resumed_from_step"] == 2
+    assert one_step(*data, "--out", tmp_path / "drawn")["weights"] is None
+
+
+def test_a_checkpoint_goes_on_with_its_own_weights_only(generated: Path, tmp_path: Path) -> None:
+    one_step("--data", generated, "--out", tmp_path)
+    with pytest.raises(InputError, match="--weights: a checkpoint has its own"):
+        one_step("--data", generated, "--resume", tmp_path, "--weights", "other.pth")
+    (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
+    with pytest.raises(InputError, match=r"manifest\.json: not a run's manifest"):
+        one_step("--data", generated, "--resume", tmp_path)
+
+
+@pytest.mark.parametrize("options, again", [([], 0), (["--cache-mib", "0"], 16)])
+def test_a_training_decodes_again_what_its_bound_does_not_keep(
+    options: list[str], again: int, generated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = training_parser("train").parse_args([*SMALL, *options])
+    data = TrainingData(generated, config_from(parsed))
+    read: list[str] = []
+    original = Dataset.read
+
+    def count(self: Dataset, index: int) -> Any:
+        read.append(self.split)
+        return original(self, index)
+
+    monkeypatch.setattr(Dataset, "read", count)
+    for batches in data.training(0, 0), data.validation():
+        assert list(batches)
+    first = len(read)
+    for batches in data.training(1, 0), data.validation():
+        assert list(batches)
+    assert len(read) - first == again
+
+
+@pytest.mark.parametrize("options, again", [([], 0), (["--cache-mib", "0"], 6)])
+def test_an_evaluation_of_whole_images_opens_no_file_again_within_its_bound(
+    options: list[str], again: int, generated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed = training_parser("train").parse_args([*SMALL, "--recipe", "modern", *options])
+    data = TrainingData(generated, config_from(parsed))
+    first = list(data.validation_images())
+    read: list[int] = []
+    original = Dataset.read
+
+    def count(self: Dataset, index: int) -> Any:
+        read.append(index)
+        return original(self, index)
+
+    monkeypatch.setattr(Dataset, "read", count)
+    second = list(data.validation_images())
+    assert len(read) == again and len(second) == len(first) == 6
+    for pairs in zip(first, second, strict=True):
+        for one, other in zip(*pairs, strict=True):
+            np.testing.assert_array_equal(one, other)
+    loader = data._val_loader
+    assert loader.peak_bytes <= loader._cache_limit + loader.working_bytes
+
+
+def test_validation_keeps_what_the_training_images_leave(generated: Path) -> None:
+    data = TrainingData(generated, Config(make_recipe("modern", batch_size=4, crop=(64, 64))))
+    mine, theirs = data._loader._cache_limit, data._val_loader._cache_limit
+    assert mine - theirs == data.train.decoded_bytes > 0

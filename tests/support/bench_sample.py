@@ -1,0 +1,113 @@
+"""A benchmark's document as `fcn bench` writes it, from a simulated clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.equal_work.gate import QUANTITIES, bound_of
+from benchmarks.records.comparisons import compare_rows
+from benchmarks.records.results import new_document, summarize
+
+SETTINGS = {
+    "backends": ["torch", "mxnet", "jax", "tf"],
+    "cases": ["train", "predict"],
+    "tracks": ["default", "chapter"],
+    "batch_sizes": [1, 8],
+    "crop": [320, 480],
+    "recipe": "chapter-torch",
+    "backbone": "resnet18_v1",
+    "precisions": ["float32"],
+    "upsampling": "auto",
+    "rounds": 6,
+    "seconds": 1.0,
+    "least_steps": 2,
+    "seed": 0,
+    "device": "cpu",
+    "threads": None,
+    "timeout": 900,
+    "pythons": {},
+    "profile": False,
+    "quick": False,
+}
+SPEEDS = {"torch": 3.9, "mxnet": 3.6, "jax": 2.6, "tf": 3.8}
+
+
+def sample_bench(**changes: Any) -> dict[str, Any]:
+    """Return a document in which one row is invalid, one unsupported and all others measured.
+
+    ``changes`` are settings of its own.
+    """
+    settings = {**SETTINGS, **changes}
+    generator = np.random.default_rng(5)
+    document = new_document(settings)
+    rates = {"flops_per_second": 161e9, "bytes_per_second": 20e9}
+    document["limits"] = {"float32": {**rates, "by_backend": [{"backend": "torch", **rates}]}}
+    drift = 1 + 0.05 * np.sin(np.arange(settings["rounds"]))
+    for row in document["rows"]:
+        name, track = row["backend"], row["track"]
+        if (name, track, row["case"]) == ("jax", "chapter", "train"):
+            row["status"], row["reason"] = "invalid", "loss is off by 0.04, bound <1e-5>"
+            continue
+        if (name, track) == ("mxnet", "chapter"):
+            row["status"], row["reason"] = "unsupported", "the chapter's network is the other one"
+            continue
+        rate = SPEEDS[name] * (1 if track == "default" else 0.8)
+        rate *= 3 if row["case"] == "predict" else 1
+        row["processes"] = [process(name)]
+        row["samples"] = [
+            sample(n, turn, row["batch_size"] / rate * drift[n] * generator.normal(1, 0.01))
+            for n in range(settings["rounds"])
+            for turn in (0, 1)
+        ]
+        checks = {
+            quantity: {"error": 1e-7, "bound": bound_of(quantity, row["precision"], track, name)}
+            for quantity in QUANTITIES[row["case"]]
+        }
+        row["gate"] = {"passed": True, "reason": None, "checks": checks}
+        row["status"] = "ok"
+        summarize(document, row)
+    compare_rows(document)
+    return document
+
+
+def process(name: str) -> dict[str, Any]:
+    return {
+        "backend": {
+            "name": name,
+            "versions": {name: "1.0"},
+            "device": "cpu",
+            "threads": 2,
+            "precision": "float32",
+            "deterministic": False,
+        },
+        "switches": {"compile": "none", "layout": "NHWC", "upsampling": "subpixel"},
+        "environment": {},
+        "cpus": [0, 1],
+        "create_seconds": 1.0,
+        "first_seconds": 3.0 + 4 * (name == "jax"),
+        "steps": 2,
+        "step_seconds": 2.0,
+        "late_seconds": 0.0,
+        "host_memory_peak_bytes": 2**31,
+        "device_memory_peak_bytes": None,
+    }
+
+
+def sample(number: int, turn: int, seconds: float) -> dict[str, Any]:
+    return {
+        "seconds": float(seconds),
+        "steps": 2,
+        "turn_seconds": 2 * float(seconds),
+        "turn_cpu_seconds": 4 * float(seconds),
+        "slept_seconds": 1.0,
+        "asleep_cpu_share": 0.0,
+        "round": number,
+        "turn": turn,
+        "position": 0,
+        "process": 0,
+        "other_cpu_share": None,
+        "gpu": None,
+        "dropped": None,
+    }

@@ -1,0 +1,202 @@
+"""A comparison's results without a training: a folder as `fcn compare` leaves it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.commands.report import FORMAT_VERSION
+from common.backends import BACKENDS
+from common.config import Config
+from common.data.images import write_image, write_label
+from common.data.synthetic import draw_pair
+from common.recipes import make_recipe
+from common.run.metrics import confusion_matrix, scores
+
+SIZE = (96, 128)
+EPOCHS, STEPS_PER_EPOCH = 4, 20
+RATES = {"torch": 9.1, "mxnet": 6.2, "jax": 7.4, "tf": 7.6}
+
+
+def sample_compare(folder: Path, seed: int = 0, images: int = 3) -> dict[str, Any]:
+    """Write a comparison of four finished backends to ``folder`` and return it."""
+    generator = np.random.default_rng(seed)
+    pairs = [draw_pair(SIZE, np.random.default_rng([seed, index])) for index in range(images)]
+    recipe = make_recipe("chapter-torch", batch_size=8, crop=(96, 128), epochs=EPOCHS)
+    losses = 24 * np.exp(-np.arange(EPOCHS * STEPS_PER_EPOCH) / 25) + 3
+    losses += generator.normal(0, 0.6, len(losses))
+    rows, predictions = [], {}
+    for backend, title in BACKENDS.items():
+        predictions[backend] = [_predict(truth, generator, 0.04) for _, truth in pairs]
+        rows.append(_row(backend, title, losses, pairs, predictions[backend], generator))
+    gallery = []
+    for index, (image, truth) in enumerate(pairs):
+        name = f"val_{index:06d}"
+        write_image(folder / "gallery" / f"{name}.png", image)
+        write_label(folder / "gallery" / f"{name}-truth.png", truth)
+        paths = {b: f"runs/{b}/predictions/{name}.png" for b in BACKENDS}
+        for backend, path in paths.items():
+            write_label(folder / path, predictions[backend][index])
+        gallery.append(
+            {
+                "name": name,
+                "image": f"gallery/{name}.png",
+                "truth": f"gallery/{name}-truth.png",
+                "predictions": paths,
+            }
+        )
+    compare = {
+        "version": FORMAT_VERSION,
+        "kind": "compare",
+        "created": "2026-11-24T05:00:00+00:00",
+        "commit": "0123456789abcdef0123456789abcdef01234567",
+        "config": Config(recipe=recipe, device="cpu", threads=2).to_json(),
+        "hardware": {
+            "processor": "A processor of the sample",
+            "cpus": 2,
+            "memory_bytes": 8 * 2**30,
+            "system": "Linux x86_64",
+            "python": "3.11.2",
+        },
+        "dataset": {
+            "generated": True,
+            "root": "data",
+            "digest": "8e" * 32,
+            "train_images": 160,
+            "train_dropped": 0,
+            "val_images": 24,
+            "val_dropped": 0,
+            "steps_per_epoch": STEPS_PER_EPOCH,
+        },
+        "weights": {"name": "sample.safetensors", "sha256": "5c" * 32},
+        "agreement": {
+            "reference": "PyTorch",
+            "losses": losses[:20].tolist(),
+            "drift": [1e-7] * 20,
+            "bounds": [5e-6] * 18 + [None] * 2,
+        },
+        "rows": rows,
+        "gallery": gallery,
+    }
+    # As a reader meets it: lists for tuples.
+    compare = json.loads(json.dumps(compare))
+    write_compare(folder, compare)
+    return compare
+
+
+def sample_accuracy(folder: Path) -> dict[str, Any]:
+    """Write pictures to ``folder`` and return the case accuracy of a benchmark that has them."""
+    compare = sample_compare(folder)
+    keep = ("agreement", "scores", "train_loss", "epochs", "versions", "device", "threads")
+    rows = []
+    for row in compare["rows"]:
+        run = {"seed": 0, "seconds_to_target": 12.0, "precision": "float32"}
+        run |= {name: row[name] for name in keep}
+        rows.append({k: row[k] for k in ("backend", "title", "status", "reason")} | {"runs": [run]})
+    for entry in compare["gallery"]:
+        for backend, path in entry["predictions"].items():
+            entry["predictions"][backend] = f"gallery/{entry['name']}-{backend}.png"
+            (folder / path).rename(folder / entry["predictions"][backend])
+    return {
+        "config": compare["config"],
+        "seeds": 1,
+        "margins": {"pixel_accuracy": 0.01, "mean_iou": 0.02},
+        "level": 0.05,
+        "rows": rows,
+        "equivalence": [],
+        "gallery": compare["gallery"],
+    }
+
+
+def write_compare(folder: Path, compare: dict[str, Any]) -> None:
+    """Write ``compare`` as ``folder/compare.json``."""
+    (folder / "compare.json").write_text(json.dumps(compare), encoding="utf-8")
+
+
+def row(compare: dict[str, Any], backend: str) -> dict[str, Any]:
+    """Return a backend's row."""
+    return next(row for row in compare["rows"] if row["backend"] == backend)
+
+
+def withhold(row: dict[str, Any], status: str, reason: str) -> None:
+    """Turn a finished row into one that is missing, failed or, its figures left, differs."""
+    row.update(status=status, reason=reason)
+    if status != "differs":
+        for key in row.keys() - {"backend", "title", "note", "status", "reason"}:
+            del row[key]
+
+
+def _predict(
+    truth: NDArray[np.uint8], generator: np.random.Generator, wrong: float
+) -> NDArray[np.uint8]:
+    """Return the truth, void read as background, its edges moved and some blocks wrong."""
+    labels = np.where(truth == 255, 0, truth).astype(np.uint8)
+    labels = np.roll(labels, tuple(generator.integers(-2, 3, 2)), (0, 1))
+    blocks = generator.random((SIZE[0] // 8, SIZE[1] // 8)) < wrong
+    labels[np.kron(blocks, np.ones((8, 8), bool))] = generator.integers(1, 21)
+    return labels
+
+
+def _row(
+    backend: str,
+    title: str,
+    losses: NDArray[np.float64],
+    pairs: list[Any],
+    predictions: list[NDArray[np.uint8]],
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    drift = 1e-7 * np.exp(np.arange(len(losses)) / 12)
+    own = losses * (1 + generator.normal(0, 1, len(losses)) * drift)
+    matrix = sum(
+        confusion_matrix(prediction, truth)
+        for prediction, (_, truth) in zip(predictions, pairs, strict=True)
+    )
+    final = {void: scores(matrix, void).to_json() for void in ("background", "ignore")}
+    epochs = []
+    for epoch in range(EPOCHS):
+        share = 1 - 0.5 ** (epoch + 1)
+        scored = {
+            void: {
+                **values,
+                "pixel_accuracy": values["pixel_accuracy"] * (0.7 + 0.3 * share),
+                "mean_iou": values["mean_iou"] * share,
+            }
+            for void, values in final.items()
+        }
+        mean = own[epoch * STEPS_PER_EPOCH :][:STEPS_PER_EPOCH].mean()
+        epochs.append(
+            {"epoch": epoch, "train_loss": mean, "val_loss": mean * 1.1, "scores": scored}
+        )
+    samples = list(RATES[backend] * generator.normal(1, 0.02, 9))
+    return {
+        "backend": backend,
+        "title": title,
+        "status": "ok",
+        "reason": None,
+        "note": "retired upstream: no fixes" if backend == "mxnet" else None,
+        "versions": {backend: "1.2.3", "numpy": "2.4.6"},
+        "device": "cpu",
+        "threads": 2,
+        "precision": "float32",
+        "deterministic": False,
+        "agreement": float(generator.uniform(0.1, 0.6)),
+        "train_loss": epochs[-1]["train_loss"],
+        "val_loss": epochs[-1]["val_loss"],
+        "scores": epochs[-1]["scores"],
+        "examples_per_second": {
+            "median": float(np.median(samples)),
+            "low": float(np.quantile(samples, 0.2)),
+            "high": float(np.quantile(samples, 0.8)),
+            "samples": samples,
+        },
+        "first_step_seconds": 1.5,
+        "host_memory_peak_bytes": int(1.4 * 2**30),
+        "device_memory_peak_bytes": None,
+        "total_seconds": 61.0,
+        "steps": [[step, float(loss)] for step, loss in enumerate(own)],
+        "epochs": epochs,
+    }
