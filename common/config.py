@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from common.errors import InputError
+from common.fields import check_fields, option
 from common.recipes import Recipe
 from common.tricks import TRICKS, check_tricks
 
@@ -17,58 +18,75 @@ UPSAMPLINGS = ("auto", "native", "subpixel")
 
 @dataclass(frozen=True)
 class Config:
-    """One training, prediction or measurement.
+    """One training, prediction or measurement: a recipe, and where and how it is computed.
 
-    Attributes:
-        recipe: What is computed.
-        seed: Of the initial parameters and of the batch plan.
-        max_steps: Stop after this many steps, counted over all epochs; None for all of them.
-        device: ``cpu``, ``gpu``, or ``auto``: a GPU if the framework sees one.
-        devices: Data-parallel replicas; each normalises its own shard of the batch.
-        precision: One of ``PRECISIONS``.
-        upsampling: How the transposed convolution is computed: by the framework's ``native``
-            operation, by the equal ``subpixel`` form, or ``auto``: the faster here.
-        without: What is not done for speed: names of ``common.tricks.TRICKS``.
-        deterministic: Ask the framework for algorithms with bitwise repeatable results.
-        threads: CPU threads; None for all that this process may use.
-        cache_mib: Decoded images that a process keeps in memory, in MiB; None for
-            ``common.data.batches.default_cache_mib``.
+    ``cache_mib`` None stands for ``common.data.batches.default_cache_mib``, ``threads`` None for
+    all CPUs of this process, ``max_steps`` None for all steps. ``without`` holds names of
+    ``common.tricks.TRICKS``.
     """
 
     recipe: Recipe
-    seed: int = 0
-    max_steps: int | None = None
-    device: str = "auto"
-    devices: int = 1
-    precision: str = "float32"
-    upsampling: str = "auto"
-    without: tuple[str, ...] = ()
-    deterministic: bool = False
-    threads: int | None = None
-    cache_mib: int | None = None
+    seed: int = field(
+        default=0,
+        metadata=option("seed of the first parameters and of the batch plan", least=0),
+    )
+    max_steps: int | None = field(
+        default=None,
+        metadata=option("stop after N steps, over all epochs", metavar="N", least=1),
+    )
+    device: str = field(default="auto", metadata=option("where to compute", choices=DEVICES))
+    devices: int = field(
+        default=1,
+        metadata=option(
+            "data-parallel replicas, each with its own batch norm", metavar="N", least=1
+        ),
+    )
+    precision: str = field(
+        default="float32",
+        metadata=option(
+            "arithmetic; float32 is strict (TF32 off); float64 for proofs", choices=PRECISIONS
+        ),
+    )
+    upsampling: str = field(
+        default="auto",
+        metadata=option(
+            "how the transposed convolution is computed: by the framework's native operation, in "
+            "the equal subpixel form, or auto, the faster here",
+            choices=UPSAMPLINGS,
+        ),
+    )
+    without: tuple[str, ...] = field(
+        default=(),
+        metadata=option(
+            "leave out what a backend does for speed, the result is the same; the names are in "
+            "docs/PERFORMANCE.md, and one that is unknown lists them",
+            metavar="TRICK[,TRICK]",
+        ),
+    )
+    deterministic: bool = field(
+        default=False, metadata=option("bitwise repeatable results on the same machine")
+    )
+    threads: int | None = field(
+        default=None,
+        metadata=option("CPU threads; by default all of this process", metavar="N", least=1),
+    )
+    cache_mib: int | None = field(
+        default=None,
+        metadata=option(
+            "memory for decoded images, kept from epoch to epoch, in MiB of each process; by "
+            "default 1280, enough for VOC's training images, or a quarter of the machine's memory",
+            metavar="N",
+            least=0,
+        ),
+    )
 
     def __post_init__(self) -> None:
-        for field, allowed in {
-            "device": DEVICES,
-            "precision": PRECISIONS,
-            "upsampling": UPSAMPLINGS,
-        }.items():
-            if getattr(self, field) not in allowed:
-                raise InputError(
-                    f"{field} {getattr(self, field)!r} is unknown: choose {', '.join(allowed)}"
-                )
+        check_fields(self)
         check_tricks(self.without)
-        for field in ("max_steps", "devices", "threads"):
-            value = getattr(self, field)
-            if value is not None and value < 1:
-                raise InputError(f"{field} {value} is too small: at least 1")
-        for field in ("seed", "cache_mib"):
-            value = getattr(self, field)
-            if value is not None and value < 0:
-                raise InputError(f"{field} {value} must not be negative")
         if self.recipe.batch_size % self.devices:
             raise InputError(
-                f"batch size {self.recipe.batch_size} cannot be split over {self.devices} devices"
+                f"--batch-size {self.recipe.batch_size} cannot be split over "
+                f"{self.devices} devices: choose a multiple of --devices"
             )
 
     def to_json(self) -> dict[str, Any]:

@@ -2,94 +2,93 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from common.errors import InputError
+from common.fields import check_fields, option
 
 BACKBONES = ("resnet18_v1", "resnet18_v2")
 STRIDE = 32
 """Input pixels per side for one pixel of the backbone's last feature map."""
 
-CHOICES = {
-    "backbone": BACKBONES,
-    "loss_reduction": ("sum", "mean"),
-    "schedule": ("constant", "polynomial"),
-    "decay_scope": ("all", "weights"),
-    "init": ("torch", "xavier"),
-    "upsample_init": ("bilinear", "xavier", "bilinear-frozen"),
-    "void": ("background", "ignore"),
-    "evaluation": ("crops", "tiles"),
-}
+LOSS_REDUCTIONS = ("sum", "mean")
+VOID_READINGS = ("background", "ignore")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """One experiment, the same in every backend.
+    """One experiment, the same in every backend; a field without an option is the preset's choice.
 
     Attributes:
         name: The preset it started from.
-        backbone: ``resnet18_v1`` (torchvision's) or ``resnet18_v2`` (Gluon's pre-activation one).
         loss_reduction: How the images' losses (each a mean over pixels) become the batch's:
             their ``sum`` or their ``mean``.
-        learning_rate: Step size of SGD at step 0, for that reduction.
         schedule: ``constant``, or ``polynomial``: (1 - step / total)^0.9 (DeepLab, section 4.1).
-        momentum: In PyTorch's form: buffer = momentum * buffer + gradient.
+        momentum: In PyTorch's form: buffer = momentum * buffer + gradient; below 1.
         weight_decay: L2 coefficient, added to the gradient before momentum ("coupled").
         decay_scope: Decay ``all`` parameters, or only the ``weights`` of convolutions.
-        init: Of the 1x1 convolution: ``torch``'s default, or ``xavier`` with a zero bias.
-        upsample_init: Of the transposed convolution.
-        batch_size: Images per step, over all devices.
-        crop: Height and width of the training crop in pixels, multiples of 32.
-        epochs: Passes over the training set.
-        void: Count void pixels (255) as ``background``, as the chapter does, or ``ignore`` them.
+        init: With ``xavier`` the bias is zero.
+        batch_size: Over all devices.
+        void: Pixels with the label 255: the chapter counts them as background.
         flip: Mirror half of the training crops.
-        evaluation: ``crops`` (one random crop an image, the last batch dropped, as the chapter
-            does) or ``tiles`` (every pixel of every validation image).
-        tile: Height and width in pixels, multiples of 32, of the largest part of an image that is
-            predicted at once; VOC's images, of at most 500x500, are predicted whole.
+        evaluation: Of the crops, as in the chapter, the last batch is dropped if it is incomplete.
+        tile: VOC's images, of at most 500x500, are predicted whole with the presets' 512x512.
     """
 
     name: str
-    backbone: str
-    loss_reduction: str
-    learning_rate: float
-    schedule: str
-    momentum: float
-    weight_decay: float
-    decay_scope: str
-    init: str
-    upsample_init: str
-    batch_size: int
-    crop: tuple[int, int]
-    epochs: int
-    void: str
+    backbone: str = field(
+        metadata=option("resnet18_v1 (torchvision's) or resnet18_v2 (Gluon's)", choices=BACKBONES)
+    )
+    loss_reduction: str = field(metadata=option(choices=LOSS_REDUCTIONS))
+    learning_rate: float = field(
+        metadata=option("step size of SGD at the first step", metavar="LR", above=0)
+    )
+    schedule: str = field(metadata=option(choices=("constant", "polynomial")))
+    momentum: float = field(metadata=option(least=0))
+    weight_decay: float = field(metadata=option(least=0))
+    decay_scope: str = field(metadata=option(choices=("all", "weights")))
+    init: str = field(
+        metadata=option(
+            "start of the 1x1 convolution: torch (its default) or xavier",
+            choices=("torch", "xavier"),
+        )
+    )
+    upsample_init: str = field(
+        metadata=option(
+            "start of the upsampling: bilinear, xavier, or bilinear-frozen",
+            choices=("bilinear", "xavier", "bilinear-frozen"),
+        )
+    )
+    batch_size: int = field(metadata=option("images a step", metavar="N", least=1))
+    crop: tuple[int, int] = field(
+        metadata=option("training crop, in pixels, multiples of 32", metavar="H W")
+    )
+    epochs: int = field(metadata=option("passes over the data", metavar="N", least=1))
+    void: str = field(
+        metadata=option("void pixels count as background, or ignore them", choices=VOID_READINGS)
+    )
     flip: bool
-    evaluation: str
-    tile: tuple[int, int]
+    evaluation: str = field(
+        metadata=option(
+            "crops (one a validation image) or tiles (every pixel)", choices=("crops", "tiles")
+        )
+    )
+    tile: tuple[int, int] = field(
+        metadata=option(
+            "largest part of an image that is predicted at once, in pixels, multiples of 32",
+            metavar="H W",
+        )
+    )
 
     def __post_init__(self) -> None:
-        for field, allowed in CHOICES.items():
-            if getattr(self, field) not in allowed:
+        check_fields(self)
+        for name in ("crop", "tile"):
+            height, width = getattr(self, name)
+            if height % STRIDE or width % STRIDE or min(height, width) <= 0:
                 raise InputError(
-                    f"{field} {getattr(self, field)!r} is unknown: choose {', '.join(allowed)}"
+                    f"--{name} {height}x{width}: both sides must be positive multiples of {STRIDE}"
                 )
-        for field in ("crop", "tile"):
-            height, width = getattr(self, field)
-            if height % STRIDE or width % STRIDE or height <= 0 or width <= 0:
-                raise InputError(
-                    f"{field} {height}x{width}: both sides must be positive multiples of {STRIDE}"
-                )
-        for field, least in {
-            "batch_size": 1,
-            "epochs": 1,
-            "weight_decay": 0,
-            "momentum": 0,
-        }.items():
-            if not getattr(self, field) >= least:
-                raise InputError(f"{field} {getattr(self, field)} is too small: at least {least}")
-        if not self.learning_rate > 0:
-            raise InputError(f"learning_rate {self.learning_rate} must be positive")
         if not self.momentum < 1:
             raise InputError(f"momentum {self.momentum} must be below 1")
 

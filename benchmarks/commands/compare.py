@@ -18,13 +18,13 @@ from benchmarks.records.runs import table
 from benchmarks.workers.client import COMPILED_ANEW, backend_environment, limit_cpus
 from benchmarks.workers.trainings import train_backend
 from common.backends import BACKENDS
-from common.config import for_backend
+from common.config import Config, for_backend
 from common.errors import InputError
+from common.fields import add_field_options
 from common.machine.files import write_json
 from common.machine.provenance import git_commit, hardware
 from common.options import (
     Parser,
-    add_loader_options,
     add_machine_options,
     add_recipe_options,
     config_arguments,
@@ -65,11 +65,8 @@ def compare_parser() -> Parser:
         metavar="FILE|imagenet",
         help="start every backend from these, as `fcn train` does",
     )
-    add("--seed", type=int, default=0, help="of the first parameters and the batch plan")
-    add("--max-steps", type=int, metavar="N", help="stop after N steps, over all epochs")
-    add("--devices", type=int, default=1, metavar="N", help="data-parallel replicas")
     add("--json", action="store_true", help="print compare.json on standard output")
-    add_loader_options(parser)
+    add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
     add_recipe_options(parser, recipe=None)
     add_machine_options(parser)
     return parser

@@ -22,7 +22,7 @@ from common.data.tiling import predict_tiled
 from common.data.voc import VOID
 from common.parameters.layers import layer_names
 from common.parameters.names import Parameters, is_statistic, trainable_names
-from common.recipes import CHOICES
+from common.recipes import LOSS_REDUCTIONS, VOID_READINGS
 from common.reference import network as reference
 from common.reference.inputs import preference, relative_error
 
@@ -91,8 +91,8 @@ def losses(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
     given = np.ascontiguousarray(logits.transpose(0, 3, 1, 2)) if _nchw(backend) else logits
     x, y = backend.to_device(given, made), backend.to_device(labels, made)
     errors = {}
-    for reduction in CHOICES["loss_reduction"]:
-        for void in CHOICES["void"]:
+    for reduction in LOSS_REDUCTIONS:
+        for void in VOID_READINGS:
             recipe = replace(made.recipe, loss_reduction=reduction, void=void)
             expected = reference.loss(logits, labels, recipe)
             loss = backend.cross_entropy(x, y, void, reduction, made.without)

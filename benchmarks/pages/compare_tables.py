@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.pages.compare_view import backend_color, finished_rows, number, size
 from common.data.voc import CLASSES
-from common.recipes import CHOICES
+from common.recipes import VOID_READINGS
 
 LEAST_DISTANCE = 1e-8
 """Below it a relative difference is drawn here: a logarithmic axis has no zero."""
@@ -26,7 +26,7 @@ LOSS_LINES = 21
 def readings(compare: dict[str, Any]) -> list[str]:
     """Return both readings of the void pixels, the recipe's first."""
     first = compare["config"]["recipe"]["void"]
-    return sorted(CHOICES["void"], key=lambda void: void != first)
+    return sorted(VOID_READINGS, key=lambda void: void != first)
 
 
 def chart_data(compare: dict[str, Any]) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from benchmarks.commands.compare import chosen_backends
 from common.backends import BACKENDS
 from common.config import DEVICES, PRECISIONS, Config
 from common.errors import InputError
+from common.fields import add_field_options
 from common.machine.threads import thread_environment
-from common.options import Parser, add_arithmetic_options
+from common.options import Parser
 from common.recipes import BACKBONES, RECIPES, make_recipe
 
 CASES = (
@@ -81,7 +82,13 @@ def bench_parser() -> Parser:
     )
     add("--recipe", default="chapter-torch", help=f"preset: {', '.join(RECIPES)}")
     add("--backbone", metavar="|".join(BACKBONES), help="by default the preset's")
-    add_arithmetic_options(add, "several: A,B")
+    add(
+        "--precision",
+        default="float32",
+        metavar="|".join(PRECISIONS),
+        help="arithmetic; float32 is strict (TF32 off); several: A,B",
+    )
+    add_field_options(parser, Config, ("upsampling",))
     add("--rounds", type=int, default=5, metavar="N", help="rounds; in each a worker has two turns")
     add("--seconds", type=float, default=1.0, metavar="S", help="least time of a turn, in seconds")
     add("--seed", type=int, default=0, metavar="N", help="of inputs, parameters and order")

@@ -20,7 +20,7 @@ from common.data.images import read_label
 from common.errors import InputError, is_first_process
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
-from common.recipes import CHOICES
+from common.recipes import VOID_READINGS
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.run.folders import check_out, resume_folder, start_folder
 from common.run.metrics import scores
@@ -108,7 +108,7 @@ def evaluation_record(confusion: NDArray, losses: list[float]) -> dict[str, Any]
     """Return an evaluation as JSON: its mean batch loss and both readings of the void pixels."""
     return {
         "val_loss": sum(losses) / len(losses) if losses else None,
-        "scores": {void: scores(confusion, void).to_json() for void in CHOICES["void"]},
+        "scores": {void: scores(confusion, void).to_json() for void in VOID_READINGS},
     }
 
 

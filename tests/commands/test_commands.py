@@ -122,7 +122,7 @@ def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_pa
         (["--device", "toaster"], "device 'toaster'"),
         (["--crop", "65", "64"], "multiples of 32"),
         (["--threads", "4096"], "threads 4096"),
-        (["--cache-mib", "-1"], "cache_mib -1 must not be negative"),
+        (["--cache-mib", "-1"], "--cache-mib -1 is too small: at least 0"),
         (["--cache-mib", "1.5"], "--cache-mib"),
         (["--without", "magic"], "choose from compile, channels-last, loss-rows, onednn-relu"),
         (["--backends", "torch,jax", "--without", "static-alloc"], "no trick of torch, jax"),

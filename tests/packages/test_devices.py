@@ -127,7 +127,10 @@ def test_a_batch_that_cannot_be_split_is_refused(
     options = training(backend_name, generated, tmp_path / "run", "--devices", 3)
     result = script("benchmarks.cli", "train", "--backend", backend_name, *options[1:])
     assert result.returncode == 2
-    assert result.stderr == "error: batch size 4 cannot be split over 3 devices\n"
+    assert (
+        result.stderr
+        == "error: --batch-size 4 cannot be split over 3 devices: choose a multiple of --devices\n"
+    )
 
 
 @pytest.mark.usefixtures("torch_present")

@@ -1,0 +1,155 @@
+"""Options of a command as fields of a dataclass: help and limits stand where the field does."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Callable, Iterable
+from types import NoneType
+from typing import Any, Protocol, get_args, get_origin, get_type_hints
+
+from common.errors import InputError
+
+
+class Options(Protocol):
+    """What options are added to: a parser, or a group of one."""
+
+    @property
+    def add_argument(self) -> Callable[..., Any]:
+        """As ``argparse`` has it."""
+
+
+def option(
+    help: str = "",
+    *,
+    flag: str = "",
+    metavar: str = "",
+    choices: tuple[str, ...] = (),
+    least: float | None = None,
+    above: float | None = None,
+) -> dict[str, Any]:
+    """Return the ``metadata`` of a dataclass field: its option on a command line, and its limits.
+
+    Args:
+        help: What the option does; a field without help has no option.
+        flag: The option's name without its dashes; by default the field's.
+        metavar: What stands for the value in the help; by default the choices.
+        choices: The values allowed, of each item where the field is a tuple of them.
+        least: The smallest value allowed.
+        above: The value must be finite and greater than this.
+    """
+    return {
+        "help": help,
+        "flag": flag,
+        "metavar": metavar or "|".join(choices),
+        "choices": choices,
+        "least": least,
+        "above": above,
+    }
+
+
+def add_field_options(
+    options: Options, cls: type, names: Iterable[str] | None = None, unset: str | None = None
+) -> None:
+    """Add the options of a dataclass's fields to a parser or a group of one.
+
+    The field's type says how the text is read: ``bool`` makes a switch, ``tuple[int, int]`` takes
+    two values, ``tuple[str, ...]`` one list whose items are separated by commas.
+
+    Args:
+        options: The parser or the group.
+        cls: The dataclass, its fields described with ``option``.
+        names: The fields, in the order of the help; by default all that have an option.
+        unset: What holds without the option, for the help, where that is not the field's default;
+            the parsed value is then None.
+    """
+    described = {field.name: field for field in option_fields(cls)}
+    for name in described if names is None else names:
+        field = described[name]
+        arguments = _reading(get_type_hints(cls)[name], field.metadata["metavar"])
+        help = "; ".join(filter(None, (field.metadata["help"], unset)))
+        default = field.default if unset is None else None
+        options.add_argument(_flag(field), dest=name, default=default, help=help, **arguments)
+
+
+def _reading(kind: Any, metavar: str) -> dict[str, Any]:
+    """Return the arguments of ``add_argument`` that read a value of the type ``kind``."""
+    if kind is bool:
+        return {"action": "store_true"}
+    shown = {"metavar": metavar} if metavar else {}
+    items = get_args(kind)
+    if get_origin(kind) is not tuple:
+        return {"type": next((item for item in items if item is not NoneType), kind), **shown}
+    if items[-1] is Ellipsis:
+        return {"type": _comma_separated(items[0]), **shown}
+    return {"type": items[0], "nargs": len(items), "metavar": tuple(metavar.split())}
+
+
+def _comma_separated(kind: type) -> Callable[[str], tuple[Any, ...]]:
+    """Return the function that reads a list such as "a,b", each item once."""
+
+    def read(text: str) -> tuple[Any, ...]:
+        items = [item.strip() for item in text.split(",") if item.strip()]
+        try:
+            return tuple(dict.fromkeys(kind(item) for item in items or [text]))
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r}: expected one {kind.__name__} or several, separated by commas"
+            ) from None
+
+    return read
+
+
+def option_fields(cls: type) -> list[dataclasses.Field[Any]]:
+    """Return the fields of a dataclass that have an option."""
+    return [field for field in dataclasses.fields(cls) if field.metadata.get("help")]
+
+
+def field_values(args: argparse.Namespace, cls: type) -> dict[str, Any]:
+    """Return the values of a dataclass's fields that parsed options state, without the unset."""
+    values = {field.name: getattr(args, field.name, None) for field in option_fields(cls)}
+    return {
+        name: tuple(value) if isinstance(value, list) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def field_arguments(instance: Any) -> list[str]:
+    """Return the options, as a command line, that state the values of a dataclass's fields."""
+    arguments: list[str] = []
+    hints = get_type_hints(type(instance))
+    for field in option_fields(type(instance)):
+        value = getattr(instance, field.name)
+        if value is None or value is False or value == ():
+            continue
+        arguments.append(_flag(field))
+        if isinstance(value, tuple) and get_args(hints[field.name])[-1] is Ellipsis:
+            arguments.append(",".join(map(str, value)))
+        elif value is not True:
+            arguments += map(str, value if isinstance(value, tuple) else (value,))
+    return arguments
+
+
+def check_fields(instance: Any) -> None:
+    """Raise InputError unless each field of a dataclass is within the limits of its ``option``."""
+    for field in dataclasses.fields(instance):
+        value, limits = getattr(instance, field.name), field.metadata
+        if value is None or not limits:
+            continue
+        name = _flag(field) if limits["help"] else field.name
+        for item in value if isinstance(value, tuple) else (value,):
+            if limits["choices"] and item not in limits["choices"]:
+                allowed = ", ".join(limits["choices"])
+                raise InputError(f"{name} {item!r} is unknown: choose from {allowed}")
+            if limits["least"] is not None and not item >= limits["least"]:
+                raise InputError(f"{name} {item} is too small: at least {limits['least']}")
+            if limits["above"] is not None and not limits["above"] < item < math.inf:
+                raise InputError(
+                    f"{name} {item}: expected a finite number greater than {limits['above']}"
+                )
+
+
+def _flag(field: dataclasses.Field[Any]) -> str:
+    return f"--{field.metadata['flag'] or field.name.replace('_', '-')}"

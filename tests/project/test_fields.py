@@ -1,0 +1,95 @@
+"""Options derived from the fields of a dataclass: read, checked and written again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from common.errors import InputError
+from common.fields import add_field_options, check_fields, field_arguments, field_values, option
+from common.options import Parser
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A field of each kind."""
+
+    hidden: str = field(default="x", metadata=option(choices=("x", "y")))
+    plain: int = 5
+    count: int | None = field(default=None, metadata=option("how many", metavar="N", least=1))
+    rate: float = field(default=0.5, metadata=option("how fast", above=0))
+    kinds: tuple[str, ...] = field(
+        default=("a", "b"), metadata=option("which", flag="kind", choices=("a", "b", "c"))
+    )
+    sizes: tuple[int, ...] = field(default=(8,), metadata=option("how large", metavar="N,M"))
+    crop: tuple[int, int] = field(default=(3, 4), metadata=option("sides", metavar="H W"))
+    quick: bool = field(default=False, metadata=option("a first look"))
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+
+def read(*arguments: str, unset: str | None = None) -> Sample:
+    """Return what the options make."""
+    parser = Parser(prog="sample")
+    add_field_options(parser, Sample, unset=unset)
+    return Sample(**field_values(parser.parse_args(arguments), Sample))
+
+
+CHANGED = replace(
+    Sample(), count=2, rate=1.5, kinds=("c", "a"), sizes=(8, 2), crop=(5, 6), quick=True
+)
+
+
+@pytest.mark.parametrize("unset", [None, "by default the sample's"])
+def test_without_options_the_defaults_hold(unset: str | None) -> None:
+    assert read(unset=unset) == Sample()
+
+
+def test_every_kind_of_field_is_read() -> None:
+    options = ["--count", "2", "--rate", "1.5", "--kind", "c,a,c", "--sizes", "8,2"]
+    assert read(*options, "--crop", "5", "6", "--quick") == CHANGED
+
+
+@pytest.mark.parametrize("sample", [Sample(), CHANGED])
+def test_written_options_make_the_same_again(sample: Sample) -> None:
+    assert read(*field_arguments(sample)) == sample
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("--count 0", "--count 0 is too small: at least 1"),
+        ("--count two", "argument --count: invalid int value: 'two' (see sample --help)"),
+        ("--rate 0", "--rate 0.0: expected a finite number greater than 0"),
+        ("--rate inf", "--rate inf: expected a finite number greater than 0"),
+        ("--rate nan", "--rate nan: expected a finite number greater than 0"),
+        ("--kind a,d", "--kind 'd' is unknown: choose from a, b, c"),
+        ("--kind=", "--kind '' is unknown: choose from a, b, c"),
+        (
+            "--sizes 8,x",
+            "argument --sizes: '8,x': expected one int or several, separated by commas",
+        ),
+        ("--hidden y", "unrecognized arguments: --hidden y"),
+        ("--plain 6", "unrecognized arguments: --plain 6"),
+    ],
+)
+def test_a_bad_value_is_one_line_that_names_the_option(arguments: str, message: str) -> None:
+    with pytest.raises(InputError) as caught:
+        read(*arguments.split())
+    assert str(caught.value).startswith(message)
+
+
+def test_a_field_without_an_option_is_checked_by_its_own_name() -> None:
+    with pytest.raises(InputError, match="^hidden 'z' is unknown: choose from x, y$"):
+        Sample(hidden="z")
+
+
+def test_the_help_shows_defaults_as_they_are_typed() -> None:
+    parser = Parser(prog="sample")
+    add_field_options(parser, Sample)
+    shown = " ".join(parser.format_help().split())
+    for text in ("--kind a|b|c which (default: a,b)", "--crop H W sides (default: 3 4)"):
+        assert text in shown
+    assert "--count N how many --" in shown
