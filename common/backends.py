@@ -11,6 +11,12 @@ from common.errors import InputError
 BACKENDS = {"torch": "PyTorch", "mxnet": "MXNet Gluon", "jax": "JAX/Flax", "tf": "TensorFlow"}
 """Name on the command line -> name on a page, in the order of every table."""
 
+NOTES = {
+    "mxnet": "retired upstream since 2023: no fixes, no wheels for new CUDA or for macOS on ARM; "
+    "here for those who port from it"
+}
+"""What a user should know before choosing a backend."""
+
 IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
 
 

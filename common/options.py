@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, NoReturn
 
+from common.backends import BACKENDS
 from common.config import Config
 from common.errors import InputError
 from common.fields import add_field_options, field_arguments, field_values, option_fields
@@ -34,6 +35,22 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""
         raise InputError(f"{message} (see {self.prog} --help)")
+
+
+def chosen_backends(text: str) -> list[str]:
+    """Return the backends of a comma-separated list, the value of ``--backends``.
+
+    Raises:
+        InputError: For an empty list, an unknown backend, or one that is named twice.
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in BACKENDS]
+    if unknown or not names:
+        problem = f"{unknown[0]} is no backend" if unknown else "names none"
+        raise InputError(f"--backends {text!r}: {problem}; choose from {', '.join(BACKENDS)}")
+    if len(set(names)) < len(names):
+        raise InputError(f"--backends {text!r}: name each backend once")
+    return names
 
 
 def add_recipe_options(

@@ -11,7 +11,6 @@ from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 
-from benchmarks.commands.compare import generated_data
 from benchmarks.pages.bench_text import table
 from benchmarks.records import check as bench_check
 from benchmarks.records import diff as bench_diff
@@ -24,6 +23,7 @@ from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.settings import SETTINGS, WITHOUT_EFFECT, parsed, settings_from
 from benchmarks.workers.client import limit_cpus
 from common.config import Config
+from common.data.synthetic import default_dataset
 from common.errors import InputError
 from common.machine.files import write_text
 from common.machine.provenance import git_commit, hardware
@@ -74,7 +74,7 @@ def measure_accuracy(results: Results) -> None:
         upsampling=settings["upsampling"],
         threads=settings["threads"],
     )
-    data, out = generated_data(results.folder / "data"), results.folder / "accuracy"
+    data, out = default_dataset(results.folder / "data"), results.folder / "accuracy"
     found = run_accuracy(
         *(settings["backends"], config, data, out, settings["rounds"]),
         pythons=settings["pythons"],

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands.doctor import NOTES
 from benchmarks.commands.report import FORMAT_VERSION, write_report
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.records.gallery import write_examples
 from benchmarks.records.runs import table
 from benchmarks.workers.client import COMPILED_ANEW, backend_environment, limit_cpus
 from benchmarks.workers.trainings import train_backend
-from common.backends import BACKENDS
+from common.backends import BACKENDS, NOTES
 from common.config import Config, for_backend
+from common.data.synthetic import default_dataset
 from common.errors import InputError
 from common.fields import add_field_options
 from common.machine.files import write_json
@@ -27,6 +26,7 @@ from common.options import (
     Parser,
     add_machine_options,
     add_recipe_options,
+    chosen_backends,
     config_arguments,
     config_from,
 )
@@ -91,7 +91,7 @@ def main(argv: Sequence[str]) -> int:
         dataset = TrainingData(data, config)
     out.mkdir(parents=True, exist_ok=True)
     if data is None:
-        data = generated_data(out / "data")
+        data = default_dataset(out / "data")
         dataset = TrainingData(data, config)
 
     (out / "runs").mkdir(exist_ok=True)
@@ -134,31 +134,6 @@ def main(argv: Sequence[str]) -> int:
         print(table(result))
         print(f"page: {page}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
-
-
-def chosen_backends(text: str) -> list[str]:
-    """Return the backends of a comma-separated list; an unknown one is an error."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in BACKENDS]
-    if unknown or not names:
-        said = f"{unknown[0]} is no backend" if unknown else "names none"
-        raise InputError(f"--backends {text!r}: {said}; choose from {', '.join(BACKENDS)}")
-    if len(set(names)) < len(names):
-        raise InputError(f"--backends {text!r}: each backend once")
-    return names
-
-
-def generated_data(root: Path) -> Path:
-    """Make the data set that a comparison without --data trains on, unless it is there."""
-    from common.data.synthetic import make_dataset
-
-    if not root.exists():
-        print(f"making a generated data set in {root}", file=sys.stderr)
-        partial = root.with_name(f"{root.name}.partial")  # One that is cut short is made anew.
-        shutil.rmtree(partial, ignore_errors=True)
-        make_dataset(partial, train=320, val=64, size=(96, 128), seed=0)
-        partial.rename(root)
-    return root
 
 
 def gallery(out: Path, dataset: TrainingData, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

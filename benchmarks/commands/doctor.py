@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.workers.client import Worker, WorkerFailed, backend_environment
-from common.backends import BACKENDS, check_backend
+from common.backends import BACKENDS, NOTES, check_backend
 from common.config import Config
 from common.errors import InputError
 from common.machine.provenance import hardware
@@ -20,10 +20,6 @@ from common.options import Parser
 from common.parameters.names import initial_parameters
 from common.recipes import make_recipe
 
-NOTES = {
-    "mxnet": "retired upstream since 2023: no fixes, no wheels for new CUDA or for macOS on ARM; "
-    "here for those who port from it"
-}
 TIMEOUT_SECONDS = 300
 
 

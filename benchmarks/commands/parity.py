@@ -11,21 +11,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands.compare import chosen_backends
-from benchmarks.commands.doctor import NOTES
 from benchmarks.equal_work.against import compare_file, table_of
 from benchmarks.equal_work.parity import judge_traces, run_backend, trace_limits, yardstick
 from benchmarks.equal_work.questions import Source, make_cases
 from benchmarks.pages.proof import FORMAT_VERSION, write_page
 from benchmarks.pages.proof_text import text_of
 from benchmarks.workers.client import limit_cpus
-from common.backends import BACKENDS
+from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.data.dataset import find_voc
 from common.errors import InputError
 from common.machine.files import write_json, write_text
 from common.machine.provenance import git_commit, hardware
-from common.options import Parser, add_machine_options
+from common.options import Parser, add_machine_options, chosen_backends
 from common.parameters.files import starting_parameters
 from common.recipes import BACKBONES, make_recipe
 from common.reference.inputs import probe_recipe

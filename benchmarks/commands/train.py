@@ -6,9 +6,8 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from benchmarks.commands.doctor import NOTES
 from benchmarks.workers.client import backend_command, backend_environment, limit_cpus
-from common.backends import BACKENDS, check_backend
+from common.backends import BACKENDS, NOTES, check_backend
 from common.options import Parser, config_from, training_parser
 from common.tricks import check_tricks
 

@@ -17,11 +17,10 @@ from benchmarks.pages.bench_text import row_name
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST, interval, paired
 from benchmarks.timing.limits import limit_of, reached, step_costs
 from benchmarks.timing.machine import gpu_count
-from benchmarks.workers.client import finite, no_number
 from common.backends import BACKENDS
 from common.config import Config
 from common.errors import InputError
-from common.machine.files import write_json
+from common.machine.files import read_json, write_json
 from common.machine.provenance import git_commit, hardware
 from common.machine.threads import available_cpus
 from common.recipes import make_recipe
@@ -252,9 +251,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     file = path / RESULTS if path.is_dir() else path
     try:
-        document = json.loads(
-            file.read_text(encoding="utf-8"), parse_constant=no_number, parse_float=finite
-        )
+        document = read_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{file}: there is no such results file") from None
     except (OSError, ValueError) as error:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases.tracks import TRACKS, check_tracks
-from benchmarks.commands.compare import chosen_backends
 from common.backends import BACKENDS
 from common.config import DEVICES, PRECISIONS, Config
 from common.errors import InputError
 from common.fields import add_field_options
 from common.machine.threads import thread_environment
-from common.options import Parser
+from common.options import Parser, chosen_backends
 from common.recipes import BACKBONES, RECIPES, make_recipe
 
 CASES = (

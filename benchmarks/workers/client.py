@@ -11,14 +11,14 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from benchmarks.cases.tracks import WITHOUT_KEPT_MEMORY
 from common.errors import InputError
 from common.machine.allocator import allocator_environment
+from common.machine.files import read_json
 from common.machine.threads import available_cpus, thread_environment
 
 COMPILED_ANEW = {
@@ -125,17 +125,6 @@ LONGEST_ANSWER = 2**24
 """Bytes; arrays travel in files."""
 
 
-def no_number(text: str) -> NoReturn:
-    """Refuse NaN and infinities, which JSON has not."""
-    raise ValueError(f"{text} is no number")
-
-
-def finite(text: str) -> float:
-    """Refuse what a number of JSON is too large for."""
-    value = float(text)
-    return value if isfinite(value) else no_number(text)
-
-
 def descendants(process: int) -> list[int]:
     """Return the living children of ``process``, and theirs; none where there is no /proc."""
     children: dict[int, list[int]] = {}
@@ -227,7 +216,7 @@ class Worker:
             raise self._failure() from None
         line = self._read_line(timeout)
         try:
-            answer = json.loads(line, parse_constant=no_number)
+            answer = read_json(line)
             if "refused" not in answer:
                 return answer["result"]
         except (ValueError, KeyError, TypeError):

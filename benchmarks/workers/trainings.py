@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands.doctor import NOTES
 from benchmarks.records.runs import row_of_run
 from benchmarks.workers.client import PROJECT, WorkerFailed, backend_command, last_line, run_logged
-from common.backends import BACKENDS, check_backend
+from common.backends import BACKENDS, NOTES, check_backend
 from common.errors import InputError
 
 

@@ -7,6 +7,8 @@ are large beside the network's stride of 32 pixels.
 
 from __future__ import annotations
 
+import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,6 +101,17 @@ def make_dataset(
             write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in listed))
     except OSError as error:
         raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
+
+
+def default_dataset(root: Path) -> Path:
+    """Generate the data set that a comparison trains on by default, unless ``root`` is there."""
+    if not root.exists():
+        print(f"making a generated data set in {root}", file=sys.stderr)
+        partial = root.with_name(f"{root.name}.partial")  # One that is cut short is made anew.
+        shutil.rmtree(partial, ignore_errors=True)
+        make_dataset(partial, train=320, val=64, size=(96, 128), seed=0)
+        partial.rename(root)
+    return root
 
 
 def draw_pair(

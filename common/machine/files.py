@@ -6,8 +6,9 @@ import json
 import os
 from contextlib import suppress
 from hashlib import sha256
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from common.errors import InputError
 
@@ -65,6 +66,23 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write ``text`` in UTF-8, as ``write_bytes`` does."""
     write_bytes(path, text.encode())
+
+
+def read_json(text: str | bytes) -> Any:
+    """Return the value of JSON text, strictly: every number in it is finite.
+
+    Raises:
+        ValueError: For text that is not JSON, NaN, an infinity, or a number too large for a float.
+    """
+
+    def refuse(number: str) -> NoReturn:
+        raise ValueError(f"{number} is no number")
+
+    def finite(number: str) -> float:
+        value = float(number)
+        return value if isfinite(value) else refuse(number)
+
+    return json.loads(text, parse_constant=refuse, parse_float=finite)
 
 
 def write_json(path: Path, value: Any) -> None:

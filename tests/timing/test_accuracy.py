@@ -14,14 +14,14 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.commands.bench import measure_accuracy
-from benchmarks.commands.compare import compare_parser, generated_data
+from benchmarks.commands.compare import compare_parser
 from benchmarks.pages.accuracy import accuracy_lines, score_cells
 from benchmarks.records.results import Results, new_document, read_results
 from benchmarks.timing import accuracy
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.images import read_image, read_label, write_label
-from common.data.synthetic import make_dataset
+from common.data.synthetic import default_dataset, make_dataset
 from common.errors import InputError
 from common.options import Parser, config_arguments, config_from, training_parser
 from common.recipes import make_recipe
@@ -215,14 +215,14 @@ def test_a_data_set_that_was_cut_short_is_made_anew(
 
     monkeypatch.setattr("common.data.synthetic.make_dataset", cut_short)
     with pytest.raises(KeyboardInterrupt):
-        generated_data(root)
+        default_dataset(root)
     assert not root.exists()
 
     def whole(folder: Path, **_: object) -> None:
         make_dataset(folder, train=2, val=1, size=(96, 96), seed=0)
 
     monkeypatch.setattr("common.data.synthetic.make_dataset", whole)
-    assert len(list((generated_data(root) / "JPEGImages").iterdir())) == 3
+    assert len(list((default_dataset(root) / "JPEGImages").iterdir())) == 3
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
@@ -232,7 +232,7 @@ def test_trainings_that_cannot_be_leave_the_table_of_what_was_measured(
     def refuse(root: Path) -> Path:
         raise InputError(f"{root} cannot be written: no space left")
 
-    monkeypatch.setattr("benchmarks.commands.bench.generated_data", refuse)
+    monkeypatch.setattr("benchmarks.commands.bench.default_dataset", refuse)
     monkeypatch.setattr("benchmarks.commands.bench.run", lambda results: None)
     assert fcn(["bench", "--cases", "loss,accuracy", "--out", str(tmp_path / "out")]) == 2
     assert "no space left" in capsys.readouterr().err
@@ -245,7 +245,7 @@ def own_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
     """Options of a benchmark of trainings: PyTorch's hangs with a child, MXNet's ends at once."""
     monkeypatch.setattr(accuracy, "reference_trace", lambda *arguments: TRACE)
     make_dataset(tmp_path / "data", train=16, val=1, size=(96, 128), seed=0)
-    monkeypatch.setattr("benchmarks.commands.bench.generated_data", lambda root: tmp_path / "data")
+    monkeypatch.setattr("benchmarks.commands.bench.default_dataset", lambda root: tmp_path / "data")
     options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--rounds", "1"]
     notes = f"sleep 1000 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent"
     for name, does in (

@@ -32,7 +32,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
     [
         ("--backends pytorch", "--backends 'pytorch': pytorch is no backend; choose from torch,"),
         ("--backends ,", "--backends ',': names none; choose from torch,"),
-        ("--backends tf,tf", "--backends 'tf,tf': each backend once"),
+        ("--backends tf,tf", "--backends 'tf,tf': name each backend once"),
         ("--batch-sizes 2,0", "--batch-sizes '0': not a positive whole number"),
         ("--crop 100 128", "--crop 100x128: both sides must be positive multiples of 32"),
         ("--crop 96", "argument --crop: expected 2 arguments (see fcn bench --help)"),
