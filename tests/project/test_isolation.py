@@ -1,4 +1,4 @@
-"""Each room imports only what the design allows it."""
+"""What a room loads when it is imported: NumPy alone, or one framework beside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 import common
-from common.backends import BACKENDS
 
 HEAVY = {
     "torch": {"torch", "torchvision"},
@@ -47,7 +46,6 @@ def test_common_imports_numpy_and_nothing_heavy() -> None:
     loaded = imported_by("\n".join(f"import common.{name}" for name in COMMON))
     assert "numpy" in loaded
     assert not loaded & (LAZY | set().union(*HEAVY.values()))
-    assert not loaded & {f"{name}_impl" for name in BACKENDS} | loaded & {"benchmarks", "tests"}
 
 
 def test_backend_imports_its_own_framework_only(backend_name: str) -> None:
@@ -58,8 +56,6 @@ def test_backend_imports_its_own_framework_only(backend_name: str) -> None:
     assert HEAVY[name] & loaded
     installed = {module for module in foreign if importlib.util.find_spec(module)}
     assert loaded & foreign == IMPORTED_BY_THE_FRAMEWORK.get(name, set()) & installed
-    assert not loaded & {f"{other}_impl" for other in BACKENDS if other != name}
-    assert not loaded & {"benchmarks", "tests"}
 
 
 def test_command_imports_no_framework() -> None:
