@@ -17,7 +17,7 @@ from typing import ClassVar, Protocol
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.reference.inputs import relative_error
+from common.reference.distances import relative_error
 from common.reference.tolerances import Bound
 
 Arrays = dict[str, NDArray]

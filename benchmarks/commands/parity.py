@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.equal_work.against import compare_file, table_of
-from benchmarks.equal_work.parity import judge_traces, run_backend, trace_limits, yardstick
+from benchmarks.equal_work.parity import judge_traces, run_backend, yardstick
 from benchmarks.equal_work.questions import Source, make_cases
 from benchmarks.pages.proof import FORMAT_VERSION, write_page
 from benchmarks.pages.proof_text import text_of
@@ -27,6 +27,7 @@ from common.options import Parser, add_machine_options, chosen_backends
 from common.parameters.files import starting_parameters
 from common.recipes import BACKBONES, make_recipe
 from common.reference.inputs import probe_recipe
+from common.reference.tolerances import trace_limits
 from common.run.folders import check_out
 from common.tricks import check_tricks
 
@@ -119,7 +120,7 @@ def main(argv: Sequence[str]) -> int:
     parts = []
     for backbone in chosen:
         own = yardstick(rows, backbone, configs, cases, out / "yardstick.log")
-        limits = trace_limits(own["drift"] if own else None, size.steps, args.precision)
+        limits = trace_limits("trace", args.precision, own["drift"] if own else [0.0] * size.steps)
         of_backbone = [rows[name][backbone] for name in backends]
         judge_traces(of_backbone, limits)
         losses = cases[backbone].losses

@@ -29,7 +29,7 @@ from common.parameters.layers import layer_names
 from common.parameters.names import NUM_CLASSES, is_statistic
 from common.recipes import STRIDE, Recipe, make_recipe
 from common.reference import network as reference
-from common.reference.inputs import relative_error
+from common.reference.distances import relative_error
 from common.reference.tolerances import bound
 
 Arrays = dict[str, NDArray]

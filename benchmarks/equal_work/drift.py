@@ -13,6 +13,7 @@ more is asserted.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -29,7 +30,9 @@ from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.parameters.names import Parameters
 from common.recipes import learning_rate
-from common.reference.tolerances import FIRST_LOSSES, MARGIN, ROUNDING
+from common.reference.distances import step_errors
+from common.reference.tolerances import ROUNDING, trace_limits
+from common.reference.verdicts import breaches, reason, step_findings, worst
 from common.run.training import TrainingData
 
 REFERENCES = ("torch", "jax", "tf")
@@ -134,7 +137,7 @@ def reference_trace(
         except (InputError, WorkerFailed) as error:
             print(f"no float64 trace from {name}: {error}", file=sys.stderr)
             continue
-        drift = [max(step) for step in zip(*(distances(one, exact) for one in own), strict=True)]
+        drift = [max(step) for step in zip(*(step_errors(one, exact) for one in own), strict=True)]
         return {
             "reference": BACKENDS[name],
             "losses": exact,
@@ -167,22 +170,13 @@ def _traces(
     return found
 
 
-def distances(found: list[float], expected: list[float]) -> list[float]:
-    """Return |a - b| / |b| at every step that both have; an all void batch has a loss of 0."""
-    return [abs(a - b) / abs(b or 1) for a, b in zip(found, expected, strict=False)]
-
-
 def bounds(drift: list[float], precision: str) -> list[float | None]:
     """Return each step's bound, None from the step on at which it passes ``BLIND``.
 
     The first loss, before any update, always has one.
     """
-    found: list[float | None] = []
-    largest = FIRST_LOSSES[precision].limit
-    for own in drift:
-        largest = max(largest, MARGIN * own)
-        found.append(min(largest, BLIND) if not found or largest <= BLIND else None)
-    return found
+    first, *others = trace_limits("first losses", precision, drift)
+    return [min(first, BLIND), *(limit if limit <= BLIND else None for limit in others)]
 
 
 def check_agreement(rows: list[dict[str, Any]], trace: dict[str, Any]) -> None:
@@ -190,24 +184,15 @@ def check_agreement(rows: list[dict[str, Any]], trace: dict[str, Any]) -> None:
 
     ``agreement`` is the largest part of its bound that a loss was off by: 1 is at the bound.
     """
+    quantity = f"loss against {trace['reference']} in float64"
     for row in rows:
         if row["status"] != "ok":
             continue
-        own = distances([loss for _, loss in row["steps"]], trace["losses"])
-        parts = [
-            (distance / limit, step)
-            for step, (distance, limit) in enumerate(zip(own, trace["bounds"], strict=False))
-            if limit is not None
-        ]
-        row["agreement"] = max(parts)[0]
-        beyond = [step for part, step in parts if not part <= 1]
-        if beyond:
-            step = beyond[0]
-            row["status"] = "differs"
-            row["reason"] = (
-                f"its loss at step {step} is {own[step]:.1e} from {trace['reference']}'s in "
-                f"float64, beyond {trace['bounds'][step]:.0e}: "
-                "equal work is not shown, so no figures"
-            )
+        errors = step_errors([loss for _, loss in row["steps"]], trace["losses"])
+        found = step_findings(quantity, errors, trace["bounds"])
+        share = worst(found).share
+        row["agreement"] = share if math.isfinite(share) else None
+        if breaches(found):
+            row.update(status="differs", reason=reason(found))
             for figure in ("scores", "train_loss", "val_loss", "examples_per_second"):
                 row[figure] = None

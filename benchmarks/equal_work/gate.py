@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,23 +11,9 @@ from numpy.typing import NDArray
 from benchmarks.cases.images import KINDS
 from benchmarks.cases.inputs import AFTER
 from common.parameters.names import is_statistic
-from common.reference.inputs import preference
-from common.reference.tolerances import CASE_BOUNDS, FRAMEWORKS_OWN
-
-
-def distance(actual: NDArray, expected: NDArray) -> float:
-    """Return ||a - b|| / ||b||; infinity where they cannot be compared."""
-    if actual.shape != expected.shape:
-        return float("inf")
-    difference = float(np.linalg.norm(np.subtract(actual, expected, dtype=np.float64)))
-    value = difference / max(float(np.linalg.norm(expected.astype(np.float64))), 1e-30)
-    return value if np.isfinite(value) else float("inf")
-
-
-def missing(actual: NDArray, wanted: NDArray) -> float:
-    """Return |1 - <a, b> / <b, b>|: 1 of a step that is left out, r - 1 of one r times as long."""
-    value = abs(1 - float(np.vdot(wanted, actual)) / float(np.vdot(wanted, wanted)))
-    return value if np.isfinite(value) else float("inf")
+from common.reference.distances import length_error, preference, relative_error
+from common.reference.tolerances import BOUNDS, Bound, row_limits
+from common.reference.verdicts import breaches, reason, row_findings
 
 
 def root_mean_square(values: list[float]) -> float:
@@ -41,19 +27,32 @@ SUMMARY: dict[str, Callable[[list[float]], float]] = {
     "second_step": max,
 }
 """How the errors of the tensors become one."""
-TRAINING = ("loss", "second_loss", *SUMMARY)
-QUANTITIES = {
-    "train": TRAINING,
-    "predict": ("logits",),
-    "images": KINDS,
-    "upsample": ("y", "x_gradient", "weight_gradient", "bias_gradient"),
-    "loss": ("loss", "gradient"),
-    "load": ("images", "labels"),
-    "epoch": TRAINING,
-    "first_step": TRAINING,
-    "scale": TRAINING,
+Bounds = Mapping[str, Mapping[str, Bound]]
+_TRAINING = {
+    "loss": BOUNDS["step: loss"],
+    "second_loss": BOUNDS["step: second loss"],
+    "update": BOUNDS["step: update"],
+    "statistics": BOUNDS["step: statistics"],
+    "second_update": BOUNDS["step: second update"],
+    "second_step": BOUNDS["step: length of the second update"],
 }
-"""Case -> the quantities that the gate holds to a bound, all of them in every row."""
+QUANTITIES: dict[str, Bounds] = {
+    "train": _TRAINING,
+    "predict": {"logits": BOUNDS["step: logits"]},
+    "images": dict.fromkeys(KINDS, BOUNDS["step: label maps"]),
+    "upsample": {
+        "y": BOUNDS["upsampling: output"],
+        "x_gradient": BOUNDS["upsampling: gradient of the input"],
+        "weight_gradient": BOUNDS["upsampling: gradient of the weight"],
+        "bias_gradient": BOUNDS["upsampling: gradient of the bias"],
+    },
+    "loss": {"loss": BOUNDS["step: loss"], "gradient": BOUNDS["loss alone: gradient"]},
+    "load": dict.fromkeys(("images", "labels"), BOUNDS["step: bytes"]),
+    "epoch": _TRAINING,
+    "first_step": _TRAINING,
+    "scale": _TRAINING,
+}
+"""Case -> the bounds of its quantities, all of which the gate wants in every row."""
 
 
 def errors_of(outputs: Any, expected: Any, start: dict[str, NDArray]) -> dict[str, float]:
@@ -64,12 +63,12 @@ def errors_of(outputs: Any, expected: Any, start: dict[str, NDArray]) -> dict[st
         expected: Name -> array, the reference's.
         start: The parameters before the first step. Of parameters and statistics the moves are
             compared, each tensor's by itself; of the first step the root mean square over tensors
-            counts, of the second the median, and of its length the worst of the head (``missing``).
+            counts, of the second the median, and of its length the worst of the head.
     """
     if any(name not in outputs for name in expected):
         return {"outputs": float("inf")}
     errors = {
-        name: (preference if name in KINDS else distance)(outputs[name], array)
+        name: (preference if name in KINDS else relative_error)(outputs[name], array)
         for name, array in expected.items()
         if not name.startswith(AFTER)
     }
@@ -83,38 +82,25 @@ def errors_of(outputs: Any, expected: Any, start: dict[str, NDArray]) -> dict[st
             if wanted.any() and not (is_statistic(name) and update != "update"):
                 actual = after[name] - before[name].astype(np.float64)
                 kind = "statistics" if is_statistic(name) else update
-                moved.setdefault(kind, []).append(distance(actual, wanted))
+                moved.setdefault(kind, []).append(relative_error(actual, wanted))
                 if update == "second_update" and not name.startswith("backbone."):
-                    moved.setdefault("second_step", []).append(missing(actual, wanted))
+                    moved.setdefault("second_step", []).append(length_error(actual, wanted))
         before, expected_before = after, expected_after
     for kind, values in moved.items():
         errors[kind] = SUMMARY[kind](values)
     return errors
 
 
-def bound_of(quantity: str, precision: str, track: str, backend: str) -> float:
-    """Return the largest error of a quantity that passes; zero of one that is unheard of."""
-    own = FRAMEWORKS_OWN.get(backend, {}) if track == "chapter" else {}
-    if quantity in own:
-        return own[quantity].limit
-    return CASE_BOUNDS[quantity][precision].limit if quantity in CASE_BOUNDS else 0.0
-
-
-def verdict(errors: dict[str, float], precision: str, track: str, backend: str) -> dict[str, Any]:
+def verdict(
+    errors: dict[str, float], bounds: Bounds, precision: str, track: str, backend: str
+) -> dict[str, Any]:
     """Return the gate's record: every error with its bound, and the reason where one is too large.
 
     JSON has no infinity: an error that is none is null.
     """
-    checks = {}
-    for name, error in errors.items():
-        checks[name] = {
-            "error": error if np.isfinite(error) else None,
-            "bound": bound_of(name, precision, track, backend),
-        }
-    failed = [
-        f"{name} is off by {errors[name]:.2g}, allowed {check['bound']:.0e}"
-        for name, check in checks.items()
-        if not errors[name] <= float(check["bound"] or 0)
-    ]
-    reason = f"not the reference's work: {', '.join(failed)}" if failed else None
-    return {"passed": not failed, "reason": reason, "checks": checks}
+    found = row_findings(errors, row_limits(bounds, precision, track, backend))
+    checks = {
+        one.quantity: {"error": one.error if np.isfinite(one.error) else None, "bound": one.limit}
+        for one in found
+    }
+    return {"passed": not breaches(found), "reason": reason(found), "checks": checks}

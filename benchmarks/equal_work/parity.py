@@ -5,19 +5,26 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from benchmarks.equal_work.proof import Written
-from benchmarks.equal_work.prove import in_words, merge
 from benchmarks.equal_work.questions import Cases, trace_config
 from benchmarks.workers.client import Worker, WorkerFailed, backend_environment
 from common.backends import BACKENDS, check_backend
 from common.config import Config, for_backend
 from common.errors import InputError
 from common.machine.threads import available_cpus
-from common.reference.tolerances import MARGIN, Finding, bound, breaches, worst
+from common.reference.distances import step_errors
+from common.reference.verdicts import (
+    Finding,
+    breaches,
+    findings,
+    reason,
+    step_findings,
+    worst,
+)
 
 TIMEOUT_SECONDS = 1800
 
@@ -70,10 +77,12 @@ def _prove(worker: Worker, config: Config, cases: Cases) -> dict[str, Any]:
         ("steps", cases.steps, probe),
         ("prediction", cases.prediction, config),
     ):
-        merge(errors, ask(task, case, asked))
+        for quantity, by_name in ask(task, case, asked).items():
+            errors.setdefault(quantity, {}).update(by_name)
     losses = ask("trace", cases.trace, trace_config(config, cases, config.precision))
-    drift = distances(losses, cases.losses)
-    broken = breaches(errors, config.precision)
+    drift = step_errors(losses, cases.losses)
+    found_errors = findings(errors, config.precision)
+    broken = breaches(found_errors)
     found = {
         "versions": described["versions"],
         "device": described["device"],
@@ -82,24 +91,24 @@ def _prove(worker: Worker, config: Config, cases: Cases) -> dict[str, Any]:
             quantity: {name: short(error) for name, error in values.items()}
             for quantity, values in errors.items()
         },
-        "worst": _json(worst(errors, config.precision).to_json()),
+        "worst": _json(asdict(worst(found_errors))),
         "drift": [short(error) for error in drift],
         "drift_float64": None,
     }
     if config.precision == "float32" and worker.backend in WITH_FLOAT64:
         exact = ask("trace", cases.trace, trace_config(config, cases, "float64"))
-        drift = distances(exact, cases.losses)
+        drift = step_errors(exact, cases.losses)
         found["drift_float64"] = [short(error) for error in drift]
         steps = {f"in float64, step {step}": error for step, error in enumerate(drift)}
-        broken += breaches({"trace": steps}, "float64")
+        broken += breaches(findings({"trace": steps}, "float64"))
     return {**found, **_judged(broken)}
 
 
 def _judged(broken: list[Finding]) -> dict[str, Any]:
     return {
-        "broken": [_json(one.to_json()) for one in broken],
+        "broken": [_json(asdict(one)) for one in broken],
         "status": "differs" if broken else "ok",
-        "reason": in_words(broken) if broken else None,
+        "reason": reason(broken),
     }
 
 
@@ -108,25 +117,13 @@ def judge_traces(rows: Iterable[dict[str, Any]], limits: list[float]) -> None:
     for row in rows:
         if "drift" not in row:
             continue
-        found = [
-            Finding("trace", f"step {step}", math.inf if error is None else error, limit)
-            for step, (error, limit) in enumerate(zip(row["drift"], limits, strict=True))
-        ]
+        found = step_findings("trace", row["drift"], limits)
         row["errors"]["trace"] = {one.name: short(one.error) for one in found}
         broken = [
             Finding(**(one | {"error": math.inf if one["error"] is None else one["error"]}))
             for one in row["broken"]
         ]
         row.update(_judged([*broken, *(one for one in found if not one.passed)]))
-
-
-def trace_limits(drift: list[float] | None, steps: int, precision: str) -> list[float]:
-    """Return each step's bound: the table's, or ``MARGIN`` times the yardstick's drift up to it."""
-    limit, limits = bound("trace", precision), []
-    for own in drift or [0.0] * steps:
-        limit = max(limit, MARGIN * own)
-        limits.append(limit)
-    return limits
 
 
 def yardstick(
@@ -165,15 +162,8 @@ def yardstick(
         except WorkerFailed as error:
             print(f"no yardstick: {error}", file=sys.stderr)
             return None
-    drift = [short(error) for error in distances(losses[1], losses[0])]
+    drift = [short(error) for error in step_errors(losses[1], losses[0])]
     return {"backend": name, "threads": [threads, other], "drift": drift}
-
-
-def distances(found: list[float | None], expected: list[float]) -> list[float]:
-    """Return |a - b| / |b| at every step, infinite where a is no number."""
-    return [
-        math.inf if a is None else abs(a - b) / abs(b) for a, b in zip(found, expected, strict=True)
-    ]
 
 
 def short(error: float | None) -> float | None:

@@ -24,7 +24,7 @@ from common.parameters.layers import layer_names
 from common.parameters.names import Parameters, is_statistic, trainable_names
 from common.recipes import LOSS_REDUCTIONS, VOID_READINGS
 from common.reference import network as reference
-from common.reference.inputs import preference, relative_error
+from common.reference.distances import preference, relative_error
 
 Errors = dict[str, dict[str, float]]
 Written = dict[str, dict[str, float | None]]
@@ -98,7 +98,7 @@ def losses(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
             loss = backend.cross_entropy(x, y, void, reduction, made.without)
             actual = backend.to_host(loss)
             name = f"{reduction} over images, void {void}"
-            errors[name] = abs(float(np.squeeze(actual)) - expected) / expected
+            errors[name] = relative_error(float(np.squeeze(actual)), expected)
     return written({"loss": errors})
 
 
@@ -120,7 +120,7 @@ def steps(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
     whole = pair(len(images))
     loss, gradients = backend.gradients(state, *whole)
     expected_losses = arrays["losses"]
-    found["loss"] = {"of the gradients": abs(loss / expected_losses[0] - 1)}
+    found["loss"] = {"of the gradients": relative_error(loss, expected_losses[0])}
     backwards = trainable_names(recipe)[::-1]
     found["gradient"] = _errors(gradients, part(arrays, "gradients"), backwards)
     last = len(arrays["rates"]) - 1
@@ -132,7 +132,7 @@ def steps(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
             found["round trip"] |= _unequal(again, {**kept, **_named(buffers)})
         batch = whole if count == len(images) else pair(int(count))
         state, value = backend.train_step(state, *batch, float(rate))
-        found["loss"][f"update {step}"] = abs(float(value) / expected_losses[step] - 1)
+        found["loss"][f"update {step}"] = relative_error(float(value), expected_losses[step])
     after, expected = backend.parameters_of(state), part(arrays, "after")
     names = [name for name in expected if not is_statistic(name)]
     statistics = [name for name in expected if is_statistic(name)]
@@ -182,7 +182,7 @@ def prediction(backend: ModuleType, config: dict[str, Any], case: str) -> Writte
     predicted, logits = np.asarray(backend.to_host(classes)), arrays["evaluation"]
     errors["evaluated batch"] = preference(predicted, logits)
     value = reference.loss(logits, arrays["labels"], made.recipe)
-    return written({"loss": {"evaluation": abs(float(loss) / value - 1)}, "labels": errors})
+    return written({"loss": {"evaluation": relative_error(float(loss), value)}, "labels": errors})
 
 
 def _errors(

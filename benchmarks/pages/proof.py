@@ -24,7 +24,7 @@ from benchmarks.pages.proof_text import precision_of
 from common.backends import BACKENDS
 from common.errors import InputError
 from common.machine.files import write_text
-from common.reference.tolerances import BOUNDS
+from common.reference.tolerances import BOUNDS, PROOF
 
 FORMAT_VERSION = 1
 SHADES = (1e-3, 1e-2, 1e-1, 1)
@@ -121,8 +121,8 @@ def _summary(
 ) -> list[tuple[str, str, str, list[Any]]]:
     """Return (quantity, bound, reason, a cell a backend) with the largest error of each."""
     found = []
-    for quantity, by_precision in BOUNDS.items():
-        bound = by_precision[precision]
+    for quantity in PROOF:
+        bound = BOUNDS[quantity][precision]
         limit = max(limits) if quantity == "trace" else bound.limit
         cells = [cell(_largest(row["errors"].get(quantity, {})), limit) for row in rows]
         found.append((quantity, f"{limit:.0e}", bound.reason, cells))

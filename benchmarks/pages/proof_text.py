@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from common.reference.tolerances import BOUNDS
+from common.reference.tolerances import BOUNDS, PROOF
 
 Row = dict[str, Any]
 
@@ -43,12 +43,12 @@ def _table(rows: list[Row], quantity: str, precision: str) -> list[str]:
 def _summary(rows: list[Row], precision: str) -> list[str]:
     """Return the largest error of each quantity, beside its bound and the bound's reason."""
     lines = [["largest", "bound", *_heads(rows)]]
-    for quantity, by_precision in BOUNDS.items():
+    for quantity in PROOF:
         cells = []
         for row in rows:
             values = row["errors"].get(quantity, {}).values()
             cells.append(_cell(None if None in values else max(values, default=None)))
-        lines.append([quantity, f"{by_precision[precision].limit:.0e}", *cells])
+        lines.append([quantity, f"{BOUNDS[quantity][precision].limit:.0e}", *cells])
     return _aligned(lines)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.equal_work.gate import QUANTITIES, bound_of, verdict
+from benchmarks.equal_work.gate import QUANTITIES
 from benchmarks.pages.bench_text import few_rounds, row_name, table
 from benchmarks.pages.markdown import markdown
 from benchmarks.records.comparisons import compare_rows, crossed
@@ -17,6 +17,8 @@ from benchmarks.records.results import can_check_schema, read_results, summarize
 from benchmarks.timing.limits import highest
 from common.errors import InputError
 from common.options import Parser
+from common.reference.tolerances import row_limits
+from common.reference.verdicts import reason, row_findings
 
 EARLIER = {("statistics", "torch"): 5e-1}
 """Bounds on the track `chapter` that a file may state because it was written when they were
@@ -94,21 +96,21 @@ def gate_problems(row: dict[str, Any]) -> list[str]:
     if not gate or not gate["passed"] or not gate["checks"]:
         return ["figures without proof of equal work"]
     found = []
-    errors = {}
-    wanted = QUANTITIES.get(row["case"], ())
+    wanted = QUANTITIES.get(row["case"], {})
     if not wanted:
         found.append(f"{row['case']} is no case")
     found += [f"its gate has no {name}" for name in wanted if name not in gate["checks"]]
+    limits = row_limits(wanted, row["precision"], row["track"], row["backend"])
+    errors = {name: stated["error"] for name, stated in gate["checks"].items()}
     for name, stated in gate["checks"].items():
-        errors[name] = math.inf if stated["error"] is None else stated["error"]
-        own = bound_of(name, row["precision"], row["track"], row["backend"])
+        own = limits.get(name, 0.0)
         earlier = EARLIER.get((name, row["backend"]), own) if row["track"] == "chapter" else own
-        if not errors[name] <= stated["bound"]:
+        if stated["error"] is None or not stated["error"] <= stated["bound"]:
             found.append(f"passed, but {name} is over its bound")
         if stated["bound"] > max(own, earlier):
             found.append(f"its bound of {name}, {stated['bound']:g}, is wider than {own:g}")
-    judged = verdict(errors, row["precision"], row["track"], row["backend"])
-    return found if judged["passed"] else [*found, judged["reason"]]
+    unequal = reason(row_findings(errors, limits))
+    return [*found, unequal] if unequal else found
 
 
 def accuracy_problems(accuracy: dict[str, Any]) -> list[str]:

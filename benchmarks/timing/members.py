@@ -16,7 +16,7 @@ from benchmarks.cases.images import of_track
 from benchmarks.cases.inputs import AFTER, parameters_in, write_inputs
 from benchmarks.cases.loading import expected_batches
 from benchmarks.cases.tracks import is_default_on
-from benchmarks.equal_work.gate import errors_of, verdict
+from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict
 from benchmarks.records.results import Results
 from benchmarks.timing.limits import device_kind
 from benchmarks.timing.machine import (
@@ -213,7 +213,7 @@ def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> d
             raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy has not")
     with np.load(expected) as wanted, np.load(inputs) as start:
         errors = errors_of(given, of_track(dict(wanted), row["track"]), parameters_in(start))
-    return verdict(errors, row["precision"], row["track"], row["backend"])
+    return verdict(errors, QUANTITIES[row["case"]], row["precision"], row["track"], row["backend"])
 
 
 def fail(member: Member, error: Exception, kills_before: int) -> None:

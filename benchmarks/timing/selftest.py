@@ -21,6 +21,7 @@ from common.errors import InputError
 from common.machine.threads import thread_environment
 from common.options import Parser
 from common.recipes import make_recipe
+from common.reference.verdicts import NOT_EQUAL
 
 VARIANTS = ("plain", "again", "slower", "unsynchronised", "epsilon")
 EXPECTED = {
@@ -144,7 +145,7 @@ def findings(rows: dict[str, dict[str, Any]]) -> list[tuple[str, str, bool]]:
             ok = not differ if name == "again" else differ and low < found["ratio"] < high
         else:
             seen = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
-            words = {"unsynchronised": "not synchronised", "epsilon": "not the reference's work"}
+            words = {"unsynchronised": "not synchronised", "epsilon": NOT_EQUAL}
             ok = name in words and row["status"] == "invalid" and words[name] in row["reason"]
         lines.append((expected, seen, ok))
     return lines

@@ -69,37 +69,3 @@ def probe_batch(
 def probe_recipe(backbone: str) -> Recipe:
     """Return the probe's recipe: mean loss, void ignored, momentum 0.9, decay 0.1 of everything."""
     return make_recipe("modern", backbone=backbone, weight_decay=0.1, decay_scope="all")
-
-
-def relative_error(actual: NDArray, expected: NDArray, floor: float = 0.0) -> float:
-    """Return ||actual - expected|| / ||expected|| over all values; 0 where both are equal.
-
-    Args:
-        actual, expected: Arrays of one shape; another shape counts as an infinite error.
-        floor: The least that the error is divided by, for what is exactly or nearly zero.
-    """
-    if actual.shape != expected.shape:
-        return math.inf
-    expected = np.asarray(expected, np.float64)
-    difference = float(np.linalg.norm(np.asarray(actual, np.float64) - expected))
-    if difference == 0:
-        return 0.0
-    size = max(float(np.linalg.norm(expected)), floor)
-    return difference / size if size else math.inf
-
-
-def preference(classes: NDArray, logits: NDArray) -> float:
-    """Return the most by which ``logits`` are against one of the ``classes``; 0 in a tie.
-
-    Args:
-        classes: Whole numbers [..., H, W]; those of another size count as an infinite error.
-        logits: [..., H, W, C], or [H, W, C] to which each of several label maps is held.
-
-    Returns:
-        The largest difference, in standard deviations of all logits.
-    """
-    if classes.shape[-2:] != logits.shape[-3:-1] or classes.max() >= logits.shape[-1]:
-        return math.inf
-    rows = np.broadcast_to(logits, (*classes.shape, logits.shape[-1]))
-    chosen = np.take_along_axis(rows, classes[..., None].astype(np.intp), -1)[..., 0]
-    return float((logits.max(-1) - chosen).max() / logits.std())

@@ -14,14 +14,9 @@ from common.errors import InputError
 from common.parameters.names import is_statistic
 from common.recipes import BACKBONES, make_recipe
 from common.reference import network as reference
-from common.reference.inputs import (
-    keep_off_the_kinks,
-    probe_batch,
-    probe_parameters,
-    relative_error,
-    single,
-)
-from common.reference.tolerances import FRAMEWORKS_OWN, bound
+from common.reference.distances import relative_error
+from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, single
+from common.reference.tolerances import CHAPTER, bound
 
 NAMES = (
     "LAYOUT",
@@ -104,7 +99,7 @@ def test_losses_and_updates_equal_the_reference(
         if name.startswith("backbone.data_bn"):
             assert (actual[name] == parameters[name]).all()
             continue
-        if name.endswith("running_var") and backend_name in FRAMEWORKS_OWN:
+        if name.endswith("running_var") and backend_name in CHAPTER:
             continue
         limit = bound("statistics" if is_statistic(name) else "parameters")
         assert relative_error(actual[name], expected[name]) < limit, name

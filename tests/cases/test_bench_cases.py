@@ -76,7 +76,7 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     assert arrays["plan"][: len(AFTER) * RECIPE.batch_size, 3].any(), "no crop is flipped"
     errors = errors_of(outputs, expected, {})
     assert set(errors) == set(QUANTITIES["load"])
-    assert verdict(errors, "float32", track, worker.backend)["passed"]
+    assert verdict(errors, QUANTITIES["load"], "float32", track, worker.backend)["passed"]
     sample = worker.ask("timing.turns.time_turn", 60, steps=70)  # more than the epoch's 64
     assert sample["steps"] == 70 and sample["seconds"] > 0
     peak, own = worker.ask("timing.turns.used", 60, steps=2), resident_peak(worker.pid)
@@ -93,8 +93,8 @@ def test_the_chapters_code_is_not_timed_in_a_precision_that_it_does_not_compute_
         outputs, arrays = answers(worker, "chapter", "upsample", None, tmp_path, precision)
         expected = expected_outputs("upsample", Config(RECIPE), arrays)
         errors = errors_of(outputs, expected, {})
-        assert verdict(errors, precision, "chapter", "torch")["passed"]
-        assert not verdict(errors, "float32", "chapter", "torch")["passed"]
+        assert verdict(errors, QUANTITIES["upsample"], precision, "chapter", "torch")["passed"]
+        assert not verdict(errors, QUANTITIES["upsample"], "float32", "chapter", "torch")["passed"]
         return
     for case in ("train", "upsample"):
         with pytest.raises(InputError, match=f"precision {precision}: not offered"):
@@ -110,19 +110,22 @@ def test_a_part_of_a_step_gives_what_the_reference_gives(
     expected = expected_outputs(case, Config(RECIPE), arrays)
     errors = errors_of(outputs, expected, {})
     assert set(errors) == set(QUANTITIES[case])
-    assert verdict(errors, "float32", track, worker.backend)["passed"]
+    assert verdict(errors, QUANTITIES[case], "float32", track, worker.backend)["passed"]
     for name in expected:
         wrong = {**expected, name: expected[name] * 1.001}
-        assert not verdict(errors_of(outputs, wrong, {}), "float32", track, worker.backend)[
-            "passed"
-        ], name
+        errors = errors_of(outputs, wrong, {})
+        assert not verdict(errors, QUANTITIES[case], "float32", track, worker.backend)["passed"], (
+            name
+        )
 
 
 def test_a_byte_that_differs_is_refused(tmp_path: Path) -> None:
     expected = expected_batches(make_files(tmp_path, RECIPE, 0, cached=False), RECIPE, 1)
     other = {name: array.copy() for name, array in expected.items()}
     other["labels"][0, 1, 5, 7] ^= 1
-    found = verdict(errors_of(other, expected, {}), "float32", "default", "torch")
+    found = verdict(
+        errors_of(other, expected, {}), QUANTITIES["load"], "float32", "default", "torch"
+    )
     assert not found["passed"] and "labels" in found["reason"]
 
 
@@ -241,14 +244,26 @@ def test_a_second_step_that_is_left_out_or_too_long_is_refused_even_in_bfloat16(
         except InputError as error:  # MXNet's asks for a CPU with AVX-512.
             pytest.skip(str(error))
     expected, start = expected_outputs("train", Config(RECIPE), arrays), parameters_in(arrays)
-    found = verdict(errors_of(outputs, expected, start), "bfloat16", "default", backend_name)
+    found = verdict(
+        errors_of(outputs, expected, start),
+        QUANTITIES["train"],
+        "bfloat16",
+        "default",
+        backend_name,
+    )
     assert found["passed"], found["reason"]
     for length in (0.0, 0.125, 0.5, 2.0):
         wrong = dict(outputs)
         for name in start:
             first, second = (outputs[after + name] for after in AFTER)
             wrong[AFTER[1] + name] = first + length * (second - first)
-        found = verdict(errors_of(wrong, expected, start), "bfloat16", "default", backend_name)
+        found = verdict(
+            errors_of(wrong, expected, start),
+            QUANTITIES["train"],
+            "bfloat16",
+            "default",
+            backend_name,
+        )
         assert not found["passed"] and "second_step" in found["reason"], length
 
 
@@ -258,12 +273,11 @@ def test_an_epoch_trains_on_what_it_loaded(worker: Worker, tmp_path: Path) -> No
     start = parameters_in(arrays)
     errors = errors_of(outputs, expected, start)
     assert set(errors) == set(QUANTITIES["epoch"])
-    assert verdict(errors, "float32", "default", worker.backend)["passed"]
+    assert verdict(errors, QUANTITIES["epoch"], "float32", "default", worker.backend)["passed"]
     arrays["images"] = arrays["images"][::-1]  # Other batches than those of the plan.
     expected = expected_outputs("epoch", Config(RECIPE), arrays)
-    assert not verdict(errors_of(outputs, expected, start), "float32", "default", worker.backend)[
-        "passed"
-    ]
+    errors = errors_of(outputs, expected, start)
+    assert not verdict(errors, QUANTITIES["epoch"], "float32", "default", worker.backend)["passed"]
     worker.ask("timing.turns.time_turn", 60, steps=2)
 
 

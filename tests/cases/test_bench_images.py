@@ -16,7 +16,7 @@ from benchmarks.cases.images import KINDS, by_areas, make_images, of_track, orde
 from benchmarks.cases.images_work import Images
 from benchmarks.cases.inputs import make_inputs, write_inputs
 from benchmarks.equal_work.case_answers import expected_outputs
-from benchmarks.equal_work.gate import errors_of, verdict
+from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict
 from benchmarks.pages.bench import write_page
 from benchmarks.pages.bench_text import table
 from benchmarks.records.check import problems
@@ -50,7 +50,13 @@ def inputs(folder: Path) -> dict[str, NDArray]:
 
 
 def judged(found: dict[str, NDArray], expected: dict[str, NDArray], track: str) -> dict[str, Any]:
-    return verdict(errors_of(found, of_track(expected, track), {}), "float32", track, "torch")
+    return verdict(
+        errors_of(found, of_track(expected, track), {}),
+        QUANTITIES["images"],
+        "float32",
+        track,
+        "torch",
+    )
 
 
 def test_every_backend_labels_whole_images_as_the_reference_does_in_either_way(

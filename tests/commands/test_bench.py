@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.equal_work.gate import verdict
+from benchmarks.equal_work.gate import QUANTITIES, verdict
 from benchmarks.pages.bench import groups as page_groups
 from benchmarks.pages.bench import verdict as verdict_of
 from benchmarks.pages.bench_text import table
@@ -212,16 +212,22 @@ def test_a_test_that_could_find_nothing_says_so_and_not_that_nothing_is_shown() 
 
 
 def test_the_gate_refuses_an_error_over_its_bound_and_one_that_is_no_number() -> None:
-    assert verdict({"loss": 1e-7}, "float32", "default", "torch")["passed"]
-    refused = verdict({"loss": 4e-2}, "float32", "default", "torch")
+    assert verdict({"loss": 1e-7}, QUANTITIES["train"], "float32", "default", "torch")["passed"]
+    refused = verdict({"loss": 4e-2}, QUANTITIES["train"], "float32", "default", "torch")
     assert not refused["passed"] and "loss is off by 0.04" in refused["reason"]
-    assert not verdict({"loss": float("inf")}, "float32", "default", "torch")["passed"]
-    assert not verdict({"unheard of": 1e-9}, "float32", "default", "torch")["passed"]
+    assert not verdict({"loss": float("inf")}, QUANTITIES["train"], "float32", "default", "torch")[
+        "passed"
+    ]
+    assert not verdict({"unheard of": 1e-9}, QUANTITIES["train"], "float32", "default", "torch")[
+        "passed"
+    ]
 
 
 def test_only_a_framework_that_defines_variances_otherwise_may_have_others() -> None:
     found = {
-        (backend, track): verdict({"statistics": 4e-2}, "float32", track, backend)["passed"]
+        (backend, track): verdict(
+            {"statistics": 4e-2}, QUANTITIES["train"], "float32", track, backend
+        )["passed"]
         for backend in ("torch", "mxnet", "jax", "tf")
         for track in ("default", "chapter")
     }

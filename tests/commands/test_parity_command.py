@@ -13,14 +13,14 @@ from benchmarks.commands import parity
 from benchmarks.equal_work import parity as parity_run
 from benchmarks.pages import proof_text as parity_text
 from benchmarks.workers.client import WorkerFailed
-from common.reference.tolerances import BOUNDS
+from common.reference.tolerances import PROOF, trace_limits
 
 ONES = [1.0] * 6
 
 
 def proven(error: float | None) -> dict[str, Any]:
     """Return what each task of a worker answers, every error alike."""
-    errors = {quantity: {"backbone.conv1": error} for quantity in BOUNDS if quantity != "trace"}
+    errors = {quantity: {"backbone.conv1": error} for quantity in PROOF if quantity != "trace"}
     return {
         "describe": {"versions": {"numpy": "2"}, "device": "cpu", "threads": 1},
         **dict.fromkeys(("forward", "losses", "steps", "prediction"), errors),
@@ -49,7 +49,7 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
             error, losses = answer
             if task == "equal_work.proof.trace":
                 return losses
-            return proven(error)[task.removeprefix("proof.")]
+            return proven(error)[task.removeprefix("equal_work.proof.")]
 
     class Cases:
         layers = steps = prediction = trace = Path("case.npz")
@@ -126,7 +126,7 @@ def test_the_first_breach_is_named_and_the_status_is_1(
     torch, jax = result["backbones"][0]["rows"]
     assert torch["status"] == "ok" and jax["status"] == "differs"
     assert jax["reason"].startswith(
-        "layer, evaluation: backbone.conv1 is 2.0e-05 from the reference, beyond 1e-05"
+        "not equal work: layer, evaluation, backbone.conv1 is off by 2e-05, allowed 1e-05"
     )
 
 
@@ -138,14 +138,15 @@ def test_a_drift_in_float64_breaks_its_own_bound(workers: dict[str, Any], tmp_pa
 
 
 def test_the_losses_are_bounded_by_the_yardstick(workers: dict[str, Any], tmp_path: Path) -> None:
-    assert parity_run.trace_limits([0.0, 1e-7, 4e-6, 1e-6], 4, "float32") == pytest.approx(
+    assert trace_limits("trace", "float32", [0.0, 1e-7, 4e-6, 1e-6]) == pytest.approx(
         [1e-5, 1e-5, 4e-5, 4e-5]
     )
-    assert parity_run.trace_limits(None, 2, "float64") == [1e-11, 1e-11]
     workers.update(torch=(0.0, [4.0, 2.0, *ONES]), mxnet=(0.0, [4.0, 2.0 + 4e-5, *ONES]))
     status, result = run(tmp_path / "out", "--backends", "torch,mxnet")
     assert status == 1
-    assert result["backbones"][0]["rows"][1]["reason"].startswith("trace: step 1 is 2.0e-05")
+    assert result["backbones"][0]["rows"][1]["reason"].startswith(
+        "not equal work: trace, step 1 is off by 2e-05"
+    )
 
 
 def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_case, steps_case
 from common.config import Config
 from common.reference.inputs import probe_batch, probe_recipe
-from common.reference.tolerances import breaches
+from common.reference.verdicts import breaches, findings
 from tests.support.plants import PLANTS
 
 pytestmark = pytest.mark.slow
@@ -45,7 +45,8 @@ def test_the_mistake_is_found_and_named(
     plant(monkeypatch, backend_name, backend)
     # A seed of its own: what JAX has compiled for an equal configuration has no mistake in it.
     config = Config(RECIPE, seed=1 + list(PLANTS).index(mistake)).to_json()
-    found = breaches(getattr(proof, part)(backend, config, str(cases[part])), "float32")
+    errors = getattr(proof, part)(backend, config, str(cases[part]))
+    found = breaches(findings(errors, "float32"))
     assert found, "no bound broke"
     first = next(breach for breach in found if breach.quantity == quantity)
     assert name in first.name

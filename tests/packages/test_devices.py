@@ -25,13 +25,8 @@ from common.config import Config
 from common.errors import is_first_process
 from common.parameters.names import is_statistic, trainable_names
 from common.reference import network as reference
-from common.reference.inputs import (
-    keep_off_the_kinks,
-    probe_parameters,
-    probe_recipe,
-    relative_error,
-    single,
-)
+from common.reference.distances import relative_error
+from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
 from common.run.runs import read_metrics
 

@@ -16,15 +16,15 @@ from common.parameters.names import Parameters
 from common.recipes import STRIDE, Recipe
 from common.reference import network as reference
 from common.reference import operations as ops
+from common.reference.distances import relative_error
 from common.reference.inputs import (
     keep_off_the_kinks,
     probe_batch,
     probe_parameters,
     probe_recipe,
-    relative_error,
     single,
 )
-from common.reference.tolerances import CASE_BOUNDS
+from common.reference.tolerances import bound
 
 
 def prepared(backend: ModuleType, recipe: Recipe, **options: Any) -> tuple[Config, Parameters]:
@@ -63,12 +63,12 @@ def test_the_upsampling_and_its_gradients_equal_the_reference(
     gradients = ops.transpose_convolution_gradients(x, weight, gradient, STRIDE, STRIDE // 2)
     canonical = backend.to_canonical("transpose_conv.weight", backend.to_host(weight_gradient))
     for name, actual, wanted in (
-        ("y", on_host(backend, y), expected),
-        ("x_gradient", on_host(backend, x_gradient), gradients[0]),
-        ("weight_gradient", canonical, gradients[1]),
-        ("bias_gradient", backend.to_host(bias_gradient), gradient.sum((0, 1, 2))),
+        ("output", on_host(backend, y), expected),
+        ("gradient of the input", on_host(backend, x_gradient), gradients[0]),
+        ("gradient of the weight", canonical, gradients[1]),
+        ("gradient of the bias", backend.to_host(bias_gradient), gradient.sum((0, 1, 2))),
     ):
-        limit = CASE_BOUNDS[name][precision].limit if precision == "bfloat16" else 1e-5
+        limit = bound(f"upsampling: {name}", precision) if precision == "bfloat16" else 1e-5
         assert relative_error(actual, wanted) < limit, name
 
 

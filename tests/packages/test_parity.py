@@ -15,14 +15,10 @@ from benchmarks.equal_work.answers import layers_case, prediction_case, steps_ca
 from common.config import Config
 from common.errors import InputError
 from common.recipes import BACKBONES, Recipe, make_recipe
-from common.reference.inputs import (
-    probe_batch,
-    probe_parameters,
-    probe_recipe,
-    relative_error,
-    single,
-)
-from common.reference.tolerances import bound, breaches
+from common.reference.distances import relative_error
+from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
+from common.reference.tolerances import bound
+from common.reference.verdicts import breaches, findings
 from tests.conftest import PRESENT
 
 SIZE = (64, 96)
@@ -49,7 +45,7 @@ def test_layers_loss_and_predictions_equal_the_reference(
         proof.losses(backend, config, case),
         proof.prediction(backend, config, predicted),
     ):
-        assert not breaches(errors, "float32")
+        assert not breaches(findings(errors, "float32"))
 
 
 @pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
@@ -64,7 +60,7 @@ def test_a_network_that_is_not_finite_is_named_through_json(
     np.savez(path, **broken)
     answer = proof.forward(backend, Config(recipe).to_json(), str(path))
     errors = json.loads(json.dumps(answer, allow_nan=False))
-    assert breaches(errors, "float32")[0].name == "backbone.layer2.0.bn1"
+    assert breaches(findings(errors, "float32"))[0].name == "backbone.layer2.0.bn1"
 
 
 CASES = {
@@ -88,7 +84,7 @@ def test_steps_equal_the_reference(backend: ModuleType, case: str) -> None:
     counts = (2, 2, 1) if case in ("v1", "v2") else (2, 2)
     path = str(steps_case(recipe, images, labels, counts, "float32"))
     errors = proof.steps(backend, Config(recipe).to_json(), path)
-    assert not breaches(errors, "float32")
+    assert not breaches(findings(errors, "float32"))
 
 
 def test_upsamplings_are_equal_with_random_kernels(
@@ -160,7 +156,7 @@ def test_other_precisions_are_within_their_own_bounds(
             proof.losses(backend, config.to_json(), str(layers)),
             proof.steps(backend, config.to_json(), str(steps)),
         ):
-            assert not breaches(errors, precision)
+            assert not breaches(findings(errors, precision))
     finally:
         backend.configure(Config(recipe))
 

@@ -22,14 +22,10 @@ from common.config import Config, for_backend
 from common.errors import InputError
 from common.options import config_arguments, config_from
 from common.recipes import BACKBONES
-from common.reference.inputs import (
-    probe_batch,
-    probe_parameters,
-    probe_recipe,
-    relative_error,
-    single,
-)
-from common.reference.tolerances import bound, breaches
+from common.reference.distances import relative_error
+from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
+from common.reference.tolerances import bound
+from common.reference.verdicts import breaches, findings
 from common.tricks import TRICKS, check_tricks
 from tests.conftest import required
 
@@ -46,7 +42,7 @@ def test_without_any_trick_the_first_step_and_the_losses_equal_the_reference(
     config = Config(recipe, without=tuple(TRICKS[backend_name]))
     images, labels = probe_batch(*SIZE)
     found = proof.losses(backend, config.to_json(), str(layers_case(recipe, images, labels)))
-    assert not breaches(found, "float32")
+    assert not breaches(findings(found, "float32"))
     labels[1, :40] = 255
     with np.load(steps_case(recipe, images, labels, (2,), "float32")) as file:
         case = dict(file)

@@ -14,13 +14,8 @@ from benchmarks.cli import main as fcn
 from common.config import Config
 from common.parameters.files import save_parameters
 from common.recipes import BACKBONES
-from common.reference.inputs import (
-    probe_batch,
-    probe_parameters,
-    probe_recipe,
-    relative_error,
-    single,
-)
+from common.reference.distances import relative_error
+from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
 
 

@@ -12,13 +12,8 @@ from numpy.typing import NDArray
 from common.parameters.layers import layer_names
 from common.parameters.names import is_statistic
 from common.reference import network as reference
-from common.reference.inputs import (
-    keep_off_the_kinks,
-    probe_batch,
-    probe_parameters,
-    probe_recipe,
-    relative_error,
-)
+from common.reference.distances import relative_error
+from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, probe_recipe
 from tests.conftest import required
 
 

@@ -14,12 +14,12 @@ import pytest
 from common.backends import load_backend
 from common.config import Config
 from common.parameters.names import Parameters
+from common.reference.distances import relative_error
 from common.reference.inputs import (
     keep_off_the_kinks,
     probe_batch,
     probe_parameters,
     probe_recipe,
-    relative_error,
     single,
 )
 from common.reference.tolerances import bound

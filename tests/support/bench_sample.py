@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.equal_work.gate import QUANTITIES, bound_of
+from benchmarks.equal_work.gate import QUANTITIES
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.results import new_document, summarize
+from common.reference.tolerances import row_limits
 
 SETTINGS = {
     "backends": ["torch", "mxnet", "jax", "tf"],
@@ -62,8 +63,10 @@ def sample_bench(**changes: Any) -> dict[str, Any]:
             for turn in (0, 1)
         ]
         checks = {
-            quantity: {"error": 1e-7, "bound": bound_of(quantity, row["precision"], track, name)}
-            for quantity in QUANTITIES[row["case"]]
+            quantity: {"error": 1e-7, "bound": limit}
+            for quantity, limit in row_limits(
+                QUANTITIES[row["case"]], row["precision"], track, name
+            ).items()
         }
         row["gate"] = {"passed": True, "reason": None, "checks": checks}
         row["status"] = "ok"

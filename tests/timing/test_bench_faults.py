@@ -77,7 +77,7 @@ FAULTS = {
     "rubbish": ("failed", "answered '.*Segmentation is fun', which is no answer"),
     "nan": ("failed", "answered '.*NaN}}', which is no answer"),
     "flood": ("failed", "answered '0123456789.*', which is no answer"),
-    "wrong": ("invalid", "not the reference's work: gradient is off by 0.01, allowed 1e-05"),
+    "wrong": ("invalid", "not equal work: gradient is off by 0.01, allowed 1e-05"),
     "forgets": ("invalid", r"not synchronised: 0\.\d+ s of the work of \d+ steps? were left"),
 }
 
@@ -140,7 +140,7 @@ def test_a_trace_is_taken_after_the_last_turn(
 def test_another_epsilon_is_refused_by_the_logits(tmp_path: Path) -> None:
     _, rows = bench(tmp_path, "epsilon", case="predict")
     assert rows["epsilon"]["status"] == "invalid"
-    assert "the reference's work: logits is off by" in rows["epsilon"]["reason"]
+    assert "not equal work: logits is off by" in rows["epsilon"]["reason"]
 
 
 def test_one_that_hangs_is_ended_with_all_that_it_started(tmp_path: Path, notes: Path) -> None:

@@ -18,7 +18,7 @@ from benchmarks.timing import plants, selftest
 
 REFUSED = {
     "unsynchronised": "not synchronised: 0.1 s of the work of 1 step were left",
-    "epsilon": "not the reference's work: loss is off by 0.04, allowed 2e-06",
+    "epsilon": "not equal work: loss is off by 0.04, allowed 2e-06",
 }
 
 
