@@ -1,9 +1,8 @@
-"""The tables of a README are what `fcn bench check FILE --markdown` prints."""
+"""`fcn bench check FILE --markdown`: a table for a README."""
 
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -11,27 +10,6 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.pages.bench_text import table
 from tests.support.bench_sample import sample_bench
-
-README = Path(__file__).parents[2] / "README.md"
-BLOCKS = re.findall(
-    r"<!-- fcn (bench check \S+ --markdown) -->\n(.*?)<!-- end -->",
-    README.read_text(encoding="utf-8"),
-    re.DOTALL,
-)
-
-
-@pytest.mark.parametrize("command, table", BLOCKS, ids=[command for command, _ in BLOCKS])
-def test_the_readme_has_the_tables_of_its_results_files(
-    command: str, table: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(README.parent)
-    fcn(command.split())  # What it has to say of the file: `test_bench_files.py`.
-    assert capsys.readouterr().out == table
-
-
-def test_the_readme_has_a_table_and_each_is_marked() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert len(BLOCKS) == text.count("| backend | track | train |") > 0
 
 
 def test_every_row_of_train_has_a_line_and_the_other_cases_a_column(

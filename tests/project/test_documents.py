@@ -1,0 +1,143 @@
+"""The documents name what exists, and show what the commands print."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.documents import BLOCK, DOCUMENTS, ROOT, block
+
+CODE = re.compile(r"```.*?\n(.*?)```|`([^`]+)`", re.DOTALL)
+LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
+PACKAGES = ("benchmarks", "common", "tests", "torch_impl", "mxnet_impl", "jax_impl", "tf_impl")
+PATH = re.compile(rf"(?:{'|'.join(PACKAGES)}|docs|\.ci)/(?:[\w./-]|<\w+>)*")
+RESULTS = re.compile(r"[cg]pu-[\w-]+/[\w-]+")
+FILE = re.compile(r"[\w-]+\.(?:py|sh|md|toml)")
+NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
+FILE_NAMES = {
+    path.name
+    for folder in (*PACKAGES, "docs")
+    for path in (ROOT / folder).rglob("*")
+    if "__pycache__" not in path.parts
+} | {path.name for path in ROOT.iterdir()}
+
+
+def words(text: str) -> Iterator[str]:
+    """Yield what a document shows as code, cut at blanks and punctuation."""
+    for fenced, span in CODE.findall(text):
+        yield from re.split(r"[\s,;:()\[\]\"'=]+", fenced or span)
+
+
+def names_in(path: Path) -> set[str]:
+    """Return what a module defines or imports at its top level."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names
+
+
+def exists(name: str) -> bool:
+    """Tell whether ``package.module`` or ``package.module.name`` is there."""
+    path = ROOT / name.replace(".", "/")
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    module = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
+    return module.is_file() and path.name in names_in(module)
+
+
+def missing(text: str) -> list[str]:
+    """Return the paths, files, modules and names in a document's code that do not exist."""
+    absent = []
+    for word in (word.rstrip(".") for word in words(text)):
+        if PATH.fullmatch(word):
+            is_there = any(ROOT.glob(re.sub(r"<\w+>", "*", word)))
+        elif RESULTS.fullmatch(word):
+            is_there = (ROOT / "benchmarks" / "results" / word).is_dir()
+        elif FILE.fullmatch(word):
+            is_there = word in FILE_NAMES
+        elif NAME.fullmatch(word):
+            is_there = exists(word)
+        else:
+            continue
+        if not is_there:
+            absent.append(word)
+    return absent
+
+
+BLOCKS = [
+    (document.name, found[1], found[0])
+    for document in DOCUMENTS
+    for found in BLOCK.finditer(document.read_text(encoding="utf-8"))
+]
+
+
+@pytest.mark.parametrize("name, command, shown", BLOCKS, ids=[f"{n}: {c}" for n, c, _ in BLOCKS])
+def test_a_document_shows_what_the_command_prints(name: str, command: str, shown: str) -> None:
+    assert shown == block(command), "`uv run python -m tests.support.documents` writes it anew"
+
+
+def test_every_table_of_results_is_marked() -> None:
+    heads = sum(
+        document.read_text(encoding="utf-8").count("| backend | track | train |")
+        for document in DOCUMENTS
+    )
+    assert heads == sum("--markdown" in command for _, command, _ in BLOCKS) > 0
+
+
+def test_every_stored_result_is_shown() -> None:
+    stored = {path.parent for path in (ROOT / "benchmarks" / "results").rglob("bench.json")}
+    assert {ROOT / command.split()[2] for _, command, _ in BLOCKS} == stored
+
+
+def test_the_map_has_every_room() -> None:
+    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    rooms = {
+        f"{path.relative_to(ROOT)}/"
+        for package in ("benchmarks", "common")
+        for path in (ROOT / package).iterdir()
+        if path.is_dir() and path.name != "__pycache__"
+    }
+    assert len(rooms) > 10
+    assert {room for room in rooms if f"`{room}`" not in text} == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_path_and_name_in_a_document_exists(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert missing(text) == []
+    links = [link for link in LINK.findall(text) if not (document.parent / link).exists()]
+    assert links == []
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "benchmarks/no_such_room/",
+        "benchmarks/no_such_room/<name>.py",
+        "tests/packages/test_nothing.py",
+        "nothing.py",
+        "cpu-amd-epyc/nothing",
+        "common.config.Nothing",
+        "common.nothing",
+        "benchmarks.cases.case.Nothing",
+    ],
+)
+def test_what_does_not_exist_is_found(word: str) -> None:
+    assert missing(f"As `{word}` says.") == [word]
+    assert missing(f"```sh\nuv run pytest {word} -q\n```") == [word]
+
+
+def test_what_exists_is_not_reported() -> None:
+    assert (
+        missing("`tests/cases/test_<case>.py`, `common.config.Config`, `common/`, `step.py`") == []
+    )
