@@ -15,6 +15,7 @@ CODE = re.compile(r"```.*?\n(.*?)```|`([^`]+)`", re.DOTALL)
 LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
 PACKAGES = ("benchmarks", "common", "tests", "torch_impl", "mxnet_impl", "jax_impl", "tf_impl")
 PATH = re.compile(rf"(?:{'|'.join(PACKAGES)}|docs|\.ci)/(?:[\w./-]|<\w+>)*")
+CONSTANT = re.compile(r"`([A-Z][A-Z0-9_]+)`\s+(?:of|in)\s+`([\w/]+\.py)`")
 RESULTS = re.compile(r"[cg]pu-[\w-]+/[\w-]+")
 FILE = re.compile(r"[\w-]+\.(?:py|sh|md|toml)")
 NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
@@ -71,6 +72,8 @@ def missing(text: str) -> list[str]:
             continue
         if not is_there:
             absent.append(word)
+    constants = CONSTANT.findall(text)
+    absent += [name for name, path in constants if name not in names_in(ROOT / path)]
     return absent
 
 
@@ -135,6 +138,11 @@ def test_every_path_and_name_in_a_document_exists(document: Path) -> None:
 def test_what_does_not_exist_is_found(word: str) -> None:
     assert missing(f"As `{word}` says.") == [word]
     assert missing(f"```sh\nuv run pytest {word} -q\n```") == [word]
+
+
+def test_a_constant_that_its_file_does_not_have_is_found() -> None:
+    text = "`CLASSES` of `common/data/voc.py`, `NOTHING`\nin `common/data/voc.py`"
+    assert missing(text) == ["NOTHING"]
 
 
 def test_what_exists_is_not_reported() -> None:
