@@ -1,18 +1,18 @@
-"""The reference's answers, computed once and kept by the hash of what they depend on."""
+"""The float64 reference's answers to the questions of a proof, computed once and kept.
+
+Each file holds the inputs, which a worker reads too, and the answers.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.equal_work.kept import kept
+from benchmarks.equal_work.cache import answer
 from common.data.crops import merge_tiles, pad_to, tiles
 from common.data.tiling import tile_for
 from common.parameters.names import Parameters
@@ -21,7 +21,6 @@ from common.reference import network as reference
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, single
 
 Arrays = dict[str, NDArray]
-Compute = Callable[[], Arrays]
 
 RATES = (1e-3, 3e-3, 2e-3)
 """The learning rates of the updates: momentum's form shows when they change."""
@@ -29,35 +28,8 @@ IMAGES_BY_LAYER = 2
 """Of a batch, as many images are compared layer by layer."""
 
 
-@cache
-def _program() -> bytes:
-    """Return a digest of the code that computes the answers: a change of it makes them anew."""
-    total = hashlib.sha256()
-    common = Path(reference.__file__).parents[1]
-    names = (
-        "reference/network",
-        "reference/operations",
-        "parameters/names",
-        "reference/inputs",
-        "data/images",
-        "data/tiling",
-        "data/crops",
-    )
-    for path in (common / f"{name}.py" for name in names):
-        total.update(path.read_bytes())
-    total.update(Path(__file__).read_bytes())
-    return total.digest()
-
-
-def answer(kind: str, recipe: Recipe, inputs: Mapping[str, NDArray], compute: Compute) -> Path:
-    """Return the file with ``inputs`` and what ``compute`` makes of them, computed if need be."""
-    total = hashlib.sha256(_program())
-    total.update(f"{kind} {json.dumps(asdict(recipe))}".encode())
-    for name, array in inputs.items():
-        total.update(f"\0{name} {array.dtype} {array.shape} ".encode())
-        total.update(np.ascontiguousarray(array).data)
-    name = f"{kind}-{recipe.backbone}-{total.hexdigest()[:32]}"
-    return kept(name, lambda: {**inputs, **compute()})
+def _kept(kind: str, recipe: Recipe, inputs: Arrays, compute: Callable[[], Arrays]) -> Path:
+    return answer(kind, asdict(recipe), inputs, lambda: {**inputs, **compute()})
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = None) -> Arrays:
@@ -80,7 +52,7 @@ def layers_case(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.ui
             found |= _prefixed(mode, passed.layers)
         return found
 
-    return answer("layers", recipe, inputs, compute)
+    return _kept("layers", recipe, inputs, compute)
 
 
 def steps_case(
@@ -127,7 +99,7 @@ def steps_case(
             **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
         }
 
-    return answer(f"steps-{dtype.__name__}", recipe, inputs, compute)
+    return _kept(f"steps-{dtype.__name__}", recipe, inputs, compute)
 
 
 def trace_case(
@@ -156,7 +128,7 @@ def trace_case(
             losses.append(loss)
         return {"losses": np.array(losses)}
 
-    return answer("trace", recipe, inputs, compute)
+    return _kept("trace", recipe, inputs, compute)
 
 
 def prediction_case(
@@ -188,4 +160,4 @@ def prediction_case(
         merged = {name: tiled(image) for name, image in odd.items()}
         return {"evaluation": logits(images), **_prefixed("logits", merged)}
 
-    return answer("prediction", recipe, inputs, compute)
+    return _kept("prediction", recipe, inputs, compute)

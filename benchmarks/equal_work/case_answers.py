@@ -8,7 +8,6 @@ and the reference's own source, so that no stale one is ever read.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -20,10 +19,9 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import images as bench_images
 from benchmarks.cases.inputs import AFTER, gate_rates, parameters_in
-from benchmarks.equal_work.kept import kept
+from benchmarks.equal_work.cache import answer
 from common.config import Config
 from common.errors import command
-from common.parameters import names as parameters_module
 from common.recipes import STRIDE
 from common.reference import network as reference
 from common.reference import operations as ops
@@ -81,13 +79,7 @@ def cached_outputs(case: str, config: Config, inputs: Path) -> Path:
         arrays.pop(name, None)
     whole = case in ("train", "epoch", "first_step", "scale")
     identity = ["train" if whole else case, config.to_json()["recipe"], gate_rates(config.recipe)]
-    digest = hashlib.sha256(json.dumps(identity).encode())
-    for module in (reference, ops, parameters_module, bench_images):
-        digest.update(Path(str(module.__file__)).read_bytes())
-    digest.update(Path(__file__).read_bytes())
-    for name in sorted(arrays):
-        digest.update(name.encode() + np.ascontiguousarray(arrays[name]).tobytes())
-    return kept(digest.hexdigest(), lambda: expected_outputs(case, config, arrays))
+    return answer("case", identity, arrays, lambda: expected_outputs(case, config, arrays))
 
 
 @command
