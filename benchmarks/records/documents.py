@@ -1,6 +1,6 @@
 """The types of `bench.json`, the results of `fcn bench`.
 
-A string in ``Annotated`` describes a field, a mapping narrows its values; ``records.schema`` makes
+A string in ``Annotated`` describes a field, a pair narrows its values; ``records.schema`` makes
 the stored JSON schema of both. Times are in seconds, memory is in bytes. The types of the other
 documents stand in ``records.run_documents``.
 """
@@ -18,12 +18,12 @@ from benchmarks.records.run_documents import (
     Scores,
 )
 
-Positive = Annotated[int, {"minimum": 1}]
-Finite = Annotated[float, {"maximum": 1e18}]
-Track = Annotated[str, {"pattern": "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$"}]
-Precision = Annotated[str, {"enum": ["float32", "tf32", "bfloat16", "float64"]}]
-Device = Annotated[str, {"enum": ["auto", "cpu", "gpu"]}]
-LeastAndMost = Annotated[list[float], {"minItems": 2, "maxItems": 2}]
+Positive = Annotated[int, ("minimum", 1)]
+Finite = Annotated[float, ("maximum", 1e18)]
+Track = Annotated[str, ("pattern", "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$")]
+Precision = Annotated[str, ("enum", ("float32", "tf32", "bfloat16", "float64"))]
+Device = Annotated[str, ("enum", ("auto", "cpu", "gpu"))]
+LeastAndMost = Annotated[list[float], ("minItems", 2), ("maxItems", 2)]
 RowStatus = Literal["running", "ok", "invalid", "failed", "unsupported"]
 
 
@@ -91,9 +91,7 @@ class Limit(TypedDict):
 
     flops_per_second: float
     bytes_per_second: float
-    by_backend: list[
-        Annotated[BackendRates, {"dependentRequired": {"flops_per_second": ["bytes_per_second"]}}]
-    ]
+    by_backend: list[BackendRates]
 
 
 class Test(TypedDict):
@@ -109,7 +107,8 @@ class Sample(TypedDict):
     seconds: Annotated[
         float,
         "One step: the turn's time by its number of steps.",
-        {"exclusiveMinimum": 0, "maximum": 1e9},
+        ("exclusiveMinimum", 0),
+        ("maximum", 1e9),
     ]
     steps: int
     turn_seconds: float
@@ -266,7 +265,7 @@ class Row(TypedDict):
     backbone: str
     recipe: str
     batch_size: Positive
-    crop: Annotated[list[Positive], {"minItems": 2, "maxItems": 2}]
+    crop: Annotated[list[Positive], ("minItems", 2), ("maxItems", 2)]
     precision: Precision
     device: Device
     status: RowStatus

@@ -27,7 +27,7 @@ from common.recipes import make_recipe
 
 VERSION = 1
 RESULTS = "bench.json"
-SCHEMA = Path(__file__).with_name("results_schema.json")
+SCHEMA = Path(__file__).with_name("schemas") / "bench.json"
 
 
 class Results:

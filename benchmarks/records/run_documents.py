@@ -1,6 +1,6 @@
 """The types of what a training, `fcn compare` and `fcn parity` write as JSON.
 
-A string in ``Annotated`` describes a field, a mapping narrows its values; ``records.schema`` makes
+A string in ``Annotated`` describes a field, a pair narrows its values; ``records.schema`` makes
 the stored JSON schemas of both. Times are in seconds, memory is in bytes, losses and errors are
 plain numbers.
 """
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-Share = Annotated[float, {"minimum": 0, "maximum": 1}]
-Sides = Annotated[list[int], "Height and width in pixels.", {"minItems": 2, "maxItems": 2}]
-Picture = Annotated[str, {"pattern": r"^gallery/[^/\\]+\.png$"}]
+Share = Annotated[float, ("minimum", 0), ("maximum", 1)]
+Sides = Annotated[list[int], "Height and width in pixels.", ("minItems", 2), ("maxItems", 2)]
+Picture = Annotated[str, ("pattern", r"^gallery/[^/\\]+\.png$")]
 """The path of a picture, relative to the document's folder."""
 
 
@@ -61,11 +61,12 @@ class RecipeRecord(TypedDict):
 
     name: str
     backbone: str
-    batch_size: Annotated[int, {"minimum": 1}]
+    batch_size: Annotated[int, ("minimum", 1)]
     crop: Annotated[
-        list[Annotated[int, {"minimum": 1}]],
+        list[Annotated[int, ("minimum", 1)]],
         "Height and width in pixels.",
-        {"minItems": 2, "maxItems": 2},
+        ("minItems", 2),
+        ("maxItems", 2),
     ]
     void: Literal["background", "ignore"]
     loss_reduction: NotRequired[str]

@@ -136,7 +136,7 @@ def test_where_the_device_is_known_late_a_row_without_its_trick_is_unsupported(
 
 def test_every_trick_has_a_track_and_the_schema_knows_it() -> None:
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    pattern = schema["$defs"]["row"]["properties"]["track"]["pattern"]
+    pattern = schema["$defs"]["Row"]["properties"]["track"]["pattern"]
     assert all(re.search(pattern, track) for track in TRACKS)
     for backend, tricks in TRICKS.items():
         own = {

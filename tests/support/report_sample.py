@@ -68,6 +68,7 @@ def sample_compare(folder: Path, seed: int = 0, images: int = 3) -> dict[str, An
             "digest": "8e" * 32,
             "train_images": 160,
             "train_dropped": 0,
+            "val_digest": "24" * 32,
             "val_images": 24,
             "val_dropped": 0,
             "steps_per_epoch": STEPS_PER_EPOCH,

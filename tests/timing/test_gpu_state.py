@@ -101,7 +101,7 @@ def check_state(state: Any) -> None:
     from jsonschema import Draft202012Validator
 
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    Draft202012Validator({**schema["$defs"]["gpu"], "$defs": schema["$defs"]}).validate(state)
+    Draft202012Validator({**schema["$defs"]["Gpu"], "$defs": schema["$defs"]}).validate(state)
 
 
 def test_the_state_follows_the_schema(nvml: NVML) -> None:
