@@ -12,7 +12,8 @@ import pytest
 from tests.support.documents import BLOCK, DOCUMENTS, ROOT, block
 
 CODE = re.compile(r"```.*?\n(.*?)```|`([^`]+)`", re.DOTALL)
-LINK = re.compile(r"\]\((?!https?:)([^)#]+)[^)]*\)")
+LINK = re.compile(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)")
+HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)
 PACKAGES = ("benchmarks", "common", "tests", "torch_impl", "mxnet_impl", "jax_impl", "tf_impl")
 PATH = re.compile(rf"(?:{'|'.join(PACKAGES)}|docs|\.ci)/(?:[\w./-]|<\w+>)*")
 CONSTANT = re.compile(r"`([A-Z][A-Z0-9_]+)`\s+(?:of|in)\s+`([\w/]+\.py)`")
@@ -54,6 +55,15 @@ def exists(name: str) -> bool:
         return True
     module = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
     return module.is_file() and path.name in names_in(module)
+
+
+def leads_somewhere(document: Path, path: str, anchor: str) -> bool:
+    """Tell whether a link of a document leads to a file, and to a heading if it names one."""
+    target = document.parent / path if path else document
+    if not anchor or not target.exists():
+        return target.exists()
+    headings = HEADING.findall(target.read_text(encoding="utf-8"))
+    return anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in headings}
 
 
 def missing(text: str) -> list[str]:
@@ -118,8 +128,8 @@ def test_the_map_has_every_room() -> None:
 def test_every_path_and_name_in_a_document_exists(document: Path) -> None:
     text = document.read_text(encoding="utf-8")
     assert missing(text) == []
-    links = [link for link in LINK.findall(text) if not (document.parent / link).exists()]
-    assert links == []
+    broken = [link for link in LINK.findall(text) if not leads_somewhere(document, *link)]
+    assert broken == []
 
 
 @pytest.mark.parametrize(
@@ -138,6 +148,13 @@ def test_every_path_and_name_in_a_document_exists(document: Path) -> None:
 def test_what_does_not_exist_is_found(word: str) -> None:
     assert missing(f"As `{word}` says.") == [word]
     assert missing(f"```sh\nuv run pytest {word} -q\n```") == [word]
+
+
+def test_a_link_to_nothing_is_found() -> None:
+    document = ROOT / "docs" / "PERFORMANCE.md"
+    assert leads_somewhere(document, "NOTEBOOK.md", "jax")
+    assert not leads_somewhere(document, "NOTEBOOK.md", "no-such-heading")
+    assert not leads_somewhere(document, "NOTHING.md", "")
 
 
 def test_a_constant_that_its_file_does_not_have_is_found() -> None:
