@@ -10,7 +10,7 @@ from flax import nnx
 from jax import Array
 from numpy.typing import NDArray
 
-from common.parameters.layers import layer_names
+from common.parameters.names import layer_names
 from jax_impl.step import State, forward, loss_gradients
 from jax_impl.weights import canonical_parameters, path_name
 

@@ -8,8 +8,7 @@ from mxnet import autograd, nd
 from mxnet.gluon import Block
 from numpy.typing import NDArray
 
-from common.parameters.layers import layer_names
-from common.parameters.names import trainable_names
+from common.parameters.names import layer_names, trainable_names
 from mxnet_impl.model import FCN, LAYOUT, create_model
 from mxnet_impl.step import State, batch_gradients
 from mxnet_impl.weights import load_parameters, parameters_of, to_canonical

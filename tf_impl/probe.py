@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from common.parameters.layers import layer_names
+from common.parameters.names import layer_names
 from tf_impl.model import BatchNorm
 from tf_impl.step import State, loss_gradients
 from tf_impl.weights import to_canonical

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from common.parameters.layers import layer_names
+from common.parameters.names import layer_names
 from torch_impl.step import State, batch_loss, forward
 from torch_impl.weights import to_canonical
 

@@ -12,7 +12,8 @@ from benchmarks.cases.images import make_images
 from benchmarks.cases.loading import expected_batches, make_files
 from common.config import Config
 from common.data.synthetic import draw_pair
-from common.parameters.names import NUM_CLASSES, Parameters, initial_parameters, is_statistic
+from common.parameters.initial import initial_parameters
+from common.parameters.names import NUM_CLASSES, Parameters, is_statistic
 from common.recipes import STRIDE, Recipe
 from common.reference import network as reference
 

@@ -17,7 +17,7 @@ from common.config import Config
 from common.errors import InputError
 from common.machine.provenance import hardware
 from common.options import Parser
-from common.parameters.names import initial_parameters
+from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 
 TIMEOUT_SECONDS = 300

@@ -22,8 +22,8 @@ from common.parameters.files import (
     save_parameters,
 )
 from common.parameters.names import Parameters
-from common.parameters.onnx_graph import onnx_model
 from common.parameters.published import IMAGENET, PUBLISHED
+from common.reference.onnx_graph import onnx_model
 
 FORMATS = ("onnx", "torchvision")
 

@@ -5,7 +5,7 @@ canonical names, ``images`` (uint8 [B, H, W, 3], RGB, sides in multiples of 32),
 program made of them, any part of
 
 - ``evaluation/LAYER`` and ``training/LAYER``: outputs [B, H, W, C] by the names of
-  ``common.parameters.layers``; ``transpose_conv`` are the logits;
+  ``common.parameters.names``; ``transpose_conv`` are the logits;
 - ``gradient/NAME`` by parameter, and ``after/NAME``, parameters and running statistics after one
   SGD step; both need ``labels``, uint8 [B, H, W].
 
@@ -25,8 +25,7 @@ from numpy.typing import NDArray
 from common.data.voc import VOID
 from common.errors import InputError
 from common.parameters.files import backbone_of, check_parameters, read_tensors
-from common.parameters.layers import layer_names
-from common.parameters.names import NUM_CLASSES, is_statistic
+from common.parameters.names import NUM_CLASSES, is_statistic, layer_names
 from common.recipes import STRIDE, Recipe, make_recipe
 from common.reference import network as reference
 from common.reference.distances import relative_error

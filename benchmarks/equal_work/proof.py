@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from common.config import Config
 from common.data.tiling import predict_tiled
 from common.data.voc import VOID
-from common.parameters.layers import layer_names
-from common.parameters.names import Parameters, is_statistic, trainable_names
+from common.parameters.names import Parameters, is_statistic, layer_names, trainable_names
 from common.recipes import LOSS_REDUCTIONS, VOID_READINGS
 from common.reference import network as reference
 from common.reference.distances import preference, relative_error

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from contextlib import suppress
-from hashlib import sha256
 from math import isfinite
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +28,7 @@ def compiled_folder(backend: str) -> Path:
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
         instructions = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    return cache_folder() / backend / sha256(instructions.encode()).hexdigest()[:12]
+    return cache_folder() / backend / hashlib.sha256(instructions.encode()).hexdigest()[:12]
 
 
 def sync_folder(folder: Path) -> None:
@@ -61,6 +61,12 @@ def write_bytes(path: Path, data: bytes) -> None:
         sync_folder(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def file_digest(path: Path, algorithm: str = "sha256") -> str:
+    """Return the digest of a file's bytes in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:

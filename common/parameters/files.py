@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InputError
-from common.machine.files import write_bytes
+from common.machine.files import file_digest, write_bytes
 from common.parameters.foreign import READERS, convert
-from common.parameters.names import Parameters, initial_parameters, parameter_shapes
+from common.parameters.initial import initial_parameters
+from common.parameters.names import Parameters, parameter_shapes
 from common.parameters.published import IMAGENET, PUBLISHED, published_file
 from common.recipes import BACKBONES, Recipe
 
@@ -121,9 +121,7 @@ def describe_weights(recipe: Recipe, weights: Path | None) -> dict[str, str] | N
         return None
     published = IMAGENET[recipe.backbone] if str(weights) == "imagenet" else None
     path = published_file(published) if published else weights
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return {"name": published or weights.name, "sha256": digest}
+    return {"name": published or weights.name, "sha256": file_digest(path)}
 
 
 def read_weights(source: str) -> Parameters:

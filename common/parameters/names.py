@@ -7,12 +7,9 @@ on the input), ``final_bn`` and a ``downsample`` convolution without a norm.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
-from common.parameters.kernels import bilinear_kernel
 from common.recipes import STRIDE, Recipe
 
 Parameters = dict[str, NDArray[np.float32]]
@@ -72,6 +69,30 @@ def parameter_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def layer_names(backbone: str) -> list[str]:
+    """Return the recorded layers in forward order.
+
+    A norm's output is taken before the ReLU that follows it, a block's after its last operation,
+    ``downsample`` at the end of the shortcut; ``transpose_conv`` gives the logits.
+    """
+    v1 = backbone == "resnet18_v1"
+    names = ["normalize"]
+    if not v1:
+        names.append("backbone.data_bn")
+    names += ["backbone.conv1", "backbone.bn1", "backbone.maxpool"]
+    for stage in range(1, len(STAGES) + 1):
+        for block in range(2):
+            name = f"backbone.layer{stage}.{block}"
+            parts = ("conv1", "bn1", "conv2", "bn2") if v1 else ("bn1", "conv1", "bn2", "conv2")
+            names += [f"{name}.{part}" for part in parts]
+            if block == 0 and stage > 1:
+                names.append(f"{name}.downsample")
+            names.append(name)
+    if not v1:
+        names.append("backbone.final_bn")
+    return [*names, "final_conv", "transpose_conv"]
+
+
 def is_statistic(name: str) -> bool:
     """Tell whether ``name`` is a running statistic, which no gradient reaches."""
     return name.endswith(("running_mean", "running_var"))
@@ -94,47 +115,3 @@ def weight_decays(recipe: Recipe) -> dict[str, float]:
         name: recipe.weight_decay if recipe.decay_scope == "all" or len(shapes[name]) == 4 else 0.0
         for name in trainable_names(recipe)
     }
-
-
-def _uniform(generator: np.random.Generator, bound: float, shape: tuple[int, ...]) -> NDArray:
-    return generator.uniform(-bound, bound, shape).astype(np.float32)
-
-
-def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
-    """Draw the parameters a training starts from: the same bytes for every backend.
-
-    Backbone convolutions: He's normal initialisation over the fan-out, as torchvision does (He et
-    al. 2015, "Delving Deep into Rectifiers", equation 14); norms: scale 1, shift 0. ``init`` and
-    ``upsample_init`` of the recipe choose the head's. PyTorch's default is a uniform distribution
-    within 1/sqrt(fan-in), for a transposed convolution with the fan-in that PyTorch counts:
-    out_channels * k * k. With ``init="torch"`` both biases are drawn from it, with ``xavier`` both
-    are zero. Xavier: Glorot and Bengio 2010, equation 16.
-    """
-    generator = np.random.default_rng(seed)
-    parameters: Parameters = {}
-    for name, shape in parameter_shapes(recipe.backbone).items():
-        if not name.startswith("backbone."):
-            continue
-        if len(shape) == 4:
-            deviation = math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
-            parameters[name] = generator.normal(0, deviation, shape).astype(np.float32)
-        else:
-            one = name.endswith(("weight", "running_var"))
-            parameters[name] = np.full(shape, 1.0 if one else 0.0, np.float32)
-
-    shapes = parameter_shapes(recipe.backbone)
-    for layer in ("final_conv", "transpose_conv"):
-        shape = shapes[f"{layer}.weight"]
-        area = shape[2] * shape[3]
-        default_bound = 1 / math.sqrt(shape[1] * area)
-        choice = recipe.init if layer == "final_conv" else recipe.upsample_init
-        if choice.startswith("bilinear"):
-            parameters[f"{layer}.weight"] = bilinear_kernel(shape[0], shape[1], shape[2])
-        elif choice == "xavier":
-            bound = math.sqrt(6 / ((shape[0] + shape[1]) * area))
-            parameters[f"{layer}.weight"] = _uniform(generator, bound, shape)
-        else:
-            parameters[f"{layer}.weight"] = _uniform(generator, default_bound, shape)
-        bias_bound = default_bound if recipe.init == "torch" else 0.0
-        parameters[f"{layer}.bias"] = _uniform(generator, bias_bound, shapes[f"{layer}.bias"])
-    return parameters

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -11,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common.data.download import fetch
 from common.errors import InputError
-from common.machine.files import cache_folder, write_json
+from common.machine.download import fetch
+from common.machine.files import cache_folder, file_digest, write_json
 from common.parameters.foreign import publisher_of
 
 PUBLISHED = {
@@ -51,9 +50,7 @@ def published_file(name: str) -> Path:
             progress=sys.stderr.isatty(),
         )
         if record is None:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            write_json(record_path, {**known, "sha256": digest})
+            write_json(record_path, {**known, "sha256": file_digest(path)})
     return path
 
 

@@ -33,7 +33,7 @@ class Forward:
 
     Attributes:
         layers: Name -> float64 [B, h, w, C], in the order of
-            ``common.parameters.layers.layer_names``.
+            ``common.parameters.names.layer_names``.
         inputs: Layer with parameters -> what it was applied to, as ``backward`` needs it.
         statistics: After a pass in training mode the new running mean and variance of every norm
             by canonical name, else empty.

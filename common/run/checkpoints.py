@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import numpy as np
 
 from common.config import Config
 from common.errors import InputError
-from common.machine.files import sync_folder, write_json
+from common.machine.files import file_digest, sync_folder, write_json
 from common.parameters.files import check_parameters, read_parameters, save_parameters
 from common.parameters.names import Parameters, trainable_names
 from common.recipes import Recipe
@@ -65,7 +64,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
             "config": checkpoint.config,
             "dataset": checkpoint.dataset,
             "versions": versions,
-            "sha256": {name: _digest(beside / name) for name in TENSOR_FILES},
+            "sha256": {name: file_digest(beside / name) for name in TENSOR_FILES},
         }
         write_json(beside / "state.json", state)
         sync_folder(beside)
@@ -77,11 +76,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
     return target
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -111,7 +105,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     check_parameters(model, parameters, recipe.backbone)
     momentum, _ = read_parameters(optimizer)
     for path in (model, optimizer):
-        if _digest(path) != digests[path.name]:
+        if file_digest(path) != digests[path.name]:
             raise InputError(f"{path}: not the file that {folder / 'state.json'} was written with")
     expected = set(trainable_names(recipe)) if recipe.momentum and step else set()
     if set(momentum) != expected or any(

@@ -181,7 +181,7 @@ def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None
 
 def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) -> None:
     from common.parameters.files import save_parameters
-    from common.parameters.names import initial_parameters
+    from common.parameters.initial import initial_parameters
     from common.recipes import make_recipe
 
     recipe = make_recipe("chapter-mxnet")

@@ -170,3 +170,8 @@ def test_an_interrupted_unpacking_is_repeated(
     (tmp_path / "server" / "voc.tar").unlink()  # What was fetched is not fetched again.
     fetch_voc(root, url=served, md5=MD5)
     assert unpacked(root) == VOC_FILES
+
+
+def test_the_official_archive_is_named_with_its_digest() -> None:
+    assert download.VOC_URL.endswith("/voc2012/VOCtrainval_11-May-2012.tar")
+    assert download.VOC_MD5 == "6cd6e144f989b92b3379bac3b3de84fd"

@@ -23,7 +23,7 @@ import jax
 import numpy as np
 import jax_impl
 from common.config import Config
-from common.parameters.names import initial_parameters
+from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 
 found = []

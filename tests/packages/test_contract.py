@@ -20,8 +20,7 @@ from common.backends import BACKENDS
 from common.config import Config
 from common.data.batches import aligned_bytes
 from common.machine.threads import available_cpus
-from common.parameters.layers import layer_names
-from common.parameters.names import trainable_names
+from common.parameters.names import layer_names, trainable_names
 from common.recipes import BACKBONES, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single

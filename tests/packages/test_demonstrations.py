@@ -17,9 +17,8 @@ from common.config import Config
 from common.data.dataset import PROJECT
 from common.data.images import read_image
 from common.data.synthetic import make_dataset
-from common.parameters.kernels import bilinear_kernel
-from common.parameters.layers import layer_names
-from common.parameters.names import initial_parameters
+from common.parameters.initial import bilinear_kernel, initial_parameters
+from common.parameters.names import layer_names
 from common.recipes import BACKBONES, make_recipe
 from common.run.plots import draw_examples
 from common.run.training import TrainingData

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from common.parameters.kernels import bilinear_kernel
+from common.parameters.initial import bilinear_kernel
 
 ROWS = {
     1: [1],

@@ -18,7 +18,8 @@ from common.config import Config
 from common.data.images import write_image
 from common.errors import InputError
 from common.parameters.files import check_parameters, read_parameters, save_parameters
-from common.parameters.names import Parameters, initial_parameters, trainable_names
+from common.parameters.initial import initial_parameters
+from common.parameters.names import Parameters, trainable_names
 from common.recipes import make_recipe
 from common.run.checkpoints import (
     Checkpoint,

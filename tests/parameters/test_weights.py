@@ -18,13 +18,13 @@ from benchmarks.cli import main as fcn
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.dataset import PROJECT
-from common.data.download import fetch
 from common.errors import InputError
+from common.machine.download import fetch
 from common.machine.files import cache_folder
 from common.parameters import published
 from common.parameters.files import read_parameters, save_parameters, starting_parameters
 from common.parameters.foreign import publisher_of
-from common.parameters.names import initial_parameters
+from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 from tests.commands.test_commands import refused
 from tests.conftest import SKIPPED, required

@@ -11,8 +11,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from common.data.voc import VOID
-from common.parameters.layers import layer_names
-from common.parameters.names import is_statistic, parameter_shapes, trainable_names
+from common.parameters.names import is_statistic, layer_names, parameter_shapes, trainable_names
 from common.recipes import BACKBONES, Recipe, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from common.parameters.layers import layer_names
-from common.parameters.names import is_statistic
+from common.parameters.names import is_statistic, layer_names
 from common.reference import network as reference
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, probe_recipe

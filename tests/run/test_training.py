@@ -15,7 +15,7 @@ from common.data.dataset import Dataset
 from common.errors import InputError
 from common.options import config_from, training_parser
 from common.parameters.files import save_parameters
-from common.parameters.names import initial_parameters
+from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 from common.run.training import TrainingData, open_run
 

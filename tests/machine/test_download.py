@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from common.data import download
-from common.data.download import fetch
 from common.errors import InputError
+from common.machine.download import fetch
 from tests.support.loopback import BODY, HALF, SHA256, Server
 
 
@@ -225,8 +224,3 @@ def test_progress_is_drawn_only_when_asked(
     assert capfd.readouterr().err == ""
     fetch(server.url, tmp_path / "shown", sha256=SHA256, progress=True)
     assert "100k" in capfd.readouterr().err
-
-
-def test_the_official_archive_is_named_with_its_digest() -> None:
-    assert download.VOC_URL.endswith("/voc2012/VOCtrainval_11-May-2012.tar")
-    assert download.VOC_MD5 == "6cd6e144f989b92b3379bac3b3de84fd"

@@ -1,0 +1,184 @@
+"""Downloads that can be resumed and are used only when their digest is right."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import os
+import re
+import shutil
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from common.errors import InputError
+from common.machine.files import file_digest, sync_folder
+
+CHUNK = 2**20
+
+
+def fetch(
+    url: str,
+    path: str | Path,
+    *,
+    member: str | None = None,
+    progress: bool = False,
+    timeout: float = 60,
+    **digests: str | None,
+) -> Path:
+    """Download ``url`` to ``path``, or go on where an earlier call was cut off.
+
+    The bytes collect in ``<path>.part``, which stays when the connection breaks and is continued
+    (HTTP Range) by the next call. It gets its name only when the digest is right. A file that is at
+    ``path`` already is checked and not fetched again.
+
+    Args:
+        url: Of http or https.
+        path: The file.
+        member: ``url`` is a zip archive, and the file, to which the digests belong, is this one
+            within it.
+        progress: Draw a bar on standard error.
+        timeout: Seconds without a byte after which the connection counts as lost.
+        digests: The file's ``sha256``, ``sha1`` or ``md5`` in hexadecimal, or its first digits
+            where a publisher states no more; at least one.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        InputError: If the server cannot be reached, refuses, stalls or stops early (the part file
+            stays), if the digest is another (the part file is deleted), or if ``path`` cannot be
+            written or holds something else.
+    """
+    expected = {name: digest.lower() for name, digest in digests.items() if digest}
+    if not expected:
+        raise ValueError(f"{url}: a download needs a digest")
+    if not url.startswith(("http://", "https://")):
+        raise InputError(f"{url}: only http and https can be fetched")
+    path = Path(path)
+    try:
+        if path.exists():
+            if wrong := _wrong_digest(path, expected):
+                raise InputError(f"{path}: is there already but {wrong}: move it away")
+            return path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part")
+        _receive(url, part, progress, timeout)
+        _accept(url, part, path, expected, member)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+    return path
+
+
+def _accept(url: str, part: Path, path: Path, expected: dict[str, str], member: str | None) -> None:
+    """Give what was received its name, or delete it and raise InputError if it is another file."""
+    wrong, whole = None, part
+    if member is not None:
+        whole = path.with_name(f"{path.name}.unpacked")
+        wrong = _wrong_member(part, member, whole)
+    wrong = wrong or _wrong_digest(whole, expected)
+    if wrong:
+        part.unlink()
+        whole.unlink(missing_ok=True)
+        raise InputError(f"{url}: {wrong}; what was received is deleted: run again")
+    whole.replace(path)
+    part.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def _wrong_digest(path: Path, expected: dict[str, str]) -> str | None:
+    """Return what is wrong with the digest of ``path``, naming both; None if nothing is."""
+    for algorithm, digest in expected.items():
+        actual = file_digest(path, algorithm)
+        if not actual.startswith(digest):
+            return f"its {algorithm} is {actual}, expected {digest}"
+    return None
+
+
+def _wrong_member(archive: Path, member: str, target: Path) -> str | None:
+    """Unpack one file of a zip archive to ``target``, or return what is wrong with the archive."""
+    try:
+        with (
+            zipfile.ZipFile(archive) as files,
+            files.open(member) as source,
+            target.open("wb") as file,
+        ):
+            shutil.copyfileobj(source, file, CHUNK)
+            file.flush()
+            os.fsync(file.fileno())
+    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+        return f"not a zip archive with {member} in it ({error})"
+    return None
+
+
+def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
+    """Append to ``part`` what is missing of ``url``."""
+    received = part.stat().st_size if part.exists() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if received:
+        headers["Range"] = f"bytes={received}-"
+    with contextlib.ExitStack() as stack:
+        with _network(url, part, timeout):
+            try:
+                request = urllib.request.Request(url, headers=headers)
+                response = stack.enter_context(urllib.request.urlopen(request, timeout=timeout))
+            except urllib.error.HTTPError as error:
+                error.close()
+                # Nothing lies beyond the part file: it is whole, or its digest will be wrong.
+                if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE and received:
+                    return
+                raise InputError(f"{url}: the server answers {error.code} {error.reason}") from None
+        if response.status != http.HTTPStatus.PARTIAL_CONTENT:
+            received = 0  # A server that knows no Range begins at the beginning.
+        elif not response.headers.get("Content-Range", "").startswith(f"bytes {received}-"):
+            part.unlink(missing_ok=True)
+            raise InputError(
+                f"{url}: the server continues at another byte than {received:,}; what was received "
+                "is deleted: run again"
+            )
+        length = response.headers.get("Content-Length", "")
+        total = received + int(length) if re.fullmatch(r"\d+", length) else None
+        file = stack.enter_context(part.open("ab" if received else "wb"))
+        bar = stack.enter_context(_bar(part.stem, received, total)) if progress else None
+        while total is None or received < total:
+            with _network(url, part, timeout):
+                # read1 gives what has arrived, so that a stall loses nothing.
+                data = response.read1(CHUNK)
+            if not data:
+                break
+            file.write(data)
+            received += len(data)
+            if bar is not None:
+                bar.update(len(data))
+        file.flush()
+        os.fsync(file.fileno())
+    if total is not None and received < total:
+        raise InputError(
+            f"{url}: ended after {received:,} of {total:,} bytes, kept in {part}: "
+            "run again to resume"
+        )
+
+
+@contextlib.contextmanager
+def _network(url: str, part: Path, timeout: float) -> Iterator[None]:
+    """Turn what can break on the way into one line; errors of the disk stay what they are."""
+    advice = f"run again to resume {part}" if part.exists() else "run again"
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", error)
+        if isinstance(reason, TimeoutError):
+            raise InputError(f"{url}: no data for {timeout:g} s: {advice}") from error
+        raise InputError(f"{url}: the connection failed ({reason}): {advice}") from error
+
+
+def _bar(name: str, received: int, total: int | None) -> Any:
+    from tqdm import tqdm
+
+    return tqdm(
+        desc=name, initial=received, total=total, unit="B", unit_scale=True, unit_divisor=1024
+    )

@@ -1,0 +1,82 @@
+"""The parameters that a training starts from, drawn from a seed."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.parameters.names import Parameters, parameter_shapes
+from common.recipes import Recipe
+
+
+def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
+    """Draw the parameters a training starts from: the same bytes for every backend.
+
+    Backbone convolutions: He's normal initialisation over the fan-out, as torchvision does (He et
+    al. 2015, "Delving Deep into Rectifiers", equation 14); norms: scale 1, shift 0. ``init`` and
+    ``upsample_init`` of the recipe choose the head's. PyTorch's default is a uniform distribution
+    within 1/sqrt(fan-in), for a transposed convolution with the fan-in that PyTorch counts:
+    out_channels * k * k. With ``init="torch"`` both biases are drawn from it, with ``xavier`` both
+    are zero. Xavier: Glorot and Bengio 2010, equation 16.
+    """
+    generator = np.random.default_rng(seed)
+    parameters: Parameters = {}
+    for name, shape in parameter_shapes(recipe.backbone).items():
+        if not name.startswith("backbone."):
+            continue
+        if len(shape) == 4:
+            deviation = math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
+            parameters[name] = generator.normal(0, deviation, shape).astype(np.float32)
+        else:
+            one = name.endswith(("weight", "running_var"))
+            parameters[name] = np.full(shape, 1.0 if one else 0.0, np.float32)
+
+    shapes = parameter_shapes(recipe.backbone)
+    for layer in ("final_conv", "transpose_conv"):
+        shape = shapes[f"{layer}.weight"]
+        area = shape[2] * shape[3]
+        default_bound = 1 / math.sqrt(shape[1] * area)
+        choice = recipe.init if layer == "final_conv" else recipe.upsample_init
+        if choice.startswith("bilinear"):
+            parameters[f"{layer}.weight"] = bilinear_kernel(shape[0], shape[1], shape[2])
+        elif choice == "xavier":
+            bound = math.sqrt(6 / ((shape[0] + shape[1]) * area))
+            parameters[f"{layer}.weight"] = _uniform(generator, bound, shape)
+        else:
+            parameters[f"{layer}.weight"] = _uniform(generator, default_bound, shape)
+        bias_bound = default_bound if recipe.init == "torch" else 0.0
+        parameters[f"{layer}.bias"] = _uniform(generator, bias_bound, shapes[f"{layer}.bias"])
+    return parameters
+
+
+def _uniform(generator: np.random.Generator, bound: float, shape: tuple[int, ...]) -> NDArray:
+    return generator.uniform(-bound, bound, shape).astype(np.float32)
+
+
+def bilinear_kernel(in_channels: int, out_channels: int, kernel_size: int) -> NDArray[np.float32]:
+    """Return the weight that makes a transposed convolution interpolate bilinearly.
+
+    Tap ``i`` along an axis weighs ``1 - |i - center| / factor`` with ``factor = (k + 1) // 2`` and
+    ``center = factor - 1`` for odd ``k``, ``factor - 1/2`` for even ``k``; the kernel is the outer
+    product of two such rows. Channel ``c`` feeds channel ``c`` and no other.
+
+    Args:
+        in_channels, out_channels: Channels of the map, at least 1.
+        kernel_size: Taps a side, ``k`` >= 1. For stride ``s``: ``k = 2 s``, padding ``s / 2``.
+
+    Returns:
+        float32 [in_channels, out_channels, k, k], values in [0, 1].
+
+    Source:
+        Dive into Deep Learning, "Transposed Convolution: Initialization"; Long, Shelhamer and
+        Darrell, "Fully Convolutional Networks for Semantic Segmentation", section 4.1.
+    """
+    factor = (kernel_size + 1) // 2
+    center = factor - 1 if kernel_size % 2 else factor - 0.5
+    row = 1 - np.abs(np.arange(kernel_size) - center) / factor
+    weight = np.zeros((in_channels, out_channels, kernel_size, kernel_size), np.float32)
+    diagonal = np.arange(min(in_channels, out_channels))
+    weight[diagonal, diagonal] = np.outer(row, row)
+    return weight
