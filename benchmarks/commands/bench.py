@@ -21,7 +21,7 @@ from benchmarks.timing import selftest
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.settings import SETTINGS, WITHOUT_EFFECT, parsed, settings_from
-from benchmarks.workers.client import limit_cpus
+from benchmarks.workers.environment import limit_cpus
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError

@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.commands.report import FORMAT_VERSION, write_report
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.records.gallery import write_examples
-from benchmarks.records.runs import table
-from benchmarks.workers.client import COMPILED_ANEW, backend_environment, limit_cpus
-from benchmarks.workers.trainings import train_backend
+from benchmarks.records.runs import table, training_row
+from benchmarks.workers.environment import COMPILED_ANEW, backend_environment, limit_cpus
+from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS, NOTES
 from common.config import Config, for_backend
 from common.data.synthetic import default_dataset
@@ -102,13 +102,17 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
     start = ["--weights", str(args.weights)] if args.weights else []
     rows = [
-        train_backend(
+        training_row(
             backend,
-            config_arguments(for_backend(config, backend)) + start,
-            data,
+            train_backend(
+                backend,
+                config_arguments(for_backend(config, backend)) + start,
+                data,
+                out / "runs" / backend,
+                environment,
+                f"[{position}] {BACKENDS[backend]}",
+            ),
             out / "runs" / backend,
-            environment,
-            f"[{position}] {BACKENDS[backend]}",
         )
         for position, backend in enumerate(backends, start=1)
     ]

@@ -16,7 +16,7 @@ from benchmarks.equal_work.parity import judge_traces, run_backend, yardstick
 from benchmarks.equal_work.questions import Source, make_cases
 from benchmarks.pages.proof import FORMAT_VERSION, write_page
 from benchmarks.pages.proof_text import text_of
-from benchmarks.workers.client import limit_cpus
+from benchmarks.workers.environment import limit_cpus
 from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.data.dataset import find_voc

@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.workers.client import Worker, WorkerFailed, backend_environment
+from benchmarks.workers.client import Worker, WorkerFailed
+from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, check_backend
 from common.config import Config
 from common.errors import InputError

@@ -11,7 +11,8 @@ from typing import Any
 
 from benchmarks.equal_work.proof import Written
 from benchmarks.equal_work.questions import Cases, trace_config
-from benchmarks.workers.client import Worker, WorkerFailed, backend_environment
+from benchmarks.workers.client import Worker, WorkerFailed
+from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, check_backend
 from common.config import Config, for_backend
 from common.errors import InputError

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.workers.scripts import Outcome
+from common.backends import BACKENDS, NOTES
 from common.run.runs import read_metrics
 
 
@@ -26,6 +28,18 @@ def median_interval(samples: list[float], seed: int = 0) -> tuple[float, float, 
         (samples,), np.median, method="percentile", n_resamples=2000, rng=seed
     ).confidence_interval
     return median, float(interval.low), float(interval.high)
+
+
+def training_row(backend: str, outcome: Outcome, folder: Path) -> dict[str, Any]:
+    """Return a comparison's row of one training, which left ``folder`` if it finished."""
+    return {
+        "backend": backend,
+        "title": BACKENDS[backend],
+        "note": NOTES.get(backend),
+        "status": outcome.status,
+        "reason": outcome.reason,
+        **(row_of_run(folder) if outcome.status == "ok" else {}),
+    }
 
 
 def row_of_run(folder: Path) -> dict[str, Any]:

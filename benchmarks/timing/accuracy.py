@@ -16,8 +16,9 @@ from typing import Any
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.records.gallery import copy_predictions, write_examples
-from benchmarks.workers.client import COMPILED_ANEW, backend_environment
-from benchmarks.workers.trainings import train_backend
+from benchmarks.records.runs import training_row
+from benchmarks.workers.environment import COMPILED_ANEW, backend_environment
+from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS
 from common.config import Config
 from common.machine.files import write_json
@@ -194,7 +195,8 @@ def _train(
 ) -> dict[str, Any]:
     folder = out / name / f"seed-{config.seed}"
     options = config_arguments(config)
-    row = train_backend(name, options, data, folder, environment, heading, python, silence)
+    outcome = train_backend(name, options, data, folder, environment, heading, python, silence)
+    row = training_row(name, outcome, folder)
     check_agreement([row], trace)
     if row["status"] != "ok":
         return {"status": row["status"], "reason": row["reason"]}

@@ -15,7 +15,7 @@ import numpy as np
 from benchmarks.cases.images import of_track
 from benchmarks.cases.inputs import AFTER, parameters_in, write_inputs
 from benchmarks.cases.loading import expected_batches
-from benchmarks.cases.tracks import is_default_on
+from benchmarks.cases.tracks import WITHOUT_KEPT_MEMORY, is_default_on
 from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict
 from benchmarks.records.results import Results
 from benchmarks.timing.limits import device_kind
@@ -29,14 +29,9 @@ from benchmarks.timing.machine import (
 )
 from benchmarks.timing.plants import PLANTS
 from benchmarks.timing.turns import late_bound
-from benchmarks.workers.client import (
-    COMPILED_ANEW,
-    Worker,
-    WorkerFailed,
-    backend_environment,
-    cpus_limited,
-    last_line,
-)
+from benchmarks.workers.client import Worker, WorkerFailed
+from benchmarks.workers.environment import COMPILED_ANEW, backend_environment, cpus_limited
+from benchmarks.workers.supervision import last_line
 from common.backends import check_backend
 from common.config import Config
 from common.errors import InputError
@@ -79,11 +74,12 @@ def start_worker(
     if python is None:
         check_backend(backend)
         python = sys.executable
+    # Who writes the chapter's code leaves the C library's allocator as it is.
+    keep_memory = track not in ("chapter", WITHOUT_KEPT_MEMORY)
     kept = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
     with cpus_limited(threads):
-        return Worker(
-            backend, backend_environment(threads, settings["device"], track) | kept, log, python
-        )
+        environment = backend_environment(threads, settings["device"], keep_memory)
+        return Worker(backend, environment | kept, log, python)
 
 
 def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:

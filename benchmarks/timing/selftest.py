@@ -14,7 +14,7 @@ from benchmarks.pages.bench_text import columns, row_name
 from benchmarks.records.results import Results, kept_seconds, new_document
 from benchmarks.records.statistics import LEVEL, holm, paired
 from benchmarks.timing.conductor import config_of, run_group
-from benchmarks.workers.client import limit_cpus
+from benchmarks.workers.environment import limit_cpus
 from common.backends import BACKENDS, check_backend
 from common.config import DEVICES, Config
 from common.errors import InputError

@@ -2,10 +2,10 @@
 
     python -m benchmarks.workers.server torch
 
-Each request is a JSON object, ``{"task": "module.function", ...arguments}``; the function, of a
-module of this package, is called with the backend's package and the arguments, and what it returns
-is the answer, ``{"result": ...}``, or ``{"refused": "one line"}`` for an ``InputError``. Arrays
-travel in files that the request names. Imports NumPy and one framework, nothing else.
+Each request is a JSON object, ``{"task": "room.module.function", ...arguments}``. The function, of
+a module of ``benchmarks``, is called with the backend's package and the arguments. The answer is
+``{"result": ...}`` with what it returned, or ``{"refused": "one line"}`` for an ``InputError``.
+Arrays travel in files that the request names. Only NumPy and one framework have to be installed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
-from benchmarks.workers.client import descendants
+from benchmarks.workers.supervision import descendants
 from common.backends import BrokenBackend, load_backend
 from common.errors import InputError, TrainingDiverged
 
@@ -28,7 +28,7 @@ from common.errors import InputError, TrainingDiverged
 def end_with_reader(answers: int) -> None:
     """Wait until nobody is left to read ``answers``, then end this process and what it started.
 
-    The parent may have been killed while a request is worked on, which may never end.
+    The parent may be killed while a request is worked on, and that request may never end.
     """
     waiting = select.poll()
     waiting.register(answers, 0)  # Asks for nothing: only the pipe's other end can end the wait.
@@ -46,17 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     threading.Thread(target=end_with_reader, args=[answers.fileno()], daemon=True).start()
-    hindrance: Exception | None = None
-    try:  # Before it is asked to. A second try, after half an import, may fail otherwise.
+    import_error: Exception | None = None
+    try:  # Once: a second import, after half of one, may fail for another reason.
         load_backend(name)
     except Exception as error:
-        hindrance = error
+        import_error = error
     for line in sys.stdin:
         request = json.loads(line)
         module, function = request.pop("task").rsplit(".", 1)
         try:
-            if hindrance:
-                raise hindrance
+            if import_error:
+                raise import_error
             task = getattr(importlib.import_module(f"benchmarks.{module}"), function)
             answer = {"result": task(load_backend(name), **request)}
         except BrokenBackend as error:

@@ -22,7 +22,8 @@ from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict
 from benchmarks.pages.accuracy import accuracy_lines, draw_accuracy
 from benchmarks.pages.bench import write_page
 from benchmarks.timing import turns as bench_worker
-from benchmarks.workers.client import Worker, backend_environment
+from benchmarks.workers.client import Worker
+from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.data.dataset import Dataset
 from common.errors import InputError

@@ -22,7 +22,8 @@ from benchmarks.pages.bench_text import table
 from benchmarks.records.check import problems
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.results import check_schema, new_document, summarize
-from benchmarks.workers.client import Worker, backend_environment
+from benchmarks.workers.client import Worker
+from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe

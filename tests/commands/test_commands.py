@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.cli import COMMANDS
 from benchmarks.cli import main as fcn
-from benchmarks.workers.client import backend_environment
+from benchmarks.workers.environment import backend_environment
 from common.data.images import read_image, read_label
 from common.errors import TrainingDiverged
 from common.run.checkpoints import load_checkpoint

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.equal_work.drift import REFERENCES
-from benchmarks.workers import trainings
+from benchmarks.workers import scripts
 from common import backends
 from tests.conftest import PRESENT
 
@@ -27,7 +27,7 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
     missing, crashing, *_ = (name for name in backends.BACKENDS if name != trained)
     monkeypatch.setitem(backends.IMPORT_NAMES, missing, "absent_framework")
     monkeypatch.setitem(backends.IMPORT_NAMES, crashing, "numpy")
-    right = trainings.backend_command
+    right = scripts.script_command
 
     def command(
         backend: str, script: str, arguments: Sequence[str], python: str = sys.executable
@@ -36,7 +36,7 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
             return [sys.executable, "-c", "import os; os.abort()"]
         return right(backend, script, arguments, python)
 
-    monkeypatch.setattr(trainings, "backend_command", command)
+    monkeypatch.setattr(scripts, "script_command", command)
     out = tmp_path / "out"
     small = ["--crop", "64", "64", "--batch-size", "4", "--max-steps", "2"]
     order = ",".join((missing, crashing, trained))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.workers.client import backend_environment
+from benchmarks.workers.environment import backend_environment
 from common.machine import allocator as memory
 from common.machine.allocator import VARIABLE, allocator_environment
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.workers.client import backend_environment
+from benchmarks.workers.environment import backend_environment
 from common.data.synthetic import make_dataset
 
 pytestmark = pytest.mark.slow

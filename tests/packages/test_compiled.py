@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.workers.client import COMPILED_ANEW
+from benchmarks.workers.environment import COMPILED_ANEW
 from common.config import Config
 from common.recipes import make_recipe
 from tests.conftest import required

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.workers.client import backend_environment
+from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.errors import is_first_process
 from common.parameters.names import is_statistic, trainable_names

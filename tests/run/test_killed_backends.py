@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.workers.client import backend_environment, cpus_limited
+from benchmarks.workers.environment import backend_environment, cpus_limited
 from common.parameters.files import read_parameters
 from common.run.runs import read_metrics
 

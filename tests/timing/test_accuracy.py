@@ -18,11 +18,13 @@ from benchmarks.commands.compare import compare_parser
 from benchmarks.pages.accuracy import accuracy_lines, score_cells
 from benchmarks.records.results import Results, new_document, read_results
 from benchmarks.timing import accuracy
+from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.images import read_image, read_label, write_label
 from common.data.synthetic import default_dataset, make_dataset
 from common.errors import InputError
+from common.machine.files import write_json
 from common.options import Parser, config_arguments, config_from, training_parser
 from common.recipes import make_recipe
 from tests.conftest import PRESENT
@@ -105,26 +107,31 @@ class Trainings:
 
     def __call__(
         self, backend: str, options: list[str], data: Path, folder: Path, *_: object, **__: object
-    ) -> dict[str, Any]:
+    ) -> Outcome:
         seed = int(folder.name.removeprefix("seed-"))
         ending = self.ending.get((backend, seed))
         if ending == "interrupted":
             raise KeyboardInterrupt
-        row = {"backend": backend, "title": BACKENDS[backend]}
         if ending == "failed":
-            return {**row, "status": "failed", "reason": "no luck"}
+            return Outcome("failed", "no luck")
         loss = 1.1 if ending == "differs" else 1.0
         self.done.append((backend, seed))
         number = list(BACKENDS).index(backend)
         for index in range(6):
             labels = np.full((96, 96), 10 * seed + number, np.uint8)
             write_label(folder / "predictions" / f"val_{index:06d}.png", labels)
-        (folder / "metrics.jsonl").write_text("")
+        step = {"kind": "step", "step": 0, "epoch": 0, "loss": loss, "seconds": 1.0}
+        (folder / "metrics.jsonl").write_text(json.dumps(step) + "\n")
         reading = {"pixel_accuracy": 0.9, "mean_iou": 0.5}
         scores = {"background": reading, "ignore": reading}
-        figures = {"scores": scores, "train_loss": 1.0, "epochs": [], "versions": {}}
-        figures |= {"device": "cpu", "threads": 1, "precision": "float32", "steps": [(0, loss)]}
-        return {**row, "status": "ok", "reason": None, **figures}
+        final = {"scores": scores, "train_loss": 1.0, "val_loss": None}
+        times = {"first_step_seconds": 1.0, "step_seconds": [], "total_seconds": 1.0}
+        peaks = {"host_memory_peak_bytes": 1, "device_memory_peak_bytes": None}
+        write_json(folder / "summary.json", {"batch_size": 1, "final": final, **times, **peaks})
+        described = {"versions": {}, "device": "cpu", "threads": 1, "precision": "float32"}
+        backend_record = {**described, "deterministic": False}
+        write_json(folder / "manifest.json", {"backend": backend_record})
+        return Outcome("ok", None)
 
 
 def measured(
@@ -296,9 +303,9 @@ def test_force_trains_anew(
     earlier = tmp_path / "out" / "accuracy" / "torch" / "seed-0.json"
     earlier.write_text('{"config": {}, "run": {}}', encoding="utf-8")
 
-    def failed(*arguments: object) -> dict[str, Any]:
+    def failed(*arguments: object) -> Outcome:
         assert not earlier.exists()
-        return {"status": "failed", "reason": "trained"}
+        return Outcome("failed", "trained")
 
     monkeypatch.setattr(accuracy, "train_backend", failed)
     assert fcn(["bench", *own_interpreters, "--force"]) == 1
@@ -321,8 +328,8 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
     assert row["status"] == "ok" and [run["seed"] for run in row["runs"]] == [0, 1]
     assert row["runs"][0]["train_loss"] != row["runs"][1]["train_loss"]
 
-    def refuse(*arguments: object) -> dict[str, Any]:
-        return {"status": "failed", "reason": "trained again"}
+    def refuse(*arguments: object) -> Outcome:
+        return Outcome("failed", "trained again")
 
     monkeypatch.setattr(accuracy, "train_backend", refuse)
     assert accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=2) == first

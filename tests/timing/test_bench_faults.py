@@ -74,9 +74,9 @@ FAULTS = {
     "exits": ("failed", r"ended \(3\)"),
     "memory": ("failed", r"ended \(1\): MemoryError: Unable to allocate 9.0 GiB"),
     "killed": ("failed", "was ended by SIGKILL: .*when memory runs out"),
-    "rubbish": ("failed", "answered '.*Segmentation is fun', which is no answer"),
-    "nan": ("failed", "answered '.*NaN}}', which is no answer"),
-    "flood": ("failed", "answered '0123456789.*', which is no answer"),
+    "rubbish": ("failed", "answered '.*Segmentation is fun'; expected one line"),
+    "nan": ("failed", "answered '.*NaN}}'; expected one line"),
+    "flood": ("failed", "answered '0123456789.*'; expected one line"),
     "wrong": ("invalid", "not equal work: gradient is off by 0.01, allowed 1e-05"),
     "forgets": ("invalid", r"not synchronised: 0\.\d+ s of the work of \d+ steps? were left"),
 }
@@ -128,7 +128,7 @@ def test_a_trace_is_taken_after_the_last_turn(
     asked, ask = [], Worker.ask
 
     def noted(worker: Worker, task: str, *timeout: float, **arguments: Any) -> Any:
-        asked.append(task.removeprefix("bench_worker."))
+        asked.append(task.removeprefix("timing.turns."))
         return ask(worker, task, *timeout, **arguments)
 
     monkeypatch.setattr(Worker, "ask", noted)

@@ -14,7 +14,8 @@ from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.results import Results, new_document, summarize
 from benchmarks.timing import conductor as bench_parent
 from benchmarks.timing.limits import limit_of
-from benchmarks.workers.client import Worker, WorkerFailed, backend_environment, cpus_limited
+from benchmarks.workers.client import Worker, WorkerFailed
+from benchmarks.workers.environment import backend_environment, cpus_limited
 from common.machine.threads import available_cpus
 from tests.support.bench_sample import sample_bench
 

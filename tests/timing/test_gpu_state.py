@@ -17,7 +17,7 @@ from benchmarks.records.results import SCHEMA, Results
 from benchmarks.timing import machine as machine_state
 from benchmarks.timing.machine import gpu_count, gpu_state, was_throttled
 from benchmarks.timing.members import check_card, watched
-from benchmarks.workers.client import backend_environment
+from benchmarks.workers.environment import backend_environment
 from common.errors import InputError
 from tests.timing.test_bench_faults import ROUNDS, bench, options, stored
 

@@ -17,7 +17,8 @@ import benchmarks
 from benchmarks.cases.inputs import make_inputs, write_inputs
 from benchmarks.cli import main as fcn
 from benchmarks.timing.settings import CASES
-from benchmarks.workers.client import Worker, backend_environment
+from benchmarks.workers.client import Worker
+from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.workers.client import Worker, WorkerFailed, backend_environment
+from benchmarks.workers.client import Worker, WorkerFailed
+from benchmarks.workers.environment import backend_environment
 from common.errors import InputError
 
 
@@ -36,7 +37,7 @@ def test_a_failure_is_one_line_that_says_how(program: str, words: str, tmp_path:
     python = imitation(tmp_path, program)
     worker = Worker("torch", dict(os.environ), tmp_path / "log", python)
     with worker, pytest.raises(WorkerFailed, match=words):
-        worker.ask("commands.doctor.try_step", 1)
+        worker.ask("workers.tasks.try_step", 1)
 
 
 def test_the_whole_process_tree_ends_with_the_worker(tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_the_whole_process_tree_ends_with_the_worker(tmp_path: Path) -> None:
     python = imitation(tmp_path, f"sleep 1000 & echo $! > {tmp_path}/child; wait")
     worker = Worker("torch", dict(os.environ), tmp_path / "log", python)
     with worker, pytest.raises(WorkerFailed):
-        worker.ask("commands.doctor.try_step", 1)
+        worker.ask("workers.tasks.try_step", 1)
     child = int((tmp_path / "child").read_text(encoding="utf-8"))
     deadline = time.monotonic() + 10
     while alive(child):
@@ -64,11 +65,14 @@ def test_a_refusal_is_told_and_the_worker_goes_on(tmp_path: Path) -> None:
     read request; echo "{\\"result\\": $request}"; read end"""
     with Worker("torch", dict(os.environ), tmp_path / "log", imitation(tmp_path, echo)) as worker:
         with pytest.raises(InputError, match="no such device"):
-            worker.ask("bench.time", 5, steps=3)
-        assert worker.ask("bench.time", 5, steps=4) == {"task": "bench.time", "steps": 4}
+            worker.ask("room.module.function", 5, steps=3)
+        assert worker.ask("room.module.function", 5, steps=4) == {
+            "task": "room.module.function",
+            "steps": 4,
+        }
 
 
 def test_what_a_framework_prints_is_no_answer(backend_name: str, tmp_path: Path) -> None:
     with Worker(backend_name, backend_environment(1), tmp_path / "log") as worker:
-        found = worker.ask("commands.doctor.try_step", 300)
+        found = worker.ask("workers.tasks.try_step", 300)
     assert found["name"] == backend_name

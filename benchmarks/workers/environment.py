@@ -1,0 +1,69 @@
+"""The environment of a backend's process: its threads, its CPUs, and what it may keep."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from common.machine.allocator import VARIABLE, allocator_environment
+from common.machine.threads import available_cpus, thread_environment
+
+PROJECT = Path(__file__).parents[2]
+COMPILED_ANEW = {
+    "JAX_ENABLE_COMPILATION_CACHE": "false",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1",
+}
+"""Variables that hide programs compiled earlier: they make the time of a first step comparable."""
+
+
+def backend_environment(
+    threads: int | None, device: str = "auto", keep_memory: bool = True
+) -> dict[str, str]:
+    """Return the environment in which every framework finds the same settings at its import.
+
+    Args:
+        threads: CPU threads; None for all CPUs that this process may use.
+        device: As in ``Config``.
+        keep_memory: Tell the C library to keep freed memory for the next step. Otherwise it has
+            its default settings, whatever this process has.
+
+    Raises:
+        InputError: If this process may use fewer CPUs than ``threads``.
+    """
+    environment = {
+        # JAX would reserve three quarters of a GPU's memory, which several frameworks may share.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        # Number cards as NVIDIA's driver does, so that the card whose state is recorded is the one
+        # that computes. CUDA itself would begin with the fastest.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        **os.environ,
+        **thread_environment(threads),
+    }
+    if keep_memory:
+        return environment | allocator_environment(device)
+    environment.pop(VARIABLE, None)
+    return environment
+
+
+def limit_cpus(threads: int | None) -> None:
+    """Let this process and its children use only ``threads`` CPUs: XLA sizes its pool by them."""
+    if threads is not None:
+        _use_cpus(available_cpus()[:threads])
+
+
+@contextmanager
+def cpus_limited(threads: int | None) -> Iterator[None]:
+    """Let the processes that are started within use only ``threads`` CPUs."""
+    before = available_cpus()
+    limit_cpus(threads)
+    try:
+        yield
+    finally:
+        _use_cpus(before)
+
+
+def _use_cpus(cpus: list[int]) -> None:
+    if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
+        os.sched_setaffinity(0, cpus)

@@ -1,0 +1,105 @@
+"""A backend's own ``train`` and ``predict``, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from benchmarks.workers.environment import PROJECT, backend_environment, limit_cpus
+from benchmarks.workers.supervision import last_line, run_logged
+from common.backends import BACKENDS, NOTES, check_backend
+from common.errors import InputError
+from common.options import Parser, config_from
+from common.tricks import check_tricks
+
+
+class Outcome(NamedTuple):
+    """How a training ended; ``reason`` is one line unless the status is ok."""
+
+    status: Literal["ok", "missing", "failed"]
+    reason: str | None
+
+
+def script_command(
+    backend: str, script: str, arguments: Sequence[str], python: str = sys.executable
+) -> list[str]:
+    """Return the command line of one backend's ``train`` or ``predict``."""
+    return [python, "-m", f"{backend}_impl.{script}", *arguments]
+
+
+def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
+    """Run the script of the backend that ``--backend`` names; return its exit status.
+
+    Its options are read here first: what is wrong with them is found before a framework loads.
+
+    Args:
+        script: ``train`` or ``predict``.
+        parser: Of the script's options.
+        argv: These, and ``--backend``.
+
+    Raises:
+        InputError: For a bad option, or a backend that is not installed.
+    """
+    chooser = Parser(add_help=False)
+    for one in (parser, chooser):
+        text = f"framework; mxnet: {NOTES['mxnet']}"
+        one.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
+    args = parser.parse_args(argv)
+    config = config_from(args)
+    check_backend(args.backend)
+    check_tricks(config.without, (args.backend,))
+    _, rest = chooser.parse_known_args(argv)
+    environment = backend_environment(args.threads, args.device)
+    limit_cpus(args.threads)
+    sys.stdout.flush()
+    command = script_command(args.backend, script, rest)
+    return subprocess.run(command, env=environment, check=False).returncode
+
+
+def train_backend(
+    backend: str,
+    options: Sequence[str],
+    data: Path,
+    folder: Path,
+    environment: dict[str, str],
+    heading: str,
+    python: str | None = None,
+    silence: float | None = None,
+) -> Outcome:
+    """Train a backend and return how it ended, whatever happens there.
+
+    Args:
+        backend: Its name.
+        options: Of ``X_impl.train``, without data and out.
+        data: The data set.
+        folder: The new run folder; its messages go to ``folder`` with the suffix ``.log``.
+        environment: Of the process.
+        heading: Printed on standard error before it starts.
+        python: An interpreter of its own, which need not have this project installed.
+        silence: Seconds without a message after which it counts as hanging and is ended.
+    """
+    if python is None:
+        try:
+            check_backend(backend)
+        except InputError as error:
+            return Outcome("missing", str(error))
+    else:
+        paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
+        environment = {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+    print(heading, file=sys.stderr)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    log = folder.with_suffix(".log")
+    arguments = ["--data", str(data), "--out", str(folder), "--force", *options]
+    command = script_command(backend, "train", arguments, python or sys.executable)
+    try:
+        status = run_logged(command, environment, log, silence)
+    except OSError as error:  # The interpreter cannot be run, or was silent for too long.
+        return Outcome("failed", str(error))
+    if status == 0:
+        return Outcome("ok", None)
+    reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
+    return Outcome("failed", f"ended by signal {-status}: {reason}" if status < 0 else reason)
