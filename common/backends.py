@@ -47,3 +47,8 @@ def load_backend(name: str) -> ModuleType:
         return importlib.import_module(f"{name}_impl")
     except (ImportError, OSError) as error:
         raise BrokenBackend(f"backend {name}: {BACKENDS[name]} does not import: {error}") from error
+
+
+def device_kind(device: str) -> str:
+    """Return ``cpu`` or ``gpu`` for a backend's name of its device; a GPU has its own name."""
+    return "cpu" if device in ("cpu", "TFRT_CPU_0") else "gpu"

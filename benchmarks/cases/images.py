@@ -1,28 +1,38 @@
-"""The case `images`: the images, the chapter's way over them, what both ways have to give.
+"""The case `images`: whole images, decoded already, to label maps on the host.
 
-A step is the prediction of as many images of VOC's size as a batch has, from bytes to label maps on
-the host. Ways differ in what a pixel's label rests on, so each has its own float64 answer.
+A step predicts as many images of VOC's size as a batch has. This project's way
+is one pass over the whole image or overlapping tiles, the chapter's is areas of the crop's size. A
+pixel's label rests on other pixels in each, so each way has its own float64 answer.
 """
 
 from __future__ import annotations
 
+import importlib
+import time
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.loading import LARGER
-from benchmarks.cases.tracks import code_of
+from benchmarks.cases.case import Arrays, Case, Work
+from benchmarks.cases.inputs import named_parameters, parameters_in, probe_parameters
+from benchmarks.cases.load import LARGER
+from common.config import Config
 from common.data.crops import pad_to, tiles
 from common.data.synthetic import draw_pair
 from common.data.tiling import tile_for
-from common.parameters.names import Parameters
-from common.recipes import Recipe
+from common.errors import InputError
+from common.parameters.costs import Costs, forward_costs
 from common.reference import network as reference
+from common.reference.distances import preference
+from common.reference.tolerances import BOUNDS
 
 KINDS = ("landscape", "portrait")
-"""Names of the two images, and of the answers about them: of four images one is upright."""
+"""Names of the two images, and of the answers about them: one of four images is upright."""
 
 
 def order(count: int) -> list[str]:
@@ -34,12 +44,6 @@ def image_size(kind: str, crop: tuple[int, int]) -> tuple[int, int]:
     """Return height and width of an image: 375x500, or 500x375, for a crop of 320x480."""
     height, width = crop[0] + LARGER[0], crop[1] + LARGER[1]
     return (height, width) if kind == KINDS[0] else (width, height)
-
-
-def make_images(recipe: Recipe, seed: int) -> dict[str, NDArray]:
-    """Draw an image of each kind, uint8 [H, W, 3]."""
-    generator = np.random.default_rng((seed, 7))
-    return {kind: draw_pair(image_size(kind, recipe.crop), generator)[0] for kind in KINDS}
 
 
 def by_areas(
@@ -67,45 +71,113 @@ def by_areas(
     return laid[: image.shape[0], : image.shape[1]]
 
 
-def predicted_pixels(track: str, recipe: Recipe) -> int:
-    """Return how many of the images' pixels a step gives a label, each as often as it does so.
+class WholeImages:
+    """Label maps of whole images, by the package's own prediction or by the chapter's areas."""
 
-    By areas that is several times where they overlap. What only fills an area up does not count.
+    first_seconds: float
+    steps_together = 1
+
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        self.config, self.kinds = config, order(config.recipe.batch_size)
+        self.images = [(inputs[kind], number) for number, kind in enumerate(self.kinds)]
+        self.predict_area = getattr(backend, "predict_area", None)
+        if self.predict_area is None:
+            if not hasattr(backend, "classify_step"):
+                raise InputError(f"{backend.__name__} has no prediction of its own")
+            self.predict = importlib.import_module(f"{backend.__name__}.predict").predict
+        self.state = backend.create_state(config, parameters_in(inputs))
+        self.labels: dict[int, NDArray[np.uint8]] = {}
+
+    def run(self, steps: int) -> None:
+        for _ in range(steps):
+            if self.predict_area is None:
+                self.labels = {n: labels for labels, n in self.predict(self.state, self.images)}
+                continue
+            predict_area = partial(self.predict_area, self.state)
+            for image, number in self.images:
+                self.labels[number] = by_areas(image, self.config.recipe.crop, predict_area)
+
+    def finish(self) -> None:
+        """Do nothing: the label maps are on the host."""
+
+    def read(self) -> None:
+        """Do nothing: the label maps have been read."""
+
+    def answer(self) -> Arrays:
+        started = time.perf_counter()
+        self.run(1)
+        self.first_seconds = time.perf_counter() - started
+        return {
+            kind: np.stack([self.labels[n] for n, other in enumerate(self.kinds) if other == kind])
+            for kind in dict.fromkeys(self.kinds)
+        }
+
+
+class Images(Case):
+    """Whole images of two shapes."""
+
+    name = "images"
+    sentence = "label maps of as many whole images as a batch has"
+    bounds = dict.fromkeys(KINDS, BOUNDS["step: label maps"])
+    parts = frozenset({"network", "upsampling"})
+
+    def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
+        generator = np.random.default_rng((config.seed, 7))
+        sizes = {kind: image_size(kind, config.recipe.crop) for kind in KINDS}
+        images = {kind: draw_pair(size, generator)[0] for kind, size in sizes.items()}
+        return named_parameters(probe_parameters(config.recipe, config.seed)) | images
+
+    def expected(self, config: Config, inputs: Arrays) -> Arrays:
+        """Return ``CODE/KIND`` -> float32 logits [H, W, C], for the code of each track."""
+        recipe, parameters = config.recipe, parameters_in(inputs)
+
+        def logits(part: NDArray[np.uint8]) -> NDArray[np.float32]:
+            passed = reference.forward(parameters, part[None], recipe.backbone, training=False)
+            return passed.logits[0].astype(np.float32)
+
+        answers: Arrays = {}
+        for kind in dict.fromkeys(order(recipe.batch_size)):
+            image = inputs[kind]
+            size = image.shape[0], image.shape[1]
+            answers[f"default/{kind}"] = by_areas(image, tile_for(size, recipe.tile), logits)
+            answers[f"chapter/{kind}"] = by_areas(image, recipe.crop, logits)
+        return answers
+
+    def expected_of(self, expected: Arrays, code: str) -> Arrays:
+        prefix = f"{code}/"
+        return {
+            name.removeprefix(prefix): array
+            for name, array in expected.items()
+            if name.startswith(prefix)
+        }
+
+    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
+        return WholeImages(backend, config, inputs)
+
+    def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
+        return {name: preference(answers[name], logits) for name, logits in expected.items()}
+
+    def costs(self, config: Config) -> Costs:
+        # A forward pass of each image, once, whatever a track computes to get there.
+        size = image_size(KINDS[0], config.recipe.crop)
+        tile = tile_for(size, config.recipe.tile)
+        return forward_costs(replace(config, recipe=replace(config.recipe, crop=tile)))
+
+    def pixels(self, config: Config, code: str) -> int:
+        crop, total = config.recipe.crop, 0
+        for kind in order(config.recipe.batch_size):
+            size = image_size(kind, crop)
+            total += area_pixels(size, crop) if code == "chapter" else size[0] * size[1]
+        return total
+
+
+def area_pixels(size: tuple[int, int], area: tuple[int, int]) -> int:
+    """Return how many labels areas give to an image of ``size``, several where they overlap.
+
+    What only fills an area up does not count.
     """
     total = 0
-    for kind in order(recipe.batch_size):
-        height, width = image_size(kind, recipe.crop)
-        if track != "chapter":
-            total += height * width
-            continue
-        padded = max(height, recipe.crop[0]), max(width, recipe.crop[1])
-        for top, left in tiles(padded, recipe.crop):
-            rows, columns = (
-                min(start + side, end) - start
-                for start, side, end in zip((top, left), recipe.crop, (height, width), strict=True)
-            )
-            total += rows * columns
+    for top, left in tiles((max(size[0], area[0]), max(size[1], area[1])), area):
+        height, width = min(top + area[0], size[0]) - top, min(left + area[1], size[1]) - left
+        total += height * width
     return total
-
-
-def expected_images(parameters: Parameters, recipe: Recipe, arrays: Any) -> dict[str, NDArray]:
-    """Return ``TRACK/KIND`` -> the reference's logits, float32 [H, W, C], for each track's way."""
-
-    def logits(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-        passed = reference.forward(parameters, part[None], recipe.backbone, False)
-        return passed.logits[0].astype(np.float32)
-
-    found = {}
-    for kind in dict.fromkeys(order(recipe.batch_size)):
-        image = arrays[kind]
-        size = image.shape[:2]
-        for track, area in (("default", tile_for(size, recipe.tile)), ("chapter", recipe.crop)):
-            found[f"{track}/{kind}"] = by_areas(image, area, logits)
-    return found
-
-
-def of_track(expected: dict[str, NDArray], track: str) -> dict[str, NDArray]:
-    """Return the answers that a row is held to: where tracks have their own, those of its track."""
-    prefix = f"{code_of(track)}/"
-    own = {name.removeprefix(prefix): a for name, a in expected.items() if name.startswith(prefix)}
-    return own or expected

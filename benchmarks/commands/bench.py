@@ -10,40 +10,45 @@ from collections.abc import Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from benchmarks.cases import ACCURACY
+from benchmarks.commands import selftest
 from benchmarks.pages.bench_text import table
-from benchmarks.records import check as bench_check
-from benchmarks.records import diff as bench_diff
+from benchmarks.records.check import check
 from benchmarks.records.comparisons import compare_rows
-from benchmarks.records.diff import unlike
+from benchmarks.records.diff import diff, unlike
 from benchmarks.records.results import Results, new_document, read_results
-from benchmarks.timing import selftest
+from benchmarks.timing.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
-from benchmarks.timing.settings import SETTINGS, WITHOUT_EFFECT, parsed, settings_from
+from benchmarks.timing.plan import planned_rows
+from benchmarks.timing.settings import QUICK, Settings, flag_of, parsed, settings_from
 from benchmarks.workers.environment import limit_cpus
-from common.config import Config
-from common.data.synthetic import default_dataset
 from common.errors import InputError
 from common.machine.files import write_text
 from common.machine.provenance import git_commit, hardware
-from common.recipes import make_recipe
 from common.run.folders import check_out
 
 TABLE = "bench.txt"
+COMMANDS = {"check": check, "diff": diff, "selftest": selftest.main}
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure; status 1 if a row failed or is invalid."""
-    commands = {"check": bench_check.check, "diff": bench_diff.diff, "selftest": selftest.main}
-    if argv and argv[0] in commands:
-        return commands[argv[0]](argv[1:])
-    args, given = parsed(argv)
-    results = resumed(args, given) if args.resume else started(args, given)
-    limit_cpus(results.document["settings"]["threads"])
+    if argv and argv[0] in COMMANDS:
+        return COMMANDS[argv[0]](argv[1:])
+    args, named = parsed(argv)
+    if args.resume:
+        results, settings = resumed(args, named)
+    else:
+        settings = settings_from(args, named)
+        results = started(args, settings)
+    limit_cpus(settings.threads)
     try:
         run(results)
-        measure_accuracy(results)
+        if ACCURACY.name in settings.cases and "accuracy" not in results.document:
+            measure_accuracy(results, settings)
     except KeyboardInterrupt:
         print(f"go on with: fcn bench --resume {results.folder}", file=sys.stderr)
         raise
@@ -59,36 +64,10 @@ def main(argv: Sequence[str]) -> int:
     return int(any(row["status"] in ("failed", "invalid", "differs") for row in rows))
 
 
-def measure_accuracy(results: Results) -> None:
-    """Train every backend from as many seeds as there are rounds, on a generated data set."""
-    from benchmarks.timing.accuracy import run_accuracy, write_gallery
-
-    settings = results.document["settings"]
-    if "accuracy" not in settings["cases"] or "accuracy" in results.document:
-        return
-    config = Config(
-        make_recipe("generated", backbone=settings["backbone"]),
-        seed=settings["seed"],
-        device=settings["device"],
-        precision=settings["precisions"][0],
-        upsampling=settings["upsampling"],
-        threads=settings["threads"],
-    )
-    data, out = default_dataset(results.folder / "data"), results.folder / "accuracy"
-    found = run_accuracy(
-        *(settings["backends"], config, data, out, settings["rounds"]),
-        pythons=settings["pythons"],
-        silence=settings["timeout"],
-    )
-    found["gallery"] = write_gallery(results.folder, data, config, found["rows"])
-    results.document["accuracy"] = found
-    results.save()
-
-
 def conclude(results: Results) -> None:
     """Compare what has been measured, write it, and check what was written.
 
-    The page needs packages that a bare container has not; there the table is a text file alone.
+    The page needs packages that a bare container does not have; there the table is a text file.
     """
     document, folder = results.document, results.folder
     compare_rows(document)
@@ -107,43 +86,39 @@ def conclude(results: Results) -> None:
         draw_accuracy(document["accuracy"], folder / "accuracy.png")
 
 
-def started(args: Namespace, given: set[str]) -> Results:
-    """Check all options and return new results with nothing measured."""
-    settings = settings_from(args)
-    idle = given.intersection(*(WITHOUT_EFFECT.get(case, set()) for case in settings["cases"]))
-    if idle:
-        names = ", ".join(f"--{name.replace('_', '-')}" for name in sorted(idle))
-        cases = ",".join(settings["cases"])
-        raise InputError(f"{names}: without effect on --cases {cases}; leave it out")
+def started(args: Namespace, settings: Settings) -> Results:
+    """Return new results with nothing measured, in a folder that is free for them."""
     out = args.out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("accuracy/*/seed-*.json"):  # Only a resumed benchmark goes on with them.
         old.unlink()
-    document = new_document(settings)
-    document["gpu"] = None if settings["device"] == "cpu" else gpu_state()
+    record = settings.to_json()
+    document = new_document(record, planned_rows(record))
+    document["gpu"] = None if settings.device == "cpu" else gpu_state()
     results = Results(out, document)
     results.save()
     return results
 
 
-def resumed(args: Namespace, given: set[str]) -> Results:
-    """Return the results of an interrupted benchmark; its own settings hold.
+def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
+    """Return the results of an interrupted benchmark and its settings, which hold.
 
     Raises:
         InputError: If an option says otherwise, or this is another machine or commit.
     """
     document = read_results(args.resume)
-    settings = document["settings"]
-    if given & {"out", "force"}:
+    record = document["settings"]
+    if named & {"out", "force"}:
         raise InputError("--resume writes into the folder that it names: leave --out and --force")
-    asked = settings_from(args)
-    names = {setting for option in given for setting in SETTINGS.get(option, (option,))}
-    for name in sorted(names & settings.keys()):
-        if asked[name] != settings[name]:
+    settings = Settings.from_json(record)
+    here: Any = settings_from(args, named).to_json()
+    implied = QUICK.keys() if "quick" in named else set()
+    for name in sorted((named | implied) & record.keys()):
+        if here[name] != record[name]:
             raise InputError(
-                f"--resume {args.resume}: {name} is {settings[name]} there, {asked[name]} here; "
-                "leave the options out, and those of the interrupted run hold"
+                f"--resume {args.resume}: {flag_of(name)} is {record[name]} there, {here[name]} "
+                "here; leave the options out, and those of the interrupted run hold"
             )
     if different := unlike(document, {"hardware": hardware()}):
         raise InputError(f"--resume {args.resume}: of another machine: {different}")
@@ -156,4 +131,4 @@ def resumed(args: Namespace, given: set[str]) -> Results:
         shutil.rmtree(left)
     for left in args.resume.glob(".*.partial"):
         left.unlink()
-    return Results(args.resume, document)
+    return Results(args.resume, document), settings

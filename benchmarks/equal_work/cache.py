@@ -31,6 +31,7 @@ def answer(
     identity: object,
     inputs: Mapping[str, NDArray],
     compute: Callable[[], Mapping[str, NDArray]],
+    code: Callable[..., object] | None = None,
 ) -> Path:
     """Return the ``.npz`` with the arrays that ``compute`` returns, computed unless it is there.
 
@@ -38,9 +39,12 @@ def answer(
         kind: Of the question; begins the file's name.
         identity: What the answers depend on beside ``inputs``, as JSON's types.
         inputs: The arrays that they depend on.
-        compute: A function of the module whose imports hold all the code that they depend on.
+        compute: Called without arguments.
+        code: A function of the module whose imports hold all the code that they depend on; by
+            default ``compute``.
     """
-    digest = sha256(digest_of_code(Path(inspect.getsourcefile(compute) or "").resolve()))
+    source = inspect.getsourcefile(code or compute)
+    digest = sha256(digest_of_code(Path(source or "").resolve()))
     digest.update(json.dumps([kind, identity]).encode())
     for name, array in sorted(inputs.items()):
         digest.update(f"\0{name} {array.dtype} {array.shape} ".encode() + array.tobytes())

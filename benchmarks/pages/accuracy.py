@@ -12,7 +12,7 @@ from benchmarks.pages.bench_text import columns
 from benchmarks.pages.compare_view import backend_color, join
 from benchmarks.pages.gallery import Gallery, Item, gallery_items, gallery_view
 from benchmarks.pages.html import COLORS, TEXT, can_draw, mute, svg
-from benchmarks.timing.accuracy import finished_rows
+from benchmarks.records.equivalence import finished_rows
 from common.errors import InputError
 from common.machine.files import write_bytes
 

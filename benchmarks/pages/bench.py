@@ -17,7 +17,7 @@ from benchmarks.pages.roofline import roofline, roofline_rows
 from benchmarks.pages.rows import chart, measure_of, pair_view, round_rows, row_view, values_of
 from benchmarks.records.check import problems
 from benchmarks.records.comparisons import KEY
-from benchmarks.timing.accuracy import TARGET_ABOVE_BACKGROUND
+from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
 from common.backends import BACKENDS
 from common.machine.files import write_text
 

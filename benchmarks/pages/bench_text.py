@@ -8,16 +8,6 @@ from typing import Any
 from benchmarks.records.statistics import LEVEL
 
 
-def row_name(row: dict[str, Any]) -> str:
-    """Return a row's key: all that a ratio must not cross, and the backend."""
-    height, width = row["crop"]
-    case = row["case"] if row["variant"] is None else f"{row['case']}-{row['variant']}"
-    return (
-        f"{case}/{row['backend']}/{row['track']}/{row['backbone']}/{row['recipe']}/"
-        f"b{row['batch_size']}/{height}x{width}/{row['precision']}/{row['device']}"
-    )
-
-
 def case_name(row: dict[str, Any]) -> str:
     """Return a row's case, and its variant where there are several."""
     return f"{row['case']} ({row['variant']})" if row["variant"] else str(row["case"])

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.pages.bench_text import batch_name, case_name, row_title
 from benchmarks.pages.compare_view import moment, size
-from benchmarks.timing.limits import device_kind
+from common.backends import device_kind
 
 Lines = list[tuple[str, str]]
 """(name, value) pairs."""

@@ -8,7 +8,7 @@ from benchmarks.pages.bench_text import case_name, few_rounds
 from benchmarks.pages.compare_view import significant, size
 from benchmarks.pages.facts import computed_on
 from benchmarks.records.comparisons import KEY
-from benchmarks.timing.limits import device_kind
+from common.backends import device_kind
 from common.errors import InputError
 
 BESIDE = ("predict", "load", "epoch")

@@ -7,14 +7,15 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from benchmarks.equal_work.gate import QUANTITIES
-from benchmarks.pages.bench_text import few_rounds, row_name, table
+from benchmarks.cases import CASES
+from benchmarks.pages.bench_text import few_rounds, table
 from benchmarks.pages.markdown import markdown
 from benchmarks.records.comparisons import compare_rows, crossed
-from benchmarks.records.results import can_check_schema, read_results, summarize
-from benchmarks.timing.limits import highest
+from benchmarks.records.documents import Bench, Row
+from benchmarks.records.figures import highest, summarize
+from benchmarks.records.results import can_check_schema, read_results, row_name
 from common.errors import InputError
 from common.options import Parser
 from common.reference.tolerances import row_limits
@@ -96,9 +97,9 @@ def gate_problems(row: dict[str, Any]) -> list[str]:
     if not gate or not gate["passed"] or not gate["checks"]:
         return ["figures without proof of equal work"]
     found = []
-    wanted = QUANTITIES.get(row["case"], {})
-    if not wanted:
-        found.append(f"{row['case']} is no case")
+    if row["case"] not in CASES:
+        return [f"{row['case']} is not a case"]
+    wanted = CASES[row["case"]].bounds
     found += [f"its gate has no {name}" for name in wanted if name not in gate["checks"]]
     limits = row_limits(wanted, row["precision"], row["track"], row["backend"])
     errors = {name: stated["error"] for name, stated in gate["checks"].items()}
@@ -136,7 +137,7 @@ def accuracy_problems(accuracy: dict[str, Any]) -> list[str]:
             if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
                 found.append(f"{place}: its scores are not those of its last epoch")
     try:
-        from benchmarks.timing.accuracy import LEVEL, MARGINS, equivalences
+        from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
 
         tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
     except ModuleNotFoundError as error:
@@ -155,7 +156,7 @@ def figure_problems(document: dict[str, Any]) -> list[str]:
     again["rows"] = [new for _, new in rows]
     for _, row in rows:
         try:
-            summarize(again, row)
+            summarize(cast(Bench, again), cast(Row, row))
         except (ArithmeticError, LookupError, ValueError) as error:
             return [f"{row['key']}: its samples give no figures ({error!r})"]
         if row["status"] != "ok":

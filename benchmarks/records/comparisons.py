@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.records.results import kept_seconds
+from benchmarks.cases import CASES
+from benchmarks.records.figures import kept_seconds
 from benchmarks.records.statistics import judgement, least_p, paired
-from benchmarks.timing.limits import device_kind
+from common.backends import device_kind
 
 KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
 """What two rows must share for any ratio between them, beside either the track or the backend."""
@@ -65,7 +66,7 @@ def compare_rows(document: dict[str, Any]) -> None:
         document["comparisons"] += family
     for row in ok:
         row["figures"]["break_even"] = None
-        if row["case"] == "load":  # Nothing of it is compiled.
+        if not CASES[row["case"]].compiles:
             continue
         tracks = [
             other

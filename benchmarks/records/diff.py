@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from benchmarks.pages.bench_text import columns, finding
-from benchmarks.records.results import kept_seconds, read_results
+from benchmarks.records.documents import Row
+from benchmarks.records.figures import kept_seconds
+from benchmarks.records.results import read_results
 from benchmarks.records.statistics import UNPAIRED_TEST, judgement, least_p_unpaired, unpaired
 from common.errors import InputError
 from common.options import Parser
@@ -123,7 +125,7 @@ def gpu_names(row: dict[str, Any]) -> str:
 
 def change(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """Compare one row of two runs."""
-    a, b = list(kept_seconds(old).values()), list(kept_seconds(new).values())
+    a, b = list(kept_seconds(cast(Row, old)).values()), list(kept_seconds(cast(Row, new)).values())
     return {
         "key": new["key"],
         "old": float(np.median(a)),

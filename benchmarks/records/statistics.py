@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.records.documents import Interval, Ratio
+
 RESAMPLES = 2000
 PERMUTATIONS = 9999
 EXACT_PAIRS = 13
@@ -31,7 +33,7 @@ def middle(values: NDArray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def interval(samples: Sequence[float], seed: int = 0) -> dict[str, Any]:
+def interval(samples: Sequence[float], seed: int = 0) -> Interval:
     """Return the median of ``samples`` and the bootstrap's 95 % interval of it.
 
     Each is drawn by itself, also of the two turns of a round, which share some of the machine's
@@ -52,7 +54,7 @@ def share_as_large(null: NDArray, seen: float) -> float:
     return float(np.mean(np.abs(null) >= abs(seen) * (1 - 1e-12) - 1e-300))
 
 
-def paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> dict[str, Any] | None:
+def paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Ratio | None:
     """Compare the seconds of two rows, sample by sample of the same turn.
 
     Turn by turn, for in a pair's ratio what a round does to both has gone; and because flips of

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
+from benchmarks.records.documents import Gpu, GpuRanges
 from common.errors import InputError
 from common.machine.threads import available_cpus
 
@@ -79,7 +80,7 @@ def gpu_named(nvml: Any, entry: str, cards: Sequence[Any]) -> Any | None:
     return cards[int(entry)] if entry.isdecimal() and int(entry) < len(cards) else None
 
 
-def gpu_state() -> dict[str, Any] | None:
+def gpu_state() -> Gpu | None:
     """Return clocks, temperature, power, memory and throttling of the first GPU a worker sees.
 
     What a card, or an instance or virtual part of one, does not tell is null. None without a GPU.
@@ -109,12 +110,12 @@ def gpu_state() -> dict[str, Any] | None:
 
 
 @contextmanager
-def gpu_watched(used: bool) -> Iterator[list[dict[str, Any]]]:
+def gpu_watched(used: bool) -> Iterator[list[Gpu]]:
     """Yield a list that gets the GPU's state now, every ``POLL_SECONDS``, and at the end.
 
     Where there is no GPU, or none is ``used``, it stays empty and nobody looks.
     """
-    states: list[dict[str, Any]] = []
+    states: list[Gpu] = []
 
     def look() -> None:
         if state := gpu_state():
@@ -139,18 +140,25 @@ def gpu_watched(used: bool) -> Iterator[list[dict[str, Any]]]:
     look()
 
 
-def gpu_ranges(states: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def gpu_ranges(states: Sequence[Gpu]) -> GpuRanges | None:
     """Return the least and the most of what varied over ``states``; None without a GPU."""
     if not states:
         return None
-    ranges: dict[str, Any] = {"states": len(states)}
-    for name in ("clock_mhz", "temperature_celsius", "power_watts"):
-        values = [state[name] for state in states if state[name] is not None]
-        ranges[name] = [min(values), max(values)] if values else None
-    return ranges
+    return {
+        "states": len(states),
+        "clock_mhz": least_and_most([state["clock_mhz"] for state in states]),
+        "temperature_celsius": least_and_most([state["temperature_celsius"] for state in states]),
+        "power_watts": least_and_most([state["power_watts"] for state in states]),
+    }
 
 
-def was_throttled(states: Sequence[dict[str, Any]]) -> bool:
+def least_and_most(values: Sequence[float | None]) -> list[float] | None:
+    """Return the least and the largest of the values that are known; None if none is."""
+    known = [value for value in values if value is not None]
+    return [min(known), max(known)] if known else None
+
+
+def was_throttled(states: Sequence[Gpu]) -> bool:
     """Tell whether the GPU was slowed in one of ``states``, or by heat between them.
 
     Where a card does not tell, it is taken not to have been.

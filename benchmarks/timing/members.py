@@ -5,20 +5,20 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
 
-from benchmarks.cases.images import of_track
-from benchmarks.cases.inputs import AFTER, parameters_in, write_inputs
-from benchmarks.cases.loading import expected_batches
-from benchmarks.cases.tracks import WITHOUT_KEPT_MEMORY, is_default_on
-from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict
+from benchmarks.cases import CASES
+from benchmarks.cases.case import Arrays
+from benchmarks.cases.inputs import write_arrays
+from benchmarks.equal_work.gate import judge
+from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus, Sample
 from benchmarks.records.results import Results
-from benchmarks.timing.limits import device_kind
 from benchmarks.timing.machine import (
     busy_seconds,
     check_card,
@@ -27,27 +27,59 @@ from benchmarks.timing.machine import (
     kills_for_memory,
     was_throttled,
 )
-from benchmarks.timing.plants import PLANTS
+from benchmarks.timing.tracks import code_of, is_default_on, keeps_memory
 from benchmarks.timing.turns import late_bound
 from benchmarks.workers.client import Worker, WorkerFailed
-from benchmarks.workers.environment import COMPILED_ANEW, backend_environment, cpus_limited
+from benchmarks.workers.environment import (
+    COMPILED_ANEW,
+    PROJECT,
+    backend_environment,
+    cpus_limited,
+)
 from benchmarks.workers.supervision import last_line
-from common.backends import check_backend
+from common.backends import check_backend, device_kind
 from common.config import Config
 from common.errors import InputError
 from common.machine.threads import available_cpus
+from common.reference.tolerances import row_limits
+
+
+@dataclass(frozen=True)
+class Question:
+    """What every worker of a group is asked: the case's inputs and the reference's answers.
+
+    Attributes:
+        config: Of the group's rows, their tracks aside.
+        inputs, expected: Files of arrays.
+    """
+
+    config: Config
+    inputs: Path
+    expected: Path
 
 
 class Member:
-    """A row and, while it is being measured, its worker."""
+    """A row and, while it is being measured, its worker.
 
-    def __init__(self, row: dict[str, Any], worker: Worker, process: int) -> None:
-        self.row, self.worker, self.process = row, worker, process
+    Attributes:
+        process: Index of the worker in the row's ``processes``.
+        steps: Of a turn, when the worker has been calibrated.
+        plant: A fault that the self-test plants in the backend, of ``timing.plants``.
+    """
+
+    def __init__(self, row: Row, worker: Worker, plant: str | None = None) -> None:
+        self.row, self.worker, self.plant = row, worker, plant
+        self.process = len(row["processes"])
         self.steps = 1
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
+
+
+def log_of(results: Results, row: Row) -> Path:
+    """Return the file that gets what a row's worker prints."""
+    return results.folder / "logs" / f"{row['key'].replace('/', '-')}.log"
 
 
 def start_worker(
@@ -61,7 +93,7 @@ def start_worker(
     """Start a worker with the interpreter that the settings name for its backend.
 
     It may use only as many CPUs as it has ``threads``. What it compiles is kept in the folder
-    ``compiled``, if one is given, and nothing of it elsewhere.
+    ``compiled``, if one is named, and nothing of it elsewhere.
 
     Raises:
         InputError: If the framework is not installed here, or older than the GPU.
@@ -74,45 +106,33 @@ def start_worker(
     if python is None:
         check_backend(backend)
         python = sys.executable
-    # Who writes the chapter's code leaves the C library's allocator as it is.
-    keep_memory = track not in ("chapter", WITHOUT_KEPT_MEMORY)
-    kept = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
+    cache = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
+    environment = backend_environment(threads, settings["device"], keeps_memory(track)) | cache
     with cpus_limited(threads):
-        environment = backend_environment(threads, settings["device"], keep_memory)
-        return Worker(backend, environment | kept, log, python)
+        return Worker(backend, environment, log, python)
 
 
-def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
-    """Return the file of the case's float64 answers, computed in a process that then ends.
+def expected_answers(case: str, config: Config, inputs: Path, folder: Path) -> Path:
+    """Return the file of the case's expected answers, computed in a process that then ends.
 
     Raises:
         InputError: If the configuration has none.
         WorkerFailed: If that process ended otherwise, as for want of memory.
     """
-    if case == "load":
-        with np.load(inputs) as arrays:
-            bytes_of_files = expected_batches(arrays, config.recipe, len(AFTER))
-        write_inputs(folder / "expected.npz", bytes_of_files)
-        return folder / "expected.npz"
     path = folder / "config.json"
     path.write_text(json.dumps(config.to_json()), encoding="utf-8")
     say("  float64 reference (computed once, then cached)")
-    command = [
-        sys.executable,
-        "-m",
-        "benchmarks.equal_work.case_answers",
-        case,
-        str(path),
-        str(inputs),
-    ]
+    program = [sys.executable, "-m", "benchmarks.equal_work.case_answers"]
+    # With one thread for each image and as many images at once as there are CPUs; and with memory
+    # kept between steps, for the reference's arrays are large.
+    environment = backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command,
+        [*program, case, str(path), str(inputs)],
         capture_output=True,
         text=True,
         check=False,
-        cwd=Path(__file__).parents[2],
-        # Memory kept: three quarters of the CPU time. By as many images at once as there are CPUs.
-        env=backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"},
+        cwd=PROJECT,
+        env=environment,
     )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))
@@ -121,120 +141,149 @@ def reference_of(case: str, config: Config, inputs: Path, folder: Path) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
-def prove(
-    results: Results,
-    row: dict[str, Any],
-    worker: Worker,
-    config: Config,
-    inputs: Path,
-    expected: Path,
-) -> dict[str, Any] | None:
-    """Let a worker make its case and compare its answers; None if the row ends ``invalid``.
+def make_question(row: Row, config: Config, folder: Path) -> Question:
+    """Write the inputs of a row's group into ``folder`` and get the answers that are expected."""
+    case, inputs = row["case"], folder / "inputs.npz"
+    write_arrays(inputs, CASES[case].inputs(row["variant"], config, folder))
+    return Question(config, inputs, expected_answers(case, config, inputs, folder))
+
+
+def prove(results: Results, member: Member, question: Question) -> Process | None:
+    """Let a worker prepare its case and compare its answers; None if the row ends ``invalid``.
 
     Returns:
         The row's new entry in ``processes``.
 
     Raises:
-        InputError: What the backend does not offer, or offers no otherwise than by default.
+        InputError: What the backend does not offer, or not otherwise than by default.
         WorkerFailed: If it does not answer, or has other versions than the processes before it.
     """
-    timeout, outputs = results.document["settings"]["timeout"], inputs.with_name("outputs.npz")
-    planted = {"plant": row["variant"]} if row["variant"] in PLANTS else {}  # The self-test's.
-    found: dict[str, Any] = worker.ask(
-        "timing.plants.set_up" if planted else "timing.turns.set_up",
-        timeout,
-        **planted,
+    row, outputs = member.row, question.inputs.with_name("outputs.npz")
+    task, plant = "timing.turns.set_up", {}
+    if member.plant is not None:
+        task, plant = "timing.plants.set_up", {"plant": member.plant}
+    process: Process = member.worker.ask(
+        task,
+        results.document["settings"]["timeout"],
+        **plant,
         backend=row["backend"],
         track=row["track"],
         case=row["case"],
-        config=config.to_json(),
-        inputs=str(inputs),
+        config=question.config.to_json(),
+        inputs=str(question.inputs),
         outputs=str(outputs),
     )
-    kind = device_kind(found["backend"]["device"])
+    kind = device_kind(process["backend"]["device"])
     if is_default_on(row["track"], kind == "gpu"):
         raise InputError(f"the same as default where a {kind.upper()} computes")
-    if changed := other_versions(results.document, row, found):
-        raise WorkerFailed(f"not what measured the rows before, when it was begun: {changed}")
-    row["processes"].append(found)
-    row["gate"] = check(outputs, expected, inputs, row)
+    if changed := other_versions(results.document, row, process):
+        raise WorkerFailed(
+            f"not the environment that the benchmark was begun with: {changed}; begin it anew"
+        )
+    row["processes"].append(process)
+    row["gate"] = gate = check(outputs, question, row)
     outputs.unlink()
-    if not row["gate"]["passed"]:
-        end(row, "invalid", row["gate"]["reason"])
+    if not gate["passed"]:
+        end(row, "invalid", gate["reason"])
         return None
-    return found
+    return process
 
 
-def other_versions(
-    document: dict[str, Any], row: dict[str, Any], process: dict[str, Any]
-) -> str | None:
+def other_versions(document: Bench, row: Row, process: Process) -> str | None:
     """Return what of versions and device differs from the processes of a row's backend and track.
 
     A resumed benchmark may find another environment than the one that began it.
     """
     now = process["backend"]
     for other in document["rows"]:
-        if (other["backend"], other["track"]) == (row["backend"], row["track"]):
-            for earlier in (one["backend"] for one in other["processes"]):
-                for name in ("versions", "device"):
-                    if earlier[name] != now[name]:
-                        return f"{name} {earlier[name]} there, {now[name]} here"
+        if (other["backend"], other["track"]) != (row["backend"], row["track"]):
+            continue
+        for earlier in (one["backend"] for one in other["processes"]):
+            if earlier["versions"] != now["versions"]:
+                return f"versions {earlier['versions']} there, {now['versions']} here"
+            if earlier["device"] != now["device"]:
+                return f"device {earlier['device']} there, {now['device']} here"
     return None
 
 
-def synchronised(row: dict[str, Any], calibration: dict[str, Any]) -> bool:
-    """Tell whether nothing is left to compute after ``synchronize``; else the row is invalid."""
+def calibrate(results: Results, member: Member, seconds: float, least: int) -> bool:
+    """Find how many steps fill a turn; end the row if work is left after ``synchronize``.
+
+    Returns:
+        Whether the row goes on.
+    """
+    row = member.row
+    calibration = member.worker.ask(
+        "timing.turns.calibrate",
+        results.document["settings"]["timeout"],
+        seconds=seconds,
+        least=least,
+    )
+    row["processes"][-1] |= calibration
     late, steps = calibration["late_seconds"], calibration["late_steps"]
-    said = steps * calibration["step_seconds"]
-    if late > late_bound(said):
-        end(
-            row,
-            "invalid",
+    told = steps * calibration["step_seconds"]
+    if late > late_bound(told):
+        reason = (
             f"not synchronised: {late:.3f} s of the work of {steps} step{'s' * (steps > 1)} were "
-            f"left after synchronize had returned (they were said to take {said:.3f} s)",
+            f"left after synchronize had returned (by its clock they took {told:.3f} s)"
         )
+        end(row, "invalid", reason)
         return False
+    member.steps = calibration["steps"]
     return True
 
 
-def check(outputs: Path, expected: Path, inputs: Path, row: dict[str, Any]) -> dict[str, Any]:
+def check(outputs: Path, question: Question, row: Row) -> Gate:
     """Return the gate's verdict about what a worker left in ``outputs``."""
     try:
-        with np.load(outputs) as file:
-            given = dict(file)
+        answers = arrays_in(outputs)
     except (OSError, ValueError, BadZipFile) as error:
         raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
-    for name, array in given.items():
+    for name, array in answers.items():
         if array.dtype.kind not in "biuf":  # As NumPy reads what was bfloat16.
-            raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy has not")
-    with np.load(expected) as wanted, np.load(inputs) as start:
-        errors = errors_of(given, of_track(dict(wanted), row["track"]), parameters_in(start))
-    return verdict(errors, QUANTITIES[row["case"]], row["precision"], row["track"], row["backend"])
+            raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy does not have")
+    case, track = CASES[row["case"]], row["track"]
+    limits = row_limits(case.bounds, row["precision"], track, row["backend"])
+    expected = case.expected_of(arrays_in(question.expected), code_of(track))
+    return judge(case, answers, expected, arrays_in(question.inputs), limits)
 
 
-def fail(member: Member, error: Exception, kills_before: int) -> None:
-    """Let a row say what became of its worker; what it had measured stays in it."""
-    reason = str(error)
-    if "SIGKILL" in reason:
-        known = kills_for_memory() > kills_before
-        reason += " (the kernel does so when memory runs out" + (", and did)" if known else ")")
-    end(member.row, "failed", reason)
-    member.worker.close()
+def arrays_in(path: Path) -> Arrays:
+    """Return the arrays of an ``.npz`` file."""
+    with np.load(path) as file:
+        return dict(file)
 
 
-def end(row: dict[str, Any], status: str, reason: str | None) -> None:
+@contextmanager
+def ending_on_failure(member: Member, refused: RowStatus = "unsupported") -> Iterator[None]:
+    """End a row whose worker refuses or fails within; what it had measured stays in it."""
+    kills_before = kills_for_memory()
+    try:
+        yield
+    except InputError as error:
+        end(member.row, refused, str(error))
+        member.worker.close()
+    except WorkerFailed as error:
+        reason = str(error)
+        if "SIGKILL" in reason:
+            known = kills_for_memory() > kills_before
+            reason += " (the kernel does so when memory runs out" + (", and did)" if known else ")")
+        end(member.row, "failed", reason)
+        member.worker.close()
+
+
+def end(row: Row, status: RowStatus, reason: str | None) -> None:
+    """End a row with a status and, unless it is ``ok``, a reason and no figures."""
     row["status"], row["reason"] = status, reason
     if status != "ok":
         row["figures"] = None
         say(f"  {row['backend']} {row['track']}: {status}: {reason}")
 
 
-def watched(
-    results: Results, row: dict[str, Any], take: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
+def watched(results: Results, row: Row, take: Callable[[], Sample]) -> Sample:
     """Return the sample of a row that ``take`` brings, with the machine's state meanwhile.
 
-    A GPU counts only where the row computes on it: with ``--device auto`` another may. On what a
+    A GPU counts only where the row computes on it: with ``--device auto`` another may. Where a
     first process will compute is known when it has answered.
     """
 
@@ -253,9 +302,8 @@ def watched(
         wall = sample["turn_seconds"]
         cpus = len(available_cpus())
         others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
-    return sample | {
-        "other_cpu_share": others,
-        "gpu": states[-1] if states else None,
-        "gpu_ranges": gpu_ranges(states),
-        "dropped": "throttled" if was_throttled(states) else None,
-    }
+    sample["other_cpu_share"] = others
+    sample["gpu"] = states[-1] if states else None
+    sample["gpu_ranges"] = gpu_ranges(states)
+    sample["dropped"] = "throttled" if was_throttled(states) else None
+    return sample

@@ -9,14 +9,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import ModuleType
 from typing import Any
 
-from benchmarks.timing import turns as bench_worker
+from benchmarks.records.documents import Process
+from benchmarks.timing import turns
 
 SLOWDOWN = 0.05
 
 
-def set_up(package: ModuleType, plant: str, **arguments: Any) -> dict[str, Any]:
-    """Set a case up, as ``bench_worker.set_up`` does, with a planted backend."""
-    return bench_worker.set_up(PLANTS[plant](package), **arguments)
+def set_up(package: ModuleType, plant: str, **arguments: Any) -> Process:
+    """Set a case up, as ``timing.turns.set_up`` does, with a fault planted in the backend."""
+    return turns.set_up(PLANTS[plant](package), **arguments)
 
 
 def changed(package: ModuleType, **functions: Any) -> ModuleType:

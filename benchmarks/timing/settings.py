@@ -1,108 +1,192 @@
-"""The options of `fcn bench` and the settings they make, each checked before anything starts."""
+"""The settings of a benchmark: the options of `fcn bench`, each checked before anything starts."""
 
 from __future__ import annotations
 
-import math
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from benchmarks.cases.tracks import TRACKS, check_tracks
+from benchmarks.cases import ACCURACY, CASES
+from benchmarks.records import documents
+from benchmarks.timing.tracks import TRACKS, check_tracks
 from common.backends import BACKENDS
-from common.config import DEVICES, PRECISIONS, Config
+from common.config import DEVICES, PRECISIONS, UPSAMPLINGS, Config
 from common.errors import InputError
-from common.fields import add_field_options
+from common.fields import add_field_options, check_fields, field_values, option
 from common.machine.threads import thread_environment
-from common.options import Parser, chosen_backends
+from common.options import Parser
 from common.recipes import BACKBONES, RECIPES, make_recipe
 
-CASES = (
-    "train",
-    "predict",
-    "upsample",
-    "loss",
-    "load",
-    "epoch",
-    "first_step",
-    "scale",
-    "images",
-    "accuracy",
-)
-DEFAULT_CASES = "train,predict,upsample,loss"
-QUICK_CASES = "train,predict"
-# The last map has 3x4 cells, more than the nine taps of its kernels. Where it has fewer, as the 2x3
-# of 64x96, XLA on a CPU takes the image for the kernel and the kernel for the image: a prediction
-# then lasts 113 ms where PyTorch takes 22, and says nothing of a crop that anybody trains on.
-QUICK = {"batch_sizes": "2", "crop": [96, 128], "seconds": 0.2}
-"""What --quick sets where nothing else is given: a first look, which says little of real sizes."""
-SETTINGS = {
-    "track": ("tracks",),
-    "precision": ("precisions",),
-    "python": ("pythons",),
-    "quick": ("quick", "least_steps", *QUICK),
+DEFAULT_CASES = ("train", "predict", "upsample", "loss")
+# The last map of this crop has 3x4 cells, more than the nine taps of its kernels. Where it has
+# fewer, XLA on a CPU takes the image for the kernel and the kernel for the image, which no crop
+# that anybody trains on makes it do.
+QUICK = {
+    "cases": ("train", "predict"),
+    "batch_sizes": (2,),
+    "crop": (96, 128),
+    "seconds": 0.2,
+    "least_steps": 1,
 }
-"""Option -> the settings it makes, where these are not called what it is."""
-WITHOUT_EFFECT = {
-    "accuracy": {"track", "batch_sizes", "crop", "recipe", "seconds", "quick", "profile"},
-    "first_step": {"profile"},
-}
-"""Case -> the options that it takes no notice of; where no other case does, they are refused."""
+"""What --quick sets where no option says otherwise: a first look, no measure of real sizes."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured, how often, and where.
+
+    ``backbone`` None stands for the recipe's, ``threads`` None for all CPUs of this process.
+    ``least_steps`` is the least number of steps in a turn. ``pythons`` has an interpreter for each
+    backend that has one of its own.
+    """
+
+    backends: tuple[str, ...] = field(
+        default=tuple(BACKENDS),
+        metadata=option("which are timed", metavar="A,B", choices=tuple(BACKENDS)),
+    )
+    cases: tuple[str, ...] = field(
+        default=DEFAULT_CASES,
+        metadata=option(
+            f"what is measured: {', '.join((*CASES, ACCURACY.name))}",
+            metavar="A,B",
+            choices=(*CASES, ACCURACY.name),
+        ),
+    )
+    tracks: tuple[str, ...] = field(
+        default=("default",),
+        metadata=option(
+            "whose code: the chapter's, this project's, the latter with the framework's own "
+            "transposed convolution, or the latter without one trick (common/tricks.py names them; "
+            "or kept-memory); several: A,B",
+            flag="track",
+            metavar="chapter|default|native-upsampling|without-TRICK",
+            choices=TRACKS,
+        ),
+    )
+    batch_sizes: tuple[int, ...] = field(
+        default=(8,),
+        metadata=option("images a step, the most wanted first", metavar="N,M", least=1),
+    )
+    crop: tuple[int, int] = field(
+        default=(320, 480),
+        metadata=option("height and width of the images in pixels, multiples of 32", metavar="H W"),
+    )
+    recipe: str = field(
+        default="chapter-torch", metadata=option(f"preset: {', '.join(RECIPES)}", metavar="NAME")
+    )
+    backbone: str | None = field(
+        default=None, metadata=option("by default the preset's", choices=BACKBONES)
+    )
+    precisions: tuple[str, ...] = field(
+        default=("float32",),
+        metadata=option(
+            "arithmetic; float32 is strict (TF32 off); several: A,B",
+            flag="precision",
+            choices=PRECISIONS,
+        ),
+    )
+    upsampling: str = field(
+        default="auto",
+        metadata=option(
+            "how the transposed convolution is computed; auto is the faster here",
+            choices=UPSAMPLINGS,
+        ),
+    )
+    rounds: int = field(
+        default=5,
+        metadata=option("rounds; in each a worker has two turns", metavar="N", least=1),
+    )
+    seconds: float = field(
+        default=1.0, metadata=option("least time of a turn, in seconds", metavar="S", above=0)
+    )
+    least_steps: int = 2
+    seed: int = field(
+        default=0, metadata=option("of inputs, parameters and order", metavar="N", least=0)
+    )
+    device: str = field(default="auto", metadata=option("where to compute", choices=DEVICES))
+    threads: int | None = field(
+        default=None,
+        metadata=option("CPU threads; by default all of this process", metavar="N", least=1),
+    )
+    timeout: float = field(
+        default=900.0,
+        metadata=option("seconds a worker may stay silent", metavar="S", above=0),
+    )
+    pythons: dict[str, str] = field(default_factory=dict)
+    profile: bool = field(
+        default=False, metadata=option("leave each framework's own trace of two steps")
+    )
+    quick: bool = field(
+        default=False,
+        metadata=option("train and predict, batch 2, 96x128: a first look"),
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        thread_environment(self.threads)
+        for batch in self.batch_sizes:  # Raises for a recipe or crop that there cannot be.
+            make_recipe(self.recipe, backbone=self.backbone, batch_size=batch, crop=self.crop)
+        if ACCURACY.name in self.cases:
+            check_trainings(self)
+
+    @staticmethod
+    def from_json(record: documents.Settings) -> Settings:
+        """Return the settings that ``to_json`` returned."""
+        values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        return Settings(**values)  # type: ignore[arg-type]
+
+    def to_json(self) -> documents.Settings:
+        """Return the settings as they stand in the document."""
+        backbone = make_recipe(self.recipe, backbone=self.backbone).backbone
+        values = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(replace(self, backbone=backbone)).items()
+        }
+        return cast(documents.Settings, values)
+
+    def accuracy_config(self) -> Config:
+        """Return the configuration of the trainings of the case ``accuracy``, its first seed's."""
+        return Config(
+            make_recipe("generated", backbone=self.backbone),
+            seed=self.seed,
+            device=self.device,
+            precision=self.precisions[0],
+            upsampling=self.upsampling,
+            threads=self.threads,
+        )
+
+
+def check_trainings(settings: Settings) -> None:
+    """Raise InputError if the case ``accuracy`` cannot train."""
+    if len(settings.precisions) > 1:
+        raise InputError(f"--cases {ACCURACY.name} trains in one --precision: name one")
+    for name in ("PIL", "safetensors", "tqdm", "matplotlib", "scipy"):
+        if find_spec(name) is None:
+            raise InputError(
+                f"--cases {ACCURACY.name}: trainings need {name}, which is not installed"
+            )
 
 
 def bench_parser() -> Parser:
-    """Return the command's parser."""
+    """Return the parser of `fcn bench`."""
     parser = Parser(
         prog="fcn bench",
         description="Time every backend, each only after it has proved that it does the "
         "reference's work. `fcn bench check FILE`, `fcn bench diff OLD NEW` and "
         "`fcn bench selftest` are commands of their own.",
     )
+    add_field_options(parser, Settings)
     add = parser.add_argument
-    add("--backends", default=",".join(BACKENDS), metavar="A,B", help="which are timed")
-    add("--cases", metavar="A,B", help=f"{', '.join(CASES)}; by default {DEFAULT_CASES}")
-    add(
-        "--track",
-        default="default",
-        metavar="chapter|default|tuned|native-upsampling|without-TRICK",
-        help="whose code: the chapter's, this project's, the latter with every documented switch, "
-        "with the framework's own transposed convolution, or without one trick "
-        "(common/tricks.py names them; or kept-memory); several: A,B",
-    )
-    add("--batch-sizes", default="8", metavar="N,M", help="images a step, the most wanted first")
-    add(
-        "--crop",
-        type=int,
-        nargs=2,
-        default=[320, 480],
-        metavar=("H", "W"),
-        help="height and width of the images in pixels, multiples of 32",
-    )
-    add("--recipe", default="chapter-torch", help=f"preset: {', '.join(RECIPES)}")
-    add("--backbone", metavar="|".join(BACKBONES), help="by default the preset's")
-    add(
-        "--precision",
-        default="float32",
-        metavar="|".join(PRECISIONS),
-        help="arithmetic; float32 is strict (TF32 off); several: A,B",
-    )
-    add_field_options(parser, Config, ("upsampling",))
-    add("--rounds", type=int, default=5, metavar="N", help="rounds; in each a worker has two turns")
-    add("--seconds", type=float, default=1.0, metavar="S", help="least time of a turn, in seconds")
-    add("--seed", type=int, default=0, metavar="N", help="of inputs, parameters and order")
-    add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
-    add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
-    add("--timeout", type=float, default=900, metavar="S", help="seconds a worker may stay silent")
     add(
         "--python",
         action="append",
-        default=[],
+        dest="pythons",
         metavar="BACKEND=PATH",
         help="an interpreter of its own for a backend; may be repeated",
     )
-    add("--profile", action="store_true", help="leave each framework's own trace of two steps")
-    add("--quick", action="store_true", help=f"{QUICK_CASES}, batch 2, 96x128: a first look")
     add("--out", type=Path, metavar="DIR", help="new folder; by default runs/bench-DATE-TIME")
     add("--force", action="store_true", help="overwrite the results in --out")
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted benchmark")
@@ -111,78 +195,41 @@ def bench_parser() -> Parser:
 
 
 def parsed(argv: Sequence[str]) -> tuple[Namespace, set[str]]:
-    """Return the options and the names of those that were given; ``--quick`` sets what was not."""
+    """Return the options, and the names of those that stand on the command line."""
     args = bench_parser().parse_args(argv)
     unset = Namespace(**dict.fromkeys(vars(args)))
-    given = {k for k, v in vars(bench_parser().parse_args(argv, unset)).items() if v is not None}
+    named = vars(bench_parser().parse_args(argv, unset))
+    return args, {name for name, value in named.items() if value is not None}
+
+
+def settings_from(args: Namespace, named: set[str]) -> Settings:
+    """Return the settings that options state, each checked.
+
+    Args:
+        args: The options, with their defaults.
+        named: Those that stand on the command line; ``--quick`` sets others.
+
+    Raises:
+        InputError: For a value that cannot be, or an option that changes nothing.
+    """
+    values: dict[str, Any] = field_values(args, Settings)
     if args.quick:
-        vars(args).update({k: v for k, v in QUICK.items() if k not in given})
-    return args, given
-
-
-def settings_from(args: Namespace) -> dict[str, Any]:
-    """Return the settings as JSON, each checked."""
-    unsaid = QUICK_CASES if args.quick else DEFAULT_CASES
-    cases = unsaid if args.cases is None else args.cases
-    batch_sizes = [positive("--batch-sizes", text) for text in args.batch_sizes.split(",")]
-    settings = {
-        "backends": chosen_backends(args.backends),
-        "cases": chosen("--cases", cases, CASES),
-        "tracks": chosen("--track", args.track, TRACKS),
-        "batch_sizes": list(dict.fromkeys(batch_sizes)),
-        "crop": list(args.crop),
-        "recipe": args.recipe,
-        "backbone": make_recipe(args.recipe, backbone=args.backbone).backbone,
-        "precisions": chosen("--precision", args.precision, PRECISIONS),
-        "upsampling": args.upsampling,
-        "rounds": args.rounds,
-        "seconds": args.seconds,
-        "least_steps": 1 if args.quick else 2,
-        "seed": args.seed,
-        "device": args.device,
-        "threads": args.threads,
-        "timeout": args.timeout,
-        "pythons": dict(interpreter(text) for text in args.python),
-        "profile": args.profile,
-        "quick": args.quick,
-    }
-    for option in ("rounds", "seconds", "timeout"):
-        if not 0 < settings[option] < math.inf:
-            raise InputError(f"--{option} {settings[option]}: must be positive and finite")
-    thread_environment(args.threads)
-    if "accuracy" in settings["cases"]:
-        if len(settings["precisions"]) > 1:
-            raise InputError("--cases accuracy trains in one --precision: name one")
-        for name in ("PIL", "safetensors", "tqdm", "matplotlib", "scipy"):
-            if find_spec(name) is None:
-                raise InputError(f"--cases accuracy: trainings need {name}, which is not installed")
-    check_tracks(settings)
-    for batch in batch_sizes:  # Raises for what cannot be of crop, seed, device or threads.
-        recipe = make_recipe(args.recipe, batch_size=batch, crop=tuple(args.crop))
-        Config(
-            recipe,
-            args.seed,
-            device=args.device,
-            upsampling=args.upsampling,
-            threads=args.threads,
+        values |= {name: value for name, value in QUICK.items() if name not in named}
+    settings = Settings(**values, pythons=dict(interpreter(text) for text in args.pythons or ()))
+    check_tracks(settings.to_json())
+    cases = [ACCURACY if name == ACCURACY.name else CASES[name] for name in settings.cases]
+    if idle := named.intersection(*(case.unheeded for case in cases)):
+        flags = ", ".join(sorted(flag_of(name) for name in idle))
+        raise InputError(
+            f"{flags}: without effect on --cases {','.join(settings.cases)}; leave it out"
         )
     return settings
 
 
-def chosen(option: str, text: str, allowed: Sequence[str]) -> list[str]:
-    """Return the names of a comma-separated list, in the order given."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    for name in names or [text]:
-        if name not in allowed:
-            raise InputError(f"{option} {name!r} is unknown: choose from {', '.join(allowed)}")
-    return list(dict.fromkeys(names))
-
-
-def positive(option: str, text: str) -> int:
-    """Return a positive whole number."""
-    if not text.strip().isdecimal() or int(text) < 1:
-        raise InputError(f"{option} {text!r}: not a positive whole number")
-    return int(text)
+def flag_of(name: str) -> str:
+    """Return the option of `fcn bench` that fills a setting."""
+    (action,) = (a for a in bench_parser()._actions if a.dest == name)
+    return action.option_strings[0]
 
 
 def interpreter(text: str) -> tuple[str, str]:

@@ -1,7 +1,7 @@
-"""The requests that a benchmark's worker answers: set up, time a turn, say what was used.
+"""The requests that a benchmark's worker answers: set up, time a turn, tell what was used.
 
-Runs in a worker: NumPy and the framework, nothing else. One process has one case and keeps it
-through all rounds; between its turns it waits for the next request.
+Runs in a worker, with NumPy and the framework alone. A process has one case and keeps it through
+all rounds; between its turns it waits for the next request.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases.tracks import code_of, config_of_track
-from benchmarks.cases.work import Case, make_case
-from common.config import Config
+from benchmarks.cases import CASES
+from benchmarks.cases.case import Work
+from benchmarks.cases.inputs import write_arrays
+from benchmarks.records.documents import Process
+from benchmarks.timing.tracks import code_of, config_of_track
+from common.config import Config, check_precision
 from common.errors import InputError
 from common.machine.provenance import host_memory_peak, resident_peak
 from common.machine.threads import available_cpus
@@ -47,46 +50,45 @@ VARIABLES = (
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_TF32_OVERRIDE",
 )
-"""Of the environment, what changes how a framework computes, and on which GPU."""
-LATE_SHARE = 0.25
-LATE_SECONDS = 0.002
-"""What may be left to compute when ``synchronize`` has returned: of the steps' time; at least."""
+"""Environment variables that change how a framework computes, or on which GPU."""
+LATE_SHARE, LATE_SECONDS = 0.25, 0.002
+"""How much work may be left when ``synchronize`` has returned, as a share of the steps' time; and
+the least bound of it, in seconds."""
 ATTEMPTS = 3
-"""Work is left every time where a backend does not wait; another process disturbs now and then."""
+"""A backend that does not wait leaves work every time, another process disturbs now and then."""
 PROBE_SECONDS, LONG = 0.05, 0.5
-"""Of the check that nothing is left when the clock is read: the least time of its steps; and when a
-step takes so long that once is enough, for what disturbs is short beside it."""
+"""The least time of the steps that are probed for work left over; and the time of one step from
+which on a single probe is enough, for a disturbance is short beside it."""
 
 
 class Turn:
-    """This process's case and what it did last."""
+    """This process's work and when it last ended some."""
 
     backend: ModuleType
     config: Config
-    case: Case
+    work: Work
     ended: tuple[float, float]
     """Wall clock and CPU time, both in seconds, at the end of the last request."""
 
 
 def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
-    """Return the backend's package for ``default``, tricks or not, else the track's module.
+    """Return the module whose code a track runs: the backend's package, or that of a baseline.
 
     Raises:
         InputError: If the backend has no such track, or what the track needs is not installed.
     """
-    if code_of(track) == "default":
+    code = code_of(track)
+    if code == "default":
         return package
-    name = f"benchmarks.baselines.{track}.{backend}_code"
-    try:
-        found = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        found = None
-    if found is None:
+    name = f"benchmarks.baselines.{code}.{backend}_code"
+    if importlib.util.find_spec(name) is None:
         raise InputError(f"{backend} has no {track} track")
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise InputError(f"{backend}'s {track} track needs {error.name}, not installed") from error
+        raise InputError(
+            f"{backend}'s {track} track needs {error.name}, which is not installed"
+        ) from error
 
 
 def ready(package: ModuleType) -> None:
@@ -101,34 +103,46 @@ def set_up(
     config: dict[str, Any],
     inputs: str,
     outputs: str,
-) -> dict[str, Any]:
-    """Make the case, take its first steps, and leave what they gave in the file ``outputs``.
+) -> Process:
+    """Prepare a case, take its first steps, and leave their answers in the file ``outputs``.
 
     Returns:
         The process's part of a row. ``first_ended`` is when its first step was done, by the clock
         that all processes of the machine share.
+
+    Raises:
+        InputError: If the backend or track does not offer the case, or not in this precision.
     """
     Turn.config = config_of_track(Config.from_json(config), track)
     Turn.backend = track_module(package, backend, track)
     started = time.perf_counter()
-    Turn.case = make_case(Turn.backend, case, Turn.config, inputs)
-    made, clock = time.perf_counter(), time.monotonic()
-    answers = Turn.case.answer()
-    with Path(outputs).open("wb") as file:
-        np.savez(file, **answers)  # type: ignore[arg-type]
+    Turn.work = prepared(case, inputs)
+    created, clock = time.perf_counter(), time.monotonic()
+    write_arrays(Path(outputs), Turn.work.answer())
     rest()
+    has_switches = hasattr(Turn.backend, "switches")
     return {
         "backend": Turn.backend.describe(Turn.config),
-        "switches": Turn.backend.switches(Turn.config)
-        if hasattr(Turn.backend, "switches")
-        else None,
+        "switches": Turn.backend.switches(Turn.config) if has_switches else None,
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "cpus": available_cpus(),
-        "create_seconds": made - started,
-        "first_seconds": Turn.case.first_seconds,
-        "first_ended": clock + Turn.case.first_seconds,
+        "create_seconds": created - started,
+        "first_seconds": Turn.work.first_seconds,
+        "first_ended": clock + Turn.work.first_seconds,
         "cpu_seconds": cpu_seconds(),
     }
+
+
+def prepared(name: str, inputs: str) -> Work:
+    """Set a case up in this process, with the backend and configuration that ``Turn`` has."""
+    case, backend, config = CASES[name], Turn.backend, Turn.config
+    if not hasattr(backend, case.needs):
+        raise InputError(f"{backend.__name__} has no {name} alone")
+    backend.configure(config)
+    if case.heeds_precision:
+        check_precision(config, backend.precisions(config))
+    with np.load(inputs) as file:
+        return case.set_up(backend, config, dict(file))
 
 
 def time_steps(steps: int) -> float:
@@ -137,18 +151,18 @@ def time_steps(steps: int) -> float:
     gc.disable()
     try:
         started = time.perf_counter()
-        Turn.case.run(steps)
-        Turn.case.finish()
+        Turn.work.run(steps)
+        Turn.work.finish()
         return time.perf_counter() - started
     finally:
         gc.enable()
 
 
-def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, Any]:
+def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, float]:
     """Find how many steps fill ``seconds``, and whether anything is computed after a turn's end."""
-    whole = Turn.case.steps_together
-    Turn.case.run(1)
-    Turn.case.finish()
+    whole = Turn.work.steps_together
+    Turn.work.run(1)
+    Turn.work.finish()
     for _ in range(ATTEMPTS):
         taken = min(time_steps(whole), time_steps(whole)) / whole
         if whole * taken < seconds / 8:  # What a turn costs beside its steps counts for one alone.
@@ -178,7 +192,7 @@ def work_left(step_seconds: float) -> tuple[int, float]:
     framework may keep a copy once made); and, lest nothing be computed before it is read, the time
     by which twice as many steps delay the read against ``step_seconds``, what one is said to take.
     """
-    whole = Turn.case.steps_together
+    whole = Turn.work.steps_together
     first, _ = until_read(whole, 0)
     steps = whole * max(1, int(PROBE_SECONDS / first))
     once, twice, waited = [], [], []
@@ -195,11 +209,11 @@ def work_left(step_seconds: float) -> tuple[int, float]:
 def until_read(steps: int, wait: float) -> tuple[float, float]:
     """Return the seconds from a turn's beginning until its outcome was read, and of the read."""
     started = time.perf_counter()
-    Turn.case.run(steps)
-    Turn.case.finish()
+    Turn.work.run(steps)
+    Turn.work.finish()
     time.sleep(wait)
     asked = time.perf_counter()
-    Turn.case.read()
+    Turn.work.read()
     ended = time.perf_counter()
     return ended - started, ended - asked
 
@@ -210,8 +224,8 @@ def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
     slept = time.perf_counter() - wall
     burnt = cpu_seconds() - cpu
     started, cpu_started = time.perf_counter(), cpu_seconds()
-    Turn.case.run(1)
-    Turn.case.finish()
+    Turn.work.run(1)
+    Turn.work.finish()
     seconds = time_steps(steps)
     rest()
     return {
@@ -228,8 +242,8 @@ def profile(package: ModuleType, folder: str, steps: int) -> None:
     """Leave the framework's own trace of ``steps`` steps in ``folder``."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with package.trace(Path(folder)):
-        Turn.case.run(steps)
-        Turn.case.finish()
+        Turn.work.run(steps)
+        Turn.work.finish()
     rest()
 
 
@@ -242,8 +256,8 @@ def used(package: ModuleType, steps: int) -> dict[str, Any]:
     """
     reset = steps > 0 and forget_peak()
     if reset:
-        Turn.case.run(steps)
-        Turn.case.finish()
+        Turn.work.run(steps)
+        Turn.work.finish()
         rest()
     children = sum(resident_peak(child.pid or 0) for child in multiprocessing.active_children())
     return {

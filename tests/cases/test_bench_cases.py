@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from benchmarks.cases.inputs import AFTER, make_inputs, parameters_in, write_inputs
 from benchmarks.cases.loading import expected_batches, files_in, make_files, own_loader
 from benchmarks.cases.work import make_case
+
+from benchmarks.cases.inputs import AFTER, make_inputs, parameters_in, write_inputs
 from benchmarks.commands.bench import main as bench
 from benchmarks.equal_work.case_answers import expected_outputs
 from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict

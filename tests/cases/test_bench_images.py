@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmarks.cases.images_work import Images
 from numpy.typing import NDArray
 
 from benchmarks.cases.images import KINDS, by_areas, make_images, of_track, order, predicted_pixels
-from benchmarks.cases.images_work import Images
 from benchmarks.cases.inputs import make_inputs, write_inputs
 from benchmarks.equal_work.case_answers import expected_outputs
 from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict

@@ -9,9 +9,9 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from benchmarks.cases.tracks import TRACKS, is_of
 
 from benchmarks.cases.images import of_track
-from benchmarks.cases.tracks import TRACKS, is_of
 from benchmarks.commands.bench import main as bench
 from benchmarks.records import results as bench_results
 from benchmarks.records.check import problems

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.baselines.chapter import color_table
-from benchmarks.cases.loading import Batches, Files
+from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from common.errors import InputError
 from common.machine.threads import available_cpus

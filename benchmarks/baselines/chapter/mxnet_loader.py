@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.baselines.chapter import color_table
-from benchmarks.cases.loading import Batches, Files
+from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from mxnet_impl.device import device_of, threads_at_import
 

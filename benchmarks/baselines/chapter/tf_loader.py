@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import tensorflow as tf
 
 from benchmarks.baselines.chapter import color_table
-from benchmarks.cases.loading import Batches, Files
+from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from tf_impl.device import device_of
 

@@ -11,7 +11,7 @@ from torchvision.io import ImageReadMode, decode_image
 from torchvision.transforms.v2 import functional as F
 
 from benchmarks.baselines.chapter import color_table
-from benchmarks.cases.loading import Batches, Files
+from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from torch_impl.device import device_of
 

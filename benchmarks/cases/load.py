@@ -1,6 +1,6 @@
-"""The files that loading is timed with, and the loaders: ours, and each framework's own.
+"""The case `load`: batches of files, by this project's loader and by each framework's own.
 
-The parent makes a data set in VOC's layout and one epoch's plan; every loader then makes the plan's
+The parent makes a data set in VOC's layout and one epoch's plan. Every loader then makes the plan's
 batches, again and again: the same crops of the same files, as bytes on the device.
 """
 
@@ -11,6 +11,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cases.case import Arrays, Case, Machine, Work
+from benchmarks.cases.inputs import AFTER
 from common.config import Config
 from common.data.batches import EpochPlan, Loader, loader_for, plan_epoch
 from common.data.dataset import open_dataset
@@ -27,15 +30,16 @@ from common.data.synthetic import make_dataset
 from common.errors import InputError
 from common.machine.files import write_text
 from common.machine.threads import available_cpus
+from common.parameters.costs import Costs
 from common.recipes import Recipe
+from common.reference.tolerances import BOUNDS
 
 EPOCH_IMAGES, LEAST_BATCHES, BATCHES_PER_CPU = 128, 4, 2
-"""An epoch's images, or so many batches if that is more. Turns have whole epochs
-(``bench_cases.Load``): what a loader needs to begin one is a small part of its figures, and no CPU
-is left without a batch."""
+"""An epoch has so many images, or so many batches if that is more. A turn has whole epochs, so that
+what a loader needs to begin one is a small part of its figures, and no CPU is without a batch."""
 SIDE_BY_SIDE = 4 * (4 + 6)
-"""Bytes a pixel that the workers of `cached` keep: of four backends, this project's loader 4, the
-framework's own 6, for its label maps are colours."""
+"""Bytes a pixel that the workers of the variant ``cached`` keep. In each of four backends this
+project's loader keeps 4, and the framework's own 6, for its label maps are colours."""
 LARGER = (55, 20)
 """Pixels by which the images are larger than the crop: 375x500, as many in VOC, for 320x480."""
 
@@ -60,12 +64,12 @@ class Files:
     cached: bool
 
 
-def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> dict[str, NDArray]:
-    """Draw a data set in ``root`` and return what ``files_in`` reads, in the parent.
+def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
+    """Draw a data set in ``root``, in the parent, and return what ``files_in`` reads.
 
     Raises:
-        InputError: Without Pillow, if the files cannot be written, or if this machine has no memory
-            to keep them decoded: a row `cached` that decodes would say what is not so.
+        InputError: Without Pillow, if the files cannot be written, or if this machine has too
+            little memory to keep them decoded.
     """
     check_pillow()
     height, width = (side + more for side, more in zip(recipe.crop, LARGER, strict=True))
@@ -96,7 +100,7 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> dict[str,
 
 
 def name_anew(root: Path, count: int) -> None:
-    """Give the training images further names until there are ``count``: to draw them takes long."""
+    """Give the training images further names until there are ``count``: drawing takes long."""
     names = [f"train_{index:06d}" for index in range(count)]
     for index in range(EPOCH_IMAGES, count):
         for folder, ending in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
@@ -111,12 +115,12 @@ def name_anew(root: Path, count: int) -> None:
     )
 
 
-def batches_per_epoch(arrays: Any, recipe: Recipe) -> int:
+def batches_per_epoch(arrays: Arrays, recipe: Recipe) -> int:
     """Return how many batches the plan of ``make_files`` has."""
     return len(arrays["plan"]) // recipe.batch_size
 
 
-def files_in(arrays: Any, recipe: Recipe) -> Files:
+def files_in(arrays: Arrays, recipe: Recipe) -> Files:
     """Return the files that ``make_files`` made."""
     indices, tops, lefts, flips = arrays["plan"].T
     count = batches_per_epoch(arrays, recipe)
@@ -125,7 +129,7 @@ def files_in(arrays: Any, recipe: Recipe) -> Files:
     return Files(Path(str(arrays["root"])), plan, (images, labels), bool(arrays["cached"]))
 
 
-def expected_batches(arrays: Any, recipe: Recipe, count: int) -> dict[str, NDArray]:
+def expected_batches(arrays: Arrays, recipe: Recipe, count: int) -> Arrays:
     """Return the bytes of the first batches, decoded and cut one by one without any loader."""
     files = files_in(arrays, recipe)
     dataset = open_dataset(files.root, "train", recipe.crop)
@@ -147,10 +151,10 @@ def check_pillow() -> None:
         raise InputError(f"Pillow, which loading needs, is not installed for {sys.executable}")
 
 
-def make_loader(backend: ModuleType, config: Config, arrays: Any) -> Batches:
-    """Return a track's loader, the framework's own in `chapter` else this project's, for any count.
+def make_loader(backend: ModuleType, config: Config, arrays: Arrays) -> Batches:
+    """Return a loader of any count of batches, which begins nothing that is not used.
 
-    It goes through as many epochs as the count takes, and begins nothing that is not used.
+    It is the framework's own where ``backend`` is a track that has one, else this project's.
 
     Raises:
         InputError: If the track or this interpreter has none.
@@ -173,9 +177,9 @@ def repeated(epoch: Batches, files: Files) -> Batches:
 
 
 def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
-    """Return this project's loader; not ``cached`` begins each epoch with nothing decoded."""
+    """Return this project's loader; an epoch begins with nothing decoded unless ``cached``."""
     dataset = open_dataset(files.root, "train", config.recipe.crop)
-    if files.cached:  # All of it: the default is as much as VOC takes.
+    if files.cached:  # The whole data set, which may be larger than the default bound.
         config = replace(config, cache_mib=math.ceil(dataset.decoded_bytes / 2**20))
 
     def new() -> Loader:
@@ -194,3 +198,71 @@ def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
         for _ in batches(files.plan.batches_per_epoch):
             pass
     return batches
+
+
+class Loading:
+    """Batches of files: decoded, unless they are kept, cut, gathered and copied to the device."""
+
+    first_seconds: float
+
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        self.backend = backend
+        self.loader = make_loader(backend, config, inputs)
+        self.steps_together = batches_per_epoch(inputs, config.recipe)
+        self.batch: tuple[Any, Any]
+
+    def run(self, steps: int) -> None:
+        for batch in self.loader(steps):
+            self.batch = batch
+
+    def finish(self) -> None:
+        for value in self.batch:
+            self.backend.synchronize(value)
+
+    def read(self) -> None:
+        self.backend.to_host(self.batch[0])
+
+    def answer(self) -> Arrays:
+        started = time.perf_counter()
+        batches: list[list[NDArray]] = []
+        for batch in self.loader(len(AFTER)):
+            self.batch = batch
+            if not batches:
+                self.finish()
+                self.first_seconds = time.perf_counter() - started
+            batches.append([np.asarray(self.backend.to_host(value)) for value in batch])
+        images, labels = (np.stack(values) for values in zip(*batches, strict=True))
+        return {"images": images, "labels": labels}
+
+
+class Load(Case):
+    """Files decoded in each epoch (``cold``), or once before the clock starts (``cached``)."""
+
+    name = "load"
+    sentence = "a batch of files: decoded, cut and copied to the device"
+    bounds = dict.fromkeys(("images", "labels"), BOUNDS["step: bytes"])
+    heeds_precision = False
+    compiles = False
+    column = "rate"
+
+    def variants(self, machine: Machine) -> list[str | None]:
+        return ["cold", "cached"]
+
+    def tracks(self, chosen: list[str]) -> list[str]:
+        return ["default", "chapter"]  # This project's loader against each framework's own.
+
+    def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
+        return make_files(folder / "data", config.recipe, config.seed, cached=variant == "cached")
+
+    def reference_inputs(self, inputs: Arrays) -> Arrays:
+        return {"plan": inputs["plan"]}  # Where the files lie changes nothing.
+
+    def expected(self, config: Config, inputs: Arrays) -> Arrays:
+        return expected_batches(inputs, config.recipe, len(AFTER))
+
+    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
+        return Loading(backend, config, inputs)
+
+    def costs(self, config: Config) -> Costs:
+        height, width = config.recipe.crop
+        return Costs(0.0, 4.0 * config.recipe.batch_size * height * width)

@@ -1,0 +1,53 @@
+"""The case `epoch`: training steps from files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import ModuleType
+
+from benchmarks.cases.case import Arrays, Work
+from benchmarks.cases.inputs import AFTER, named_parameters, probe_parameters
+from benchmarks.cases.load import batches_per_epoch, expected_batches, make_files, make_loader
+from benchmarks.cases.train import Training, TrainingSteps
+from common.backends import device_kind
+from common.config import Config
+
+
+class EpochSteps(TrainingSteps):
+    """Each batch is loaded, copied to the device and trained on.
+
+    A GPU waits for the loader, so its turns have whole epochs, as in the case `load`. On a CPU an
+    epoch would take minutes, and the steps alone keep all CPUs busy.
+    """
+
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        super().__init__(backend, config, inputs, [])
+        self.loader = make_loader(backend, config, inputs)
+        if device_kind(backend.describe(config)["device"]) == "gpu":
+            self.steps_together = batches_per_epoch(inputs, config.recipe)
+
+    def run(self, steps: int) -> None:
+        for images, labels in self.loader(steps):
+            self.outcome = self.step(images, labels)
+
+    def answer(self) -> Arrays:
+        self.batches = list(self.loader(len(AFTER)))
+        return super().answer()
+
+
+class Epoch(Training):
+    """Whole steps from files: the expected losses are those of the files' batches."""
+
+    name = "epoch"
+    sentence = "a training step with the loading of its batch from files"
+    place = 2
+    column = "rate"
+
+    def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
+        files = make_files(folder / "data", config.recipe, config.seed, cached=False)
+        batches = expected_batches(files, config.recipe, len(AFTER))
+        parameters = probe_parameters(config.recipe, config.seed)
+        return {**named_parameters(parameters), **files, **batches}
+
+    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
+        return EpochSteps(backend, config, inputs)

@@ -1,0 +1,25 @@
+"""The case `first_step`: from the start of a process to the end of its first training step."""
+
+from __future__ import annotations
+
+from benchmarks.cases.case import Machine
+from benchmarks.cases.train import Training
+
+
+class FirstStep(Training):
+    """Nothing is compiled before, or, in the variant ``cached``, what another process has kept."""
+
+    name = "first_step"
+    sentence = "from the start of a process to the end of its first training step"
+    place = 2
+    unheeded = frozenset({"profile"})
+    in_new_processes = True
+
+    def variants(self, machine: Machine) -> list[str | None]:
+        return [None, "cached"]
+
+    def has_row(self, variant: str | None, track: str, backend: str, machine: Machine) -> bool:
+        # The others compile nothing that lasts: on a CPU PyTorch's steps are eager, TensorFlow's
+        # do without a compiler, and MXNet's graphs are their process's.
+        keeps = backend == "jax" or (backend == "torch" and machine.gpus > 0)
+        return variant is None or (track == "default" and keeps)

@@ -1,0 +1,166 @@
+"""The case `train`: whole training steps, and what other cases of training share with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases.case import Arrays, Case, Steps, Work
+from benchmarks.cases.inputs import (
+    AFTER,
+    BATCHES,
+    draw_batches,
+    gate_rates,
+    named_parameters,
+    parameters_in,
+    probe_parameters,
+)
+from common.config import Config
+from common.parameters.costs import Costs, training_costs
+from common.parameters.names import Parameters, is_statistic
+from common.reference import network as reference
+from common.reference.distances import length_error, relative_error
+from common.reference.tolerances import BOUNDS
+
+TIMED_RATE = 1e-7
+"""The learning rate of the timed steps: the same work, and the parameters stay where they are."""
+
+
+class TrainingSteps(Steps):
+    """Forward, loss, backward and update, from bytes on the device."""
+
+    def __init__(
+        self, backend: ModuleType, config: Config, inputs: Arrays, batches: list[tuple[Any, ...]]
+    ) -> None:
+        super().__init__(backend, batches)
+        self.config = config
+        self.state = backend.create_state(config, parameters_in(inputs))
+
+    def step(self, *batch: Any, rate: float = TIMED_RATE) -> Any:
+        images, labels = batch
+        self.state, loss = self.backend.train_step(self.state, images, labels, rate)
+        return loss
+
+    def read(self) -> None:
+        self.backend.parameters_of(self.state)
+
+    def answer(self) -> Arrays:
+        answers: Arrays = {}
+        started = time.perf_counter()
+        losses = ("loss", "second_loss")
+        for rate, after, name in zip(gate_rates(self.config.recipe), AFTER, losses, strict=True):
+            self.outcome = self.step(*self.next_batch(), rate=rate)
+            if not answers:
+                self.finish()
+                self.first_seconds = time.perf_counter() - started
+            answers[name] = np.array([float(self.outcome)])
+            parameters = self.backend.parameters_of(self.state)
+            answers |= {f"{after}{key}": value for key, value in parameters.items()}
+        return answers
+
+
+def root_mean_square(values: list[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(values))))
+
+
+SUMMARY: dict[str, Callable[[list[float]], float]] = {
+    "update": root_mean_square,
+    "statistics": root_mean_square,
+    "second_update": lambda values: float(np.median(values)),
+    "second_step": max,
+}
+"""Quantity -> how the errors of the tensors become one."""
+
+
+def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[str, list[float]]:
+    """Return the error of every tensor's move in the compared steps, by quantity.
+
+    ``update`` and ``statistics`` are moves of the first step, ``second_update`` of the second;
+    ``second_step`` is the error of the second move's length, of the head alone: in bfloat16 the
+    backbone's gradients have lost their direction by then.
+    """
+    errors: dict[str, list[float]] = {}
+    before, expected_before = start, start
+    for prefix, update in zip(AFTER, ("update", "second_update"), strict=True):
+        after = {name: answers[prefix + name] for name in start if prefix + name in answers}
+        expected_after = {name: expected[prefix + name] for name in after}
+        for name, value in expected_after.items():
+            wanted = value - expected_before[name].astype(np.float64)
+            if not wanted.any() or (is_statistic(name) and update != "update"):
+                continue
+            move = after[name] - before[name].astype(np.float64)
+            quantity = "statistics" if is_statistic(name) else update
+            errors.setdefault(quantity, []).append(relative_error(move, wanted))
+            if update == "second_update" and not name.startswith("backbone."):
+                errors.setdefault("second_step", []).append(length_error(move, wanted))
+        before, expected_before = after, expected_after
+    return errors
+
+
+class Training(Case):
+    """What all cases of whole training steps share."""
+
+    bounds = MappingProxyType(
+        {
+            "loss": BOUNDS["step: loss"],
+            "second_loss": BOUNDS["step: second loss"],
+            "update": BOUNDS["step: update"],
+            "statistics": BOUNDS["step: statistics"],
+            "second_update": BOUNDS["step: second update"],
+            "second_step": BOUNDS["step: length of the second update"],
+        }
+    )
+    parts = frozenset({"network", "upsampling", "loss", "gradients"})
+
+    def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
+        images, labels = draw_batches(config.recipe, config.seed, BATCHES)
+        parameters = probe_parameters(config.recipe, config.seed)
+        return {**named_parameters(parameters), "images": images, "labels": labels}
+
+    def reference_inputs(self, inputs: Arrays) -> Arrays:
+        parameters = named_parameters(parameters_in(inputs))
+        return parameters | {name: inputs[name][: len(AFTER)] for name in ("images", "labels")}
+
+    def expected(self, config: Config, inputs: Arrays) -> Arrays:
+        parameters: Any = parameters_in(inputs)
+        momentum: Any = {}
+        answers: Arrays = {}
+        rates = gate_rates(config.recipe)
+        for step, (rate, after) in enumerate(zip(rates, AFTER, strict=True)):
+            batch = inputs["images"][step], inputs["labels"][step]
+            parameters, momentum, loss = reference.train_step(
+                parameters, momentum, *batch, config.recipe, rate
+            )
+            answers["loss" if step == 0 else "second_loss"] = np.array([loss])
+            answers |= {f"{after}{name}": value for name, value in parameters.items()}
+        return answers
+
+    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
+        batches = [
+            (backend.to_device(images, config), backend.to_device(labels, config))
+            for images, labels in zip(inputs["images"], inputs["labels"], strict=True)
+        ]
+        return TrainingSteps(backend, config, inputs, batches)
+
+    def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
+        losses = {n: answers[n] for n in ("loss", "second_loss")}
+        errors = {name: relative_error(loss, expected[name]) for name, loss in losses.items()}
+        moves = tensor_errors(answers, expected, parameters_in(inputs))
+        return errors | {name: SUMMARY[name](values) for name, values in moves.items()}
+
+    def costs(self, config: Config) -> Costs:
+        return training_costs(config)
+
+
+class Train(Training):
+    """Whole steps from batches that are on the device already."""
+
+    name = "train"
+    sentence = "a training step: forward, loss, backward and update"
+    place = 0
+    column = "rows"

@@ -1,0 +1,96 @@
+"""The case `upsample`: the 32x transposed convolution alone, forward and backward."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases.case import Arrays, Case, Operation, Work, map_to_device
+from benchmarks.cases.inputs import BATCHES, probe_parameters
+from common.config import Config
+from common.parameters.costs import Costs, upsampling_costs
+from common.parameters.names import NUM_CLASSES
+from common.recipes import STRIDE
+from common.reference import operations
+from common.reference.tolerances import BOUNDS
+
+
+class Upsampling(Operation):
+    """The transposed convolution of a map and its three gradients."""
+
+    names = ("y", "x_gradient", "weight_gradient", "bias_gradient")
+
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        gradient = map_to_device(inputs["gradient"], backend, config)
+        maps = [map_to_device(x, backend, config) for x in inputs["x"]]
+        super().__init__(backend, [(x, gradient) for x in maps])
+        self.operation = backend.upsample_operation(config, inputs["weight"], inputs["bias"])
+
+    def step(self, *batch: Any) -> Any:
+        return self.operation(*batch)
+
+    def to_host(self, name: str, value: Any) -> NDArray:
+        if name == "weight_gradient":
+            array = np.asarray(self.backend.to_host(value))
+            canonical: NDArray = self.backend.to_canonical("transpose_conv.weight", array)
+            return canonical
+        return super().to_host(name, value)
+
+
+class Upsample(Case):
+    """The upsampling of random maps, with a random kernel and bias."""
+
+    name = "upsample"
+    sentence = "the transposed convolution alone, with its gradients"
+    bounds = MappingProxyType(
+        {
+            "y": BOUNDS["upsampling: output"],
+            "x_gradient": BOUNDS["upsampling: gradient of the input"],
+            "weight_gradient": BOUNDS["upsampling: gradient of the weight"],
+            "bias_gradient": BOUNDS["upsampling: gradient of the bias"],
+        }
+    )
+    parts = frozenset({"upsampling", "gradients"})
+    needs = "upsample_operation"
+    marker = "^"
+
+    def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
+        recipe, generator = config.recipe, np.random.default_rng((config.seed, 5))
+        (height, width), batch = recipe.crop, recipe.batch_size
+        grid = (BATCHES, batch, height // STRIDE, width // STRIDE, NUM_CLASSES)
+        size = (batch, height, width, NUM_CLASSES)
+        parameters = probe_parameters(recipe, config.seed)
+        return {
+            "x": generator.standard_normal(grid, np.float32),
+            "gradient": generator.standard_normal(size, np.float32),
+            "weight": parameters["transpose_conv.weight"],
+            "bias": parameters["transpose_conv.bias"],
+        }
+
+    def reference_inputs(self, inputs: Arrays) -> Arrays:
+        return inputs | {"x": inputs["x"][:1]}
+
+    def expected(self, config: Config, inputs: Arrays) -> Arrays:
+        x, weight, gradient = inputs["x"][0], inputs["weight"], inputs["gradient"]
+        half = STRIDE // 2
+        y = operations.transpose_convolution(x, weight, STRIDE, half) + inputs["bias"]
+        x_gradient, weight_gradient = operations.transpose_convolution_gradients(
+            x, weight, gradient, STRIDE, half
+        )
+        return {
+            "y": y.astype(np.float32),
+            "x_gradient": x_gradient,
+            "weight_gradient": weight_gradient,
+            "bias_gradient": gradient.sum(axis=(0, 1, 2), dtype=np.float64),
+        }
+
+    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
+        return Upsampling(backend, config, inputs)
+
+    def costs(self, config: Config) -> Costs:
+        forward = upsampling_costs(config)
+        return Costs(3.0 * forward.flops, 3.0 * forward.bytes)

@@ -1,0 +1,76 @@
+"""`fcn bench selftest`: does the harness, on this machine, find what it must and nothing else?"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import shorten
+
+from benchmarks.pages.bench_text import columns
+from benchmarks.timing.selftest import measure, outcomes, selftest_settings
+from benchmarks.workers.environment import limit_cpus
+from common.backends import BACKENDS, check_backend
+from common.config import DEVICES, Config
+from common.errors import InputError
+from common.machine.threads import thread_environment
+from common.options import Parser
+from common.recipes import make_recipe
+
+
+def selftest_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(
+        prog="fcn bench selftest",
+        description="Time a backend beside itself, beside itself made 5 % slower, without "
+        "synchronisation and with another epsilon: a training at batch 2, 64x96.",
+    )
+    add = parser.add_argument
+    add("--backend", metavar="B", help="which; by default the first that is installed")
+    add(
+        "--rounds", type=int, default=12, metavar="N", help="rounds; in each a worker has two turns"
+    )
+    add("--seconds", type=float, default=0.4, metavar="S", help="least time of a turn, in seconds")
+    add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
+    add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Plant what must be found; status 1 unless all was as expected."""
+    args = selftest_parser().parse_args(argv)
+    if args.rounds < 4:
+        # Two tests of six pairs would find no difference however large: p is 2 * 2 / 2**6 at least.
+        raise InputError(f"--rounds {args.rounds}: must be 4 at least")
+    if not 0 < args.seconds < math.inf:
+        raise InputError(f"--seconds {args.seconds}: must be positive and finite")
+    thread_environment(args.threads)
+    Config(make_recipe("chapter-torch"), device=args.device, threads=args.threads)
+    backend = args.backend or first_installed()
+    check_backend(backend)
+    settings = selftest_settings(backend, args.rounds, args.seconds, args.device, args.threads)
+    limit_cpus(args.threads)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        rows = measure(Path(folder), settings)
+    found = outcomes(rows)
+    cells = [(o.expected, "ok" if o.passed else "NO", shorten(o.seen, 110)) for o in found]
+    print(columns([("planted: expected", "", "seen"), *cells]))
+    for name, row in rows.items():
+        for warning in row["warnings"]:
+            print(f"{name}: {warning}")
+    print(f"{BACKENDS[backend]}, {time.monotonic() - started:.0f} s")
+    return int(not all(outcome.passed for outcome in found))
+
+
+def first_installed() -> str:
+    """Return the first backend whose framework is installed."""
+    for name in BACKENDS:
+        try:
+            check_backend(name)
+        except InputError:
+            continue
+        return name
+    raise InputError("no backend is installed here; `fcn doctor` says why")

@@ -1,0 +1,76 @@
+"""Are two backends equally accurate? Tests over the scores of trainings that are paired by seed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from benchmarks.records.documents import AccuracyRow, Equivalence, Margins
+
+MARGINS: Margins = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
+"""Differences of a score that would not matter to whoever chooses a framework."""
+LEVEL = 0.05
+TARGET_ABOVE_BACKGROUND = 0.10
+"""Time is measured to this pixel accuracy above always predicting background."""
+
+
+def finished_rows(rows: Sequence[AccuracyRow]) -> Any:
+    """Return the rows with figures: those whose every seed was trained and proved its work."""
+    return [row for row in rows if row["status"] == "ok"]
+
+
+def equivalences(rows: Sequence[AccuracyRow], void: str) -> list[Equivalence]:
+    """Return the test of every score of every pair of backends that finished all their seeds.
+
+    One seed alone has no spread, and so no test.
+    """
+    tests = []
+    for first, second in itertools.combinations(finished_rows(rows), 2):
+        pairs = list(zip(first["runs"], second["runs"], strict=True))
+        if len(pairs) < 2:
+            continue
+        for score in MARGINS:
+            finals = [
+                [run["scores"][void][score] for run in runs] for runs in zip(*pairs, strict=True)
+            ]
+            differences = [a - b for a, b in zip(*finals, strict=True)]
+            backends = [first["backend"], second["backend"]]
+            tests.append(equivalence(backends, score, differences))
+    return tests
+
+
+def equivalence(backends: list[str], score: str, differences: list[float]) -> Equivalence:
+    """Test whether paired differences of a score have a mean within its margin of zero.
+
+    Two one-sided t-tests, each at ``LEVEL``. The backends are equivalent if both reject, which they
+    do if the mean's 90 % interval lies within the margins.
+
+    Source:
+        Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power
+        approach for assessing the equivalence of average bioavailability".
+    """
+    from scipy import stats
+
+    margin: float = MARGINS[score]  # type: ignore[literal-required]
+    count = len(differences)
+    mean = math.fsum(differences) / count
+    error = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (count - 1) / count)
+    if error == 0:
+        p, half = float(abs(mean) >= margin), 0.0
+    else:
+        lower = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
+        upper = stats.ttest_1samp(differences, margin, alternative="less").pvalue
+        p, half = float(max(lower, upper)), float(stats.t.ppf(1 - LEVEL, count - 1)) * error
+    return {
+        "backends": backends,
+        "score": score,
+        "mean": mean,
+        "low": mean - half,
+        "high": mean + half,
+        "margin": margin,
+        "p": p,
+        "equivalent": p < LEVEL,
+        "differences": differences,
+    }

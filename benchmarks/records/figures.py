@@ -1,0 +1,131 @@
+"""The figures of a row: what its samples give, held to the machine's limits."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from benchmarks.cases import CASES
+from benchmarks.records.documents import BackendRates, Bench, Figures, Limit, Reached, Row
+from benchmarks.records.statistics import interval, paired
+from common.config import Config
+from common.parameters.costs import Costs
+from common.recipes import make_recipe
+
+WORTH_A_WARNING = 0.05
+"""Shares above it are told: of a CPU that a sleeping worker takes, of the CPUs that other processes
+take, and of a row's time by which it differs from itself."""
+
+
+def kept_seconds(row: Row) -> dict[tuple[int, int], float]:
+    """Return (round, turn) -> seconds a step of the samples that were not dropped."""
+    return {
+        (sample["round"], sample["turn"]): sample["seconds"]
+        for sample in row["samples"]
+        if sample["dropped"] is None
+    }
+
+
+def config_of_row(row: Row) -> Config:
+    """Return the configuration whose shapes a row has."""
+    height, width = row["crop"]
+    recipe = make_recipe(
+        row["recipe"],
+        backbone=row["backbone"],
+        batch_size=row["batch_size"],
+        crop=(height, width),
+    )
+    return Config(recipe, precision=row["precision"])
+
+
+def summarize(document: Bench, row: Row) -> None:
+    """Fill in the figures of a row that has been measured, and what is odd about it."""
+    kept = kept_seconds(row)
+    if not kept:
+        row["status"], row["reason"] = "invalid", "every sample was taken while throttled"
+        return
+    case, config, process = CASES[row["case"]], config_of_row(row), row["processes"][-1]
+    seconds = list(kept.values())
+    first, second = ({n: v for (n, t), v in kept.items() if t == turn} for turn in (0, 1))
+    rounds = sorted(first.keys() & second.keys())
+    costs, step_seconds = case.costs(config), interval(seconds)
+    step, first_seconds = step_seconds["median"], process["first_seconds"]
+    if case.in_new_processes:
+        measured = [row["processes"][sample["process"]] for sample in row["samples"]]
+        first_seconds = float(np.median([p["first_seconds"] for p in measured]))
+        step = float(np.median([p["step_seconds"] for p in measured]))
+    figures: Figures = {
+        "step_seconds": step_seconds,
+        "examples_per_second": interval([row["batch_size"] / value for value in seconds]),
+        "self_ratio": paired([first[n] for n in rounds], [second[n] for n in rounds]),
+        "first_step_seconds": first_seconds,
+        "compile_seconds": max(0.0, first_seconds - step),
+        "break_even": None,
+        "create_seconds": process["create_seconds"],
+        "host_memory_peak_bytes": process["host_memory_peak_bytes"],
+        "device_memory_peak_bytes": process["device_memory_peak_bytes"],
+        "flops": costs.flops,
+        "bytes": costs.bytes,
+        "limit": reached(costs, limit_of(row, document["limits"]), step),
+        "dropped_samples": len(row["samples"]) - len(kept),
+    }
+    if case.in_new_processes:
+        figures["steady_seconds"] = step
+    code = "chapter" if row["track"] == "chapter" else "default"
+    if (pixels := case.pixels(config, code)) is not None:
+        figures["pixels_per_second"] = pixels / step
+    row["figures"] = figures
+    row["warnings"] = warnings_of(row)
+
+
+def warnings_of(row: Row) -> list[str]:
+    """Return what a reader has to know about a row's samples, a line each."""
+    warnings = []
+    # What a turn leaves to be tidied up takes some milliseconds: no measure of a short wait.
+    waits = [s["asleep_cpu_share"] for s in row["samples"] if s["slept_seconds"] > 0.5]
+    asleep = max(waits, default=0.0)
+    if asleep > WORTH_A_WARNING:
+        warnings.append(f"took {asleep:.0%} of a CPU while it should have slept")
+    others = [s["other_cpu_share"] for s in row["samples"] if s["other_cpu_share"] is not None]
+    if others and (share := float(np.median(others))) > WORTH_A_WARNING:
+        warnings.append(f"other processes took {share:.0%} of the CPUs while it was timed")
+    processes = {sample["process"] for sample in row["samples"]}
+    if len(processes) > 1 and not CASES[row["case"]].in_new_processes:
+        warnings.append("measured in several processes, after an interruption")
+    ratio = row["figures"]["self_ratio"] if row["figures"] else None
+    if ratio and max(ratio["high"] - 1, 1 - ratio["low"]) > WORTH_A_WARNING:
+        warnings.append(f"against itself {ratio['low']:.2f} to {ratio['high']:.2f}")
+    return warnings
+
+
+def highest(by_backend: list[BackendRates]) -> Limit | None:
+    """Return the best of the rates that backends reached, and each one's; None if none did."""
+    measured = [rates for rates in by_backend if "flops_per_second" in rates]
+    if not measured:
+        return None
+    return {
+        "flops_per_second": max(rates["flops_per_second"] for rates in measured),
+        "bytes_per_second": max(rates["bytes_per_second"] for rates in measured),
+        "by_backend": by_backend,
+    }
+
+
+def limit_of(row: Row, limits: dict[str, Limit | None]) -> tuple[float, float] | None:
+    """Return FLOPs and bytes a second that a row could reach, None where they are not known."""
+    name, times = CASES[row["case"]].limit(row["precision"], row["variant"])
+    limit = limits.get(name)
+    if limit is None:
+        return None
+    return times * limit["flops_per_second"], times * limit["bytes_per_second"]
+
+
+def reached(costs: Costs, limit: tuple[float, float] | None, seconds: float) -> Reached | None:
+    """Return the least time by the limits over the time taken, and which limit it is."""
+    if limit is None:
+        return None
+    arithmetic, traffic = costs.flops / limit[0], costs.bytes / limit[1]
+    return {
+        "bound": "arithmetic" if arithmetic >= traffic else "bandwidth",
+        "fraction": max(arithmetic, traffic) / seconds,
+        "flops_per_second": costs.flops / seconds,
+        "intensity": costs.flops / costs.bytes,
+    }
