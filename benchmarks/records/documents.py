@@ -1,25 +1,17 @@
 """The types of `bench.json`, the results of `fcn bench`.
 
 A string in ``Annotated`` describes a field, a pair narrows its values; ``records.schema`` makes
-the stored JSON schema of both. Times are in seconds, memory is in bytes. The types of the other
-documents stand in ``records.run_documents``.
+the stored JSON schema of both. Times are in seconds, memory is in bytes. The types of
+whole trainings and of the other documents stand in the two modules it imports.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from benchmarks.records.run_documents import (
-    BackendRecord,
-    ConfigRecord,
-    Epoch,
-    GalleryEntry,
-    Hardware,
-    Scores,
-)
+from benchmarks.records.run_documents import BackendRecord, Hardware, Interval, Positive, Sides
+from benchmarks.records.training_documents import Accuracy
 
-Positive = Annotated[int, ("minimum", 1)]
-Finite = Annotated[float, ("maximum", 1e18)]
 Track = Annotated[str, ("pattern", "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$")]
 Precision = Annotated[str, ("enum", ("float32", "tf32", "bfloat16", "float64"))]
 Device = Annotated[str, ("enum", ("auto", "cpu", "gpu"))]
@@ -39,9 +31,7 @@ class Gpu(TypedDict):
     memory_used_bytes: int | None
     throttle_reasons: Annotated[int | None, "NVML's bit mask."]
     throttled: bool | None
-    thermal_slowdown_seconds: Annotated[
-        float | None, "Since the driver was loaded; null where NVML does not count it."
-    ]
+    thermal_slowdown_seconds: Annotated[float | None, "Since the driver was loaded."]
 
 
 class GpuRanges(TypedDict):
@@ -131,32 +121,20 @@ class Process(TypedDict):
     backend: BackendRecord
     switches: dict[str, object] | None
     environment: dict[str, str]
-    cpus: NotRequired[
-        Annotated[list[int], "Numbers of the CPUs it may use; absent in early files."]
-    ]
+    cpus: NotRequired[Annotated[list[int], "The numbers of the CPUs it may use."]]
     create_seconds: float
     first_seconds: float
-    first_ended: NotRequired[
-        Annotated[float, "When the first step was done, on the machine's monotonic clock."]
-    ]
-    cpu_seconds: NotRequired[
-        Annotated[float, "CPU time from the process's start until it had proved its work."]
-    ]
+    first_ended: NotRequired[Annotated[float, "The first step's end, on the monotonic clock."]]
+    cpu_seconds: NotRequired[Annotated[float, "From its start until it had proved its work."]]
     steps: NotRequired[int]
     step_seconds: NotRequired[float]
     late_steps: NotRequired[Annotated[int, "Steps that were done to find late_seconds."]]
     late_seconds: NotRequired[
-        Annotated[
-            float, "Work that was left after synchronize had returned; noise may make it negative."
-        ]
+        Annotated[float, "Work left when synchronize had returned, but for noise."]
     ]
     host_memory_peak_bytes: NotRequired[int]
     host_memory_peak_reset: NotRequired[
-        Annotated[
-            bool,
-            "True: the host's peak is that of steps alone, taken after the timing. "
-            "False or absent: it is that of the whole process.",
-        ]
+        Annotated[bool, "True: of steps alone. False or absent: of the whole process."]
     ]
     device_memory_peak_bytes: NotRequired[int | None]
 
@@ -174,14 +152,6 @@ class Gate(TypedDict):
     passed: bool
     reason: str | None
     checks: Annotated[dict[str, Check], "By quantity."]
-
-
-class Interval(TypedDict):
-    """The median over samples and its 95 % bootstrap interval."""
-
-    median: Finite
-    low: Finite
-    high: Finite
 
 
 class Ratio(TypedDict):
@@ -240,16 +210,12 @@ class Figures(TypedDict):
     steady_seconds: NotRequired[
         Annotated[
             float,
-            "Of a case that starts processes: a step once all is compiled, the median over "
-            "processes. step_seconds is then the time from the process's start to the end of its "
-            "first step.",
+            "Of a case that starts processes: the median step once all is compiled. step_seconds "
+            "is then the time from a process's start to the end of its first step.",
         ]
     ]
     pixels_per_second: NotRequired[
-        Annotated[
-            float,
-            "Pixels that get a label, each as often as it gets one, over the median step.",
-        ]
+        Annotated[float, "Pixels that get a label, each time they do, over the median step."]
     ]
 
 
@@ -265,7 +231,7 @@ class Row(TypedDict):
     backbone: str
     recipe: str
     batch_size: Positive
-    crop: Annotated[list[Positive], ("minItems", 2), ("maxItems", 2)]
+    crop: Sides
     precision: Precision
     device: Device
     status: RowStatus
@@ -283,11 +249,7 @@ class Judgement(TypedDict):
 
     p_corrected: float
     least_p: NotRequired[
-        Annotated[
-            float,
-            "The least p_corrected that so few pairs can give: at the level or above, no "
-            "difference could have been shown. Absent in early files.",
-        ]
+        Annotated[float, "The least p_corrected that so few pairs can give. Absent in early files."]
     ]
     differ: bool
 
@@ -301,74 +263,6 @@ class Comparison(Ratio, Judgement):
     kind: Literal["backends", "tracks"]
     a: str
     b: str
-
-
-class Margins(TypedDict):
-    """The differences of the scores that would not matter."""
-
-    pixel_accuracy: float
-    mean_iou: float
-
-
-class AccuracyRun(TypedDict):
-    """A finished training from one seed."""
-
-    seed: int
-    agreement: Annotated[float, "The largest part of its bound that a first loss was off by."]
-    scores: Scores
-    train_loss: float
-    epochs: list[Epoch]
-    seconds_to_target: Annotated[
-        float | None,
-        "Of training steps until an epoch ended 0.1 above the pixel accuracy of always predicting "
-        "background; null where none did.",
-    ]
-    versions: dict[str, str]
-    device: str
-    threads: int | None
-    precision: str
-
-
-class AccuracyRow(TypedDict):
-    """One backend's trainings. They are a result only where the status is ok."""
-
-    backend: str
-    title: str
-    status: Literal["ok", "missing", "failed", "differs"]
-    reason: str | None
-    runs: Annotated[list[AccuracyRun], "By seed."]
-
-
-class Equivalence(TypedDict):
-    """Two one-sided t-tests of the mean difference of a score, paired by seed."""
-
-    backends: Annotated[list[str], "Two."]
-    score: str
-    mean: float
-    low: Annotated[float, "Low and high bound the 90 % interval of the mean."]
-    high: float
-    margin: float
-    p: float
-    equivalent: bool
-    differences: list[float]
-
-
-class Accuracy(TypedDict):
-    """Of the case accuracy: a training for each seed and backend, and tests of equivalence."""
-
-    config: Annotated[ConfigRecord, "Of the first seed's trainings."]
-    seeds: int
-    margins: Margins
-    level: float
-    rows: list[AccuracyRow]
-    equivalence: list[Equivalence]
-    gallery: NotRequired[
-        Annotated[
-            list[GalleryEntry],
-            "Validation images with the predictions of every finished backend's training from the "
-            "first seed. Paths are relative to the results' folder.",
-        ]
-    ]
 
 
 class Bench(TypedDict):

@@ -1,4 +1,4 @@
-"""The types of what a training, `fcn compare` and `fcn parity` write as JSON.
+"""The types of what a training and `fcn parity` write as JSON, and parts that documents share.
 
 A string in ``Annotated`` describes a field, a pair narrows its values; ``records.schema`` makes
 the stored JSON schemas of both. Times are in seconds, memory is in bytes, losses and errors are
@@ -9,10 +9,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
+Finite = Annotated[float, ("maximum", 1e18)]
 Share = Annotated[float, ("minimum", 0), ("maximum", 1)]
-Sides = Annotated[list[int], "Height and width in pixels.", ("minItems", 2), ("maxItems", 2)]
-Picture = Annotated[str, ("pattern", r"^gallery/[^/\\]+\.png$")]
-"""The path of a picture, relative to the document's folder."""
+Positive = Annotated[int, ("minimum", 1)]
+Sides = Annotated[list[Positive], "Height and width in pixels.", ("minItems", 2), ("maxItems", 2)]
+
+
+class Interval(TypedDict):
+    """The median over samples and its 95 % bootstrap interval."""
+
+    median: Finite
+    low: Finite
+    high: Finite
 
 
 class Hardware(TypedDict):
@@ -34,9 +42,7 @@ class Reading(TypedDict):
     frequency_weighted_iou: NotRequired[float]
     class_iou: NotRequired[Annotated[list[float | None], "null: the truth lacks the class."]]
     classes_present: NotRequired[int]
-    background_pixel_accuracy: NotRequired[
-        Annotated[float, "The score of always predicting background."]
-    ]
+    background_pixel_accuracy: NotRequired[Annotated[float, "Of always predicting background."]]
     background_mean_iou: NotRequired[float]
 
 
@@ -61,13 +67,8 @@ class RecipeRecord(TypedDict):
 
     name: str
     backbone: str
-    batch_size: Annotated[int, ("minimum", 1)]
-    crop: Annotated[
-        list[Annotated[int, ("minimum", 1)]],
-        "Height and width in pixels.",
-        ("minItems", 2),
-        ("maxItems", 2),
-    ]
+    batch_size: Positive
+    crop: Sides
     void: Literal["background", "ignore"]
     loss_reduction: NotRequired[str]
     learning_rate: NotRequired[float]
@@ -173,88 +174,6 @@ class Summary(TypedDict):
     final: EpochLine | None
 
 
-class Rate(TypedDict):
-    """The median of samples and its 95 % bootstrap interval, with the samples."""
-
-    median: float
-    low: float
-    high: float
-    samples: list[float]
-
-
-class TrainedRow(TypedDict):
-    """One backend's training in a comparison. Only a finished one has more than six fields."""
-
-    backend: str
-    title: str
-    note: str | None
-    status: Literal["ok", "missing", "failed", "differs"]
-    reason: str | None
-    versions: NotRequired[dict[str, str]]
-    device: NotRequired[str]
-    threads: NotRequired[int | None]
-    precision: NotRequired[str]
-    deterministic: NotRequired[bool]
-    agreement: NotRequired[
-        Annotated[float | None, "The largest part of its bound that a first loss was off by."]
-    ]
-    train_loss: NotRequired[Annotated[float | None, "null where the row differs."]]
-    val_loss: NotRequired[float | None]
-    scores: NotRequired[Scores | None]
-    examples_per_second: NotRequired[Rate | None]
-    first_step_seconds: NotRequired[float | None]
-    host_memory_peak_bytes: NotRequired[int]
-    device_memory_peak_bytes: NotRequired[int | None]
-    total_seconds: NotRequired[float]
-    steps: NotRequired[Annotated[list[tuple[int, float]], "Step and loss."]]
-    epochs: NotRequired[list[Epoch]]
-
-
-class Trace(TypedDict):
-    """The first losses of a training in float64, and how far a backend's may be from them."""
-
-    reference: Annotated[str, "The backend that computed them."]
-    losses: list[float]
-    drift: Annotated[list[float], "The furthest that the reference drifts from itself."]
-    bounds: Annotated[list[float | None], "null once drift hides what a bound would show."]
-
-
-class Example(TypedDict):
-    """A validation image as files. Paths are relative to the document's folder."""
-
-    name: str
-    image: Picture
-    truth: Picture
-
-
-class GalleryEntry(Example):
-    """An example with the predictions that a benchmark copied beside it."""
-
-    predictions: Annotated[dict[str, Picture], "By backend."]
-
-
-class ComparedExample(Example):
-    """An example with the predictions in the runs' folders."""
-
-    predictions: Annotated[dict[str, str], "By backend."]
-
-
-class Compared(TypedDict):
-    """`compare.json`: every backend's training from the same start over the same bytes."""
-
-    version: Literal[2]
-    kind: Literal["compare"]
-    created: str
-    commit: str | None
-    config: ConfigRecord
-    hardware: Hardware
-    dataset: DatasetRecord
-    weights: WeightsRecord | None
-    agreement: Trace
-    rows: list[TrainedRow]
-    gallery: list[ComparedExample]
-
-
 class FindingRecord(TypedDict):
     """One error beside its bound; null stands for no finite number."""
 
@@ -262,6 +181,9 @@ class FindingRecord(TypedDict):
     name: str
     error: float | None
     limit: float
+
+
+Errors = Annotated[dict[str, float | None], "By layer, tensor or step."]
 
 
 class ProofRow(TypedDict):
@@ -274,9 +196,7 @@ class ProofRow(TypedDict):
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     threads: NotRequired[int | None]
-    errors: NotRequired[
-        Annotated[dict[str, dict[str, float | None]], "By quantity and layer, tensor or step."]
-    ]
+    errors: NotRequired[Annotated[dict[str, Errors], "By quantity."]]
     worst: NotRequired[Annotated[FindingRecord, "What takes up most of its bound."]]
     drift: NotRequired[Annotated[list[float | None], "The relative error of each training loss."]]
     drift_float64: NotRequired[Annotated[list[float | None] | None, "The same in float64."]]
@@ -325,7 +245,3 @@ class Proof(TypedDict):
     weights: str | None
     seed: int
     backbones: list[ProofPart]
-
-
-OPEN = (Hardware, Reading, Scores, Epoch, RecipeRecord, ConfigRecord, BackendRecord)
-"""Objects that may have more fields than their type names."""

@@ -21,17 +21,22 @@ from typing import (
     is_typeddict,
 )
 
-from benchmarks.records.documents import AccuracyRow, BackendRates, Bench, Row
+from benchmarks.records.documents import BackendRates, Bench, Row
 from benchmarks.records.run_documents import (
-    OPEN,
-    Compared,
+    BackendRecord,
     ConfigRecord,
+    Epoch,
     EpochLine,
+    Hardware,
     Manifest,
     Proof,
+    Reading,
+    RecipeRecord,
+    Scores,
     StepLine,
     Summary,
 )
+from benchmarks.records.training_documents import AccuracyRow, Compared
 
 FOLDER = Path(__file__).with_name("schemas")
 DOCUMENTS = {
@@ -44,6 +49,8 @@ DOCUMENTS = {
     "summary": Summary,
 }
 """File in ``schemas`` -> the type of the whole document; of metrics.jsonl that of a line."""
+OPEN = (Hardware, Reading, Scores, Epoch, RecipeRecord, ConfigRecord, BackendRecord)
+"""Objects that may have more fields than their types name."""
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}
 
 Schema = dict[str, Any]

@@ -84,8 +84,6 @@ CROWDED_ROOMS: set[str] = {
 }
 LONG_FILES: set[str] = {
     "benchmarks.pages.compare_view",
-    "benchmarks.records.documents",
-    "benchmarks.records.run_documents",
 }
 LONG_FUNCTIONS: set[str] = {
     "benchmarks.commands.compare.main",
