@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks.records.documents import AccuracyRow, Equivalence, Margins
+from benchmarks.records.training_documents import AccuracyRow, Equivalence, Margins
 
 MARGINS: Margins = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
 """Differences of a score that would not matter to whoever chooses a framework."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.documents import Interval, Ratio
+from benchmarks.records.documents import Ratio
+from benchmarks.records.run_documents import Interval
 
 RESAMPLES = 2000
 PERMUTATIONS = 9999

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
-from benchmarks.records.documents import AccuracyRow
+from benchmarks.records.training_documents import AccuracyRow
 from benchmarks.records.equivalence import (
     LEVEL,
     MARGINS,
