@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
-from benchmarks.records.training_documents import AccuracyRow
 from benchmarks.records.equivalence import (
     LEVEL,
     MARGINS,
@@ -22,6 +21,7 @@ from benchmarks.records.equivalence import (
 from benchmarks.records.gallery import copy_predictions, write_examples
 from benchmarks.records.results import Results
 from benchmarks.records.runs import training_row
+from benchmarks.records.training_documents import AccuracyRow
 from benchmarks.timing.settings import Settings
 from benchmarks.workers.environment import COMPILED_ANEW, backend_environment
 from benchmarks.workers.scripts import train_backend
