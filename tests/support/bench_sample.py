@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.equal_work.gate import QUANTITIES
+from benchmarks.cases import CASES
 from benchmarks.records.comparisons import compare_rows
-from benchmarks.records.results import new_document, summarize
+from benchmarks.records.documents import Process, Sample, Settings
+from benchmarks.records.figures import summarize
+from benchmarks.records.results import new_document
+from benchmarks.timing.plan import planned_rows
 from common.reference.tolerances import row_limits
 
-SETTINGS = {
+SETTINGS: Settings = {
     "backends": ["torch", "mxnet", "jax", "tf"],
     "cases": ["train", "predict"],
     "tracks": ["default", "chapter"],
@@ -27,7 +30,7 @@ SETTINGS = {
     "seed": 0,
     "device": "cpu",
     "threads": None,
-    "timeout": 900,
+    "timeout": 900.0,
     "pythons": {},
     "profile": False,
     "quick": False,
@@ -35,17 +38,23 @@ SETTINGS = {
 SPEEDS = {"torch": 3.9, "mxnet": 3.6, "jax": 2.6, "tf": 3.8}
 
 
-def sample_bench(**changes: Any) -> dict[str, Any]:
+def planned(**changes: Any) -> Any:
+    """Return a document of which nothing is measured; ``changes`` are settings of its own."""
+    settings: Any = {**SETTINGS, **changes}
+    return new_document(settings, planned_rows(settings))
+
+
+def sample_bench(**changes: Any) -> Any:
     """Return a document in which one row is invalid, one unsupported and all others measured.
 
     ``changes`` are settings of its own.
     """
-    settings = {**SETTINGS, **changes}
+    document = planned(**changes)
+    rounds = document["settings"]["rounds"]
     generator = np.random.default_rng(5)
-    document = new_document(settings)
     rates = {"flops_per_second": 161e9, "bytes_per_second": 20e9}
     document["limits"] = {"float32": {**rates, "by_backend": [{"backend": "torch", **rates}]}}
-    drift = 1 + 0.05 * np.sin(np.arange(settings["rounds"]))
+    drift = 1 + 0.05 * np.sin(np.arange(rounds))
     for row in document["rows"]:
         name, track = row["backend"], row["track"]
         if (name, track, row["case"]) == ("jax", "chapter", "train"):
@@ -59,13 +68,13 @@ def sample_bench(**changes: Any) -> dict[str, Any]:
         row["processes"] = [process(name)]
         row["samples"] = [
             sample(n, turn, row["batch_size"] / rate * drift[n] * generator.normal(1, 0.01))
-            for n in range(settings["rounds"])
+            for n in range(rounds)
             for turn in (0, 1)
         ]
         checks = {
             quantity: {"error": 1e-7, "bound": limit}
             for quantity, limit in row_limits(
-                QUANTITIES[row["case"]], row["precision"], track, name
+                CASES[row["case"]].bounds, row["precision"], track, name
             ).items()
         }
         row["gate"] = {"passed": True, "reason": None, "checks": checks}
@@ -75,7 +84,7 @@ def sample_bench(**changes: Any) -> dict[str, Any]:
     return document
 
 
-def process(name: str) -> dict[str, Any]:
+def process(name: str) -> Process:
     return {
         "backend": {
             "name": name,
@@ -98,7 +107,7 @@ def process(name: str) -> dict[str, Any]:
     }
 
 
-def sample(number: int, turn: int, seconds: float) -> dict[str, Any]:
+def sample(number: int, turn: int, seconds: float) -> Sample:
     return {
         "seconds": float(seconds),
         "steps": 2,
