@@ -15,6 +15,7 @@ from benchmarks.cases import CASES
 from benchmarks.records.documents import BackendRates, Row
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.results import Results
+from benchmarks.timing.machine import watched
 from benchmarks.timing.members import (
     Member,
     Question,
@@ -26,7 +27,6 @@ from benchmarks.timing.members import (
     prove,
     say,
     start_worker,
-    watched,
 )
 from benchmarks.timing.plan import config_of, groups
 from benchmarks.timing.starts import take_starts
@@ -199,7 +199,7 @@ def take_turn(results: Results, member: Member, number: int, turn: int, position
     timeout, worker = results.document["settings"]["timeout"], member.worker
     with ending_on_failure(member, refused="failed"):
         sample = watched(
-            results,
+            results.document,
             member.row,
             lambda: (
                 worker.ask("timing.turns.time_turn", timeout, steps=member.steps)

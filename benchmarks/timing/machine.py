@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from benchmarks.records.documents import Gpu, GpuRanges
+from benchmarks.records.documents import Bench, Gpu, GpuRanges, Row, Sample
+from common.backends import device_kind
 from common.errors import InputError
 from common.machine.threads import available_cpus
 
@@ -210,3 +211,32 @@ def kills_for_memory() -> int:
         return 0
     lines = path.read_text(encoding="utf-8").splitlines()
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
+def watched(document: Bench, row: Row, take: Callable[[], Sample]) -> Sample:
+    """Return the sample of a row that ``take`` brings, with the machine's state meanwhile.
+
+    A GPU counts only where the row computes on it: with ``--device auto`` another may. Where a
+    first process will compute is known when it has answered.
+    """
+
+    def on_gpu() -> bool:
+        return device_kind(row["processes"][-1]["backend"]["device"]) == "gpu"
+
+    used = document["gpu"] is not None and (not row["processes"] or on_gpu())
+    busy = busy_seconds()
+    with gpu_watched(used) as states:
+        sample = take()
+    if not on_gpu():
+        states = []
+    busy_after = busy_seconds()
+    others = None
+    if busy is not None and busy_after is not None:
+        wall = sample["turn_seconds"]
+        cpus = len(available_cpus())
+        others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
+    sample["other_cpu_share"] = others
+    sample["gpu"] = states[-1] if states else None
+    sample["gpu_ranges"] = gpu_ranges(states)
+    sample["dropped"] = "throttled" if was_throttled(states) else None
+    return sample

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,9 @@ from benchmarks.cases import CASES
 from benchmarks.cases.case import Arrays
 from benchmarks.cases.inputs import write_arrays
 from benchmarks.equal_work.gate import judge
-from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus, Sample
+from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus
 from benchmarks.records.results import Results
-from benchmarks.timing.machine import (
-    busy_seconds,
-    check_card,
-    gpu_ranges,
-    gpu_watched,
-    kills_for_memory,
-    was_throttled,
-)
+from benchmarks.timing.machine import check_card, kills_for_memory
 from benchmarks.timing.tracks import code_of, is_default_on, keeps_memory
 from benchmarks.timing.turns import late_bound
 from benchmarks.workers.client import Worker, WorkerFailed
@@ -40,7 +33,6 @@ from benchmarks.workers.supervision import last_line
 from common.backends import check_backend, device_kind
 from common.config import Config
 from common.errors import InputError
-from common.machine.threads import available_cpus
 from common.reference.tolerances import row_limits
 
 
@@ -278,32 +270,3 @@ def end(row: Row, status: RowStatus, reason: str | None) -> None:
     if status != "ok":
         row["figures"] = None
         say(f"  {row['backend']} {row['track']}: {status}: {reason}")
-
-
-def watched(results: Results, row: Row, take: Callable[[], Sample]) -> Sample:
-    """Return the sample of a row that ``take`` brings, with the machine's state meanwhile.
-
-    A GPU counts only where the row computes on it: with ``--device auto`` another may. Where a
-    first process will compute is known when it has answered.
-    """
-
-    def on_gpu() -> bool:
-        return device_kind(row["processes"][-1]["backend"]["device"]) == "gpu"
-
-    used = results.document["gpu"] is not None and (not row["processes"] or on_gpu())
-    busy = busy_seconds()
-    with gpu_watched(used) as states:
-        sample = take()
-    if not on_gpu():
-        states = []
-    busy_after = busy_seconds()
-    others = None
-    if busy is not None and busy_after is not None:
-        wall = sample["turn_seconds"]
-        cpus = len(available_cpus())
-        others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
-    sample["other_cpu_share"] = others
-    sample["gpu"] = states[-1] if states else None
-    sample["gpu_ranges"] = gpu_ranges(states)
-    sample["dropped"] = "throttled" if was_throttled(states) else None
-    return sample

@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.records.documents import Row, Sample
 from benchmarks.records.figures import summarize
 from benchmarks.records.results import Results
+from benchmarks.timing.machine import watched
 from benchmarks.timing.members import (
     Member,
     Question,
@@ -20,7 +21,6 @@ from benchmarks.timing.members import (
     prove,
     say,
     start_worker,
-    watched,
 )
 from benchmarks.workers.client import WorkerFailed
 from common.errors import InputError
@@ -92,7 +92,7 @@ def take_start(
         }
 
     with worker, ending_on_failure(member):
-        sample = watched(results, row, first_step)
+        sample = watched(results.document, row, first_step)
         if row["status"] != "running":
             return None
         process = row["processes"][member.process]
