@@ -39,30 +39,30 @@ def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = N
     }
 
 
-def layers_case(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Path:
-    """Return every layer's output of the probe's parameters, in both modes."""
+def layers_file(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Path:
+    """Return the file with every layer's output of the probe's parameters, in both modes."""
     images, labels = images[:IMAGES_BY_LAYER], labels[:IMAGES_BY_LAYER]
     parameters = single(probe_parameters(recipe.backbone))
     inputs = {"images": images, "labels": labels, **_prefixed("parameters", parameters)}
 
     def compute() -> Arrays:
-        found: Arrays = {}
+        outputs: Arrays = {}
         for mode in ("evaluation", "training"):
             passed = reference.forward(parameters, images, recipe.backbone, mode == "training")
-            found |= _prefixed(mode, passed.layers)
-        return found
+            outputs |= _prefixed(mode, passed.layers)
+        return outputs
 
     return _kept("layers", recipe, inputs, compute)
 
 
-def steps_case(
+def steps_file(
     recipe: Recipe,
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     counts: Sequence[int],
     precision: str,
 ) -> Path:
-    """Return loss, gradients and what some updates leave, each of the first ``counts`` images.
+    """Return the file with loss, gradients and what updates by ``counts`` images each leave.
 
     The parameters are the probe's, kept off the kinks. Gradients are kept in float32 unless a
     proof in float64 asks for more; parameters and momentum come back in float32 from every backend.
@@ -82,18 +82,18 @@ def steps_case(
         after: Arrays = dict(parameters)
         momentum: Arrays = {}
         losses: list[float] = []
-        found: Arrays = {}
+        outputs: Arrays = {}
         for step, (rate, count) in enumerate(zip(rates, counts, strict=True)):
             loss, gradients, statistics = reference.gradients(
                 after, images[:count], labels[:count], recipe
             )
             if step == 0:
-                found |= _prefixed("gradients", gradients, dtype)
+                outputs |= _prefixed("gradients", gradients, dtype)
             after, momentum = reference.sgd_step(after, momentum, gradients, recipe, rate)
             after |= statistics
             losses.append(loss)
         return {
-            **found,
+            **outputs,
             "losses": np.array(losses),
             **_prefixed("after", after, np.float32),
             **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
@@ -102,14 +102,14 @@ def steps_case(
     return _kept(f"steps-{dtype.__name__}", recipe, inputs, compute)
 
 
-def trace_case(
+def trace_file(
     recipe: Recipe,
     parameters: Parameters,
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     rates: Sequence[float],
 ) -> Path:
-    """Return the losses of a training: one batch of ``images`` [N, B, H, W, 3] a step."""
+    """Return the file with the losses of a training, one of the N batches of ``images`` a step."""
     inputs = {
         "images": images,
         "labels": labels,
@@ -131,13 +131,13 @@ def trace_case(
     return _kept("trace", recipe, inputs, compute)
 
 
-def prediction_case(
+def prediction_file(
     recipe: Recipe,
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
     odd: Mapping[str, NDArray[np.uint8]],
 ) -> Path:
-    """Return the logits of a batch and of images of odd sizes, in the recipe's tiles."""
+    """Return the file with the logits of a batch and of images of odd sizes, tiled."""
     parameters = single(probe_parameters(recipe.backbone))
     inputs = {
         "images": images,

@@ -1,4 +1,4 @@
-"""Equal work, as a comparison checks it: the first losses follow the same trace in float64.
+"""The agreement of `fcn compare`: the first losses follow the same trace in float64.
 
 Rounding is amplified by training: under a large learning rate one framework drifts from itself in
 float64 by 1e-8 at the first step, 1e-4 at the second and 1e-2 at the fourth, under the chapter's
@@ -9,20 +9,26 @@ from the float64 trace as the furthest of them was up to that step. One start is
 values lie at a kink of a ReLU decides, and the second loss of JAX in float32 was 7e-6 off from one
 start and 2e-4 from the next. Where the bound passes ``BLIND`` the drift has taken over and nothing
 more is asserted.
+
+`fcn parity` and the gate of `fcn bench` ask more and are judged alike:
+``common.reference.verdicts``.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 
+from benchmarks.equal_work.proof import Batch, configured, train
+from benchmarks.records.training_documents import Trace, TrainedRow
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, check_backend
@@ -36,7 +42,7 @@ from common.reference.tolerances import ROUNDING, trace_limits
 from common.reference.verdicts import breaches, reason, step_findings, worst
 from common.run.training import TrainingData
 
-REFERENCES = ("torch", "jax", "tf")
+WITH_FLOAT64 = ("torch", "jax", "tf")
 """Backends with float64, in the order in which they are asked for the trace."""
 STARTS = 4
 BLIND = 0.05
@@ -51,7 +57,7 @@ def trace_steps(config: Config, total_steps: int) -> int:
     return min(STEPS, max(EXAMPLES // config.recipe.batch_size, 4), total_steps)
 
 
-def losses(
+def first_losses(
     backend: ModuleType,
     config: dict[str, Any],
     data: str,
@@ -61,18 +67,24 @@ def losses(
 ) -> list[list[float]]:
     """Return the first losses of a training from each of its starts, in a worker.
 
-    The first start is the given one; in the others each parameter is one rounding up or down.
+    In all starts but the first each parameter is one rounding up or down.
     """
-    made = Config.from_json(config)
-    backend.configure(made)
-    training = TrainingData(Path(data), made)
-    parameters = starting_parameters(made.recipe, made.seed, Path(weights) if weights else None)
+    made = configured(backend, config)
+    training, recipe = TrainingData(Path(data), made), made.recipe
+    parameters = starting_parameters(recipe, made.seed, Path(weights) if weights else None)
     rng = np.random.default_rng(made.seed)
-    found = []
+
+    def batches() -> Iterator[Batch]:
+        for epoch in training.epochs(0):
+            for batch in training.training(epoch, 0):
+                rate = learning_rate(recipe, batch.step, training.steps_per_epoch)
+                yield batch.images, batch.labels, rate
+
+    losses = []
     for start in range(starts):
-        rounded = parameters if start == 0 else nudged(parameters, ROUNDING[made.precision], rng)
-        found.append(_losses(backend, made, training, rounded, steps))
-    return found
+        rounded = nudged(parameters, ROUNDING[made.precision], rng) if start else parameters
+        losses.append(train(backend, made, rounded, islice(batches(), steps)))
+    return losses
 
 
 def nudged(parameters: Parameters, rounding: float, rng: np.random.Generator) -> Parameters:
@@ -83,23 +95,6 @@ def nudged(parameters: Parameters, rounding: float, rng: np.random.Generator) ->
     }
 
 
-def _losses(
-    backend: ModuleType, made: Config, training: TrainingData, parameters: Parameters, steps: int
-) -> list[float]:
-    state = backend.create_state(made, parameters)
-    found: list[float] = []
-    for epoch in training.epochs(0):
-        for batch in training.training(epoch, 0):
-            rate = learning_rate(made.recipe, batch.step, training.steps_per_epoch)
-            images = backend.to_device(batch.images, made)
-            labels = backend.to_device(batch.labels, made)
-            state, loss = backend.train_step(state, images, labels, rate)
-            found.append(float(loss))
-            if len(found) == steps:
-                return found
-    return found
-
-
 def reference_trace(
     config: Config,
     data: Path,
@@ -107,38 +102,40 @@ def reference_trace(
     steps: int,
     log: Path,
     pythons: Mapping[str, str] | None = None,
-) -> dict[str, Any] | None:
+) -> Trace | None:
     """Return the trace in float64, and the bound of each step; None if no backend can make it.
 
     ``pythons`` are interpreters by backend, where one has its own.
     """
-    given = pythons or {}
-    # torchrun, which several devices need in PyTorch, starts scripts and no worker.
-    for name in REFERENCES[config.devices > 1 :]:
-        try:
-            if name not in given:
-                check_backend(name)
-            python = given.get(name, sys.executable)
-            # A process each: a framework's precision is set once. With all that it does for speed.
-            (exact,), own = (
-                _traces(
-                    *(
-                        name,
-                        replace(config, precision=precision, without=()),
-                        data,
-                        weights,
-                        steps,
-                        n,
-                        log,
-                    ),
-                    python,
-                )
-                for precision, n in (("float64", 1), (config.precision, STARTS))
+
+    def ask(name: str, precision: str, starts: int) -> list[list[float]]:
+        python = (pythons or {}).get(name, sys.executable)
+        environment = backend_environment(config.threads, config.device)
+        with Worker(name, environment, log, python) as worker:
+            losses: list[list[float]] = worker.ask(
+                "equal_work.drift.first_losses",
+                TIMEOUT_SECONDS,
+                config=replace(config, precision=precision, without=()).to_json(),
+                data=str(data.resolve()),
+                weights=str(weights.resolve()) if weights else None,
+                steps=steps,
+                starts=starts,
             )
+        return losses
+
+    # torchrun, which several devices need in PyTorch, starts scripts and no worker.
+    for name in WITH_FLOAT64[config.devices > 1 :]:
+        try:
+            if name not in (pythons or {}):
+                check_backend(name)
+            # A process each: a framework's precision is set once.
+            (exact,) = ask(name, "float64", 1)
+            own = ask(name, config.precision, STARTS)
         except (InputError, WorkerFailed) as error:
             print(f"no float64 trace from {name}: {error}", file=sys.stderr)
             continue
-        drift = [max(step) for step in zip(*(step_errors(one, exact) for one in own), strict=True)]
+        by_step = zip(*(step_errors(losses, exact) for losses in own), strict=True)
+        drift = [max(errors) for errors in by_step]
         return {
             "reference": BACKENDS[name],
             "losses": exact,
@@ -148,30 +145,7 @@ def reference_trace(
     return None
 
 
-def _traces(
-    name: str,
-    config: Config,
-    data: Path,
-    weights: Path | None,
-    steps: int,
-    starts: int,
-    log: Path,
-    python: str,
-) -> list[list[float]]:
-    with Worker(name, backend_environment(config.threads, config.device), log, python) as worker:
-        found: list[list[float]] = worker.ask(
-            "equal_work.drift.losses",
-            TIMEOUT_SECONDS,
-            config=config.to_json(),
-            data=str(data.resolve()),
-            weights=str(weights.resolve()) if weights else None,
-            steps=steps,
-            starts=starts,
-        )
-    return found
-
-
-def bounds(drift: list[float], precision: str) -> list[float | None]:
+def bounds(drift: Sequence[float], precision: str) -> list[float | None]:
     """Return each step's bound, None from the step on at which it passes ``BLIND``.
 
     The first loss, before any update, always has one.
@@ -180,7 +154,7 @@ def bounds(drift: list[float], precision: str) -> list[float | None]:
     return [min(first, BLIND), *(limit if limit <= BLIND else None for limit in others)]
 
 
-def check_agreement(rows: list[dict[str, Any]], trace: dict[str, Any]) -> None:
+def check_agreement(rows: Sequence[TrainedRow], trace: Trace) -> None:
     """Set each trained row's ``agreement``; a row beyond a bound keeps no figure.
 
     ``agreement`` is the largest part of its bound that a loss was off by: 1 is at the bound.
@@ -194,6 +168,5 @@ def check_agreement(rows: list[dict[str, Any]], trace: dict[str, Any]) -> None:
         share = worst(found).share
         row["agreement"] = share if math.isfinite(share) else None
         if breaches(found):
-            row.update(status="differs", reason=reason(found))
-            for figure in ("scores", "train_loss", "val_loss", "examples_per_second"):
-                row[figure] = None
+            row["status"], row["reason"] = "differs", reason(found)
+            row["scores"] = row["train_loss"] = row["val_loss"] = row["examples_per_second"] = None

@@ -1,22 +1,22 @@
-"""The proof of equal work as a worker does it: one backend against the reference's stored answers.
+"""The questions of `fcn parity` as a worker answers them: one backend beside the stored answers.
 
-Every function but ``trace`` returns ``{quantity: {name: relative error}}`` with the quantities of
-``common.reference.tolerances``; None stands for what is no finite number, which JSON has not.
-A case is an .npz file of ``benchmarks.equal_work.answers``. Imports NumPy only.
+``answer`` is the task that the parent gives; each question is a function of this module. All but
+``trace`` return ``{quantity: {name: relative error}}`` with the quantities of
+``common.reference.tolerances``. Imports NumPy only.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.records.run_documents import BackendRecord
 from common.config import Config
 from common.data.tiling import predict_tiled
 from common.data.voc import VOID
@@ -25,199 +25,197 @@ from common.recipes import LOSS_REDUCTIONS, VOID_READINGS
 from common.reference import network as reference
 from common.reference.distances import preference, relative_error
 
+Arrays = Mapping[str, NDArray]
 Errors = dict[str, dict[str, float]]
-Written = dict[str, dict[str, float | None]]
+Batch = tuple[NDArray[np.uint8], NDArray[np.uint8], float]
+"""Images, labels and the learning rate of a step."""
 
 
-def read_case(path: str) -> dict[str, NDArray]:
-    """Return the arrays of a case."""
-    with np.load(Path(path), allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+def describe(backend: ModuleType, config: dict[str, Any]) -> BackendRecord:
+    """Return the backend's versions, device and effective switches."""
+    return backend.describe(configured(backend, config))
 
 
-def part(case: Mapping[str, NDArray], prefix: str) -> dict[str, NDArray]:
-    """Return the arrays named ``prefix/NAME`` by NAME."""
-    start = f"{prefix}/"
-    return {name[len(start) :]: case[name] for name in case if name.startswith(start)}
+def answer(
+    backend: ModuleType, question: str, config: dict[str, Any], answers: str
+) -> dict[str, dict[str, float | None]] | list[float | None]:
+    """Return what a question of this module gives, with None for what is no finite number.
 
-
-def prepared(backend: ModuleType, config: dict[str, Any]) -> Config:
-    """Return the configuration, the framework's switches set for it."""
-    made = Config.from_json(config)
-    backend.configure(made)
-    return made
-
-
-def written(errors: Errors) -> Written:
-    """Return the errors as JSON can hold them."""
+    Args:
+        question: ``layers``, ``losses``, ``steps``, ``trace`` or ``prediction``.
+        config: Of ``common.config.Config``.
+        answers: A file of ``benchmarks.equal_work.answers``.
+    """
+    made = configured(backend, config)
+    with np.load(answers, allow_pickle=False) as file:
+        arrays = dict(file)
+    if question == "trace":
+        return [finite(loss) for loss in trace(backend, made, arrays)]
     return {
-        quantity: {name: finite(error) for name, error in found.items()}
-        for quantity, found in errors.items()
+        quantity: {name: finite(error) for name, error in errors.items()}
+        for quantity, errors in QUESTIONS[question](backend, made, arrays).items()
     }
+
+
+def configured(backend: ModuleType, values: dict[str, Any]) -> Config:
+    """Return the configuration, the framework's switches set for it."""
+    config = Config.from_json(values)
+    backend.configure(config)
+    return config
 
 
 def finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def describe(backend: ModuleType, config: dict[str, Any]) -> dict[str, Any]:
-    """Return the backend's versions, device and effective switches."""
-    return {**backend.describe(prepared(backend, config))}
+def part(arrays: Arrays, prefix: str) -> dict[str, NDArray]:
+    """Return the arrays named ``prefix/NAME`` by NAME."""
+    start = f"{prefix}/"
+    return {name[len(start) :]: arrays[name] for name in arrays if name.startswith(start)}
 
 
-def forward(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
+def train(
+    backend: ModuleType, config: Config, parameters: Parameters, batches: Iterable[Batch]
+) -> list[float]:
+    """Return the loss of every step of a training from ``parameters``."""
+    state, losses = backend.create_state(config, parameters), []
+    for images, labels, rate in batches:
+        x, y = backend.to_device(images, config), backend.to_device(labels, config)
+        state, loss = backend.train_step(state, x, y, float(rate))
+        losses.append(float(loss))
+    return losses
+
+
+def trace(backend: ModuleType, config: Config, arrays: Arrays) -> list[float]:
+    """Return the losses of a training on the file's batches, from its parameters."""
+    batches = zip(arrays["images"], arrays["labels"], arrays["rates"], strict=True)
+    return train(backend, config, part(arrays, "parameters"), batches)
+
+
+def layers(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     """Compare every layer's output, in evaluation and in training mode."""
-    made, arrays = prepared(backend, config), read_case(case)
-    state = backend.create_state(made, part(arrays, "parameters"))
-    images = backend.to_device(arrays["images"], made)
-    found: Errors = {}
-    for mode in ("evaluation", "training"):
-        expected = part(arrays, mode)
+    state = backend.create_state(config, part(arrays, "parameters"))
+    images = backend.to_device(arrays["images"], config)
+    errors: Errors = {}
+    for mode, logits in (("evaluation", "logits"), ("training", "logits, training")):
         actual = backend.layer_outputs(state, images, mode == "training")
-        errors = {name: relative_error(actual[name], expected[name]) for name in expected}
-        found[f"layer, {mode}"] = errors
-        logits = "logits" if mode == "evaluation" else "logits, training"
-        found[logits] = {mode: errors[layer_names(made.recipe.backbone)[-1]]}
-    return written(found)
+        by_layer = {
+            name: relative_error(actual[name], wanted)
+            for name, wanted in part(arrays, mode).items()
+        }
+        errors[f"layer, {mode}"] = by_layer
+        errors[logits] = {mode: by_layer[layer_names(config.recipe.backbone)[-1]]}
+    return errors
 
 
-def losses(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
+def losses(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     """Compare the loss of given logits: every reduction and reading of void, one image all void."""
-    made, arrays = prepared(backend, config), read_case(case)
-    logits: NDArray = np.asarray(arrays["evaluation/transpose_conv"], _dtype(made))
+    dtype = np.float64 if config.precision == "float64" else np.float32
+    logits: NDArray = np.asarray(arrays["evaluation/transpose_conv"], dtype)
     labels = arrays["labels"][: len(logits)].copy()
     labels[-1] = VOID
-    given = np.ascontiguousarray(logits.transpose(0, 3, 1, 2)) if _nchw(backend) else logits
-    x, y = backend.to_device(given, made), backend.to_device(labels, made)
+    is_nchw = backend.LAYOUT == "NCHW"
+    in_layout = np.ascontiguousarray(logits.transpose(0, 3, 1, 2)) if is_nchw else logits
+    x, y = backend.to_device(in_layout, config), backend.to_device(labels, config)
     errors = {}
     for reduction in LOSS_REDUCTIONS:
         for void in VOID_READINGS:
-            recipe = replace(made.recipe, loss_reduction=reduction, void=void)
-            expected = reference.loss(logits, labels, recipe)
-            loss = backend.cross_entropy(x, y, void, reduction, made.without)
-            actual = backend.to_host(loss)
-            name = f"{reduction} over images, void {void}"
-            errors[name] = relative_error(float(np.squeeze(actual)), expected)
-    return written({"loss": errors})
+            recipe = replace(config.recipe, loss_reduction=reduction, void=void)
+            loss = backend.to_host(backend.cross_entropy(x, y, void, reduction, config.without))
+            errors[f"{reduction} over images, void {void}"] = relative_error(
+                np.squeeze(loss), reference.loss(logits, labels, recipe)
+            )
+    return {"loss": errors}
 
 
-def steps(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
+def steps(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     """Compare loss and gradients, then updates at changing rates, the last one after a round trip.
 
     The last update is done by a state made anew from the parameters and the momentum that the
     first one gave back, with a batch of another size.
     """
-    made, arrays = prepared(backend, config), read_case(case)
-    given, recipe = part(arrays, "parameters"), made.recipe
-    state = backend.create_state(made, given)
+    start = part(arrays, "parameters")
+    state = backend.create_state(config, start)
     images, labels = arrays["images"], arrays["labels"]
 
     def pair(count: int) -> tuple[Any, Any]:
-        return backend.to_device(images[:count], made), backend.to_device(labels[:count], made)
+        return backend.to_device(images[:count], config), backend.to_device(labels[:count], config)
 
-    found: Errors = {"round trip": _unequal(backend.parameters_of(state), given)}
-    whole = pair(len(images))
+    errors: Errors = {"round trip": _errors(backend.parameters_of(state), start)}
+    whole, expected_losses = pair(len(images)), arrays["losses"]
     loss, gradients = backend.gradients(state, *whole)
-    expected_losses = arrays["losses"]
-    found["loss"] = {"of the gradients": relative_error(loss, expected_losses[0])}
-    backwards = trainable_names(recipe)[::-1]
-    found["gradient"] = _errors(gradients, part(arrays, "gradients"), backwards)
+    errors["loss"] = {"of the gradients": relative_error(loss, expected_losses[0])}
+    backwards = trainable_names(config.recipe)[::-1]
+    errors["gradient"] = _errors(gradients, part(arrays, "gradients"), backwards)
     last = len(arrays["rates"]) - 1
     for step, (rate, count) in enumerate(zip(arrays["rates"], arrays["counts"], strict=True)):
-        if step == last and made.precision != "float64":  # What travels is float32.
+        if step == last and config.precision != "float64":  # What travels is float32.
             kept, buffers = backend.parameters_of(state), backend.momentum_of(state)
-            state = backend.create_state(made, kept, buffers)
+            state = backend.create_state(config, kept, buffers)
             again = {**backend.parameters_of(state), **_named(backend.momentum_of(state))}
-            found["round trip"] |= _unequal(again, {**kept, **_named(buffers)})
+            errors["round trip"] |= _errors(again, {**kept, **_named(buffers)})
         batch = whole if count == len(images) else pair(int(count))
-        state, value = backend.train_step(state, *batch, float(rate))
-        found["loss"][f"update {step}"] = relative_error(float(value), expected_losses[step])
-    after, expected = backend.parameters_of(state), part(arrays, "after")
-    names = [name for name in expected if not is_statistic(name)]
-    statistics = [name for name in expected if is_statistic(name)]
-    found["statistics"] = _errors(after, expected, statistics)
-    found["parameters"] = _errors(after, expected, names)
-    buffers, momentum = backend.momentum_of(state), part(arrays, "momentum")
-    found["momentum"] = _errors(buffers, momentum, [*momentum, *(buffers.keys() - momentum.keys())])
-    return written(found)
-
-
-def trace(backend: ModuleType, config: dict[str, Any], case: str) -> list[float | None]:
-    """Return the losses of a training on a case's batches, from its parameters."""
-    made, arrays = prepared(backend, config), read_case(case)
-    state = backend.create_state(made, part(arrays, "parameters"))
-    values = []
-    for images, labels, rate in zip(
-        arrays["images"], arrays["labels"], arrays["rates"], strict=True
-    ):
-        batch = backend.to_device(images, made), backend.to_device(labels, made)
         state, loss = backend.train_step(state, *batch, float(rate))
-        values.append(finite(float(loss)))
-    return values
+        errors["loss"][f"update {step}"] = relative_error(float(loss), expected_losses[step])
+    after, expected = backend.parameters_of(state), part(arrays, "after")
+    for quantity, wanted in (("statistics", True), ("parameters", False)):
+        names = [name for name in expected if is_statistic(name) == wanted]
+        errors[quantity] = _errors(after, expected, names)
+    errors["momentum"] = _errors(backend.momentum_of(state), part(arrays, "momentum"))
+    return errors
 
 
-def prediction(backend: ModuleType, config: dict[str, Any], case: str) -> Written:
-    """Compare label maps of images of odd sizes, tiled, and a batch's confusion matrix.
+def prediction(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
+    """Compare label maps of images of odd sizes, tiled, and a batch's loss and label maps.
 
     The error of a pixel with another class than the reference's is by how much the reference
     prefers its own, in standard deviations of all logits: nothing, nearly, in a tie.
     """
-    made, arrays = prepared(backend, config), read_case(case)
-    state = backend.create_state(made, part(arrays, "parameters"))
+    state = backend.create_state(config, part(arrays, "parameters"))
     images, expected = part(arrays, "odd"), part(arrays, "logits")
 
     def on_device(step: Callable[..., Any]) -> Callable[[NDArray[np.uint8]], NDArray]:
         return lambda batch: np.asarray(
-            backend.to_host(step(state, backend.to_device(batch, made)))
+            backend.to_host(step(state, backend.to_device(batch, config)))
         )
 
     errors = {}
-    tile = made.recipe.tile
-    steps = on_device(backend.predict_step), on_device(backend.classify_step)
-    for labels, name in predict_tiled(((images[n], n) for n in images), tile, *steps):
+    tile = config.recipe.tile
+    of_tile = on_device(backend.predict_step), on_device(backend.classify_step)
+    for labels, name in predict_tiled(((images[n], n) for n in images), tile, *of_tile):
         errors[f"tiled {name}"] = preference(labels, expected[name])
-    x, y = (backend.to_device(arrays[name], made) for name in ("images", "labels"))
+    x, y = (backend.to_device(arrays[name], config) for name in ("images", "labels"))
     loss, classes = backend.eval_step(state, x, y)
-    predicted, logits = np.asarray(backend.to_host(classes)), arrays["evaluation"]
-    errors["evaluated batch"] = preference(predicted, logits)
-    value = reference.loss(logits, arrays["labels"], made.recipe)
-    return written({"loss": {"evaluation": relative_error(float(loss), value)}, "labels": errors})
+    logits = arrays["evaluation"]
+    errors["evaluated batch"] = preference(np.asarray(backend.to_host(classes)), logits)
+    expected_loss = reference.loss(logits, arrays["labels"], config.recipe)
+    return {"loss": {"evaluation": relative_error(float(loss), expected_loss)}, "labels": errors}
+
+
+QUESTIONS = {"layers": layers, "losses": losses, "steps": steps, "prediction": prediction}
 
 
 def _errors(
-    actual: Parameters, expected: Mapping[str, NDArray], names: list[str]
+    actual: Parameters, expected: Arrays, names: Iterable[str] | None = None
 ) -> dict[str, float]:
-    """Return each name's relative error; what only one side has has an infinite one.
+    """Return each name's relative error, by default of all; what one side lacks has infinity.
 
     Of a norm's shift the error is relative to the gradient of its scale where that is larger: in
     front of another norm much of a shift's gradient cancels, on v2's ``bn1`` all of it.
     """
-    found = {}
+    if names is None:
+        names = [*expected, *(actual.keys() - expected.keys())]
+    errors = {}
     for name in names:
         if name not in actual or name not in expected:
-            found[name] = math.inf
+            errors[name] = math.inf
             continue
         shift = name.startswith("backbone.") and name.endswith(".bias")
         scale = expected[name.replace(".bias", ".weight")]
         floor = float(np.linalg.norm(scale)) if shift else 0.0
-        found[name] = relative_error(actual[name], expected[name], floor)
-    return found
-
-
-def _unequal(actual: Parameters, expected: Mapping[str, NDArray]) -> dict[str, float]:
-    names = sorted(actual.keys() ^ expected.keys())
-    return dict.fromkeys(names, math.inf) | {
-        name: relative_error(actual[name], expected[name]) for name in expected if name in actual
-    }
+        errors[name] = relative_error(actual[name], expected[name], floor)
+    return errors
 
 
 def _named(momentum: Parameters) -> Parameters:
     return {f"momentum of {name}": buffer for name, buffer in momentum.items()}
-
-
-def _nchw(backend: ModuleType) -> bool:
-    return bool(backend.LAYOUT == "NCHW")
-
-
-def _dtype(config: Config) -> type:
-    return np.float64 if config.precision == "float64" else np.float32

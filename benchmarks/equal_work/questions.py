@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import count as naturals
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.equal_work.answers import layers_case, prediction_case, steps_case, trace_case
+from benchmarks.equal_work.answers import layers_file, prediction_file, steps_file, trace_file
+from benchmarks.records.run_documents import ProofData
 from common.config import Config
 from common.data.batches import Loader, plan_epoch
 from common.data.crops import pad_to
@@ -38,7 +40,7 @@ class Source:
         self.root, self.batch, self.crop, self.seed = root, batch, crop, seed
         self.dataset = None if root is None else open_dataset(root, "train", crop)
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> ProofData:
         """Return whether the images are generated, and the digest of real ones."""
         if self.dataset is None:
             return {"generated": True, "digest": None}
@@ -54,20 +56,16 @@ class Source:
                 images[step, place], labels[step, place] = drawn
             return images, labels
         recipe = make_recipe("chapter-torch", batch_size=self.batch, crop=self.crop)
-        loader, step, epoch = Loader(self.dataset, recipe, workers=1), 0, 0
-        while step < count:
-            plan = plan_epoch(self.dataset, recipe, self.seed, epoch, training=True)
-            for batch in loader.epoch(plan, step):
-                images[step], labels[step] = batch.images, batch.labels
-                step += 1
-                if step == count:
-                    break
-            epoch += 1
+        loader = Loader(self.dataset, recipe, workers=1)
+        plans = (plan_epoch(self.dataset, recipe, self.seed, n, training=True) for n in naturals())
+        batches = (batch for plan in plans for batch in loader.epoch(plan, 0))
+        for step, batch in enumerate(islice(batches, count)):
+            images[step], labels[step] = batch.images, batch.labels
         return images, labels
 
     def odd_images(self) -> dict[str, NDArray[np.uint8]]:
         """Return images of odd sizes, by their size."""
-        found = {}
+        images = {}
         for index, more in enumerate(ODD):
             height, width = (side + extra for side, extra in zip(self.crop, more, strict=True))
             if self.dataset is None:
@@ -75,13 +73,19 @@ class Source:
                 image, _ = draw_pair(size, np.random.default_rng([self.seed, index]))
             else:
                 image, _ = self.dataset.read(index % len(self.dataset.names))
-            found[f"{height}x{width}"] = pad_to(image, (height, width))[:height, :width].copy()
-        return found
+            images[f"{height}x{width}"] = pad_to(image, (height, width))[:height, :width].copy()
+        return images
 
 
 @dataclass(frozen=True)
-class Cases:
-    """The files with the reference's answers, and its losses over the training."""
+class Questions:
+    """What every backend is asked about one backbone: files with the reference's answers.
+
+    Attributes:
+        layers, steps, prediction, trace: Files of ``benchmarks.equal_work.answers``.
+        steps_recipe, trace_recipe: The recipes of ``steps`` and ``trace``.
+        losses: The reference's, by step of ``trace``.
+    """
 
     layers: Path
     steps: Path
@@ -92,16 +96,16 @@ class Cases:
     losses: list[float]
 
 
-def make_cases(config: Config, source: Source, steps: int, weights: Path | None) -> Cases:
-    """Return the answers for one backbone; those that are kept already cost nothing.
+def make_questions(config: Config, source: Source, steps: int, weights: Path | None) -> Questions:
+    """Return the questions about one backbone; answers that are kept already cost nothing.
 
     The training starts from ``weights``, or from the probe's parameters off the kinks: from
     random ones without any shift rounding grows so fast that twenty steps would prove nothing.
 
     Gradients are compared on random pixels, few of them: on a photograph two values of a max-pool's
-    window may be nearer to each other than float32 rounds (seen: 1 window of 98,304, and by it
-    alone 2.6e-4 of the first convolution's gradient, the same in all four backends and not in
-    float64), and among a million windows of random pixels there is one as well.
+    window may be nearer to each other than float32 rounds, and by one such window of 98,304 the
+    first convolution's gradient is off by 2.6e-4 in all four backends. Among a million windows of
+    random pixels there is one as well.
     """
     recipe = config.recipe
     images, labels = source.batches(steps)
@@ -111,32 +115,20 @@ def make_cases(config: Config, source: Source, steps: int, weights: Path | None)
         batch_size=recipe.batch_size,
         crop=recipe.crop,
     )
-    first = images[0], labels[0]
     if weights is None:
         start = single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
     else:
         start = starting_parameters(trained, source.seed, weights)
-    trace = trace_case(
-        trained,
-        start,
-        images,
-        labels,
-        [trained.learning_rate] * steps,
-    )
+    trace = trace_file(trained, start, images, labels, [trained.learning_rate] * steps)
     with np.load(trace, allow_pickle=False) as file:
         losses = file["losses"].tolist()
     probe = replace(recipe, batch_size=2, crop=PROBE_SIZE)
-    return Cases(
-        layers=layers_case(recipe, *first),
-        steps=steps_case(probe, *probe_batch(*probe.crop), (2, 2, 1), config.precision),
-        steps_recipe=probe,
-        prediction=prediction_case(recipe, first[0][:2], first[1][:2], source.odd_images()),
+    return Questions(
+        layers=layers_file(recipe, images[0], labels[0]),
+        steps=steps_file(probe, *probe_batch(*probe.crop), (2, 2, 1), config.precision),
+        prediction=prediction_file(recipe, images[0, :2], labels[0, :2], source.odd_images()),
         trace=trace,
+        steps_recipe=probe,
         trace_recipe=trained,
         losses=losses,
     )
-
-
-def trace_config(config: Config, cases: Cases, precision: str) -> Config:
-    """Return the configuration of the training whose losses are compared."""
-    return replace(config, recipe=cases.trace_recipe, precision=precision)

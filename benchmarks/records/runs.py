@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
+from benchmarks.records.training_documents import TrainedRow
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS, NOTES
 from common.run.runs import read_metrics
@@ -30,9 +31,9 @@ def median_interval(samples: list[float], seed: int = 0) -> tuple[float, float, 
     return median, float(interval.low), float(interval.high)
 
 
-def training_row(backend: str, outcome: Outcome, folder: Path) -> dict[str, Any]:
+def training_row(backend: str, outcome: Outcome, folder: Path) -> TrainedRow:
     """Return a comparison's row of one training, which left ``folder`` if it finished."""
-    return {
+    row = {
         "backend": backend,
         "title": BACKENDS[backend],
         "note": NOTES.get(backend),
@@ -40,6 +41,7 @@ def training_row(backend: str, outcome: Outcome, folder: Path) -> dict[str, Any]
         "reason": outcome.reason,
         **(row_of_run(folder) if outcome.status == "ok" else {}),
     }
+    return cast(TrainedRow, row)
 
 
 def row_of_run(folder: Path) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from benchmarks.records.equivalence import (
 from benchmarks.records.gallery import copy_predictions, write_examples
 from benchmarks.records.results import Results
 from benchmarks.records.runs import training_row
-from benchmarks.records.training_documents import AccuracyRow
+from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.timing.settings import Settings
 from benchmarks.workers.environment import COMPILED_ANEW, backend_environment
 from benchmarks.workers.scripts import train_backend
@@ -101,7 +101,7 @@ def train_all(backends: list[str], trainings: Trainings, seeds: int) -> list[Acc
         for name in backends
     }
     for seed in range(first, first + seeds):
-        trace: dict[str, Any] | None = None
+        trace: Trace | None = None
         for position, (name, row) in enumerate(rows.items(), start=1):
             if row["status"] != "ok":
                 continue
@@ -121,7 +121,7 @@ def train_all(backends: list[str], trainings: Trainings, seeds: int) -> list[Acc
     return list(rows.values())
 
 
-def trace_of(trainings: Trainings, seed: int) -> dict[str, Any] | None:
+def trace_of(trainings: Trainings, seed: int) -> Trace | None:
     """Return the first losses of a seed in float64, or None if no backend computes them."""
     config, data, out = trainings.seeded(seed), trainings.data, trainings.out
     out.mkdir(parents=True, exist_ok=True)
@@ -139,9 +139,7 @@ def finished_training(trainings: Trainings, name: str, seed: int) -> Any:
     return stored["run"] if same else None
 
 
-def train_one(
-    trainings: Trainings, name: str, seed: int, trace: dict[str, Any], heading: str
-) -> Any:
+def train_one(trainings: Trainings, name: str, seed: int, trace: Trace, heading: str) -> Any:
     """Train a backend from one seed, store and return what came of it.
 
     Returns:
@@ -167,7 +165,7 @@ def train_one(
     kept = ("agreement", "scores", "train_loss", "epochs", "versions", "device", "threads")
     run = {
         "seed": seed,
-        **{name: row[name] for name in (*kept, "precision")},
+        **{name: row.get(name) for name in (*kept, "precision")},
         "seconds_to_target": seconds_to_target(folder, config.recipe.void),
     }
     path = folder.with_name(f"seed-{seed}.json")

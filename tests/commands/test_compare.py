@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.equal_work.drift import REFERENCES
+from benchmarks.equal_work.drift import WITH_FLOAT64
 from benchmarks.workers import scripts
 from common import backends
 from tests.conftest import PRESENT
@@ -23,7 +23,7 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    trained = next(name for name in REFERENCES if name in PRESENT)
+    trained = next(name for name in WITH_FLOAT64 if name in PRESENT)
     missing, crashing, *_ = (name for name in backends.BACKENDS if name != trained)
     monkeypatch.setitem(backends.IMPORT_NAMES, missing, "absent_framework")
     monkeypatch.setitem(backends.IMPORT_NAMES, crashing, "numpy")
@@ -65,7 +65,7 @@ def test_what_cannot_be_proven_is_not_trained(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for name in REFERENCES:
+    for name in WITH_FLOAT64:
         monkeypatch.setitem(backends.IMPORT_NAMES, name, "absent_framework")
     out = tmp_path / "out"
     small = ["--crop", "64", "64", "--batch-size", "4", "--max-steps", "2"]

@@ -18,13 +18,9 @@ from common.reference.tolerances import PROOF, trace_limits
 ONES = [1.0] * 6
 
 
-def proven(error: float | None) -> dict[str, Any]:
-    """Return what each task of a worker answers, every error alike."""
-    errors = {quantity: {"backbone.conv1": error} for quantity in PROOF if quantity != "trace"}
-    return {
-        "describe": {"versions": {"numpy": "2"}, "device": "cpu", "threads": 1},
-        **dict.fromkeys(("forward", "losses", "steps", "prediction"), errors),
-    }
+def errors_of_all(error: float | None) -> dict[str, dict[str, float | None]]:
+    """Return what a worker answers to a question, every error alike."""
+    return {quantity: {"backbone.conv1": error} for quantity in PROOF if quantity != "trace"}
 
 
 @pytest.fixture
@@ -42,24 +38,23 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         def __exit__(self, *_: object) -> None:
             pass
 
-        def ask(self, task: str, timeout: float, config: Any, case: str = "") -> Any:
+        def ask(self, task: str, timeout: float, question: str = "", **_: object) -> Any:
             answer = answers[self.backend]
             if isinstance(answer, Exception):
                 raise answer
             error, losses = answer
-            if task == "equal_work.proof.trace":
-                return losses
-            return proven(error)[task.removeprefix("equal_work.proof.")]
+            if task == "equal_work.proof.describe":
+                return {"versions": {"numpy": "2"}, "device": "cpu", "threads": 1}
+            return losses if question == "trace" else errors_of_all(error)
 
-    class Cases:
-        layers = steps = prediction = trace = Path("case.npz")
-        steps_recipe = parity.probe_recipe("resnet18_v1")
+    class Questions:
+        layers = steps = prediction = trace = Path("answers.npz")
+        steps_recipe = trace_recipe = parity.probe_recipe("resnet18_v1")
         losses = (4.0, 2.0, *ONES)
 
     monkeypatch.setattr(parity_run, "Worker", Imitation)
     monkeypatch.setattr(parity_run, "check_backend", lambda name: None)
-    monkeypatch.setattr(parity_run, "trace_config", lambda config, cases, precision: config)
-    monkeypatch.setattr(parity, "make_cases", lambda *_: Cases)
+    monkeypatch.setattr(parity_run, "make_questions", lambda *_: Questions)
     return answers
 
 
@@ -92,9 +87,9 @@ def test_each_backend_goes_without_its_own_and_the_proof_says_so(
     asked: dict[str, set[str]] = {"torch": set(), "jax": set()}
     right = parity_run.Worker.ask
 
-    def ask(self: Any, task: str, timeout: float, config: Any, case: str = "") -> Any:
+    def ask(self: Any, task: str, timeout: float, config: Any, **more: object) -> Any:
         asked[self.backend].add(",".join(config["without"]))
-        return right(self, task, timeout, config, case)
+        return right(self, task, timeout, config=config, **more)
 
     monkeypatch.setattr(parity_run.Worker, "ask", ask)
     options = ["--backends", "torch,jax", "--without", "loss-rows,pool-selections"]

@@ -70,7 +70,7 @@ def test_one_backend_traces_in_float64_what_another_trains_in_float32(
 ) -> None:
     recipe = make_recipe("modern", batch_size=4, crop=(64, 64), learning_rate=1e-4, epochs=2)
     made = agreement.reference_trace(Config(recipe), generated, None, 4, tmp_path / "log")
-    reference = next(name for name in agreement.REFERENCES if name in PRESENT)
+    reference = next(name for name in agreement.WITH_FLOAT64 if name in PRESENT)
     assert made is not None and made["reference"] == BACKENDS[reference]
     assert len(made["losses"]) == len(made["drift"]) == 4
     # Four steps cross an epoch of three: the plan goes on, and the bound is that of float32.

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 
 from benchmarks.equal_work import proof
-from benchmarks.equal_work.answers import layers_case, steps_case
+from benchmarks.equal_work.answers import layers_file, steps_file
 from common.config import Config
 from common.reference.inputs import probe_batch, probe_recipe
 from common.reference.verdicts import breaches, findings
@@ -23,13 +23,13 @@ RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
 
 
 @pytest.fixture(scope="module")
-def cases() -> dict[str, Path]:
+def files() -> dict[str, Path]:
     batch = probe_batch(*RECIPE.crop)
-    layers = layers_case(RECIPE, *batch)
+    layers = layers_file(RECIPE, *batch)
     return {
-        "forward": layers,
+        "layers": layers,
         "losses": layers,
-        "steps": steps_case(RECIPE, *batch, (2, 2), "float32"),
+        "steps": steps_file(RECIPE, *batch, (2, 2), "float32"),
     }
 
 
@@ -38,14 +38,14 @@ def test_the_mistake_is_found_and_named(
     backend: ModuleType,
     backend_name: str,
     mistake: str,
-    cases: dict[str, Path],
+    files: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    plant, part, quantity, name = PLANTS[mistake]
+    plant, question, quantity, name = PLANTS[mistake]
     plant(monkeypatch, backend_name, backend)
     # A seed of its own: what JAX has compiled for an equal configuration has no mistake in it.
     config = Config(RECIPE, seed=1 + list(PLANTS).index(mistake)).to_json()
-    errors = getattr(proof, part)(backend, config, str(cases[part]))
+    errors = proof.answer(backend, question, config, str(files[question]))
     found = breaches(findings(errors, "float32"))
     assert found, "no bound broke"
     first = next(breach for breach in found if breach.quantity == quantity)

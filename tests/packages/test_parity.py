@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from benchmarks.equal_work import proof
-from benchmarks.equal_work.answers import layers_case, prediction_case, steps_case
+from benchmarks.equal_work.answers import layers_file, prediction_file, steps_file
 from common.config import Config
 from common.errors import InputError
 from common.recipes import BACKBONES, Recipe, make_recipe
@@ -34,16 +34,16 @@ def test_layers_loss_and_predictions_equal_the_reference(
 ) -> None:
     """Every layer in both modes, every reading of the loss, label maps of images of odd sizes."""
     recipe, batch = small(probe_recipe(backbone)), probe_batch(*SIZE)
-    config, case = Config(recipe).to_json(), str(layers_case(recipe, *batch))
+    config, layers = Config(recipe).to_json(), str(layers_file(recipe, *batch))
     odd = {
         f"{height}x{width}": generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
         for height, width in ((71, 125), (33, 50))
     }
-    predicted = str(prediction_case(recipe, *batch, odd))
+    predicted = str(prediction_file(recipe, *batch, odd))
     for errors in (
-        proof.forward(backend, config, case),
-        proof.losses(backend, config, case),
-        proof.prediction(backend, config, predicted),
+        proof.answer(backend, "layers", config, layers),
+        proof.answer(backend, "losses", config, layers),
+        proof.answer(backend, "prediction", config, predicted),
     ):
         assert not breaches(findings(errors, "float32"))
 
@@ -53,12 +53,12 @@ def test_a_network_that_is_not_finite_is_named_through_json(
     backend: ModuleType, tmp_path: Path
 ) -> None:
     recipe, batch = small(probe_recipe("resnet18_v1")), probe_batch(*SIZE)
-    with np.load(layers_case(recipe, *batch)) as arrays:
+    with np.load(layers_file(recipe, *batch)) as arrays:
         broken = {name: arrays[name] for name in arrays.files}
     broken["parameters/backbone.layer2.0.bn1.weight"][0] = np.nan
     path = tmp_path / "broken.npz"
     np.savez(path, **broken)
-    answer = proof.forward(backend, Config(recipe).to_json(), str(path))
+    answer = proof.answer(backend, "layers", Config(recipe).to_json(), str(path))
     errors = json.loads(json.dumps(answer, allow_nan=False))
     assert breaches(findings(errors, "float32"))[0].name == "backbone.layer2.0.bn1"
 
@@ -82,8 +82,8 @@ def test_steps_equal_the_reference(backend: ModuleType, case: str) -> None:
     recipe, (images, labels) = small(CASES[case]), probe_batch(*SIZE)
     labels[1, :40] = 255
     counts = (2, 2, 1) if case in ("v1", "v2") else (2, 2)
-    path = str(steps_case(recipe, images, labels, counts, "float32"))
-    errors = proof.steps(backend, Config(recipe).to_json(), path)
+    path = str(steps_file(recipe, images, labels, counts, "float32"))
+    errors = proof.answer(backend, "steps", Config(recipe).to_json(), path)
     assert not breaches(findings(errors, "float32"))
 
 
@@ -149,12 +149,12 @@ def test_other_precisions_are_within_their_own_bounds(
         with pytest.raises(InputError, match=f"precision {precision}: not offered"):
             backend.configure(config)
         return
-    layers, steps = layers_case(recipe, *batch), steps_case(recipe, *batch, (2, 2), precision)
+    layers, steps = layers_file(recipe, *batch), steps_file(recipe, *batch, (2, 2), precision)
     try:
         for errors in (
-            proof.forward(backend, config.to_json(), str(layers)),
-            proof.losses(backend, config.to_json(), str(layers)),
-            proof.steps(backend, config.to_json(), str(steps)),
+            proof.answer(backend, "layers", config.to_json(), str(layers)),
+            proof.answer(backend, "losses", config.to_json(), str(layers)),
+            proof.answer(backend, "steps", config.to_json(), str(steps)),
         ):
             assert not breaches(findings(errors, precision))
     finally:

@@ -16,7 +16,7 @@ import pytest
 
 from benchmarks.commands.compare import compare_parser
 from benchmarks.equal_work import proof
-from benchmarks.equal_work.answers import layers_case, steps_case
+from benchmarks.equal_work.answers import layers_file, steps_file
 from common.backends import BACKENDS
 from common.config import Config, for_backend
 from common.errors import InputError
@@ -41,10 +41,11 @@ def test_without_any_trick_the_first_step_and_the_losses_equal_the_reference(
     recipe = replace(RECIPE, backbone=backbone)
     config = Config(recipe, without=tuple(TRICKS[backend_name]))
     images, labels = probe_batch(*SIZE)
-    found = proof.losses(backend, config.to_json(), str(layers_case(recipe, images, labels)))
-    assert not breaches(findings(found, "float32"))
+    path = str(layers_file(recipe, images, labels))
+    errors = proof.answer(backend, "losses", config.to_json(), path)
+    assert not breaches(findings(errors, "float32"))
     labels[1, :40] = 255
-    with np.load(steps_case(recipe, images, labels, (2,), "float32")) as file:
+    with np.load(steps_file(recipe, images, labels, (2,), "float32")) as file:
         case = dict(file)
     state = backend.create_state(config, proof.part(case, "parameters"))
     batch = backend.to_device(images, config), backend.to_device(labels, config)

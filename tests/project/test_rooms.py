@@ -67,9 +67,6 @@ REPEATED_NAMES: set[str] = {
     "tests.cases.test_bench_cases",
     "tests.commands.test_commands",
     "tests.project.test_project",
-    "tests.reference.test_reference",
-    "tests.reference.test_reference_ops",
-    "tests.reference.test_reference_oracles",
     "tests.workers.test_bare_workers",
 }
 CROWDED_ROOMS: set[str] = {
@@ -80,7 +77,6 @@ LONG_FILES: set[str] = {
 }
 LONG_FUNCTIONS: set[str] = {
     "benchmarks.commands.compare.main",
-    "benchmarks.commands.parity.main",
     "benchmarks.pages.gallery._item",
     "common.reference.network.backward",
     "common.reference.network.forward",

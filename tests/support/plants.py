@@ -245,7 +245,7 @@ def normalised_twice(patch: Patch, name: str, backend: ModuleType) -> None:
 
 PLANTS: dict[str, tuple[Callable[..., None], str, str, str]] = {
     # What is planted: where, which part of the proof sees it, the quantity, the first name.
-    "epsilon 1e-3": (epsilon_of_keras, "forward", "layer, evaluation", "backbone.bn1"),
+    "epsilon 1e-3": (epsilon_of_keras, "layers", "layer, evaluation", "backbone.bn1"),
     "decay of the statistics swapped": (
         statistics_decay_swapped,
         "steps",
@@ -253,16 +253,16 @@ PLANTS: dict[str, tuple[Callable[..., None], str, str, str]] = {
         "running_",
     ),
     "biased for unbiased": (biased_variance, "steps", "statistics", "running_var"),
-    "SAME padding at stride 2": (same_padding, "forward", "layer, evaluation", "backbone.conv1"),
+    "SAME padding at stride 2": (same_padding, "layers", "layer, evaluation", "backbone.conv1"),
     "kernel not flipped": (
         kernel_not_flipped,
-        "forward",
+        "layers",
         "layer, evaluation",
         "transpose_conv",
     ),
     "in and out channels swapped": (
         channels_swapped,
-        "forward",
+        "layers",
         "layer, evaluation",
         "transpose_conv",
     ),
@@ -270,7 +270,7 @@ PLANTS: dict[str, tuple[Callable[..., None], str, str, str]] = {
     "no decay of biases": (no_decay_of_biases, "steps", "momentum", ".bias"),
     "mean for sum": (mean_for_sum, "losses", "loss", "sum over images"),
     "void not masked": (void_not_masked, "losses", "loss", "void ignore"),
-    "blue first": (blue_first, "forward", "layer, evaluation", "normalize"),
-    "normalised twice": (normalised_twice, "forward", "layer, evaluation", "normalize"),
+    "blue first": (blue_first, "layers", "layer, evaluation", "normalize"),
+    "normalised twice": (normalised_twice, "layers", "layer, evaluation", "normalize"),
     "rate inside the velocity": (rate_inside_velocity, "steps", "momentum", ""),
 }
