@@ -32,9 +32,9 @@ def usage() -> str:
 
 @command
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the named sub-command; each lives in the module of its name."""
+    """Run the named sub-command, the module of this name in ``benchmarks.commands``."""
     if argv is None:
-        # As an exception it ends the processes of the backends too.
+        # As an exception, so that the processes of the backends are ended too.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments:

@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Measures what can be measured on this machine's GPU, in under nine minutes, into one folder:
+# Measures this machine's GPU in under nine minutes, into one folder:
 #
 #     benchmarks/gpu.sh [DIR]
 #
-# One `fcn bench` of its cases but `accuracy`, whose trainings take longer, `first_step`, which compiles
-# for minutes in each of its processes (the first step of every row is told anyway), and `scale` where
-# there is one GPU. It is interrupted when the time is up: `train` and `predict` come first, at the first
-# batch size in the first precision, then the other cases, then the other precisions, then the other batch
-# sizes, and `epoch` at the end. What was not reached says so, and `fcn bench --resume DIR` goes on.
-# First steps, one of each kind:
+# It runs one `fcn bench` with all cases but three. `accuracy` trains for longer. `first_step` compiles
+# for minutes in each of its processes, and every row tells its own first step anyway. `scale` needs a
+# second GPU. The benchmark is interrupted when the time is up. `train` and `predict` come first, at the
+# first batch size in the first precision; then the other cases, then the other precisions, then the
+# other batch sizes, and `epoch` at the end. Rows that were not reached say so, and `fcn bench --resume
+# DIR` goes on with them. To measure first steps, one of each kind:
 #
 #     FCN_CASES=first_step FCN_ROUNDS=1 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
 #
-# Where uv and a network are there, an environment for each backend and one for the benchmark itself are
-# made before, below DIR/environments; that takes minutes of its own. Elsewhere the frameworks serve that $PYTHON (python3)
-# has. Either way each backend has its rows, which say why where they have no figures. FCN_DEVICE=cpu
-# tries it without a GPU, other variables below set how long and how large.
+# With uv and a network, it first makes an environment for each backend and one for the benchmark itself,
+# below DIR/environments; that takes minutes more. Otherwise it uses the frameworks that $PYTHON (python3)
+# has. A backend that cannot run has rows that say why. FCN_DEVICE=cpu tries the script without a GPU; the
+# variables below set how long and how large.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -34,7 +34,7 @@ if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
     gpus=${#cards[@]}
 fi
 if [ "$device" = cpu ] || [ "$gpus" != 1 ]; then
-    cases+=,scale # One GPU has nothing to be held against.
+    cases+=,scale # With one GPU there is nothing to compare.
 fi
 cases=${FCN_CASES:-$cases}
 precisions=${FCN_PRECISIONS:-$([ "$device" = cpu ] && echo float32 || echo bfloat16,tf32,float32)}
@@ -48,7 +48,8 @@ card=${CUDA_VISIBLE_DEVICES:-0}
 capability=$(nvidia-smi --id="${card%%,*}" --query-gpu=compute_cap --format=csv,noheader 2>/dev/null || true)
 nvidia-smi >"$out/nvidia-smi.txt" 2>/dev/null || rm -f "$out/nvidia-smi.txt"
 
-# CUDA builds of a backend; those of MXNet are of 2022 and come without CUDA's libraries.
+# Prints the packages of backend $1 with CUDA. MXNet's builds are of 2022: they know no GPU newer than
+# compute capability 8, and come without CUDA's libraries.
 packages() {
     case $1 in
     torch) echo "torch>=2.9 torchvision>=0.24" ;;
@@ -64,17 +65,17 @@ packages() {
     esac
 }
 
-# Tells whether packages can be had: asked once, for each environment would wait for as long in vain.
+# Tells whether packages can be downloaded. It is tried once, because each environment would wait as long.
 network() {
     timeout 20 uv pip compile --quiet --no-cache --python "$python" - <<<six >/dev/null 2>&1
 }
 
-# Makes the environment $1 from what `uv pip install` is given behind it, or says that there is none.
+# Makes the environment $1; the other arguments go to `uv pip install`. Prints a line if it fails.
 environment() {
     echo "an environment for $1" >&2
     uv venv --quiet --python "$python" "$environments/$1" &&
         timeout 900 uv pip install --quiet --python "$environments/$1/bin/python" "${@:2}" && return
-    echo "no environment for $1: $python serves" >&2
+    echo "no environment for $1: $python is used instead" >&2
     return 1
 }
 
@@ -83,9 +84,9 @@ interpreters=()
 if [ "$device" != gpu ] || [ -n "${FCN_NO_NETWORK:-}" ]; then
     :
 elif ! command -v uv >/dev/null || ! network; then
-    echo "no uv or no network: the frameworks of $python serve" >&2
+    echo "no uv or no network: the frameworks of $python are used" >&2
 else
-    echo 'numpy>=2.3' >"$out/overrides.txt" # MXNet asks for less, and has what it misses given.
+    echo 'numpy>=2.3' >"$out/overrides.txt" # MXNet asks for an older one; mxnet_impl/compat.py adds what it misses.
     environments=$(realpath "$out")/environments
     if environment parent -r pyproject.toml; then
         parent=$environments/parent/bin/python
@@ -115,8 +116,8 @@ timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
 case $status in
 124 | 130) echo "the time is up" >&2 && status=0 ;;
 137)
-    echo "error: killed, 30 s after the interrupt or when memory ran out: bench.json holds what was measured," \
-        "\`fcn report DIR\` writes its page" >&2
+    echo "error: killed, 30 s after the interrupt or because memory ran out; bench.json holds the finished rows," \
+        "and \`fcn report DIR\` writes their page" >&2
     ;;
 esac
 echo "results: $out (bench.json, bench.txt, report.html)" >&2

@@ -286,4 +286,4 @@ def test_the_gpu_script_says_when_the_benchmark_was_killed(tmp_path: Path) -> No
     python = program(tmp_path / "python", "kill -KILL $$")
     done = gpu_script(tmp_path / "out", PYTHON=str(python), FCN_DEVICE="cpu")
     assert done.returncode == 137
-    assert "error: killed, 30 s after the interrupt or when memory ran out" in done.stderr
+    assert "error: killed, 30 s after the interrupt or because memory ran out" in done.stderr
