@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import ACCURACY
-from benchmarks.commands import selftest
+from benchmarks.commands import check, diff, selftest
 from benchmarks.pages.bench_text import table
-from benchmarks.records.check import check
 from benchmarks.records.comparisons import compare_rows
-from benchmarks.records.diff import diff, unlike
+from benchmarks.records.diff import unlike
 from benchmarks.records.results import Results, new_document, read_results
 from benchmarks.timing.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
@@ -31,7 +30,7 @@ from common.machine.provenance import git_commit, hardware
 from common.run.folders import check_out
 
 TABLE = "bench.txt"
-COMMANDS = {"check": check, "diff": diff, "selftest": selftest.main}
+COMMANDS = {"check": check.main, "diff": diff.main, "selftest": selftest.main}
 
 
 def main(argv: Sequence[str]) -> int:
@@ -120,7 +119,7 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
                 f"--resume {args.resume}: {flag_of(name)} is {record[name]} there, {here[name]} "
                 "here; leave the options out, and those of the interrupted run hold"
             )
-    if different := unlike(document, {"hardware": hardware()}):
+    if different := unlike(document["hardware"], hardware()):
         raise InputError(f"--resume {args.resume}: of another machine: {different}")
     commit = git_commit()
     if commit and document["commit"] and commit != document["commit"]:

@@ -11,8 +11,7 @@ from typing import Any
 
 from benchmarks.commands.report import FORMAT_VERSION, write_report
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
-from benchmarks.records.gallery import write_examples
-from benchmarks.records.runs import table, training_row
+from benchmarks.records.runs import table, training_row, write_examples
 from benchmarks.records.training_documents import TrainedRow
 from benchmarks.workers.environment import COMPILED_ANEW, backend_environment, limit_cpus
 from benchmarks.workers.scripts import train_backend

@@ -1,162 +1,139 @@
-"""`fcn bench check FILE`: what in a results file contradicts the rules or itself."""
+"""What in a results file contradicts the rules of a benchmark, or itself."""
 
 from __future__ import annotations
 
 import copy
 import math
-import sys
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any
 
 from benchmarks.cases import CASES
-from benchmarks.pages.bench_text import few_rounds, table
-from benchmarks.pages.markdown import markdown
 from benchmarks.records.comparisons import compare_rows, crossed
-from benchmarks.records.documents import Bench, Row
+from benchmarks.records.documents import Bench, Comparison, Row
+from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
 from benchmarks.records.figures import highest, summarize
-from benchmarks.records.results import can_check_schema, read_results, row_name
-from common.errors import InputError
-from common.options import Parser
+from benchmarks.records.results import row_name
+from benchmarks.records.training_documents import Accuracy, AccuracyRow
 from common.reference.tolerances import row_limits
 from common.reference.verdicts import reason, row_findings
 
 EARLIER = {("statistics", "torch"): 5e-1}
-"""Bounds on the track `chapter` that a file may state because it was written when they were
-those of this project: there the error alone is held to today's."""
+"""Quantity and backend -> a wider bound that rows of the track `chapter` had in early files. A file
+may state it; the error is held to the present bound all the same."""
+OF_OTHER_ROWS = {"break_even", "p_corrected", "least_p", "differ"}
+"""Figures that depend on other rows: while rows are unmeasured they are those of fewer rows."""
 
 
-def check(argv: Sequence[str]) -> int:
-    """Check a results file, of any machine, and show it; status 1 if it contradicts itself."""
-    parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
-    parser.add_argument(
-        "file", type=Path, metavar="FILE", help="bench.json, or the folder that holds it"
-    )
-    parser.add_argument(
-        "--markdown", action="store_true", help="print the rows of train alone, for a README"
-    )
-    args = parser.parse_args(argv)
-    document = read_results(args.file)
-    try:
-        found = problems(document)
-        print(markdown(document) if args.markdown else table(document))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if can_check_schema():
-            raise
-        raise InputError(f"{args.file}: is against the schema ({error!r})") from error
-    for line in found:
-        print(f"problem: {line}", file=sys.stderr if args.markdown else sys.stdout)
-    if few := few_rounds(document):
-        print(f"note: {few}", file=sys.stderr if args.markdown else sys.stdout)
-    if not found and not args.markdown:
-        schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"
-        print(f"{args.file}: {schema} and agrees with itself")
-    return int(bool(found))
-
-
-def problems(document: dict[str, Any]) -> list[str]:
+def problems(document: Any) -> list[str]:
     """Return what in a document contradicts the rules or itself, a line each."""
-    found = []
     keys = [row["key"] for row in document["rows"]]
-    found += [f"{key} stands twice" for key in sorted({k for k in keys if keys.count(k) > 1})]
+    twice = sorted({key for key in keys if keys.count(key) > 1})
+    lines = [f"{key}: is in the file twice" for key in twice]
     for row in document["rows"]:
-        key = row["key"]
-        if key != row_name(row):
-            found.append(f"{key}: its fields say {row_name(row)}")
-        if row["status"] != "ok":
-            if row["figures"] is not None:
-                found.append(f"{key}: {row['status']}, but it has figures")
-            if row["status"] != "running" and not row["reason"]:
-                found.append(f"{key}: {row['status']} without a reason")
-            continue
-        if row["figures"] is None:
-            found.append(f"{key}: ok, but it has no figures")
-            continue
-        found += [f"{key}: {said}" for said in gate_problems(row)]
-        rounds = {sample["round"] for sample in row["samples"]}
-        if len(rounds) < document["settings"]["rounds"]:
-            found.append(f"{key}: {len(rounds)} of {document['settings']['rounds']} rounds")
-    known = {row["key"]: row for row in document["rows"]}
+        lines += [f"{row['key']}: {line}" for line in row_problems(row, document)]
+    rows = {row["key"]: row for row in document["rows"]}
     for entry in document["comparisons"]:
-        a, b = known.get(entry["a"]), known.get(entry["b"])
+        a, b = rows.get(entry["a"]), rows.get(entry["b"])
         if a is None or b is None:
-            found.append(f"a comparison names {entry['a']} or {entry['b']}, which is no row")
-        elif unlike := crossed(a, b):
-            found.append(f"a ratio crosses {unlike}: {entry['a']} and {entry['b']}")
-    for precision, limit in document["limits"].items():
+            lines.append(f"{entry['a']} and {entry['b']}: are compared, but one is not a row")
+        elif different := crossed(a, b):
+            lines.append(f"{entry['a']} and {entry['b']}: are compared across {different}")
+    for name, limit in document["limits"].items():
         if limit is not None and limit != highest(limit["by_backend"]):
-            found.append(f"the limit in {precision} is not the highest of its backends")
+            lines.append(f"the limit in {name} is not the highest of its backends")
     if "accuracy" in document:
-        found += accuracy_problems(document["accuracy"])
-    return found + figure_problems(document)
+        lines += accuracy_problems(document["accuracy"])
+    return lines + figure_problems(document)
 
 
-def gate_problems(row: dict[str, Any]) -> list[str]:
+def row_problems(row: Row, document: Bench) -> list[str]:
+    """Return what is wrong with a row beside its figures."""
+    lines = []
+    if row["key"] != row_name(row):
+        lines.append(f"its fields make the key {row_name(row)}")
+    if row["status"] != "ok":
+        if row["figures"] is not None:
+            lines.append(f"is {row['status']}, but has figures")
+        if row["status"] != "running" and not row["reason"]:
+            lines.append(f"is {row['status']} without a reason")
+        return lines
+    if row["figures"] is None:
+        return [*lines, "is ok, but has no figures"]
+    lines += gate_problems(row)
+    rounds, wanted = {sample["round"] for sample in row["samples"]}, document["settings"]["rounds"]
+    if len(rounds) < wanted:
+        lines.append(f"has {len(rounds)} of {wanted} rounds")
+    return lines
+
+
+def gate_problems(row: Row) -> list[str]:
     """Return what is wrong with the proof of equal work of a row that has figures."""
     gate = row["gate"]
     if not gate or not gate["passed"] or not gate["checks"]:
-        return ["figures without proof of equal work"]
-    found = []
+        return ["has figures without proof of equal work"]
     if row["case"] not in CASES:
         return [f"{row['case']} is not a case"]
-    wanted = CASES[row["case"]].bounds
-    found += [f"its gate has no {name}" for name in wanted if name not in gate["checks"]]
-    limits = row_limits(wanted, row["precision"], row["track"], row["backend"])
-    errors = {name: stated["error"] for name, stated in gate["checks"].items()}
-    for name, stated in gate["checks"].items():
+    bounds, checks = CASES[row["case"]].bounds, gate["checks"]
+    lines = [f"its gate has no {name}" for name in bounds if name not in checks]
+    limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
+    for name, check in checks.items():
         own = limits.get(name, 0.0)
         earlier = EARLIER.get((name, row["backend"]), own) if row["track"] == "chapter" else own
-        if stated["error"] is None or not stated["error"] <= stated["bound"]:
-            found.append(f"passed, but {name} is over its bound")
-        if stated["bound"] > max(own, earlier):
-            found.append(f"its bound of {name}, {stated['bound']:g}, is wider than {own:g}")
+        if check["error"] is None or not check["error"] <= check["bound"]:
+            lines.append(f"its gate passed, but {name} is past its bound")
+        if check["bound"] > max(own, earlier):
+            lines.append(f"its bound of {name}, {check['bound']:g}, is wider than {own:g}")
+    errors = {name: check["error"] for name, check in checks.items()}
     unequal = reason(row_findings(errors, limits))
-    return [*found, unequal] if unequal else found
+    return [*lines, unequal] if unequal else lines
 
 
-def accuracy_problems(accuracy: dict[str, Any]) -> list[str]:
-    """Return what in the case `accuracy` has no proof or is not what the scores of its runs give.
+def accuracy_problems(accuracy: Accuracy) -> list[str]:
+    """Return what in the case accuracy has no proof, or does not follow from its runs.
 
-    Trainings need packages that those who only time have not.
+    The tests of equivalence need SciPy; without it they are said to be unchecked.
     """
-    found = []
+    lines: list[str] = []
     for row in accuracy["rows"]:
-        name, runs = row["backend"], row["runs"]
+        place = f"accuracy of {row['backend']}"
         if row["status"] != "ok":
-            if not row["reason"]:
-                found.append(f"accuracy of {name}: {row['status']} without a reason")
+            lines += [] if row["reason"] else [f"{place}: is {row['status']} without a reason"]
             continue
-        seeds = {run["seed"] for run in runs}
-        if len(seeds) < accuracy["seeds"] or len(seeds) < len(runs):
-            # Then there is nothing to pair either.
-            return [*found, f"accuracy of {name}: {len(seeds)} of {accuracy['seeds']} seeds"]
-        for run in runs:
-            place = f"accuracy of {name}, seed {run['seed']}"
-            if not run["agreement"] <= 1:
-                found.append(f"{place}: scores without proof of equal work")
-            if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
-                found.append(f"{place}: its scores are not those of its last epoch")
+        seeds = {run["seed"] for run in row["runs"]}
+        if len(seeds) < accuracy["seeds"] or len(seeds) < len(row["runs"]):
+            # No test can be computed: it pairs the runs by seed.
+            return [*lines, f"{place}: has {len(seeds)} of {accuracy['seeds']} seeds"]
+        lines += [f"{place}, {line}" for line in run_problems(row)]
     try:
-        from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
-
         tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
     except ModuleNotFoundError as error:
-        return [*found, f"its tests are unchecked: {error.name} is not installed"]
-    again = {"margins": MARGINS, "level": LEVEL, "equivalence": tests}
-    stated = {name: accuracy[name] for name in again}
-    places = differences(stated, again, "accuracy", set())
-    return found + [f"its {place} is not what its runs give" for place in places]
+        return [*lines, f"its tests are unchecked: {error.name} is not installed"]
+    computed = {"margins": MARGINS, "level": LEVEL, "equivalence": tests}
+    stated = {name: value for name, value in accuracy.items() if name in computed}
+    places = differences(stated, computed, "accuracy", set())
+    return lines + [f"its runs do not give its {place}" for place in places]
 
 
-def figure_problems(document: dict[str, Any]) -> list[str]:
-    """Return which figures and comparisons are not what the samples give, by the same code."""
-    again = copy.deepcopy(document)
-    rows = [(old, new) for old, new in zip(document["rows"], again["rows"], strict=True)]
-    rows = [(old, new) for old, new in rows if old["status"] == "ok" and old["figures"]]
-    again["rows"] = [new for _, new in rows]
-    for _, row in rows:
+def run_problems(row: AccuracyRow) -> Iterator[str]:
+    """Yield what is wrong with the trainings of a finished row."""
+    for run in row["runs"]:
+        if not run["agreement"] <= 1:
+            yield f"seed {run['seed']}: has scores without proof of equal work"
+        if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
+            yield f"seed {run['seed']}: its scores are not those of its last epoch"
+
+
+def figure_problems(document: Bench) -> list[str]:
+    """Return which figures and comparisons do not follow from the samples, by the same code."""
+    stated = [
+        row
+        for row in document["rows"]
+        if row["status"] == "ok" and row["figures"] and row["case"] in CASES
+    ]
+    again: Bench = {**document, "rows": copy.deepcopy(stated)}
+    for row in again["rows"]:
         try:
-            summarize(cast(Bench, again), cast(Row, row))
+            summarize(again, row)
         except (ArithmeticError, LookupError, ValueError) as error:
             return [f"{row['key']}: its samples give no figures ({error!r})"]
         if row["status"] != "ok":
@@ -166,38 +143,43 @@ def figure_problems(document: dict[str, Any]) -> list[str]:
     except ArithmeticError as error:
         return [f"no comparison can be made of its rows ({error})"]
     unfinished = any(row["status"] == "running" for row in document["rows"])
-    # Until all is measured, what depends on other rows is that of an earlier state.
-    later = {"break_even", "p_corrected", "least_p", "differ"} if unfinished else set()
-    found = [
-        f"{row['key']}: its {place} is not that of its samples"
-        for old, row in rows
-        for name in ("figures", "warnings")
-        for place in differences(old[name], row[name], name, later)
-    ]
-    stated, computed = (
-        {(entry["a"], entry["b"]): entry for entry in one["comparisons"]}
-        for one in (document, again)
-    )
-    for pair, entry in computed.items():
-        if "least_p" not in stated.get(pair, entry):  # Written before there was such a figure.
-            del entry["least_p"]
-    pairs = stated.keys() & computed.keys() if unfinished else stated.keys() | computed.keys()
-    for pair in sorted(pairs):
-        places = differences(stated.get(pair), computed.get(pair), "comparison", later)
-        found += [f"{' and '.join(pair)}: their {p} is not that of their samples" for p in places]
-    return found
+    later = OF_OTHER_ROWS if unfinished else set()
+    lines = []
+    for old, new in zip(stated, again["rows"], strict=True):
+        places = [
+            *differences(old["figures"], new["figures"], "figures", later),
+            *differences(old["warnings"], new["warnings"], "warnings", later),
+        ]
+        lines += [f"{old['key']}: its samples do not give its {place}" for place in places]
+    before, after = by_pair(document), by_pair(again)
+    both, either = before.keys() & after.keys(), before.keys() | after.keys()
+    for pair in sorted(both if unfinished else either):
+        old_entry, new_entry = before.get(pair), after.get(pair)
+        if old_entry and new_entry and "least_p" not in old_entry:  # Early files have none.
+            del new_entry["least_p"]
+        lines += [
+            f"{' and '.join(pair)}: their samples do not give their {place}"
+            for place in differences(old_entry, new_entry, "comparison", later)
+        ]
+    return lines
 
 
-def differences(stated: Any, found: Any, place: str, later: set[str]) -> Iterator[str]:
+def by_pair(document: Bench) -> dict[tuple[str, str], Comparison]:
+    """Return a document's comparisons by the keys of their rows."""
+    return {(entry["a"], entry["b"]): entry for entry in document["comparisons"]}
+
+
+def differences(stated: object, computed: object, place: str, later: set[str]) -> Iterator[str]:
     """Yield where two values differ by more than rounding, but for the fields ``later``."""
-    if isinstance(stated, dict) and isinstance(found, dict):
-        for name in sorted((stated.keys() | found.keys()) - later):
-            yield from differences(stated.get(name), found.get(name), f"{place}/{name}", later)
-    elif isinstance(stated, list) and isinstance(found, list) and len(stated) == len(found):
-        for number, (one, other) in enumerate(zip(stated, found, strict=True)):
+    if isinstance(stated, dict) and isinstance(computed, dict):
+        for name in sorted((stated.keys() | computed.keys()) - later):
+            inside = f"{place}/{name}"
+            yield from differences(stated.get(name), computed.get(name), inside, later)
+    elif isinstance(stated, list) and isinstance(computed, list) and len(stated) == len(computed):
+        for number, (one, other) in enumerate(zip(stated, computed, strict=True)):
             yield from differences(one, other, f"{place}/{number}", later)
-    elif isinstance(stated, float) and isinstance(found, (float, int)):
-        if not math.isclose(stated, found, rel_tol=1e-6, abs_tol=1e-12):
+    elif isinstance(stated, float) and isinstance(computed, (float, int)):
+        if not math.isclose(stated, computed, rel_tol=1e-6, abs_tol=1e-12):
             yield place
-    elif stated != found:
+    elif stated != computed:
         yield place

@@ -1,97 +1,114 @@
-"""Which rows of a benchmark may be divided by each other, and what the ratios say."""
+"""Which rows of a benchmark may be divided by each other, and what the ratios show."""
 
 from __future__ import annotations
 
 import json
 from itertools import combinations
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
 from benchmarks.cases import CASES
+from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Ratio, Row
 from benchmarks.records.figures import kept_seconds
 from benchmarks.records.statistics import judgement, least_p, paired
 from common.backends import device_kind
 
 KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
-"""What two rows must share for any ratio between them, beside either the track or the backend."""
+"""What two rows must share before one is divided by the other. Of backend and track they must share
+one too."""
 
 
-def kind_of(row: dict[str, Any]) -> str:
-    """Return ``cpu`` or ``gpu``, what a measured row was computed on: ``auto`` may mean either."""
+def computed_on(row: Row) -> str:
+    """Return ``cpu`` or ``gpu``, where a row was computed: the device ``auto`` may mean either."""
     kinds = {device_kind(process["backend"]["device"]) for process in row["processes"]}
     return " and ".join(sorted(kinds))
 
 
-def conditions(row: dict[str, Any]) -> list[Any]:
-    """Return what no ratio may cross."""
-    return [*(row[name] for name in KEY), kind_of(row)]
+def conditions(row: Row) -> dict[str, object]:
+    """Return by name what no ratio may cross."""
+    shared = {name: value for name, value in row.items() if name in KEY}
+    return shared | {"computed on": computed_on(row)}
 
 
-def crossed(a: dict[str, Any], b: dict[str, Any]) -> str | None:
-    """Return what differs between two rows that no ratio may cross."""
-    different = [name for name in KEY if a[name] != b[name]]
-    if kind_of(a) != kind_of(b):
-        different.append(f"{kind_of(a)} and {kind_of(b)}")
-    if a["track"] != b["track"] and a["backend"] != b["backend"]:
-        different.append("track and backend")
-    return different[0] if different else None
+def crossed(a: Row, b: Row) -> str | None:
+    """Return what differs between two rows that no ratio may cross, or None."""
+    one, other = conditions(a), conditions(b)
+    for name in KEY:
+        if one[name] != other[name]:
+            return name
+    if computed_on(a) != computed_on(b):
+        return f"{computed_on(a)} and {computed_on(b)}"
+    neither = a["track"] != b["track"] and a["backend"] != b["backend"]
+    return "track and backend" if neither else None
 
 
-def compare_rows(document: dict[str, Any]) -> None:
-    """Test every pair of rows that may be compared, and find what compiling has to pay back.
+def compare_rows(document: Bench) -> None:
+    """Test every pair of rows that may be compared, and find when compiling has paid off.
 
-    Pairs: two backends on the same track, or two tracks of the same backend; all else equal.
+    A pair is two backends on one track, or two tracks of one backend, all else equal. The p-values
+    of each table are corrected for their number.
     """
-    ok = [row for row in document["rows"] if row["status"] == "ok"]
-    document["comparisons"] = []
-    families: dict[str, list[dict[str, Any]]] = {}
-    for a, b in combinations(ok, 2):
-        kind = "backends" if a["track"] == b["track"] else "tracks"
-        same_backend = a["backend"] == b["backend"]
-        if conditions(a) != conditions(b) or (kind == "tracks") != same_backend:
+    measured = [row for row in document["rows"] if row["status"] == "ok"]
+    tables: dict[str, list[tuple[Row, Row, Ratio]]] = {}
+    for a, b in combinations(measured, 2):
+        kind = kind_of(a, b)
+        if crossed(a, b) or kind is None:
             continue
         x, y = kept_seconds(a), kept_seconds(b)
         shared = sorted(x.keys() & y.keys())
-        result = paired([x[n] for n in shared], [y[n] for n in shared])
-        if result is None:
-            continue
-        entry = {"kind": kind, "a": a["key"], "b": b["key"], **result}
-        families.setdefault(json.dumps([kind, *conditions(a)]), []).append(entry)
-    for family in families.values():
-        p_values = [entry["p_value"] for entry in family]
-        least = [least_p(entry["pairs"]) for entry in family]
-        for entry, judged in zip(family, judgement(p_values, least), strict=True):
-            entry |= judged
-        document["comparisons"] += family
-    for row in ok:
-        row["figures"]["break_even"] = None
-        if not CASES[row["case"]].compiles:
-            continue
-        tracks = [
-            other
-            for other in ok
-            if other["backend"] == row["backend"] and conditions(other) == conditions(row)
-        ]
-        cheapest = min(tracks, key=lambda other: start_and_step(other["figures"])[0])
-        row["figures"]["break_even"] = break_even(row["figures"], cheapest)
+        if ratio := paired([x[turn] for turn in shared], [y[turn] for turn in shared]):
+            tables.setdefault(json.dumps([kind, conditions(a)]), []).append((a, b, ratio))
+    document["comparisons"] = [entry for pairs in tables.values() for entry in judged(pairs)]
+    for row in measured:
+        if row["figures"]:
+            row["figures"]["break_even"] = break_even(row, measured)
 
 
-def break_even(figures: dict[str, Any], cheapest: dict[str, Any]) -> dict[str, Any] | None:
-    """Return after how many steps a row has caught up with its backend's cheapest track.
+def kind_of(a: Row, b: Row) -> Literal["backends", "tracks"] | None:
+    """Return what a comparison of two rows is of; None if both backend and track are the same."""
+    if a["track"] != b["track"]:
+        return "tracks"
+    return "backends" if a["backend"] != b["backend"] else None
 
-    That is the one whose first step is done first. ``steps`` is null where it never does.
+
+def judged(pairs: list[tuple[Row, Row, Ratio]]) -> list[Comparison]:
+    """Return the comparisons of one table."""
+    p_values = [ratio["p_value"] for _, _, ratio in pairs]
+    least = [least_p(ratio["pairs"]) for _, _, ratio in pairs]
+    comparisons: list[Comparison] = []
+    for (a, b, ratio), result in zip(pairs, judgement(p_values, least), strict=True):
+        kind = kind_of(a, b)
+        assert kind is not None
+        comparisons.append({"kind": kind, "a": a["key"], "b": b["key"], **ratio, **result})
+    return comparisons
+
+
+def break_even(row: Row, measured: list[Row]) -> BreakEven | None:
+    """Return after how many steps a row has caught up with its backend's quickest start.
+
+    That is the track whose first step is done first, all else equal. None for that track itself,
+    and where nothing is compiled.
     """
-    other = cheapest["figures"]
-    if other is figures:
+    figures = row["figures"]
+    if figures is None or not CASES[row["case"]].compiles:
         return None
-    (start, step), (first, pace) = start_and_step(figures), start_and_step(other)
+    tracks = [
+        (other["key"], other["figures"])
+        for other in measured
+        if other["figures"] and other["backend"] == row["backend"]
+        if conditions(other) == conditions(row)
+    ]
+    key, quickest = min(tracks, key=lambda track: start_and_step(track[1])[0])
+    if quickest is figures:
+        return None
+    (start, step), (first, pace) = start_and_step(figures), start_and_step(quickest)
     lost, gained = start - first, pace - step
     steps = int(np.ceil(lost / gained)) + 1 if gained > 0 else None
-    return {"against": cheapest["key"], "steps": steps}
+    return {"against": key, "steps": steps}
 
 
-def start_and_step(figures: dict[str, Any]) -> tuple[float, float]:
+def start_and_step(figures: Figures) -> tuple[float, float]:
     """Return the seconds until a row's first step is done, and those of each later step."""
     step = figures["step_seconds"]["median"]
     if "steady_seconds" in figures:

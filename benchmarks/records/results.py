@@ -3,35 +3,37 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
-from benchmarks.records.documents import Row, Settings
+from benchmarks.records.documents import Bench, Row, Settings
+from benchmarks.records.run_documents import Hardware
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
 from common.errors import InputError
 from common.machine.files import read_json, write_json
 from common.machine.provenance import git_commit, hardware
 
-VERSION = 1
+VERSION: Literal[1] = 1
 RESULTS = "bench.json"
 SCHEMA = Path(__file__).with_name("schemas") / "bench.json"
 
 
+@dataclass(frozen=True)
 class Results:
     """A benchmark's folder and the document in it."""
 
-    def __init__(self, folder: Path, document: Any) -> None:
-        self.folder = folder
-        self.document: Any = document
+    folder: Path
+    document: Any
 
     def save(self) -> None:
         """Write the document as a whole; the previous one stays until it is complete."""
         write_json(self.folder / RESULTS, self.document)
 
 
-def new_document(settings: Settings, rows: list[Row]) -> Any:
+def new_document(settings: Settings, rows: list[Row]) -> Bench:
     """Return a document with rows of which none is measured."""
     return {
         "version": VERSION,
@@ -39,7 +41,7 @@ def new_document(settings: Settings, rows: list[Row]) -> Any:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
         "schema_checked": can_check_schema(),
-        "hardware": hardware(),
+        "hardware": cast(Hardware, hardware()),
         "gpu": None,
         "settings": settings,
         "limits": {},
@@ -60,31 +62,36 @@ def row_name(row: Row) -> str:
 
 
 def can_check_schema() -> bool:
-    """Tell whether the package that checks a schema is here; a bare container has it not."""
+    """Tell whether the package that checks a schema is installed; a bare container lacks it."""
     return find_spec("jsonschema") is not None
 
 
-def check_schema(document: Any, path: Path) -> None:
-    """Raise InputError, naming the place, unless ``document`` follows the published schema.
+def check_schema(document: Bench, path: Path) -> None:
+    """Check a document against the stored schema, and what no schema can say.
 
-    A schema cannot say that lists are of one length, nor which dates there are.
+    Raises:
+        InputError: At the first place that is wrong, which it names.
     """
     from jsonschema import Draft202012Validator
 
     schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
     errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: list(e.path))
     if errors:
-        place = "/".join(map(str, errors[0].path)) or "the document"
-        said = errors[0].message
-        if errors[0].validator == "type":  # Its message would begin with all that stands there.
-            said = f"must be of type {errors[0].validator_value}"
-        raise InputError(f"{path}: {place}: {said[:200]}")
+        first = errors[0]
+        place = "/".join(map(str, first.path)) or "the document"
+        # The library's message about a type begins with the whole value.
+        wrong_type = first.validator == "type"
+        message = f"must be of type {first.validator_value}" if wrong_type else first.message
+        raise InputError(f"{path}: {place}: {message[:200]}")
     try:
         datetime.fromisoformat(document["created"])
     except ValueError:
-        raise InputError(f"{path}: created: {document['created']!r} is no time") from None
-    trained = document.get("accuracy", {"rows": []})["rows"]
-    if len({len(run["epochs"]) for row in trained for run in row["runs"]}) > 1:
+        raise InputError(
+            f"{path}: created: {document['created']!r} is not a time, such as "
+            "2026-01-31T12:00:00+00:00"
+        ) from None
+    rows = document["accuracy"]["rows"] if "accuracy" in document else []
+    if len({len(run["epochs"]) for row in rows for run in row["runs"]}) > 1:
         raise InputError(f"{path}: accuracy: its trainings have different numbers of epochs")
 
 
@@ -92,21 +99,22 @@ def read_results(path: Path) -> Any:
     """Read and check a results file, or the one in a folder.
 
     Raises:
-        InputError: If it is absent, no JSON, of another version, or against the schema.
+        InputError: If it is absent, not JSON, of another version, or against the schema.
     """
     file = path / RESULTS if path.is_dir() else path
     try:
         document = read_json(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise InputError(f"{file}: there is no such results file") from None
+        raise InputError(f"{file}: this results file does not exist") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"{file}: not readable as JSON ({error})") from error
+        raise InputError(f"{file}: cannot be read as JSON ({error})") from error
     if not isinstance(document, dict) or document.get("kind") != "bench":
-        raise InputError(f"{file}: these are no results of fcn bench")
+        raise InputError(f"{file}: is not a results file of `fcn bench`")
     if document.get("version") != VERSION:
         raise InputError(
-            f"{file}: results of version {document.get('version')}; this fcn reads {VERSION}"
+            f"{file}: has version {document.get('version')}, but this fcn reads version {VERSION}"
         )
+    bench = cast(Bench, document)
     if can_check_schema():
-        check_schema(document, file)
-    return document
+        check_schema(bench, file)
+    return bench

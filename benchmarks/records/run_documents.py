@@ -171,7 +171,7 @@ class Summary(TypedDict):
     total_seconds: float
     host_memory_peak_bytes: int
     device_memory_peak_bytes: int | None
-    final: EpochLine | None
+    final: EpochLine
 
 
 class FindingRecord(TypedDict):

@@ -1,25 +1,36 @@
-"""Medians, intervals and tests, in NumPy alone: a bare container has to do the same statistics."""
+"""Medians, intervals and tests. NumPy alone, so that a bare container computes the same."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.documents import Ratio
+from benchmarks.records.documents import Judgement, Ratio
 from benchmarks.records.run_documents import Interval
 
+SEED = 0
+"""Of every random draw here: the same samples give the same figures everywhere."""
 RESAMPLES = 2000
 PERMUTATIONS = 9999
 EXACT_PAIRS = 13
-"""Up to so many pairs all of their sign flips are tried, else ``PERMUTATIONS`` drawn ones."""
+"""Up to so many pairs, all sign flips are tried; with more, ``PERMUTATIONS`` drawn ones."""
 LEVEL = 0.05
-"""A difference is called one when its p-value, corrected for the pairs of its table, is less."""
+"""A difference is shown when its p-value, corrected for the tests of its table, is below it."""
 PAIRED_TEST = "sign-flip permutation test of the mean log ratio over paired turns, Holm"
 UNPAIRED_TEST = "permutation test of the difference of mean log times"
+
+
+class Unpaired(TypedDict):
+    """A test of the times of two runs: their ratio, its 95 % interval, and a p-value."""
+
+    ratio: float
+    low: float
+    high: float
+    p_value: float
 
 
 def bootstrap_medians(samples: Sequence[float], generator: np.random.Generator) -> NDArray:
@@ -29,24 +40,21 @@ def bootstrap_medians(samples: Sequence[float], generator: np.random.Generator) 
 
 
 def middle(values: NDArray) -> tuple[float, float]:
-    """Return what bounds the middle 95 % of ``values``."""
+    """Return the bounds of the middle 95 % of ``values``."""
     low, high = np.percentile(values, [2.5, 97.5])
     return float(low), float(high)
 
 
-def interval(samples: Sequence[float], seed: int = 0) -> Interval:
+def interval(samples: Sequence[float]) -> Interval:
     """Return the median of ``samples`` and the bootstrap's 95 % interval of it.
 
-    Each is drawn by itself, also of the two turns of a round, which share some of the machine's
-    drift. With as much noise in common as of its own, more than is found, the interval of five
-    rounds covers the median in 88 % of cases, in 92 % with none. Whole rounds, of which there are
-    five, cover it in 80 and 76 % only; they would be better if a round's common noise were more
-    than twice that of a turn.
+    The two turns of a round share some of the machine's drift, and yet each is drawn by itself:
+    whole rounds are so few that an interval from them would cover the median less often.
 
     Source:
         Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 13 (percentile method).
     """
-    low, high = middle(bootstrap_medians(samples, np.random.default_rng(seed)))
+    low, high = middle(bootstrap_medians(samples, np.random.default_rng(SEED)))
     return {"median": float(np.median(samples)), "low": low, "high": high}
 
 
@@ -55,36 +63,52 @@ def share_as_large(null: NDArray, seen: float) -> float:
     return float(np.mean(np.abs(null) >= abs(seen) * (1 - 1e-12) - 1e-300))
 
 
-def paired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Ratio | None:
+def share_drawn(null: NDArray, seen: float) -> float:
+    """Return the same where ``null`` was drawn at random: what was seen counts as one draw more."""
+    return (share_as_large(null, seen) * PERMUTATIONS + 1) / (PERMUTATIONS + 1)
+
+
+def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     """Compare the seconds of two rows, sample by sample of the same turn.
 
-    Turn by turn, for in a pair's ratio what a round does to both has gone; and because flips of
-    five whole rounds could never be significant: 2 / 2^5 is 0.0625.
+    A turn is paired with a turn, since their ratio is free of what a round did to both. Whole
+    rounds would be too few: with five the p-value could not be less than 2 / 2^5 = 0.0625.
 
     Returns:
-        ``ratio`` of b's time to a's (the median, with its interval) and ``p_value``: how often a
-        mean log ratio as large would come about if each pair's order were by chance. None with
+        The median ratio of b's time to a's with its interval, and as p-value how often a mean log
+        ratio as large would come about if the order within each pair were by chance. None with
         fewer than three pairs.
     """
     count = len(a)
     if count < 3:
         return None
     logs = np.log(np.asarray(b, np.float64) / np.asarray(a, np.float64))
-    found = interval(logs.tolist(), seed)
+    of_logs, seen = interval(logs.tolist()), float(logs.sum())
     if count <= EXACT_PAIRS:
         flips = np.arange(2**count)[:, None] >> np.arange(count) & 1
-        p_value = share_as_large((1 - 2 * flips) @ logs, float(logs.sum()))
+        p_value = share_as_large((1 - 2 * flips) @ logs, seen)
     else:
-        flips = np.random.default_rng(seed).integers(0, 2, (PERMUTATIONS, count))
-        drawn = share_as_large((1 - 2 * flips) @ logs, float(logs.sum()))
-        p_value = (drawn * PERMUTATIONS + 1) / (PERMUTATIONS + 1)  # The order seen is one of them.
+        flips = np.random.default_rng(SEED).integers(0, 2, (PERMUTATIONS, count))
+        p_value = share_drawn((1 - 2 * flips) @ logs, seen)
     return {
         "pairs": count,
-        "ratio": float(np.exp(found["median"])),
-        "low": float(np.exp(found["low"])),
-        "high": float(np.exp(found["high"])),
+        "ratio": float(np.exp(of_logs["median"])),
+        "low": float(np.exp(of_logs["low"])),
+        "high": float(np.exp(of_logs["high"])),
         "p_value": p_value,
     }
+
+
+def unpaired(a: Sequence[float], b: Sequence[float]) -> Unpaired:
+    """Compare the seconds of two runs: the ratio of medians, b to a, its interval, a p-value."""
+    generator = np.random.default_rng(SEED)
+    low, high = middle(bootstrap_medians(b, generator) / bootstrap_medians(a, generator))
+    logs = np.log(np.concatenate([a, b]))
+    seen = float(logs[len(a) :].mean() - logs[: len(a)].mean())
+    shuffled = generator.permuted(np.tile(logs, (PERMUTATIONS, 1)), axis=1)
+    null = shuffled[:, len(a) :].mean(axis=1) - shuffled[:, : len(a)].mean(axis=1)
+    ratio = float(np.median(b) / np.median(a))
+    return {"ratio": ratio, "low": low, "high": high, "p_value": share_drawn(null, seen)}
 
 
 def least_p(pairs: int) -> float:
@@ -95,39 +119,6 @@ def least_p(pairs: int) -> float:
 def least_p_unpaired(a: int, b: int) -> float:
     """Return the least p-value that ``unpaired`` can give for so many samples: none overlaps."""
     return max((1 + (a == b)) / math.comb(a + b, a), 1 / (PERMUTATIONS + 1))
-
-
-def judgement(p_values: Sequence[float], least: Sequence[float]) -> list[dict[str, Any]]:
-    """Judge the tests of one table together.
-
-    Args:
-        p_values: One a test.
-        least: The least p-value that each test's samples could have given.
-
-    Returns:
-        For each ``p_corrected``; ``least_p``, the least that could have become, since Holm's
-        correction never falls where a p-value rises; and ``differ``.
-    """
-    return [
-        {"p_corrected": p_value, "least_p": lowest, "differ": p_value < LEVEL}
-        for p_value, lowest in zip(holm(p_values), holm(least), strict=True)
-    ]
-
-
-def unpaired(a: Sequence[float], b: Sequence[float], seed: int = 0) -> dict[str, Any]:
-    """Compare the seconds of two runs: the ratio of medians, b to a, its interval, a p-value."""
-    generator = np.random.default_rng(seed)
-    low, high = middle(bootstrap_medians(b, generator) / bootstrap_medians(a, generator))
-    logs = np.log(np.concatenate([a, b]))
-    seen = float(logs[len(a) :].mean() - logs[: len(a)].mean())
-    shuffled = generator.permuted(np.tile(logs, (PERMUTATIONS, 1)), axis=1)
-    null = shuffled[:, len(a) :].mean(axis=1) - shuffled[:, : len(a)].mean(axis=1)
-    return {
-        "ratio": float(np.median(b) / np.median(a)),
-        "low": low,
-        "high": high,
-        "p_value": (share_as_large(null, seen) * PERMUTATIONS + 1) / (PERMUTATIONS + 1),
-    }
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -142,3 +133,17 @@ def holm(p_values: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[int(index)] = largest
     return corrected
+
+
+def judgement(p_values: Sequence[float], least: Sequence[float]) -> list[Judgement]:
+    """Judge the tests of one table together.
+
+    Args:
+        p_values: One a test.
+        least: The least p-value that each test's samples could have given. Corrected, it is the
+            least that the corrected p-value could have been: Holm's correction is monotonic.
+    """
+    return [
+        {"p_corrected": p_value, "least_p": lowest, "differ": p_value < LEVEL}
+        for p_value, lowest in zip(holm(p_values), holm(least), strict=True)
+    ]

@@ -18,9 +18,8 @@ from benchmarks.records.equivalence import (
     TARGET_ABOVE_BACKGROUND,
     equivalences,
 )
-from benchmarks.records.gallery import copy_predictions, write_examples
 from benchmarks.records.results import Results
-from benchmarks.records.runs import training_row
+from benchmarks.records.runs import copy_predictions, training_row, write_examples
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.timing.settings import Settings
 from benchmarks.workers.environment import COMPILED_ANEW, backend_environment

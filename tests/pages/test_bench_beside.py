@@ -165,12 +165,14 @@ def test_what_cannot_stand_beside_is_refused_and_no_page_is_written(
     said = refused(capsys, ours, empty, "--beside", ours)
     assert "empty holds no bench.json for it to stand beside" in said
     broken = write(tmp_path / "broken", {**documents[1], "version": 99})
-    assert "results of version 99" in refused(capsys, ours, "--beside", broken)
+    assert "has version 99" in refused(capsys, ours, "--beside", broken)
     unlike = copy.deepcopy(documents[1])
     del unlike["rows"][0]["samples"]
     broken = write(tmp_path / "broken", unlike)
     assert "'samples' is a required property" in refused(capsys, ours, "--beside", broken)
-    assert "no such results file" in refused(capsys, ours, "--beside", tmp_path / "absent")
+    assert "this results file does not exist" in refused(
+        capsys, ours, "--beside", tmp_path / "absent"
+    )
     shutil.copy(ours / "bench.json", empty / "compare.json")
     shutil.copy(ours / "bench.json", empty / "bench.json")
     assert "holds bench.json and compare.json" in refused(capsys, empty)

@@ -101,12 +101,12 @@ def seed_left_out(document: Document) -> None:
 @pytest.mark.parametrize(
     "forges, words",
     [
-        (better_scores, "its accuracy/equivalence/0/p is not what its runs give"),
+        (better_scores, "its runs do not give its accuracy/equivalence/0/p"),
         (better_scores_at_the_end, "jax, seed 1: its scores are not those of its last epoch"),
-        (not_equivalent, "its accuracy/equivalence/0/equivalent is not what its runs give"),
-        (wider_margin, "its accuracy/margins/mean_iou is not what its runs give"),
-        (beyond_its_trace, "jax, seed 1: scores without proof of equal work"),
-        (seed_left_out, "accuracy of jax: 2 of 3 seeds"),
+        (not_equivalent, "its runs do not give its accuracy/equivalence/0/equivalent"),
+        (wider_margin, "its runs do not give its accuracy/margins/mean_iou"),
+        (beyond_its_trace, "jax, seed 1: has scores without proof of equal work"),
+        (seed_left_out, "accuracy of jax: has 2 of 3 seeds"),
     ],
 )
 def test_trainings_that_contradict_themselves_are_shown_with_what_is_wrong(

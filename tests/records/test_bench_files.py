@@ -31,8 +31,8 @@ def document() -> Document:
     [
         ("--threads=0", "threads 0 is too small"),
         ("--threads=-1", "threads -1 is too small"),
-        ("--batch-sizes=1,²", "--batch-sizes '²': not a positive whole number"),
-        ("--batch-sizes=0", "--batch-sizes '0': not a positive whole number"),
+        ("--batch-sizes=1,²", "--batch-sizes: '1,²': expected one int or several"),
+        ("--batch-sizes=0", "--batch-sizes 0 is too small: at least 1"),
     ],
 )
 def test_a_number_that_counts_nothing_is_one_line_before_anything_is_written(
@@ -46,7 +46,7 @@ def test_a_number_that_counts_nothing_is_one_line_before_anything_is_written(
     assert available_cpus() == before
 
 
-@pytest.mark.parametrize("option", ["--track=tuned", "--batch-sizes=2", "--recipe=modern"])
+@pytest.mark.parametrize("option", ["--track=chapter", "--batch-sizes=2", "--recipe=modern"])
 def test_an_option_that_no_chosen_case_heeds_is_refused(
     option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -136,9 +136,9 @@ def other_kind(document: Document) -> None:
         (forget_samples, "'samples' is a required property"),
         (figure_on_invalid, "/figures: must be of type null"),
         (invalid_without_reason, "/reason: must be of type string"),
-        (later_version, "results of version 99; this fcn reads 1"),
+        (later_version, "has version 99, but this fcn reads version 1"),
         (text_for_a_number, "samples/0/seconds: must be of type number"),
-        (other_kind, "these are no results of fcn bench"),
+        (other_kind, "is not a results file of `fcn bench`"),
     ],
 )
 def test_a_broken_document_is_one_line_and_status_2(
@@ -160,7 +160,7 @@ def test_what_is_no_results_file_is_one_line_and_status_2(
     (tmp_path / "bench.json").write_text(text, encoding="latin-1")
     assert "bench.json: " in refused(capsys, "check", str(tmp_path))
     (tmp_path / "bench.json").unlink()
-    assert "there is no such results file" in refused(capsys, "check", str(tmp_path))
+    assert "this results file does not exist" in refused(capsys, "check", str(tmp_path))
 
 
 def test_a_number_that_is_none_is_refused(
@@ -185,13 +185,13 @@ def test_a_file_can_be_checked_where_no_schema_can(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for module in ("results", "check"):
-        monkeypatch.setattr(f"benchmarks.records.{module}.can_check_schema", lambda: False)
+    for module in ("records.results", "commands.check"):
+        monkeypatch.setattr(f"benchmarks.{module}.can_check_schema", lambda: False)
     assert fcn(["bench", "check", write(tmp_path, document)]) == 0
     assert "schema unchecked: no jsonschema" in capsys.readouterr().out
     broken = copy.deepcopy(document)
     del row_of(broken, "ok")["gate"]
-    assert "is against the schema (KeyError('gate'))" in refused(
+    assert "does not follow the schema (KeyError('gate'))" in refused(
         capsys, "check", write(tmp_path, broken)
     )
 
@@ -230,8 +230,8 @@ def another_card(row: Document) -> None:
 @pytest.mark.parametrize(
     "differs, words",
     [
-        (flags, "XLA_FLAGS unset there, --xla_gpu_autotune_level=0 here"),
-        (another_card, "GPU unknown there, NVIDIA H200 here"),
+        (flags, "XLA_FLAGS was unset, now --xla_gpu_autotune_level=0"),
+        (another_card, "GPU was unknown, now NVIDIA H200"),
     ],
 )
 def test_rows_computed_in_another_environment_or_on_another_card_are_not_compared(
@@ -240,9 +240,10 @@ def test_rows_computed_in_another_environment_or_on_another_card_are_not_compare
     new = copy.deepcopy(document)
     row = row_of(new, "ok")
     differs(row)
-    entries, left_out = changes(document, new)
-    assert row["key"] not in {entry["key"] for entry in entries} and len(entries) > 20
-    assert f"{row['key']}: {words}" in left_out
+    found = changes(document, new)
+    keys = {change["key"] for change in found["rows"]}
+    assert row["key"] not in keys and len(keys) > 20
+    assert f"{row['key']}: {words}" in found["left_out"]
 
 
 def test_a_change_that_so_few_samples_could_not_show_is_not_said_to_be_none(
@@ -268,7 +269,7 @@ def test_results_of_another_machine_or_with_no_row_in_common_give_no_ratio(
     elsewhere, unlike = copy.deepcopy(document), copy.deepcopy(document)
     elsewhere["hardware"]["processor"] = "Another"
     said = refused(capsys, "diff", old, write(tmp_path, elsewhere))
-    assert "are not alike: processor" in said and "'Another' here" in said
+    assert "are of different machines: processor was" in said and "now Another" in said
     for row in unlike["rows"]:
         row["crop"] = [64, 96]
         row["key"] = row["key"].replace("320x480", "64x96")

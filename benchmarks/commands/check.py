@@ -1,0 +1,48 @@
+"""`fcn bench check FILE`: a results file of any machine, its table and what is wrong with it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.pages.bench_text import few_rounds, table
+from benchmarks.pages.markdown import markdown
+from benchmarks.records.check import problems
+from benchmarks.records.results import can_check_schema, read_results
+from common.errors import InputError
+from common.options import Parser
+
+
+def check_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="bench.json, or the folder that holds it"
+    )
+    parser.add_argument(
+        "--markdown", action="store_true", help="print the rows of train alone, for a README"
+    )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check and show a results file; status 1 if it contradicts the rules or itself."""
+    args = check_parser().parse_args(argv)
+    document = read_results(args.file)
+    try:
+        lines = [f"problem: {line}" for line in problems(document)]
+        print(markdown(document) if args.markdown else table(document))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        if can_check_schema():
+            raise
+        raise InputError(f"{args.file}: does not follow the schema ({error!r})") from error
+    status = int(bool(lines))
+    if few := few_rounds(document):
+        lines.append(f"note: {few}")
+    if not status and not args.markdown:
+        schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"
+        lines.append(f"{args.file}: {schema} and agrees with itself")
+    for line in lines:
+        print(line, file=sys.stderr if args.markdown else sys.stdout)
+    return status

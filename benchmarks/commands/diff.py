@@ -1,0 +1,80 @@
+"""`fcn bench diff OLD NEW`: which rows changed between two results files of one machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.pages.bench_text import columns, finding
+from benchmarks.records.diff import Change, changes, unlike
+from benchmarks.records.results import read_results
+from benchmarks.records.statistics import UNPAIRED_TEST
+from common.errors import InputError
+from common.options import Parser
+
+HEADS = ("row", "old ms", "new ms", "new/old [95 %]", "")
+
+
+def diff_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(
+        prog="fcn bench diff",
+        description=f"Say which rows changed from OLD to NEW, by a {UNPAIRED_TEST}, "
+        "corrected after Holm.",
+    )
+    parser.add_argument(
+        "old", type=Path, metavar="OLD", help="bench.json, or the folder that holds it"
+    )
+    parser.add_argument("new", type=Path, metavar="NEW", help="likewise")
+    parser.add_argument("--json", action="store_true", help="print the changes as JSON")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare two results files row by row.
+
+    Raises:
+        InputError: If they are of different machines, or share no row that can be compared.
+    """
+    args = diff_parser().parse_args(argv)
+    old, new = read_results(args.old), read_results(args.new)
+    if different := unlike(old["hardware"], new["hardware"]):
+        raise InputError(f"{args.old} and {args.new} are of different machines: {different}")
+    found = changes(old, new)
+    if not found["rows"]:
+        why = "; ".join(found["left_out"][:3]) or "they share no row"
+        raise InputError(f"{args.old} and {args.new} have no rows to compare: {why}")
+    if args.json:
+        rows = [{**change, "said": in_words(change)} for change in found["rows"]]
+        print(json.dumps({**found, "rows": rows}, indent=2))
+        return 0
+    print(columns([HEADS, *map(cells, found["rows"])]))
+    for line in found["left_out"]:
+        print(f"not compared: {line}")
+    return 0
+
+
+def cells(change: Change) -> tuple[str, ...]:
+    """Return the cells of one row."""
+    return (
+        change["key"],
+        f"{change['old'] * 1000:.4g}",
+        f"{change['new'] * 1000:.4g}",
+        f"{change['ratio']:.3f} [{change['low']:.3f}, {change['high']:.3f}]",
+        in_words(change),
+    )
+
+
+def in_words(change: Change) -> str:
+    """Return what the test of a row shows, and which versions changed."""
+    old, new = change["old_versions"], change["new_versions"]
+    versions = [
+        f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
+        for name in sorted(old.keys() | new.keys())
+        if old.get(name) != new.get(name)
+    ]
+    entry: Any = change
+    shown = finding(entry, "slower" if change["ratio"] > 1 else "faster", "no change shown")
+    return shown + (f" ({', '.join(versions)})" if versions else "")
