@@ -7,12 +7,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from benchmarks.commands.report import FORMAT_VERSION, write_report
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.records.runs import table, training_row, write_examples
-from benchmarks.records.training_documents import TrainedRow
+from benchmarks.records.training_documents import GalleryEntry, TrainedRow
 from benchmarks.workers.environment import COMPILED_ANEW, backend_environment, limit_cpus
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS, NOTES
@@ -140,7 +139,7 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 
-def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[dict[str, Any]]:
+def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[GalleryEntry]:
     """Write the images and truths of the gallery and name every backend's prediction of them."""
     entries = write_examples(out, dataset)
     for entry in entries:

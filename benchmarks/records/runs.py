@@ -70,7 +70,7 @@ def rate_of(summary: Summary) -> Rate | None:
     return {**interval(rates), "samples": rates} if rates else None
 
 
-def write_examples(folder: Path, dataset: TrainingData) -> Any:
+def write_examples(folder: Path, dataset: TrainingData) -> list[GalleryEntry]:
     """Write the gallery's images and truths below ``folder``; return an entry for each.
 
     Paths in an entry are relative to ``folder``; it has no predictions yet.
