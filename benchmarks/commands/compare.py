@@ -7,11 +7,23 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
-from benchmarks.commands.report import FORMAT_VERSION, write_report
+from benchmarks.commands.report import write_report
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
+from benchmarks.records.run_documents import (
+    ConfigRecord,
+    DatasetRecord,
+    Hardware,
+    WeightsRecord,
+)
 from benchmarks.records.runs import table, training_row, write_examples
-from benchmarks.records.training_documents import GalleryEntry, TrainedRow
+from benchmarks.records.training_documents import (
+    Compared,
+    ComparedExample,
+    Trace,
+    TrainedRow,
+)
 from benchmarks.workers.environment import COMPILED_ANEW, backend_environment, limit_cpus
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS, NOTES
@@ -81,71 +93,93 @@ def main(argv: Sequence[str]) -> int:
     check_tricks(config.without, backends)
     out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
-    starting_parameters(config.recipe, config.seed, args.weights)
+    starting_parameters(config.recipe, config.seed, args.weights)  # A bad file is refused early.
     environment = backend_environment(args.threads, args.device) | COMPILED_ANEW
     limit_cpus(args.threads)
 
-    data = args.data
-    if data is not None:
-        dataset = TrainingData(data, config)
-    out.mkdir(parents=True, exist_ok=True)
-    if data is None:
-        data = default_dataset(out / "data")
-        dataset = TrainingData(data, config)
-
-    (out / "runs").mkdir(exist_ok=True)
-    print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
-    steps = trace_steps(config, dataset.total_steps)
-    trace = reference_trace(config, data, args.weights, steps, out / "runs" / "trace.log")
-    if trace is None:  # No figure without it: nothing needs to be trained.
-        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
-    start = ["--weights", str(args.weights)] if args.weights else []
-    rows = [
-        training_row(
-            backend,
-            train_backend(
-                backend,
-                config_arguments(for_backend(config, backend)) + start,
-                data,
-                out / "runs" / backend,
-                environment,
-                f"[{position}] {BACKENDS[backend]}",
-            ),
-            out / "runs" / backend,
-        )
-        for position, backend in enumerate(backends, start=1)
-    ]
+    data, dataset = training_data(args.data, config, out)
+    trace = first_losses(config, data, dataset, args.weights, out / "runs")
+    rows = train_all(backends, config, data, args.weights, environment, out / "runs")
     check_agreement(rows, trace)
-    result = {
-        "version": FORMAT_VERSION,
+    compared: Compared = {
+        "version": 2,
         "kind": "compare",
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
-        "config": config.to_json(),
-        "hardware": hardware(),
-        "dataset": {"generated": args.data is None, **dataset.describe()},
-        "weights": describe_weights(config.recipe, args.weights),
+        "config": cast(ConfigRecord, config.to_json()),
+        "hardware": cast(Hardware, hardware()),
+        "dataset": cast(DatasetRecord, {"generated": args.data is None, **dataset.describe()}),
+        "weights": cast(WeightsRecord | None, describe_weights(config.recipe, args.weights)),
         "agreement": trace,
         "rows": rows,
         "gallery": gallery(out, dataset, rows),
     }
-    write_json(out / "compare.json", result)
+    write_json(out / "compare.json", compared)
     page = write_report(out)
-    if args.json:
-        print(json.dumps(result))
-    else:
-        print(table(result))
-        print(f"page: {page}")
+    print(json.dumps(compared) if args.json else f"{table(compared)}\npage: {page}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 
-def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[GalleryEntry]:
+def training_data(data: Path | None, config: Config, out: Path) -> tuple[Path, TrainingData]:
+    """Return the data set, or one that is generated below ``out``, and make the folder ``out``.
+
+    Raises:
+        InputError: If it cannot be trained on; ``out`` is not made then.
+    """
+    dataset = TrainingData(data, config) if data else None
+    out.mkdir(parents=True, exist_ok=True)
+    if data and dataset:
+        return data, dataset
+    generated = default_dataset(out / "data")
+    return generated, TrainingData(generated, config)
+
+
+def first_losses(
+    config: Config, data: Path, dataset: TrainingData, weights: Path | None, folder: Path
+) -> Trace:
+    """Return the first losses in float64, with bounds, which prove that the backends do equal work.
+
+    Raises:
+        InputError: If no backend computes them: no figure could be shown, so nothing is trained.
+    """
+    print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
+    folder.mkdir(exist_ok=True)
+    steps = trace_steps(config, dataset.total_steps)
+    trace = reference_trace(config, data, weights, steps, folder / "trace.log")
+    if trace is None:
+        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
+    return trace
+
+
+def train_all(
+    backends: list[str],
+    config: Config,
+    data: Path,
+    weights: Path | None,
+    environment: dict[str, str],
+    folder: Path,
+) -> list[TrainedRow]:
+    """Train every backend, each in a run folder below ``folder``, and return a row for each."""
+    rows = []
+    for position, backend in enumerate(backends, start=1):
+        options = config_arguments(for_backend(config, backend))
+        options += ["--weights", str(weights)] if weights else []
+        heading = f"[{position}] {BACKENDS[backend]}"
+        run = folder / backend
+        outcome = train_backend(backend, options, data, run, environment, heading)
+        rows.append(training_row(backend, outcome, run))
+    return rows
+
+
+def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[ComparedExample]:
     """Write the images and truths of the gallery and name every backend's prediction of them."""
-    entries = write_examples(out, dataset)
-    for entry in entries:
-        entry["predictions"] = {
-            row["backend"]: f"runs/{row['backend']}/predictions/{entry['name']}.png"
-            for row in rows
-            if row["status"] == "ok"
+    finished = [row["backend"] for row in rows if row["status"] == "ok"]
+    return [
+        {
+            **example,
+            "predictions": {
+                backend: f"runs/{backend}/predictions/{example['name']}.png" for backend in finished
+            },
         }
-    return entries
+        for example in write_examples(out, dataset)
+    ]

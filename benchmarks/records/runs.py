@@ -103,7 +103,7 @@ def copy_predictions(
             entry["predictions"][backend] = path
 
 
-def table(result: dict[str, Any]) -> str:
+def table(result: Any) -> str:
     """Return the comparison as lines of text."""
     void = result["config"]["recipe"]["void"]
     heads = (

@@ -74,7 +74,6 @@ LONG_FILES: set[str] = {
     "benchmarks.pages.compare_view",
 }
 LONG_FUNCTIONS: set[str] = {
-    "benchmarks.commands.compare.main",
     "benchmarks.pages.gallery._item",
     "common.reference.network.backward",
     "common.reference.network.forward",
