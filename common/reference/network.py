@@ -14,17 +14,13 @@ from numpy.typing import NDArray
 
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
-from common.parameters.names import (
-    STAGES,
-    is_statistic,
-    parameter_shapes,
-    weight_decays,
-)
+from common.parameters.names import STAGES, is_statistic, parameter_shapes, weight_decays
 from common.recipes import STRIDE, Recipe
 from common.reference import operations as ops
 from common.reference.operations import Array
 
 Values = Mapping[str, NDArray[np.floating]]
+Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -32,11 +28,9 @@ class Forward:
     """What one pass through the network computed.
 
     Attributes:
-        layers: Name -> float64 [B, h, w, C], in the order of
-            ``common.parameters.names.layer_names``.
+        layers: Name -> float64 [B, h, w, C], in the order of ``layer_names``.
         inputs: Layer with parameters -> what it was applied to, as ``backward`` needs it.
-        statistics: After a pass in training mode the new running mean and variance of every norm
-            by canonical name, else empty.
+        statistics: In training mode every norm's new running mean and variance, else empty.
     """
 
     layers: dict[str, Array]
@@ -66,9 +60,57 @@ def _relu(x: Array) -> Array:
     return np.maximum(x, 0.0)
 
 
-def forward(
-    parameters: Values, images: NDArray[np.uint8], backbone: str, training: bool
-) -> Forward:
+class _Layers:
+    """The layers of a forward pass by name; what they get and give is kept in ``result``."""
+
+    def __init__(self, parameters: Values, training: bool) -> None:
+        self.values, self.training = _float64(parameters), training
+        self.result = Forward({}, {}, {})
+
+    def record(self, name: str, x: Array) -> Array:
+        self.result.layers[name] = x
+        return x
+
+    def convolution(self, name: str, x: Array, stride: int = 1) -> Array:
+        self.result.inputs[name] = x
+        weight = self.values[f"{name}.weight"]
+        return ops.convolution(x, weight, stride, padding=weight.shape[2] // 2)
+
+    def norm(self, name: str, x: Array) -> Array:
+        self.result.inputs[name] = x
+        names = f"{name}.running_mean", f"{name}.running_var"
+        mean, variance = (self.values[part] for part in names)
+        if self.training:
+            moved = ops.moved_statistics(x, mean, variance)
+            self.result.statistics.update(zip(names, moved, strict=True))
+            mean, variance = ops.moments(x)
+        weight = self.values.get(f"{name}.weight", np.ones(()))
+        bias = self.values.get(f"{name}.bias", np.zeros(()))
+        return ops.batch_norm(x, mean, variance, weight, bias)
+
+    def block_v1(self, name: str, x: Array, stride: int) -> Array:
+        y = self.record(f"{name}.conv1", self.convolution(f"{name}.conv1", x, stride))
+        y = _relu(self.record(f"{name}.bn1", self.norm(f"{name}.bn1", y)))
+        y = self.record(f"{name}.conv2", self.convolution(f"{name}.conv2", y))
+        y = self.record(f"{name}.bn2", self.norm(f"{name}.bn2", y))
+        if stride > 1:
+            x = self.convolution(f"{name}.downsample.0", x, stride)
+            x = self.record(f"{name}.downsample", self.norm(f"{name}.downsample.1", x))
+        return self.record(name, _relu(x + y))
+
+    def block_v2(self, name: str, x: Array, stride: int) -> Array:
+        shortcut = x
+        y = x = _relu(self.record(f"{name}.bn1", self.norm(f"{name}.bn1", x)))
+        y = self.record(f"{name}.conv1", self.convolution(f"{name}.conv1", y, stride))
+        y = _relu(self.record(f"{name}.bn2", self.norm(f"{name}.bn2", y)))
+        y = self.record(f"{name}.conv2", self.convolution(f"{name}.conv2", y))
+        if stride > 1:
+            shortcut = self.convolution(f"{name}.downsample", x, stride)
+            self.record(f"{name}.downsample", shortcut)
+        return self.record(name, shortcut + y)
+
+
+def forward(parameters: Values, images: Bytes, backbone: str, training: bool) -> Forward:
     """Compute the logits and every layer on the way.
 
     Args:
@@ -82,51 +124,8 @@ def forward(
     Raises:
         InputError: In training mode, where a norm has one value a channel to normalise.
     """
-    values = _float64(parameters)
-    result = Forward({}, {}, {})
-
-    def record(name: str, x: Array) -> Array:
-        result.layers[name] = x
-        return x
-
-    def convolution(name: str, x: Array, stride: int = 1) -> Array:
-        result.inputs[name] = x
-        weight = values[f"{name}.weight"]
-        return ops.convolution(x, weight, stride, padding=weight.shape[2] // 2)
-
-    def norm(name: str, x: Array) -> Array:
-        result.inputs[name] = x
-        names = f"{name}.running_mean", f"{name}.running_var"
-        mean, variance = (values[part] for part in names)
-        if training:
-            moved = ops.moved_statistics(x, mean, variance)
-            result.statistics.update(zip(names, moved, strict=True))
-            mean, variance = ops.moments(x)
-        one, zero = np.ones(x.shape[3]), np.zeros(x.shape[3])
-        weight, bias = values.get(f"{name}.weight", one), values.get(f"{name}.bias", zero)
-        return ops.batch_norm(x, mean, variance, weight, bias)
-
-    def block_v1(name: str, x: Array, stride: int) -> Array:
-        y = record(f"{name}.conv1", convolution(f"{name}.conv1", x, stride))
-        y = _relu(record(f"{name}.bn1", norm(f"{name}.bn1", y)))
-        y = record(f"{name}.conv2", convolution(f"{name}.conv2", y))
-        y = record(f"{name}.bn2", norm(f"{name}.bn2", y))
-        if stride > 1:
-            x = norm(f"{name}.downsample.1", convolution(f"{name}.downsample.0", x, stride))
-            record(f"{name}.downsample", x)
-        return record(name, _relu(x + y))
-
-    def block_v2(name: str, x: Array, stride: int) -> Array:
-        shortcut = x
-        y = x = _relu(record(f"{name}.bn1", norm(f"{name}.bn1", x)))
-        y = record(f"{name}.conv1", convolution(f"{name}.conv1", y, stride))
-        y = _relu(record(f"{name}.bn2", norm(f"{name}.bn2", y)))
-        y = record(f"{name}.conv2", convolution(f"{name}.conv2", y))
-        if stride > 1:
-            shortcut = convolution(f"{name}.downsample", x, stride)
-            record(f"{name}.downsample", shortcut)
-        return record(name, shortcut + y)
-
+    layers = _Layers(parameters, training)
+    convolution, norm, record = layers.convolution, layers.norm, layers.record
     v1 = backbone == "resnet18_v1"
     mean, deviation = np.asarray(MEAN, np.float64), np.asarray(STD, np.float64)
     x = record("normalize", (images / 255.0 - mean) / deviation)
@@ -136,14 +135,61 @@ def forward(
     x = _relu(record("backbone.bn1", norm("backbone.bn1", x)))
     x = record("backbone.maxpool", ops.max_pool(x))
     for name, stride in _blocks(backbone):
-        x = block_v1(name, x, stride) if v1 else block_v2(name, x, stride)
+        x = layers.block_v1(name, x, stride) if v1 else layers.block_v2(name, x, stride)
     if not v1:
         x = _relu(record("backbone.final_bn", norm("backbone.final_bn", x)))
-    x = record("final_conv", convolution("final_conv", x) + values["final_conv.bias"])
-    result.inputs["transpose_conv"] = x
-    x = ops.transpose_convolution(x, values["transpose_conv.weight"], STRIDE, STRIDE // 2)
-    record("transpose_conv", x + values["transpose_conv.bias"])
-    return result
+    x = record("final_conv", convolution("final_conv", x) + layers.values["final_conv.bias"])
+    layers.result.inputs["transpose_conv"] = x
+    weight, bias = (layers.values[f"transpose_conv.{part}"] for part in ("weight", "bias"))
+    x = ops.transpose_convolution(x, weight, STRIDE, STRIDE // 2)
+    record("transpose_conv", x + bias)
+    return layers.result
+
+
+class _Gradients:
+    """The layers on the way back: parameters' gradients are left in ``by_name``."""
+
+    def __init__(self, parameters: Values, passed: Forward) -> None:
+        self.values, self.passed = _float64(parameters), passed
+        self.by_name: dict[str, Array] = {}
+
+    def weight(self, name: str, g: Array, stride: int = 1) -> None:
+        kernel = self.values[f"{name}.weight"].shape[2]
+        self.by_name[f"{name}.weight"] = ops.convolution_weight_gradient(
+            self.passed.inputs[name], g, kernel, stride, kernel // 2
+        )
+
+    def convolution(self, name: str, g: Array, stride: int = 1) -> Array:
+        self.weight(name, g, stride)
+        weight, size = self.values[f"{name}.weight"], self.passed.inputs[name].shape[1:3]
+        return ops.convolution_input_gradient(g, weight, stride, weight.shape[2] // 2, size)
+
+    def norm(self, name: str, g: Array) -> Array:
+        x_gradient, self.by_name[f"{name}.weight"], self.by_name[f"{name}.bias"] = (
+            ops.batch_norm_gradients(self.passed.inputs[name], self.values[f"{name}.weight"], g)
+        )
+        return x_gradient
+
+    def relu(self, name: str, g: Array) -> Array:
+        return g * (self.passed.layers[name] > 0)
+
+    def block_v1(self, name: str, g: Array, stride: int) -> Array:
+        g = self.relu(name, g)
+        y = self.convolution(f"{name}.conv2", self.norm(f"{name}.bn2", g))
+        y = self.relu(f"{name}.bn1", y)
+        y = self.convolution(f"{name}.conv1", self.norm(f"{name}.bn1", y), stride)
+        if stride > 1:
+            g = self.norm(f"{name}.downsample.1", g)
+            g = self.convolution(f"{name}.downsample.0", g, stride)
+        return g + y
+
+    def block_v2(self, name: str, g: Array, stride: int) -> Array:
+        y = self.relu(f"{name}.bn2", self.convolution(f"{name}.conv2", g))
+        y = self.convolution(f"{name}.conv1", self.norm(f"{name}.bn2", y), stride)
+        if stride > 1:
+            y = y + self.convolution(f"{name}.downsample", g, stride)
+        y = self.norm(f"{name}.bn1", self.relu(f"{name}.bn1", y))
+        return y if stride > 1 else g + y
 
 
 def backward(
@@ -159,67 +205,26 @@ def backward(
     Returns:
         Canonical name -> gradient, in forward order, of all but the running statistics.
     """
-    values = _float64(parameters)
-    layers, inputs = passed.layers, passed.inputs
-    gradients: dict[str, Array] = {}
-
-    def weight_gradient(name: str, g: Array, stride: int = 1) -> None:
-        kernel = values[f"{name}.weight"].shape[2]
-        gradients[f"{name}.weight"] = ops.convolution_weight_gradient(
-            inputs[name], g, kernel, stride, kernel // 2
-        )
-
-    def convolution(name: str, g: Array, stride: int = 1) -> Array:
-        weight_gradient(name, g, stride)
-        weight = values[f"{name}.weight"]
-        size = inputs[name].shape[1:3]
-        return ops.convolution_input_gradient(g, weight, stride, weight.shape[2] // 2, size)
-
-    def norm(name: str, g: Array) -> Array:
-        x_gradient, gradients[f"{name}.weight"], gradients[f"{name}.bias"] = (
-            ops.batch_norm_gradients(inputs[name], values[f"{name}.weight"], g)
-        )
-        return x_gradient
-
-    def relu(name: str, g: Array) -> Array:
-        return g * (layers[name] > 0)
-
-    def block_v1(name: str, g: Array, stride: int) -> Array:
-        g = relu(name, g)
-        y = convolution(f"{name}.conv2", norm(f"{name}.bn2", g))
-        y = relu(f"{name}.bn1", y)
-        y = convolution(f"{name}.conv1", norm(f"{name}.bn1", y), stride)
-        if stride > 1:
-            g = convolution(f"{name}.downsample.0", norm(f"{name}.downsample.1", g), stride)
-        return g + y
-
-    def block_v2(name: str, g: Array, stride: int) -> Array:
-        y = relu(f"{name}.bn2", convolution(f"{name}.conv2", g))
-        y = convolution(f"{name}.conv1", norm(f"{name}.bn2", y), stride)
-        if stride > 1:
-            y = y + convolution(f"{name}.downsample", g, stride)
-        y = norm(f"{name}.bn1", relu(f"{name}.bn1", y))
-        return y if stride > 1 else g + y
-
-    v1 = backbone == "resnet18_v1"
-    g = logits_gradient
-    gradients["transpose_conv.bias"] = g.sum(axis=(0, 1, 2))
-    g, gradients["transpose_conv.weight"] = ops.transpose_convolution_gradients(
-        inputs["transpose_conv"], values["transpose_conv.weight"], g, STRIDE, STRIDE // 2
+    layers, v1 = _Gradients(parameters, passed), backbone == "resnet18_v1"
+    g, by_name = logits_gradient, layers.by_name
+    by_name["transpose_conv.bias"] = g.sum(axis=(0, 1, 2))
+    x, weight = passed.inputs["transpose_conv"], layers.values["transpose_conv.weight"]
+    g, by_name["transpose_conv.weight"] = ops.transpose_convolution_gradients(
+        x, weight, g, STRIDE, STRIDE // 2
     )
-    gradients["final_conv.bias"] = g.sum(axis=(0, 1, 2))
-    g = convolution("final_conv", g)
+    by_name["final_conv.bias"] = g.sum(axis=(0, 1, 2))
+    g = layers.convolution("final_conv", g)
     if not v1:
-        g = norm("backbone.final_bn", relu("backbone.final_bn", g))
+        g = layers.norm("backbone.final_bn", layers.relu("backbone.final_bn", g))
     for name, stride in reversed(_blocks(backbone)):
-        g = block_v1(name, g, stride) if v1 else block_v2(name, g, stride)
-    g = ops.max_pool_gradient(_relu(layers["backbone.bn1"]), g)
-    g = norm("backbone.bn1", relu("backbone.bn1", g))
-    weight_gradient("backbone.conv1", g, stride=2)
-    return {name: gradients[name] for name in parameter_shapes(backbone) if not is_statistic(name)}
+        g = layers.block_v1(name, g, stride) if v1 else layers.block_v2(name, g, stride)
+    g = ops.max_pool_gradient(_relu(passed.layers["backbone.bn1"]), g)
+    g = layers.norm("backbone.bn1", layers.relu("backbone.bn1", g))
+    layers.weight("backbone.conv1", g, stride=2)
+    return {name: by_name[name] for name in parameter_shapes(backbone) if not is_statistic(name)}
 
 
-def _pixel_weights(labels: NDArray[np.uint8], recipe: Recipe) -> tuple[NDArray[np.intp], Array]:
+def _pixel_weights(labels: Bytes, recipe: Recipe) -> tuple[NDArray[np.intp], Array]:
     """Return each pixel's class and its weight in the loss of the batch, both [B, H, W]."""
     counted = np.full(labels.shape, True) if recipe.void == "background" else labels != VOID
     classes = np.where(labels == VOID, 0, labels).astype(np.intp)
@@ -228,7 +233,7 @@ def _pixel_weights(labels: NDArray[np.uint8], recipe: Recipe) -> tuple[NDArray[n
     return classes, counted / (np.maximum(pixels, 1) * images)
 
 
-def loss(logits: NDArray[np.floating], labels: NDArray[np.uint8], recipe: Recipe) -> float:
+def loss(logits: NDArray[np.floating], labels: Bytes, recipe: Recipe) -> float:
     """Return the cross entropy of a batch.
 
     Of each image the mean over its pixels, with ``void="ignore"`` over its valid ones and 0 where
@@ -242,14 +247,14 @@ def loss(logits: NDArray[np.floating], labels: NDArray[np.uint8], recipe: Recipe
     return ops.cross_entropy(np.asarray(logits, np.float64), *_pixel_weights(labels, recipe))
 
 
-def loss_gradient(logits: NDArray[np.floating], labels: NDArray[np.uint8], recipe: Recipe) -> Array:
+def loss_gradient(logits: NDArray[np.floating], labels: Bytes, recipe: Recipe) -> Array:
     """Return the gradient [B, H, W, 21] of ``loss`` with respect to the logits."""
     weighted = _pixel_weights(labels, recipe)
     return ops.cross_entropy_gradient(np.asarray(logits, np.float64), *weighted)
 
 
 def gradients(
-    parameters: Values, images: NDArray[np.uint8], labels: NDArray[np.uint8], recipe: Recipe
+    parameters: Values, images: Bytes, labels: Bytes, recipe: Recipe
 ) -> tuple[float, dict[str, Array], dict[str, Array]]:
     """Return (loss, gradients, statistics) of one batch in training mode.
 
@@ -258,11 +263,8 @@ def gradients(
     """
     passed = forward(parameters, images, recipe.backbone, training=True)
     logits_gradient = loss_gradient(passed.logits, labels, recipe)
-    return (
-        loss(passed.logits, labels, recipe),
-        backward(parameters, passed, logits_gradient, recipe.backbone),
-        passed.statistics,
-    )
+    by_name = backward(parameters, passed, logits_gradient, recipe.backbone)
+    return loss(passed.logits, labels, recipe), by_name, passed.statistics
 
 
 def sgd_step(
@@ -274,8 +276,7 @@ def sgd_step(
     with coupled decay, of the recipe's trainable parameters. Everything else stays as it is.
 
     Args:
-        momentum: Canonical name -> buffer; a name that is missing counts as zero, so ``{}`` at the
-            start.
+        momentum: Canonical name -> buffer; a missing one counts as zero, so ``{}`` at the start.
     """
     parameters, momentum = _float64(parameters), _float64(momentum)
     for name, decay in weight_decays(recipe).items():
@@ -288,8 +289,8 @@ def sgd_step(
 def train_step(
     parameters: Values,
     momentum: Values,
-    images: NDArray[np.uint8],
-    labels: NDArray[np.uint8],
+    images: Bytes,
+    labels: Bytes,
     recipe: Recipe,
     learning_rate: float,
 ) -> tuple[dict[str, Array], dict[str, Array], float]:

@@ -75,8 +75,6 @@ LONG_FILES: set[str] = {
 }
 LONG_FUNCTIONS: set[str] = {
     "benchmarks.pages.gallery._item",
-    "common.reference.network.backward",
-    "common.reference.network.forward",
     "common.run.training.open_run",
 }
 
