@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.equal_work.against import compare_file, table_of
+from benchmarks.equal_work.against import compare_file, json_of, table_of
 from benchmarks.equal_work.parity import prove
 from benchmarks.equal_work.questions import Source
 from benchmarks.pages.proof import write_page
@@ -25,6 +25,7 @@ from common.options import Parser, add_machine_options, chosen_backends
 from common.parameters.files import starting_parameters
 from common.recipes import BACKBONES, make_recipe
 from common.reference.inputs import probe_recipe
+from common.reference.verdicts import breaches
 from common.run.folders import check_out
 from common.tricks import check_tricks
 
@@ -86,8 +87,8 @@ def main(argv: Sequence[str]) -> int:
     args = parity_parser().parse_args(argv)
     if args.against is not None:
         comparison = compare_file(args.against)
-        print(json.dumps(comparison) if args.json else table_of(comparison))
-        return 0 if comparison["passed"] else 1
+        print(json_of(comparison) if args.json else table_of(comparison))
+        return 1 if breaches(comparison.findings) else 0
     backends = chosen_backends(args.backends)
     check_tricks(args.without, backends)
     backbones = chosen_backbones(args.backbone)
