@@ -26,8 +26,8 @@ from common.parameters.files import read_parameters, save_parameters, starting_p
 from common.parameters.foreign import publisher_of
 from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
-from tests.commands.test_commands import refused
 from tests.conftest import SKIPPED, required
+from tests.support.commands import refused
 from tests.support.foreign_networks import gluon_network, torchvision_features, torchvision_network
 from tests.support.loopback import BODY, SHA256, Server
 

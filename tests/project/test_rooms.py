@@ -63,9 +63,7 @@ CIRCULAR: set[str] = {
 """Modules that import themselves by way of others."""
 REPEATED_NAMES: set[str] = {
     "tests.cases.test_bench_cases",
-    "tests.commands.test_commands",
     "tests.project.test_project",
-    "tests.workers.test_bare_workers",
 }
 CROWDED_ROOMS: set[str] = {
     "benchmarks/pages",

@@ -19,8 +19,8 @@ from benchmarks.cli import main as fcn
 from benchmarks.workers.client import Worker
 from common.backends import BACKENDS
 from common.machine.provenance import git_commit
+from tests.support.interpreters import stand_in
 
-STAND_IN = Path(__file__).parents[1] / "support/stand_in.py"
 ROUNDS = 2
 FILES = {"bench.json", "bench.txt", "report.html", "logs"}
 SMALL = ["--batch-sizes", "1", "--crop", "32", "32", "--rounds", str(ROUNDS), "--seconds", "0.01"]
@@ -35,19 +35,12 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def interpreter(folder: Path, mood: str) -> Path:
-    path = folder / f"python-{mood}"
-    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{STAND_IN}" {mood} "$@"\n')
-    path.chmod(0o755)
-    return path
-
-
 def options(folder: Path, *moods: str, case: str = "loss") -> list[str]:
     """Return the options of a benchmark of as many backends as there are moods."""
     names = list(BACKENDS)[: len(moods)]
     chosen = ["--backends", ",".join(names), "--cases", case, *SMALL]
     for name, mood in zip(names, moods, strict=True):
-        chosen += ["--python", f"{name}={interpreter(folder, mood)}"]
+        chosen += ["--python", f"{name}={stand_in(folder, mood)}"]
     return chosen
 
 

@@ -11,18 +11,16 @@ import pytest
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.errors import InputError
+from tests.support.interpreters import program
 
 
-def imitation(tmp_path: Path, program: str) -> str:
-    """Return an interpreter that runs a shell ``program`` whatever it is told to run."""
-    path = tmp_path / "python"
-    path.write_text(f"#!/bin/sh\n{program}\n", encoding="utf-8")
-    path.chmod(0o755)
-    return str(path)
+def imitation(tmp_path: Path, text: str) -> str:
+    """Return an interpreter that runs a shell program whatever it is told to run."""
+    return str(program(tmp_path / "python", text))
 
 
 @pytest.mark.parametrize(
-    "program, words",
+    "text, words",
     [
         ("read request; echo 'out of luck' >&2; exit 3", r"torch ended \(3\): out of luck"),
         ("read request; kill -KILL $$", "torch was ended by SIGKILL"),
@@ -33,8 +31,8 @@ def imitation(tmp_path: Path, program: str) -> str:
         ("exec sleep 1000", "torch gave no answer within 1 s"),
     ],
 )
-def test_a_failure_is_one_line_that_says_how(program: str, words: str, tmp_path: Path) -> None:
-    python = imitation(tmp_path, program)
+def test_a_failure_is_one_line_that_says_how(text: str, words: str, tmp_path: Path) -> None:
+    python = imitation(tmp_path, text)
     worker = Worker("torch", dict(os.environ), tmp_path / "log", python)
     with worker, pytest.raises(WorkerFailed, match=words):
         worker.ask("workers.tasks.try_step", 1)
@@ -75,4 +73,4 @@ def test_a_refusal_is_told_and_the_worker_goes_on(tmp_path: Path) -> None:
 def test_what_a_framework_prints_is_no_answer(backend_name: str, tmp_path: Path) -> None:
     with Worker(backend_name, backend_environment(1), tmp_path / "log") as worker:
         found = worker.ask("workers.tasks.try_step", 300)
-    assert found["name"] == backend_name
+    assert found["name"] == backend_name and "float32" in found["precisions"]

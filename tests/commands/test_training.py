@@ -1,39 +1,30 @@
-"""The commands as a user runs them: what they leave, and one line for what they refuse."""
+"""`fcn train` and `fcn predict`: what they leave, and one line for what they refuse."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from benchmarks.cli import COMMANDS
-from benchmarks.cli import main as fcn
 from benchmarks.workers.environment import backend_environment
+from common.config import Config
 from common.data.images import read_image, read_label
 from common.errors import TrainingDiverged
+from common.parameters.files import save_parameters
+from common.parameters.initial import initial_parameters
+from common.recipes import make_recipe
 from common.run.checkpoints import load_checkpoint
-from common.run.runs import read_metrics
-from common.tricks import TRICKS
+from common.run.runs import Run, read_metrics
 from tests.conftest import PRESENT
-
-SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
-
-
-def script(
-    name: str, *arguments: object, environment: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", name, *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+from tests.support.commands import SMALL, script
 
 
 def test_train_resume_and_predict(backend_name: str, generated: Path, tmp_path: Path) -> None:
@@ -64,40 +55,6 @@ def test_train_resume_and_predict(backend_name: str, generated: Path, tmp_path: 
     assert (tmp_path / "maps" / f"{image.stem}-overlay.png").is_file()
 
 
-def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
-    """Run a command that must fail with status 2 and one line; return the line."""
-    assert fcn([str(argument) for argument in arguments]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1, captured.err
-    return captured.err
-
-
-@pytest.mark.parametrize("command", ["train", "predict", "compare", "parity"])
-def test_who_chooses_mxnet_reads_that_it_is_retired(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        fcn([command, "--help"])
-    assert "mxnet: retired upstream" in " ".join(capsys.readouterr().out.split())
-
-
-@pytest.mark.parametrize(
-    "words",
-    [[name] for name in COMMANDS]
-    + [["data", "make"], ["weights", "export"]]
-    + [["bench", name] for name in ("check", "diff", "selftest")],
-)
-def test_help_states_every_default_there_is(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as ended:
-        fcn([*words, "--help"])
-    text = capsys.readouterr().out
-    assert ended.value.code == 0 and f"usage: fcn {' '.join(words)}" in text
-    assert not re.search(r"default: (None|False|\[)", text)
-
-
 def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     options = ["--data", generated, "--out", out, "--epochs", 10000, *SMALL]
@@ -112,50 +69,6 @@ def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_pa
     assert process.returncode in (128 + signal.SIGTERM, -signal.SIGTERM)
     with pytest.raises(ProcessLookupError):  # Nothing is left to be killed.
         os.kill(int(training), signal.SIGKILL)
-
-
-@pytest.mark.parametrize(
-    "options, words",
-    [
-        (["--recipe", "nothing"], "recipe 'nothing'"),
-        (["--precision", "float8"], "precision 'float8'"),
-        (["--device", "toaster"], "device 'toaster'"),
-        (["--crop", "65", "64"], "multiples of 32"),
-        (["--threads", "4096"], "threads 4096"),
-        (["--cache-mib", "-1"], "--cache-mib -1 is too small: at least 0"),
-        (["--cache-mib", "1.5"], "--cache-mib"),
-        (["--without", "magic"], "choose from compile, channels-last, loss-rows, onednn-relu"),
-        (["--backends", "torch,jax", "--without", "static-alloc"], "no trick of torch, jax"),
-        (["--backends", "torch,caffe"], "caffe"),
-        (["--epochs", "many"], "--epochs"),
-        (["--weights", "absent.safetensors"], "absent.safetensors"),
-        (["--data", "absent-folder"], "absent-folder"),
-    ],
-)
-def test_bad_options_of_compare(
-    options: list[str], words: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    assert words in refused(capsys, "compare", "--out", tmp_path / "out", *options)
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("command", ["train", "predict"])
-def test_a_trick_of_another_backend_is_refused_before_anything_starts(
-    command: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    other = next(name for name in TRICKS if name != PRESENT[0])
-    given = {"train": [], "predict": ["a.png", "--weights", "w", "--out", "o"]}[command]
-    trick = next(iter(TRICKS[other]))
-    said = refused(capsys, command, "--backend", PRESENT[0], *given, "--without", trick)
-    assert f"without {trick!r}: no trick of {PRESENT[0]}; choose from" in said
-
-
-def test_a_folder_with_something_in_it_is_kept(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
-    assert "--force" in refused(capsys, "compare", "--out", tmp_path)
-    assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "precious"
 
 
 def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None:
@@ -180,10 +93,6 @@ def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None
 
 
 def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) -> None:
-    from common.parameters.files import save_parameters
-    from common.parameters.initial import initial_parameters
-    from common.recipes import make_recipe
-
     recipe = make_recipe("chapter-mxnet")
     weights = tmp_path / "v2.safetensors"
     save_parameters(weights, initial_parameters(recipe, 0), {})
@@ -197,10 +106,6 @@ def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) 
 
 
 def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -> None:
-    from common.config import Config
-    from common.recipes import make_recipe
-    from common.run.runs import Run
-
     manifest = {"dataset": {"digest": "0"}, "backend": {"name": "torch", "versions": {}}}
     run = Run(
         tmp_path / "run",
@@ -234,23 +139,3 @@ def test_a_diverging_training_says_where_and_keeps_its_checkpoint(
     assert "at step 1 (epoch 0)" in result.stderr.splitlines()[-1]
     assert "the checkpoint before it is kept" in result.stderr.splitlines()[-1]
     assert load_checkpoint(out).step == 1
-
-
-def test_data_make_and_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    made = tmp_path / "made"
-    assert fcn(["data", "make", str(made), "--train", "2", "--val", "1"]) == 0
-    assert fcn(["data", "check", str(made)]) == 0
-    image = next((made / "JPEGImages").glob("*.jpg"))
-    image.write_bytes(image.read_bytes()[:200])
-    capsys.readouterr()
-    assert fcn(["data", "check", str(made), "--json"]) == 1
-    assert image.name in json.loads(capsys.readouterr().out)[0]["file"]
-
-
-def test_backend_answers_to_its_name(backend_name: str, backend: ModuleType) -> None:
-    from common.config import Config
-    from common.recipes import make_recipe
-
-    config = Config(make_recipe("chapter-torch"))
-    assert backend.describe(config)["name"] == backend_name
-    assert "float32" in backend.precisions(config)

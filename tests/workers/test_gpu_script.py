@@ -1,0 +1,137 @@
+"""benchmarks/gpu.sh, with programs that stand in for uv, nvidia-smi and the interpreters."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import benchmarks
+from benchmarks.cases import CASES
+from tests.support.interpreters import bare, program
+
+GPU_SCRIPT = Path(benchmarks.__file__).with_name("gpu.sh")
+SMALL = {"FCN_CROP": "32 64", "FCN_BATCH_SIZES": "1"}
+
+
+def gpu_script(out: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [GPU_SCRIPT, str(out)],
+        env={**os.environ, **SMALL, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),  # As in the background.
+    )
+
+
+def test_the_gpu_script_leaves_a_row_for_each_backend_and_case(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    given = {"PYTHON": str(bare(tmp_path, "")), "FCN_DEVICE": "cpu"}
+    done = gpu_script(out, **given)
+    assert done.returncode == 0, done.stderr
+    document = json.loads((out / "bench.json").read_text(encoding="utf-8"))
+    rows = document["rows"]
+    assert {row["case"] for row in rows} == {*CASES} - {"accuracy", "first_step"}
+    for row in rows:
+        assert row["status"] == "unsupported" and "is not installed here" in row["reason"]
+    assert (out / "bench.txt").is_file()
+    again = gpu_script(out, **given)
+    assert again.returncode == 2
+    assert again.stderr == f"error: {out} is not empty: name another folder\n"
+
+
+@pytest.mark.parametrize(
+    "visible, scale",
+    [({}, True), ({"CUDA_VISIBLE_DEVICES": "1"}, False), ({"CUDA_VISIBLE_DEVICES": "1,0"}, True)],
+)
+def test_the_gpu_script_scales_where_it_may_use_several_gpus(
+    visible: dict[str, str], scale: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "nvidia-smi", "printf '8.0\\n8.0\\n'")
+    python = program(tmp_path / "python", 'echo "$@"')
+    path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "FCN_NO_NETWORK": "1"}
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), **path, **visible)
+    assert done.returncode == 0, done.stderr
+    (cases,) = (line.split()[0] for line in done.stdout.split(" --cases ")[1:])
+    assert cases.split(",")[:3] == ["train", "predict", "load"]
+    assert ("scale" in cases) == scale
+
+
+def test_the_gpu_script_measures_other_cases_in_other_rounds_where_told(tmp_path: Path) -> None:
+    python = program(tmp_path / "python", 'echo "$@"')
+    given = {"FCN_CASES": "first_step", "FCN_ROUNDS": "1", "FCN_NO_NETWORK": "1"}
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), **given)
+    assert " --cases first_step " in done.stdout and " --rounds 1 " in done.stdout
+
+
+def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:
+    # Ends, and well, by an interrupt alone; it is asked for the page, then.
+    waits = "import sys, time\ntry:\n    time.sleep(1000)\nexcept KeyboardInterrupt:\n"
+    (tmp_path / "waits.py").write_text(f"{waits}    print('page', *sys.argv)", encoding="utf-8")
+    python = program(tmp_path / "python", f'exec "{sys.executable}" "{tmp_path}/waits.py" "$@"')
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), FCN_DEVICE="cpu", FCN_MINUTES="0.02")
+    assert done.returncode == 0, done.stderr
+    assert "the time is up" in done.stderr
+    assert done.stdout.startswith("page ") and "--batch-sizes 1 --crop 32 64" in done.stdout
+
+
+def test_the_gpu_script_asks_once_whether_there_is_a_network(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "uv", f'echo "$@" >>"{tmp_path}/asked"; exit 2')
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    python = program(tmp_path / "python", 'echo "$@"')
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), PATH=path)
+    assert done.returncode == 0 and done.stdout.startswith("-m benchmarks.cli bench "), done.stderr
+    assert done.stderr.startswith("no uv or no network: the frameworks of ")
+    (asked,) = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
+    assert asked.startswith("pip compile ")
+
+
+UV = """
+[ "$1 $2" = "pip install" ] && echo "$@" >>"{folder}/installed"
+[ "$1" = venv ] || exit 0
+for place; do :; done
+mkdir -p "$place/bin" "$place/nvidia/cudnn/lib"
+printf '#!/bin/sh\\necho "$0" "$LD_LIBRARY_PATH" "$@"\\n' >"$place/bin/python"
+chmod +x "$place/bin/python"
+"""
+
+
+def test_the_gpu_script_makes_an_environment_for_the_benchmark_and_one_for_each_backend(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bin").mkdir()
+    program(tmp_path / "bin" / "uv", UV.format(folder=tmp_path))
+    program(tmp_path / "bin" / "nvidia-smi", "echo 8.0")
+    python = program(tmp_path / "python", "exit 3")  # It alone has nothing to measure with.
+    out = tmp_path / "a folder"
+    path = f"{tmp_path}/bin:{os.environ['PATH']}"
+    done = gpu_script(out, PYTHON=str(python), PATH=path, LD_LIBRARY_PATH="/given")
+    assert done.returncode == 0, done.stderr
+    places = out / "environments"
+    assert done.stdout.startswith(f"{places}/parent/bin/python /given -m benchmarks.cli bench ")
+    parent, *others = (tmp_path / "installed").read_text(encoding="utf-8").splitlines()
+    assert parent.endswith("-r pyproject.toml")
+    assert [line.count(" nvidia-ml-py ") for line in others] == [1] * 4
+    for name, libraries in (
+        ("torch", ""),
+        ("mxnet", f"{places}/mxnet/nvidia/cudnn/lib:"),
+    ):
+        assert f"--python {name}={places}/{name}/python" in done.stdout
+        said = subprocess.run([places / name / "python", "x"], capture_output=True, text=True)
+        assert said.stdout.startswith(f"{places}/{name}/bin/python {libraries}"), said.stderr
+
+
+def test_the_gpu_script_says_when_the_benchmark_was_killed(tmp_path: Path) -> None:
+    python = program(tmp_path / "python", "kill -KILL $$")
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), FCN_DEVICE="cpu")
+    assert done.returncode == 137
+    assert "error: killed, 30 s after the interrupt or because memory ran out" in done.stderr
