@@ -239,7 +239,9 @@ class Load(Case):
     """Files decoded in each epoch (``cold``), or once before the clock starts (``cached``)."""
 
     name = "load"
-    sentence = "a batch of files: decoded, cut and copied to the device"
+    sentence = (
+        "a batch of files: decoded (cold) or kept decoded (cached), cut, and copied to the device"
+    )
     bounds = dict.fromkeys(("images", "labels"), BOUNDS["step: bytes"])
     heeds_precision = False
     compiles = False

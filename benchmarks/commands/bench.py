@@ -75,14 +75,15 @@ def conclude(results: Results) -> None:
     read_results(folder)
     if find_spec("jinja2") is None:
         return
-    from benchmarks.pages.accuracy import draw_accuracy
+    from benchmarks.pages.accuracy import accuracy_curves
     from benchmarks.pages.bench import write_page
-    from benchmarks.pages.roofline import draw_roofline
+    from benchmarks.pages.html import write_png
+    from benchmarks.pages.roofline import roofline
 
-    draw_roofline(document, folder / "roofline.png")
+    write_png(roofline(document), folder / "roofline.png")
     write_page(document, folder / "report.html")
     if "accuracy" in document:
-        draw_accuracy(document["accuracy"], folder / "accuracy.png")
+        write_png(accuracy_curves(document["accuracy"]), folder / "accuracy.png")
 
 
 def started(args: Namespace, settings: Settings) -> Results:

@@ -6,8 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.pages.bench_text import few_rounds, table
-from benchmarks.pages.markdown import markdown
+from benchmarks.pages.bench_text import few_rounds, markdown, table
 from benchmarks.records.check import problems
 from benchmarks.records.results import can_check_schema, read_results
 from common.errors import InputError

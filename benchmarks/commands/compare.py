@@ -11,13 +11,14 @@ from typing import cast
 
 from benchmarks.commands.report import write_report
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
+from benchmarks.pages.compare import table
 from benchmarks.records.run_documents import (
     ConfigRecord,
     DatasetRecord,
     Hardware,
     WeightsRecord,
 )
-from benchmarks.records.runs import table, training_row, write_examples
+from benchmarks.records.runs import training_row, write_examples
 from benchmarks.records.training_documents import (
     Compared,
     ComparedExample,

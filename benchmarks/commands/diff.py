@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from benchmarks.pages.bench_text import columns, finding
+from benchmarks.pages.format import text_table
+from benchmarks.pages.rows import finding
 from benchmarks.records.diff import Change, changes, unlike
 from benchmarks.records.results import read_results
 from benchmarks.records.statistics import UNPAIRED_TEST
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
         rows = [{**change, "said": in_words(change)} for change in found["rows"]]
         print(json.dumps({**found, "rows": rows}, indent=2))
         return 0
-    print(columns([HEADS, *map(cells, found["rows"])]))
+    print(text_table([HEADS, *map(cells, found["rows"])]))
     for line in found["left_out"]:
         print(f"not compared: {line}")
     return 0
@@ -75,6 +75,5 @@ def in_words(change: Change) -> str:
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
-    entry: Any = change
-    shown = finding(entry, "slower" if change["ratio"] > 1 else "faster", "no change shown")
+    shown = finding(change, "slower" if change["ratio"] > 1 else "faster", "no change shown")
     return shown + (f" ({', '.join(versions)})" if versions else "")

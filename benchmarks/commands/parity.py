@@ -12,8 +12,7 @@ from pathlib import Path
 from benchmarks.equal_work.against import compare_file, json_of, table_of
 from benchmarks.equal_work.parity import prove
 from benchmarks.equal_work.questions import Source
-from benchmarks.pages.proof import write_page
-from benchmarks.pages.proof_text import text_of
+from benchmarks.pages.proof import text_of, write_page
 from benchmarks.workers.environment import limit_cpus
 from common.backends import BACKENDS, NOTES
 from common.config import Config
@@ -105,9 +104,9 @@ def main(argv: Sequence[str]) -> int:
 
     proof = prove(backends, configs, source, size.steps, args.weights, out)
     write_json(out / "parity.json", proof)
-    text = text_of(dict(proof))
+    text = text_of(proof)
     write_text(out / "parity.txt", f"{text}\n")
-    page = write_page(dict(proof), out / "parity.html")
+    page = write_page(proof, out / "parity.html")
     print(json.dumps(proof) if args.json else f"{text}\npage: {page}")
     rows = (row for part in proof["backbones"] for row in part["rows"])
     return 0 if all(row["status"] == "ok" for row in rows) else 1

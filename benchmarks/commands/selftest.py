@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import shorten
 
-from benchmarks.pages.bench_text import columns
+from benchmarks.pages.format import text_table
 from benchmarks.timing.selftest import measure, outcomes, selftest_settings
 from benchmarks.workers.environment import limit_cpus
 from common.backends import BACKENDS, check_backend
@@ -57,7 +57,7 @@ def main(argv: Sequence[str]) -> int:
         rows = measure(Path(folder), settings)
     found = outcomes(rows)
     cells = [(o.expected, "ok" if o.passed else "NO", shorten(o.seen, 110)) for o in found]
-    print(columns([("planted: expected", "", "seen"), *cells]))
+    print(text_table([("planted: expected", "", "seen"), *cells]))
     for name, row in rows.items():
         for warning in row["warnings"]:
             print(f"{name}: {warning}")

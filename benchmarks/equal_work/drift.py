@@ -38,14 +38,12 @@ from common.parameters.files import starting_parameters
 from common.parameters.names import Parameters
 from common.recipes import learning_rate
 from common.reference.distances import step_errors
-from common.reference.tolerances import ROUNDING, trace_limits
+from common.reference.tolerances import BLIND, ROUNDING, STARTS, trace_limits
 from common.reference.verdicts import breaches, reason, step_findings, worst
 from common.run.training import TrainingData
 
 WITH_FLOAT64 = ("torch", "jax", "tf")
 """Backends with float64, in the order in which they are asked for the trace."""
-STARTS = 4
-BLIND = 0.05
 STEPS, EXAMPLES = 20, 320
 """The trace ends after so many steps, or so many examples if that is sooner."""
 TIMEOUT_SECONDS = 3600

@@ -1,151 +1,166 @@
-"""The accuracy case as text and as a picture."""
+"""The case `accuracy` as text, as a part of a benchmark's page, and as a picture."""
 
 from __future__ import annotations
 
-import io
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchmarks.pages.bench_text import columns
-from benchmarks.pages.compare_view import backend_color, join
-from benchmarks.pages.gallery import Gallery, Item, gallery_items, gallery_view
-from benchmarks.pages.html import COLORS, TEXT, can_draw, mute, svg
-from benchmarks.records.equivalence import finished_rows
+from benchmarks.pages.format import join, significant, text_table
+from benchmarks.pages.gallery import Gallery, Item, gallery_item, gallery_view
+from benchmarks.pages.html import COLORS, TEXT, backend_color, can_draw, mute, svg
+from benchmarks.records.training_documents import Accuracy, AccuracyRow, AccuracyRun, Equivalence
 from common.errors import InputError
-from common.machine.files import write_bytes
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.figure import Figure
+
+    from benchmarks.records.run_documents import Epoch
+
+Score = Literal["pixel_accuracy", "mean_iou"]
+SCORES: tuple[Score, Score] = ("pixel_accuracy", "mean_iou")
+NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 
 
-def accuracy_title(accuracy: dict[str, Any]) -> str:
+@dataclass(frozen=True)
+class AccuracyView:
+    """What a page shows of the case."""
+
+    title: str
+    heads: tuple[str, ...]
+    scores: list[list[str]]
+    notes: list[str]
+    epochs: list[list[str]]
+    curves: Markup | None
+
+
+HEADS = ("backend", *NAMES.values(), "to target", "first losses")
+
+
+def finished_rows(accuracy: Accuracy) -> list[AccuracyRow]:
+    """Return the rows of backends that finished all their seeds."""
+    return [row for row in accuracy["rows"] if row["status"] == "ok"]
+
+
+def accuracy_title(accuracy: Accuracy) -> str:
     """Return what was trained."""
     recipe = accuracy["config"]["recipe"]
     height, width = recipe["crop"]
     return (
         f"accuracy, {recipe['backbone']}, {recipe['name']}, batch {recipe['batch_size']}, "
-        f"{height}x{width}, {accuracy['seeds']} seeds: mean [least, most]"
+        f"{height}×{width}, {accuracy['seeds']} seeds: mean [least, most]"
     )
 
 
-def score_cells(accuracy: dict[str, Any]) -> list[tuple[str, ...]]:
+def score_rows(accuracy: Accuracy) -> list[list[str]]:
     """Return the cells of a table with a row for every backend that finished all its seeds."""
-    void = accuracy["config"]["recipe"]["void"]
-    cells: list[tuple[str, ...]] = [
-        ("backend", "pixel accuracy", "mean IoU", "to target", "first losses")
-    ]
-    for row in finished_rows(accuracy["rows"]):
+    cells = []
+    for row in finished_rows(accuracy):
         runs = row["runs"]
-        scores = [[run["scores"][void][name] for run in runs] for name in accuracy["margins"]]
         times = [run["seconds_to_target"] for run in runs]
         reached = [seconds for seconds in times if seconds is not None]
-        cells.append(
-            (
-                row["backend"],
-                *map(spread, scores),
-                f"{np.mean(reached):.1f} s, {len(reached)} of {len(times)}" if reached else "never",
-                f"{max(run['agreement'] for run in runs):.2g} of the bound",
-            )
-        )
+        to_target = "never"
+        if reached:
+            to_target = f"{np.mean(reached):.1f} s, {len(reached)} of {len(times)}"
+        share = significant(100 * max(run["agreement"] for run in runs), 2)
+        scores = spreads(accuracy, runs)
+        cells.append([row["backend"], *scores, to_target, f"{share}% of the bound"])
     return cells
 
 
-def failures(accuracy: dict[str, Any]) -> list[str]:
-    """Return why trainings are absent, a line each."""
-    return [
+def spreads(accuracy: Accuracy, scored: Sequence[AccuracyRun] | Sequence[Epoch]) -> list[str]:
+    """Return the mean of each score, the least and the most, over runs or their epochs."""
+    columns = [values_of(accuracy, scored, name) for name in SCORES]
+    return [f"{np.mean(column):.4f} [{min(column):.4f}, {max(column):.4f}]" for column in columns]
+
+
+def values_of(
+    accuracy: Accuracy, scored: Sequence[AccuracyRun] | Sequence[Epoch], score: Score
+) -> list[float]:
+    """Return one score of runs or epochs, in the recipe's reading of the void pixels."""
+    void = accuracy["config"]["recipe"]["void"]
+    return [each["scores"][void][score] for each in scored]
+
+
+def notes(accuracy: Accuracy) -> list[str]:
+    """Return why trainings are absent, and the tests of equivalence as sentences."""
+    failures = [
         f"{row['backend']}: {row['status']}: {row['reason']}"
         for row in accuracy["rows"]
         if row["status"] != "ok"
     ]
+    return failures + [words_of(test) for test in accuracy["equivalence"]]
 
 
-def words_of(test: dict[str, Any]) -> str:
+def words_of(test: Equivalence) -> str:
     """Return a test of equivalence as a sentence."""
-    said = "equivalent" if test["equivalent"] else "equivalence not shown"
+    finding = "equivalent" if test["equivalent"] else "equivalence not shown"
     return (
-        f"{' - '.join(test['backends'])}, {test['score']}: {test['mean']:+.4f} "
-        f"[{test['low']:+.4f}, {test['high']:+.4f}] within {test['margin']}: {said} "
+        f"{' - '.join(test['backends'])}, {NAMES[test['score']]}: {test['mean']:+.4f} "
+        f"[{test['low']:+.4f}, {test['high']:+.4f}], margin {test['margin']}: {finding} "
         f"(p {test['p']:.2g}, {len(test['differences'])} pairs)"
     )
 
 
-def accuracy_lines(accuracy: dict[str, Any]) -> list[str]:
+def accuracy_text(accuracy: Accuracy) -> list[str]:
     """Return the scores of every backend and the tests of every pair, a line each."""
-    said = failures(accuracy) + [words_of(test) for test in accuracy["equivalence"]]
-    table = columns(score_cells(accuracy))
-    return [accuracy_title(accuracy), table, *(f"  {line}" for line in said)]
+    table = text_table([HEADS, *score_rows(accuracy)])
+    return [accuracy_title(accuracy), table, *(f"  {line}" for line in notes(accuracy))]
 
 
-def accuracy_curves(accuracy: dict[str, Any]) -> Any | None:
+def accuracy_curves(accuracy: Accuracy) -> Figure | None:
     """Return every backend's mean curve and the spread over its seeds.
 
     None if there is none or no matplotlib.
     """
-    rows = finished_rows(accuracy["rows"])
+    rows = finished_rows(accuracy)
     if not rows or not can_draw():
         return None
     from matplotlib.figure import Figure
 
-    void = accuracy["config"]["recipe"]["void"]
     figure = Figure(figsize=(9, 4), layout="constrained")
-    for axes, name in zip(figure.subplots(1, 2), accuracy["margins"], strict=True):
+    for axes, name in zip(figure.subplots(1, 2), SCORES, strict=True):
         for row in rows:
-            curves = np.array(
-                [[epoch["scores"][void][name] for epoch in run["epochs"]] for run in row["runs"]]
-            )
+            curves = np.array([values_of(accuracy, run["epochs"], name) for run in row["runs"]])
             color = COLORS[backend_color(row["backend"])]
             epochs = np.arange(1, curves.shape[1] + 1)
             axes.plot(epochs, curves.mean(0), "o-", color=color, label=row["title"])
             axes.fill_between(epochs, curves.min(0), curves.max(0), color=color, alpha=0.15)
-        axes.set(xlabel="epoch", ylabel=name.replace("_", " "))
+        axes.set(xlabel="epoch", ylabel=NAMES[name])
         mute(axes)
     axes.legend(loc="lower right", frameon=False, labelcolor=TEXT)
     return figure
 
 
-def epoch_rows(accuracy: dict[str, Any]) -> list[list[str]]:
+def epoch_rows(accuracy: Accuracy) -> list[list[str]]:
     """Return the numbers of the curves: epoch, backend, mean and spread of each score."""
-    void = accuracy["config"]["recipe"]["void"]
-    found = []
-    for row in finished_rows(accuracy["rows"]):
-        curves = [run["epochs"] for run in row["runs"]]
-        for number, epochs in enumerate(zip(*curves, strict=True), start=1):
-            scores = [[e["scores"][void][name] for e in epochs] for name in accuracy["margins"]]
-            found.append([str(number), row["title"], *map(spread, scores)])
-    return found
+    return [
+        [str(number), row["title"], *spreads(accuracy, epochs)]
+        for row in finished_rows(accuracy)
+        for number, epochs in enumerate(
+            zip(*(run["epochs"] for run in row["runs"]), strict=True), start=1
+        )
+    ]
 
 
-def spread(values: list[float]) -> str:
-    """Return the mean of ``values``, the least and the most."""
-    return f"{np.mean(values):.4f} [{min(values):.4f}, {max(values):.4f}]"
-
-
-def draw_accuracy(accuracy: dict[str, Any], path: Path) -> bool:
-    """Draw the curves as PNG; False if there is none."""
-    figure = accuracy_curves(accuracy)
-    if figure is None:
-        return False
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    write_bytes(path, buffer.getvalue())
-    return True
-
-
-def accuracy_view(accuracy: dict[str, Any], salt: str) -> dict[str, Any]:
+def accuracy_view(accuracy: Accuracy, salt: str) -> AccuracyView:
     """Return what a page shows of the case: a table of scores, the tests, the picture."""
-    head, *rows = score_cells(accuracy)
     curves = accuracy_curves(accuracy)
-    return {
-        "title": accuracy_title(accuracy),
-        "head": head,
-        "scores": rows,
-        "tests": [words_of(test) for test in accuracy["equivalence"]],
-        "notes": failures(accuracy),
-        "epochs": epoch_rows(accuracy),
-        "curves": svg(curves, salt) if curves else None,
-    }
+    return AccuracyView(
+        accuracy_title(accuracy),
+        HEADS,
+        score_rows(accuracy),
+        notes(accuracy),
+        epoch_rows(accuracy),
+        svg(curves, salt) if curves else None,
+    )
 
 
-def accuracy_gallery(accuracy: dict[str, Any], folder: Path) -> Gallery | None:
+def accuracy_gallery(accuracy: Accuracy, folder: Path) -> Gallery | None:
     """Return the gallery of the case; None where it has none, or no picture of it is here.
 
     A benchmark's page does not depend on it: an example that cannot be read is left out, and named.
@@ -154,14 +169,15 @@ def accuracy_gallery(accuracy: dict[str, Any], folder: Path) -> Gallery | None:
         accuracy: What ``fcn bench`` wrote of the case.
         folder: Where the pictures that it names lie.
     """
+    config = accuracy["config"]
+    titles = {row["backend"]: row["title"] for row in finished_rows(accuracy)}
     items: list[Item] = []
     absent = []
-    for entry in accuracy.get("gallery", []):
+    for example in accuracy.get("gallery", []):
         try:
-            items += gallery_items({**accuracy, "gallery": [entry]}, folder)
+            items.append(gallery_item(example, folder, titles, config["recipe"]["void"]))
         except InputError:
-            absent.append(entry["name"])
-    config = accuracy["config"]
+            absent.append(example["name"])
     caption = f"Predictions after the training from seed {config['seed']}."
     if absent:
         caption += f" Left out, as their pictures cannot be read: {join(absent)}."

@@ -1,68 +1,46 @@
-"""A benchmark's results as text."""
+"""A benchmark's results as text for a terminal, and its training rows in Markdown for a README."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from benchmarks.records.statistics import LEVEL
-
-
-def case_name(row: dict[str, Any]) -> str:
-    """Return a row's case, and its variant where there are several."""
-    return f"{row['case']} ({row['variant']})" if row["variant"] else str(row["case"])
-
-
-def was_reached(rows: Sequence[dict[str, Any]]) -> bool:
-    """Tell whether a benchmark has come to the rows of a table before it ended."""
-    return any(row["status"] != "running" for row in rows)
-
-
-def is_unfinished(document: dict[str, Any]) -> bool:
-    """Tell whether a benchmark has ended before all rows were measured."""
-    return any(row["status"] == "running" for row in document["rows"])
-
-
-def batch_name(row: dict[str, Any]) -> str:
-    """Return a row's batch size in words."""
-    return f"batch {row['batch_size']}"
-
-
-def row_title(row: dict[str, Any]) -> str:
-    """Return what the rows of one table share, and another table's do not."""
-    return f"{case_name(row)}, {batch_name(row)}, {row['precision']}"
-
-
-def columns(lines: Sequence[Sequence[str]]) -> str:
-    """Return lines of cells as text, each column as wide as its widest cell."""
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    )
-
+from benchmarks.pages.accuracy import accuracy_text
+from benchmarks.pages.facts import computed_on, versions
+from benchmarks.pages.format import (
+    DASH,
+    markdown_table,
+    significant,
+    size,
+    text_table,
+    with_interval,
+)
+from benchmarks.pages.rows import (
+    NOT_REACHED,
+    batch_name,
+    case_name,
+    case_of,
+    finding,
+    is_start,
+    is_unfinished,
+    measure_of,
+    pixel_rate,
+    place,
+    reason_of,
+    row_title,
+    tables,
+    was_reached,
+)
+from benchmarks.records.documents import Bench, Comparison, Figures, Row
+from common.backends import device_kind
+from common.errors import InputError
 
 LEAST_ROUNDS = 5
-"""Fewer are a look, and no table to publish."""
-NOT_REACHED = "not measured when the benchmark ended"
-HEADS = (
-    "backend",
-    "track",
-    "examples/s [95 %]",
-    "ms/step",
-    "itself",
-    "first step",
-    "compiling",
-    "pays after",
-    "memory",
-    "of limit",
-)
+"""A table of fewer is a look, and is not published."""
 
 
-def table(document: dict[str, Any]) -> str:
+def table(document: Bench) -> str:
     """Return the whole table: a block for each case, batch and precision."""
-    machine = document["hardware"]
-    settings = document["settings"]
+    machine, settings = document["hardware"], document["settings"]
     lines = [
         f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; "
         f"{settings['recipe']}, {settings['rounds']} rounds, seed {settings['seed']}"
@@ -73,110 +51,169 @@ def table(document: dict[str, Any]) -> str:
                 f"limits in {precision}: {limit['flops_per_second'] / 1e9:.0f} GFLOP/s, "
                 f"{limit['bytes_per_second'] / 1e9:.1f} GB/s"
             )
-    blocks: dict[tuple[Any, ...], list[dict[str, Any]]] = {}
-    for row in document["rows"]:
-        place = (row["case"], row["variant"], row["batch_size"], row["precision"])
-        blocks.setdefault(place, []).append(row)
-    for rows in filter(was_reached, blocks.values()):
+    blocks = tables(document["rows"])
+    for rows in filter(was_reached, blocks):
         lines += ["", *block(rows, document["comparisons"])]
-    if left := [row_title(rows[0]) for rows in blocks.values() if not was_reached(rows)]:
-        lines += ["", f"{NOT_REACHED}:", *(f"  {title}" for title in left)]
-    if is_unfinished(document):
-        lines += ["", "`fcn bench --resume DIR` goes on"]
+    if absent := [row_title(rows[0]) for rows in blocks if not was_reached(rows)]:
+        lines += ["", f"{NOT_REACHED}:", *(f"  {title}" for title in absent)]
+    if is_unfinished(document["rows"]):
+        lines += ["", "`fcn bench --resume DIR` continues it"]
     if "accuracy" in document:
-        from benchmarks.pages.accuracy import accuracy_lines
-
-        lines += ["", *accuracy_lines(document["accuracy"])]
+        lines += ["", *accuracy_text(document["accuracy"])]
     return "\n".join(lines)
 
 
-def block(rows: list[dict[str, Any]], comparisons: list[dict[str, Any]]) -> list[str]:
+def block(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
     """Return the lines of one case."""
-    first = rows[0]
-    lines = [
-        f"{case_name(first)}, {first['backbone']}, {batch_name(first)}, "
-        f"{first['crop'][0]}x{first['crop'][1]}, {first['precision']}"
+    first, measure = rows[0], measure_of(rows[0])
+    height, width = first["crop"]
+    cells: list[Sequence[str]] = [
+        (
+            *("backend", "track", f"{measure.name.lower()} [95 %]", measure.step),
+            *("against itself", "first step", "compiling", "pays off after"),
+            *("memory", "of the limit"),
+        )
     ]
-    cells: list[Sequence[str]] = [HEADS]
     notes = []
     for row in rows:
-        figures = row["figures"]
-        name = f"{row['backend']} {row['track']}"
-        if figures is None:
+        name = f"  {row['backend']} {row['track']}"
+        if row["figures"] is None:
             status = "not measured" if row["status"] == "running" else row["status"]
-            cells.append((row["backend"], row["track"], status, *[""] * (len(HEADS) - 3)))
-            notes.append(f"  {name}: {reason_of(row)}")
+            cells.append((row["backend"], row["track"], status, *[""] * (len(cells[0]) - 3)))
+            notes.append(f"{name}: {reason_of(row)}")
             continue
-        cells.append(row_cells(row, figures))
-        if "pixels_per_second" in figures:
-            notes.append(f"  {name}: {pixel_rate(figures)}")
-        notes += [f"  {name}: {warning}" for warning in row["warnings"]]
-    lines.append(columns(cells))
+        cells.append(row_cells(row, row["figures"]))
+        notes += [
+            f"{name}: {note}" for note in (pixel_rate(row["figures"]), *row["warnings"]) if note
+        ]
     keys = {row["key"] for row in rows}
-    for entry in comparisons:
-        if entry["a"] in keys:
-            lines.append(comparison_line(entry))
-    return lines + notes
+    return [
+        f"{case_name(first)}, {first['backbone']}, {batch_name(first)}, {height}×{width}, "
+        f"{first['precision']}",
+        text_table(cells),
+        *(comparison_line(entry) for entry in comparisons if entry["a"] in keys),
+        *notes,
+    ]
 
 
-def few_rounds(document: dict[str, Any]) -> str | None:
+def row_cells(row: Row, figures: Figures) -> tuple[str, ...]:
+    """Return the cells of a measured row."""
+    values, step = figures["examples_per_second"], figures["step_seconds"]["median"]
+    if is_start(row):
+        values, step = figures["step_seconds"], figures["steady_seconds"]
+    itself, even, limit = figures["self_ratio"], figures["break_even"], figures["limit"]
+    catching_up = DASH
+    if even:
+        catching_up = "never" if even["steps"] is None else f"{even['steps']} steps"
+    memory = [figures["host_memory_peak_bytes"], figures["device_memory_peak_bytes"]]
+    return (
+        row["backend"],
+        row["track"],
+        with_interval(values) + measure_of(row).unit,
+        significant(1000 * step, 4),
+        f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else DASH,
+        f"{figures['first_step_seconds']:.2f} s",
+        f"{figures['compile_seconds']:.2f} s",
+        catching_up,
+        " + ".join(size(count) for count in memory if count),
+        f"{limit['fraction']:.0%} {limit['bound']}" if limit else DASH,
+    )
+
+
+def comparison_line(entry: Comparison) -> str:
+    """Return one comparison as a sentence about times."""
+    left, right = (" ".join(key.split("/")[1:3]) for key in (entry["a"], entry["b"]))
+    interval = f"[{entry['low']:.3f}, {entry['high']:.3f}]"
+    return (
+        f"  {right} takes {entry['ratio']:.3f} {interval} times as long as {left}: "
+        f"{finding(entry)} (p {entry['p_corrected']:.3g})"
+    )
+
+
+def few_rounds(document: Bench) -> str | None:
     """Return that a document has too few rounds to be published, or None."""
     rounds = document["settings"]["rounds"]
     if rounds >= LEAST_ROUNDS:
         return None
-    return f"{rounds} rounds: a table to be published has {LEAST_ROUNDS} at least"
+    return f"{rounds} rounds: a published table needs at least {LEAST_ROUNDS}"
 
 
-def pixel_rate(figures: dict[str, Any]) -> str:
-    """Return how many pixels are given a label in a second, in words."""
-    return f"{figures['pixels_per_second'] / 1e6:.3g} million pixels/s"
+def markdown(document: Bench) -> str:
+    """Return a table of ``train`` for each batch, precision, crop and device, and its conditions.
 
+    What an interrupted benchmark did not reach has none.
 
-def reason_of(row: dict[str, Any]) -> str | None:
-    """Return why a row has no figures."""
-    return NOT_REACHED if row["status"] == "running" else row["reason"]
-
-
-def row_cells(row: dict[str, Any], figures: dict[str, Any]) -> tuple[str, ...]:
-    """Return the cells of a measured row."""
-    rate, step = figures["examples_per_second"], figures["step_seconds"]
-    itself, even, limit = figures["self_ratio"], figures["break_even"], figures["limit"]
-    paid = "-"
-    if even is not None:
-        paid = "never" if even["steps"] is None else f"{even['steps']} steps"
-    shown = f"{rate['median']:.3g} [{rate['low']:.3g}, {rate['high']:.3g}]"
-    if row["case"] == "first_step":
-        shown = f"done after {step['median']:.1f} s [{step['low']:.1f}, {step['high']:.1f}]"
-        step = {"median": figures["steady_seconds"]}
-    memory = figures["host_memory_peak_bytes"] / 2**30
-    device = figures["device_memory_peak_bytes"]
-    return (
-        row["backend"],
-        row["track"],
-        shown,
-        f"{step['median'] * 1000:.4g}",
-        f"{itself['low']:.2f}-{itself['high']:.2f}" if itself else "-",
-        f"{figures['first_step_seconds']:.2f} s",
-        f"{figures['compile_seconds']:.2f} s",
-        paid,
-        f"{memory:.2f} GiB" + (f" + {device / 2**30:.2f}" if device else ""),
-        f"{limit['fraction']:.0%} {limit['bound']}" if limit else "-",
+    Raises:
+        InputError: If the document has no row of ``train`` that was measured.
+    """
+    measured = [row for row in document["rows"] if row["status"] != "running"]
+    trained = tables([row for row in measured if case_of(row).column == "rows"])
+    if not trained:
+        raise InputError("--markdown: these results have no measured row of the case train")
+    return "\n\n".join(
+        f"{training_table(rows, measured)}\n\n{caption(document, rows)}" for rows in trained
     )
 
 
-def comparison_line(entry: dict[str, Any]) -> str:
-    """Return one comparison as a sentence about times."""
-    left, right = (" ".join(entry[side].split("/")[1:3]) for side in "ab")
-    return (
-        f"  {right} takes {entry['ratio']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}] "
-        f"of {left}'s time: {finding(entry)} (p {entry['p_corrected']:.3g})"
-    )
+def training_table(rows: Sequence[Row], measured: Sequence[Row]) -> str:
+    """Return the rows of ``train`` as a table, other cases' rates of the same conditions beside."""
+    beside = {
+        (case_name(row), row["backend"], row["track"]): row
+        for row in measured
+        if case_of(row).column == "rate" and place(row) == place(rows[0])
+    }
+    # Rates of a case that no backend of these tracks has been timed in would be an empty column.
+    tracks = {row["track"] for row in rows}
+    cases = list(dict.fromkeys(case for case, _, track in beside if track in tracks))
+    lines = [["backend", "track", rows[0]["case"], "of the limit", *cases, "first step", "memory"]]
+    for row in rows:
+        share, first, memory = training_cells(row)
+        rates = [rate(beside.get((case, row["backend"], row["track"]))) for case in cases]
+        lines.append([row["title"], row["track"], rate(row), share, *rates, first, memory])
+    return markdown_table(lines)
 
 
-def finding(entry: dict[str, Any], shown: str = "differ", none: str = "no difference shown") -> str:
-    """Return what a test found, in words; one that could find nothing shows nothing."""
-    if entry["differ"]:
-        return shown
-    if entry.get("least_p", 0.0) < LEVEL:
-        return none
-    return f"too few {'pairs' if 'pairs' in entry else 'samples'} to tell"
+def rate(row: Row | None) -> str:
+    """Return examples a second with their interval, or why there are none."""
+    if row is None:
+        return DASH
+    if row["figures"] is None:
+        return row["status"]
+    return with_interval(row["figures"]["examples_per_second"])
+
+
+def training_cells(row: Row) -> tuple[str, str, str]:
+    """Return the share of the limit, the seconds of the first step, and the memory."""
+    figures = row["figures"]
+    if figures is None:
+        return DASH, DASH, DASH
+    share = f"{figures['limit']['fraction']:.0%}" if figures["limit"] else DASH
+    memory: int | None = figures["host_memory_peak_bytes"]
+    # MXNet tells no device memory; the host's would stand among those of the others.
+    if device_kind(row["processes"][-1]["backend"]["device"]) == "gpu":
+        memory = figures["device_memory_peak_bytes"]
+    return share, f"{figures['first_step_seconds']:.1f} s", size(memory)
+
+
+def caption(document: Bench, rows: Sequence[Row]) -> str:
+    """Return the conditions of a table, its machine and versions, as a paragraph."""
+    first, machine = rows[0], document["hardware"]
+    height, width = first["crop"]
+    lines = [
+        f"Examples/s: the median over {document['settings']['rounds']} rounds of two turns each, "
+        f"and its 95 % bootstrap interval; {first['backbone']}, {first['recipe']}, "
+        f"{batch_name(first)}, {height}×{width}, {first['precision']}, "
+        f"{computed_on(document, rows)}, {machine['cpus']} CPUs, {machine['system']}, "
+        f"Python {machine['python']}"
+    ]
+    if few := few_rounds(document):
+        lines.append(f"Only {few}")
+    if limit := document["limits"].get(first["precision"]):
+        lines.append(f"A matrix product reached {limit['flops_per_second'] / 1e9:,.0f} GFLOP/s")
+    by_backend = {
+        row["title"]: versions(row["processes"][-1]["backend"]["versions"])
+        for row in rows
+        if row["processes"]
+    }
+    lines.append("; ".join(by_backend.values()))
+    return "\n".join(f"{line}." for line in lines if line)

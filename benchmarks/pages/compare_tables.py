@@ -1,109 +1,157 @@
-"""The numbers behind a comparison's page: what its charts draw, its data tables, its manifest."""
+"""The numbers behind a comparison's page: what its charts draw, and its tables of scores."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Literal, NamedTuple, TypedDict
 
 import numpy as np
 
-from benchmarks.pages.compare_view import backend_color, finished_rows, number, size
+from benchmarks.pages.format import number
+from benchmarks.pages.html import Value, backend_color
+from benchmarks.records.run_documents import Reading, Scores
+from benchmarks.records.training_documents import Compared, TrainedRow
 from common.data.voc import CLASSES
-from common.recipes import VOID_READINGS
 
 LEAST_DISTANCE = 1e-8
 """Below it a relative difference is drawn here: a logarithmic axis has no zero."""
-SCORE_NAMES = {"pixel_accuracy": "Pixel accuracy", "mean_iou": "Mean IoU"}
-ALL_SCORES = (
-    ("pixel_accuracy", "Pixel accuracy"),
-    ("mean_class_accuracy", "Mean class accuracy"),
-    ("mean_iou", "Mean IoU"),
-    ("frequency_weighted_iou", "Frequency-weighted IoU"),
-)
-READINGS = {"background": "void counts as background", "ignore": "void ignored"}
 LOSS_LINES = 21
+ALL_SCORES = ("Pixel accuracy", "Mean class accuracy", "Mean IoU", "Frequency-weighted IoU")
+Void = Literal["background", "ignore"]
+READINGS: dict[Void, str] = {
+    "background": "void counts as background",
+    "ignore": "void ignored",
+}
+Score = Literal["pixel_accuracy", "mean_iou"]
+BackgroundScore = Literal["background_pixel_accuracy", "background_mean_iou"]
+DRAWN: tuple[tuple[str, Score, BackgroundScore], ...] = (
+    ("Pixel accuracy", "pixel_accuracy", "background_pixel_accuracy"),
+    ("Mean IoU", "mean_iou", "background_mean_iou"),
+)
+Loss = Literal["val_loss", "train_loss"]
+LOSSES: dict[Loss, str] = {"val_loss": "Validation loss", "train_loss": "Training loss"}
 
 
-def readings(compare: dict[str, Any]) -> list[str]:
+class Backend(TypedDict):
+    """A backend as the page's script names it."""
+
+    name: str
+    title: str
+    color: int
+
+
+class ScoreLines(TypedDict):
+    """One score by epoch: a line a backend, and that of always predicting background."""
+
+    label: str
+    series: list[list[float | None]]
+    constant: list[float | None] | None
+
+
+class Charts(TypedDict):
+    """The series of the page's charts: of each backend one value a step or epoch."""
+
+    backends: list[Backend]
+    steps: list[int]
+    losses: list[list[float | None]]
+    checked: list[int]
+    distances: list[list[float | None]]
+    bound: list[float | None]
+    epochs: list[int]
+    scores: list[ScoreLines]
+
+
+class ScoreTable(NamedTuple):
+    """The scores in one reading of the void pixels: (row, its values); the last is background."""
+
+    reading: str
+    lines: list[tuple[str, list[Value]]]
+
+
+def finished_rows(compare: Compared) -> list[TrainedRow]:
+    """Return the rows that may show figures."""
+    return [row for row in compare["rows"] if row["status"] == "ok"]
+
+
+def scores_of(compare: Compared, row: TrainedRow) -> Reading:
+    """Return a finished row's scores in the recipe's reading of the void pixels."""
+    return both_readings(row)[compare["config"]["recipe"]["void"]]
+
+
+def both_readings(row: TrainedRow) -> Scores:
+    """Return a finished row's scores."""
+    scores = row["scores"]
+    assert scores is not None, f"{row['title']} is {row['status']}"
+    return scores
+
+
+def readings(compare: Compared) -> list[Void]:
     """Return both readings of the void pixels, the recipe's first."""
-    first = compare["config"]["recipe"]["void"]
-    return sorted(VOID_READINGS, key=lambda void: void != first)
+    return sorted(READINGS, key=lambda void: void != compare["config"]["recipe"]["void"])
 
 
-def chart_data(compare: dict[str, Any]) -> dict[str, Any]:
-    """Return the series of the page's charts: one value a finished backend and step or epoch."""
-    rows = finished_rows(compare)
+def chart_data(compare: Compared) -> Charts:
+    """Return the series of the page's charts."""
+    rows, trace = finished_rows(compare), compare["agreement"]
     losses = [dict(row["steps"]) for row in rows]
     steps = sorted({step for series in losses for step in series})
-    table = [[series.get(step) for series in losses] for step in steps]
-    trace = compare["agreement"] or {"losses": [], "bounds": []}
     checked = steps[: len(trace["losses"])]
+    exact = dict(zip(checked, trace["losses"], strict=False))
     return {
         "backends": [
             {"name": row["backend"], "title": row["title"], "color": backend_color(row["backend"])}
             for row in rows
         ],
         "steps": steps,
-        "losses": _columns(table, len(rows), digits=7),
+        "losses": [[rounded(series.get(step), 7) for step in steps] for series in losses],
         "checked": checked,
-        "distances": _columns(
-            [
-                [loss and max(abs(loss - exact) / abs(exact), LEAST_DISTANCE) for loss in line]
-                for line, exact in zip(table, trace["losses"], strict=False)
-            ],
-            len(rows),
-            digits=3,
-        ),
+        "distances": [
+            [rounded(distance(series.get(step), exact[step]), 3) for step in checked]
+            for series in losses
+        ],
         "bound": trace["bounds"],
-        "epochs": _epochs(rows),
-        "scores": _score_series(compare, rows),
+        "epochs": epochs_of(rows),
+        "scores": score_lines(compare, rows),
     }
 
 
-def _columns(table: list[list[float | None]], width: int, digits: int) -> list[list[float | None]]:
-    """Return the columns of a table with as many digits as a reader of a chart can use."""
-
-    def short(value: float | None) -> float | None:
-        return None if value is None else float(f"{value:.{digits}g}")
-
-    return [[short(line[column]) for line in table] for column in range(width)]
+def distance(loss: float | None, exact: float) -> float | None:
+    """Return a loss's relative distance from the float64 trace, as a logarithmic axis shows it."""
+    return None if loss is None else max(abs(loss - exact) / abs(exact or 1), LEAST_DISTANCE)
 
 
-def _epochs(rows: list[dict[str, Any]]) -> list[int]:
+def rounded(value: float | None, digits: int) -> float | None:
+    """Return ``value`` to as many digits as a reader of a chart can use."""
+    return None if value is None else float(f"{value:.{digits}g}")
+
+
+def epochs_of(rows: list[TrainedRow]) -> list[int]:
+    """Return the numbers of all epochs, from 1."""
     return sorted({line["epoch"] + 1 for row in rows for line in row["epochs"]})
 
 
-def _score_series(compare: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def score_lines(compare: Compared, rows: list[TrainedRow]) -> list[ScoreLines]:
+    """Return every score and loss that any row has, by epoch."""
+    epochs = epochs_of(rows)
     by_epoch = [{line["epoch"] + 1: line for line in row["epochs"]} for row in rows]
-    epochs = _epochs(rows)
-
-    def series(pick: Any) -> list[list[float | None]]:
-        return [[pick(lines[e]) if e in lines else None for e in epochs] for lines in by_epoch]
-
-    found: list[dict[str, Any]] = []
+    table = [[lines.get(epoch) for epoch in epochs] for lines in by_epoch]
+    scores: list[ScoreLines] = []
     for void in readings(compare):
-        for key, label in SCORE_NAMES.items():
-            constants = series(lambda line, v=void, k=key: line["scores"][v][f"background_{k}"])
-            found.append(
-                {
-                    "label": f"{label}, {READINGS[void]}",
-                    "series": series(lambda line, v=void, k=key: line["scores"][v][k]),
-                    "constant": constants[0] if constants else None,
-                }
+        for label, key, background in DRAWN:
+            read = [[line and line["scores"][void] for line in lines] for lines in table]
+            series = [[line[key] if line else None for line in lines] for lines in read]
+            constants = [[line[background] if line else None for line in lines] for lines in read]
+            name = f"{label}, {READINGS[void]}"
+            scores.append(
+                {"label": name, "series": series, "constant": constants[0] if constants else None}
             )
-    for key, label in {"val_loss": "Validation loss", "train_loss": "Training loss"}.items():
-        found.append(
-            {
-                "label": f"{label}, mean of an epoch",
-                "series": series(lambda line, k=key: line[k]),
-                "constant": None,
-            }
-        )
-    return [one for one in found if any(v is not None for line in one["series"] for v in line)]
+    for loss, label in LOSSES.items():
+        series = [[line[loss] if line else None for line in lines] for lines in table]
+        scores.append({"label": f"{label}, mean of an epoch", "series": series, "constant": None})
+    return [each for each in scores if any(v is not None for line in each["series"] for v in line)]
 
 
-def loss_rows(compare: dict[str, Any]) -> list[tuple[int, list[str]]]:
+def loss_rows(charts: Charts) -> list[tuple[int, list[str]]]:
     """Return evenly spread steps, the first and the last among them, and each backend's loss."""
-    charts = chart_data(compare)
     count = len(charts["steps"])
     chosen = np.unique(np.linspace(0, count - 1, min(count, LOSS_LINES)).round().astype(int))
     return [
@@ -111,102 +159,63 @@ def loss_rows(compare: dict[str, Any]) -> list[tuple[int, list[str]]]:
     ]
 
 
-def epoch_rows(compare: dict[str, Any]) -> list[tuple[int, str, list[str]]]:
+def epoch_rows(compare: Compared) -> list[tuple[int, str, list[str]]]:
     """Return (epoch, backend, figures) for every epoch of every finished row."""
     void = compare["config"]["recipe"]["void"]
-    return [
-        (
-            line["epoch"] + 1,
-            row["title"],
-            [
-                number(line["train_loss"]),
-                number(line["val_loss"]),
-                number(line["scores"][void]["pixel_accuracy"]),
-                number(line["scores"][void]["mean_iou"]),
-            ],
-        )
-        for row in finished_rows(compare)
-        for line in row["epochs"]
-    ]
+    lines = []
+    for row in finished_rows(compare):
+        for line in row["epochs"]:
+            scores = line["scores"][void]
+            values = (
+                line["train_loss"],
+                line["val_loss"],
+                scores["pixel_accuracy"],
+                scores["mean_iou"],
+            )
+            lines.append((line["epoch"] + 1, row["title"], [number(value) for value in values]))
+    return lines
 
 
-def void_rows(
-    compare: dict[str, Any],
-) -> list[tuple[str, list[tuple[str, list[tuple[str, str]]]]]]:
-    """Return for each reading of the void pixels (row, [(score, value)]), the recipe's first.
-
-    The last row is that of always saying background.
-    """
+def score_tables(compare: Compared) -> list[ScoreTable]:
+    """Return a table for each reading of the void pixels, the recipe's first."""
     rows = finished_rows(compare)
     tables = []
     for void in readings(compare):
-        lines = [
-            (row["title"], [(label, number(row["scores"][void][key])) for key, label in ALL_SCORES])
-            for row in rows
-        ]
-        if rows:
-            scores = rows[0]["scores"][void]
-            share = scores["background_pixel_accuracy"]
-            # It finds all of one class and none of the others; its one IoU is that class's share.
-            class_accuracy = 1 / scores["classes_present"] if share else 0.0
-            values = (share, class_accuracy, scores["background_mean_iou"], share**2)
-            named = [(label, number(v)) for (_, label), v in zip(ALL_SCORES, values, strict=True)]
-            lines.append(("Always background", named))
-        tables.append((READINGS[void], lines))
+        read = [(row["title"], both_readings(row)[void]) for row in rows]
+        lines = [(title, values_of(scores)) for title, scores in read]
+        if read:
+            lines.append(("Always background", values_of_background(read[0][1])))
+        tables.append(ScoreTable(READINGS[void], lines))
     return tables
 
 
-def class_rows(compare: dict[str, Any]) -> list[tuple[str, list[str]]]:
+def values_of(scores: Reading) -> list[Value]:
+    """Return ``ALL_SCORES`` of a row."""
+    values = (
+        scores["pixel_accuracy"],
+        scores["mean_class_accuracy"],
+        scores["mean_iou"],
+        scores["frequency_weighted_iou"],
+    )
+    return [Value(name, number(value)) for name, value in zip(ALL_SCORES, values, strict=True)]
+
+
+def values_of_background(scores: Reading) -> list[Value]:
+    """Return ``ALL_SCORES`` of always predicting background.
+
+    It finds all of one class and none of the others; its one IoU is that class's share.
+    """
+    share = scores["background_pixel_accuracy"]
+    class_accuracy = 1 / scores["classes_present"] if share else 0.0
+    values = (share, class_accuracy, scores["background_mean_iou"], share**2)
+    return [Value(name, number(value)) for name, value in zip(ALL_SCORES, values, strict=True)]
+
+
+def class_rows(compare: Compared) -> list[tuple[str, list[str]]]:
     """Return each class of the truth and its IoU in every finished row, in the recipe's reading."""
-    void = compare["config"]["recipe"]["void"]
-    columns = [row["scores"][void]["class_iou"] for row in finished_rows(compare)]
+    columns = [scores_of(compare, row)["class_iou"] for row in finished_rows(compare)]
     return [
-        (CLASSES[index], [number(column[index], 3) for column in columns])
-        for index in range(len(CLASSES))
-        if any(column[index] is not None for column in columns)
+        (name, [number(value, 3) for value in values])
+        for name, values in zip(CLASSES, zip(*columns, strict=True), strict=False)
+        if any(value is not None for value in values)
     ]
-
-
-def facts(compare: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Return the manifest: (group, [(name, value)])."""
-    config, hardware = dict(compare["config"]), compare["hardware"]
-    config["without"] = ", ".join(config.get("without", ())) or None
-    run = {
-        "Made": compare["created"],
-        "Program's commit": compare["commit"] or "not from a checkout",
-        **{_words(key): value for key, value in config.items() if key != "recipe"},
-        **{f"Weights' {key}": value for key, value in (compare.get("weights") or {}).items()},
-    }
-    machine = dict(hardware)
-    memory = machine.pop("memory_bytes", None)
-    machine["memory"] = None if memory is None else size(memory)
-    groups = [
-        ("Run", run),
-        ("Machine", {_words(key): value for key, value in machine.items()}),
-        ("Data", {_words(key): value for key, value in compare["dataset"].items()}),
-        ("Recipe", {_words(key): value for key, value in config["recipe"].items()}),
-    ]
-    for row in compare["rows"]:
-        keys = ("device", "threads", "precision", "deterministic", "total_seconds")
-        values = {_words(key): row[key] for key in keys if row.get(key) is not None}
-        versions = {f"{name} version": text for name, text in (row.get("versions") or {}).items()}
-        if values or versions:
-            groups.append((row["title"], {**versions, **values}))
-    return [(name, [(key, _text(value)) for key, value in of.items()]) for name, of in groups]
-
-
-def _words(key: str) -> str:
-    text = key.replace("_", " ")
-    return (text[0].upper() + text[1:]).replace("Cpus", "CPUs").replace("Val ", "Validation ")
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.6g}"
-    if isinstance(value, list | tuple):
-        return " × ".join(map(str, value))
-    return str(value)

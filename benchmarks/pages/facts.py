@@ -1,56 +1,124 @@
-"""What a benchmark's figures rest on: machine, GPU, settings, versions and switches of its rows."""
+"""The manifests of all pages: what the figures rest on, as blocks of names and values."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
-from benchmarks.pages.bench_text import batch_name, case_name, row_title
-from benchmarks.pages.compare_view import moment, size
+from benchmarks.pages.format import join, moment, ranges, setting, size
+from benchmarks.pages.rows import batch_name, case_name, row_title
+from benchmarks.records.documents import Bench, Gpu, Process, Row, Sample
+from benchmarks.records.run_documents import Hardware, Proof
+from benchmarks.records.training_documents import Compared
 from common.backends import device_kind
 
-Lines = list[tuple[str, str]]
-"""(name, value) pairs."""
 Facts = dict[str, str]
-Measured = list[tuple[dict[str, Any], Facts]]
-"""(row, facts of a process of it) pairs."""
-NAMES = {"tf32": "TF32"}
+NAMES = {"tf32": "TF32", "cpus": "CPUs", "memory_bytes": "Memory"}
 """Names that a capital letter alone does not make."""
-GPU_STATE = (
+Varying = Literal["clock_mhz", "memory_clock_mhz", "temperature_celsius", "power_watts"]
+GPU_STATE: tuple[tuple[str, Varying, str], ...] = (
     ("Clock", "clock_mhz", "MHz"),
     ("Memory clock", "memory_clock_mhz", "MHz"),
     ("Temperature", "temperature_celsius", "°C"),
     ("Power", "power_watts", "W"),
 )
 """(name, key, unit) of what changes while a GPU is timed."""
-UNSET = "not set"
 
 
-def machine_names(documents: list[dict[str, Any]]) -> list[str]:
+class Block(NamedTuple):
+    """Facts under one title."""
+
+    title: str
+    facts: Facts
+
+
+class Measured(NamedTuple):
+    """A row, and what a process of it said of itself."""
+
+    row: Row
+    facts: Facts
+
+
+def named(values: Mapping[str, object], keys: Iterable[str] | None = None) -> Facts:
+    """Return the fields of a document as facts: all, or those of ``keys`` that it has."""
+    return {name_of(key): setting(values[key]) for key in keys or values if key in values}
+
+
+def name_of(key: str) -> str:
+    """Return the key of a document as a reader writes it."""
+    text = key.replace("val_", "validation_").replace("_", " ")
+    return NAMES.get(key, text[0].upper() + text[1:])
+
+
+def machine_facts(hardware: Hardware) -> Facts:
+    """Return what is known of the machine."""
+    return named({**hardware, "memory_bytes": size(hardware["memory_bytes"])})
+
+
+def versions(record: Mapping[str, str]) -> str:
+    """Return packages with their versions in a line."""
+    return ", ".join(f"{name} {version}" for name, version in record.items())
+
+
+def compare_facts(compare: Compared) -> list[Block]:
+    """Return the manifest of a comparison."""
+    config = compare["config"]
+    run = {
+        "Created": moment(compare["created"]),
+        "Commit": compare["commit"] or "not from a checkout",
+    }
+    run |= named(config, [key for key in config if key not in ("recipe", "without")])
+    run["Without"] = join(config.get("without", [])) or setting(None)
+    if weights := compare.get("weights"):
+        run |= {f"Weights' {key}": setting(value) for key, value in weights.items()}
+    blocks = [
+        Block("Run", run),
+        Block("Machine", machine_facts(compare["hardware"])),
+        Block("Data", named(compare["dataset"])),
+        Block("Recipe", named(config["recipe"])),
+    ]
+    for row in compare["rows"]:
+        facts = {f"{name} version": text for name, text in row.get("versions", {}).items()}
+        keys = ("device", "threads", "precision", "deterministic", "total_seconds")
+        facts |= named(row, keys)
+        blocks.append(Block(row["title"], facts))
+    return [block for block in blocks if block.facts]
+
+
+def proof_facts(proof: Proof) -> list[Block]:
+    """Return the manifest of a proof."""
+    run = {"Commit": proof["commit"] or "not from a checkout", "Seed": str(proof["seed"])}
+    backends = {
+        row["title"]: f"{versions(row['versions'])}, {row['threads']} threads, {row['device']}"
+        if "versions" in row
+        else row["status"]
+        for row in proof["backbones"][0]["rows"]
+    }
+    machine = machine_facts(proof["hardware"])
+    return [Block("Run", run), Block("Machine", machine), Block("Backends", backends)]
+
+
+def machine_names(documents: Sequence[Bench]) -> list[str]:
     """Return what the machine of each document is called; two alike are told apart by time."""
-    names = [machine_name(document) for document in documents]
+    names = [f"{computed_on(each)}, {each['hardware']['cpus']} CPUs" for each in documents]
     return [
         f"{name}, {moment(document['created'])}" if names.count(name) > 1 else name
         for name, document in zip(names, documents, strict=True)
     ]
 
 
-def machine_name(document: dict[str, Any]) -> str:
-    """Return what computed: the GPU or else the processor, and the CPUs beside it."""
-    return f"{computed_on(document)}, {document['hardware']['cpus']} CPUs"
-
-
-def computed_on(document: dict[str, Any], rows: list[dict[str, Any]] | None = None) -> str:
+def computed_on(document: Bench, rows: Sequence[Row] | None = None) -> str:
     """Return the GPU that ``rows``, or else all of a document, used; without one the processor.
 
     A GPU that is there, and that no backend has computed on, is none.
     """
     if not (used := gpus_used(document, rows)):
-        return str(document["hardware"]["processor"])
+        return document["hardware"]["processor"]
     # Without NVML by what the frameworks say: to MXNet it is gpu(0), to the others has a name.
-    return str(document["gpu"]["name"] if document["gpu"] else max(used, key=len))
+    return document["gpu"]["name"] if document["gpu"] else max(used, key=len)
 
 
-def gpus_used(document: dict[str, Any], rows: list[dict[str, Any]] | None = None) -> list[str]:
+def gpus_used(document: Bench, rows: Sequence[Row] | None = None) -> list[str]:
     """Return what the backends of ``rows``, or else of all of a document, call their GPUs."""
     devices = [
         process["backend"]["device"]
@@ -62,151 +130,116 @@ def gpus_used(document: dict[str, Any], rows: list[dict[str, Any]] | None = None
     return [device for device in devices if device_kind(device) == "gpu"]
 
 
-def gpu_name(document: dict[str, Any]) -> str:
-    """Return the GPU that was used, and whether its state is known."""
-    if not gpus_used(document):
-        return "none used"
-    unknown = "" if document["gpu"] else "; state unknown: no nvidia-ml-py, or it sees no card"
-    return computed_on(document) + unknown
+def bench_facts(document: Bench) -> list[Block]:
+    """Return the manifest of a benchmark. What is equal in all rows is said once."""
+    settings, gpu, test = document["settings"], document["gpu"], document["test"]
+    is_used = bool(gpus_used(document))
+    name = computed_on(document) if is_used else "none used"
+    if is_used and not gpu:
+        name += "; state unknown: nvidia-ml-py is missing or sees no card"
+    choices = {
+        "Rounds": str(settings["rounds"]),
+        "Seed": str(settings["seed"]),
+        "Threads": str(settings["threads"] or "all CPUs"),
+        "Upsampling": settings["upsampling"],
+        "Test": f"{test['name']}, level {test['level']}",
+        "Commit": document["commit"] or "not from a checkout",
+    }
+    machine = Block("Machine", machine_facts(document["hardware"]) | {"GPU": name})
+    blocks = [machine, Block("Settings", choices)]
+    if gpu and is_used:
+        samples = [sample for row in document["rows"] for sample in row["samples"]]
+        blocks.append(Block("GPU", gpu_facts(gpu, samples)))
+    return blocks + process_facts(document["rows"])
 
 
-def facts(document: dict[str, Any]) -> list[tuple[str, Lines]]:
-    """Return (title, lines) blocks. What is equal in all rows is said once."""
-    machine, settings = document["hardware"], document["settings"]
-    memory = machine["memory_bytes"]
-    found = [
-        (
-            "Machine",
-            [
-                ("Processor", machine["processor"]),
-                ("CPUs", str(machine["cpus"])),
-                ("Memory", size(memory) if memory else "unknown"),
-                ("System", machine["system"]),
-                ("Python", machine["python"]),
-                ("GPU", gpu_name(document)),
-            ],
-        ),
-        (
-            "Settings",
-            [
-                ("Rounds", str(settings["rounds"])),
-                ("Seed", str(settings["seed"])),
-                ("Threads", str(settings["threads"] or "all CPUs")),
-                ("Upsampling", settings["upsampling"]),
-                ("Test", f"{document['test']['name']}, level {document['test']['level']}"),
-                ("Commit", document["commit"] or "unknown"),
-            ],
-        ),
-    ]
-    if document["gpu"] and gpus_used(document):
-        found.append(("GPU", gpu_facts(document)))
-    return found + process_facts(document["rows"])
-
-
-def gpu_facts(document: dict[str, Any]) -> Lines:
+def gpu_facts(start: Gpu, samples: Sequence[Sample]) -> Facts:
     """Return the first GPU's driver, its state at the start and in the turns, what was dropped."""
-    start = document["gpu"]
-    samples = [sample for row in document["rows"] for sample in row["samples"]]
-    lines = [("Name", start["name"]), ("Driver", start["driver"] or "unknown")]
+    facts = {"Name": start["name"], "Driver": start["driver"] or "not reported"}
     for name, key, unit in GPU_STATE:
-        if start[key] is None:
-            lines.append((name, "not told"))
+        if (value := start[key]) is None:
+            facts[name] = "not reported"
             continue
-        text = f"{start[key]:,.0f} {unit} at the start"
-        if values := [value for sample in samples for value in seen(sample, key)]:
-            text += f", {min(values):,.0f} to {max(values):,.0f} in the turns"
-        lines.append((name, text))
+        facts[name] = f"{value:,.0f} {unit} at the start"
+        if values := [value for sample in samples for value in states(sample, key)]:
+            facts[name] += f", {min(values):,.0f} to {max(values):,.0f} in the turns"
     in_use = [
         state["memory_used_bytes"] or 0 for state in (start, *(s["gpu"] or start for s in samples))
     ]
-    lines.append(("Memory of the card", f"up to {size(max(in_use))} in use, by all processes"))
+    facts["Memory of the card"] = f"up to {size(max(in_use))} in use, by all processes"
     dropped = sum(sample["dropped"] is not None for sample in samples)
-    lines.append(("Dropped", f"{dropped} of {len(samples)} samples, as throttled"))
-    return lines
+    facts["Dropped"] = f"{dropped} of {len(samples)} samples, as throttled"
+    return facts
 
 
-def seen(sample: dict[str, Any], key: str) -> list[float]:
+def states(sample: Sample, key: Varying) -> list[float]:
     """Return what is known of one quantity of the GPU in a sample: its range, or its last value."""
-    found = (sample.get("gpu_ranges") or {}).get(key) or [(sample["gpu"] or {}).get(key)]
-    return [value for value in found if value is not None]
+    ranges = sample.get("gpu_ranges")
+    if ranges and key != "memory_clock_mhz" and (least_and_most := ranges[key]):
+        return least_and_most
+    last = sample["gpu"][key] if sample["gpu"] else None
+    return [] if last is None else [last]
 
 
-def process_facts(rows: list[dict[str, Any]]) -> list[tuple[str, Lines]]:
+def process_facts(rows: Sequence[Row]) -> list[Block]:
     """Return a block of what all rows share, one for each track, one for each backend and track.
 
     A block leaves out what a wider one has said. Where rows of one backend and track differ, each
     value stands with the rows that it holds for.
     """
-    measured = [(row, of_process(p)) for row in rows for p in row["processes"]]
+    measured = [Measured(row, of_process(p)) for row in rows for p in row["processes"]]
     everywhere = shared(measured)
-    blocks = [("Every row", list(everywhere.items()))]
-    tracks = {}
+    blocks = [Block("Every row", everywhere)]
+    tracks: dict[str, Facts] = {}
     for track in dict.fromkeys(row["track"] for row, _ in measured):
-        tracks[track] = shared([found for found in measured if found[0]["track"] == track])
-        new = [fact for fact in tracks[track].items() if fact[0] not in everywhere]
-        blocks.append((f"Track {track}", new))
+        tracks[track] = shared([each for each in measured if each.row["track"] == track])
+        new = {name: value for name, value in tracks[track].items() if name not in everywhere}
+        blocks.append(Block(f"Track {track}", new))
     for title, track in dict.fromkeys((row["title"], row["track"]) for row, _ in measured):
-        part = [m for m in measured if (m[0]["title"], m[0]["track"]) == (title, track)]
+        part = [m for m in measured if (m.row["title"], m.row["track"]) == (title, track)]
         names = dict.fromkeys(name for _, facts in part for name in facts)
-        lines = [(n, told_apart(part, n)) for n in names if n not in tracks[track]]
-        blocks.append((f"{title}, {track}", lines))
-    return [(title, lines) for title, lines in blocks if lines]
+        own = {name: told_apart(part, name) for name in names if name not in tracks[track]}
+        blocks.append(Block(f"{title}, {track}", own))
+    return [block for block in blocks if block.facts]
 
 
-def of_process(process: dict[str, Any]) -> Facts:
-    """Return what a process said of itself, all as text."""
+def of_process(process: Process) -> Facts:
+    """Return what a process said of itself."""
     backend, switches = process["backend"], process["switches"] or {}
-    facts = dict(backend["versions"])
-    for name in ("device", "threads", "precision", "deterministic"):
-        facts[name.capitalize()] = text_of(backend[name])
-    for name, value in switches.items():
-        if value is not None:
-            facts[NAMES.get(name, name.capitalize())] = text_of(value)
+    keys = ("device", "threads", "precision", "deterministic")
+    facts = backend["versions"] | named(backend, keys)
+    facts |= named({name: value for name, value in switches.items() if value is not None})
     if "cpus" in process:
         facts["CPUs it may use"] = ranges(process["cpus"])
     if "host_memory_peak_bytes" in process:
-        reset = process.get("host_memory_peak_reset")
-        facts["Memory peak"] = "of steps alone" if reset else "since the process's start"
+        is_reset = process.get("host_memory_peak_reset")
+        facts["Memory peak"] = "of steps alone" if is_reset else "since the process's start"
     return facts | process["environment"]
 
 
-def ranges(numbers: list[int]) -> str:
-    """Return ascending numbers as ranges: ``0-3, 8``."""
-    starts = [n for n in numbers if n - 1 not in numbers]
-    ends = [n for n in numbers if n + 1 not in numbers]
-    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
-
-
-def text_of(value: Any) -> str:
-    """Return a setting as a reader says it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "unknown" if value is None else str(value)
-
-
-def shared(measured: Measured) -> Facts:
+def shared(measured: Sequence[Measured]) -> Facts:
     """Return the facts that are the same everywhere."""
-    every = [facts for _, facts in measured]
+    first = measured[0].facts if measured else {}
     return {
         name: value
-        for name, value in (every[0] if every else {}).items()
-        if all(facts.get(name) == value for facts in every)
+        for name, value in first.items()
+        if all(facts.get(name) == value for _, facts in measured)
     }
 
 
-def told_apart(measured: Measured, name: str) -> str:
+def told_apart(measured: Iterable[Measured], name: str) -> str:
     """Return the values of one fact, each with where it holds, in as few words as do."""
-    values: dict[str, list[dict[str, Any]]] = {}
+    values: dict[str, list[Row]] = {}
     for row, facts in measured:
-        values.setdefault(facts.get(name, UNSET), []).append(row)
+        values.setdefault(facts.get(name, "not set"), []).append(row)
     if len(values) == 1:
         return next(iter(values))
-    for said in (lambda row: row["precision"], case_name, batch_name, row_title):
-        places = {value: list(dict.fromkeys(map(said, rows))) for value, rows in values.items()}
-        every = [place for found in places.values() for place in found]
+    for words in (lambda row: row["precision"], case_name, batch_name, row_title):
+        places = {value: list(dict.fromkeys(map(words, rows))) for value, rows in values.items()}
+        every = [place for rows in places.values() for place in rows]
         if len(every) == len(set(every)):
             break
     return "; ".join(
-        value if found == [value] else f"{value} ({'; '.join(found)})"
-        for value, found in places.items()
+        value if where == [value] else f"{value} ({'; '.join(where)})"
+        for value, where in places.items()
     )

@@ -7,15 +7,19 @@ import io
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.records.training_documents import ComparedExample, GalleryEntry
 from common.data.images import read_image, read_label
 from common.data.voc import VOID, palette
 from common.errors import InputError
 from common.run.plots import class_name, hex_color
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
 """RGB by the number of distinct answers, darker for more; the last stands for more answers too."""
@@ -87,24 +91,6 @@ def disagreement_picture(image: NDArray[np.uint8], answers: NDArray[np.int64]) -
     return picture
 
 
-def gallery_items(trained: dict[str, Any], folder: Path) -> list[Item]:
-    """Return the examples with their pictures read from ``folder``.
-
-    Only backends whose row is ``ok`` are shown: a prediction is a figure too.
-
-    Args:
-        trained: A comparison, or the case accuracy of a benchmark: both have ``config``, ``rows``
-            and ``gallery``.
-        folder: That of the results.
-
-    Raises:
-        InputError: For a picture that is missing, unreadable or of another size than its image.
-    """
-    titles = {row["backend"]: row["title"] for row in trained["rows"] if row["status"] == "ok"}
-    void = trained["config"]["recipe"]["void"]
-    return [_item(entry, folder, titles, void) for entry in trained["gallery"]]
-
-
 def gallery_view(items: list[Item], caption: str = "") -> Gallery | None:
     """Return the gallery of a page with its legends, None where there is nothing to show."""
     if not items:
@@ -131,69 +117,90 @@ def legend_answers(predictions: int) -> list[ClassColor]:
     ]
 
 
-def _item(entry: dict[str, Any], folder: Path, titles: dict[str, str], void: str) -> Item:
-    name = entry["name"]
-    image_path, truth_path = folder / entry["image"], folder / entry["truth"]
-    image, truth = read_image(image_path), read_label(truth_path)
-    paths = {
-        backend: folder / entry["predictions"][backend]
+def gallery_item(
+    example: GalleryEntry | ComparedExample, folder: Path, titles: dict[str, str], void: str
+) -> Item:
+    """Return an example with its pictures.
+
+    Args:
+        example: The names of its files.
+        folder: That of the results.
+        titles: By backend, of those that are shown: a prediction is a figure, and only a row that
+            is ``ok`` has any.
+        void: The recipe's reading of the void pixels.
+
+    Raises:
+        InputError: For a picture that is missing, unreadable or of another size than its image.
+    """
+    name = example["name"]
+    image = read_image(folder / example["image"])
+    truth = _read_map(folder / example["truth"], image)
+    predictions = {
+        backend: _read_map(folder / example["predictions"][backend], image)
         for backend in titles
-        if backend in entry["predictions"]
+        if backend in example["predictions"]
     }
-    predictions = {backend: read_label(path) for backend, path in paths.items()}
-    for path, labels in ((truth_path, truth), *((paths[b], predictions[b]) for b in paths)):
-        if labels.shape != image.shape[:2]:
-            raise InputError(f"{path}: {_size(labels)}, its image {_size(image)}")
-    tiles = [
-        Tile(
-            "image",
-            "photo",
-            "Image",
-            _png(image),
-            _size(image),
-            f"Image {name}, {_size(image)} pixels.",
-        ),
-        Tile(
-            *("truth", "map", "Truth", _label_png(truth), ""),
-            f"True classes of {name}: {_shares(truth)}.",
-        ),
-    ]
-    pairs = {}
-    for backend, labels in predictions.items():
-        right = _right_share(labels, truth, void)
-        caption = "no pixel counts" if right is None else f"{right:.1%} right"
-        tiles.append(
-            Tile(
-                backend,
-                "map",
-                titles[backend],
-                _label_png(labels),
-                caption,
-                f"{titles[backend]}'s prediction for {name}: {_shares(labels)}; {caption}.",
-            )
-        )
-        pairs[f"truth {backend}"] = f"{titles[backend]}: {caption}."
+    captions = {b: _right_share(labels, truth, void) for b, labels in predictions.items()}
+    pairs = {f"truth {b}": f"{titles[b]}: {caption}." for b, caption in captions.items()}
     for a, b in combinations(predictions, 2):
         share = (predictions[a] != predictions[b]).mean()
         pairs[f"{a} {b}"] = f"{titles[a]} and {titles[b]} differ on {share:.2%} of the pixels."
+    size = _size(image)
+    tiles = [
+        Tile("image", "photo", "Image", _png(image), size, f"Image {name}, {size} pixels."),
+        _map_tile("truth", "Truth", truth, "", f"True classes of {name}: {_shares(truth)}."),
+        *(
+            _map_tile(
+                backend,
+                titles[backend],
+                labels,
+                captions[backend],
+                f"{titles[backend]}'s prediction for {name}: {_shares(labels)}; "
+                f"{captions[backend]}.",
+            )
+            for backend, labels in predictions.items()
+        ),
+    ]
     sentence = "Fewer than two predictions: nothing to compare."
     if len(predictions) > 1:
         answers = distinct_answers(np.stack(list(predictions.values())))
         sentence = _describe_disagreement(answers, len(predictions))
-        tiles.append(
-            Tile(
-                "disagreement",
-                "map",
-                "Disagreement",
-                _png(disagreement_picture(image, answers)),
-                f"{(answers > 1).mean():.2%} of the pixels",
-                f"Where the backends disagree on {name}. {sentence}",
-            )
-        )
+        tiles.append(_disagreement_tile(name, image, answers, sentence))
     maps = (truth, *predictions.values())
     classes = frozenset(int(index) for labels in maps for index in np.unique(labels))
     chosen = ("truth", next(iter(predictions), "image"))
     return Item(name, tuple(tiles), classes, sentence, len(predictions), chosen, pairs)
+
+
+def _read_map(path: Path, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a label map of the size of ``image``."""
+    labels = read_label(path)
+    if labels.shape != image.shape[:2]:
+        raise InputError(f"{path}: {_size(labels)}, its image {_size(image)}")
+    return labels
+
+
+def _map_tile(
+    key: str, title: str, labels: NDArray[np.uint8], caption: str, alternative: str
+) -> Tile:
+    from PIL import Image
+
+    picture = Image.fromarray(labels)
+    picture.putpalette(palette())
+    return Tile(key, "map", title, _data_uri(picture), caption, alternative)
+
+
+def _disagreement_tile(
+    name: str, image: NDArray[np.uint8], answers: NDArray[np.int64], sentence: str
+) -> Tile:
+    return Tile(
+        "disagreement",
+        "map",
+        "Disagreement",
+        _png(disagreement_picture(image, answers)),
+        f"{(answers > 1).mean():.2%} of the pixels",
+        f"Where the backends disagree on {name}. {sentence}",
+    )
 
 
 def _describe_disagreement(answers: NDArray[np.int64], backends: int) -> str:
@@ -208,11 +215,12 @@ def _describe_disagreement(answers: NDArray[np.int64], backends: int) -> str:
     return f"The {backends} predictions differ on {share:.2%} of the pixels: {', '.join(parts)}."
 
 
-def _right_share(labels: NDArray[np.uint8], truth: NDArray[np.uint8], void: str) -> float | None:
+def _right_share(labels: NDArray[np.uint8], truth: NDArray[np.uint8], void: str) -> str:
+    """Return which share of the pixels that count has its true class, in words."""
+    counts = truth != VOID
     if void == "background":
-        return float((labels == np.where(truth == VOID, 0, truth)).mean())
-    valid = truth != VOID
-    return float((labels == truth)[valid].mean()) if valid.any() else None
+        truth, counts = np.where(counts, truth, 0), np.ones_like(counts)
+    return f"{(labels == truth)[counts].mean():.1%} right" if counts.any() else "no pixel counts"
 
 
 def _shares(labels: NDArray[np.uint8]) -> str:
@@ -225,21 +233,13 @@ def _size(picture: NDArray[np.uint8]) -> str:
     return f"{picture.shape[0]} × {picture.shape[1]}"
 
 
-def _label_png(labels: NDArray[np.uint8]) -> str:
-    from PIL import Image
-
-    picture = Image.fromarray(labels)
-    picture.putpalette(palette())
-    return _data_uri(picture)
-
-
 def _png(picture: NDArray[np.uint8]) -> str:
     from PIL import Image
 
     return _data_uri(Image.fromarray(picture))
 
 
-def _data_uri(picture: Any) -> str:
+def _data_uri(picture: Image.Image) -> str:
     data = io.BytesIO()
     picture.save(data, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-import io
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
-from benchmarks.pages.bench_text import row_title
-from benchmarks.pages.compare_view import backend_color, significant
-from benchmarks.pages.html import COLORS, MUTED, TEXT, can_draw, mute
-from common.machine.files import write_bytes
+from benchmarks.pages.format import significant
+from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, can_draw, mute
+from benchmarks.pages.rows import case_of, row_title
+from benchmarks.records.documents import Bench, Reached, Row
 
-MARKERS = {"train": "o", "predict": "s", "upsample": "^", "loss": "D"}
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def roofline(document: dict[str, Any]) -> Any | None:
+Fill = Literal["full", "none"]
+
+
+class Point(NamedTuple):
+    """A row that has a place in the picture, and its place."""
+
+    row: Row
+    place: Reached
+
+
+def points(document: Bench) -> list[Point]:
+    """Return every measured row that does arithmetic, with what it reached."""
+    return [
+        Point(row, figures["limit"])
+        for row in document["rows"]
+        if (figures := row["figures"]) and figures["limit"] and figures["flops"] > 0
+    ]
+
+
+def roofline(document: Bench) -> Figure | None:
     """Return every measured row with flops over its arithmetic intensity.
 
     None if there is no such row or no matplotlib.
@@ -24,41 +42,37 @@ def roofline(document: dict[str, Any]) -> Any | None:
     Source:
         Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model", 2009.
     """
-    rows = rows_with_flops(document)
-    if not rows or not can_draw():
+    shown = points(document)
+    if not shown or not can_draw():
         return None
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    reached = [row["figures"]["limit"]["intensity"] for row in rows]
+    reached = [place["intensity"] for _, place in shown]
     intensities = np.geomspace(min(1, *reached) / 2, 2 * max(100, *reached), 100)
     for precision, limit in document["limits"].items():
         if limit:
             slope = intensities * limit["bytes_per_second"]
             roof = np.minimum(slope, limit["flops_per_second"]) / 1e9
             axes.plot(intensities, roof, color=MUTED, linewidth=1.5)
-            place = (intensities[-1], roof[-1])
-            axes.annotate(f"{precision} limit", place, ha="right", va="bottom", color=TEXT)
-    handles = {}
-    for row in rows:
-        limit, color = row["figures"]["limit"], COLORS[backend_color(row["backend"])]
-        whole = row["track"] == "default"
-        style: dict[str, Any] = {
-            "color": color,
-            "fillstyle": "full" if whole else "none",
-            "linestyle": "none",
-        }
-        marker = MARKERS.get(row["case"], "o")
-        at = [limit["intensity"]], [limit["flops_per_second"] / 1e9]
-        axes.plot(*at, marker=marker, markersize=8, **style)
-        handles[row["title"]] = Line2D([], [], marker="o", color=color, linestyle="none")
-        handles[row["case"]] = Line2D([], [], marker=marker, color=MUTED, linestyle="none")
-        if not whole:
-            handles[f"hollow: {row['track']}"] = Line2D(
-                [], [], marker="o", color=MUTED, fillstyle="none", linestyle="none"
-            )
+            end = (intensities[-1], roof[-1])
+            axes.annotate(f"{precision} limit", end, ha="right", va="bottom", color=TEXT)
+    handles: dict[str, Line2D] = {}
+
+    def key(name: str, marker: str, color: str, fill: Fill) -> None:
+        handles[name] = Line2D([], [], marker=marker, color=color, fillstyle=fill, linestyle="none")
+
+    for row, place in shown:
+        color, marker = COLORS[backend_color(row["backend"])], case_of(row).marker
+        fill: Fill = "full" if row["track"] == "default" else "none"
+        at = [place["intensity"]], [place["flops_per_second"] / 1e9]
+        axes.plot(*at, marker, markersize=8, color=color, fillstyle=fill)
+        key(row["title"], "o", color, "full")
+        key(row["case"], marker, MUTED, "full")
+        if fill == "none":
+            key(f"hollow: {row['track']}", "o", MUTED, fill)
     axes.set(xscale="log", yscale="log", xlabel="FLOPs a byte", ylabel="GFLOP/s")
     mute(axes)
     figure.legend(
@@ -67,31 +81,14 @@ def roofline(document: dict[str, Any]) -> Any | None:
     return figure
 
 
-def rows_with_flops(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the rows that have a place in the picture."""
-    rows = [row for row in document["rows"] if row["figures"] and row["figures"]["limit"]]
-    return [row for row in rows if row["figures"]["flops"] > 0]
-
-
-def roofline_rows(document: dict[str, Any]) -> list[list[str]]:
+def point_rows(document: Bench) -> list[list[str]]:
     """Return the numbers of the picture: table, row, FLOPs a byte and GFLOP/s of each point."""
     return [
         [
             row_title(row),
             f"{row['title']} {row['track']}",
-            significant(row["figures"]["limit"]["intensity"]),
-            significant(row["figures"]["limit"]["flops_per_second"] / 1e9),
+            significant(place["intensity"]),
+            significant(place["flops_per_second"] / 1e9),
         ]
-        for row in rows_with_flops(document)
+        for row, place in points(document)
     ]
-
-
-def draw_roofline(document: dict[str, Any], path: Path) -> bool:
-    """Draw the roofline as PNG; False if no row has a place in it."""
-    figure = roofline(document)
-    if figure is None:
-        return False
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    write_bytes(path, buffer.getvalue())
-    return True

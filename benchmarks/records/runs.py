@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks.records.run_documents import Manifest, Summary
 from benchmarks.records.statistics import interval
@@ -101,58 +100,3 @@ def copy_predictions(
             path = f"gallery/{entry['name']}-{backend}.png"
             write_bytes(folder / path, source.read_bytes())
             entry["predictions"][backend] = path
-
-
-def table(result: Any) -> str:
-    """Return the comparison as lines of text."""
-    void = result["config"]["recipe"]["void"]
-    heads = (
-        "backend",
-        "status",
-        "loss",
-        "pixel acc.",
-        "mean IoU",
-        "examples/s",
-        "first step",
-        "memory",
-    )
-    lines = [heads]
-    reasons = []
-    for row in result["rows"]:
-        if row["status"] != "ok":
-            lines.append((row["backend"], row["status"], *["-"] * (len(heads) - 2)))
-            reasons.append(f"{row['backend']}: {row['reason']}")
-            continue
-        scores, rate = row["scores"][void], row["examples_per_second"]
-        lines.append(
-            (
-                row["backend"],
-                row["status"],
-                f"{row['train_loss']:.4f}",
-                f"{scores['pixel_accuracy']:.4f}",
-                f"{scores['mean_iou']:.4f}",
-                f"{rate['median']:.3g} [{rate['low']:.3g}, {rate['high']:.3g}]" if rate else "-",
-                f"{row['first_step_seconds']:.1f} s",
-                f"{row['host_memory_peak_bytes'] / 2**30:.2f} GiB",
-            )
-        )
-    scored = [row["scores"][void] for row in result["rows"] if row["status"] == "ok"]
-    if scored:
-        lines.append(
-            (
-                "(background)",
-                "",
-                "",
-                f"{scored[0]['background_pixel_accuracy']:.4f}",
-                f"{scored[0]['background_mean_iou']:.4f}",
-                "",
-                "",
-                "",
-            )
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(heads))]
-    text = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in lines
-    ]
-    return "\n".join(text + reasons)

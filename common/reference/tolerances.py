@@ -214,6 +214,12 @@ ROUNDING = {"float32": 2.0**-23, "tf32": 2.0**-10, "bfloat16": 2.0**-7, "float64
 MARGIN = 10
 """Drift is compared with another drift, and neither is the largest there could be."""
 
+STARTS = 4
+"""Trainings that differ by one rounding, of which the furthest is the drift of a comparison."""
+
+BLIND = 0.05
+"""A bound of the first losses that drift has raised to more than this shows nothing."""
+
 
 def bound(quantity: str, precision: str = "float32") -> float:
     """Return the largest error of ``quantity`` that passes."""

@@ -19,8 +19,9 @@ from benchmarks.cases.inputs import AFTER, make_inputs, parameters_in, write_inp
 from benchmarks.commands.bench import main as bench
 from benchmarks.equal_work.case_answers import expected_outputs
 from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict
-from benchmarks.pages.accuracy import accuracy_lines, draw_accuracy
+from benchmarks.pages.accuracy import accuracy_curves, accuracy_text
 from benchmarks.pages.bench import write_page
+from benchmarks.pages.html import write_png
 from benchmarks.timing import turns as bench_worker
 from benchmarks.workers.client import Worker
 from benchmarks.workers.environment import backend_environment
@@ -307,9 +308,9 @@ def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> Non
         ],
         "equivalence": [],
     }
-    text = "\n".join(accuracy_lines(accuracy))
+    text = "\n".join(accuracy_text(accuracy))
     assert "0.8500 [0.8000, 0.9000]" in text and "12.0 s, 1 of 2" in text
-    assert draw_accuracy(accuracy, tmp_path / "accuracy.png")
+    assert write_png(accuracy_curves(accuracy), tmp_path / "accuracy.png")
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
     page = write_page({**sample_bench(), "accuracy": accuracy}, tmp_path / "report.html")
     text = page.read_text(encoding="utf-8")

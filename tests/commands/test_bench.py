@@ -207,7 +207,7 @@ def test_a_test_that_could_find_nothing_says_so_and_not_that_nothing_is_shown() 
     assert f"0 of {len(entries)} paired tests find a difference, {len(entries)} have too few" in (
         verdict_of(document)
     )
-    said = [test["said"] for group in page_groups([document]) for test in group["tests"]]
+    said = [pair.finding for group in page_groups([document]) for pair in group.pairs]
     assert set(said) == {"too few pairs to tell"}
 
 

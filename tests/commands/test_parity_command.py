@@ -11,7 +11,7 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.commands import parity
 from benchmarks.equal_work import parity as parity_run
-from benchmarks.pages import proof_text as parity_text
+from benchmarks.pages import proof as parity_text
 from benchmarks.workers.client import WorkerFailed
 from common.reference.tolerances import PROOF, trace_limits
 

@@ -16,8 +16,7 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.pages.bench import groups, write_page
 from benchmarks.records.comparisons import compare_rows
-from benchmarks.records.results import summarize
-from benchmarks.timing.limits import highest
+from benchmarks.records.figures import highest, summarize
 from tests.support.bench_sample import sample_bench
 
 LONG = "Theirs <&> of a name as long as those of processors are, at 2.00 GHz"
@@ -69,13 +68,15 @@ def test_a_benchmarks_page_is_written_again(
     assert capsys.readouterr().out == "".join(f"{page}\n" for page in pages)
     for page, document in zip(pages, documents, strict=True):
         text = page.read_text(encoding="utf-8")
-        assert f"{len(document['rows'])} rows have figures" in text and "Beside it" not in text
+        assert (
+            f"{len(document['rows'])} rows have figures" in text and "Other machines'" not in text
+        )
 
 
 def test_a_table_of_another_machine_follows_the_like_one_of_ours(
     documents: list[dict[str, Any]],
 ) -> None:
-    found = [(group["title"], group["machine"]) for group in groups(documents)]
+    found = [(group.title, group.machine) for group in groups(documents)]
     assert found == [
         ("train, batch 1, float32", OURS),
         ("train, batch 8, float32", OURS),
@@ -90,8 +91,8 @@ def test_no_ratio_crosses_machines(documents: list[dict[str, Any]]) -> None:
     ours, theirs = copy.deepcopy(documents)
     theirs["comparisons"] = []
     found = groups([ours, theirs])
-    assert [bool(group["tests"]) for group in found] == [g["machine"] == OURS for g in found]
-    assert all(len(group["rows"]) == 8 for group in found)
+    assert [bool(group.pairs) for group in found] == [g.machine == OURS for g in found]
+    assert all(len(group.rows) == 8 for group in found)
 
 
 def test_limits_and_manifest_of_both_machines_are_shown(page_file: Path) -> None:
@@ -110,7 +111,7 @@ def test_results_of_one_machine_are_told_apart_by_their_time(
     documents: list[dict[str, Any]],
 ) -> None:
     later = {**copy.deepcopy(documents[0]), "created": "2030-01-02T03:04:05+00:00"}
-    names = {group["machine"] for group in groups([documents[0], later])}
+    names = {group.machine for group in groups([documents[0], later])}
     assert len(names) == 2 and f"{OURS}, 2 January 2030, 03:04 UTC" in names
 
 
@@ -132,7 +133,7 @@ def test_only_what_was_not_reached_here_can_be_gone_on_with(
         "predict, batch 8, float32.",
         f"Not measured when the benchmark ended ({escape(THEIRS)}): predict, batch 8, float32.",
     ]
-    assert page.count("<p><code>fcn bench --resume DIR</code> goes on.</p>") == 1
+    assert page.count("<p><code>fcn bench --resume DIR</code> continues it.</p>") == 1
     whole = write_page(theirs | {"rows": theirs["rows"][:1]}, tmp_path / "report.html", [ours])
     assert "--resume" not in whole.read_text(encoding="utf-8")
     assert "`" not in re.sub("(?s)<(script|style)>.*?</(script|style)>", "", page)
@@ -146,7 +147,7 @@ def test_what_contradicts_itself_is_said(documents: list[dict[str, Any]], tmp_pa
     page = (ours / "report.html").read_text(encoding="utf-8")
     notices = re.findall(r'<li class="bad">.*?</li>', page)
     assert notices and all("64 CPUs: train/torch/default" in notice for notice in notices)
-    assert "step_seconds/median is not that of its samples" in notices[0]
+    assert "its samples do not give its figures/step_seconds/median" in notices[0]
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.pages.bench import write_page
-from benchmarks.pages.facts import computed_on, facts, machine_names, process_facts
-from benchmarks.pages.markdown import markdown
+from benchmarks.pages.bench_text import markdown
+from benchmarks.pages.facts import bench_facts, computed_on, machine_names, process_facts
 from tests.support.bench_sample import sample_bench
 
 GPU = {
@@ -50,7 +50,7 @@ def test_what_is_equal_is_said_once(document: dict[str, Any]) -> None:
     for process in processes(document, track="chapter"):
         process["switches"]["upsampling"] = "native"
         process["host_memory_peak_reset"] = True
-    found = {title: dict(lines) for title, lines in process_facts(document["rows"])}
+    found = dict(process_facts(document["rows"]))
     assert found["Every row"] == {
         "Device": "cpu",
         "Threads": "2",
@@ -85,7 +85,7 @@ def test_what_differs_stands_with_the_rows_that_it_holds_for(
             row["precision"] = "bfloat16" if row["batch_size"] == 8 else "float32"
     for process in processes(document, backend="torch", **wanted):
         process[part][name] = value
-    found = {title: dict(lines) for title, lines in process_facts(document["rows"])}
+    found = dict(process_facts(document["rows"]))
     label = name if part == "environment" else name.capitalize()
     others = "train, batch 1, float32; predict, batch 1, float32; predict, batch 8, float32"
     assert found["PyTorch, default"][label] == said.format(others, "train, batch 8, float32")
@@ -99,7 +99,7 @@ def test_cpus_are_told_as_ranges_and_not_where_they_were_not_noted(
     first["cpus"] = [0, 2, 3, 4, 7]
     for process in others:
         del process["cpus"]
-    found = {title: dict(lines) for title, lines in process_facts(document["rows"])}
+    found = dict(process_facts(document["rows"]))
     said = {lines["CPUs it may use"] for lines in found.values() if "CPUs it may use" in lines}
     places = "train, batch 8; predict, batch 1; predict, batch 8"
     assert len(said) == 1 and said.pop().startswith("0, 2-4, 7 ("), places
@@ -129,9 +129,9 @@ def test_the_device_of_a_page_is_what_the_backends_computed_on(
     said = (
         GPU["name"]
         if nvml
-        else f"{GPU['name']}; state unknown: no nvidia-ml-py, or it sees no card"
+        else f"{GPU['name']}; state unknown: nvidia-ml-py is missing or sees no card"
     )
-    found = dict(facts(document))
+    found = dict(bench_facts(document))
     assert dict(found["Machine"])["GPU"] == (said if used else "none used")
     assert ("GPU" in found) == (used and nvml)
 
@@ -144,7 +144,7 @@ def test_trainings_alone_name_their_gpu(document: dict[str, Any]) -> None:
 def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
     document: dict[str, Any], tmp_path: Path
 ) -> None:
-    assert "GPU" not in dict(facts(document))
+    assert "GPU" not in dict(bench_facts(document))
     document["gpu"] = GPU
     on_the_gpu(document)
     row = document["rows"][0]
@@ -153,7 +153,7 @@ def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
         sample["gpu"]["memory_used_bytes"] = (6 - number % 2) * 2**30
     row["samples"][2]["dropped"] = "throttled"
     row["figures"]["dropped_samples"] = 1
-    found = dict(dict(facts(document))["GPU"])
+    found = dict(bench_facts(document))["GPU"]
     assert found["Driver"] == "570.133.20"
     assert found["Clock"] == "345 MHz at the start, 1,815 to 1,980 in the turns"
     assert found["Power"] == "71 W at the start, 410 to 421 in the turns"
@@ -161,11 +161,16 @@ def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
     assert found["Dropped"].startswith("1 of ")
     assert found["Memory of the card"] == "up to 6.00 GiB in use, by all processes"
     # What was seen within a turn counts more than its end; what a card does not tell is said.
-    row["samples"][0]["gpu_ranges"] = {"states": 3, "clock_mhz": [1500, 1990]}
+    row["samples"][0]["gpu_ranges"] = {
+        "states": 3,
+        "clock_mhz": [1500, 1990],
+        "temperature_celsius": None,
+        "power_watts": None,
+    }
     document["gpu"] = {**GPU, "memory_clock_mhz": None}
-    found = dict(dict(facts(document))["GPU"])
+    found = dict(bench_facts(document))["GPU"]
     assert found["Clock"] == "345 MHz at the start, 1,500 to 1,990 in the turns"
-    assert found["Memory clock"] == "not told"
+    assert found["Memory clock"] == "not reported"
     page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("1 of 12 samples dropped, as throttled") == 1
+    assert page.count("1 of 12 samples dropped: throttled") == 1
     assert page.count("samples dropped") == 1

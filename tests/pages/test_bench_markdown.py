@@ -49,7 +49,7 @@ def test_rounds_too_few_for_a_published_table_are_said(
     document["settings"]["rounds"] = rounds
     file = tmp_path / "bench.json"
     file.write_text(json.dumps(document), encoding="utf-8")
-    said = "4 rounds: a table to be published has 5 at least"
+    said = "4 rounds: a published table needs at least 5"
     assert fcn(["bench", "check", str(file)]) == 0
     assert (f"note: {said}\n" in capsys.readouterr().out) == (rounds < 5)
     assert fcn(["bench", "check", str(file), "--markdown"]) == 0
@@ -87,5 +87,5 @@ def test_what_was_not_reached_has_no_table_and_one_line_of_the_text(
     assert text.count("\nbackend ") == 1 and text.endswith(
         "\n\nnot measured when the benchmark ended:\n"
         "  train, batch 1, float32\n  predict, batch 1, float32\n  predict, batch 8, float32\n\n"
-        "`fcn bench --resume DIR` goes on"
+        "`fcn bench --resume DIR` continues it"
     )

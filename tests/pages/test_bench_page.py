@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.pages.bench import groups, tables, verdict, write_page
-from benchmarks.pages.heat import gate_table
-from benchmarks.records.results import read_results, summarize
+from benchmarks.pages.bench import gate_table, groups, verdict, write_page
+from benchmarks.pages.rows import tables
+from benchmarks.records.figures import summarize
+from benchmarks.records.results import read_results
 from common.errors import InputError
 from tests.support.bench_sample import sample_bench
 from tests.support.report_sample import sample_accuracy
@@ -50,14 +51,14 @@ def test_the_page_needs_no_network_and_no_other_file(page_file: Path) -> None:
 
 def test_only_rows_that_may_be_compared_share_a_table(document: dict[str, Any]) -> None:
     found = groups([document])
-    assert [group["title"] for group in found] == [
+    assert [group.title for group in found] == [
         "train, batch 1, float32",
         "train, batch 8, float32",
         "predict, batch 1, float32",
         "predict, batch 8, float32",
     ]
-    assert all(len(group["rows"]) == 8 for group in found)
-    pairs = [test["pair"] for test in found[0]["tests"]]
+    assert all(len(group.rows) == 8 for group in found)
+    pairs = [pair.names for pair in found[0].pairs]
     assert "PyTorch chapter over PyTorch default" in pairs
     sides = [[side.rsplit(" ", 1) for side in pair.split(" over ")] for pair in pairs]
     assert all(a[0] == b[0] or a[1] == b[1] for a, b in sides), "two things differ at once"
@@ -103,12 +104,12 @@ def test_the_gates_are_a_heat_map(document: dict[str, Any], tmp_path: Path) -> N
         "reason": "loss is off by 0.04",
         "checks": refused,
     }
-    found = gate_table(tables(proved))
-    assert [title for title, _ in found["heads"]] == [
+    found = gate_table(tables(proved["rows"]))
+    assert [title for title, _ in found.heads] == [
         *("PyTorch", "MXNet Gluon", "JAX/Flax", "TensorFlow"),
         *("PyTorch", "JAX/Flax", "TensorFlow"),  # Of the chapter; MXNet's row came to no gate.
     ]
-    title, lines = found["parts"][0]
+    title, lines = found.parts[0]
     assert title == "train, batch 1, float32"
     cells = {quantity: (bound, [*cells]) for quantity, bound, cells in lines}
     assert cells["loss"] == (
@@ -254,7 +255,7 @@ def test_every_picture_has_its_numbers_as_a_table(tmp_path: Path) -> None:
         epochs[len(trained)][2],
         f"{value:.4f} [{value:.4f}, {value:.4f}]",
     ]
-    assert "<em>To target</em> is the mean time of training steps" in page
+    assert "<em>To target</em>: the mean time of training steps" in page
 
 
 @pytest.fixture

@@ -50,14 +50,14 @@ def test_an_error_past_its_bound_is_marked_and_said(result: dict[str, Any], tmp_
 def test_a_backend_that_failed_is_said(result: dict[str, Any]) -> None:
     rows = result["backbones"][0]["rows"]
     rows[1] = {"backend": "mxnet", "title": "MXNet Gluon", "status": "failed", "reason": "killed"}
-    view = parity_page.view(result)
-    assert view["sentence"] == "MXNet Gluon failed: killed."
-    assert [title for title, _ in view["parts"][0]["heads"]] == [
+    view = parity_page.proof_view(result)
+    assert view.sentence == "MXNet Gluon failed: killed."
+    assert view.parts[0].titles == [
         "PyTorch",
         "JAX/Flax",
         "TensorFlow",
     ]
-    assert view["parts"][0]["notes"] == [("MXNet Gluon", "failed", "killed")]
+    assert view.parts[0].notes == [("MXNet Gluon", "failed", "killed")]
 
 
 @pytest.mark.parametrize(

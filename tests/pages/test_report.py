@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from benchmarks.commands import report
-from benchmarks.pages import compare_tables as report_tables
-from benchmarks.pages import compare_view as report_view
+from benchmarks.pages import compare as compare_page
+from benchmarks.pages import compare_tables
 from common.backends import BACKENDS
 from common.errors import InputError
 from tests.support.report_sample import row, sample_compare, withhold, write_compare
 
-VENDOR = Path(report_view.__file__).parent / "assets/vendor"
+VENDOR = Path(compare_page.__file__).parent / "assets/vendor"
 
 
 class Page(HTMLParser):
@@ -59,7 +59,7 @@ def compare(tmp_path: Path) -> dict[str, Any]:
 
 
 def page_of(compare: dict[str, Any], folder: Path) -> Page:
-    return Page(report.render(compare, folder))
+    return Page(compare_page.render_page(compare, folder))
 
 
 def test_every_backend_has_a_row_with_its_figures(compare: dict[str, Any], tmp_path: Path) -> None:
@@ -103,7 +103,7 @@ def test_a_row_without_proof_shows_its_reason_and_no_figure(
     bad["examples_per_second"].update(median=98765.0, low=87654.0, high=99876.0)
     bad["train_loss"], bad["steps"][3][1] = 123.4567, 543.21
     withhold(bad, status, "a reason of its own")
-    html = report.render(compare, tmp_path)
+    html = compare_page.render_page(compare, tmp_path)
     page = Page(html)
     line = next(line for line in page.rows if line.strip().startswith("JAX/Flax"))
     assert status in line and "a reason of its own" in line
@@ -115,7 +115,7 @@ def test_a_row_without_proof_shows_its_reason_and_no_figure(
         BACKENDS[b] for b in ("torch", "mxnet", "tf")
     ]
     verb = {"differs": "differs", "failed": "failed", "missing": "is missing"}[status]
-    assert report_view.verdict(compare).endswith(f"JAX/Flax {verb}.")
+    assert compare_page.verdict(compare).endswith(f"JAX/Flax {verb}.")
 
 
 def test_the_page_of_a_comparison_in_which_all_failed(
@@ -145,10 +145,10 @@ def test_markup_in_the_results_stays_text(compare: dict[str, Any], tmp_path: Pat
 def test_nothing_is_fetched_and_nothing_is_not_a_number(
     compare: dict[str, Any], tmp_path: Path
 ) -> None:
-    compare["rows"][0]["val_loss"] = float("nan")
-    compare["rows"][1]["epochs"][0]["val_loss"] = float("inf")
-    compare["rows"][2]["steps"][5][1] = float("nan")
-    html = report.render(compare, tmp_path)
+    compare["rows"][0]["val_loss"] = None
+    compare["rows"][1]["epochs"][0]["val_loss"] = None
+    compare["rows"][2]["steps"][5:6] = []
+    html = compare_page.render_page(compare, tmp_path)
     page = Page(html)
     for tag, attributes in page.elements:
         for name in ("src", "href", "srcset", "data", "action", "poster"):
@@ -183,7 +183,7 @@ def test_the_results_can_be_downloaded_from_the_page(
 
 
 def test_a_screen_reader_finds_its_way(compare: dict[str, Any], tmp_path: Path) -> None:
-    html = report.render(compare, tmp_path)
+    html = compare_page.render_page(compare, tmp_path)
     page = Page(html)
     assert page.all("html")[0]["lang"] == "en"
     for landmark in ("header", "nav", "main", "footer", "h1"):
@@ -217,8 +217,8 @@ def test_a_model_no_better_than_always_background_gets_a_warning(
     scores = row(compare, "mxnet")["scores"]["background"]
     scores["pixel_accuracy"] = scores["background_pixel_accuracy"]
     page = page_of(compare, tmp_path)
-    assert "No better than always saying background: MXNet Gluon (pixel accuracy" in page.text
-    assert "three above always saying background" in page.text
+    assert "No better than always predicting background: MXNet Gluon (pixel accuracy" in page.text
+    assert "three above always predicting background" in page.text
     assert page.text.count("not above background") == 1
 
 
@@ -227,12 +227,12 @@ def test_both_readings_of_void_are_shown_the_recipes_first(
     compare: dict[str, Any], tmp_path: Path, first: str
 ) -> None:
     compare["config"]["recipe"]["void"] = first
-    tables = report_tables.void_rows(compare)
+    tables = compare_tables.score_tables(compare)
     expected = [first, "ignore" if first == "background" else "background"]
-    assert [title for title, _ in tables] == [report_tables.READINGS[void] for void in expected]
+    assert [title for title, _ in tables] == [compare_tables.READINGS[void] for void in expected]
     for void, (_, lines) in zip(expected, tables, strict=True):
         assert [name for name, _ in lines] == [*BACKENDS.values(), "Always background"]
-        shown = dict(lines[0][1])["Pixel accuracy"]
+        shown = next(v.text for v in lines[0][1] if v.label == "Pixel accuracy")
         assert shown == f"{row(compare, 'torch')['scores'][void]['pixel_accuracy']:.4f}"
     assert "(the recipe's reading)" in page_of(compare, tmp_path).text
 
@@ -243,7 +243,7 @@ def test_the_command_writes_the_page_again(
     assert report.main([str(tmp_path)]) == 0
     page = tmp_path / "report.html"
     assert capsys.readouterr().out == f"{page}\n"
-    assert page.read_text(encoding="utf-8") == report.render(compare, tmp_path)
+    assert page.read_text(encoding="utf-8") == compare_page.render_page(compare, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -251,6 +251,7 @@ def test_the_command_writes_the_page_again(
     [
         (None, "compare.json: No such file"),
         ("{", "compare.json: is not JSON"),
+        ('{"loss": NaN}', "compare.json: is not JSON (NaN is no number)"),
         ("[]", "is not a comparison's result"),
         ('{"kind": "bench", "version": 1}', "is not a comparison's result"),
         ('{"kind": "compare", "version": 1}', "version 1 of the format"),
@@ -285,5 +286,5 @@ def test_the_bundled_library_is_the_one_that_is_credited() -> None:
         assert hashlib.sha256((VENDOR / name).read_bytes()).hexdigest() in table
     version = re.search(r"uPlot (\d+\.\d+\.\d+)", table)
     assert version and f"(v{version[1]})" in (VENDOR / "uPlot.iife.min.js").read_text()[:100]
-    template = (VENDOR.parents[1] / "templates/report.html.j2").read_text(encoding="utf-8")
+    template = (VENDOR.parents[1] / "templates/base.html.j2").read_text(encoding="utf-8")
     assert f"uPlot {version[1]} (MIT licence" in template

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.pages import compare_tables as report_tables
-from benchmarks.pages import compare_view as report_view
-from benchmarks.pages import gallery as report_gallery
+from benchmarks.pages import compare as compare_page
+from benchmarks.pages import compare_tables
+from benchmarks.pages import gallery as gallery_page
 from common.backends import BACKENDS
 from common.data.images import read_label, write_label
 from common.data.voc import CLASSES
@@ -37,11 +37,11 @@ def test_the_verdict_states_what_the_numbers_say(compare: dict[str, Any]) -> Non
         one["agreement"] = agreement
         one["scores"]["background"].update(pixel_accuracy=accuracy, background_pixel_accuracy=0.7)
         one["examples_per_second"].update(low=rate[0], median=rate[1], high=rate[2])
-    assert report_view.verdict(compare) == (
+    assert compare_page.verdict(compare) == (
         "All four backends did equal work (the losses of the first 18 steps follow PyTorch's in "
         "float64 within 30% of the bound); their pixel accuracies lie 0.0200 apart, from 0.8000 "
-        "to 0.8200, all above always saying background (0.7000); JAX/Flax was fastest with 10.0 "
-        "examples/s, MXNet Gluon slowest with 2.00."
+        "to 0.8200, all above always predicting background (0.7000); JAX/Flax was fastest with "
+        "10.0 examples/s, MXNet Gluon slowest with 2.00."
     )
 
 
@@ -60,35 +60,37 @@ def test_a_rank_is_claimed_only_where_intervals_are_apart(
     for one in compare["rows"]:
         low, median, high = rates.get(one["backend"], (9, 10, 11))
         one["examples_per_second"].update(low=low, median=median, high=high)
-    assert phrase in report_view.verdict(compare)
+    assert phrase in compare_page.verdict(compare)
 
 
 def test_too_few_samples_have_no_interval_and_no_rank(compare: dict[str, Any]) -> None:
     rate = row(compare, "tf")["examples_per_second"]
     rate.update(samples=[99.0] * 4, low=99.0, median=99.0, high=99.0)
-    assert "fastest" not in report_view.verdict(compare)
-    assert any("Fewer than 5 samples" in text for _, text in report_view.notices(compare))
-    (view,) = (view for view in report_view.row_views(compare) if view["backend"] == "tf")
-    assert (view["rate"], view["interval"]) == ("99.0", "")
-    assert [strip["bar"] for strip in report_view.rate_strip(compare)] == [True, True, True, False]
+    assert "fastest" not in compare_page.verdict(compare)
+    assert any("fewer than 5 samples" in text for _, text in compare_page.notices(compare))
+    values = compare_page.row_view(compare, row(compare, "tf")).figures
+    (view,) = (value for value in values if value.label == "Examples/s")
+    assert (view.text, view.note) == ("99.0", "")
+    speeds = compare_page.speeds(compare["rows"])
+    assert [speed.strip.has_interval for speed in speeds] == [True, True, True, False]
 
 
 def test_equal_accuracies_that_show_no_learning_are_called_that(compare: dict[str, Any]) -> None:
     for one in compare["rows"]:
         one["scores"]["background"].update(pixel_accuracy=0.5, background_pixel_accuracy=0.6)
     assert (
-        "their pixel accuracies are equal to four decimals (0.5000), none above always saying "
-        "background (0.6000)"
-    ) in report_view.verdict(compare)
-    warnings = [text for severity, text in report_view.notices(compare) if severity == "warning"]
+        "their pixel accuracies are equal to four decimals (0.5000), none above always "
+        "predicting background (0.6000)"
+    ) in compare_page.verdict(compare)
+    warnings = [text for severity, text in compare_page.notices(compare) if severity == "warning"]
     assert len(warnings) == 1
     assert "PyTorch, MXNet Gluon, JAX/Flax and TensorFlow" in warnings[0]
 
 
 def test_no_rank_between_rows_that_were_computed_differently(compare: dict[str, Any]) -> None:
     row(compare, "torch")["precision"] = "bfloat16"
-    assert "fastest" not in report_view.verdict(compare)
-    assert any("speeds do not compare" in text for _, text in report_view.notices(compare))
+    assert "fastest" not in compare_page.verdict(compare)
+    assert any("speeds do not compare" in text for _, text in compare_page.notices(compare))
 
 
 @pytest.mark.parametrize("agreement", [None, 1.2])
@@ -96,7 +98,7 @@ def test_equal_work_is_not_claimed_without_proof(
     compare: dict[str, Any], agreement: float | None
 ) -> None:
     row(compare, "torch")["agreement"] = agreement
-    sentence = report_view.verdict(compare)
+    sentence = compare_page.verdict(compare)
     assert "nothing proves that they did equal work" in sentence
     assert "accurac" not in sentence and "fast" not in sentence
 
@@ -105,7 +107,7 @@ def test_distances_are_from_the_float64_trace_and_have_no_zero(compare: dict[str
     compare["agreement"].update(losses=[2.0, 5.0], bounds=[1e-5, None])
     for one, loss in zip(compare["rows"], (1.0, 2.0, 2.2, 4.0), strict=True):
         one["steps"] = [[0, loss], [1, 5.0], [2, 9.0]]
-    charts = report_tables.chart_data(compare)
+    charts = compare_tables.chart_data(compare)
     assert charts["steps"] == [0, 1, 2] and charts["checked"] == [0, 1]
     assert charts["distances"] == [[0.5, 1e-8], [1e-8, 1e-8], [0.1, 1e-8], [1.0, 1e-8]]
     assert charts["bound"] == [1e-5, None]
@@ -113,12 +115,12 @@ def test_distances_are_from_the_float64_trace_and_have_no_zero(compare: dict[str
 
 def test_disagreement_counts_the_distinct_answers_of_each_pixel() -> None:
     predictions = np.array([[[1, 1, 1, 1]], [[1, 2, 2, 2]], [[1, 1, 3, 3]], [[1, 2, 1, 4]]])
-    answers = report_gallery.distinct_answers(predictions.astype(np.uint8))
+    answers = gallery_page.distinct_answers(predictions.astype(np.uint8))
     assert answers.tolist() == [[1, 2, 3, 4]]
-    picture = report_gallery.disagreement_picture(np.zeros((1, 4, 3), np.uint8), answers)
+    picture = gallery_page.disagreement_picture(np.zeros((1, 4, 3), np.uint8), answers)
     assert picture[0].tolist() == [
         [170, 170, 170],
-        *(list(color) for color in report_gallery.DISAGREEMENT_COLORS.values()),
+        *(list(color) for color in gallery_page.DISAGREEMENT_COLORS.values()),
     ]
 
 
@@ -133,7 +135,7 @@ def test_the_gallery_shows_the_very_label_maps_and_the_share_that_differs(
     labels = labels.copy()
     labels[:24, :32] = CLASSES.index("train")
     write_label(tmp_path / entry["predictions"]["tf"], labels)
-    item = report_gallery.gallery_items(compare, tmp_path)[0]
+    item = compare_page.gallery_items(compare, tmp_path)[0]
     assert [tile.title for tile in item.tiles] == [
         "Image", "Truth", *BACKENDS.values(), "Disagreement"
     ]  # fmt: skip
@@ -165,7 +167,7 @@ def test_the_gallery_shows_the_very_label_maps_and_the_share_that_differs(
 def test_the_legend_of_disagreement_has_the_colours_that_can_occur(
     predictions: int, names: list[str]
 ) -> None:
-    assert [answer.name for answer in report_gallery.legend_answers(predictions)] == names
+    assert [answer.name for answer in gallery_page.legend_answers(predictions)] == names
 
 
 def test_a_picture_of_the_gallery_that_is_missing_or_of_another_size_is_named(
@@ -174,7 +176,7 @@ def test_a_picture_of_the_gallery_that_is_missing_or_of_another_size_is_named(
     path = tmp_path / compare["gallery"][1]["predictions"]["jax"]
     write_label(path, np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match=r"jax/predictions/val_000001.png: 8 × 8, its image 96"):
-        report_gallery.gallery_items(compare, tmp_path)
+        compare_page.gallery_items(compare, tmp_path)
     path.unlink()
     with pytest.raises(InputError, match="jax/predictions/val_000001.png"):
-        report_gallery.gallery_items(compare, tmp_path)
+        compare_page.gallery_items(compare, tmp_path)

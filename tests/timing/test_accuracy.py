@@ -15,7 +15,7 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.commands.bench import measure_accuracy
 from benchmarks.commands.compare import compare_parser
-from benchmarks.pages.accuracy import accuracy_lines, score_cells
+from benchmarks.pages.accuracy import accuracy_text, score_rows
 from benchmarks.records.results import Results, new_document, read_results
 from benchmarks.timing import accuracy
 from benchmarks.workers.scripts import Outcome
@@ -195,10 +195,10 @@ def test_a_backend_that_ends_at_a_later_seed_has_no_figures_and_is_in_no_test(
     found = measured(tmp_path, Trainings({("jax", 2): "differs"}), monkeypatch)
     case = read_results(tmp_path)["accuracy"]
     assert found.document["accuracy"]["rows"][2]["status"] == "differs"
-    assert [cells[0] for cells in score_cells(case)[1:]] == ["torch", "mxnet", "tf"]
+    assert [cells[0] for cells in score_rows(case)] == ["torch", "mxnet", "tf"]
     tested = {name for test in case["equivalence"] for name in test["backends"]}
     assert tested == {"torch", "mxnet", "tf"}
-    assert any("its loss at step 0 is" in line for line in accuracy_lines(case))
+    assert any("its loss at step 0 is" in line for line in accuracy_text(case))
 
 
 def test_without_a_float64_trace_nothing_is_trained_and_no_score_stands(

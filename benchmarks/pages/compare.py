@@ -1,0 +1,383 @@
+"""A comparison's results as one page that needs no other file and no network, and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.pages.compare_tables import (
+    ALL_SCORES,
+    READINGS,
+    chart_data,
+    class_rows,
+    epoch_rows,
+    finished_rows,
+    loss_rows,
+    score_tables,
+    scores_of,
+)
+from benchmarks.pages.facts import compare_facts, versions
+from benchmarks.pages.format import (
+    DASH,
+    count_word,
+    join,
+    number,
+    significant,
+    size,
+    span,
+    text_table,
+    with_interval,
+)
+from benchmarks.pages.gallery import Item, gallery_item, gallery_view
+from benchmarks.pages.html import Strip, Value, render, strip
+from benchmarks.pages.proof import stored_proof
+from benchmarks.records.training_documents import Compared, Rate, TrainedRow
+from common.reference.tolerances import BLIND, MARGIN, STARTS
+
+SHOWN_SAMPLES = 60
+LEAST_SAMPLES = 5
+"""Of a speed, for an interval: of four, all lie on one side of the true median in 1 of 8 cases."""
+
+
+@dataclass(frozen=True)
+class RowView:
+    """A row of the main table. One without figures has a reason."""
+
+    backend: str
+    title: str
+    status: str
+    reason: str | None
+    is_retired: bool
+    agreement: str
+    figures: list[Value]
+    versions: str
+
+
+@dataclass(frozen=True)
+class Speed:
+    """A row of the table of speeds."""
+
+    backend: str
+    title: str
+    median: str
+    interval: str
+    count: int
+    strip: Strip
+
+
+class Notice(NamedTuple):
+    """What a reader has to know before using the figures."""
+
+    severity: str
+    text: str
+
+
+def render_page(compare: Compared, folder: Path) -> str:
+    """Return the page of a comparison: HTML that needs no other file and no network.
+
+    Args:
+        compare: What ``fcn compare`` wrote as ``compare.json``.
+        folder: Where the pictures that it names lie.
+
+    Raises:
+        InputError: For a picture of the gallery that is missing or no label map.
+    """
+    recipe, finished = compare["config"]["recipe"], finished_rows(compare)
+    gallery, proof = gallery_view(gallery_items(compare, folder)), stored_proof(folder)
+    charts = chart_data(compare)
+    is_shown = {
+        ("results", "Results"): True,
+        ("speed", "Speed"): finished,
+        ("curves", "Curves"): finished,
+        ("scores", "Scores"): finished,
+        ("gallery", "Gallery"): gallery,
+        ("parity", "Parity"): proof,
+        ("manifest", "Manifest"): True,
+    }
+    return render(
+        compare,
+        verdict(compare),
+        [section for section, shown in is_shown.items() if shown],
+        recipe=recipe,
+        reading=READINGS[recipe["void"]],
+        frameworks=frameworks(len(compare["rows"])),
+        notices=notices(compare),
+        rows=[row_view(compare, row) for row in compare["rows"]],
+        finished=finished,
+        baseline=baseline(compare),
+        speeds=speeds(finished),
+        score_heads=[(name, "") for name in ALL_SCORES],
+        tables=score_tables(compare),
+        classes=class_rows(compare),
+        charts=charts,
+        losses=loss_rows(charts),
+        epochs=epoch_rows(compare),
+        gallery=gallery,
+        proof=proof,
+        heading="Parity",
+        facts=compare_facts(compare),
+        margin=MARGIN,
+        blind=BLIND,
+        starts=STARTS,
+    )
+
+
+def gallery_items(compare: Compared, folder: Path) -> list[Item]:
+    """Return the examples with the predictions of all rows that have figures."""
+    titles = {row["backend"]: row["title"] for row in finished_rows(compare)}
+    void = compare["config"]["recipe"]["void"]
+    return [gallery_item(example, folder, titles, void) for example in compare["gallery"]]
+
+
+def frameworks(count: int) -> str:
+    """Return how many frameworks are compared, in words."""
+    return "one framework" if count == 1 else f"{count_word(count)} frameworks"
+
+
+def beats_background(compare: Compared, row: TrainedRow) -> bool:
+    """Tell whether a row's pixel accuracy is above that of always predicting background."""
+    scores = scores_of(compare, row)
+    return scores["pixel_accuracy"] > scores["background_pixel_accuracy"]
+
+
+def work_is_equal(rows: Sequence[TrainedRow]) -> bool:
+    """Tell whether there are at least two rows and each has proof of equal work."""
+    shares = [row.get("agreement") for row in rows]
+    return len(rows) > 1 and all(share is not None and share <= 1 for share in shares)
+
+
+def settings_are_equal(rows: Sequence[TrainedRow]) -> bool:
+    """Tell whether the rows were computed on one kind of device in one way."""
+    keys = ("device", "threads", "precision", "deterministic")
+    return len({tuple(row.get(key) for key in keys) for row in rows}) < 2
+
+
+def verdict(compare: Compared) -> str:
+    """Return the comparison's outcome in one sentence that claims no more than its numbers say."""
+    rows = finished_rows(compare)
+    if not rows:
+        return "No backend has figures to show: each row below says why."
+    subject = join([row["title"] for row in rows])
+    if len(rows) == len(compare["rows"]) > 2:
+        subject = f"All {count_word(len(rows))} backends"
+    if len(rows) == 1:
+        parts = [f"Only {subject} has figures, so nothing here compares them"]
+    elif not work_is_equal(rows):
+        parts = [f"{subject} trained, but nothing proves that they did equal work"]
+    else:
+        parts = [f"{subject} did equal work ({proof_words(compare, rows)})"]
+        parts.append(accuracy_words(compare, rows))
+        if speed := speed_words(rows):
+            parts.append(speed)
+    others = [
+        f"{row['title']} {'is missing' if row['status'] == 'missing' else row['status']}"
+        for row in compare["rows"]
+        if row["status"] != "ok"
+    ]
+    return "; ".join(parts + ([join(others)] if others else [])) + "."
+
+
+def proof_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
+    """Return what proves that the rows did equal work."""
+    trace = compare["agreement"]
+    checked = sum(bound is not None for bound in trace["bounds"])
+    steps = min(checked, *(len(row["steps"]) for row in rows))
+    worst = max(row.get("agreement") or 0.0 for row in rows)
+    first = f"first {count_word(steps)} steps" if steps > 1 else "first step"
+    return (
+        f"the losses of the {first} follow {trace['reference']}'s in float64 within {worst:.0%} "
+        "of the bound"
+    )
+
+
+def accuracy_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
+    """Return how far the accuracies are apart, and how many show any learning."""
+    values = [scores_of(compare, row)["pixel_accuracy"] for row in rows]
+    constants = {scores_of(compare, row)["background_pixel_accuracy"] for row in rows}
+    above = sum(beats_background(compare, row) for row in rows)
+    which = {0: "none", len(rows): "all"}.get(above, count_word(above))
+    constant = f" ({min(constants):.4f})" if len(constants) == 1 else ""
+    low, high = f"{min(values):.4f}", f"{max(values):.4f}"
+    apart = f"lie {max(values) - min(values):.4f} apart, from {low} to {high}"
+    if low == high:
+        apart = f"are equal to four decimals ({low})"
+    return f"their pixel accuracies {apart}, {which} above always predicting background{constant}"
+
+
+def interval_of(row: TrainedRow) -> Rate | None:
+    """Return a row's rate if it rests on enough samples for an interval."""
+    rate = row.get("examples_per_second")
+    return rate if rate and len(rate["samples"]) >= LEAST_SAMPLES else None
+
+
+def speed_words(rows: Sequence[TrainedRow]) -> str | None:
+    """Return who was fastest and slowest, as far as intervals tell; None where none may be told."""
+    timed = [(rate, row["title"]) for row in rows if (rate := interval_of(row))]
+    if len(timed) < 2 or len(timed) < len(rows) or not settings_are_equal(rows):
+        return None
+    timed.sort(key=lambda pair: pair[0]["median"])
+    (slowest, slow_title), (fastest, fast_title) = timed[0], timed[-1]
+    if fastest["low"] <= slowest["high"]:
+        return "their speeds lie within each other's intervals"
+    fast_alone = fastest["low"] > max(rate["high"] for rate, _ in timed[:-1])
+    slow_alone = slowest["high"] < min(rate["low"] for rate, _ in timed[1:])
+    return (
+        f"{fast_title} was {'' if fast_alone else 'among the '}fastest with "
+        f"{significant(fastest['median'])} examples/s, {slow_title} "
+        f"{'' if slow_alone else 'among the '}slowest with {significant(slowest['median'])}"
+    )
+
+
+def notices(compare: Compared) -> list[Notice]:
+    """Return what a reader has to know before using the figures."""
+    rows = finished_rows(compare)
+    notices = [
+        Notice("bad", f"{row['title']} – {row['status']}: {row['reason']}")
+        for row in compare["rows"]
+        if row["status"] != "ok"
+    ]
+    if no_better := [row for row in rows if not beats_background(compare, row)]:
+        scored = [scores_of(compare, row) for row in no_better]
+        figures = dict.fromkeys(
+            f"{scores['pixel_accuracy']:.4f} against {scores['background_pixel_accuracy']:.4f}"
+            for scores in scored
+        )
+        text = (
+            f"No better than always predicting background: {join([r['title'] for r in no_better])} "
+            f"(pixel accuracy {', '.join(figures)}). This accuracy shows no learning."
+        )
+        notices.append(Notice("warning", text))
+    if any(row["examples_per_second"] and not interval_of(row) for row in rows):
+        text = (
+            f"A speed with fewer than {LEAST_SAMPLES} samples has no interval, and no backend is "
+        )
+        notices.append(Notice("warning", f"{text}called faster."))
+    if not settings_are_equal(rows):
+        text = "Device, threads, precision or determinism differ between the rows: their speeds "
+        notices.append(Notice("warning", f"{text}do not compare."))
+    notices += [
+        Notice("note", f"{row['title']}: {row['note']}.") for row in compare["rows"] if row["note"]
+    ]
+    if compare["dataset"].get("generated"):
+        text = "The images are generated: the accuracies say nothing about photographs."
+        notices.append(Notice("note", text))
+    if rows:
+        text = (
+            "Each backend was trained once, from one seed: a difference in accuracy between two "
+            "rows may be chance."
+        )
+        notices.append(Notice("note", text))
+    return notices
+
+
+def row_view(compare: Compared, row: TrainedRow) -> RowView:
+    """Return a row of the main table."""
+    share = row.get("agreement")
+    return RowView(
+        backend=row["backend"],
+        title=row["title"],
+        status=row["status"],
+        reason=row["reason"],
+        is_retired=bool(row["note"]),
+        agreement=DASH if share is None else f"{share:.0%}",
+        figures=row_values(compare, row) if row["status"] == "ok" else [],
+        versions=versions(row.get("versions", {})),
+    )
+
+
+def row_values(compare: Compared, row: TrainedRow) -> list[Value]:
+    """Return the cells of a row that has figures."""
+    scores, rate, interval = scores_of(compare, row), row["examples_per_second"], interval_of(row)
+    above = "" if beats_background(compare, row) else "not above background"
+    device = row["device_memory_peak_bytes"]
+    first = row["first_step_seconds"]
+    return [
+        Value("Training loss", number(row["train_loss"])),
+        Value("Validation loss", number(row["val_loss"])),
+        Value("Pixel accuracy", number(scores["pixel_accuracy"]), above, "warn"),
+        Value("Mean IoU", number(scores["mean_iou"])),
+        Value(
+            "Examples/s",
+            significant(rate["median"]) if rate else DASH,
+            span(interval) if interval else "",
+        ),
+        Value("First step", DASH if first is None else f"{first:.2f} s"),
+        Value(
+            "Peak memory",
+            size(row["host_memory_peak_bytes"]),
+            f"device {size(device)}" if device else "",
+        ),
+    ]
+
+
+def baseline(compare: Compared) -> list[Value]:
+    """Return the scores of always predicting background; nothing without a finished row."""
+    if not (rows := finished_rows(compare)):
+        return []
+    scores = scores_of(compare, rows[0])
+    return [
+        Value("Pixel accuracy", number(scores["background_pixel_accuracy"])),
+        Value("Mean IoU", number(scores["background_mean_iou"])),
+    ]
+
+
+def speeds(rows: Sequence[TrainedRow]) -> list[Speed]:
+    """Return each timed row's rate, its interval and its samples, all on one scale."""
+    timed = [(row, rate) for row in rows if (rate := row["examples_per_second"])]
+    top = 1.04 * max((max(rate["high"], *rate["samples"]) for _, rate in timed), default=1.0)
+    views = []
+    for row, rate in timed:
+        shown = rate["samples"][:: -(-len(rate["samples"]) // SHOWN_SAMPLES)]
+        interval = interval_of(row)
+        views.append(
+            Speed(
+                row["backend"],
+                row["title"],
+                significant(rate["median"]),
+                span(interval) if interval else DASH,
+                len(rate["samples"]),
+                strip(rate, shown, top, has_interval=interval is not None),
+            )
+        )
+    return views
+
+
+def table(compare: Compared) -> str:
+    """Return the comparison as lines of text."""
+    lines = [
+        [
+            "backend",
+            "status",
+            "loss",
+            "pixel accuracy",
+            "mean IoU",
+            "examples/s",
+            "first step",
+            "memory",
+        ]
+    ]
+    for row in compare["rows"]:
+        if row["status"] != "ok":
+            lines.append([row["backend"], row["status"], *[DASH] * 6])
+            continue
+        scores, rate = scores_of(compare, row), row["examples_per_second"]
+        lines.append(
+            [
+                row["backend"],
+                row["status"],
+                number(row["train_loss"]),
+                number(scores["pixel_accuracy"]),
+                number(scores["mean_iou"]),
+                with_interval(rate) if rate else DASH,
+                f"{row['first_step_seconds']:.1f} s",
+                size(row["host_memory_peak_bytes"]),
+            ]
+        )
+    if background := baseline(compare):
+        lines.append(["(background)", "", "", *(value.text for value in background), "", "", ""])
+    reasons = [
+        f"{row['backend']}: {row['reason']}" for row in compare["rows"] if row["status"] != "ok"
+    ]
+    return "\n".join([text_table(lines), *reasons])

@@ -1,0 +1,106 @@
+"""How pages and terminals write numbers, sizes, times, lists and tables: one spelling of each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from math import isfinite
+
+from benchmarks.records.run_documents import Interval
+
+DASH = "–"
+"""Stands where there is no value."""
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+
+
+def count_word(count: int) -> str:
+    """Return a small number as a word."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def join(names: Sequence[str]) -> str:
+    """Return "A", "A and B" or "A, B and C"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """Return ``value`` with so many decimals."""
+    return DASH if value is None else f"{value:.{digits}f}"
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return ``value`` to so many digits, without an exponent."""
+    rounded = float(f"{value:.{digits}g}")
+    if not isfinite(rounded):  # Of a file that was edited by hand.
+        return str(rounded)
+    whole = len(str(int(abs(rounded)))) if abs(rounded) >= 1 else 0
+    return f"{rounded:,.{max(0, digits - max(1, whole))}f}" if whole else f"{rounded:g}"
+
+
+def span(interval: Interval) -> str:
+    """Return the ends of an interval in words."""
+    return f"{significant(interval['low'])} to {significant(interval['high'])}"
+
+
+def with_interval(interval: Interval) -> str:
+    """Return a median and its interval: ``5.15 [5.11, 5.17]``."""
+    low, high = significant(interval["low"]), significant(interval["high"])
+    return f"{significant(interval['median'])} [{low}, {high}]"
+
+
+def error_text(error: float | None) -> str:
+    """Return a relative error; None is no finite number."""
+    return DASH if error is None else "0" if error == 0 else f"{error:.1e}"
+
+
+def bound_text(bound: float) -> str:
+    """Return the bound of an error; copies have none."""
+    return f"{bound:.0e}" if bound else "equal"
+
+
+def size(count: float | None) -> str:
+    """Return bytes in the unit that fits."""
+    if count is None:
+        return DASH
+    return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def moment(text: str) -> str:
+    """Return an ISO 8601 time as a reader writes it."""
+    time = datetime.fromisoformat(text).astimezone(UTC)
+    return f"{time.day} {time:%B %Y, %H:%M} UTC"
+
+
+def setting(value: object) -> str:
+    """Return the value of a setting as a reader says it."""
+    if value is None:
+        return DASH
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, list | tuple):
+        return " × ".join(map(str, value))
+    return str(value)
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """Return ascending numbers as ranges: ``0-3, 8``."""
+    starts = [n for n in numbers if n - 1 not in numbers]
+    ends = [n for n in numbers if n + 1 not in numbers]
+    return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))
+
+
+def text_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as text, each column as wide as its widest cell."""
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    )
+
+
+def markdown_table(lines: Sequence[Sequence[str]]) -> str:
+    """Return lines of cells as a table in Markdown; the first line is its head."""
+    head, *rows = lines
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
