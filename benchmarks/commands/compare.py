@@ -25,10 +25,10 @@ from benchmarks.records.training_documents import (
     Trace,
     TrainedRow,
 )
-from benchmarks.workers.environment import COMPILED_ANEW, backend_environment, limit_cpus
+from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS, NOTES
-from common.config import Config, for_backend
+from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError
 from common.fields import add_field_options
@@ -39,7 +39,6 @@ from common.options import (
     add_machine_options,
     add_recipe_options,
     chosen_backends,
-    config_arguments,
     config_from,
 )
 from common.parameters.files import describe_weights, starting_parameters
@@ -95,12 +94,11 @@ def main(argv: Sequence[str]) -> int:
     out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
     starting_parameters(config.recipe, config.seed, args.weights)  # A bad file is refused early.
-    environment = backend_environment(args.threads, args.device) | COMPILED_ANEW
     limit_cpus(args.threads)
 
     data, dataset = training_data(args.data, config, out)
     trace = first_losses(config, data, dataset, args.weights, out / "runs")
-    rows = train_all(backends, config, data, args.weights, environment, out / "runs")
+    rows = train_all(backends, config, data, args.weights, out / "runs")
     check_agreement(rows, trace)
     compared: Compared = {
         "version": 2,
@@ -153,21 +151,13 @@ def first_losses(
 
 
 def train_all(
-    backends: list[str],
-    config: Config,
-    data: Path,
-    weights: Path | None,
-    environment: dict[str, str],
-    folder: Path,
+    backends: list[str], config: Config, data: Path, weights: Path | None, folder: Path
 ) -> list[TrainedRow]:
     """Train every backend, each in a run folder below ``folder``, and return a row for each."""
     rows = []
     for position, backend in enumerate(backends, start=1):
-        options = config_arguments(for_backend(config, backend))
-        options += ["--weights", str(weights)] if weights else []
-        heading = f"[{position}] {BACKENDS[backend]}"
-        run = folder / backend
-        outcome = train_backend(backend, options, data, run, environment, heading)
+        heading, run = f"[{position}] {BACKENDS[backend]}", folder / backend
+        outcome = train_backend(backend, config, data, run, heading, weights)
         rows.append(training_row(backend, outcome, run))
     return rows
 

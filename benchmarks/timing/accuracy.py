@@ -22,13 +22,11 @@ from benchmarks.records.results import Results
 from benchmarks.records.runs import copy_predictions, training_row, write_examples
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.timing.settings import Settings
-from benchmarks.workers.environment import COMPILED_ANEW, backend_environment
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.machine.files import write_json
-from common.options import config_arguments
 from common.run.runs import read_metrics
 from common.run.training import TrainingData
 
@@ -146,16 +144,9 @@ def train_one(trainings: Trainings, name: str, seed: int, trace: Trace, heading:
     """
     config = trainings.seeded(seed)
     folder = trainings.out / name / f"seed-{seed}"
-    environment = backend_environment(config.threads, config.device) | COMPILED_ANEW
+    python, silence = trainings.pythons.get(name), trainings.silence
     outcome = train_backend(
-        name,
-        config_arguments(config),
-        trainings.data,
-        folder,
-        environment,
-        heading,
-        trainings.pythons.get(name),
-        trainings.silence,
+        name, config, trainings.data, folder, heading, python=python, silence=silence
     )
     row = training_row(name, outcome, folder)
     check_agreement([row], trace)

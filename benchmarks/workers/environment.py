@@ -48,8 +48,13 @@ def backend_environment(
 
 
 def limit_cpus(threads: int | None) -> None:
-    """Let this process and its children use only ``threads`` CPUs: XLA sizes its pool by them."""
+    """Let this process and its children use only ``threads`` CPUs: XLA sizes its pool by them.
+
+    Raises:
+        InputError: If this process may use fewer.
+    """
     if threads is not None:
+        thread_environment(threads)  # For its check.
         _use_cpus(available_cpus()[:threads])
 
 

@@ -9,11 +9,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from benchmarks.workers.environment import PROJECT, backend_environment, limit_cpus
+from benchmarks.workers.environment import (
+    COMPILED_ANEW,
+    PROJECT,
+    backend_environment,
+    limit_cpus,
+)
 from benchmarks.workers.supervision import last_line, run_logged
 from common.backends import BACKENDS, NOTES, check_backend
+from common.config import Config, for_backend
 from common.errors import InputError
-from common.options import Parser, config_from
+from common.options import Parser, config_arguments, config_from
 from common.tricks import check_tricks
 
 
@@ -62,26 +68,27 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
 
 def train_backend(
     backend: str,
-    options: Sequence[str],
+    config: Config,
     data: Path,
     folder: Path,
-    environment: dict[str, str],
     heading: str,
+    weights: Path | None = None,
     python: str | None = None,
     silence: float | None = None,
 ) -> Outcome:
-    """Train a backend and return how it ended, whatever happens there.
+    """Train a backend, with nothing compiled earlier, and return how it ended, whatever happens.
 
     Args:
         backend: Its name.
-        options: Of ``X_impl.train``, without data and out.
+        config: Tricks of other backends in ``without`` do not count.
         data: The data set.
         folder: The new run folder; its messages go to ``folder`` with the suffix ``.log``.
-        environment: Of the process.
         heading: Printed on standard error before it starts.
+        weights: Where it starts, as ``--weights`` of ``X_impl.train``.
         python: An interpreter of its own, which need not have this project installed.
         silence: Seconds without a message after which it counts as hanging and is ended.
     """
+    environment = backend_environment(config.threads, config.device) | COMPILED_ANEW
     if python is None:
         try:
             check_backend(backend)
@@ -89,11 +96,13 @@ def train_backend(
             return Outcome("missing", str(error))
     else:
         paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
-        environment = {**environment, "PYTHONPATH": os.pathsep.join(paths)}
+        environment["PYTHONPATH"] = os.pathsep.join(paths)
     print(heading, file=sys.stderr)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
-    arguments = ["--data", str(data), "--out", str(folder), "--force", *options]
+    arguments = ["--data", str(data), "--out", str(folder), "--force"]
+    arguments += config_arguments(for_backend(config, backend))
+    arguments += ["--weights", str(weights)] if weights else []
     command = script_command(backend, "train", arguments, python or sys.executable)
     try:
         status = run_logged(command, environment, log, silence)

@@ -106,7 +106,7 @@ class Trainings:
         self.ending = ending
 
     def __call__(
-        self, backend: str, options: list[str], data: Path, folder: Path, *_: object, **__: object
+        self, backend: str, config: Config, data: Path, folder: Path, *_: object, **__: object
     ) -> Outcome:
         seed = int(folder.name.removeprefix("seed-"))
         ending = self.ending.get((backend, seed))
