@@ -27,7 +27,7 @@ class BrokenBackend(InputError):
 def check_backend(name: str) -> None:
     """Raise InputError unless ``name`` is a backend whose framework is installed."""
     if name not in BACKENDS:
-        raise InputError(f"backend {name!r} is unknown: choose one of {', '.join(BACKENDS)}")
+        raise InputError(f"backend {name!r} is unknown: choose from {', '.join(BACKENDS)}")
     if importlib.util.find_spec(IMPORT_NAMES[name]) is None:
         raise InputError(
             f"backend {name}: {BACKENDS[name]} is not installed here; "
@@ -46,7 +46,9 @@ def load_backend(name: str) -> ModuleType:
     try:
         return importlib.import_module(f"{name}_impl")
     except (ImportError, OSError) as error:
-        raise BrokenBackend(f"backend {name}: {BACKENDS[name]} does not import: {error}") from error
+        raise BrokenBackend(
+            f"backend {name}: {BACKENDS[name]} is installed but cannot be imported: {error}"
+        ) from error
 
 
 def device_kind(device: str) -> str:

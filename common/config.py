@@ -1,4 +1,4 @@
-"""A recipe, and where and how it is computed."""
+"""The configuration of a command: a recipe, and where and how it is computed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from common.tricks import TRICKS, check_tricks
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
-"""Arithmetic of the network. ``float32`` is strict (TF32 off); ``float64`` is for proofs."""
 UPSAMPLINGS = ("auto", "native", "subpixel")
 
 
@@ -98,12 +97,12 @@ class Config:
         """Rebuild what ``to_json`` returned."""
         recipe = dict(values["recipe"])
         recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}
-        without = tuple(values.get("without", ()))  # Runs of before there was the field have none.
+        without = tuple(values.get("without", ()))  # Older runs do not have the field.
         return Config(**{**values, "recipe": Recipe(**recipe), "without": without})
 
 
 def for_backend(config: Config, backend: str) -> Config:
-    """Return ``config`` as one of several backends computes it: without what it has itself."""
+    """Return ``config`` for one of several backends: ``without`` keeps the backend's own tricks."""
     own = tuple(name for name in config.without if name in TRICKS[backend])
     return replace(config, without=own)
 
@@ -112,6 +111,6 @@ def check_precision(config: Config, offered: tuple[str, ...]) -> None:
     """Raise InputError unless a backend offers the precision of ``config`` on its device."""
     if config.precision not in offered:
         raise InputError(
-            f"precision {config.precision}: not offered by this backend on this device; "
-            f"choose one of {', '.join(offered)}"
+            f"--precision {config.precision}: this backend does not offer it on this device; "
+            f"choose from {', '.join(offered)}"
         )

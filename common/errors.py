@@ -1,4 +1,4 @@
-"""The one kind of error a user can mend, and how a command reports it."""
+"""The errors that a user can mend, and how a command reports them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class TrainingDiverged(RuntimeError):
 
 
 def is_first_process() -> bool:
-    """Tell whether this process is the one to speak and write: torchrun starts several."""
+    """Tell whether this process is the one that prints and writes: torchrun starts several."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -34,17 +34,17 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             return main(argv)
         except (InputError, TrainingDiverged) as error:
             if not is_first_process():
-                # All meet the same error; the first one's end lets the launcher end the others.
+                # All meet the same error. When the first has ended, the launcher ends the others.
                 time.sleep(10)
             print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2  # A loss that is no number is the options' doing, or the data's.
+            return 2  # Options or data are also the cause of a loss that is not a number.
         except OSError as error:
             if error.filename is None:
                 raise
             print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
             return 2
         except KeyboardInterrupt:
-            if "RANK" not in os.environ:  # Else the launcher says it.
+            if "RANK" not in os.environ:  # With several processes the launcher prints it.
                 print("interrupted", file=sys.stderr)
             return 130
 

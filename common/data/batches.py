@@ -22,13 +22,13 @@ from common.machine.threads import available_cpus
 from common.recipes import Recipe
 
 CACHE_MIB = 1280
-"""VOC2012's 1464 training images, 375x500 most of them, take about 1050 MiB once decoded."""
+"""VOC2012's 1464 training images, most of them 375x500, take about 1050 MiB once decoded."""
 DECODING = 16
-"""Bytes a pixel that decoding a pair may take: Pillow's images, NumPy's copies, colour look-ups."""
+"""Bytes a pixel that decoding an image and its label map may take: Pillow's images, NumPy's copies,
+colour look-ups."""
 
 ALIGNMENT = 64
-"""JAX and TensorFlow take an array on a CPU as it is, without a copy, if it begins at a multiple of
-so many bytes."""
+"""Bytes. On a CPU JAX and TensorFlow use an array without a copy if its address is a multiple."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class EpochPlan:
 def plan_epoch(
     dataset: Dataset, recipe: Recipe, seed: int, epoch: int, training: bool
 ) -> EpochPlan:
-    """Return an epoch's plan; its last, incomplete batch is left out.
+    """Return an epoch's plan; an incomplete last batch is left out.
 
     Training shuffles, crops at random and flips half of the crops if the recipe says so.
-    Validation keeps the list's order and shows the same crops in every epoch, so that a curve moves
+    Validation keeps the list's order and the same crops in every epoch, so that a curve changes
     only with the model.
 
     Raises:
@@ -75,8 +75,8 @@ def plan_epoch(
     batches = count // recipe.batch_size
     if batches == 0:
         raise InputError(
-            f"batch size {recipe.batch_size}: larger than the {count} images of "
-            f"{dataset.split} in {dataset.root}; choose a smaller --batch-size"
+            f"--batch-size {recipe.batch_size} is larger than the {count} images of "
+            f"{dataset.split} in {dataset.root}: choose a smaller one"
         )
     stream = (seed, epoch, 0) if training else (seed, 0, 1)
     generator = np.random.default_rng(stream)
@@ -86,8 +86,8 @@ def plan_epoch(
     if room.min() < 0:
         name = dataset.names[indices[room.min(axis=1).argmin()]]
         raise InputError(
-            f"crop {recipe.crop[0]}x{recipe.crop[1]}: larger than image {name} of {dataset.split} "
-            f"in {dataset.root}; choose a smaller --crop"
+            f"--crop {recipe.crop[0]}x{recipe.crop[1]} is larger than image {name} of "
+            f"{dataset.split} in {dataset.root}: choose a smaller one"
         )
     tops, lefts = generator.integers(0, room + 1).T
     flips = generator.random(len(indices)) < 0.5 if training and recipe.flip else indices < 0
@@ -95,30 +95,29 @@ def plan_epoch(
 
 
 def aligned_bytes(shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Return an array of any bytes that begins at a multiple of ``ALIGNMENT``."""
+    """Return an array, not yet filled, whose address is a multiple of ``ALIGNMENT``."""
     size = math.prod(shape)
-    whole = np.empty(size + ALIGNMENT, np.uint8)
-    start = -whole.ctypes.data % ALIGNMENT
-    return whole[start : start + size].reshape(shape)
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % ALIGNMENT
+    return memory[start : start + size].reshape(shape)
 
 
 class Loader:
     """Decodes, crops and batches in background threads, within a bound of memory.
 
-    Each of the ``workers`` threads makes whole batches: while one batch is worked on, ``workers``
-    others are ready or under way, to the epoch's end, with which the threads end. Decoded images
-    are kept for the next epoch while there is room. First come, first kept: epochs are cycles, in
-    which throwing out the least recently used image would always throw out the one that is needed
-    soonest.
+    Each of the ``workers`` threads makes whole batches: while the caller works on one batch,
+    ``workers`` others are ready or being made. The threads end with the epoch. Decoded images are
+    kept for the next epoch while there is room, the first ones rather than the last: in a cycle,
+    the least recently used image is the one that is needed next.
 
-    A batch's arrays are new ones, never written to again: a framework may work on them as they are.
-    One that runs behind its caller so keeps those of the steps it has not done, which no loader can
-    see: up to ``common.run.runs.READ_EVERY`` batches beside what is counted here.
+    A batch's arrays are new and never written to again, so that a framework may use them without a
+    copy. A framework that runs behind its caller keeps the batches of the steps it has not done, up
+    to ``common.run.runs.READ_EVERY`` of them; they are not counted here.
 
     Attributes:
-        working_bytes: The most that batches and images being decoded take together: ``1 + workers``
-            batches, the one handed out last among them, and an image a thread.
-        peak_bytes: The most that these and the kept images have taken together; never above
+        working_bytes: The most that batches and images being decoded can take together:
+            ``1 + workers`` batches, among them the caller's, and an image a thread.
+        peak_bytes: The most that these and the kept images have taken together so far; at most
             ``cache_limit + working_bytes``.
     """
 
@@ -129,7 +128,7 @@ class Loader:
 
         Args:
             dataset: The images; plans are of the same one.
-            recipe: Of which the batch size and the crop are used.
+            recipe: Its batch size and its crop are used.
             workers: Threads.
             cache_limit: Bytes that kept images may take.
         """
@@ -153,7 +152,7 @@ class Loader:
             plan: Of ``plan_epoch``.
             first_step: The step of the plan's first batch.
             skip: Batches to leave out at the start, when resuming.
-            stop: The first batch to leave out at the end; by default none is.
+            stop: The first batch to leave out at the end; None for none.
 
         Raises:
             InputError: Of the file that cannot be read, when its batch is due.
@@ -161,7 +160,7 @@ class Loader:
         due = iter(range(skip, plan.batches_per_epoch if stop is None else stop))
         waiting: deque[Future[Batch]] = deque()
         handed_out = 0
-        # A thread makes a whole batch: threads of their own per image would only add handovers.
+        # A thread makes a whole batch: a task for each image would only add handovers.
         with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
 
             def start_next() -> None:
@@ -175,7 +174,7 @@ class Loader:
                 while waiting:
                     batch = waiting[0].result()
                     waiting.popleft()
-                    # Whoever asks for the next batch has done with the last one.
+                    # A caller that asks for the next batch has finished with the last one.
                     self._hold(-handed_out)
                     handed_out = self._batch_bytes
                     start_next()
@@ -198,8 +197,8 @@ class Loader:
             with self._decoded(int(plan.indices[row])) as (image, label):
                 corner, flip = (int(plan.tops[row]), int(plan.lefts[row])), bool(plan.flips[row])
                 crop, labels[place] = crop_pair(image, label, *corner, self.recipe.crop, flip)
-                # NumPy copies a mirrored crop pixel by pixel, 0.54 ms at 320x480, each of its
-                # channels alone in a quarter of that.
+                # NumPy copies a mirrored crop pixel by pixel; one channel alone it copies faster.
+                # docs/PERFORMANCE.md has the figures.
                 for channels in (0, 1, 2) if flip else (slice(None),):
                     images[place, ..., channels] = crop[..., channels]
         return Batch(step, plan.indices[rows.start : rows.stop], images, labels)
@@ -241,8 +240,8 @@ def loader_for(dataset: Dataset, config: Config, beside: int = 0) -> Loader:
 
     Args:
         dataset: The images.
-        config: Of which the recipe, the threads and the bound of the kept images are used.
-        beside: Bytes of that bound that another loader may take, all of it or more perhaps.
+        config: Its recipe, its threads and its bound of the kept images are used.
+        beside: Bytes that the images of another loader take; they come off the bound.
     """
     mib = default_cache_mib() if config.cache_mib is None else config.cache_mib
     return Loader(

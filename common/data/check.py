@@ -1,4 +1,4 @@
-"""A thorough look at a data set: every file that a list names is decoded."""
+"""A thorough check of a data set: every file that a list names is decoded."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check_dataset(root: Path) -> list[Problem]:
     """Decode every image and label map of ``root``'s lists; return what is wrong, file by file.
 
     Args:
-        root: A folder in VOC2012's layout; both its lists, train and val, are looked at.
+        root: A folder in VOC2012's layout; both its lists, train and val, are checked.
 
     Raises:
         InputError: If there is no such folder.

@@ -35,7 +35,7 @@ def crop_pair(
 
 
 def tile_offsets(size: int, tile: int) -> list[int]:
-    """Return where tiles of ``tile`` pixels start: the fewest that cover ``size``, evenly set."""
+    """Return where tiles of ``tile`` pixels start: as few as cover ``size``, evenly spaced."""
     count = max(1, -(-size // tile))
     return [round(i * (size - tile) / (count - 1)) if count > 1 else 0 for i in range(count)]
 
@@ -52,7 +52,7 @@ def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[int, int]]
 def pad_to(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Extend an image [H, W, 3] below and to the right to at least ``size``.
 
-    The new pixels have ImageNet's mean colour: zero, nearly, to the network.
+    The new pixels have ImageNet's mean colour, which normalisation makes almost zero.
     """
     height, width = image.shape[:2]
     target = (max(height, size[0]), max(width, size[1]))
@@ -74,7 +74,7 @@ def merge_tiles(
     Args:
         logits: One array a tile.
         offsets: The tiles' (top, left) in pixels.
-        size: Height and width of the image; what the tiles have beyond it is cut off.
+        size: Height and width of the image; tiles are cut off where they reach beyond it.
     """
     height = max(top + part.shape[0] for part, (top, _) in zip(logits, offsets, strict=True))
     width = max(left + part.shape[1] for part, (_, left) in zip(logits, offsets, strict=True))

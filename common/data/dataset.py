@@ -55,8 +55,8 @@ class Dataset:
         for path, array in zip(paths, (image, label), strict=True):
             if array.shape[:2] != (height, width):
                 raise InputError(
-                    f"{path}: was {height}x{width} when the data set was opened, "
-                    f"now is {array.shape[0]}x{array.shape[1]}"
+                    f"{path}: is {array.shape[0]}x{array.shape[1]} now, but was {height}x{width} "
+                    "when the data set was opened: leave the files as they are while it is used"
                 )
         return image, label
 
@@ -82,7 +82,7 @@ class Dataset:
 def find_voc() -> Path | None:
     """Return the real images' folder: FCN_VOC_ROOT, else ../shared beside the project, else None.
 
-    A folder that the variable names need not exist: to open it is then an error, not a silent lack.
+    A folder that the variable names is returned even if it is absent, so that opening it fails.
     """
     if named := os.environ.get("FCN_VOC_ROOT"):
         return Path(named)
@@ -104,17 +104,18 @@ def read_names(root: Path, split: str) -> list[str]:
         names = path.read_text(encoding="utf-8-sig").split()
     except FileNotFoundError:
         raise InputError(
-            f"{path}: absent, so {root} is not in VOC2012's layout (`fcn data make DIR` makes one)"
+            f"{path}: is absent: {root} must be a folder in VOC2012's layout "
+            "(`fcn data make DIR` makes one)"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read ({error})") from error
     if not names:
-        raise InputError(f"{path}: names no image")
+        raise InputError(f"{path}: is empty: it must name an image")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path}: names {twice} twice")
+        raise InputError(f"{path}: names {twice} twice: name each image once")
     if away := [name for name in names if {"/", ".."} & set(PurePath(name).parts)]:
-        raise InputError(f"{path}: {away[0]} is no image's name: it leads out of the folder")
+        raise InputError(f"{path}: {away[0]} leads out of the folder: name files inside it")
     return names
 
 
@@ -137,7 +138,7 @@ def open_dataset(root: Path, split: str, crop: tuple[int, int] | None) -> Datase
     for index, name in enumerate(names):
         for path in (whole.image_path(index), whole.label_path(index)):
             if not path.is_file():
-                raise InputError(f"{path}: absent, but {split}.txt names {name}")
+                raise InputError(f"{path}: is absent, but {split}.txt names {name}")
         size, label_size = image_size(whole.image_path(index)), image_size(whole.label_path(index))
         if size != label_size:
             raise InputError(
@@ -153,8 +154,8 @@ def open_dataset(root: Path, split: str, crop: tuple[int, int] | None) -> Datase
     if not kept:
         assert crop is not None
         raise InputError(
-            f"crop {crop[0]}x{crop[1]}: larger than every image of {split} in {root}; "
-            "choose a smaller --crop"
+            f"--crop {crop[0]}x{crop[1]} is larger than every image of {split} in {root}: "
+            "choose a smaller one"
         )
     return Dataset(
         root,

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from common.errors import InputError
 from common.machine.download import fetch
-from common.machine.files import sync_folder
+from common.machine.files import sync_folder, writing
 
 VOC_URL = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 VOC_MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
@@ -41,7 +41,7 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
             for member in tar:
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
-                    raise InputError(f"{archive}: {member.name!r} leads out of the archive")
+                    raise InputError(f"{archive}: {member.name!r} leads out of the folder")
                 part = next((part for part in parts if name.is_relative_to(part)), None)
                 if part is None or member.isdir():
                     continue
@@ -84,10 +84,10 @@ def fetch_voc(
     root = Path(root)
     folder = root / VOC_FOLDER
     if folder.exists():
-        raise InputError(f"{folder} is there already: name another folder, or remove it")
+        raise InputError(f"{folder}: is there already: name another folder, or remove it")
     archive = fetch(url, root / url.rsplit("/", 1)[-1], md5=md5, progress=progress, timeout=timeout)
     unpacking = root / ".unpacking"
-    try:
+    with writing(root):
         if unpacking.exists():
             shutil.rmtree(unpacking)
         unpack_tar(archive, unpacking, [f"{VOC_FOLDER}/{part}" for part in VOC_PARTS])
@@ -97,6 +97,4 @@ def fetch_voc(
         sync_folder(folder.parent)
         shutil.rmtree(unpacking)
         archive.unlink()
-    except OSError as error:
-        raise InputError(f"{root}: cannot be written ({error.strerror or error})") from error
     return folder

@@ -1,8 +1,7 @@
-"""Images and label maps on disk. Pillow is imported where it is needed: a worker may lack it."""
+"""Images and label maps on disk. Pillow is imported inside functions: a worker may lack it."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from common.data.voc import CLASSES, VOID, palette, rgb_to_index
 from common.errors import InputError
-from common.machine.files import write_bytes
+from common.machine.files import write_file
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -48,10 +47,17 @@ def _opened(path: Path, *formats: str) -> Iterator[Image]:
 
 def _orientation(image: Image) -> int:
     """Return the EXIF orientation, 1 (upright) to 8."""
-    # Without EXIF up front Pillow would decode a whole PNG in search of some at its end.
+    # Pillow would decode the whole PNG to look for EXIF at its end.
     if image.format == "PNG" and "exif" not in image.info:
         return 1
     return int(image.getexif().get(ORIENTATION, 1))
+
+
+def _upright(image: Image) -> Image:
+    """Return the image as its EXIF orientation turns it."""
+    from PIL import ImageOps
+
+    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
 def image_size(path: Path) -> tuple[int, int]:
@@ -70,19 +76,14 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     Raises:
         InputError: Naming the file, if it is absent, truncated or no image.
     """
-    from PIL import ImageOps
-
     with _opened(path, "JPEG", "PNG") as image:
-        picture: Image = image
-        if _orientation(image) != 1:
-            picture = ImageOps.exif_transpose(image)
+        picture = _upright(image)
         if picture.mode.startswith("I"):
-            # Pillow would clip 16 bits at 255; the upper eight are the picture.
+            # Pillow would clip 16 bits at 255; the upper eight bits are the picture.
             return np.repeat((np.array(picture) >> 8).astype(np.uint8)[..., None], 3, axis=2)
         if picture.mode == "RGB":
-            # To convert it would be to copy it.
-            return np.array(picture)
-        # A transparent palette entry is a colour like any other once alpha is left out.
+            return np.array(picture)  # convert() would make one more copy.
+        # Alpha is left out, so a transparent palette entry is a colour like any other.
         picture.info.pop("transparency", None)
         return np.array(picture.convert("RGB"))
 
@@ -97,22 +98,20 @@ def read_label(path: Path) -> NDArray[np.uint8]:
         InputError: Naming the file, if its mode is another, a value or colour is no label, or its
             palette shows a label in the colour of another class.
     """
-    from PIL import ImageOps
-
     with _opened(path, "PNG") as image:
         if image.mode not in ("P", "L", "RGB"):
-            raise InputError(f"{path}: mode {image.mode} is no label map's: palette, grey or RGB")
-        picture: Image = image
-        if _orientation(image) != 1:
-            picture = ImageOps.exif_transpose(image)
+            raise InputError(
+                f"{path}: mode {image.mode}: a label map must be a palette, grey or RGB image"
+            )
+        picture = _upright(image)
         array = np.array(picture)
         if picture.mode == "RGB":
             try:
                 return rgb_to_index(array)
             except InputError as error:
                 raise InputError(f"{path}: {error}") from None
-        # 0..20 and 255, less 21, are the largest bytes. Which values there are takes ten times as
-        # long to find, and is needed only to say what is wrong.
+        # Less 21, the labels 0..20 and 255 wrap around to the largest bytes: one pass finds a wrong
+        # one. np.unique sorts, so it is left to the error message.
         if (array - np.uint8(len(CLASSES))).min() < VOID - len(CLASSES):
             wrong = [value for value in np.unique(array) if len(CLASSES) <= value < VOID]
             raise InputError(
@@ -124,7 +123,7 @@ def read_label(path: Path) -> NDArray[np.uint8]:
 
 
 def _check_palette(path: Path, picture: Image, labels: NDArray[np.uint8]) -> None:
-    """Refuse a palette that an image program has sorted anew: its indices are no labels."""
+    """Refuse a palette that an image program has sorted: its indices are no labels."""
     colors = bytes(picture.getpalette() or ())
     if palette().startswith(colors):
         return
@@ -133,31 +132,33 @@ def _check_palette(path: Path, picture: Image, labels: NDArray[np.uint8]) -> Non
     for value in np.unique(labels):
         if value >= len(own):
             continue
-        meant = int((voc == own[value]).all(1).argmax())
-        # 0 is black, which many a palette has, or a colour that is no label's, as in a grey one.
-        if meant not in (0, value) and (meant < len(CLASSES) or meant == VOID):
+        label = int((voc == own[value]).all(1).argmax())
+        # 0 stands for black, which many palettes have, and for a colour that no label has.
+        if label not in (0, value) and (label < len(CLASSES) or label == VOID):
             raise InputError(
-                f"{path}: its palette gives index {value} the colour of label {meant}; "
+                f"{path}: its palette gives index {value} the colour of label {label}; "
                 "save it with VOC's palette or as RGB"
             )
 
 
-def write_label(path: Path, labels: NDArray[np.uint8]) -> None:
-    """Write a label map, uint8 [H, W], as a palette PNG in VOC's colours."""
+def label_image(labels: NDArray[np.uint8]) -> Image:
+    """Return Pillow's palette image, in VOC's colours, of a label map, uint8 [H, W]."""
     from PIL import Image
 
     assert labels.dtype == np.uint8 and labels.ndim == 2, (labels.dtype, labels.shape)
     image = Image.fromarray(labels)
     image.putpalette(palette())
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    write_bytes(path, buffer.getvalue())
+    return image
+
+
+def write_label(path: Path, labels: NDArray[np.uint8]) -> None:
+    """Write a label map, uint8 [H, W], as a palette PNG in VOC's colours."""
+    write_file(path, lambda file: label_image(labels).save(file, "PNG"))
 
 
 def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Write an image, uint8 [H, W, 3], in the format of the path's suffix."""
     from PIL import Image
 
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, Image.registered_extensions()[path.suffix.lower()])
-    write_bytes(path, buffer.getvalue())
+    kind = Image.registered_extensions()[path.suffix.lower()]
+    write_file(path, lambda file: Image.fromarray(rgb).save(file, kind))

@@ -1,8 +1,8 @@
 """A generated data set in VOC layout that a short training can learn.
 
-Each class has a colour, an outline and a texture of its own; where an object stands, how large, how
-bright and how turned it is, what it hides and what lies behind it is drawn at random. The objects
-are large beside the network's stride of 32 pixels.
+Each class has its own colour, outline and texture. Place, size, brightness and angle of an object,
+the order of the objects and the background are drawn at random. The objects are large beside the
+network's stride of 32 pixels.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.voc import CLASSES, VOID, palette
+from common.data.images import label_image
+from common.data.voc import CLASSES, VOID
 from common.errors import InputError
-from common.machine.files import write_text
+from common.machine.files import write_text, writing
 
 LEAST_SIDE = 64
-"""Pixels: below it an object would be smaller than one cell of the network's grid."""
+"""Pixels; objects in smaller images would be smaller than one cell of the network's grid."""
 
 
 @dataclass(frozen=True)
@@ -62,9 +63,8 @@ def make_dataset(
 ) -> None:
     """Write a generated data set under ``root``, byte for byte the same for the same arguments.
 
-    Image ``i`` of a split depends on ``seed``, the split, ``i`` and ``size`` only, so a larger set
-    begins with the smaller one. The lists are written last: without them nothing reads the folder
-    as a data set.
+    Image ``i`` of a split depends only on ``seed``, the split, ``i`` and ``size``, so a larger set
+    begins with the smaller one. The lists are written last: without them the folder is no data set.
 
     Args:
         root: A folder that is absent or empty.
@@ -73,19 +73,19 @@ def make_dataset(
         seed: Not negative.
 
     Raises:
-        InputError: For a folder with something in it, or a value outside its range.
+        InputError: For a folder that is not empty, or a value outside its range.
     """
     root = Path(root)
     if train < 1 or val < 1:
-        raise InputError(f"{train} train and {val} val images: at least 1 of each")
+        raise InputError(f"--train {train} --val {val}: each must be at least 1")
     if min(size) < LEAST_SIDE:
-        raise InputError(f"size {size[0]}x{size[1]}: each side at least {LEAST_SIDE} pixels")
+        raise InputError(f"--size {size[0]}x{size[1]}: each side must be at least {LEAST_SIDE}")
     if seed < 0:
-        raise InputError(f"seed {seed} must not be negative")
-    try:
+        raise InputError(f"--seed {seed} is too small: at least 0")
+    with writing(root):
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()):
-            raise InputError(f"{root} is not empty: name a new folder for the generated data set")
+            raise InputError(f"{root}: is not empty: name a new folder for the generated data set")
         lists = root / "ImageSets" / "Segmentation"
         for folder in (root / "JPEGImages", root / "SegmentationClass", lists):
             folder.mkdir(parents=True)
@@ -99,15 +99,13 @@ def make_dataset(
                 _write_pair(root, name, image, label)
         for split, listed in names.items():
             write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in listed))
-    except OSError as error:
-        raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
 
 
 def default_dataset(root: Path) -> Path:
     """Generate the data set that a comparison trains on by default, unless ``root`` is there."""
     if not root.exists():
         print(f"making a generated data set in {root}", file=sys.stderr)
-        partial = root.with_name(f"{root.name}.partial")  # One that is cut short is made anew.
+        partial = root.with_name(f"{root.name}.partial")  # An unfinished one is made anew.
         shutil.rmtree(partial, ignore_errors=True)
         make_dataset(partial, train=320, val=64, size=(96, 128), seed=0)
         partial.rename(root)
@@ -202,10 +200,8 @@ def _boundary(label: NDArray[np.uint8], radius: int) -> NDArray[np.bool_]:
 
 
 def _write_pair(root: Path, name: str, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> None:
-    # Not synced one by one, which takes longer than drawing: the lists are, after all of them.
+    # To sync each file would take longer than to draw it: only the lists are synced, at the end.
     from PIL import Image
 
     Image.fromarray(image).save(root / "JPEGImages" / f"{name}.jpg", quality=92)
-    mask = Image.fromarray(label)
-    mask.putpalette(palette())
-    mask.save(root / "SegmentationClass" / f"{name}.png")
+    label_image(label).save(root / "SegmentationClass" / f"{name}.png")

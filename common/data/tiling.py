@@ -17,17 +17,18 @@ from common.recipes import STRIDE
 T = TypeVar("T")
 
 LOOK_AHEAD = 4
-"""Images that are being decoded while others are predicted: the next two batches."""
+"""Images that are decoded while others are predicted: the next two batches."""
 TILES_PER_BATCH = 2
-"""Tiles of one shape that are predicted at once. On two CPU cores a pixel of 384x512 takes MXNet
-0.75 and TensorFlow 0.96 of what it takes one by one; four at once take PyTorch and MXNet longer."""
+"""Tiles of one shape that are predicted at once: on a CPU some frameworks take longer one by one,
+others with four."""
 
 
 @dataclass
 class Tiled(Generic[T]):
-    """An image whose tiles are being predicted: its size, where they lie, and what they gave.
+    """An image whose tiles are being predicted: its size, their places, and their predictions.
 
-    That is the label map of a single tile, uint8 [h, w], or logits, float32 [h, w, C], of several.
+    The prediction of a single tile is a label map, uint8 [h, w]; those of several tiles are logits,
+    float32 [h, w, C].
     """
 
     size: tuple[int, int]
@@ -43,9 +44,9 @@ class Tiled(Generic[T]):
 
 
 def tile_for(size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]:
-    """Return the tile for an image of ``size``: as large as that, or ``largest``.
+    """Return the tile for an image of ``size``: as large as the image, but at most ``largest``.
 
-    Sides are rounded up to the network's stride: few shapes, each of which is compiled once.
+    Sides are rounded up to the network's stride, so that few shapes have to be compiled.
     """
     height, width = (
         min(-(-side // STRIDE) * STRIDE, bound) for side, bound in zip(size, largest, strict=True)
@@ -54,7 +55,7 @@ def tile_for(size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """Yield ``items`` in their order; a thread makes the next ones meanwhile."""
+    """Yield ``items`` in their order, while a thread makes the next ones."""
     source, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
         coming = deque(pool.submit(next, source, end) for _ in range(LOOK_AHEAD))
@@ -69,12 +70,12 @@ def predict_tiled(
     predict_batch: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     classify_batch: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
 ) -> Iterator[tuple[NDArray[np.uint8], T]]:
-    """Yield each image's label map, uint8 [H, W], with what came beside the image.
+    """Yield each image's label map, uint8 [H, W], with the image's companion.
 
     Tiles of one shape share batches, also across images, so images come out in the order in which
-    they are finished. The last batch of each shape is filled up: a shape is compiled only once.
-    Of an image that is one tile a byte a pixel comes from the device; the logits of several are
-    averaged where they overlap before the largest is looked for.
+    they are finished. The last batch of each shape is filled up, so that a shape is compiled once.
+    An image that is one tile comes from the device as its label map, a byte a pixel. The logits of
+    several tiles are averaged where these overlap, and then the largest is chosen.
 
     Args:
         items: Images uint8 [H, W, 3] of any size, each with a companion that is passed through.

@@ -68,7 +68,7 @@ def index_to_rgb(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 @functools.cache
 def _table() -> NDArray[np.uint8]:
-    """Return the class of each of the 256^3 colours: 254 where it is none."""
+    """Return the class of each of the 256^3 colours; 254 where there is none."""
     table = np.full(256**3, 254, np.uint8)
     table[_packed(COLORS)] = np.arange(len(CLASSES))
     table[_packed(np.array(VOID_COLOR, np.uint8))] = VOID
@@ -88,8 +88,8 @@ def rgb_to_index(rgb: NDArray[np.uint8], unknown: str = "error") -> NDArray[np.u
 
     Args:
         rgb: A mask in VOC's colours.
-        unknown: ``error``, or ``background``: every other colour, void too, is class 0, as in the
-            chapter's table.
+        unknown: ``error``, or ``background``: a colour that is no class's, void too, is class 0,
+            as in the chapter's table.
 
     Raises:
         InputError: Naming the first colour that is neither a class's nor void.
@@ -99,5 +99,5 @@ def rgb_to_index(rgb: NDArray[np.uint8], unknown: str = "error") -> NDArray[np.u
         return np.where(labels >= 254, np.uint8(0), labels)
     if (labels == 254).any():
         color = tuple(int(value) for value in rgb[labels == 254][0])
-        raise InputError(f"colour {color} is no VOC class's")
+        raise InputError(f"colour {color} belongs to no VOC class")
     return labels

@@ -7,8 +7,9 @@ from pathlib import Path
 
 VARIABLE = "GLIBC_TUNABLES"
 LARGEST_KEPT = 512 << 20
-"""More than any tensor of a batch of 32 at 320x480, less than XLA's one block for a whole step:
-kept too, such a block would be laid beside the hole it left once another value had moved in."""
+"""Bytes: larger than any tensor of a batch of 32 at 320x480, smaller than XLA's one block for a
+step. If that block were kept too, another value could settle in the hole that it leaves; the next
+block would be placed beside it, and memory would grow."""
 
 
 def may_be_gpu(device: str) -> bool:
@@ -19,16 +20,14 @@ def may_be_gpu(device: str) -> bool:
 def allocator_environment(device: str) -> dict[str, str]:
     """Return the environment in which a process keeps its large blocks, from its start on.
 
-    By default glibc takes every block of more than 32 MiB from the system and gives it back: the
-    kernel clears a gibibyte, page by page, in every step. At batch 8 on two cores of an AMD EPYC a
-    step with that takes 1.17 of the time in PyTorch, 1.05 in MXNet, 1.11 in JAX, and as long in
-    TensorFlow, which has an allocator of its own. Threads have arenas of at most 64 MiB, so they
-    share one; what is not kept comes in huge pages.
+    By default glibc takes every block of more than 32 MiB from the system and gives it back, so
+    that the kernel clears a step's memory, page by page, in every step; docs/PERFORMANCE.md says
+    what that costs each framework. A thread's own arena holds at most 64 MiB, so all threads share
+    one arena; blocks that are not kept come in huge pages.
 
-    Empty where the variable is set, be it to nothing: that is how it is turned off. Empty, too, for
-    the device ``gpu``, and for ``auto`` where NVIDIA's driver shows one: a step's memory is not the
-    C library's there, and the many threads of a compiler may wait for the one arena. Other C
-    libraries do not read it.
+    Empty where the variable is set, even to nothing, which turns it off. Empty, too, where a GPU
+    may compute: the C library does not hold a step's memory there, and a compiler's many threads
+    could wait for the one arena. Other C libraries do not read the variable.
     """
     if may_be_gpu(device) or VARIABLE in os.environ:
         return {}

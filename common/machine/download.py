@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.machine.files import file_digest, sync_folder
+from common.machine.files import file_digest, sync_folder, writing
 
 CHUNK = 2**20
 
@@ -60,7 +60,7 @@ def fetch(
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url}: only http and https can be fetched")
     path = Path(path)
-    try:
+    with writing(path):
         if path.exists():
             if wrong := _wrong_digest(path, expected):
                 raise InputError(f"{path}: is there already but {wrong}: move it away")
@@ -69,8 +69,6 @@ def fetch(
         part = path.with_name(f"{path.name}.part")
         _receive(url, part, progress, timeout)
         _accept(url, part, path, expected, member)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
     return path
 
 

@@ -1,20 +1,22 @@
-"""Files that are whole or absent: written beside, synced and renamed."""
+"""Files: each is whole or absent, and what goes wrong with one is an error that names it."""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 from common.errors import InputError
 
 
 def cache_folder() -> Path:
-    """Return where is kept what can be had again: below XDG_CACHE_HOME, or ~/.cache without it."""
+    """Return the folder for what can be had again: below XDG_CACHE_HOME, by default ~/.cache."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "fcn-frameworks"
 
@@ -22,7 +24,7 @@ def cache_folder() -> Path:
 def compiled_folder(backend: str) -> Path:
     """Return where ``backend`` keeps what it compiles: a folder for each kind of CPU.
 
-    A folder may be shared between machines, and a program needs the CPU that it was made for.
+    Machines may share the cache folder, and a compiled program needs the CPU it was made for.
     """
     instructions = ""
     with suppress(OSError):
@@ -40,14 +42,23 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn an error of the system in the block into an InputError that names ``path``."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path``; a previous file stays until the new one is complete.
+    """Write ``data`` to ``path``: beside it, synced and renamed.
 
     Raises:
-        InputError: Naming the file, if it cannot be written; what stood there still stands.
+        InputError: Naming the file, if it cannot be written; a previous file is then unchanged.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with beside.open("wb") as file:
@@ -59,8 +70,13 @@ def write_bytes(path: Path, data: bytes) -> None:
             beside.unlink(missing_ok=True)
             raise
         sync_folder(path.parent)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Write what ``write`` puts into the file it gets, as ``write_bytes`` does."""
+    buffer = io.BytesIO()
+    write(buffer)
+    write_bytes(path, buffer.getvalue())
 
 
 def file_digest(path: Path, algorithm: str = "sha256") -> str:
@@ -89,6 +105,20 @@ def read_json(text: str | bytes) -> Any:
         return value if isfinite(value) else refuse(number)
 
     return json.loads(text, parse_constant=refuse, parse_float=finite)
+
+
+@contextmanager
+def reading_json(path: Path, what: str) -> Iterator[Any]:
+    """Yield the value of a JSON file, ``what`` in words; what the block misses in it is an error.
+
+    Raises:
+        InputError: Naming the file, if it cannot be read, is not JSON, or lacks a key or a type
+            that the block needs.
+    """
+    try:
+        yield read_json(path.read_bytes())
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not {what} ({error})") from error
 
 
 def write_json(path: Path, value: Any) -> None:

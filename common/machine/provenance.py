@@ -1,4 +1,4 @@
-"""What a record says of where its figures come from: commit, machine, peak memory of a process."""
+"""Where the figures of a record come from: commit, machine, peak memory of a process."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from common.machine.threads import available_cpus
 
 def host_memory_peak() -> int:
     """Return this process's peak resident memory in bytes."""
-    # The kernel's ru_maxrss begins with that of the process that started this one.
-    if found := resident_peak("self"):
-        return found
+    # The kernel's ru_maxrss starts at the peak of the process that started this one.
+    if own := resident_peak("self"):
+        return own
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

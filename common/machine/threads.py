@@ -1,4 +1,4 @@
-"""One number of CPU threads for every framework, and the environment it has to start in."""
+"""One number of CPU threads for every framework, and the environment that sets it."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ def available_cpus() -> list[int]:
 def thread_environment(threads: int | None) -> dict[str, str]:
     """Return the environment variables that set a framework's thread count at its import.
 
-    MXNet reads OMP_NUM_THREADS then and halves the core count where it is unset.
+    Without OMP_NUM_THREADS MXNet would use half of the cores.
 
     Raises:
         InputError: If this process may use fewer CPUs than ``threads``.
     """
     cpus = len(available_cpus())
     if threads is not None and threads > cpus:
-        raise InputError(f"threads {threads}: this process may use only {cpus} CPUs")
+        raise InputError(f"--threads {threads}: this process may use only {cpus} CPUs")
     return {"OMP_NUM_THREADS": str(threads or cpus)}
 
 
 def restart_with_environment(threads: int | None, device: str) -> None:
-    """Run this command anew, once, where it started with other threads or another allocator.
+    """Start this command again, once, if it has other threads or another allocator.
 
-    Pools are sized at import, XLA's by the CPUs the process may use, and the C library reads its
-    settings first of all; so both the variables and the affinity must be there before. Does nothing
-    where they already are.
+    Frameworks size their thread pools at import, XLA by the CPUs that the process may use, and the
+    C library reads its settings when the process starts. So variables and affinity must be set
+    before; where they are, this does nothing.
     """
     environment = thread_environment(threads) | allocator_environment(device)
     cpus = available_cpus()

@@ -1,4 +1,4 @@
-"""Weight files: safetensors of the canonical parameters, and what may stand in for them."""
+"""Weight files: safetensors of the canonical parameters, and other files that are converted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from common.recipes import BACKBONES, Recipe
 
 
 def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]) -> None:
-    """Write ``parameters`` as safetensors, beside and then renamed.
+    """Write ``parameters`` as safetensors; the file is whole or unchanged.
 
     Args:
         path: The file; a previous one is replaced.
         parameters: Canonical parameters, or momentum buffers under the same names.
-        metadata: The model's description; strings only, as the format has it.
+        metadata: The model's description; the format allows strings only.
     """
     from safetensors.numpy import save
 
@@ -33,7 +33,7 @@ def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """Read a safetensors file as it is: its tensors, whatever they hold, and its metadata.
+    """Read the tensors, of any names and types, and the metadata of a safetensors file.
 
     Raises:
         InputError: If the file is absent, truncated, or not safetensors of NumPy's types.
@@ -66,7 +66,7 @@ def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bo
     """Raise InputError, naming tensors and shapes, unless ``parameters`` are ``backbone``'s FCN.
 
     Args:
-        head: Expect the head's too, or the backbone's alone.
+        head: Expect the head's parameters too, or the backbone's alone.
     """
     expected = {
         name: shape
@@ -99,9 +99,8 @@ def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bo
 def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Parameters:
     """Return the parameters a training starts from.
 
-    ``weights`` may hold a whole network, or a backbone alone: then the head is drawn as without.
-    It is ``imagenet``, the published weights of the recipe's backbone, or what ``read_weights``
-    takes.
+    ``weights`` is ``imagenet``, the published weights of the recipe's backbone, or a file as
+    ``read_weights`` takes it. If it holds a backbone alone, the head is drawn from the seed.
 
     Raises:
         InputError: If the file does not fit the recipe's backbone.
@@ -134,7 +133,7 @@ def read_weights(source: str) -> Parameters:
             ``resnet18_v2``; a classifier in it is left out.
 
     Raises:
-        InputError: If it cannot be had or read, is not float32 or not finite.
+        InputError: If it cannot be downloaded or read, is not float32 or not finite.
     """
     path = published_file(source) if source in PUBLISHED else Path(source)
     tensors, _ = read_foreign_tensors(path)
@@ -143,7 +142,7 @@ def read_weights(source: str) -> Parameters:
 
 
 def read_foreign_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """Read the tensors of any kind of file, under the names in it or torchvision's, and metadata.
+    """Read tensors and metadata of any kind of weight file; Gluon's get torchvision's names.
 
     Raises:
         InputError: If the file is absent, broken or refused.
@@ -162,7 +161,7 @@ def backbone_of(path: Path, parameters: Parameters) -> str:
     """Return the backbone that ``parameters``, a whole network's or a backbone's, belong to.
 
     Raises:
-        InputError: If they fit none, naming what is wrong with the likeliest.
+        InputError: If they fit none, with what does not fit the likeliest.
     """
     # Only v2 has a norm after the last block.
     likely = BACKBONES[any(name.startswith("backbone.final_bn.") for name in parameters)]
@@ -171,7 +170,7 @@ def backbone_of(path: Path, parameters: Parameters) -> str:
 
 
 def canonical_names(parameters: Parameters) -> Parameters:
-    """Put a backbone's own names below ``backbone.``; its classifier ``fc`` is left out."""
+    """Put the names of a backbone alone below ``backbone.``; its classifier ``fc`` is left out."""
     if any(name.startswith(("backbone.", "final_conv.")) for name in parameters):
         return parameters
     return {

@@ -1,6 +1,6 @@
-"""What only a framework itself can tell: how to read its weight files, where it publishes them.
+"""What only a framework knows: how to read its weight files, and where it publishes them.
 
-The framework runs in a process of its own, so that a training in one reads the files of another.
+The framework runs in its own process, so that a training in one framework reads files of another.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def publisher_of(backend: str, network: str) -> dict[str, Any]:
 
 
 def _ask(backend: str, *arguments: str) -> str:
-    """Return what a backend's ``foreign`` module prints; its last complaint is the error."""
+    """Return what a backend's ``foreign`` module prints; its last error line is the InputError."""
     check_backend(backend)
     module = f"{backend}_impl.foreign"
     result = subprocess.run(

@@ -1,8 +1,8 @@
 """Canonical parameters: one dictionary of NumPy arrays that every backend reads and writes.
 
-Names and layouts are torchvision's: convolutions OIHW, the transposed convolution IOHW. The v2
-backbone is named in the same manner; its odd places are ``data_bn`` (a norm without scale and shift
-on the input), ``final_bn`` and a ``downsample`` convolution without a norm.
+Names and layouts are torchvision's: convolutions OIHW, the transposed convolution IOHW. The names
+of the v2 backbone are made in the same way; it alone has ``data_bn`` (a norm of the input, without
+scale and shift), ``final_bn``, and ``downsample`` convolutions without a norm.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def parameter_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
 
 
 def layer_names(backbone: str) -> list[str]:
-    """Return the recorded layers in forward order.
+    """Return the layers whose outputs a proof compares, in forward order.
 
     A norm's output is taken before the ReLU that follows it, a block's after its last operation,
     ``downsample`` at the end of the shortcut; ``transpose_conv`` gives the logits.
@@ -109,7 +109,7 @@ def trainable_names(recipe: Recipe) -> list[str]:
 
 
 def weight_decays(recipe: Recipe) -> dict[str, float]:
-    """Return each trainable name's L2 coefficient: of all, or only of convolution weights."""
+    """Return each trainable name's L2 coefficient; 0 for what the recipe does not decay."""
     shapes = parameter_shapes(recipe.backbone)
     return {
         name: recipe.weight_decay if recipe.decay_scope == "all" or len(shapes[name]) == 4 else 0.0

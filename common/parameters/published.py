@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from common.errors import InputError
 from common.machine.download import fetch
-from common.machine.files import cache_folder, file_digest, write_json
+from common.machine.files import cache_folder, file_digest, reading_json, write_json, writing
 from common.parameters.foreign import publisher_of
 
 PUBLISHED = {
@@ -29,12 +27,12 @@ IMAGENET = {"resnet18_v1": "torchvision:resnet18", "resnet18_v2": "gluon:resnet1
 def published_file(name: str) -> Path:
     """Return the file of the published weights ``name``, downloaded unless it is in the cache.
 
-    The first download is checked by the digest that the publisher states; then the whole SHA-256 is
-    recorded beside it, in ``<name>.json``, and every later use is checked by that.
+    The digest that the publisher states checks the first download. Its whole SHA-256 is then
+    recorded in ``<name>.json`` beside it and checks every later use.
 
     Raises:
         InputError: If the framework that knows the publisher is not installed, the download fails,
-            or the bytes are other ones.
+            or the bytes have another digest.
     """
     folder = cache_folder()
     record_path = folder / f"{name.replace(':', '-')}.json"
@@ -55,23 +53,18 @@ def published_file(name: str) -> Path:
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return {key: record[key] for key in ("url", "file", "member", "sha256")}
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a record of a download ({error}): remove it") from error
+    with reading_json(path, "a record of a download: remove it") as record:
+        return {key: record[key] for key in ("url", "file", "member", "sha256")}
 
 
 @contextmanager
 def _only_process(folder: Path) -> Iterator[None]:
-    """Let one process at a time into ``folder``: replicas start together and want the same file."""
-    try:
+    """Let one process at a time into ``folder``: replicas start together and need the same file."""
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("w")
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -1,8 +1,7 @@
-"""Checkpoints: a training's whole state in canonical form, so that any backend resumes it."""
+"""Checkpoints: a training's whole state in canonical form, which any backend can resume."""
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 
 from common.config import Config
 from common.errors import InputError
-from common.machine.files import file_digest, sync_folder, write_json
+from common.machine.files import file_digest, reading_json, sync_folder, write_json, writing
 from common.parameters.files import check_parameters, read_parameters, save_parameters
 from common.parameters.names import Parameters, trainable_names
 from common.recipes import Recipe
@@ -42,18 +41,18 @@ TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, str]) -> Path:
     """Write ``checkpoint`` as ``folder/step-NNNNNNNN`` and remove the older ones.
 
-    It is written beside, synced and renamed, and only then are the older ones removed: at any
-    moment of a kill the newest folder of that name is complete. ``state.json`` has the digests of
-    the two other files, so that files of different steps are never taken for one checkpoint.
+    It is written beside, synced and renamed, and only then are the older ones removed: whenever
+    the process is killed, the newest folder of that name is complete. ``state.json`` holds the
+    digests of the two other files, so that files of different steps never pass as one checkpoint.
 
     Raises:
-        InputError: If it cannot be written, or there is one of that step.
+        InputError: If it cannot be written, or a checkpoint of that step exists.
     """
     target = folder / f"step-{checkpoint.step:08d}"
     beside = folder / f".{target.name}.partial"
-    try:
-        for killed in folder.glob(".step-*.partial"):
-            shutil.rmtree(killed)
+    with writing(target):
+        for unfinished in folder.glob(".step-*.partial"):
+            shutil.rmtree(unfinished)
         beside.mkdir(parents=True)
         backbone = {"backbone": checkpoint.config["recipe"]["backbone"]}
         tensors = (checkpoint.parameters, checkpoint.momentum)
@@ -73,8 +72,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
         for older in folder.glob("step-*"):
             if older != target:
                 shutil.rmtree(older)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
     return target
 
 
@@ -86,37 +83,35 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     folder = path
     if not (path / "state.json").is_file():
-        found = sorted((path / "checkpoints").glob("step-*"))
-        if not found:
-            raise InputError(
-                f"{path}: holds no checkpoint to resume from: start it anew with --out"
-            )
-        folder = found[-1]
-    try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        checkpoints = sorted((path / "checkpoints").glob("step-*"))
+        if not checkpoints:
+            raise InputError(f"{path}: holds no checkpoint to resume from: start anew with --out")
+        folder = checkpoints[-1]
+    with reading_json(folder / "state.json", "a checkpoint's state") as state:
         step = int(state["step"])
         recipe = Config.from_json(state["config"]).recipe
         dataset = str(state["dataset"])
         digests = {name: str(state["sha256"][name]) for name in TENSOR_FILES}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{folder / 'state.json'}: not a checkpoint's state ({error})") from error
     model, optimizer = (folder / name for name in TENSOR_FILES)
     parameters, _ = read_parameters(model)
     check_parameters(model, parameters, recipe.backbone)
     momentum, _ = read_parameters(optimizer)
     for path in (model, optimizer):
         if file_digest(path) != digests[path.name]:
-            raise InputError(f"{path}: not the file that {folder / 'state.json'} was written with")
+            raise InputError(
+                f"{path}: is not the file whose digest is in {folder / 'state.json'}: "
+                "take another checkpoint"
+            )
     expected = set(trainable_names(recipe)) if recipe.momentum and step else set()
     if set(momentum) != expected or any(
         array.shape != parameters[name].shape for name, array in momentum.items()
     ):
-        raise InputError(f"{optimizer}: not the momentum buffers of {model}")
+        raise InputError(f"{optimizer}: does not hold the momentum buffers of {model}")
     return Checkpoint(parameters, momentum, step, state["config"], dataset)
 
 
 def momentum_for(checkpoint: Checkpoint, recipe: Recipe) -> Parameters:
-    """Return what ``recipe``'s optimizer takes over of a checkpoint's; zeros for what is new."""
+    """Return the checkpoint's momentum for ``recipe``; zeros for parameters that had none."""
     if not recipe.momentum or not checkpoint.step:
         return {}
     return {
@@ -128,8 +123,8 @@ def momentum_for(checkpoint: Checkpoint, recipe: Recipe) -> Parameters:
 def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) -> list[str]:
     """Return how ``config`` and ``dataset`` differ from what the checkpoint was trained with.
 
-    What does not change the computation (device, precision, threads, ...) is not compared; batch
-    norm sees but a device's part of a batch, so the number of devices is.
+    What does not change the computation (device, precision, threads, ...) is not compared. The
+    number of devices is: each normalises its own part of a batch.
     """
     old, new = checkpoint.config, config.to_json()
     new["recipe"] |= {name: list(new["recipe"][name]) for name in ("crop", "tile")}

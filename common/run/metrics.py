@@ -1,4 +1,4 @@
-"""The confusion matrix and the scores that are read off it."""
+"""The confusion matrix, and the scores that follow from it."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def confusion_matrix(predictions: NDArray, labels: NDArray) -> NDArray[np.int64]
 class Scores:
     """Scores in [0, 1], after Long et al., "Fully Convolutional Networks", section 5.
 
-    The means are over the classes present in the truth, so that they mean the same for a model and
-    for the constant predictor beside it; the paper's, over a whole validation set, has all of them.
+    The means are over the classes present in the truth, so that a model and the constant predictor
+    beside it are compared over the same classes. In the paper's validation set all are present.
 
     Attributes:
-        pixel_accuracy: Right pixels over all pixels.
-        mean_class_accuracy: Mean over classes of right pixels over the class's pixels.
+        pixel_accuracy: Correct pixels over all pixels.
+        mean_class_accuracy: Mean over classes of correct pixels over the class's pixels.
         mean_iou: Mean over classes of intersection over union.
         frequency_weighted_iou: The classes' IoU weighted with their share of the pixels.
         class_iou: IoU of each of the 21 classes, None where absent from the truth.
@@ -65,7 +65,7 @@ class Scores:
 
 
 def scores(confusion: NDArray[np.int64], void: str) -> Scores:
-    """Read the scores off a confusion matrix [22, 21].
+    """Return the scores of a confusion matrix [22, 21].
 
     Args:
         confusion: As ``confusion_matrix`` counts it; at least one pixel must count.
@@ -74,16 +74,16 @@ def scores(confusion: NDArray[np.int64], void: str) -> Scores:
     matrix = confusion[:NUM_CLASSES].astype(np.float64)
     if void == "background":
         matrix[0] += confusion[NUM_CLASSES]
-    truth, predicted, right = matrix.sum(1), matrix.sum(0), np.diag(matrix)
+    truth, predicted, correct = matrix.sum(1), matrix.sum(0), np.diag(matrix)
     present = truth > 0
-    iou = right[present] / (truth + predicted - right)[present]
+    iou = correct[present] / (truth + predicted - correct)[present]
     class_iou: list[float | None] = [None] * NUM_CLASSES
     for index, value in zip(np.flatnonzero(present), iou, strict=True):
         class_iou[index] = float(value)
     background = float(truth[0] / truth.sum())
     return Scores(
-        pixel_accuracy=float(right.sum() / truth.sum()),
-        mean_class_accuracy=float((right[present] / truth[present]).mean()),
+        pixel_accuracy=float(correct.sum() / truth.sum()),
+        mean_class_accuracy=float((correct[present] / truth[present]).mean()),
         mean_iou=float(iou.mean()),
         frequency_weighted_iou=float((truth[present] * iou).sum() / truth.sum()),
         class_iou=tuple(class_iou),

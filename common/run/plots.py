@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data.voc import CLASSES, VOID, index_to_rgb
-from common.machine.files import write_bytes
+from common.machine.files import write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,6 +150,4 @@ def hex_color(label: int) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    data = io.BytesIO()
-    figure.savefig(data, format="png", dpi=110)
-    write_bytes(path, data.getvalue())
+    write_file(path, lambda file: figure.savefig(file, format="png", dpi=110))

@@ -1,4 +1,4 @@
-"""What surrounds prediction: images and weights in, label maps and overlays out."""
+"""What surrounds a prediction: images and weights in, label maps and overlays out."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Request:
 
 
 def read_request(args: Namespace) -> Request:
-    """Check weights, images and output folder; ``args`` gets the backbone that the weights have.
+    """Check weights, images and output folder; set ``args.backbone`` to that of the weights.
 
     Raises:
         InputError: Before anything is written.
@@ -46,14 +46,14 @@ def read_request(args: Namespace) -> Request:
     backbone = args.backbone or metadata.get("backbone", BACKBONES[0])
     check_parameters(args.weights, parameters, backbone)
     args.backbone = backbone
-    kept = {path.resolve(): f"the image {path}" for path in args.images}
+    owners = {path.resolve(): f"the image {path}" for path in args.images}
     for path in args.images:
         if not path.is_file():
             raise InputError(f"{path}: there is no such image")
         for target in targets(args.out, path):
-            if existing := kept.get(target.resolve()):
-                raise InputError(f"{path}: its result would overwrite {existing}")
-            kept[target.resolve()] = f"that of {path}"
+            if owner := owners.get(target.resolve()):
+                raise InputError(f"{path}: its result would overwrite {owner}: rename it")
+            owners[target.resolve()] = f"the result of {path}"
         read_image(path)
     check_out(args.out, args.force)
     return Request(parameters, tuple(args.images), args.out, args.json, not args.no_progress)
@@ -85,8 +85,8 @@ def write_predictions(
         write_label(target, labels)
         write_image(beside, overlay(read_image(path), labels))
         shares = np.bincount(labels.ravel(), minlength=NUM_CLASSES) / labels.size
-        found = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
-        written.append({"image": str(path), "labels": str(target), "shares": found})
+        present = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
+        written.append({"image": str(path), "labels": str(target), "shares": present})
     if request.as_json:
         print(json.dumps(written))
         return 0

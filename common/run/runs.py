@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from common.config import Config
 from common.data.images import write_label
-from common.errors import InputError, TrainingDiverged, is_first_process
-from common.machine.files import write_json, write_text
+from common.errors import TrainingDiverged, is_first_process
+from common.machine.files import reading_json, write_json, write_text
 from common.machine.provenance import host_memory_peak
 from common.parameters.files import save_parameters
 from common.parameters.names import Parameters
@@ -31,10 +31,9 @@ READ_EVERY = 10
 class Run:
     """Writes a run folder while a training goes on.
 
-    Losses are kept as the device values they come as and read every ``READ_EVERY`` steps, so that
-    the device need not wait; times are those of the steps between two reads, evaluation and
-    checkpoints left out. A loss that is not a number stops the training before it can reach a
-    checkpoint.
+    Losses stay on the device and are read every ``READ_EVERY`` steps, so that the device need not
+    wait. Times are of the steps between two reads, without evaluations and checkpoints. A loss that
+    is not a number stops the training before a checkpoint could hold it.
     """
 
     def __init__(
@@ -60,8 +59,8 @@ class Run:
         self._last_epoch: dict[str, Any] | None = None
         self._started = self._clock = time.perf_counter()
         folder.mkdir(parents=True, exist_ok=True)
-        for killed in (*folder.glob(".*.partial"), *folder.glob("predictions/.*.partial")):
-            killed.unlink()
+        for unfinished in (*folder.glob(".*.partial"), *folder.glob("predictions/.*.partial")):
+            unfinished.unlink()
         kept = self._metrics_before(first_step) if first_step else []
         write_json(folder / "config.json", config.to_json())
         write_json(folder / "manifest.json", manifest)
@@ -75,7 +74,7 @@ class Run:
             self._bar = tqdm(total=total_steps, initial=first_step, unit="step", dynamic_ncols=True)
 
     def step(self, step: int, epoch: int, loss: Any) -> None:
-        """Take note of a step's loss, a device value."""
+        """Note a step's loss, a value on the device."""
         self._pending.append((step, epoch, loss))
         first = self._first_seconds is None
         if first or (step + 1) % READ_EVERY == 0 or step + 1 == self.total_steps:
@@ -164,7 +163,7 @@ class Run:
             if not np.isfinite(value).all():
                 raise self._diverged(f"{name} is not finite after {step} steps")
         checkpoint = Checkpoint(parameters, momentum, step, self.config.to_json(), self._dataset)
-        # A checkpoint must not survive a power cut that the lines before it do not.
+        # The metrics must be on disk before the checkpoint that they belong to.
         os.fsync(self._metrics.fileno())
         versions = self.manifest["backend"]["versions"]
         save_checkpoint(self.folder / "checkpoints", checkpoint, versions)
@@ -243,9 +242,9 @@ def describe_scores(evaluation: dict[str, Any], void: str) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """Read a ``metrics.jsonl``; a last line cut short by a kill is left out.
+    """Read a ``metrics.jsonl``; a last line that a kill cut short is left out.
 
-    Where there is no file there are no lines: a checkpoint may have been copied without its run.
+    Without a file there are no lines: a checkpoint may have been copied without its run.
     """
     lines: list[dict[str, Any]] = []
     if not path.exists():
@@ -261,12 +260,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 def weights_of_run(folder: Path) -> Any:
     """Return what a run's manifest says of the weights it started from.
 
-    None where there is no manifest: a checkpoint may have been copied without its run.
+    None without a manifest: a checkpoint may have been copied without its run.
     """
     path = folder / "manifest.json"
     if not path.is_file():
         return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))["weights"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a run's manifest ({error})") from error
+    with reading_json(path, "a run's manifest") as manifest:
+        return manifest["weights"]

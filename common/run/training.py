@@ -1,4 +1,4 @@
-"""What surrounds the training loop: the data it runs over and the folder it leaves."""
+"""What surrounds the training loop: the data before it, the run folder after it."""
 
 from __future__ import annotations
 
@@ -40,11 +40,11 @@ class TrainingData:
         whole = recipe.evaluation == "tiles"
         self.val = open_dataset(root, "val", None if whole else recipe.crop)
         self._loader = loader_for(self.train, config)
-        # Of the one bound, these images keep what the training images leave.
+        # Both loaders share the bound of --cache-mib: the training images come first.
         self._val_loader = loader_for(self.val, config, beside=self.train.decoded_bytes)
         self.steps_per_epoch = self._plan(0).batches_per_epoch
         if not whole:
-            # A batch larger than the validation set is refused now, not after an epoch.
+            # Refuse a batch that is larger than the validation set now, not after an epoch.
             plan_epoch(self.val, recipe, config.seed, 0, training=False)
         self.total_steps = recipe.epochs * self.steps_per_epoch
         if config.max_steps is not None:
@@ -126,7 +126,7 @@ def start_training(
     Raises:
         InputError: Before anything is written.
     """
-    # The other processes do the same work beside the first; one record is enough.
+    # All processes do the same work, and the first one records it.
     with nullcontext() if is_first_process() else tempfile.TemporaryDirectory() as folder:
         if folder:
             args.out, args.no_progress = Path(folder), True
@@ -147,37 +147,20 @@ def open_run(
     out = args.out if args.out is not None else args.resume
     if out is None:
         raise InputError("--out is missing: name the folder of the new run")
-    new = args.resume is None or out.resolve() != args.resume.resolve()
-    if args.resume is not None:
-        if args.weights is not None:
-            raise InputError("--weights: a checkpoint has its own; leave it or --resume out")
-        start, weights = load_checkpoint(args.resume), weights_of_run(args.resume)
-        differences = check_same_training(start, config, data.train.digest)
-        if differences and not args.resume_changed:
-            raise InputError(
-                f"--resume {args.resume}: of another training ({'; '.join(differences)}); "
-                "--resume-changed goes on all the same"
-            )
-        check_parameters(args.resume, start.parameters, config.recipe.backbone)
-        start = replace(start, momentum=momentum_for(start, config.recipe))
-        if new:
+    is_new = args.resume is None or out.resolve() != args.resume.resolve()
+    if args.resume is None:
+        check_out(out, args.force)
+        parameters = starting_parameters(config.recipe, config.seed, args.weights)
+        weights = describe_weights(config.recipe, args.weights)
+        start = Checkpoint(parameters, {}, 0, config.to_json(), data.train.digest)
+    else:
+        start, weights = _checkpoint_to_resume(args, config, data)
+        if is_new:
             check_out(out, args.force)
             if args.resume.resolve().is_relative_to(out.resolve()):
                 raise InputError(f"--out {out}: holds the checkpoint to go on from: name another")
         elif (out / "state.json").is_file():
             raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
-        # Killed after its last checkpoint, a run lacks no step, but its weights and summary.
-        finished = (args.resume / "summary.json").is_file()
-        if start.step > data.total_steps or (start.step == data.total_steps and finished):
-            raise InputError(
-                f"--resume {args.resume}: all its {start.step} steps are done; "
-                "raise --max-steps, or --epochs with --resume-changed"
-            )
-    else:
-        check_out(out, args.force)
-        parameters = starting_parameters(config.recipe, config.seed, args.weights)
-        weights = describe_weights(config.recipe, args.weights)
-        start = Checkpoint(parameters, {}, 0, config.to_json(), data.train.digest)
 
     manifest = {
         "backend": backend,
@@ -187,7 +170,7 @@ def open_run(
         "weights": weights,
         "resumed_from_step": start.step or None,
     }
-    if new:
+    if is_new:
         start_folder(out, args.force)
     if args.resume is not None:
         resume_folder(args.resume, out)
@@ -207,6 +190,35 @@ def open_run(
         run.close()
 
 
+def _checkpoint_to_resume(
+    args: Namespace, config: Config, data: TrainingData
+) -> tuple[Checkpoint, Any]:
+    """Return the checkpoint of ``args.resume``, and what its run says of its first weights.
+
+    Raises:
+        InputError: If it is of another training, or all its steps are done.
+    """
+    if args.weights is not None:
+        raise InputError("--weights: the checkpoint of --resume has weights: leave one of them out")
+    checkpoint, weights = load_checkpoint(args.resume), weights_of_run(args.resume)
+    differences = check_same_training(checkpoint, config, data.train.digest)
+    if differences and not args.resume_changed:
+        raise InputError(
+            f"--resume {args.resume}: its training differs from this one "
+            f"({'; '.join(differences)}); --resume-changed goes on all the same"
+        )
+    check_parameters(args.resume, checkpoint.parameters, config.recipe.backbone)
+    # A run that was killed after its last checkpoint has all steps, but no weights and summary.
+    finished = (args.resume / "summary.json").is_file()
+    steps = checkpoint.step
+    if steps > data.total_steps or (steps == data.total_steps and finished):
+        raise InputError(
+            f"--resume {args.resume}: all its {steps} steps are done; "
+            "raise --max-steps, or --epochs with --resume-changed"
+        )
+    return replace(checkpoint, momentum=momentum_for(checkpoint, config.recipe)), weights
+
+
 def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool) -> int:
     """Draw the curves and the examples, say how the training ended, return the exit status."""
     if not is_first_process():
@@ -224,5 +236,5 @@ def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool)
     if as_json:
         print(json.dumps(summary))
     else:
-        print(f"{run.folder}: {describe_scores(summary['final'], run.config.recipe.void)}")
+        print(f"{run.folder}: {describe_scores(summary['final'], recipe.void)}")
     return 0

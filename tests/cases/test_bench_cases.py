@@ -99,7 +99,9 @@ def test_the_chapters_code_is_not_timed_in_a_precision_that_it_does_not_compute_
         assert not verdict(errors, QUANTITIES["upsample"], "float32", "chapter", "torch")["passed"]
         return
     for case in ("train", "upsample"):
-        with pytest.raises(InputError, match=f"precision {precision}: not offered"):
+        with pytest.raises(
+            InputError, match=f"--precision {precision}: this backend does not offer it"
+        ):
             answers(worker, "chapter", case, None, tmp_path, precision)
 
 

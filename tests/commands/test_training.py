@@ -78,7 +78,7 @@ def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None
     (broken / "JPEGImages" / f"{name}.jpg").unlink()
     for options, words in (
         (["--data", broken], f"{name}.jpg"),
-        (["--data", generated, "--batch-size", "1000"], "batch size 1000"),
+        (["--data", generated, "--batch-size", "1000"], "--batch-size 1000"),
         (["--data", generated, "--batch-size", "8"], "of val"),
         (["--data", generated, "--crop", "640", "640"], "larger than every image"),
         (["--data", generated, "--backbone", "vgg"], "'vgg'"),

@@ -71,7 +71,9 @@ def test_a_plan_shows_each_image_at_most_once_inside_its_borders(
 ):
     recipe, data = replace(RECIPE, batch_size=batch), unread(count, size)
     if batch > count:
-        with pytest.raises(InputError, match=f"batch size {batch}: larger than the {count} images"):
+        with pytest.raises(
+            InputError, match=f"--batch-size {batch} is larger than the {count} images"
+        ):
             plan_epoch(data, recipe, seed, epoch, training)
         return
     plan = plan_epoch(data, recipe, seed, epoch, training)
@@ -137,7 +139,7 @@ def test_a_known_plan_does_not_change():
 
 def test_a_crop_larger_than_an_image_is_named():
     data = replace(unread(4), sizes=((80, 112), (80, 112), (60, 112), (80, 112)))
-    with pytest.raises(InputError, match="crop 64x96: larger than image image2 of train"):
+    with pytest.raises(InputError, match="--crop 64x96 is larger than image image2 of train"):
         plan_epoch(data, RECIPE, 0, 0, training=True)
 
 

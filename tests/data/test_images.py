@@ -168,7 +168,7 @@ def test_the_void_colour_is_void(tmp_path):
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "1", "I;16"])
 def test_a_label_map_of_another_mode_is_refused(tmp_path, mode):
-    with pytest.raises(InputError, match=rf"a\.png: mode {mode} is no label map's"):
+    with pytest.raises(InputError, match=rf"a\.png: mode {mode}: a label map must be a palette"):
         read_label(save(tmp_path / "a.png", Image.new(mode, (WIDTH, HEIGHT))))
 
 

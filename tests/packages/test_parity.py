@@ -146,7 +146,9 @@ def test_other_precisions_are_within_their_own_bounds(
     recipe, batch = small(probe_recipe(backbone)), probe_batch(*SIZE)
     config = Config(recipe, precision=precision)
     if precision not in backend.precisions(config):
-        with pytest.raises(InputError, match=f"precision {precision}: not offered"):
+        with pytest.raises(
+            InputError, match=f"--precision {precision}: this backend does not offer it"
+        ):
             backend.configure(config)
         return
     layers, steps = layers_file(recipe, *batch), steps_file(recipe, *batch, (2, 2), precision)
@@ -163,5 +165,5 @@ def test_other_precisions_are_within_their_own_bounds(
 
 def test_tf32_is_refused_without_a_gpu(backend: ModuleType) -> None:
     config = Config(probe_recipe("resnet18_v1"), device="cpu", precision="tf32")
-    with pytest.raises(InputError, match="precision tf32: not offered by this backend"):
+    with pytest.raises(InputError, match="--precision tf32: this backend does not offer it"):
         backend.configure(config)

@@ -167,7 +167,7 @@ def test_a_checkpoint_with_a_foreign_or_broken_part_is_refused(
         {},
     )
     (folder / part).write_bytes((foreign / part).read_bytes())
-    with pytest.raises(InputError, match="not the file that"):
+    with pytest.raises(InputError, match="not the file whose digest is in"):
         load_checkpoint(tmp_path)
     (folder / part).unlink()
     with pytest.raises(InputError, match=part.replace(".", r"\.")):
@@ -235,8 +235,8 @@ def test_resuming_another_training_is_refused_unless_asked(
     "images, problem",
     [
         (["a.png"], "a.png: its result would overwrite the image"),
-        (["a.jpg", "a-overlay.jpg"], "a-overlay.jpg: its result would overwrite that of"),
-        (["a.jpg", "b/a.jpg"], "b/a.jpg: its result would overwrite that of"),
+        (["a.jpg", "a-overlay.jpg"], "a-overlay.jpg: its result would overwrite the result of"),
+        (["a.jpg", "b/a.jpg"], "b/a.jpg: its result would overwrite the result of"),
     ],
 )
 def test_a_prediction_overwrites_no_image_and_no_other_prediction(

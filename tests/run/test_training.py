@@ -49,7 +49,7 @@ def test_the_manifest_keeps_the_weights_that_a_run_started_from(
 
 def test_a_checkpoint_goes_on_with_its_own_weights_only(generated: Path, tmp_path: Path) -> None:
     one_step("--data", generated, "--out", tmp_path)
-    with pytest.raises(InputError, match="--weights: a checkpoint has its own"):
+    with pytest.raises(InputError, match="--weights: the checkpoint of --resume has weights"):
         one_step("--data", generated, "--resume", tmp_path, "--weights", "other.pth")
     (tmp_path / "manifest.json").write_text("{", encoding="utf-8")
     with pytest.raises(InputError, match=r"manifest\.json: not a run's manifest"):

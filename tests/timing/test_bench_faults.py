@@ -62,7 +62,10 @@ def check_whole(row: Any) -> None:
 
 FAULTS = {
     "aborts": ("failed", "was ended by SIGABRT"),
-    "unimportable": ("failed", r"ended \(1\): .* does not import: libcuda.so.1"),
+    "unimportable": (
+        "failed",
+        r"ended \(1\): .* is installed but cannot be imported: libcuda.so.1",
+    ),
     "raises": ("failed", r"ended \(1\): RuntimeError: the device was lost"),
     "exits": ("failed", r"ended \(3\)"),
     "memory": ("failed", r"ended \(1\): MemoryError: Unable to allocate 9.0 GiB"),

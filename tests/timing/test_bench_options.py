@@ -51,7 +51,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("check other.json", "other.json: is not a results file of `fcn bench`"),
         ("diff broken.json", "the following arguments are required: NEW (see fcn bench diff"),
         ("diff absent other.json", "absent: this results file does not exist"),
-        ("selftest --backend pytorch", "backend 'pytorch' is unknown: choose one of torch,"),
+        ("selftest --backend pytorch", "backend 'pytorch' is unknown: choose from torch,"),
         ("selftest --rounds 3", "--rounds 3: must be 4 at least"),
         ("selftest --seconds 0", "--seconds 0.0: must be positive and finite"),
     ],
