@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from typing import Any
 
 from benchmarks.cases import CASES
 from benchmarks.records.comparisons import compare_rows, crossed
@@ -24,7 +23,7 @@ OF_OTHER_ROWS = {"break_even", "p_corrected", "least_p", "differ"}
 """Figures that depend on other rows: while rows are unmeasured they are those of fewer rows."""
 
 
-def problems(document: Any) -> list[str]:
+def problems(document: Bench) -> list[str]:
     """Return what in a document contradicts the rules or itself, a line each."""
     keys = [row["key"] for row in document["rows"]]
     twice = sorted({key for key in keys if keys.count(key) > 1})

@@ -12,8 +12,8 @@ from common.parameters.costs import Costs
 from common.recipes import make_recipe
 
 WORTH_A_WARNING = 0.05
-"""Shares above it are told: of a CPU that a sleeping worker takes, of the CPUs that other processes
-take, and of a row's time by which it differs from itself."""
+"""A row gets a warning where a larger share of a CPU went to its sleeping worker, of all CPUs to
+other processes, or where its second turns differ from its first by a larger share of their time."""
 
 
 def kept_seconds(row: Row) -> dict[tuple[int, int], float]:
@@ -38,7 +38,7 @@ def config_of_row(row: Row) -> Config:
 
 
 def summarize(document: Bench, row: Row) -> None:
-    """Fill in the figures of a row that has been measured, and what is odd about it."""
+    """Fill in the figures and warnings of a row that has been measured."""
     kept = kept_seconds(row)
     if not kept:
         row["status"], row["reason"] = "invalid", "every sample was taken while throttled"
@@ -70,17 +70,16 @@ def summarize(document: Bench, row: Row) -> None:
     }
     if case.in_new_processes:
         figures["steady_seconds"] = step
-    code = "chapter" if row["track"] == "chapter" else "default"
-    if (pixels := case.pixels(config, code)) is not None:
+    if (pixels := case.pixels(config, row["track"])) is not None:
         figures["pixels_per_second"] = pixels / step
     row["figures"] = figures
     row["warnings"] = warnings_of(row)
 
 
 def warnings_of(row: Row) -> list[str]:
-    """Return what a reader has to know about a row's samples, a line each."""
+    """Return what casts doubt on a row's samples, a line each."""
     warnings = []
-    # What a turn leaves to be tidied up takes some milliseconds: no measure of a short wait.
+    # A worker tidies up for some milliseconds after its turn: a large share of a short wait.
     waits = [s["asleep_cpu_share"] for s in row["samples"] if s["slept_seconds"] > 0.5]
     asleep = max(waits, default=0.0)
     if asleep > WORTH_A_WARNING:

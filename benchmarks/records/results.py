@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 from benchmarks.records.documents import Bench, Row, Settings
 from benchmarks.records.run_documents import Hardware
@@ -26,7 +26,7 @@ class Results:
     """A benchmark's folder and the document in it."""
 
     folder: Path
-    document: Any
+    document: Bench
 
     def save(self) -> None:
         """Write the document as a whole; the previous one stays until it is complete."""
@@ -95,7 +95,7 @@ def check_schema(document: Bench, path: Path) -> None:
         raise InputError(f"{path}: accuracy: its trainings have different numbers of epochs")
 
 
-def read_results(path: Path) -> Any:
+def read_results(path: Path) -> Bench:
     """Read and check a results file, or the one in a folder.
 
     Raises:
