@@ -6,11 +6,10 @@ import json
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 from benchmarks.cases import ACCURACY
 from benchmarks.commands import check, diff, selftest
@@ -108,16 +107,16 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
         InputError: If an option says otherwise, or this is another machine or commit.
     """
     document = read_results(args.resume)
-    record = document["settings"]
     if named & {"out", "force"}:
         raise InputError("--resume writes into the folder that it names: leave --out and --force")
-    settings = Settings.from_json(record)
-    here: Any = settings_from(args, named).to_json()
+    settings = Settings.from_json(document["settings"])
+    there: Mapping[str, object] = document["settings"]
+    here: Mapping[str, object] = settings_from(args, named).to_json()
     implied = QUICK.keys() if "quick" in named else set()
-    for name in sorted((named | implied) & record.keys()):
-        if here[name] != record[name]:
+    for name in sorted((named | implied) & there.keys()):
+        if here[name] != there[name]:
             raise InputError(
-                f"--resume {args.resume}: {flag_of(name)} is {record[name]} there, {here[name]} "
+                f"--resume {args.resume}: {flag_of(name)} is {there[name]} there, {here[name]} "
                 "here; leave the options out, and those of the interrupted run hold"
             )
     if different := unlike(document["hardware"], hardware()):

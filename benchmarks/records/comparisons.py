@@ -14,7 +14,7 @@ from benchmarks.records.figures import kept_seconds
 from benchmarks.records.statistics import judgement, least_p, paired
 from common.backends import device_kind
 
-KEY = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
+SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
 """What two rows must share before one is divided by the other. Of backend and track they must share
 one too."""
 
@@ -27,14 +27,14 @@ def computed_on(row: Row) -> str:
 
 def conditions(row: Row) -> dict[str, object]:
     """Return by name what no ratio may cross."""
-    shared = {name: value for name, value in row.items() if name in KEY}
+    shared = {name: value for name, value in row.items() if name in SHARED}
     return shared | {"computed on": computed_on(row)}
 
 
 def crossed(a: Row, b: Row) -> str | None:
     """Return what differs between two rows that no ratio may cross, or None."""
     one, other = conditions(a), conditions(b)
-    for name in KEY:
+    for name in SHARED:
         if one[name] != other[name]:
             return name
     if computed_on(a) != computed_on(b):

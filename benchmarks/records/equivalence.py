@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.records.training_documents import AccuracyRow, Equivalence, Margins
+from benchmarks.records.training_documents import (
+    AccuracyRow,
+    AccuracyRun,
+    Equivalence,
+    EquivalenceTest,
+    Margins,
+)
 
 MARGINS: Margins = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
 """Differences of a score that would not matter to whoever chooses a framework."""
@@ -16,7 +22,7 @@ TARGET_ABOVE_BACKGROUND = 0.10
 """Time is measured to this pixel accuracy above always predicting background."""
 
 
-def finished_rows(rows: Sequence[AccuracyRow]) -> Any:
+def finished_rows(rows: Sequence[AccuracyRow]) -> list[AccuracyRow]:
     """Return the rows with figures: those whose every seed was trained and proved its work."""
     return [row for row in rows if row["status"] == "ok"]
 
@@ -24,28 +30,35 @@ def finished_rows(rows: Sequence[AccuracyRow]) -> Any:
 def equivalences(rows: Sequence[AccuracyRow], void: str) -> list[Equivalence]:
     """Return the test of every score of every pair of backends that finished all their seeds.
 
-    One seed alone has no spread, and so no test.
+    With a single seed there is no test, since one difference has no spread.
     """
-    tests = []
+    margins = {"pixel_accuracy": MARGINS["pixel_accuracy"], "mean_iou": MARGINS["mean_iou"]}
+    tests: list[Equivalence] = []
     for first, second in itertools.combinations(finished_rows(rows), 2):
         pairs = list(zip(first["runs"], second["runs"], strict=True))
         if len(pairs) < 2:
             continue
-        for score in MARGINS:
-            finals = [
-                [run["scores"][void][score] for run in runs] for runs in zip(*pairs, strict=True)
+        backends = [first["backend"], second["backend"]]
+        for score, margin in margins.items():
+            differences = [
+                final_score(a, void, score) - final_score(b, void, score) for a, b in pairs
             ]
-            differences = [a - b for a, b in zip(*finals, strict=True)]
-            backends = [first["backend"], second["backend"]]
-            tests.append(equivalence(backends, score, differences))
+            test = equivalence(differences, margin)
+            tests.append({"backends": backends, "score": score, **test})
     return tests
 
 
-def equivalence(backends: list[str], score: str, differences: list[float]) -> Equivalence:
-    """Test whether paired differences of a score have a mean within its margin of zero.
+def final_score(run: AccuracyRun, void: str, score: str) -> float:
+    """Return a training's last score in one reading of the void pixels."""
+    scores: Mapping[str, Any] = run["scores"]
+    return float(scores[void][score])
 
-    Two one-sided t-tests, each at ``LEVEL``. The backends are equivalent if both reject, which they
-    do if the mean's 90 % interval lies within the margins.
+
+def equivalence(differences: list[float], margin: float) -> EquivalenceTest:
+    """Test whether paired differences have a mean within ``margin`` of zero.
+
+    Two one-sided t-tests, each at ``LEVEL``. Two backends are equivalent if both tests reject,
+    which is the case if the mean's 90 % interval lies within the margins.
 
     Source:
         Schuirmann (1987), "A comparison of the two one-sided tests procedure and the power
@@ -53,7 +66,6 @@ def equivalence(backends: list[str], score: str, differences: list[float]) -> Eq
     """
     from scipy import stats
 
-    margin: float = MARGINS[score]  # type: ignore[literal-required]
     count = len(differences)
     mean = math.fsum(differences) / count
     error = math.sqrt(math.fsum((d - mean) ** 2 for d in differences) / (count - 1) / count)
@@ -64,8 +76,6 @@ def equivalence(backends: list[str], score: str, differences: list[float]) -> Eq
         upper = stats.ttest_1samp(differences, margin, alternative="less").pvalue
         p, half = float(max(lower, upper)), float(stats.t.ppf(1 - LEVEL, count - 1)) * error
     return {
-        "backends": backends,
-        "score": score,
         "mean": mean,
         "low": mean - half,
         "high": mean + half,

@@ -131,11 +131,9 @@ class AccuracyRow(TypedDict):
     runs: Annotated[list[AccuracyRun], "By seed."]
 
 
-class Equivalence(TypedDict):
-    """Two one-sided t-tests of the mean difference of a score, paired by seed."""
+class EquivalenceTest(TypedDict):
+    """Two one-sided t-tests of the mean of paired differences."""
 
-    backends: Annotated[list[str], "Two."]
-    score: str
     mean: float
     low: Annotated[float, "Low and high bound the 90 % interval of the mean."]
     high: float
@@ -143,6 +141,13 @@ class Equivalence(TypedDict):
     p: float
     equivalent: bool
     differences: list[float]
+
+
+class Equivalence(EquivalenceTest):
+    """The test of one score of two backends, paired by seed."""
+
+    backends: Annotated[list[str], "Two."]
+    score: str
 
 
 class Accuracy(TypedDict):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.records.equivalence import (
@@ -19,6 +19,7 @@ from benchmarks.records.equivalence import (
     equivalences,
 )
 from benchmarks.records.results import Results
+from benchmarks.records.run_documents import ConfigRecord
 from benchmarks.records.runs import copy_predictions, training_row, write_examples
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.timing.settings import Settings
@@ -72,7 +73,7 @@ def measure_accuracy(results: Results, settings: Settings) -> None:
             run = trainings.out / row["backend"] / f"seed-{config.seed}"
             copy_predictions(folder, gallery, row["backend"], run / "predictions")
     results.document["accuracy"] = {
-        "config": config.to_json(),
+        "config": cast(ConfigRecord, config.to_json()),
         "seeds": settings.rounds,
         "margins": MARGINS,
         "level": LEVEL,

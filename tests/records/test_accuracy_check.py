@@ -15,8 +15,8 @@ from benchmarks.cli import main as fcn
 from benchmarks.pages import accuracy as accuracy_view
 from benchmarks.pages import roofline
 from benchmarks.pages.bench import write_page
+from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
 from benchmarks.records.results import read_results
-from benchmarks.timing.accuracy import LEVEL, MARGINS, equivalences
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
