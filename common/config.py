@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from common.errors import InputError
@@ -25,58 +25,41 @@ class Config:
     """
 
     recipe: Recipe
-    seed: int = field(
-        default=0,
-        metadata=option("seed of the first parameters and of the batch plan", least=0),
+    seed: int = option("seed of the first parameters and of the batch plan", default=0, least=0)
+    max_steps: int | None = option(
+        "stop after N steps, over all epochs", default=None, metavar="N", least=1
     )
-    max_steps: int | None = field(
-        default=None,
-        metadata=option("stop after N steps, over all epochs", metavar="N", least=1),
+    device: str = option("where to compute", default="auto", choices=DEVICES)
+    devices: int = option(
+        "data-parallel replicas, each with its own batch norm", default=1, metavar="N", least=1
     )
-    device: str = field(default="auto", metadata=option("where to compute", choices=DEVICES))
-    devices: int = field(
-        default=1,
-        metadata=option(
-            "data-parallel replicas, each with its own batch norm", metavar="N", least=1
-        ),
-    )
-    precision: str = field(
+    precision: str = option(
+        "arithmetic; float32 is strict (TF32 off); float64 for proofs",
         default="float32",
-        metadata=option(
-            "arithmetic; float32 is strict (TF32 off); float64 for proofs", choices=PRECISIONS
-        ),
+        choices=PRECISIONS,
     )
-    upsampling: str = field(
+    upsampling: str = option(
+        "how the transposed convolution is computed: by the framework's native operation, in "
+        "the equal subpixel form, or auto, the faster here",
         default="auto",
-        metadata=option(
-            "how the transposed convolution is computed: by the framework's native operation, in "
-            "the equal subpixel form, or auto, the faster here",
-            choices=UPSAMPLINGS,
-        ),
+        choices=UPSAMPLINGS,
     )
-    without: tuple[str, ...] = field(
+    without: tuple[str, ...] = option(
+        "leave out what a backend does for speed, the result is the same; the names are in "
+        "docs/PERFORMANCE.md, and one that is unknown lists them",
         default=(),
-        metadata=option(
-            "leave out what a backend does for speed, the result is the same; the names are in "
-            "docs/PERFORMANCE.md, and one that is unknown lists them",
-            metavar="TRICK[,TRICK]",
-        ),
+        metavar="TRICK[,TRICK]",
     )
-    deterministic: bool = field(
-        default=False, metadata=option("bitwise repeatable results on the same machine")
+    deterministic: bool = option("bitwise repeatable results on the same machine", default=False)
+    threads: int | None = option(
+        "CPU threads; by default all of this process", default=None, metavar="N", least=1
     )
-    threads: int | None = field(
+    cache_mib: int | None = option(
+        "memory for decoded images, kept from epoch to epoch, in MiB of each process; by "
+        "default 1280, enough for VOC's training images, or a quarter of the machine's memory",
         default=None,
-        metadata=option("CPU threads; by default all of this process", metavar="N", least=1),
-    )
-    cache_mib: int | None = field(
-        default=None,
-        metadata=option(
-            "memory for decoded images, kept from epoch to epoch, in MiB of each process; by "
-            "default 1280, enough for VOC's training images, or a quarter of the machine's memory",
-            metavar="N",
-            least=0,
-        ),
+        metavar="N",
+        least=0,
     )
 
     def __post_init__(self) -> None:

@@ -23,30 +23,33 @@ class Options(Protocol):
 def option(
     help: str = "",
     *,
+    default: Any = dataclasses.MISSING,
     flag: str = "",
     metavar: str = "",
     choices: tuple[str, ...] = (),
     least: float | None = None,
     above: float | None = None,
-) -> dict[str, Any]:
-    """Return the ``metadata`` of a dataclass field: its option on a command line, and its limits.
+) -> Any:
+    """Return a dataclass field with its option on a command line and its limits.
 
     Args:
         help: What the option does; a field without help has no option.
+        default: The field's default, also without the option.
         flag: The option's name without its dashes; by default the field's.
         metavar: What stands for the value in the help; by default the choices.
         choices: The values allowed, of each item where the field is a tuple of them.
         least: The smallest value allowed.
         above: The value must be finite and greater than this.
     """
-    return {
-        "help": help,
-        "flag": flag,
-        "metavar": metavar or "|".join(choices),
-        "choices": choices,
-        "least": least,
-        "above": above,
-    }
+    described = {"help": help, "flag": flag, "metavar": metavar or "|".join(choices)}
+    limits = {"choices": choices, "least": least, "above": above}
+    return dataclasses.field(default=default, metadata=described | limits)
+
+
+def like(cls: type, name: str) -> Any:
+    """Return a field with the default, the option and the limits of another dataclass's field."""
+    field = next(field for field in dataclasses.fields(cls) if field.name == name)
+    return dataclasses.field(default=field.default, metadata=field.metadata)
 
 
 def add_field_options(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from common.errors import InputError
@@ -37,48 +37,33 @@ class Recipe:
     """
 
     name: str
-    backbone: str = field(
-        metadata=option("resnet18_v1 (torchvision's) or resnet18_v2 (Gluon's)", choices=BACKBONES)
+    backbone: str = option(
+        "resnet18_v1 (torchvision's) or resnet18_v2 (Gluon's)", choices=BACKBONES
     )
-    loss_reduction: str = field(metadata=option(choices=LOSS_REDUCTIONS))
-    learning_rate: float = field(
-        metadata=option("step size of SGD at the first step", metavar="LR", above=0)
+    loss_reduction: str = option(choices=LOSS_REDUCTIONS)
+    learning_rate: float = option("step size of SGD at the first step", metavar="LR", above=0)
+    schedule: str = option(choices=("constant", "polynomial"))
+    momentum: float = option(least=0)
+    weight_decay: float = option(least=0)
+    decay_scope: str = option(choices=("all", "weights"))
+    init: str = option(
+        "start of the 1x1 convolution: torch (its default) or xavier", choices=("torch", "xavier")
     )
-    schedule: str = field(metadata=option(choices=("constant", "polynomial")))
-    momentum: float = field(metadata=option(least=0))
-    weight_decay: float = field(metadata=option(least=0))
-    decay_scope: str = field(metadata=option(choices=("all", "weights")))
-    init: str = field(
-        metadata=option(
-            "start of the 1x1 convolution: torch (its default) or xavier",
-            choices=("torch", "xavier"),
-        )
+    upsample_init: str = option(
+        "start of the upsampling: bilinear, xavier, or bilinear-frozen",
+        choices=("bilinear", "xavier", "bilinear-frozen"),
     )
-    upsample_init: str = field(
-        metadata=option(
-            "start of the upsampling: bilinear, xavier, or bilinear-frozen",
-            choices=("bilinear", "xavier", "bilinear-frozen"),
-        )
+    batch_size: int = option("images a step", metavar="N", least=1)
+    crop: tuple[int, int] = option("training crop, in pixels, multiples of 32", metavar="H W")
+    epochs: int = option("passes over the data", metavar="N", least=1)
+    void: str = option("void pixels count as background, or ignore them", choices=VOID_READINGS)
+    flip: bool = option()
+    evaluation: str = option(
+        "crops (one a validation image) or tiles (every pixel)", choices=("crops", "tiles")
     )
-    batch_size: int = field(metadata=option("images a step", metavar="N", least=1))
-    crop: tuple[int, int] = field(
-        metadata=option("training crop, in pixels, multiples of 32", metavar="H W")
-    )
-    epochs: int = field(metadata=option("passes over the data", metavar="N", least=1))
-    void: str = field(
-        metadata=option("void pixels count as background, or ignore them", choices=VOID_READINGS)
-    )
-    flip: bool
-    evaluation: str = field(
-        metadata=option(
-            "crops (one a validation image) or tiles (every pixel)", choices=("crops", "tiles")
-        )
-    )
-    tile: tuple[int, int] = field(
-        metadata=option(
-            "largest part of an image that is predicted at once, in pixels, multiples of 32",
-            metavar="H W",
-        )
+    tile: tuple[int, int] = option(
+        "largest part of an image that is predicted at once, in pixels, multiples of 32",
+        metavar="H W",
     )
 
     def __post_init__(self) -> None:

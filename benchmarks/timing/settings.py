@@ -13,9 +13,9 @@ from benchmarks.cases import ACCURACY, CASES
 from benchmarks.records import documents
 from benchmarks.timing.tracks import TRACKS, check_tracks
 from common.backends import BACKENDS
-from common.config import DEVICES, PRECISIONS, UPSAMPLINGS, Config
+from common.config import PRECISIONS, Config
 from common.errors import InputError
-from common.fields import add_field_options, check_fields, field_values, option
+from common.fields import add_field_options, check_fields, field_values, like, option
 from common.machine.threads import thread_environment
 from common.options import Parser
 from common.recipes import BACKBONES, RECIPES, make_recipe
@@ -43,86 +43,51 @@ class Settings:
     backend that has one of its own.
     """
 
-    backends: tuple[str, ...] = field(
-        default=tuple(BACKENDS),
-        metadata=option("which are timed", metavar="A,B", choices=tuple(BACKENDS)),
+    backends: tuple[str, ...] = option(
+        "which are timed", default=tuple(BACKENDS), metavar="A,B", choices=tuple(BACKENDS)
     )
-    cases: tuple[str, ...] = field(
+    cases: tuple[str, ...] = option(
+        f"what is measured: {', '.join((*CASES, ACCURACY.name))}",
         default=DEFAULT_CASES,
-        metadata=option(
-            f"what is measured: {', '.join((*CASES, ACCURACY.name))}",
-            metavar="A,B",
-            choices=(*CASES, ACCURACY.name),
-        ),
+        metavar="A,B",
+        choices=(*CASES, ACCURACY.name),
     )
-    tracks: tuple[str, ...] = field(
+    tracks: tuple[str, ...] = option(
+        "whose code: the chapter's, this project's, the latter with the framework's own "
+        "transposed convolution, or the latter without one trick (common/tricks.py names them; "
+        "or kept-memory); several: A,B",
         default=("default",),
-        metadata=option(
-            "whose code: the chapter's, this project's, the latter with the framework's own "
-            "transposed convolution, or the latter without one trick (common/tricks.py names them; "
-            "or kept-memory); several: A,B",
-            flag="track",
-            metavar="chapter|default|native-upsampling|without-TRICK",
-            choices=TRACKS,
-        ),
+        flag="track",
+        metavar="chapter|default|native-upsampling|without-TRICK",
+        choices=TRACKS,
     )
-    batch_sizes: tuple[int, ...] = field(
-        default=(8,),
-        metadata=option("images a step, the most wanted first", metavar="N,M", least=1),
+    batch_sizes: tuple[int, ...] = option(
+        "images a step, the most wanted first", default=(8,), metavar="N,M", least=1
     )
-    crop: tuple[int, int] = field(
+    crop: tuple[int, int] = option(
+        "height and width of the images in pixels, multiples of 32",
         default=(320, 480),
-        metadata=option("height and width of the images in pixels, multiples of 32", metavar="H W"),
+        metavar="H W",
     )
-    recipe: str = field(
-        default="chapter-torch", metadata=option(f"preset: {', '.join(RECIPES)}", metavar="NAME")
-    )
-    backbone: str | None = field(
-        default=None, metadata=option("by default the preset's", choices=BACKBONES)
-    )
-    precisions: tuple[str, ...] = field(
+    recipe: str = option(f"preset: {', '.join(RECIPES)}", default="chapter-torch", metavar="NAME")
+    backbone: str | None = option("by default the preset's", default=None, choices=BACKBONES)
+    precisions: tuple[str, ...] = option(
+        "arithmetic; float32 is strict (TF32 off); several: A,B",
         default=("float32",),
-        metadata=option(
-            "arithmetic; float32 is strict (TF32 off); several: A,B",
-            flag="precision",
-            choices=PRECISIONS,
-        ),
+        flag="precision",
+        choices=PRECISIONS,
     )
-    upsampling: str = field(
-        default="auto",
-        metadata=option(
-            "how the transposed convolution is computed; auto is the faster here",
-            choices=UPSAMPLINGS,
-        ),
-    )
-    rounds: int = field(
-        default=5,
-        metadata=option("rounds; in each a worker has two turns", metavar="N", least=1),
-    )
-    seconds: float = field(
-        default=1.0, metadata=option("least time of a turn, in seconds", metavar="S", above=0)
-    )
+    upsampling: str = like(Config, "upsampling")
+    rounds: int = option("rounds; in each a worker has two turns", default=5, metavar="N", least=1)
+    seconds: float = option("least time of a turn, in seconds", default=1.0, metavar="S", above=0)
     least_steps: int = 2
-    seed: int = field(
-        default=0, metadata=option("of inputs, parameters and order", metavar="N", least=0)
-    )
-    device: str = field(default="auto", metadata=option("where to compute", choices=DEVICES))
-    threads: int | None = field(
-        default=None,
-        metadata=option("CPU threads; by default all of this process", metavar="N", least=1),
-    )
-    timeout: float = field(
-        default=900.0,
-        metadata=option("seconds a worker may stay silent", metavar="S", above=0),
-    )
+    seed: int = option("of inputs, parameters and order", default=0, metavar="N", least=0)
+    device: str = like(Config, "device")
+    threads: int | None = like(Config, "threads")
+    timeout: float = option("seconds a worker may stay silent", default=900.0, metavar="S", above=0)
     pythons: dict[str, str] = field(default_factory=dict)
-    profile: bool = field(
-        default=False, metadata=option("leave each framework's own trace of two steps")
-    )
-    quick: bool = field(
-        default=False,
-        metadata=option("train and predict, batch 2, 96x128: a first look"),
-    )
+    profile: bool = option("leave each framework's own trace of two steps", default=False)
+    quick: bool = option("train and predict, batch 2, 96x128: a first look", default=False)
 
     def __post_init__(self) -> None:
         check_fields(self)

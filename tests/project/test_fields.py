@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
 
 from common.errors import InputError
-from common.fields import add_field_options, check_fields, field_arguments, field_values, option
+from common.fields import (
+    add_field_options,
+    check_fields,
+    field_arguments,
+    field_values,
+    like,
+    option,
+)
 from common.options import Parser
 
 
@@ -15,16 +22,16 @@ from common.options import Parser
 class Sample:
     """A field of each kind."""
 
-    hidden: str = field(default="x", metadata=option(choices=("x", "y")))
+    hidden: str = option(default="x", choices=("x", "y"))
     plain: int = 5
-    count: int | None = field(default=None, metadata=option("how many", metavar="N", least=1))
-    rate: float = field(default=0.5, metadata=option("how fast", above=0))
-    kinds: tuple[str, ...] = field(
-        default=("a", "b"), metadata=option("which", flag="kind", choices=("a", "b", "c"))
+    count: int | None = option("how many", default=None, metavar="N", least=1)
+    rate: float = option("how fast", default=0.5, above=0)
+    kinds: tuple[str, ...] = option(
+        "which", default=("a", "b"), flag="kind", choices=("a", "b", "c")
     )
-    sizes: tuple[int, ...] = field(default=(8,), metadata=option("how large", metavar="N,M"))
-    crop: tuple[int, int] = field(default=(3, 4), metadata=option("sides", metavar="H W"))
-    quick: bool = field(default=False, metadata=option("a first look"))
+    sizes: tuple[int, ...] = option("how large", default=(8,), metavar="N,M")
+    crop: tuple[int, int] = option("sides", default=(3, 4), metavar="H W")
+    quick: bool = option("a first look", default=False)
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -93,3 +100,16 @@ def test_the_help_shows_defaults_as_they_are_typed() -> None:
     for text in ("--kind a|b|c which (default: a,b)", "--crop H W sides (default: 3 4)"):
         assert text in shown
     assert "--count N how many --" in shown
+
+
+def test_a_field_like_another_has_its_default_and_its_limits() -> None:
+    @dataclass(frozen=True)
+    class Other:
+        count: int = like(Sample, "rate")
+
+        def __post_init__(self) -> None:
+            check_fields(self)
+
+    assert Other().count == Sample().rate
+    with pytest.raises(InputError, match="^--count 0: expected a finite number greater than 0$"):
+        Other(count=0)
