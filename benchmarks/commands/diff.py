@@ -42,16 +42,16 @@ def main(argv: Sequence[str]) -> int:
     old, new = read_results(args.old), read_results(args.new)
     if different := unlike(old["hardware"], new["hardware"]):
         raise InputError(f"{args.old} and {args.new} are of different machines: {different}")
-    found = changes(old, new)
-    if not found["rows"]:
-        why = "; ".join(found["left_out"][:3]) or "they share no row"
+    result = changes(old, new)
+    if not result["rows"]:
+        why = "; ".join(result["left_out"][:3]) or "they share no row"
         raise InputError(f"{args.old} and {args.new} have no rows to compare: {why}")
     if args.json:
-        rows = [{**change, "said": in_words(change)} for change in found["rows"]]
-        print(json.dumps({**found, "rows": rows}, indent=2))
+        rows = [{**change, "said": in_words(change)} for change in result["rows"]]
+        print(json.dumps({**result, "rows": rows}, indent=2))
         return 0
-    print(text_table([HEADS, *map(cells, found["rows"])]))
-    for line in found["left_out"]:
+    print(text_table([HEADS, *map(cells, result["rows"])]))
+    for line in result["left_out"]:
         print(f"not compared: {line}")
     return 0
 
