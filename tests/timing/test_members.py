@@ -1,0 +1,44 @@
+"""What a row's worker is asked beside, and how its answers are read."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.timing.members import Question, check, expected_answers
+from benchmarks.workers.client import WorkerFailed
+from common.config import Config
+from common.recipes import make_recipe
+from tests.support.bench_sample import planned
+
+CONFIG = Config(make_recipe("chapter-torch"))
+
+
+def test_the_reference_keeps_its_memory_as_the_workers_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environments = []
+
+    def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+        environments.append(options["env"])
+        return subprocess.CompletedProcess(command, 0, "outputs.npz\n", "")
+
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    monkeypatch.setattr(subprocess, "run", run)
+    answers = expected_answers("train", CONFIG, tmp_path / "inputs.npz", tmp_path)
+    assert answers == Path("outputs.npz")
+    assert "mmap_threshold" in environments[0]["GLIBC_TUNABLES"]
+
+
+def test_answers_in_a_type_that_numpy_has_not_are_one_workers_failure(tmp_path: Path) -> None:
+    np.savez(tmp_path / "outputs.npz", logits=np.zeros(4, "V2"))
+    np.savez(tmp_path / "expected.npz", logits=np.zeros(4, np.float32))
+    rows = planned(cases=["predict"], precisions=["bfloat16"])["rows"]
+    row = next(row for row in rows if row["backend"] == "jax")
+    question = Question(CONFIG, tmp_path / "expected.npz", tmp_path / "expected.npz")
+    with pytest.raises(WorkerFailed, match="^jax left logits in a type that NumPy"):
+        check(tmp_path / "outputs.npz", question, row)

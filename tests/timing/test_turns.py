@@ -1,0 +1,72 @@
+"""What a turn leaves undone is found, on a simulated clock."""
+
+from __future__ import annotations
+
+import pytest
+
+from benchmarks.timing import turns
+
+
+class Clock:
+    """Time that passes only when somebody works or sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    process_time = perf_counter
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+class Device:
+    """A device that works a queue off beside the host: a step a second, copies half a second.
+
+    ``behind`` of each step's work is queued behind what ``finish`` waits for. A ``lazy`` one does
+    nothing before it is asked for the outcome.
+    """
+
+    steps_together = 1
+
+    def __init__(self, time: Clock, *, waits: bool, behind: float = 0, lazy: bool = False) -> None:
+        self.time, self.waits, self.behind, self.lazy = time, waits, behind, lazy
+        self.free = self.pending = 0.0
+        self.copied = True
+
+    def run(self, steps: int) -> None:
+        self.time.now += 0.001 * steps
+        self.copied = False
+        if self.lazy:
+            self.pending += steps
+        else:
+            self.free = max(self.free, self.time.now) + steps
+
+    def finish(self) -> None:
+        if self.waits:
+            self.time.now = max(self.time.now, self.free - self.behind)
+
+    def read(self) -> None:
+        self.time.now = max(self.time.now, self.free) + self.pending + 0.5 * (not self.copied)
+        self.pending, self.copied = 0.0, True
+
+
+@pytest.mark.parametrize(
+    "device, late",
+    [
+        ({"waits": True}, 0.0),
+        ({"waits": False}, 1.0),
+        ({"waits": True, "behind": 0.3}, 0.3),
+        ({"waits": True, "lazy": True}, 1.0),
+    ],
+)
+def test_what_is_left_when_a_turn_has_ended_is_found(
+    device: dict[str, float], late: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    time = Clock()
+    monkeypatch.setattr(turns, "time", time)
+    monkeypatch.setattr(turns.Turn, "work", Device(time, **device), raising=False)
+    calibrated = turns.calibrate(turns, seconds=3, least=2)
+    assert calibrated["late_seconds"] == pytest.approx(late, abs=0.01)
