@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import time
 from collections.abc import Sequence
@@ -10,14 +9,13 @@ from pathlib import Path
 from textwrap import shorten
 
 from benchmarks.pages.format import text_table
-from benchmarks.timing.selftest import measure, outcomes, selftest_settings
+from benchmarks.timing.selftest import SELFTEST_CASE, measure, outcomes
+from benchmarks.timing.settings import Settings
 from benchmarks.workers.environment import limit_cpus
 from common.backends import BACKENDS, check_backend
-from common.config import DEVICES, Config
 from common.errors import InputError
-from common.machine.threads import thread_environment
+from common.fields import add_field_options, field_values
 from common.options import Parser
-from common.recipes import make_recipe
 
 
 def selftest_parser() -> Parser:
@@ -29,12 +27,8 @@ def selftest_parser() -> Parser:
     )
     add = parser.add_argument
     add("--backend", metavar="B", help="which; by default the first that is installed")
-    add(
-        "--rounds", type=int, default=12, metavar="N", help="rounds; in each a worker has two turns"
-    )
-    add("--seconds", type=float, default=0.4, metavar="S", help="least time of a turn, in seconds")
-    add("--device", default="auto", metavar="|".join(DEVICES), help="where to compute")
-    add("--threads", type=int, metavar="N", help="CPU threads; by default all of this process")
+    add_field_options(parser, Settings, ("rounds", "seconds", "device", "threads"))
+    parser.set_defaults(rounds=12, seconds=0.4)
     return parser
 
 
@@ -44,13 +38,16 @@ def main(argv: Sequence[str]) -> int:
     if args.rounds < 4:
         # Two tests of six pairs would find no difference however large: p is 2 * 2 / 2**6 at least.
         raise InputError(f"--rounds {args.rounds}: must be 4 at least")
-    if not 0 < args.seconds < math.inf:
-        raise InputError(f"--seconds {args.seconds}: must be positive and finite")
-    thread_environment(args.threads)
-    Config(make_recipe("chapter-torch"), device=args.device, threads=args.threads)
     backend = args.backend or first_installed()
     check_backend(backend)
-    settings = selftest_settings(backend, args.rounds, args.seconds, args.device, args.threads)
+    settings = Settings(
+        backends=(backend,),
+        cases=(SELFTEST_CASE,),
+        batch_sizes=(2,),
+        crop=(64, 96),
+        timeout=300.0,
+        **field_values(args, Settings),
+    )
     limit_cpus(args.threads)
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

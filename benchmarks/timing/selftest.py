@@ -5,16 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.records.documents import Ratio, Row, Settings
+from benchmarks.records.documents import Ratio, Row
 from benchmarks.records.figures import kept_seconds
 from benchmarks.records.results import Results, new_document, row_name
 from benchmarks.records.statistics import LEVEL, holm, paired
 from benchmarks.timing.conductor import run_group
 from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.plants import PLANTS
-from common.recipes import make_recipe
+from benchmarks.timing.settings import Settings
 from common.reference.verdicts import NOT_EQUAL
 
+SELFTEST_CASE = "train"
 PLAIN, AGAIN = "plain", "again"
 EXPECTED = {
     AGAIN: "nothing: no difference",
@@ -37,45 +38,18 @@ class Outcome:
     passed: bool
 
 
-def selftest_settings(
-    backend: str, rounds: int, seconds: float, device: str, threads: int | None
-) -> Settings:
-    """Return the settings of a training at batch 2, 64x96."""
-    recipe = make_recipe("chapter-torch", batch_size=2, crop=(64, 96))
-    return {
-        "backends": [backend],
-        "cases": ["train"],
-        "tracks": ["default"],
-        "batch_sizes": [recipe.batch_size],
-        "crop": list(recipe.crop),
-        "recipe": recipe.name,
-        "backbone": recipe.backbone,
-        "precisions": ["float32"],
-        "upsampling": "auto",
-        "rounds": rounds,
-        "seconds": seconds,
-        "least_steps": 2,
-        "seed": 0,
-        "device": device,
-        "threads": threads,
-        "timeout": 300.0,
-        "pythons": {},
-        "profile": False,
-        "quick": False,
-    }
-
-
 def measure(folder: Path, settings: Settings) -> dict[str, Row]:
     """Return a row for each variant of the backend, all measured side by side."""
-    (plain,) = planned_rows(settings)
+    record = settings.to_json()
+    (plain,) = planned_rows(record)
     rows: dict[str, Row] = {}
     for variant in (PLAIN, *EXPECTED):
         row: Row = {**plain, "variant": variant, "processes": [], "samples": [], "warnings": []}
         row["key"] = row_name(row)
         rows[variant] = row
-    results = Results(folder, new_document(settings, list(rows.values())))
+    results = Results(folder, new_document(record, list(rows.values())))
     plants = {row["key"]: name for name, row in rows.items() if name in PLANTS}
-    run_group(results, list(rows.values()), config_of(settings, plain), folder, plants)
+    run_group(results, list(rows.values()), config_of(record, plain), folder, plants)
     return rows
 
 

@@ -30,7 +30,7 @@ from common.errors import InputError
 from common.machine.provenance import host_memory_peak, resident_peak
 from common.machine.threads import available_cpus
 
-VARIABLES = (
+VARIABLES = [
     "GLIBC_TUNABLES",
     "OMP_NUM_THREADS",
     "OPENBLAS_NUM_THREADS",
@@ -49,7 +49,7 @@ VARIABLES = (
     "CUDA_DEVICE_ORDER",
     "CUDA_VISIBLE_DEVICES",
     "NVIDIA_TF32_OVERRIDE",
-)
+]
 """Environment variables that change how a framework computes, or on which GPU."""
 LATE_SHARE, LATE_SECONDS = 0.25, 0.002
 """How much work may be left when ``synchronize`` has returned, as a share of the steps' time; and
