@@ -147,7 +147,7 @@ class Equivalence(EquivalenceTest):
     """The test of one score of two backends, paired by seed."""
 
     backends: Annotated[list[str], "Two."]
-    score: str
+    score: Annotated[str, ("enum", ("pixel_accuracy", "mean_iou"))]
 
 
 class Accuracy(TypedDict):
