@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -76,7 +77,7 @@ class Config:
         return asdict(self)
 
     @staticmethod
-    def from_json(values: dict[str, Any]) -> Config:
+    def from_json(values: Mapping[str, Any]) -> Config:
         """Rebuild what ``to_json`` returned."""
         recipe = dict(values["recipe"])
         recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}

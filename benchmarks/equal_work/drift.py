@@ -23,11 +23,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from benchmarks.equal_work.proof import Batch, configured, train
+from benchmarks.records.run_documents import ConfigRecord
 from benchmarks.records.training_documents import Trace, TrainedRow
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
@@ -57,7 +57,7 @@ def trace_steps(config: Config, total_steps: int) -> int:
 
 def first_losses(
     backend: ModuleType,
-    config: dict[str, Any],
+    config: ConfigRecord,
     data: str,
     weights: str | None,
     steps: int,
@@ -67,10 +67,10 @@ def first_losses(
 
     In all starts but the first each parameter is one rounding up or down.
     """
-    made = configured(backend, config)
-    training, recipe = TrainingData(Path(data), made), made.recipe
-    parameters = starting_parameters(recipe, made.seed, Path(weights) if weights else None)
-    rng = np.random.default_rng(made.seed)
+    own = configured(backend, config)
+    training, recipe = TrainingData(Path(data), own), own.recipe
+    parameters = starting_parameters(recipe, own.seed, Path(weights) if weights else None)
+    rng = np.random.default_rng(own.seed)
 
     def batches() -> Iterator[Batch]:
         for epoch in training.epochs(0):
@@ -80,8 +80,8 @@ def first_losses(
 
     losses = []
     for start in range(starts):
-        rounded = nudged(parameters, ROUNDING[made.precision], rng) if start else parameters
-        losses.append(train(backend, made, rounded, islice(batches(), steps)))
+        rounded = nudged(parameters, ROUNDING[own.precision], rng) if start else parameters
+        losses.append(train(backend, own, rounded, islice(batches(), steps)))
     return losses
 
 
@@ -162,9 +162,9 @@ def check_agreement(rows: Sequence[TrainedRow], trace: Trace) -> None:
         if row["status"] != "ok":
             continue
         errors = step_errors([loss for _, loss in row["steps"]], trace["losses"])
-        found = step_findings(quantity, errors, trace["bounds"])
-        share = worst(found).share
+        steps = step_findings(quantity, errors, trace["bounds"])
+        share = worst(steps).share
         row["agreement"] = share if math.isfinite(share) else None
-        if breaches(found):
-            row["status"], row["reason"] = "differs", reason(found)
+        if breaches(steps):
+            row["status"], row["reason"] = "differs", reason(steps)
             row["scores"] = row["train_loss"] = row["val_loss"] = row["examples_per_second"] = None

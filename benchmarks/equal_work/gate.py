@@ -1,4 +1,8 @@
-"""The gate of `fcn bench`: no figure without proof of equal work."""
+"""The gate of `fcn bench`: no figure without proof of equal work.
+
+`fcn parity` asks layer by layer, the agreement of `fcn compare` about losses; all are judged alike:
+``common.reference.verdicts``.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +18,7 @@ from common.reference.verdicts import breaches, reason, row_findings
 def judge(
     case: Case, answers: Arrays, expected: Arrays, inputs: Arrays, limits: Mapping[str, float]
 ) -> Gate:
-    """Return the record of a worker's answers beside the reference's.
-
-    JSON has no infinity: an error that is none is null.
+    """Return the record of a worker's answers beside the reference's; an infinite error is null.
 
     Args:
         case: That the answers are of.
@@ -26,9 +28,9 @@ def judge(
     """
     absent = expected.keys() - answers.keys()
     infinite = dict.fromkeys(sorted(absent), float("inf"))
-    found = row_findings(infinite or case.errors(answers, expected, inputs), limits)
+    findings = row_findings(infinite or case.errors(answers, expected, inputs), limits)
     checks: dict[str, Check] = {
         one.quantity: {"error": one.error if np.isfinite(one.error) else None, "bound": one.limit}
-        for one in found
+        for one in findings
     }
-    return {"passed": not breaches(found), "reason": reason(found), "checks": checks}
+    return {"passed": not breaches(findings), "reason": reason(findings), "checks": checks}

@@ -34,7 +34,14 @@ from common.machine.provenance import git_commit, hardware
 from common.machine.threads import available_cpus
 from common.reference.distances import step_errors
 from common.reference.tolerances import trace_limits
-from common.reference.verdicts import Finding, breaches, findings, reason, step_findings, worst
+from common.reference.verdicts import (
+    Finding,
+    breaches,
+    proof_findings,
+    reason,
+    step_findings,
+    worst,
+)
 
 TIMEOUT_SECONDS = 1800
 
@@ -149,8 +156,8 @@ def ask(worker: Worker, config: Config, questions: Questions) -> Answers:
         ("steps", questions.steps, questions.steps_recipe),
         ("prediction", questions.prediction, config.recipe),
     ):
-        found: Errors = ask_one(worker, question, replace(config, recipe=recipe), answers)
-        for quantity, by_name in found.items():
+        more: Errors = ask_one(worker, question, replace(config, recipe=recipe), answers)
+        for quantity, by_name in more.items():
             errors.setdefault(quantity, {}).update(by_name)
     drift = step_errors(ask_trace(worker, config, questions), questions.losses)
     drift_float64 = None
@@ -231,11 +238,11 @@ def row(
     if isinstance(outcome, Failure):
         status, why = outcome
         return {"backend": backend, "title": BACKENDS[backend], "status": status, "reason": why}
-    found = findings(outcome.errors, precision)
+    proof = proof_findings(outcome.errors, precision)
     exact = outcome.drift_float64
     by_step = {f"in float64, step {step}": error for step, error in enumerate(exact or [])}
     trace = step_findings("trace", outcome.drift, limits)
-    every = [*found, *findings({"trace": by_step}, "float64"), *trace]
+    every = [*proof, *proof_findings({"trace": by_step}, "float64"), *trace]
     errors = {
         quantity: {name: rounded(error) for name, error in by_name.items()}
         for quantity, by_name in outcome.errors.items()
@@ -250,7 +257,7 @@ def row(
         "device": outcome.about["device"],
         "threads": outcome.about["threads"],
         "errors": {**errors, "trace": {one.name: rounded(one.error) for one in trace}},
-        "worst": record(worst(found)),
+        "worst": record(worst(proof)),
         "drift": [rounded(error) for error in outcome.drift],
         "drift_float64": None if exact is None else [rounded(error) for error in exact],
         "broken": [record(finding) for finding in broken],

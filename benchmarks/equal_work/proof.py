@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.run_documents import BackendRecord
+from benchmarks.records.run_documents import BackendRecord, ConfigRecord
 from common.config import Config
 from common.data.tiling import predict_tiled
 from common.data.voc import VOID
@@ -31,13 +31,13 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.uint8], float]
 """Images, labels and the learning rate of a step."""
 
 
-def describe(backend: ModuleType, config: dict[str, Any]) -> BackendRecord:
+def describe(backend: ModuleType, config: ConfigRecord) -> BackendRecord:
     """Return the backend's versions, device and effective switches."""
     return backend.describe(configured(backend, config))
 
 
 def answer(
-    backend: ModuleType, question: str, config: dict[str, Any], answers: str
+    backend: ModuleType, question: str, config: ConfigRecord, answers: str
 ) -> dict[str, dict[str, float | None]] | list[float | None]:
     """Return what a question of this module gives, with None for what is no finite number.
 
@@ -46,18 +46,17 @@ def answer(
         config: Of ``common.config.Config``.
         answers: A file of ``benchmarks.equal_work.answers``.
     """
-    made = configured(backend, config)
     with np.load(answers, allow_pickle=False) as file:
-        arrays = dict(file)
+        arguments = backend, configured(backend, config), dict(file)
     if question == "trace":
-        return [finite(loss) for loss in trace(backend, made, arrays)]
+        return [finite(loss) for loss in trace(*arguments)]
     return {
         quantity: {name: finite(error) for name, error in errors.items()}
-        for quantity, errors in QUESTIONS[question](backend, made, arrays).items()
+        for quantity, errors in QUESTIONS[question](*arguments).items()
     }
 
 
-def configured(backend: ModuleType, values: dict[str, Any]) -> Config:
+def configured(backend: ModuleType, values: ConfigRecord) -> Config:
     """Return the configuration, the framework's switches set for it."""
     config = Config.from_json(values)
     backend.configure(config)

@@ -27,13 +27,13 @@ Part = TypeVar("Part")
 def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
     """Return ``function(*maps)`` of every image [1, H, W, C].
 
-    What is made of one stays in the cache. A matrix product has OMP_NUM_THREADS threads, or one a
-    CPU; as many images are worked on at once as let no two threads share one. So 1 suits a batch
-    of many images best.
+    One by one, for an image's intermediate results to stay in the processor's cache. A matrix
+    product uses OMP_NUM_THREADS threads, by default one a CPU; as many images are computed at once
+    as leave each thread a CPU. So OMP_NUM_THREADS=1 suits a batch of many images best.
     """
     images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
-    cpus, given = len(available_cpus()), os.environ.get("OMP_NUM_THREADS", "")
-    at_once = cpus // (int(given) if given.isdecimal() and int(given) > 0 else cpus)
+    cpus, limit = len(available_cpus()), os.environ.get("OMP_NUM_THREADS", "")
+    at_once = cpus // (int(limit) if limit.isdecimal() and int(limit) > 0 else cpus)
     if at_once < 2:
         return [function(*image) for image in images]
     with ThreadPoolExecutor(at_once) as threads:
@@ -42,18 +42,18 @@ def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
 
 def map_by_image(function: Callable[..., Array], *maps: NDArray) -> Array:
     """Return the maps [1, h, w, c] that ``function`` makes of every image, as one of the batch."""
-    made: list[Array] = []
+    whole: list[Array] = []
     allocation = Lock()
 
     def write(index: NDArray, *image: NDArray) -> None:
         part = function(*image)
         with allocation:
-            if not made:
-                made.append(np.empty((len(maps[0]), *part.shape[1:])))
-        made[0][index] = part
+            if not whole:
+                whole.append(np.empty((len(maps[0]), *part.shape[1:])))
+        whole[0][index] = part
 
     by_image(write, np.arange(len(maps[0])), *maps)
-    return made[0]
+    return whole[0]
 
 
 def pad(x: Array, padding: int, value: float = 0.0) -> Array:

@@ -58,7 +58,7 @@ class Finding:
         return f"{what} is off by {self.error:.2g}, allowed {self.limit:.2g}"
 
 
-def findings(errors: Errors, precision: str) -> list[Finding]:
+def proof_findings(errors: Errors, precision: str) -> list[Finding]:
     """Return every error beside its bound in ``BOUNDS``, in the order of a step."""
     return [
         Finding(quantity, name, math.inf if error is None else error, bounds[precision].limit)
@@ -86,19 +86,19 @@ def step_findings(
     ]
 
 
-def breaches(found: Iterable[Finding]) -> list[Finding]:
+def breaches(findings: Iterable[Finding]) -> list[Finding]:
     """Return the findings past their bounds, in their order."""
-    return [finding for finding in found if not finding.passed]
+    return [finding for finding in findings if not finding.passed]
 
 
-def worst(found: Iterable[Finding]) -> Finding:
+def worst(findings: Iterable[Finding]) -> Finding:
     """Return the finding that takes up most of its bound."""
-    return max(found, key=lambda finding: finding.share)
+    return max(findings, key=lambda finding: finding.share)
 
 
-def reason(found: Iterable[Finding]) -> str | None:
+def reason(findings: Iterable[Finding]) -> str | None:
     """Return in one line why the findings show no equal work; None where all are within bounds."""
-    broken = breaches(found)
+    broken = breaches(findings)
     if not broken:
         return None
     named = "; ".join(str(finding) for finding in broken[:NAMED])

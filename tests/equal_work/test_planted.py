@@ -15,7 +15,7 @@ from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
 from common.config import Config
 from common.reference.inputs import probe_batch, probe_recipe
-from common.reference.verdicts import breaches, findings
+from common.reference.verdicts import breaches, proof_findings
 from tests.support.plants import PLANTS
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def test_the_mistake_is_found_and_named(
     # A seed of its own: what JAX has compiled for an equal configuration has no mistake in it.
     config = Config(RECIPE, seed=1 + list(PLANTS).index(mistake)).to_json()
     errors = proof.answer(backend, question, config, str(files[question]))
-    found = breaches(findings(errors, "float32"))
+    found = breaches(proof_findings(errors, "float32"))
     assert found, "no bound broke"
     first = next(breach for breach in found if breach.quantity == quantity)
     assert name in first.name

@@ -18,7 +18,7 @@ from common.recipes import BACKBONES, Recipe, make_recipe
 from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
-from common.reference.verdicts import breaches, findings
+from common.reference.verdicts import breaches, proof_findings
 from tests.conftest import PRESENT
 
 SIZE = (64, 96)
@@ -45,7 +45,7 @@ def test_layers_loss_and_predictions_equal_the_reference(
         proof.answer(backend, "losses", config, layers),
         proof.answer(backend, "prediction", config, predicted),
     ):
-        assert not breaches(findings(errors, "float32"))
+        assert not breaches(proof_findings(errors, "float32"))
 
 
 @pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
@@ -60,7 +60,7 @@ def test_a_network_that_is_not_finite_is_named_through_json(
     np.savez(path, **broken)
     answer = proof.answer(backend, "layers", Config(recipe).to_json(), str(path))
     errors = json.loads(json.dumps(answer, allow_nan=False))
-    assert breaches(findings(errors, "float32"))[0].name == "backbone.layer2.0.bn1"
+    assert breaches(proof_findings(errors, "float32"))[0].name == "backbone.layer2.0.bn1"
 
 
 CASES = {
@@ -84,7 +84,7 @@ def test_steps_equal_the_reference(backend: ModuleType, case: str) -> None:
     counts = (2, 2, 1) if case in ("v1", "v2") else (2, 2)
     path = str(steps_file(recipe, images, labels, counts, "float32"))
     errors = proof.answer(backend, "steps", Config(recipe).to_json(), path)
-    assert not breaches(findings(errors, "float32"))
+    assert not breaches(proof_findings(errors, "float32"))
 
 
 def test_upsamplings_are_equal_with_random_kernels(
@@ -158,7 +158,7 @@ def test_other_precisions_are_within_their_own_bounds(
             proof.answer(backend, "losses", config.to_json(), str(layers)),
             proof.answer(backend, "steps", config.to_json(), str(steps)),
         ):
-            assert not breaches(findings(errors, precision))
+            assert not breaches(proof_findings(errors, precision))
     finally:
         backend.configure(Config(recipe))
 

@@ -25,7 +25,7 @@ from common.recipes import BACKBONES
 from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
-from common.reference.verdicts import breaches, findings
+from common.reference.verdicts import breaches, proof_findings
 from common.tricks import TRICKS, check_tricks
 from tests.conftest import required
 
@@ -43,7 +43,7 @@ def test_without_any_trick_the_first_step_and_the_losses_equal_the_reference(
     images, labels = probe_batch(*SIZE)
     path = str(layers_file(recipe, images, labels))
     errors = proof.answer(backend, "losses", config.to_json(), path)
-    assert not breaches(findings(errors, "float32"))
+    assert not breaches(proof_findings(errors, "float32"))
     labels[1, :40] = 255
     with np.load(steps_file(recipe, images, labels, (2,), "float32")) as file:
         case = dict(file)
