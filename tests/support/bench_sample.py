@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -49,7 +51,12 @@ def sample_bench(**changes: Any) -> Any:
 
     ``changes`` are settings of its own.
     """
-    document = planned(**changes)
+    return json.loads(_measured(json.dumps(changes)))
+
+
+@cache
+def _measured(changes: str) -> str:
+    document = planned(**json.loads(changes))
     rounds = document["settings"]["rounds"]
     generator = np.random.default_rng(5)
     rates = {"flops_per_second": 161e9, "bytes_per_second": 20e9}
@@ -81,7 +88,7 @@ def sample_bench(**changes: Any) -> Any:
         row["status"] = "ok"
         summarize(document, row)
     compare_rows(document)
-    return document
+    return json.dumps(document)
 
 
 def process(name: str) -> Process:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.cli import main as fcn
+from common.backends import BACKENDS
+from tests.support.interpreters import stand_in
 
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
 """Options of a quick training on the generated data set."""
+ROUNDS = 2
+TINY = ["--batch-sizes", "1", "--crop", "32", "32", "--rounds", str(ROUNDS), "--seconds", "0.01"]
+"""Rounds and options of a benchmark of stand-ins, whose steps take a fiftieth of a second."""
 
 
 def script(
@@ -27,3 +35,30 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
     assert captured.out == ""
     assert captured.err.count("\n") == 1, captured.err
     return captured.err
+
+
+def bench_options(folder: Path, *moods: str, case: str = "loss") -> list[str]:
+    """Return the options of a benchmark of as many backends as there are moods."""
+    names = list(BACKENDS)[: len(moods)]
+    chosen = ["--backends", ",".join(names), "--cases", case, *TINY]
+    for name, mood in zip(names, moods, strict=True):
+        chosen += ["--python", f"{name}={stand_in(folder, mood)}"]
+    return chosen
+
+
+def bench(folder: Path, *moods: str, timeout: float = 60, case: str = "loss") -> tuple[int, Any]:
+    """Return the exit status of a benchmark and its rows, by mood."""
+    chosen = bench_options(folder, *moods, case=case)
+    status = fcn(["bench", *chosen, "--timeout", str(timeout), "--out", str(folder / "out")])
+    return status, dict(zip(moods, stored(folder / "out")["rows"], strict=True))
+
+
+def stored(folder: Path) -> Any:
+    """Return the document of a benchmark."""
+    return json.loads((folder / "bench.json").read_text(encoding="utf-8"))
+
+
+def check_whole(row: Any) -> None:
+    """Assert that a row has all its samples and their figures."""
+    assert (row["status"], row["reason"]) == ("ok", None)
+    assert len(row["samples"]) == 2 * ROUNDS and row["figures"]["step_seconds"]["median"] > 0.02

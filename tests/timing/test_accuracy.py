@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands.bench import measure_accuracy
 from benchmarks.commands.compare import compare_parser
-from benchmarks.pages.accuracy import accuracy_text, score_rows
-from benchmarks.records.results import Results, new_document, read_results
+from benchmarks.pages.accuracy import accuracy_curves, accuracy_text, score_rows
+from benchmarks.pages.bench import write_page
+from benchmarks.pages.html import write_png
+from benchmarks.records.equivalence import equivalence, equivalences
+from benchmarks.records.results import Results, read_results
 from benchmarks.timing import accuracy
+from benchmarks.timing.accuracy import measure_accuracy, train_all
+from benchmarks.timing.settings import Settings
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
 from common.config import Config
@@ -28,19 +32,19 @@ from common.machine.files import write_json
 from common.options import Parser, config_arguments, config_from, training_parser
 from common.recipes import make_recipe
 from tests.conftest import PRESENT
-from tests.support.bench_sample import SETTINGS
+from tests.support.bench_sample import planned, sample_bench
 
 SMALL = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=1)
 
 
 def test_two_one_sided_tests_literally() -> None:
-    found = accuracy.equivalence([0.004, 0.006, 0.002, 0.005, 0.003], margin=0.01)
+    test = equivalence([0.004, 0.006, 0.002, 0.005, 0.003], margin=0.01)
     # Mean 0.004, standard error sqrt(2.5e-6 / 5); t = (0.01 - 0.004) / error = 8.485, 4 degrees of
     # freedom: p = 5.3e-4. The 5 % point of t with 4 degrees is 2.1318.
-    assert found["mean"] == pytest.approx(0.004)
-    assert found["p"] == pytest.approx(5.3e-4, rel=0.01)
-    assert found["high"] - found["mean"] == pytest.approx(2.1318 * 5e-7**0.5, rel=1e-4)
-    assert found["equivalent"]
+    assert test["mean"] == pytest.approx(0.004)
+    assert test["p"] == pytest.approx(5.3e-4, rel=0.01)
+    assert test["high"] - test["mean"] == pytest.approx(2.1318 * 5e-7**0.5, rel=1e-4)
+    assert test["equivalent"]
 
 
 @pytest.mark.parametrize(
@@ -56,11 +60,11 @@ def test_two_one_sided_tests_literally() -> None:
 def test_equivalence_needs_both_a_small_and_a_certain_difference(
     differences: list[float], equivalent: bool
 ) -> None:
-    assert accuracy.equivalence(differences, margin=0.01)["equivalent"] is equivalent
+    assert equivalence(differences, margin=0.01)["equivalent"] is equivalent
 
 
 def test_pairs_of_whole_rows_are_compared_seed_by_seed() -> None:
-    def row(name: str, scores: dict[int, float], status: str = "ok") -> dict[str, Any]:
+    def row(name: str, scores: dict[int, float], status: str = "ok") -> Any:
         runs = [
             {"seed": seed, "scores": {"ignore": {"pixel_accuracy": value, "mean_iou": value / 2}}}
             for seed, value in scores.items()
@@ -69,10 +73,10 @@ def test_pairs_of_whole_rows_are_compared_seed_by_seed() -> None:
 
     rows = [row("torch", {0: 0.8, 1: 0.7}), row("jax", {0: 0.79, 1: 0.69})]
     rows += [row("mxnet", {0: 0.8, 1: 0.7}, "differs"), row("tf", {}, "failed")]
-    found = accuracy.equivalences(rows, "ignore")
-    assert [one["backends"] for one in found] == [["torch", "jax"]] * 2
-    assert found[0]["differences"] == pytest.approx([0.01, 0.01])
-    assert found[1]["score"] == "mean_iou" and found[1]["mean"] == pytest.approx(0.005)
+    tests = equivalences(rows, "ignore")
+    assert [test["backends"] for test in tests] == [["torch", "jax"]] * 2
+    assert tests[0]["differences"] == pytest.approx([0.01, 0.01])
+    assert tests[1]["score"] == "mean_iou" and tests[1]["mean"] == pytest.approx(0.005)
 
 
 def test_time_is_counted_up_to_the_epoch_that_passes_the_target(tmp_path: Path) -> None:
@@ -142,19 +146,13 @@ def measured(
 ) -> Results:
     """Measure the case, or go on with it, as `fcn bench` does; the data set is a small one."""
     if not (folder / "bench.json").exists():
-        settings = {
-            **SETTINGS,
-            "cases": ["accuracy"],
-            "rounds": 2,
-            "seed": 1,
-            "tracks": ["default"],
-        }
         make_dataset(folder / "data", train=16, val=6, size=(96, 112), seed=0)
-        Results(folder, new_document(settings)).save()
+        document = planned(cases=["accuracy"], rounds=2, seed=1, tracks=["default"])
+        Results(folder, document).save()
     monkeypatch.setattr(accuracy, "train_backend", trainings)
     monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: trace)
     results = Results(folder, read_results(folder))
-    measure_accuracy(results)
+    measure_accuracy(results, Settings.from_json(results.document["settings"]))
     return results
 
 
@@ -198,7 +196,7 @@ def test_a_backend_that_ends_at_a_later_seed_has_no_figures_and_is_in_no_test(
     assert [cells[0] for cells in score_rows(case)] == ["torch", "mxnet", "tf"]
     tested = {name for test in case["equivalence"] for name in test["backends"]}
     assert tested == {"torch", "mxnet", "tf"}
-    assert any("its loss at step 0 is" in line for line in accuracy_text(case))
+    assert any("in float64, step 0 is off by" in line for line in accuracy_text(case))
 
 
 def test_without_a_float64_trace_nothing_is_trained_and_no_score_stands(
@@ -239,7 +237,7 @@ def test_trainings_that_cannot_be_leave_the_table_of_what_was_measured(
     def refuse(root: Path) -> Path:
         raise InputError(f"{root} cannot be written: no space left")
 
-    monkeypatch.setattr("benchmarks.commands.bench.default_dataset", refuse)
+    monkeypatch.setattr(accuracy, "default_dataset", refuse)
     monkeypatch.setattr("benchmarks.commands.bench.run", lambda results: None)
     assert fcn(["bench", "--cases", "loss,accuracy", "--out", str(tmp_path / "out")]) == 2
     assert "no space left" in capsys.readouterr().err
@@ -252,7 +250,7 @@ def own_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
     """Options of a benchmark of trainings: PyTorch's hangs with a child, MXNet's ends at once."""
     monkeypatch.setattr(accuracy, "reference_trace", lambda *arguments: TRACE)
     make_dataset(tmp_path / "data", train=16, val=1, size=(96, 128), seed=0)
-    monkeypatch.setattr("benchmarks.commands.bench.default_dataset", lambda root: tmp_path / "data")
+    monkeypatch.setattr(accuracy, "default_dataset", lambda root: tmp_path / "data")
     options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--rounds", "1"]
     notes = f"sleep 1000 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent"
     for name, does in (
@@ -303,7 +301,7 @@ def test_force_trains_anew(
     earlier = tmp_path / "out" / "accuracy" / "torch" / "seed-0.json"
     earlier.write_text('{"config": {}, "run": {}}', encoding="utf-8")
 
-    def failed(*arguments: object) -> Outcome:
+    def failed(*_: object, **__: object) -> Outcome:
         assert not earlier.exists()
         return Outcome("failed", "trained")
 
@@ -323,15 +321,53 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config(SMALL, max_steps=2, threads=1)
-    first = accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=2)
-    (row,) = first["rows"]
+    trainings = accuracy.Trainings(config, generated, tmp_path, pythons={}, silence=300.0)
+    rows = train_all(PRESENT[:1], trainings, seeds=2)
+    (row,) = rows
     assert row["status"] == "ok" and [run["seed"] for run in row["runs"]] == [0, 1]
     assert row["runs"][0]["train_loss"] != row["runs"][1]["train_loss"]
 
-    def refuse(*arguments: object) -> Outcome:
+    def refuse(*_: object, **__: object) -> Outcome:
         return Outcome("failed", "trained again")
 
     monkeypatch.setattr(accuracy, "train_backend", refuse)
-    assert accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=2) == first
-    again = accuracy.run_accuracy(PRESENT[:1], config, generated, tmp_path, seeds=3)
-    assert again["rows"][0]["reason"] == "trained again" and len(again["rows"][0]["runs"]) == 2
+    assert train_all(PRESENT[:1], trainings, seeds=2) == rows
+    monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: TRACE)
+    (again,) = train_all(PRESENT[:1], trainings, seeds=3)
+    assert again["reason"] == "trained again" and again["runs"] == row["runs"]
+
+
+def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> None:
+    def run(seed: int, value: float) -> Any:
+        scores = {"ignore": {"pixel_accuracy": value, "mean_iou": value / 2}}
+        epochs = [{"epoch": 0, "scores": scores}]
+        return {
+            "seed": seed,
+            "scores": scores,
+            "epochs": epochs,
+            "agreement": 0.5,
+            "device": "cpu",
+            "seconds_to_target": 12.0 if seed else None,
+        }
+
+    row = {"backend": "torch", "title": "PyTorch", "status": "ok", "reason": None}
+    trained: Any = {
+        "config": Config(make_recipe("generated")).to_json(),
+        "seeds": 2,
+        "margins": {"pixel_accuracy": 0.01, "mean_iou": 0.02},
+        "level": 0.05,
+        "rows": [
+            {**row, "runs": [run(0, 0.8), run(1, 0.9)]},
+            {**row, "backend": "jax", "status": "failed", "reason": "no such frame", "runs": []},
+        ],
+        "equivalence": [],
+    }
+    text = "\n".join(accuracy_text(trained))
+    assert "0.8500 [0.8000, 0.9000]" in text and "12.0 s, 1 of 2" in text
+    assert write_png(accuracy_curves(trained), tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").stat().st_size > 1000
+    page = write_page({**sample_bench(), "accuracy": trained}, tmp_path / "report.html")
+    text = page.read_text(encoding="utf-8")
+    section = text[text.index('<h2 id="accuracy">') : text.index('<h2 id="manifest">')]
+    assert "0.8500 [0.8000, 0.9000]" in section and "<svg" in section
+    assert "no such frame" in section

@@ -13,13 +13,13 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.records.results import SCHEMA, Results
+from benchmarks.commands import bench as command
+from benchmarks.records.results import SCHEMA
 from benchmarks.timing import machine as machine_state
-from benchmarks.timing.machine import gpu_count, gpu_state, was_throttled
-from benchmarks.timing.members import check_card, watched
+from benchmarks.timing.machine import check_card, gpu_count, gpu_state, was_throttled, watched
 from benchmarks.workers.environment import backend_environment
 from common.errors import InputError
-from tests.timing.test_bench_faults import ROUNDS, bench, options, stored
+from tests.support.commands import ROUNDS, bench, stored
 
 IDLE, POWER_CAP, HOT = 0x1, 0x4, 0x20
 
@@ -206,21 +206,19 @@ def test_a_card_newer_than_the_last_wheels_is_said(nvml: NVML) -> None:
         check_card("mxnet")
 
 
-def row_on(device: str) -> dict[str, Any]:
+def row_on(device: str) -> Any:
     return {"processes": [{"backend": {"device": device}}]}
 
 
-def turn() -> dict[str, Any]:
+def turn() -> Any:
     return {"turn_seconds": 1.0, "turn_cpu_seconds": 0.0}
 
 
-def test_what_happens_within_a_turn_is_seen(
-    nvml: NVML, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_what_happens_within_a_turn_is_seen(nvml: NVML, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_state, "POLL_SECONDS", 0.0)
-    results = Results(tmp_path, {"gpu": gpu_state()})
+    document: Any = {"gpu": gpu_state()}
 
-    def take() -> dict[str, Any]:
+    def take() -> Any:
         nvml.reasons, nvml.clock = [HOT], 210
         for _ in range(2):  # What is being asked for when it changes may be the old state.
             nvml.seen.clear()
@@ -228,7 +226,7 @@ def test_what_happens_within_a_turn_is_seen(
         nvml.reasons, nvml.clock = [IDLE], 1980
         return turn()
 
-    sample = watched(results, row_on("Stand-in"), take)
+    sample = watched(document, row_on("Stand-in"), take)
     assert sample["dropped"] == "throttled" and not sample["gpu"]["throttled"]
     assert sample["gpu_ranges"]["clock_mhz"] == [210, 1980]
     assert sample["gpu_ranges"]["temperature_celsius"] == [61, 61]
@@ -237,7 +235,7 @@ def test_what_happens_within_a_turn_is_seen(
 
 @pytest.mark.parametrize("gpu", ["absent", "not used", "not used by this row"])
 def test_nobody_polls_where_no_gpu_is_used(
-    nvml: NVML, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpu: str
+    nvml: NVML, monkeypatch: pytest.MonkeyPatch, gpu: str
 ) -> None:
     if gpu == "absent":
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
@@ -245,7 +243,8 @@ def test_nobody_polls_where_no_gpu_is_used(
     monkeypatch.setattr(machine_state, "Thread", None)
     used = None if gpu == "not used" else {"name": "seen at the start"}
     row = row_on("cpu" if gpu == "not used by this row" else "Stand-in")
-    sample = watched(Results(tmp_path, {"gpu": used}), row, turn)
+    document: Any = {"gpu": used}
+    sample = watched(document, row, turn)
     assert (sample["gpu"], sample["gpu_ranges"], sample["dropped"]) == (None, None, None)
     assert not nvml.seen.is_set()
 
@@ -262,42 +261,38 @@ def test_throttled_samples_are_dropped_and_counted(nvml: NVML, tmp_path: Path) -
     assert row["samples"][0]["gpu_ranges"]["power_watts"] == [250.5, 250.5]
 
 
-def test_a_benchmark_of_the_cpu_names_no_gpu(nvml: NVML, tmp_path: Path) -> None:
-    nvml.reasons = [HOT]
-    given = options(tmp_path, "fine")
-    assert fcn(["bench", *given, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
-    document = stored(tmp_path / "out")
-    assert document["gpu"] is None
-    assert document["rows"][0]["samples"][0]["gpu"] is None
+def test_a_benchmark_of_the_cpu_names_no_gpu(
+    nvml: NVML, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(command, "run", lambda results: None)
+    for device, name in (("cpu", None), ("auto", "Stand-in GPU-aa11-0")):
+        out = tmp_path / device
+        assert fcn(["bench", "--cases", "loss", "--device", device, "--out", str(out)]) == 0
+        gpu = stored(out)["gpu"]
+        assert (gpu and gpu["name"]) == name
 
 
-def test_a_row_with_throttled_samples_alone_has_no_figure(nvml: NVML, tmp_path: Path) -> None:
-    nvml.reasons = [HOT]
-    status, rows = bench(tmp_path, "on_gpu")
-    assert status == 1 and rows["on_gpu"]["status"] == "invalid"
-    assert rows["on_gpu"]["reason"] == "every sample was taken while throttled"
-
-
-def test_a_row_of_the_cpu_beside_one_of_a_gpu_knows_nothing_of_it(
+def test_a_row_with_throttled_samples_alone_has_no_figure_and_one_of_the_cpu_beside_it_has(
     nvml: NVML, tmp_path: Path
 ) -> None:
     nvml.reasons = [HOT]
-    _, rows = bench(tmp_path, "on_gpu", "fine")
-    assert rows["on_gpu"]["status"] == "invalid" and rows["fine"]["status"] == "ok"
+    status, rows = bench(tmp_path, "on_gpu", "fine")
+    assert status == 1 and rows["on_gpu"]["status"] == "invalid"
+    assert rows["on_gpu"]["reason"] == "every sample was taken while throttled"
+    assert rows["fine"]["status"] == "ok"
     assert {sample["gpu"] is None for sample in rows["fine"]["samples"]} == {True}
 
 
 @pytest.mark.parametrize("device", ["cpu", "Stand-in"])
-def test_where_a_first_start_computes_is_known_at_its_end(
-    nvml: NVML, tmp_path: Path, device: str
-) -> None:
-    row: dict[str, Any] = {"processes": []}
+def test_where_a_first_start_computes_is_known_at_its_end(nvml: NVML, device: str) -> None:
+    row: Any = {"processes": []}
+    document: Any = {"gpu": gpu_state()}
 
-    def take() -> dict[str, Any]:
+    def take() -> Any:
         row["processes"] += row_on(device)["processes"]
         return turn()
 
-    sample = watched(Results(tmp_path, {"gpu": gpu_state()}), row, take)
+    sample = watched(document, row, take)
     assert (sample["gpu"] is None) == (device == "cpu")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from argparse import Namespace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,9 +11,15 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.records.results import Results, new_document
+from benchmarks.records.results import Results
 from benchmarks.records.statistics import LEVEL, least_p
-from benchmarks.timing import plants, selftest
+from benchmarks.timing import conductor, members, plants, selftest
+from benchmarks.timing.plan import config_of
+from benchmarks.workers.client import Worker, WorkerFailed
+from benchmarks.workers.environment import backend_environment
+from common.config import Config
+from common.recipes import make_recipe
+from tests.support.bench_sample import planned
 
 REFUSED = {
     "unsynchronised": "not synchronised: 0.1 s of the work of 1 step were left",
@@ -22,11 +27,11 @@ REFUSED = {
 }
 
 
-def rows_of(again: float, slower: float, noise: float = 0.01) -> dict[str, dict[str, Any]]:
+def rows_of(again: float, slower: float, noise: float = 0.01) -> dict[str, Any]:
     """Return rows as the self-test measures them, on a machine that drifts."""
     generator = np.random.default_rng(1)
     drift = np.linspace(1, 1.2, 24)
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, Any] = {}
     for name, factor in (("plain", 1.0), ("again", again), ("slower", slower)):
         seconds = factor * drift * np.exp(generator.normal(0, noise, 24))
         samples = [
@@ -39,8 +44,8 @@ def rows_of(again: float, slower: float, noise: float = 0.01) -> dict[str, dict[
     return rows
 
 
-def judged(rows: dict[str, dict[str, Any]]) -> list[bool]:
-    return [ok for _, _, ok in selftest.findings(rows)]
+def judged(rows: dict[str, Any]) -> list[bool]:
+    return [outcome.passed for outcome in selftest.outcomes(rows)]
 
 
 def test_a_harness_that_works_passes() -> None:
@@ -103,14 +108,56 @@ def test_the_slowdown_is_a_twentieth_and_the_queue_is_not_waited_for() -> None:
     assert package.train_step is train_step  # The package itself is as it was.
 
 
-@pytest.mark.slow
-def test_what_is_planted_in_a_real_backend_is_refused(
-    backend_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class Recorded:
+    """Stands in for a worker: notes what it is asked, and fails when it shall set a case up."""
+
+    def __init__(self, asked: list[tuple[str, str | None]]) -> None:
+        self.asked = asked
+
+    def __enter__(self) -> Recorded:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, task: str, timeout: float, plant: str | None = None, **_: Any) -> None:
+        if not task.endswith("ready"):
+            self.asked.append((task, plant))
+            raise WorkerFailed("this is no worker")
+
+    def close(self) -> None:
+        pass
+
+
+def test_each_variant_has_its_own_plant_and_the_plain_ones_have_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selftest, "VARIANTS", tuple(REFUSED))
-    options = Namespace(rounds=3, seconds=0.1, device="cpu", threads=None)
-    results = Results(tmp_path, new_document(selftest.settings_of(options, backend_name)))
-    rows = selftest.measure(results)
-    for name, reason in REFUSED.items():
-        assert rows[name]["status"] == "invalid"
-        assert rows[name]["reason"].startswith(reason[:15])
+    asked: list[tuple[str, str | None]] = []
+    settings = selftest.selftest_settings("torch", 4, 0.1, "cpu", None)
+    question = members.Question(Config(make_recipe("chapter-torch")), tmp_path, tmp_path)
+    monkeypatch.setattr(conductor, "start_worker", lambda *_, **__: Recorded(asked))
+    monkeypatch.setattr(conductor, "make_question", lambda *_: question)
+    rows = selftest.measure(tmp_path, settings)
+    assert [*rows] == ["plain", "again", "slower", "unsynchronised", "epsilon"]
+    assert len({row["key"] for row in rows.values()}) == len(rows)
+    planted = ["slower", "unsynchronised", "epsilon"]
+    assert asked == [("timing.turns.set_up", None)] * 2 + [
+        ("timing.plants.set_up", name) for name in planted
+    ]
+
+
+@pytest.mark.slow
+def test_what_is_planted_in_a_real_backend_is_refused(backend_name: str, tmp_path: Path) -> None:
+    settings = selftest.selftest_settings(backend_name, 4, 0.1, "cpu", None)
+    document: Any = planned(**{**settings, "cases": ["train", "predict"]})
+    train, predict = document["rows"]
+    results, config = Results(tmp_path, document), config_of(settings, train)
+    # One process for both: of the second plant it has to compile no more than a prediction.
+    with Worker(backend_name, backend_environment(None, "cpu"), tmp_path / "log") as worker:
+        for row, plant in ((train, "unsynchronised"), (predict, "epsilon")):
+            member = members.Member(row, worker, plant)
+            question = members.make_question(row, config, tmp_path)
+            if members.prove(results, member, question) is not None:
+                assert not members.calibrate(results, member, seconds=0.1, least=2)
+            assert row["status"] == "invalid"
+            assert row["reason"].startswith(REFUSED[plant][:15])

@@ -1,10 +1,17 @@
-"""What a turn leaves undone is found, on a simulated clock."""
+"""A turn ends when all is computed, and its memory is that of steps alone."""
 
 from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.timing import turns
+from common.machine.provenance import host_memory_peak
+from tests.support.commands import bench, check_whole
+from tests.support.stand_in import HOARD
 
 
 class Clock:
@@ -67,6 +74,29 @@ def test_what_is_left_when_a_turn_has_ended_is_found(
 ) -> None:
     time = Clock()
     monkeypatch.setattr(turns, "time", time)
+    monkeypatch.setattr(
+        turns,
+        "gc",
+        SimpleNamespace(**dict.fromkeys(("collect", "disable", "enable"), lambda: None)),
+    )
     monkeypatch.setattr(turns.Turn, "work", Device(time, **device), raising=False)
-    calibrated = turns.calibrate(turns, seconds=3, least=2)
-    assert calibrated["late_seconds"] == pytest.approx(late, abs=0.01)
+    calibration = turns.calibrate(turns, seconds=3, least=2)
+    assert calibration["late_seconds"] == pytest.approx(late, abs=0.01)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="no other kernel resets the peak")
+def test_what_the_proof_needed_is_no_memory_of_a_step(tmp_path: Path) -> None:
+    _, rows = bench(tmp_path, "hoards", "fine")
+    check_whole(rows["hoards"])
+    hoards, fine = (rows[mood]["figures"]["host_memory_peak_bytes"] for mood in ("hoards", "fine"))
+    assert abs(hoards - fine) < HOARD / 4
+    assert all(row["processes"][0]["host_memory_peak_reset"] for row in rows.values())
+
+
+def test_where_the_peak_cannot_be_reset_the_row_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert not turns.forget_peak()
+    assert host_memory_peak() > 2**20

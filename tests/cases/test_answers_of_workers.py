@@ -285,42 +285,6 @@ def test_an_epoch_trains_on_what_it_loaded(worker: Worker, tmp_path: Path) -> No
     worker.ask("timing.turns.time_turn", 60, steps=2)
 
 
-def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> None:
-    def run(seed: int, value: float) -> dict[str, Any]:
-        scores = {"ignore": {"pixel_accuracy": value, "mean_iou": value / 2}}
-        epochs = [{"epoch": 0, "scores": scores}]
-        return {
-            "seed": seed,
-            "scores": scores,
-            "epochs": epochs,
-            "agreement": 0.5,
-            "device": "cpu",
-            "seconds_to_target": 12.0 if seed else None,
-        }
-
-    row = {"backend": "torch", "title": "PyTorch", "status": "ok", "reason": None}
-    accuracy = {
-        "config": Config(make_recipe("generated")).to_json(),
-        "seeds": 2,
-        "margins": {"pixel_accuracy": 0.01, "mean_iou": 0.02},
-        "level": 0.05,
-        "rows": [
-            {**row, "runs": [run(0, 0.8), run(1, 0.9)]},
-            {**row, "backend": "jax", "status": "failed", "reason": "no such frame", "runs": []},
-        ],
-        "equivalence": [],
-    }
-    text = "\n".join(accuracy_text(accuracy))
-    assert "0.8500 [0.8000, 0.9000]" in text and "12.0 s, 1 of 2" in text
-    assert write_png(accuracy_curves(accuracy), tmp_path / "accuracy.png")
-    assert (tmp_path / "accuracy.png").stat().st_size > 1000
-    page = write_page({**sample_bench(), "accuracy": accuracy}, tmp_path / "report.html")
-    text = page.read_text(encoding="utf-8")
-    section = text[text.index('<h2 id="accuracy">') : text.index('<h2 id="manifest">')]
-    assert "0.8500 [0.8000, 0.9000]" in section and "<svg" in section
-    assert "no such frame" in section
-
-
 @pytest.mark.release
 def test_every_case_ends_with_figures_in_both_tracks(tmp_path: Path) -> None:
     cases = "train,predict,upsample,loss,load,epoch,first_step,scale"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -9,45 +11,60 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands import bench
-from benchmarks.timing import selftest
-from benchmarks.timing.settings import parsed, settings_from
+from benchmarks.commands import bench, selftest
+from benchmarks.records.results import check_schema
+from benchmarks.timing.settings import Settings, parsed, settings_from
 from common.recipes import STRIDE
+from tests.support.bench_sample import sample_bench
 
 
-def test_quick_sets_only_what_is_not_given() -> None:
-    asked = settings_from(parsed(["--quick", "--batch-sizes", "8"])[0])
-    assert (asked["batch_sizes"], asked["crop"], asked["quick"]) == ([8], [96, 128], True)
-    assert settings_from(parsed(["--quick"])[0])["batch_sizes"] == [2]
-    assert settings_from(parsed([])[0])["crop"] == [320, 480]
+def settings_of(*options: str) -> Settings:
+    return settings_from(*parsed(options))
+
+
+def test_quick_sets_only_what_is_not_stated() -> None:
+    settings = settings_of("--quick", "--batch-sizes", "8")
+    assert (settings.batch_sizes, settings.crop, settings.quick) == ((8,), (96, 128), True)
+    assert settings_of("--quick").batch_sizes == (2,)
+    # The default, stated: an option on the command line is one even then.
+    assert settings_of("--quick", "--crop", "320", "480").crop == (320, 480)
+    assert settings_of().crop == (320, 480)
+
+
+def test_settings_survive_the_document() -> None:
+    settings = settings_of("--quick", "--precision", "bfloat16,float32", "--threads", "2")
+    stored = json.loads(json.dumps(settings.to_json()))
+    assert Settings.from_json(stored) == replace(settings, backbone="resnet18_v1")
+    check_schema({**sample_bench(), "settings": stored}, Path("bench.json"))
 
 
 def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> None:
-    crop = settings_from(parsed(["--quick"])[0])["crop"]
-    assert prod(side // STRIDE for side in crop) > 3 * 3
+    assert prod(side // STRIDE for side in settings_of("--quick").crop) > 3 * 3
 
 
 @pytest.mark.parametrize(
     "command, said",
     [
-        ("--backends pytorch", "--backends 'pytorch': pytorch is no backend; choose from torch,"),
-        ("--backends ,", "--backends ',': names none; choose from torch,"),
-        ("--backends tf,tf", "--backends 'tf,tf': name each backend once"),
-        ("--batch-sizes 2,0", "--batch-sizes '0': not a positive whole number"),
+        ("--backends pytorch", "--backends 'pytorch' is unknown: choose from torch,"),
+        ("--backends ,", "--backends ',' is unknown: choose from torch,"),
+        ("--batch-sizes 2,0", "--batch-sizes 0 is too small: at least 1"),
+        ("--batch-sizes 2,x", "argument --batch-sizes: '2,x': expected one int or several,"),
         ("--crop 100 128", "--crop 100x128: both sides must be positive multiples of 32"),
         ("--crop 96", "argument --crop: expected 2 arguments (see fcn bench --help)"),
         ("--cases tain", "--cases 'tain' is unknown: choose from train, predict,"),
         ("--cases=", "--cases '' is unknown: choose from train, predict,"),
-        ("--track fast", "--track 'fast' is unknown: choose from chapter, default, tuned,"),
-        ("--backends jax --track without-loss-rows", "--track without-loss-rows: the same as"),
-        ("--rounds 0", "--rounds 0: must be positive and finite"),
-        ("--seconds nan", "--seconds nan: must be positive and finite"),
+        ("--track fast", "--track 'fast' is unknown: choose from chapter, default, without-"),
+        ("--backends tf --track without-compile", "--track without-compile: the same as default"),
+        ("--rounds 0", "--rounds 0 is too small: at least 1"),
+        ("--seconds nan", "--seconds nan: expected a finite number greater than 0"),
+        ("--seconds inf", "--seconds inf: expected a finite number greater than 0"),
+        ("--timeout 0", "--timeout 0.0: expected a finite number greater than 0"),
         ("--python torch=absent", "--python 'torch=absent': expected BACKEND=PATH of an interp"),
         ("--resume absent", "absent: this results file does not exist"),
         ("--resume .", "bench.json: this results file does not exist"),
         ("chekc", "unrecognized arguments: chekc (see fcn bench --help)"),
         ("check", "the following arguments are required: FILE (see fcn bench check --help)"),
-        ("check broken.json", "broken.json: not readable as JSON ("),
+        ("check broken.json", "broken.json: cannot be read as JSON ("),
         ("check other.json", "other.json: is not a results file of `fcn bench`"),
         ("diff broken.json", "the following arguments are required: NEW (see fcn bench diff"),
         ("diff absent other.json", "absent: this results file does not exist"),
@@ -79,5 +96,6 @@ def test_wrong_input_is_one_line_that_names_it(
     assert {path.name for path in tmp_path.iterdir()} == {"broken.json", "other.json"}
 
 
-def test_batch_sizes_are_measured_in_the_order_given() -> None:
-    assert settings_from(parsed(["--batch-sizes", "32,8,32"])[0])["batch_sizes"] == [32, 8]
+def test_what_is_named_is_measured_in_this_order_and_once() -> None:
+    settings = settings_of("--batch-sizes", "32,8,32", "--backends", "tf,torch,tf")
+    assert (settings.batch_sizes, settings.backends) == ((32, 8), ("tf", "torch"))
