@@ -58,7 +58,6 @@ CIRCULAR: set[str] = {
 }
 """Modules that import themselves by way of others."""
 REPEATED_NAMES: set[str] = {
-    "tests.cases.test_bench_cases",
     "tests.project.test_project",
 }
 CROWDED_ROOMS: set[str] = set()

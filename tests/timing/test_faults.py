@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -75,34 +75,45 @@ def test_a_worker_that_spins_while_another_is_timed_is_told_so(
     assert re.search(rf"torch default: {said}", capsys.readouterr().out)
 
 
-def test_what_a_framework_prints_disturbs_nothing(tmp_path: Path) -> None:
-    found, rows = bench(tmp_path, "chatters")
-    assert found == 0
-    check_whole(rows["chatters"])
+class Profiled(NamedTuple):
+    """A benchmark with traces, and the tasks that its workers were asked, in this order."""
+
+    folder: Path
+    rows: Any
+    asked: list[str]
 
 
-def test_paths_are_those_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    chosen = [*bench_options(Path(), "fine"), "--out", "out", "--profile"]
-    assert fcn(["bench", *chosen]) == 0
-    (row,) = stored(Path("out"))["rows"]
-    check_whole(row)
-    assert (Path("out") / row["profile"] / "trace.json").is_file()
-
-
-def test_a_trace_is_taken_after_the_last_turn(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    asked, ask = [], Worker.ask
+@pytest.fixture(scope="module")
+def profiled(tmp_path_factory: pytest.TempPathFactory) -> Profiled:
+    folder, asked, ask = tmp_path_factory.mktemp("profiled"), [], Worker.ask
 
     def noted(worker: Worker, task: str, *timeout: float, **arguments: Any) -> Any:
         asked.append(task.removeprefix("timing.turns."))
         return ask(worker, task, *timeout, **arguments)
 
-    monkeypatch.setattr(Worker, "ask", noted)
-    chosen = [*bench_options(tmp_path, "fine", "fine"), "--out", str(tmp_path / "out"), "--profile"]
-    assert fcn(["bench", *chosen]) == 0
-    assert asked[-5:] == ["time_turn", *["used", "profile"] * 2]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(Worker, "ask", noted)
+        chosen = bench_options(Path(), "chatters", "fine")
+        assert fcn(["bench", *chosen, "--out", "out", "--profile"]) == 0
+    return Profiled(folder / "out", stored(folder / "out")["rows"], asked)
+
+
+def test_what_a_framework_prints_disturbs_nothing(profiled: Profiled) -> None:
+    for row in profiled.rows:
+        check_whole(row)
+    assert "C++ says so too" in (next((profiled.folder / "logs").glob("loss-torch*"))).read_text(
+        encoding="utf-8", errors="replace"
+    )
+
+
+def test_paths_are_those_of_the_shell(profiled: Profiled) -> None:
+    for row in profiled.rows:
+        assert (profiled.folder / row["profile"] / "trace.json").is_file()
+
+
+def test_a_trace_is_taken_after_the_last_turn(profiled: Profiled) -> None:
+    assert profiled.asked[-5:] == ["time_turn", *["used", "profile"] * 2]
 
 
 def test_another_epsilon_is_refused_by_the_logits(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from benchmarks.records.results import Results
 from benchmarks.records.statistics import LEVEL, least_p
 from benchmarks.timing import conductor, members, plants, selftest
 from benchmarks.timing.plan import config_of
+from benchmarks.timing.settings import Settings
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.config import Config
@@ -25,6 +26,16 @@ REFUSED = {
     "unsynchronised": "not synchronised: 0.1 s of the work of 1 step were left",
     "epsilon": "not equal work: loss is off by 0.04, allowed 2e-06",
 }
+
+
+def settings_of(backend: str, *cases: str) -> Settings:
+    return Settings(
+        backends=(backend,),
+        cases=cases or (selftest.SELFTEST_CASE,),
+        batch_sizes=(2,),
+        crop=(64, 96),
+        device="cpu",
+    )
 
 
 def rows_of(again: float, slower: float, noise: float = 0.01) -> dict[str, Any]:
@@ -133,11 +144,10 @@ def test_each_variant_has_its_own_plant_and_the_plain_ones_have_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, str | None]] = []
-    settings = selftest.selftest_settings("torch", 4, 0.1, "cpu", None)
     question = members.Question(Config(make_recipe("chapter-torch")), tmp_path, tmp_path)
     monkeypatch.setattr(conductor, "start_worker", lambda *_, **__: Recorded(asked))
     monkeypatch.setattr(conductor, "make_question", lambda *_: question)
-    rows = selftest.measure(tmp_path, settings)
+    rows = selftest.measure(tmp_path, settings_of("torch"))
     assert [*rows] == ["plain", "again", "slower", "unsynchronised", "epsilon"]
     assert len({row["key"] for row in rows.values()}) == len(rows)
     planted = ["slower", "unsynchronised", "epsilon"]
@@ -148,8 +158,8 @@ def test_each_variant_has_its_own_plant_and_the_plain_ones_have_none(
 
 @pytest.mark.slow
 def test_what_is_planted_in_a_real_backend_is_refused(backend_name: str, tmp_path: Path) -> None:
-    settings = selftest.selftest_settings(backend_name, 4, 0.1, "cpu", None)
-    document: Any = planned(**{**settings, "cases": ["train", "predict"]})
+    settings = settings_of(backend_name, "train", "predict").to_json()
+    document = planned(**settings)
     train, predict = document["rows"]
     results, config = Results(tmp_path, document), config_of(settings, train)
     # One process for both: of the second plant it has to compile no more than a prediction.

@@ -70,7 +70,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("diff absent other.json", "absent: this results file does not exist"),
         ("selftest --backend pytorch", "backend 'pytorch' is unknown: choose from torch,"),
         ("selftest --rounds 3", "--rounds 3: must be 4 at least"),
-        ("selftest --seconds 0", "--seconds 0.0: must be positive and finite"),
+        ("selftest --seconds 0", "--seconds 0.0: expected a finite number greater than 0"),
     ],
 )
 def test_wrong_input_is_one_line_that_names_it(
