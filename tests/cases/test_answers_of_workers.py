@@ -19,9 +19,6 @@ from benchmarks.cases.inputs import AFTER, make_inputs, parameters_in, write_inp
 from benchmarks.commands.bench import main as bench
 from benchmarks.equal_work.case_answers import expected_outputs
 from benchmarks.equal_work.gate import QUANTITIES, errors_of, verdict
-from benchmarks.pages.accuracy import accuracy_curves, accuracy_text
-from benchmarks.pages.bench import write_page
-from benchmarks.pages.html import write_png
 from benchmarks.timing import turns as bench_worker
 from benchmarks.workers.client import Worker
 from benchmarks.workers.environment import backend_environment
@@ -30,7 +27,6 @@ from common.data.dataset import Dataset
 from common.errors import InputError
 from common.machine.provenance import resident_peak
 from common.recipes import make_recipe
-from tests.support.bench_sample import sample_bench
 
 RECIPE = make_recipe("chapter-torch", batch_size=2, crop=(64, 96), flip=True)
 
