@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
@@ -26,8 +25,7 @@ SCORES: tuple[Score, Score] = ("pixel_accuracy", "mean_iou")
 NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 
 
-@dataclass(frozen=True)
-class AccuracyView:
+class AccuracyView(NamedTuple):
     """What a page shows of the case."""
 
     title: str

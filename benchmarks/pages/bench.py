@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.cases import CASES
-from benchmarks.pages.accuracy import AccuracyView, accuracy_gallery, accuracy_view
-from benchmarks.pages.facts import Block, bench_facts, computed_on, machine_names
-from benchmarks.pages.format import bound_text, moment
-from benchmarks.pages.html import download, render, svg
-from benchmarks.pages.proof import Cell, cell, stored_proof
+from benchmarks.pages import rows as words
+from benchmarks.pages.accuracy import accuracy_gallery, accuracy_view
+from benchmarks.pages.facts import bench_facts, computed_on, machine_names
+from benchmarks.pages.format import bound_text
+from benchmarks.pages.html import render, svg
+from benchmarks.pages.proof import stored_proof
 from benchmarks.pages.roofline import point_rows, roofline
-from benchmarks.pages.rows import (
-    NOT_REACHED,
-    Chart,
-    Measure,
-    Pair,
-    RowView,
-    chart,
-    finding,
-    is_unfinished,
-    measure_of,
-    pair,
-    round_rows,
-    row_title,
-    row_view,
-    tables,
-    values_of,
-    was_reached,
-)
+from benchmarks.pages.rows import chart, finding, row_title, tables, values_of, was_reached
 from benchmarks.records.check import problems
-from benchmarks.records.documents import BackendRates, Bench, Check, Limit, Row
+from benchmarks.records.documents import Bench, Check, Comparison, Row
 from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
 from benchmarks.records.training_documents import Accuracy
 from common.backends import BACKENDS
@@ -42,13 +25,17 @@ from common.machine.files import write_text
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+    from benchmarks.pages.accuracy import AccuracyView
+    from benchmarks.pages.facts import Block
+    from benchmarks.pages.rows import Chart
+
 
 class GateLine(NamedTuple):
-    """The errors of one quantity in one table, a cell a backend and track."""
+    """One quantity of a table: its bounds in words, and a check for each backend and track."""
 
     quantity: str
-    bound: str
-    cells: list[Cell]
+    bounds: str
+    checks: list[Check | None]
 
 
 class GateTable(NamedTuple):
@@ -58,49 +45,31 @@ class GateTable(NamedTuple):
     parts: list[tuple[str, list[GateLine]]]
 
 
-class LimitView(NamedTuple):
-    """The machine's limits in one precision; of each backend (name, title, rates)."""
-
-    precision: str
-    highest: list[str]
-    by_backend: list[tuple[str, str, list[str]]]
-
-
-@dataclass(frozen=True)
-class MachineView:
+class Machine(NamedTuple):
     """What the page shows of one results file, its tables of rates apart."""
 
     name: str
-    created: str
+    document: Bench
     verdict: str
     problems: list[str]
     not_reached: list[str]
     gates: GateTable
-    limits: list[LimitView]
     roofline: Markup | None
     points: list[list[str]]
     accuracy: AccuracyView | None
     facts: list[Block]
-    download: str
 
 
-@dataclass(frozen=True)
-class Group:
-    """One table of rates: its rows, their paired tests and their samples by round.
-
-    ``attributes`` are what the page can be narrowed to.
-    """
+class Group(NamedTuple):
+    """One table of rates and its paired tests; its lines end at ``top``."""
 
     title: str
     machine: str
-    conditions: str
-    attributes: dict[str, str]
-    measure: Measure
-    rows: list[RowView]
-    test: str
-    pairs: list[Pair]
+    document: Bench
+    rows: list[Row]
+    comparisons: list[Comparison]
+    top: float
     chart: Chart
-    numbers: list[list[str]]
 
 
 def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Path:
@@ -112,58 +81,40 @@ def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Pat
         InputError: If what lies there is no proof of this version.
     """
     documents = [document, *beside]
-    names = machine_names(documents)
-    machines = [machine_view(each, name) for each, name in zip(documents, names, strict=True)]
-    tables, values = groups(documents), choices(documents)
-    accuracy, proof = document.get("accuracy"), stored_proof(path.parent)
-    gallery = accuracy_gallery(accuracy, path.parent) if accuracy else None
-    is_shown = {
-        ("rates", "Rates"): tables,
-        ("gates", "Parity"): any(machine.gates.parts for machine in machines),
-        ("parity", "The whole proof"): proof,
-        ("limits", "Limits"): any(machine.limits for machine in machines),
-        ("accuracy", "Accuracy"): any(machine.accuracy for machine in machines),
-        ("gallery", "Gallery"): gallery,
-        ("manifest", "Manifest"): True,
-    }
+    shown, accuracy = groups(documents), document.get("accuracy")
     html = render(
         document,
-        verdict(document),
-        [section for section, shown in is_shown.items() if shown],
+        verdict=verdict(document),
         computed_on=computed_on(document),
-        machines=machines,
-        groups=tables,
-        choices=values,
-        sentences={name: CASES[name].sentence for name in values.get("case", []) if name in CASES},
-        not_reached=NOT_REACHED.capitalize(),
-        unfinished=is_unfinished(document["rows"]),
+        machines=list(map(machine, documents, machine_names(documents))),
+        groups=shown,
+        words=words,
+        cases=CASES,
+        backends=BACKENDS,
         target=TARGET_ABOVE_BACKGROUND,
-        proof=proof,
-        heading="The whole proof",
-        gallery=gallery,
-        charts=[group.chart for group in tables],
+        proof=stored_proof(path.parent),
+        gallery=accuracy_gallery(accuracy, path.parent) if accuracy else None,
+        charts=[group.chart for group in shown],
     )
     write_text(path, html)
     return path
 
 
-def machine_view(document: Bench, name: str) -> MachineView:
+def machine(document: Bench, name: str) -> Machine:
     """Return what the page shows of one results file."""
     picture, accuracy = roofline(document), document.get("accuracy")
-    by_table = tables(document["rows"])
-    return MachineView(
-        name=name,
-        created=moment(document["created"]),
-        verdict=verdict(document),
-        problems=problems(document),
-        not_reached=[row_title(rows[0]) for rows in by_table if not was_reached(rows)],
-        gates=gate_table(by_table),
-        limits=limit_views(document["limits"]),
-        roofline=svg(picture, document["created"]) if picture else None,
-        points=point_rows(document),
-        accuracy=accuracy_view(accuracy, document["created"]) if accuracy else None,
-        facts=bench_facts(document),
-        download=download(document),
+    by_table, salt = tables(document["rows"]), document["created"]
+    return Machine(
+        name,
+        document,
+        verdict(document),
+        problems(document),
+        [row_title(rows[0]) for rows in by_table if not was_reached(rows)],
+        gate_table(by_table),
+        svg(picture, salt) if picture else None,
+        point_rows(document),
+        accuracy_view(accuracy, salt) if accuracy else None,
+        bench_facts(document),
     )
 
 
@@ -200,24 +151,6 @@ def trained(accuracy: Accuracy) -> str:
     )
 
 
-def choices(documents: Sequence[Bench]) -> dict[str, list[str]]:
-    """Return what the page can be narrowed to: the values of each key, in the rows' order."""
-    values: dict[str, dict[str, None]] = {"machine": dict.fromkeys(machine_names(documents))}
-    for row in (row for each in documents for row in each["rows"]):
-        for name, value in (*attributes(row).items(), ("track", row["track"])):
-            values.setdefault(name, {})[value] = None
-    return {name: list(of_name) for name, of_name in values.items()}
-
-
-def attributes(row: Row) -> dict[str, str]:
-    """Return what tells the tables of one machine apart."""
-    return {
-        "case": row["case"],
-        "batch_size": str(row["batch_size"]),
-        "precision": row["precision"],
-    }
-
-
 def groups(documents: Sequence[Bench]) -> list[Group]:
     """Return all tables that were reached; those of one case, batch and precision in a row."""
     reached = [
@@ -232,28 +165,10 @@ def groups(documents: Sequence[Bench]) -> list[Group]:
 
 def group(rows: list[Row], document: Bench, machine: str) -> Group:
     """Return one table."""
-    first, test = rows[0], document["test"]
-    height, width = first["crop"]
-    keys = {row["key"]: row for row in rows}
+    keys = {row["key"] for row in rows}
+    pairs = [entry for entry in document["comparisons"] if {entry["a"], entry["b"]} <= keys]
     top = 1.02 * max((value for row in rows for value in values_of(row)), default=1.0)
-    lines = chart(rows)
-    return Group(
-        title=row_title(first),
-        machine=machine,
-        conditions=f"{first['backbone']}, recipe {first['recipe']}, {height}×{width}, "
-        f"device {first['device']}",
-        attributes={"machine": machine, **attributes(first)},
-        measure=measure_of(first),
-        rows=[row_view(row, top) for row in rows],
-        test=f"{test['name']}, level {test['level']}",
-        pairs=[
-            pair(entry, keys)
-            for entry in document["comparisons"]
-            if entry["a"] in keys and entry["b"] in keys
-        ],
-        chart=lines,
-        numbers=round_rows(lines),
-    )
+    return Group(row_title(rows[0]), machine, document, rows, pairs, top, chart(rows))
 
 
 def gate_table(by_table: Sequence[Sequence[Row]]) -> GateTable:
@@ -278,32 +193,5 @@ def gate_lines(rows: Sequence[Row], heads: Sequence[tuple[str, str]]) -> list[Ga
         checks = [by_head.get(head, {}).get(quantity) for head in heads]
         # A track's own code may be allowed more.
         bounds = dict.fromkeys(bound_text(check["bound"]) for check in checks if check)
-        cells = [cell(check["error"], check["bound"]) if check else Cell("", 0) for check in checks]
-        lines.append(GateLine(quantity.replace("_", " "), " or ".join(bounds), cells))
+        lines.append(GateLine(quantity.replace("_", " "), " or ".join(bounds), checks))
     return lines
-
-
-def limit_views(limits: Mapping[str, Limit | None]) -> list[LimitView]:
-    """Return the machine's limits in each precision, and what each backend reached of its own."""
-    return [
-        LimitView(
-            precision,
-            rates_of(limit),
-            [
-                (name := entry["backend"], BACKENDS.get(name, name), rates_of(entry))
-                for entry in limit["by_backend"]
-            ],
-        )
-        for precision, limit in limits.items()
-        if limit
-    ]
-
-
-def rates_of(limit: Limit | BackendRates) -> list[str]:
-    """Return the arithmetic rate and the copy rate as text, or why there are none."""
-    if "flops_per_second" not in limit:
-        return [limit.get("reason", "not measured")]
-    return [
-        f"{limit['flops_per_second'] / 1e9:,.0f} GFLOP/s",
-        f"{limit['bytes_per_second'] / 1e9:,.1f} GB/s",
-    ]

@@ -20,8 +20,9 @@ from benchmarks.pages.rows import (
     case_name,
     case_of,
     finding,
-    is_start,
+    interval_of,
     is_unfinished,
+    later_step,
     measure_of,
     pixel_rate,
     place,
@@ -98,9 +99,6 @@ def block(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
 
 def row_cells(row: Row, figures: Figures) -> tuple[str, ...]:
     """Return the cells of a measured row."""
-    values, step = figures["examples_per_second"], figures["step_seconds"]["median"]
-    if is_start(row):
-        values, step = figures["step_seconds"], figures["steady_seconds"]
     itself, even, limit = figures["self_ratio"], figures["break_even"], figures["limit"]
     catching_up = DASH
     if even:
@@ -109,8 +107,8 @@ def row_cells(row: Row, figures: Figures) -> tuple[str, ...]:
     return (
         row["backend"],
         row["track"],
-        with_interval(values) + measure_of(row).unit,
-        significant(1000 * step, 4),
+        with_interval(interval_of(row, figures)) + measure_of(row).unit,
+        significant(later_step(row, figures), 4),
         f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else DASH,
         f"{figures['first_step_seconds']:.2f} s",
         f"{figures['compile_seconds']:.2f} s",

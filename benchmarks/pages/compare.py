@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,45 +25,17 @@ from benchmarks.pages.format import (
     number,
     significant,
     size,
-    span,
     text_table,
     with_interval,
 )
 from benchmarks.pages.gallery import Item, gallery_item, gallery_view
-from benchmarks.pages.html import Strip, Value, render, strip
+from benchmarks.pages.html import render
 from benchmarks.pages.proof import stored_proof
 from benchmarks.records.training_documents import Compared, Rate, TrainedRow
 from common.reference.tolerances import BLIND, MARGIN, STARTS
 
-SHOWN_SAMPLES = 60
 LEAST_SAMPLES = 5
 """Of a speed, for an interval: of four, all lie on one side of the true median in 1 of 8 cases."""
-
-
-@dataclass(frozen=True)
-class RowView:
-    """A row of the main table. One without figures has a reason."""
-
-    backend: str
-    title: str
-    status: str
-    reason: str | None
-    is_retired: bool
-    agreement: str
-    figures: list[Value]
-    versions: str
-
-
-@dataclass(frozen=True)
-class Speed:
-    """A row of the table of speeds."""
-
-    backend: str
-    title: str
-    median: str
-    interval: str
-    count: int
-    strip: Strip
 
 
 class Notice(NamedTuple):
@@ -84,39 +55,26 @@ def render_page(compare: Compared, folder: Path) -> str:
     Raises:
         InputError: For a picture of the gallery that is missing or no label map.
     """
-    recipe, finished = compare["config"]["recipe"], finished_rows(compare)
-    gallery, proof = gallery_view(gallery_items(compare, folder)), stored_proof(folder)
-    charts = chart_data(compare)
-    is_shown = {
-        ("results", "Results"): True,
-        ("speed", "Speed"): finished,
-        ("curves", "Curves"): finished,
-        ("scores", "Scores"): finished,
-        ("gallery", "Gallery"): gallery,
-        ("parity", "Parity"): proof,
-        ("manifest", "Manifest"): True,
-    }
+    finished, charts = finished_rows(compare), chart_data(compare)
+    rates = [rate for row in finished if (rate := row["examples_per_second"])]
     return render(
         compare,
-        verdict(compare),
-        [section for section, shown in is_shown.items() if shown],
-        recipe=recipe,
-        reading=READINGS[recipe["void"]],
+        verdict=verdict(compare),
         frameworks=frameworks(len(compare["rows"])),
         notices=notices(compare),
-        rows=[row_view(compare, row) for row in compare["rows"]],
         finished=finished,
-        baseline=baseline(compare),
-        speeds=speeds(finished),
-        score_heads=[(name, "") for name in ALL_SCORES],
+        readings=READINGS,
+        interval_of=interval_of,
+        versions=versions,
+        top=1.04 * max((max(rate["samples"]) for rate in rates), default=1.0),
+        score_names=ALL_SCORES,
         tables=score_tables(compare),
         classes=class_rows(compare),
         charts=charts,
         losses=loss_rows(charts),
         epochs=epoch_rows(compare),
-        gallery=gallery,
-        proof=proof,
-        heading="Parity",
+        gallery=gallery_view(gallery_items(compare, folder)),
+        proof=stored_proof(folder),
         facts=compare_facts(compare),
         margin=MARGIN,
         blind=BLIND,
@@ -272,78 +230,6 @@ def notices(compare: Compared) -> list[Notice]:
     return notices
 
 
-def row_view(compare: Compared, row: TrainedRow) -> RowView:
-    """Return a row of the main table."""
-    share = row.get("agreement")
-    return RowView(
-        backend=row["backend"],
-        title=row["title"],
-        status=row["status"],
-        reason=row["reason"],
-        is_retired=bool(row["note"]),
-        agreement=DASH if share is None else f"{share:.0%}",
-        figures=row_values(compare, row) if row["status"] == "ok" else [],
-        versions=versions(row.get("versions", {})),
-    )
-
-
-def row_values(compare: Compared, row: TrainedRow) -> list[Value]:
-    """Return the cells of a row that has figures."""
-    scores, rate, interval = scores_of(compare, row), row["examples_per_second"], interval_of(row)
-    above = "" if beats_background(compare, row) else "not above background"
-    device = row["device_memory_peak_bytes"]
-    first = row["first_step_seconds"]
-    return [
-        Value("Training loss", number(row["train_loss"])),
-        Value("Validation loss", number(row["val_loss"])),
-        Value("Pixel accuracy", number(scores["pixel_accuracy"]), above, "warn"),
-        Value("Mean IoU", number(scores["mean_iou"])),
-        Value(
-            "Examples/s",
-            significant(rate["median"]) if rate else DASH,
-            span(interval) if interval else "",
-        ),
-        Value("First step", DASH if first is None else f"{first:.2f} s"),
-        Value(
-            "Peak memory",
-            size(row["host_memory_peak_bytes"]),
-            f"device {size(device)}" if device else "",
-        ),
-    ]
-
-
-def baseline(compare: Compared) -> list[Value]:
-    """Return the scores of always predicting background; nothing without a finished row."""
-    if not (rows := finished_rows(compare)):
-        return []
-    scores = scores_of(compare, rows[0])
-    return [
-        Value("Pixel accuracy", number(scores["background_pixel_accuracy"])),
-        Value("Mean IoU", number(scores["background_mean_iou"])),
-    ]
-
-
-def speeds(rows: Sequence[TrainedRow]) -> list[Speed]:
-    """Return each timed row's rate, its interval and its samples, all on one scale."""
-    timed = [(row, rate) for row in rows if (rate := row["examples_per_second"])]
-    top = 1.04 * max((max(rate["high"], *rate["samples"]) for _, rate in timed), default=1.0)
-    views = []
-    for row, rate in timed:
-        shown = rate["samples"][:: -(-len(rate["samples"]) // SHOWN_SAMPLES)]
-        interval = interval_of(row)
-        views.append(
-            Speed(
-                row["backend"],
-                row["title"],
-                significant(rate["median"]),
-                span(interval) if interval else DASH,
-                len(rate["samples"]),
-                strip(rate, shown, top, has_interval=interval is not None),
-            )
-        )
-    return views
-
-
 def table(compare: Compared) -> str:
     """Return the comparison as lines of text."""
     lines = [
@@ -375,8 +261,10 @@ def table(compare: Compared) -> str:
                 size(row["host_memory_peak_bytes"]),
             ]
         )
-    if background := baseline(compare):
-        lines.append(["(background)", "", "", *(value.text for value in background), "", "", ""])
+    if rows := finished_rows(compare):
+        scores = scores_of(compare, rows[0])
+        constants = scores["background_pixel_accuracy"], scores["background_mean_iou"]
+        lines.append(["(background)", "", "", *map(number, constants), "", "", ""])
     reasons = [
         f"{row['backend']}: {row['reason']}" for row in compare["rows"] if row["status"] != "ok"
     ]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, TypedDict
 
 import numpy as np
 
-from benchmarks.pages.format import number
-from benchmarks.pages.html import Value, backend_color
+from benchmarks.pages.html import backend_color
 from benchmarks.records.run_documents import Reading, Scores
 from benchmarks.records.training_documents import Compared, TrainedRow
 from common.data.voc import CLASSES
@@ -15,7 +14,7 @@ from common.data.voc import CLASSES
 LEAST_DISTANCE = 1e-8
 """Below it a relative difference is drawn here: a logarithmic axis has no zero."""
 LOSS_LINES = 21
-ALL_SCORES = ("Pixel accuracy", "Mean class accuracy", "Mean IoU", "Frequency-weighted IoU")
+ALL_SCORES = ["Pixel accuracy", "Mean class accuracy", "Mean IoU", "Frequency-weighted IoU"]
 Void = Literal["background", "ignore"]
 READINGS: dict[Void, str] = {
     "background": "void counts as background",
@@ -58,13 +57,6 @@ class Charts(TypedDict):
     bound: list[float | None]
     epochs: list[int]
     scores: list[ScoreLines]
-
-
-class ScoreTable(NamedTuple):
-    """The scores in one reading of the void pixels: (row, its values); the last is background."""
-
-    reading: str
-    lines: list[tuple[str, list[Value]]]
 
 
 def finished_rows(compare: Compared) -> list[TrainedRow]:
@@ -150,72 +142,66 @@ def score_lines(compare: Compared, rows: list[TrainedRow]) -> list[ScoreLines]:
     return [each for each in scores if any(v is not None for line in each["series"] for v in line)]
 
 
-def loss_rows(charts: Charts) -> list[tuple[int, list[str]]]:
+def loss_rows(charts: Charts) -> list[tuple[int, list[float | None]]]:
     """Return evenly spread steps, the first and the last among them, and each backend's loss."""
     count = len(charts["steps"])
     chosen = np.unique(np.linspace(0, count - 1, min(count, LOSS_LINES)).round().astype(int))
-    return [
-        (charts["steps"][i], [number(column[i], 5) for column in charts["losses"]]) for i in chosen
-    ]
+    return [(charts["steps"][i], [column[i] for column in charts["losses"]]) for i in chosen]
 
 
-def epoch_rows(compare: Compared) -> list[tuple[int, str, list[str]]]:
-    """Return (epoch, backend, figures) for every epoch of every finished row."""
+def epoch_rows(compare: Compared) -> list[tuple[int, str, list[float | None]]]:
+    """Return epoch, backend, both losses and both scores of every epoch of every finished row."""
     void = compare["config"]["recipe"]["void"]
     lines = []
     for row in finished_rows(compare):
         for line in row["epochs"]:
-            scores = line["scores"][void]
-            values = (
-                line["train_loss"],
-                line["val_loss"],
-                scores["pixel_accuracy"],
-                scores["mean_iou"],
-            )
-            lines.append((line["epoch"] + 1, row["title"], [number(value) for value in values]))
+            scores = [line["scores"][void][key] for _, key, _ in DRAWN]
+            values = [line["train_loss"], line["val_loss"], *scores]
+            lines.append((line["epoch"] + 1, row["title"], values))
     return lines
 
 
-def score_tables(compare: Compared) -> list[ScoreTable]:
-    """Return a table for each reading of the void pixels, the recipe's first."""
+def score_tables(compare: Compared) -> list[tuple[str, list[tuple[str, list[float]]]]]:
+    """Return ``ALL_SCORES`` in each reading of the void pixels, the recipe's first.
+
+    The last row of a table is that of always predicting background.
+    """
     rows = finished_rows(compare)
     tables = []
     for void in readings(compare):
         read = [(row["title"], both_readings(row)[void]) for row in rows]
-        lines = [(title, values_of(scores)) for title, scores in read]
+        lines = [(title, all_scores(scores)) for title, scores in read]
         if read:
-            lines.append(("Always background", values_of_background(read[0][1])))
-        tables.append(ScoreTable(READINGS[void], lines))
+            lines.append(("Always background", background_scores(read[0][1])))
+        tables.append((READINGS[void], lines))
     return tables
 
 
-def values_of(scores: Reading) -> list[Value]:
-    """Return ``ALL_SCORES`` of a row."""
-    values = (
+def all_scores(scores: Reading) -> list[float]:
+    """Return the values of ``ALL_SCORES``."""
+    return [
         scores["pixel_accuracy"],
         scores["mean_class_accuracy"],
         scores["mean_iou"],
         scores["frequency_weighted_iou"],
-    )
-    return [Value(name, number(value)) for name, value in zip(ALL_SCORES, values, strict=True)]
+    ]
 
 
-def values_of_background(scores: Reading) -> list[Value]:
-    """Return ``ALL_SCORES`` of always predicting background.
+def background_scores(scores: Reading) -> list[float]:
+    """Return the values of ``ALL_SCORES`` of always predicting background.
 
     It finds all of one class and none of the others; its one IoU is that class's share.
     """
     share = scores["background_pixel_accuracy"]
     class_accuracy = 1 / scores["classes_present"] if share else 0.0
-    values = (share, class_accuracy, scores["background_mean_iou"], share**2)
-    return [Value(name, number(value)) for name, value in zip(ALL_SCORES, values, strict=True)]
+    return [share, class_accuracy, scores["background_mean_iou"], share**2]
 
 
-def class_rows(compare: Compared) -> list[tuple[str, list[str]]]:
+def class_rows(compare: Compared) -> list[tuple[str, tuple[float | None, ...]]]:
     """Return each class of the truth and its IoU in every finished row, in the recipe's reading."""
     columns = [scores_of(compare, row)["class_iou"] for row in finished_rows(compare)]
     return [
-        (name, [number(value, 3) for value in values])
+        (name, values)
         for name, values in zip(CLASSES, zip(*columns, strict=True), strict=False)
         if any(value is not None for value in values)
     ]

@@ -5,14 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from benchmarks.pages.format import moment
+from benchmarks.pages.format import bound_text, error_text, moment, number, significant, size, span
 from common.backends import BACKENDS
 from common.machine.files import write_bytes
 
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmarks.records.documents import Bench
-    from benchmarks.records.run_documents import Interval, Proof
+    from benchmarks.records.run_documents import Proof
     from benchmarks.records.training_documents import Compared
 
 HERE = Path(__file__).parent
@@ -40,6 +38,8 @@ SYMBOLS = {
     "running": "…",
 }
 """By the status of a row."""
+SHADES = (1e-3, 1e-2, 1e-1, 1)
+"""Shares of a bound at which the heat map's shade changes; beyond the last it is broken."""
 
 
 def backend_color(name: str) -> int:
@@ -59,58 +59,24 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    templates.filters["backend_color"] = backend_color
+    for words in (bound_text, error_text, moment, number, significant, size, span):
+        templates.filters[words.__name__] = words
+    for value_of in (backend_color, download, shade):
+        templates.filters[value_of.__name__] = value_of
     templates.globals["symbols"] = SYMBOLS
     return templates
 
 
-def asset(name: str) -> Markup:
-    """Return a file of ``assets``, to stand in a page as it is."""
-    from markupsafe import Markup
-
-    return Markup((HERE / "assets" / name).read_text(encoding="utf-8"))
-
-
-def render(
-    document: Bench | Compared | Proof,
-    verdict: str,
-    sections: Sequence[tuple[str, str]],
-    script: bool = True,
-    **parts: object,
-) -> str:
+def render(document: Bench | Compared | Proof, **parts: object) -> str:
     """Return a page: HTML that needs no other file and no network.
 
     Args:
-        document: The results; its kind is the name of the template.
-        verdict: What the results say, in one sentence.
-        sections: (identity, title) of those that are linked at the top.
-        script: Whether the page has charts, and a script of its own.
-        parts: What its template shows.
+        document: The results; the template has the name of their kind.
+        parts: What the template shows beside the results; ``verdict`` is one sentence about them,
+            ``charts`` the data of the page's script, if it has one.
     """
-    kind = document["kind"]
-    assets = {"styles": [asset("page.css")], "scripts": []}
-    if script:
-        assets = {
-            "styles": [asset("vendor/uPlot.min.css"), asset("page.css")],
-            "scripts": [chart_library(), asset(f"{kind}.js")],
-        }
-    template = environment().get_template(f"{kind}.html.j2")
-    return template.render(
-        document=document,
-        created=moment(document["created"]),
-        verdict=verdict,
-        sections=sections,
-        download=download(document),
-        **assets,
-        **parts,
-    )
-
-
-def chart_library() -> Markup:
-    """Return uPlot with its licence."""
-    from markupsafe import Markup
-
-    return Markup(f"/*\n{asset('vendor/uPlot-LICENSE')}*/\n{asset('vendor/uPlot.iife.min.js')}")
+    template = environment().get_template(f"{document['kind']}.html.j2")
+    return template.render(document=document, **parts)
 
 
 def download(document: Bench | Compared | Proof) -> str:
@@ -118,36 +84,12 @@ def download(document: Bench | Compared | Proof) -> str:
     return base64.b64encode(json.dumps(document, indent=1).encode()).decode()
 
 
-class Value(NamedTuple):
-    """A cell of a table that becomes cards on a narrow screen; ``kind`` is the note's class."""
-
-    label: str
-    text: str
-    note: str = ""
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Strip:
-    """Samples, their median and its interval on a line; places in percent of its length."""
-
-    samples: list[str]
-    median: str
-    low: str
-    width: str
-    has_interval: bool
-
-
-def strip(
-    interval: Interval, samples: Sequence[float], top: float, has_interval: bool = True
-) -> Strip:
-    """Return the places on a line from 0 to ``top``."""
-    median, low, high = (
-        100 * value / top for value in (interval["median"], interval["low"], interval["high"])
-    )
-    places = [f"{100 * sample / top:.2f}" for sample in samples]
-    width = max(0.3, high - low)  # A narrower one could not be seen.
-    return Strip(places, f"{median:.2f}", f"{low:.2f}", f"{width:.2f}", has_interval)
+def shade(error: float | None, bound: float) -> int:
+    """Return how many of ``SHADES`` an error's share of its bound passes."""
+    if error is None:
+        return len(SHADES)
+    share = error / bound if bound else float(error > 0) * 2
+    return sum(share > limit for limit in SHADES)
 
 
 def can_draw() -> bool:
@@ -168,8 +110,8 @@ def svg(figure: Figure, salt: str) -> Markup:
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
-    for number, color in enumerate(COLORS):
-        text = text.replace(color, f"var(--c{number})")
+    for index, color in enumerate(COLORS):
+        text = text.replace(color, f"var(--c{index})")
     text = text.replace(TEXT, "var(--text)").replace(MUTED, "var(--muted)")
     return Markup(text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1))
 

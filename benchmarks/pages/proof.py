@@ -5,97 +5,66 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from benchmarks.pages.facts import proof_facts
-from benchmarks.pages.format import bound_text, error_text, text_table
+from benchmarks.pages.format import bound_text, error_text, number, text_table
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, can_draw, mute, render, svg
 from benchmarks.records.run_documents import Proof, ProofPart, ProofRow
 from common.backends import BACKENDS
 from common.errors import InputError
 from common.machine.files import write_text
-from common.reference.tolerances import BOUNDS, PROOF
+from common.reference.tolerances import BOUNDS, PROOF, Bound
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
 FORMAT_VERSION = 1
-SHADES = (1e-3, 1e-2, 1e-1, 1)
-"""Shares of a bound at which the heat map's shade changes; beyond the last it is broken."""
 LEAST = 1e-17
 """Drawn for a distance of zero, which a logarithmic axis cannot show."""
-BY_LAYER = ("layer, evaluation", "layer, training")
-
-
-class Cell(NamedTuple):
-    """An error's text, and how many of ``SHADES`` its share of the bound passes."""
-
-    text: str
-    shade: int
-
-
-class Line(NamedTuple):
-    """The errors of one layer or parameter, a cell a backend; twice so many for two quantities."""
-
-    name: str
-    cells: list[Cell]
 
 
 class Largest(NamedTuple):
-    """The largest errors of one quantity, a cell a backend, below a bound that has a reason."""
+    """The largest error of one quantity in each row, below a bound that has a reason."""
 
     quantity: str
-    bound: str
+    bound: float
     reason: str
-    cells: list[Cell]
+    errors: list[float | None]
 
 
-class Loss(NamedTuple):
-    """The reference's loss at one step, and each backend's distance from it."""
+class Part(NamedTuple):
+    """One backbone: its rows are those whose backends came to an answer."""
 
-    step: int
-    loss: str
-    bound: str
-    distances: list[str]
+    document: ProofPart
+    rows: list[ProofRow]
+    largest: list[Largest]
 
-
-@dataclass(frozen=True)
-class PartView:
-    """What the section shows of one backbone; ``notes`` are (backend, status, reason)."""
-
-    backbone: str
-    titles: list[str]
-    notes: list[tuple[str, str, str | None]]
-    summary: list[Largest]
-    layers: list[Line]
-    gradients: list[Line]
-    losses: list[Loss]
-    curves: Markup | None
+    def names(self, quantity: str) -> list[str]:
+        """Return the layers or parameters that a quantity has an error of."""
+        return list(dict.fromkeys(name for row in self.rows for name in row["errors"][quantity]))
 
 
-@dataclass(frozen=True)
-class ProofView:
-    """What ``proof_section.html.j2`` shows."""
+class View(NamedTuple):
+    """What ``parity_section.html.j2`` shows; of each part the losses' distances as SVG."""
 
+    document: Proof
     conditions: str
-    sentence: str
-    parts: list[PartView]
+    verdict: str
+    parts: list[Part]
+    curves: list[Markup | None]
+    bounds: Mapping[str, Mapping[str, Bound]] = BOUNDS
 
 
 def write_page(proof: Proof, path: Path) -> Path:
     """Write the page that shows ``proof`` alone: one file, no network."""
-    sections = [("parity", "Errors"), ("manifest", "Manifest")]
-    view, facts = proof_view(proof), proof_facts(proof)
-    html = render(
-        proof, view.sentence, sections, script=False, proof=view, heading="Errors", facts=facts
-    )
-    write_text(path, html)
+    view = view_of(proof)
+    write_text(path, render(proof, verdict=view.verdict, proof=view, facts=proof_facts(proof)))
     return path
 
 
-def stored_proof(folder: Path) -> ProofView | None:
+def stored_proof(folder: Path) -> View | None:
     """Return the section for another page; None where no proof lies beside its results.
 
     Raises:
@@ -111,13 +80,35 @@ def stored_proof(folder: Path) -> ProofView | None:
         raise InputError(f"{source}: is not a proof's result ({error})") from error
     if not is_known:
         raise InputError(f"{source}: is not a proof of version {FORMAT_VERSION}")
-    return proof_view(cast(Proof, proof))
+    return view_of(cast(Proof, proof))
 
 
-def proof_view(proof: Proof) -> ProofView:
-    """Return what the section shows: a sentence, and each backbone's tables and curves."""
-    parts = [part_view(part, proof["precision"]) for part in proof["backbones"]]
-    return ProofView(conditions(proof), verdict(proof), parts)
+def view_of(proof: Proof) -> View:
+    """Return what the section shows."""
+    parts = parts_of(proof)
+    return View(proof, conditions(proof), verdict(proof), parts, [drift_curves(p) for p in parts])
+
+
+def parts_of(proof: Proof) -> list[Part]:
+    """Return what page and text show of each backbone."""
+    parts = []
+    for document in proof["backbones"]:
+        rows = [row for row in document["rows"] if "errors" in row]
+        largest = []
+        for quantity in PROOF:
+            bound = BOUNDS[quantity][proof["precision"]]
+            limit = max(document["limits"]) if quantity == "trace" else bound.limit
+            errors = [largest_error(row, quantity) for row in rows]
+            largest.append(Largest(quantity, limit, bound.reason, errors))
+        parts.append(Part(document, rows, largest))
+    return parts
+
+
+def largest_error(row: ProofRow, quantity: str) -> float | None:
+    """Return a row's largest error; None if there is none, or one is no finite number."""
+    errors = row["errors"].get(quantity, {}).values()
+    finite = [error for error in errors if error is not None]
+    return max(finite, default=None) if len(finite) == len(errors) else None
 
 
 def conditions(proof: Proof) -> str:
@@ -139,77 +130,7 @@ def verdict(proof: Proof) -> str:
     return f"{bad[0]['title']} {bad[0]['status']}: {bad[0]['reason']}{more}."
 
 
-def part_view(part: ProofPart, precision: str) -> PartView:
-    """Return the tables and curves of one backbone."""
-    rows = proved_rows(part)
-    return PartView(
-        backbone=part["backbone"],
-        titles=[row["title"] for row in rows],
-        notes=[
-            (row["title"], row["status"], row["reason"])
-            for row in part["rows"]
-            if row["status"] != "ok"
-        ],
-        summary=summary(rows, part["limits"], precision),
-        layers=lines(rows, BY_LAYER, precision),
-        gradients=lines(rows, ("gradient",), precision),
-        losses=[
-            Loss(
-                step, f"{loss:.6f}", bound_text(bound), [error_text(r["drift"][step]) for r in rows]
-            )
-            for step, (loss, bound) in enumerate(zip(part["losses"], part["limits"], strict=True))
-        ],
-        curves=drift_curves(part, rows),
-    )
-
-
-def proved_rows(part: ProofPart) -> list[ProofRow]:
-    """Return the rows whose backends came to an answer."""
-    return [row for row in part["rows"] if "errors" in row]
-
-
-def summary(rows: Sequence[ProofRow], limits: Sequence[float], precision: str) -> list[Largest]:
-    """Return the largest error of each quantity."""
-    largest = []
-    for quantity in PROOF:
-        bound = BOUNDS[quantity][precision]
-        limit = max(limits) if quantity == "trace" else bound.limit
-        cells = [cell(largest_error(row["errors"].get(quantity, {})), limit) for row in rows]
-        largest.append(Largest(quantity, bound_text(limit), bound.reason, cells))
-    return largest
-
-
-def largest_error(errors: Mapping[str, float | None]) -> float | None:
-    """Return the largest of some errors; None if there is none, or one is no finite number."""
-    finite = [error for error in errors.values() if error is not None]
-    return max(finite, default=None) if len(finite) == len(errors) else None
-
-
-def lines(rows: Sequence[ProofRow], quantities: Sequence[str], precision: str) -> list[Line]:
-    """Return the errors of each layer or parameter: a cell for every quantity and backend."""
-    names = dict.fromkeys(name for row in rows for name in row["errors"][quantities[0]])
-    return [
-        Line(
-            name,
-            [
-                cell(row["errors"][quantity].get(name), BOUNDS[quantity][precision].limit)
-                for quantity in quantities
-                for row in rows
-            ],
-        )
-        for name in names
-    ]
-
-
-def cell(error: float | None, limit: float) -> Cell:
-    """Return an error as a cell of a heat map."""
-    if error is None:
-        return Cell(error_text(error), len(SHADES))
-    share = error / limit if limit else float(error > 0) * 2
-    return Cell(error_text(error), sum(share > shade for shade in SHADES))
-
-
-def drift_curves(part: ProofPart, rows: Sequence[ProofRow]) -> Markup | None:
+def drift_curves(part: Part) -> Markup | None:
     """Return the losses' distance from the reference by step, as SVG; None without matplotlib."""
     if not can_draw():
         return None
@@ -218,72 +139,65 @@ def drift_curves(part: ProofPart, rows: Sequence[ProofRow]) -> Markup | None:
 
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
-    steps = range(len(part["losses"]))
+    document = part.document
+    steps, yardstick = range(len(document["losses"])), document["yardstick"]
 
     def draw(values: Sequence[float | None], color: str, label: str, style: str) -> None:
         shown = [math.nan if v is None else max(v, LEAST) for v in values]
         axes.plot(steps, shown, style, color=color, label=label, markersize=3)
 
-    for row in rows:
+    for row in part.rows:
         color = COLORS[backend_color(row["backend"])]
         draw(row["drift"], color, row["title"], "-o")
         if row["drift_float64"]:
             draw(row["drift_float64"], color, f"{row['title']}, float64", ":")
-    if part["yardstick"]:
-        one, other = part["yardstick"]["threads"]
-        label = f"{BACKENDS[part['yardstick']['backend']]}, {other} against {one} threads"
-        draw(part["yardstick"]["drift"], MUTED, label, "--")
-    draw(part["limits"], MUTED, "bound", "-")
+    if yardstick:
+        one, other = yardstick["threads"]
+        label = f"{BACKENDS[yardstick['backend']]}, {other} against {one} threads"
+        draw(yardstick["drift"], MUTED, label, "--")
+    draw(document["limits"], MUTED, "bound", "-")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(yscale="log", xlabel="step", ylabel="relative distance")
     mute(axes)
     figure.legend(loc="outside right upper", frameon=False, labelcolor=TEXT, fontsize=8)
-    return svg(figure, part["backbone"])
+    return svg(figure, document["backbone"])
 
 
 def text_of(proof: Proof) -> str:
     """Return the proof as text: each backbone's layers, gradients, largest errors and losses."""
     text = [f"{conditions(proof)}: relative errors against the float64 reference"]
-    precision = proof["precision"]
-    for part in proof["backbones"]:
-        rows = proved_rows(part)
-        heads = [row["backend"] for row in rows]
-        text += ["", part["backbone"], ""]
-        for quantity in (*BY_LAYER, "gradient"):
-            bound = bound_text(BOUNDS[quantity][precision].limit)
-            head = [f"{quantity} (bound {bound})", *heads]
-            text += [error_table(head, lines(rows, (quantity,), precision)), ""]
-        largest = summary(rows, part["limits"], precision)
-        table = [(line.quantity, line.bound, *(c.text for c in line.cells)) for line in largest]
-        text += [
-            text_table([("largest", "bound", *heads), *table]),
-            "",
-            losses_text(part, rows),
-            "",
-        ]
-        text += [outcome(row) for row in part["rows"]]
+    for part in parts_of(proof):
+        heads = [row["backend"] for row in part.rows]
+        text += ["", part.document["backbone"], ""]
+        for quantity in ("layer, evaluation", "layer, training", "gradient"):
+            bound = bound_text(BOUNDS[quantity][proof["precision"]].limit)
+            table = [[f"{quantity} (bound {bound})", *heads]]
+            for name in part.names(quantity):
+                errors = [row["errors"][quantity].get(name) for row in part.rows]
+                table.append([name, *map(error_text, errors)])
+            text += [text_table(table), ""]
+        table = [["largest", "bound", *heads]]
+        for quantity, limit, _, errors in part.largest:
+            table.append([quantity, bound_text(limit), *map(error_text, errors)])
+        text += [text_table(table), "", losses_text(part), ""]
+        text += [outcome(row) for row in part.document["rows"]]
     return "\n".join(text)
 
 
-def error_table(head: Sequence[str], lines: Sequence[Line]) -> str:
-    """Return errors by layer or parameter as a table of text."""
-    return text_table([head, *((line.name, *(c.text for c in line.cells)) for line in lines)])
-
-
-def losses_text(part: ProofPart, rows: Sequence[ProofRow]) -> str:
+def losses_text(part: Part) -> str:
     """Return the reference's loss at every step, and how far each backend's is from it."""
-    columns = {row["backend"]: row["drift"] for row in rows}
-    columns |= {
-        f"{row['backend']} float64": row["drift_float64"] for row in rows if row["drift_float64"]
-    }
-    if part["yardstick"]:
-        one, other = part["yardstick"]["threads"]
-        name = f"{part['yardstick']['backend']} {other} against {one} threads"
-        columns[name] = [*part["yardstick"]["drift"]]
+    document, columns = part.document, {row["backend"]: row["drift"] for row in part.rows}
+    for row in part.rows:
+        if row["drift_float64"]:
+            columns[f"{row['backend']} float64"] = row["drift_float64"]
+    if yardstick := document["yardstick"]:
+        one, other = yardstick["threads"]
+        name = f"{yardstick['backend']} {other} against {one} threads"
+        columns[name] = [*yardstick["drift"]]
     table = [["step", "loss", "bound", *columns]]
-    for step, (loss, bound) in enumerate(zip(part["losses"], part["limits"], strict=True)):
-        distances = [error_text(column[step]) for column in columns.values()]
-        table.append([str(step), f"{loss:.6f}", bound_text(bound), *distances])
+    for step, loss in enumerate(document["losses"]):
+        errors = [document["limits"][step], *(column[step] for column in columns.values())]
+        table.append([str(step), number(loss, 6), *map(error_text, errors)])
     return text_table(table)
 
 

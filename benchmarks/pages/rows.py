@@ -1,16 +1,16 @@
-"""A benchmark's rows: in words, as cells of the page's tables, round by round, and in pairs."""
+"""A benchmark's rows: their tables, their words, and their samples round by round."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, TypedDict
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
-from benchmarks.pages.format import DASH, significant, size, span
-from benchmarks.pages.html import Strip, Value, backend_color, strip
-from benchmarks.records.documents import BreakEven, Comparison, Figures, Judgement, Row
+from benchmarks.pages.format import DASH, significant
+from benchmarks.pages.html import backend_color
+from benchmarks.records.documents import BreakEven, Figures, Judgement, Row
+from benchmarks.records.run_documents import Interval
 from benchmarks.records.statistics import LEVEL
 from common.backends import BACKENDS
 
@@ -29,16 +29,6 @@ RATE = Measure("Examples/s", "", "ms a step")
 START = Measure("Done after", " s", "ms a later step")
 
 
-class Pair(NamedTuple):
-    """A paired test of two rows, in words."""
-
-    names: str
-    ratio: str
-    interval: str
-    p_value: str
-    finding: str
-
-
 class Line(TypedDict):
     """What is told of one row by round, as uPlot draws it; null where a round has no sample."""
 
@@ -53,21 +43,6 @@ class Chart(TypedDict):
 
     rounds: list[int]
     lines: list[Line]
-
-
-@dataclass(frozen=True)
-class RowView:
-    """A row of the page. One without figures has a reason, and nothing to sort it by."""
-
-    backend: str
-    title: str
-    track: str
-    status: str
-    reason: str | None
-    figures: list[Value]
-    strip: Strip | None
-    notes: list[str]
-    order: dict[str, float]
 
 
 def case_of(row: Row) -> Case | type[Case]:
@@ -88,6 +63,12 @@ def measure_of(row: Row) -> Measure:
 def case_name(row: Row) -> str:
     """Return a row's case, and its variant where there are several."""
     return f"{row['case']} ({row['variant']})" if row["variant"] else row["case"]
+
+
+def label_of(key: str) -> str:
+    """Return what tells a row from others of its table, by its key: the backend and the track."""
+    backend, track = key.split("/")[1:3]
+    return f"{BACKENDS.get(backend, backend)} {track}"
 
 
 def batch_name(row: Row) -> str:
@@ -146,6 +127,17 @@ def finding(
     return f"too few {'pairs' if 'pairs' in entry else 'samples'} to tell"
 
 
+def interval_of(row: Row, figures: Figures) -> Interval:
+    """Return the interval of what is told of a row's samples."""
+    return figures["step_seconds" if is_start(row) else "examples_per_second"]
+
+
+def later_step(row: Row, figures: Figures) -> float:
+    """Return the milliseconds of a step once all is compiled."""
+    steady = figures["steady_seconds"] if is_start(row) else figures["step_seconds"]["median"]
+    return 1000 * steady
+
+
 def values_of(row: Row) -> list[float]:
     """Return what is told of a row's samples, one by one; nothing where it has no figure."""
     if row["figures"] is None:
@@ -158,77 +150,14 @@ def shown(row: Row, seconds: float) -> float:
     return seconds if is_start(row) else row["batch_size"] / seconds
 
 
-def row_view(row: Row, top: float) -> RowView:
-    """Return one row of the page, its samples on a line from 0 to ``top``."""
-    figures = row["figures"]
-    view = (row["backend"], row["title"], row["track"], row["status"], reason_of(row))
-    if figures is None:
-        return RowView(*view, [], None, [], {})
-    values = figures["step_seconds"] if is_start(row) else figures["examples_per_second"]
-    notes = list(row["warnings"])
-    if dropped := figures["dropped_samples"]:
-        notes.insert(0, f"{dropped} of {len(row['samples'])} samples dropped: throttled")
-    memory, on_device = figures["host_memory_peak_bytes"], figures["device_memory_peak_bytes"]
-    order = {
-        "rate": -figures["examples_per_second"]["median"],
-        "first": figures["first_step_seconds"],
-        "memory": on_device or memory,
-    }
-    line = strip(values, values_of(row), top)
-    return RowView(*view, row_values(row, figures), line, notes, order)
-
-
-def row_values(row: Row, figures: Figures) -> list[Value]:
-    """Return the cells of a row that has figures."""
-    measure = measure_of(row)
-    values, step = figures["examples_per_second"], figures["step_seconds"]["median"]
-    if is_start(row):
-        values, step = figures["step_seconds"], figures["steady_seconds"]
-    itself, limit, device = (
-        figures["self_ratio"],
-        figures["limit"],
-        figures["device_memory_peak_bytes"],
-    )
-    return [
-        Value(
-            measure.name, significant(values["median"]) + measure.unit, span(values) + measure.unit
-        ),
-        Value(measure.step, significant(1000 * step, 4), pixel_rate(figures)),
-        Value("Of the limit", f"{limit['fraction']:.0%}", limit["bound"])
-        if limit
-        else Value("Of the limit", DASH),
-        Value(
-            "First step",
-            f"{figures['first_step_seconds']:.2f} s",
-            catching_up(figures["break_even"]),
-            "even",
-        ),
-        Value(
-            "Peak memory",
-            size(figures["host_memory_peak_bytes"]),
-            f"device {size(device)}" if device else "",
-        ),
-        Value("Against itself", f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else DASH),
-    ]
-
-
 def catching_up(even: BreakEven | None) -> str:
     """Return after how many steps a longer first step has been caught up."""
     if even is None:
         return ""
-    backend, track = even["against"].split("/")[1:3]
-    name = f"{BACKENDS.get(backend, backend)} {track}"
+    name = label_of(even["against"])
     if even["steps"] is None:
         return f"never catches up with {name}"
     return f"catches up with {name} after {even['steps']} steps"
-
-
-def pair(entry: Comparison, rows: dict[str, Row]) -> Pair:
-    """Return one paired test as words."""
-    a, b = (f"{row['title']} {row['track']}" for row in (rows[entry["a"]], rows[entry["b"]]))
-    interval = f"{entry['low']:.3f} to {entry['high']:.3f}"
-    p_value = f"{entry['p_corrected']:.3g}"
-    return Pair(f"{b} over {a}", f"{entry['ratio']:.3f}", interval, p_value, finding(entry))
 
 
 def chart(rows: Sequence[Row]) -> Chart:
@@ -238,7 +167,7 @@ def chart(rows: Sequence[Row]) -> Chart:
         "rounds": rounds,
         "lines": [
             {
-                "title": f"{row['title']} {row['track']}",
+                "title": label_of(row["key"]),
                 "track": row["track"],
                 "color": backend_color(row["backend"]),
                 "values": [value_in(row, number) for number in rounds],

@@ -91,7 +91,7 @@ def test_no_ratio_crosses_machines(documents: list[dict[str, Any]]) -> None:
     ours, theirs = copy.deepcopy(documents)
     theirs["comparisons"] = []
     found = groups([ours, theirs])
-    assert [bool(group.pairs) for group in found] == [g.machine == OURS for g in found]
+    assert [bool(group.comparisons) for group in found] == [g.machine == OURS for g in found]
     assert all(len(group.rows) == 8 for group in found)
 
 

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 
 from benchmarks.pages.bench import gate_table, groups, verdict, write_page
-from benchmarks.pages.rows import tables
+from benchmarks.pages.format import error_text
+from benchmarks.pages.html import shade
+from benchmarks.pages.rows import label_of, tables
 from benchmarks.records.figures import summarize
 from benchmarks.records.results import read_results
 from common.errors import InputError
@@ -58,7 +60,7 @@ def test_only_rows_that_may_be_compared_share_a_table(document: dict[str, Any]) 
         "predict, batch 8, float32",
     ]
     assert all(len(group.rows) == 8 for group in found)
-    pairs = [pair.names for pair in found[0].pairs]
+    pairs = [f"{label_of(test['b'])} over {label_of(test['a'])}" for test in found[0].comparisons]
     assert "PyTorch chapter over PyTorch default" in pairs
     sides = [[side.rsplit(" ", 1) for side in pair.split(" over ")] for pair in pairs]
     assert all(a[0] == b[0] or a[1] == b[1] for a, b in sides), "two things differ at once"
@@ -86,6 +88,11 @@ def test_trainings_alone_have_a_verdict_and_no_empty_tables(tmp_path: Path) -> N
     assert 'aria-labelledby="rates" hidden' in page and '<li><a href="#rates">' not in page
 
 
+def shown(check: dict[str, Any]) -> tuple[str, int]:
+    """Return an error as the page shows it, and its shade."""
+    return error_text(check["error"]), shade(check["error"], check["bound"])
+
+
 def test_the_gates_are_a_heat_map(document: dict[str, Any], tmp_path: Path) -> None:
     proved = copy.deepcopy(document)
     rows = {row["key"].split("/b1/")[0]: row for row in proved["rows"] if row["batch_size"] == 1}
@@ -111,17 +118,20 @@ def test_the_gates_are_a_heat_map(document: dict[str, Any], tmp_path: Path) -> N
     ]
     title, lines = found.parts[0]
     assert title == "train, batch 1, float32"
-    cells = {quantity: (bound, [*cells]) for quantity, bound, cells in lines}
-    assert cells["loss"] == (
+    checks = {
+        quantity: (bounds, [check and shown(check) for check in checks])
+        for quantity, bounds, checks in lines
+    }
+    assert checks["loss"] == (
         "2e-06 or 1e-05",
         [("1.0e-07", 2)] * 5 + [("4.0e-02", 4), ("1.0e-07", 2)],
     )
-    small, blank = ("1.0e-07", 1), ("", 0)  # The refused one's checks end with the update.
-    assert cells["statistics"] == (
+    small, blank = ("1.0e-07", 1), None  # The refused one's checks end with the update.
+    assert checks["statistics"] == (
         "5e-05 or 5e-01",
         [("3.0e-08", 0), *[small] * 3, ("1.0e-01", 3), blank, ("1.0e-07", 0)],
     )
-    assert cells["update"][1][5] == ("–", 4)
+    assert checks["update"][1][5] == ("–", 4)
     page = write_page(proved, tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'href="#gates"' in page and page.count('class="n h4"') == 2
     assert '<td class="n h2">1.0e-07</td>' in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.pages.bench import groups, verdict
 from benchmarks.pages.bench_text import table
+from benchmarks.pages.rows import finding
 from benchmarks.records.comparisons import compare_rows
 from tests.support.bench_sample import sample_bench
 
@@ -25,5 +26,5 @@ def test_a_test_that_could_find_nothing_says_so_and_not_that_nothing_is_shown() 
     assert f"0 of {len(entries)} paired tests find a difference, {len(entries)} have too few" in (
         verdict(document)
     )
-    findings = [pair.finding for group in groups([document]) for pair in group.pairs]
+    findings = [finding(test) for group in groups([document]) for test in group.comparisons]
     assert set(findings) == {"too few pairs to tell"}

@@ -11,6 +11,8 @@ import pytest
 
 from benchmarks.commands import report
 from benchmarks.pages import proof as parity_page
+from benchmarks.pages.format import error_text
+from benchmarks.pages.html import shade
 from common.errors import InputError
 from tests.support.report_sample import sample_compare
 
@@ -47,17 +49,18 @@ def test_an_error_past_its_bound_is_marked_and_said(result: dict[str, Any], tmp_
     assert marked == ["5.0e-04"] * 2  # In the summary and in its layer's line.
 
 
-def test_a_backend_that_failed_is_said(result: dict[str, Any]) -> None:
+def test_a_backend_that_failed_is_said(result: dict[str, Any], tmp_path: Path) -> None:
     rows = result["backbones"][0]["rows"]
     rows[1] = {"backend": "mxnet", "title": "MXNet Gluon", "status": "failed", "reason": "killed"}
-    view = parity_page.proof_view(result)
-    assert view.sentence == "MXNet Gluon failed: killed."
-    assert view.parts[0].titles == [
+    view = parity_page.view_of(result)
+    assert view.verdict == "MXNet Gluon failed: killed."
+    assert [row["title"] for row in view.parts[0].rows] == [
         "PyTorch",
         "JAX/Flax",
         "TensorFlow",
     ]
-    assert view.parts[0].notes == [("MXNet Gluon", "failed", "killed")]
+    html = parity_page.write_page(result, tmp_path / "parity.html").read_text(encoding="utf-8")
+    assert "<p><strong>MXNet Gluon</strong> failed: killed</p>" in html
 
 
 @pytest.mark.parametrize(
@@ -74,7 +77,7 @@ def test_a_backend_that_failed_is_said(result: dict[str, Any]) -> None:
 def test_the_shade_is_the_share_of_the_bound(
     error: float | None, limit: float, cell: tuple[str, int]
 ) -> None:
-    assert parity_page.cell(error, limit) == cell
+    assert (error_text(error), shade(error, limit)) == cell
 
 
 def test_a_comparison_shows_the_proof_that_lies_beside_it(

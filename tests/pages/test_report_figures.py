@@ -63,16 +63,17 @@ def test_a_rank_is_claimed_only_where_intervals_are_apart(
     assert phrase in compare_page.verdict(compare)
 
 
-def test_too_few_samples_have_no_interval_and_no_rank(compare: dict[str, Any]) -> None:
+def test_too_few_samples_have_no_interval_and_no_rank(
+    compare: dict[str, Any], tmp_path: Path
+) -> None:
     rate = row(compare, "tf")["examples_per_second"]
     rate.update(samples=[99.0] * 4, low=99.0, median=99.0, high=99.0)
     assert "fastest" not in compare_page.verdict(compare)
     assert any("fewer than 5 samples" in text for _, text in compare_page.notices(compare))
-    values = compare_page.row_view(compare, row(compare, "tf")).figures
-    (view,) = (value for value in values if value.label == "Examples/s")
-    assert (view.text, view.note) == ("99.0", "")
-    speeds = compare_page.speeds(compare["rows"])
-    assert [speed.strip.has_interval for speed in speeds] == [True, True, True, False]
+    intervals = [compare_page.interval_of(one) for one in compare["rows"]]
+    assert [interval is not None for interval in intervals] == [True, True, True, False]
+    page = compare_page.render_page(compare, tmp_path)
+    assert '<td role="cell" data-label="Examples/s" class="n">99.0</td>' in page
 
 
 def test_equal_accuracies_that_show_no_learning_are_called_that(compare: dict[str, Any]) -> None:

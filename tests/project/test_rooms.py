@@ -61,10 +61,7 @@ REPEATED_NAMES: set[str] = {
     "tests.project.test_project",
 }
 CROWDED_ROOMS: set[str] = set()
-LONG_FILES: set[str] = {
-    "benchmarks.pages.bench",
-    "benchmarks.pages.compare",
-}
+LONG_FILES: set[str] = set()
 LONG_FUNCTIONS: set[str] = set()
 
 MOST_FILES, MOST_LINES, LONGEST_FUNCTION, MOST_UNTYPED = 12, 300, 60, 40
