@@ -7,17 +7,9 @@ import dataclasses
 import math
 from collections.abc import Callable, Iterable
 from types import NoneType
-from typing import Any, Protocol, get_args, get_origin, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from common.errors import InputError
-
-
-class Options(Protocol):
-    """What options are added to: a parser, or a group of one."""
-
-    @property
-    def add_argument(self) -> Callable[..., Any]:
-        """As ``argparse`` has it."""
 
 
 def option(
@@ -53,7 +45,10 @@ def like(cls: type, name: str) -> Any:
 
 
 def add_field_options(
-    options: Options, cls: type, names: Iterable[str] | None = None, unset: str | None = None
+    parser: argparse.ArgumentParser | argparse._ArgumentGroup,
+    cls: type,
+    names: Iterable[str] | None = None,
+    unset: str | None = None,
 ) -> None:
     """Add the options of a dataclass's fields to a parser or a group of one.
 
@@ -61,8 +56,8 @@ def add_field_options(
     two values, ``tuple[str, ...]`` one list whose items are separated by commas.
 
     Args:
-        options: The parser or the group.
-        cls: The dataclass, its fields described with ``option``.
+        parser: The parser or the group.
+        cls: The dataclass, its fields made by ``option``.
         names: The fields, in the order of the help; by default all that have an option.
         unset: What holds without the option, for the help, where that is not the field's default;
             the parsed value is then None.
@@ -73,7 +68,7 @@ def add_field_options(
         arguments = _reading(get_type_hints(cls)[name], field.metadata["metavar"])
         help = "; ".join(filter(None, (field.metadata["help"], unset)))
         default = field.default if unset is None else None
-        options.add_argument(_flag(field), dest=name, default=default, help=help, **arguments)
+        parser.add_argument(_flag(field), dest=name, default=default, help=help, **arguments)
 
 
 def _reading(kind: Any, metavar: str) -> dict[str, Any]:

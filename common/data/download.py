@@ -67,7 +67,6 @@ def fetch_voc(
     url: str = VOC_URL,
     md5: str = VOC_MD5,
     progress: bool = False,
-    timeout: float = 60,
 ) -> Path:
     """Download Pascal VOC2012's training and validation images and unpack what segmentation needs.
 
@@ -85,7 +84,7 @@ def fetch_voc(
     folder = root / VOC_FOLDER
     if folder.exists():
         raise InputError(f"{folder}: is there already: name another folder, or remove it")
-    archive = fetch(url, root / url.rsplit("/", 1)[-1], md5=md5, progress=progress, timeout=timeout)
+    archive = fetch(url, root / url.rsplit("/", 1)[-1], md5=md5, progress=progress)
     unpacking = root / ".unpacking"
     with writing(root):
         if unpacking.exists():

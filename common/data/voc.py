@@ -83,20 +83,13 @@ def _packed(rgb: NDArray[np.uint8]) -> NDArray[np.intp]:
     return packed
 
 
-def rgb_to_index(rgb: NDArray[np.uint8], unknown: str = "error") -> NDArray[np.uint8]:
-    """Return the labels, uint8 [...], of colours, uint8 [..., 3].
-
-    Args:
-        rgb: A mask in VOC's colours.
-        unknown: ``error``, or ``background``: a colour that is no class's, void too, is class 0,
-            as in the chapter's table.
+def rgb_to_index(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the labels, uint8 [...], of VOC's colours, uint8 [..., 3].
 
     Raises:
         InputError: Naming the first colour that is neither a class's nor void.
     """
     labels = _table()[_packed(rgb)]
-    if unknown == "background":
-        return np.where(labels >= 254, np.uint8(0), labels)
     if (labels == 254).any():
         color = tuple(int(value) for value in rgb[labels == 254][0])
         raise InputError(f"colour {color} belongs to no VOC class")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,10 +57,6 @@ class Scores:
     classes_present: int
     background_pixel_accuracy: float
     background_mean_iou: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the fields as JSON's types."""
-        return asdict(self)
 
 
 def scores(confusion: NDArray[np.int64], void: str) -> Scores:

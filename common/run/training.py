@@ -7,7 +7,7 @@ import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +108,7 @@ def evaluation_record(confusion: NDArray, losses: list[float]) -> dict[str, Any]
     """Return an evaluation as JSON: its mean batch loss and both readings of the void pixels."""
     return {
         "val_loss": sum(losses) / len(losses) if losses else None,
-        "scores": {void: scores(confusion, void).to_json() for void in VOID_READINGS},
+        "scores": {void: asdict(scores(confusion, void)) for void in VOID_READINGS},
     }
 
 

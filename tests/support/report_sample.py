@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -156,7 +157,7 @@ def _row(
         confusion_matrix(prediction, truth)
         for prediction, (_, truth) in zip(predictions, pairs, strict=True)
     )
-    final = {void: scores(matrix, void).to_json() for void in ("background", "ignore")}
+    final = {void: asdict(scores(matrix, void)) for void in ("background", "ignore")}
     epochs = []
     for epoch in range(EPOCHS):
         share = 1 - 0.5 ** (epoch + 1)
