@@ -9,9 +9,9 @@ from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
 from benchmarks.pages.format import DASH, significant
 from benchmarks.pages.html import backend_color
-from benchmarks.records.documents import BreakEven, Figures, Judgement, Row
+from benchmarks.records.documents import BreakEven, Figures, Row
 from benchmarks.records.run_documents import Interval
-from benchmarks.records.statistics import LEVEL
+from benchmarks.records.statistics import LEVEL, Judgement
 from common.backends import BACKENDS
 
 NOT_REACHED = "not measured when the benchmark ended"

@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Ratio, Row
+from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Row
 from benchmarks.records.figures import kept_seconds
-from benchmarks.records.statistics import judgement, least_p, paired
+from benchmarks.records.statistics import Ratio, judge, least_p, paired
 from common.backends import device_kind
 
 SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
@@ -77,7 +77,7 @@ def judged(pairs: list[tuple[Row, Row, Ratio]]) -> list[Comparison]:
     p_values = [ratio["p_value"] for _, _, ratio in pairs]
     least = [least_p(ratio["pairs"]) for _, _, ratio in pairs]
     comparisons: list[Comparison] = []
-    for (a, b, ratio), result in zip(pairs, judgement(p_values, least), strict=True):
+    for (a, b, ratio), result in zip(pairs, judge(p_values, least), strict=True):
         kind = kind_of(a, b)
         assert kind is not None
         comparisons.append({"kind": kind, "a": a["key"], "b": b["key"], **ratio, **result})

@@ -7,15 +7,15 @@ from typing import TypedDict
 
 import numpy as np
 
-from benchmarks.records.documents import Bench, Judgement, Row
+from benchmarks.records.documents import Bench, Row
 from benchmarks.records.figures import kept_seconds
-from benchmarks.records.statistics import Unpaired, judgement, least_p_unpaired, unpaired
+from benchmarks.records.statistics import Judgement, TimeRatio, judge, least_p_unpaired, unpaired
 
 ALIKE = ("processor", "cpus", "system")
 """Of the hardware: rows are compared only between machines that share these."""
 
 
-class Change(Unpaired, Judgement):
+class Change(TimeRatio, Judgement):
     """One row before and after: median seconds a step, their ratio and its test."""
 
     key: str
@@ -62,7 +62,7 @@ def changes(old: Bench, new: Bench) -> Changes:
     samples = [(list(kept_seconds(a).values()), list(kept_seconds(b).values())) for a, b in pairs]
     tests = [unpaired(a, b) for a, b in samples]
     least = [least_p_unpaired(len(a), len(b)) for a, b in samples]
-    results = judgement([test["p_value"] for test in tests], least)
+    results = judge([test["p_value"] for test in tests], least)
     rows: list[Change] = [
         {
             "key": b["key"],

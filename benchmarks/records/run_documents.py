@@ -1,8 +1,8 @@
-"""The types of what a training and `fcn parity` write as JSON, and parts that documents share.
+"""The types of parts that documents share, and of `parity.json`, the proofs of `fcn parity`.
 
-A string in ``Annotated`` describes a field, a pair narrows its values; ``records.schema`` makes
-the stored JSON schemas of both. Times are in seconds, memory is in bytes, losses and errors are
-plain numbers.
+``records.schema`` makes the stored JSON schemas of the types and of their docstrings; a pair in
+``Annotated`` narrows a field's values. Times are in seconds, memory is in bytes, losses and errors
+are plain numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 Finite = Annotated[float, ("maximum", 1e18)]
 Share = Annotated[float, ("minimum", 0), ("maximum", 1)]
 Positive = Annotated[int, ("minimum", 1)]
-Sides = Annotated[list[Positive], "Height and width in pixels.", ("minItems", 2), ("maxItems", 2)]
+Sides = Annotated[list[Positive], ("minItems", 2), ("maxItems", 2)]
+"""Height and width in pixels."""
 
 
 class Interval(TypedDict):
@@ -24,25 +25,50 @@ class Interval(TypedDict):
 
 
 class Hardware(TypedDict):
-    """The machine that computed."""
+    """The machine that computed.
+
+    Attributes:
+        cpus: CPUs that the process may use.
+    """
 
     processor: str
-    cpus: Annotated[int, "CPUs that the process may use."]
+    cpus: int
     memory_bytes: int | None
     system: str
     python: str
 
 
+class Origin(TypedDict):
+    """When and where a document was written, and by which code."""
+
+    created: str
+    commit: str | None
+    hardware: Hardware
+
+
+class BackendRow(TypedDict):
+    """What every row of a backend states; its reason is null where its status is ok."""
+
+    backend: str
+    title: str
+    reason: str | None
+
+
 class Reading(TypedDict):
-    """Scores in one reading of the void pixels, as ``common.run.metrics.Scores`` defines them."""
+    """Scores in one reading of the void pixels, as ``common.run.metrics.Scores`` defines them.
+
+    Attributes:
+        class_iou: null: the truth lacks the class.
+        background_pixel_accuracy: Of always predicting background.
+    """
 
     pixel_accuracy: Share
     mean_iou: Share
     mean_class_accuracy: NotRequired[float]
     frequency_weighted_iou: NotRequired[float]
-    class_iou: NotRequired[Annotated[list[float | None], "null: the truth lacks the class."]]
+    class_iou: NotRequired[list[float | None]]
     classes_present: NotRequired[int]
-    background_pixel_accuracy: NotRequired[Annotated[float, "Of always predicting background."]]
+    background_pixel_accuracy: NotRequired[float]
     background_mean_iou: NotRequired[float]
 
 
@@ -54,16 +80,25 @@ class Scores(TypedDict):
 
 
 class Epoch(TypedDict):
-    """The evaluation after one epoch."""
+    """The evaluation after one epoch.
+
+    Attributes:
+        train_loss: Mean loss of the epoch's training batches.
+        val_loss: null where the evaluation tiles whole images.
+    """
 
     scores: Scores
     epoch: NotRequired[int]
-    train_loss: NotRequired[Annotated[float, "Mean loss of the epoch's training batches."]]
-    val_loss: NotRequired[Annotated[float | None, "null where the evaluation tiles whole images."]]
+    train_loss: NotRequired[float]
+    val_loss: NotRequired[float | None]
 
 
 class RecipeRecord(TypedDict):
-    """A stored ``common.recipes.Recipe``."""
+    """A stored ``common.recipes.Recipe``.
+
+    Attributes:
+        crop, tile: Height and width in pixels.
+    """
 
     name: str
     backbone: str
@@ -85,7 +120,11 @@ class RecipeRecord(TypedDict):
 
 
 class ConfigRecord(TypedDict):
-    """A stored ``common.config.Config``: the contents of a run's `config.json`."""
+    """A stored ``common.config.Config``: the contents of a run's `config.json`.
+
+    Attributes:
+        without: Tricks that are switched off.
+    """
 
     recipe: RecipeRecord
     seed: int
@@ -94,7 +133,7 @@ class ConfigRecord(TypedDict):
     devices: NotRequired[int]
     precision: NotRequired[str]
     upsampling: NotRequired[str]
-    without: NotRequired[Annotated[list[str], "Tricks that are switched off."]]
+    without: NotRequired[list[str]]
     deterministic: NotRequired[bool]
     threads: NotRequired[int | None]
     cache_mib: NotRequired[int | None]
@@ -111,18 +150,27 @@ class BackendRecord(TypedDict):
     deterministic: bool
 
 
+OPEN = (Hardware, Reading, Scores, Epoch, RecipeRecord, ConfigRecord, BackendRecord)
+"""Objects that may have more fields than their types name."""
+
+
 class DatasetRecord(TypedDict):
-    """The data set of a training; a digest identifies the files' contents."""
+    """The data set of a training; a digest identifies the files' contents.
+
+    Attributes:
+        train_dropped: Images that are smaller than the crop.
+        generated: In a comparison: `fcn compare` generated it.
+    """
 
     root: str
     digest: str
     train_images: int
-    train_dropped: Annotated[int, "Images that are smaller than the crop."]
+    train_dropped: int
     val_digest: str
     val_images: int
     val_dropped: int
     steps_per_epoch: int
-    generated: NotRequired[Annotated[bool, "In a comparison: `fcn compare` generated it."]]
+    generated: NotRequired[bool]
 
 
 class WeightsRecord(TypedDict):
@@ -130,48 +178,6 @@ class WeightsRecord(TypedDict):
 
     name: str
     sha256: str
-
-
-class Manifest(TypedDict):
-    """`manifest.json`: what a training ran on."""
-
-    backend: BackendRecord
-    hardware: Hardware
-    commit: str | None
-    dataset: DatasetRecord
-    weights: WeightsRecord | None
-    resumed_from_step: int | None
-
-
-class StepLine(TypedDict):
-    """A line of `metrics.jsonl` for a step."""
-
-    kind: Literal["step"]
-    step: int
-    epoch: int
-    loss: float
-    learning_rate: float
-    seconds: Annotated[float, "Mean over the steps since the losses were last read."]
-
-
-class EpochLine(Epoch):
-    """A line of `metrics.jsonl` for an epoch."""
-
-    kind: Literal["epoch"]
-
-
-class Summary(TypedDict):
-    """`summary.json`: the figures of a finished training."""
-
-    backend: str
-    steps: int
-    first_step_seconds: float | None
-    step_seconds: Annotated[list[float], "One mean for each read of the losses but the first."]
-    batch_size: int
-    total_seconds: float
-    host_memory_peak_bytes: int
-    device_memory_peak_bytes: int | None
-    final: EpochLine
 
 
 class FindingRecord(TypedDict):
@@ -183,63 +189,79 @@ class FindingRecord(TypedDict):
     limit: float
 
 
-Errors = Annotated[dict[str, float | None], "By layer, tensor or step."]
+class ProofRow(BackendRow):
+    """One backend's proof with one backbone. Without a proof only five fields are there.
 
+    Attributes:
+        errors: By quantity, then by layer, tensor or step.
+        worst: What takes up most of its bound.
+        drift: The relative error of each training loss.
+        drift_float64: The same in float64.
+    """
 
-class ProofRow(TypedDict):
-    """One backend's proof with one backbone. Without a proof only five fields are there."""
-
-    backend: str
-    title: str
     status: Literal["ok", "differs", "missing", "refused", "failed"]
-    reason: str | None
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     threads: NotRequired[int | None]
-    errors: NotRequired[Annotated[dict[str, Errors], "By quantity."]]
-    worst: NotRequired[Annotated[FindingRecord, "What takes up most of its bound."]]
-    drift: NotRequired[Annotated[list[float | None], "The relative error of each training loss."]]
-    drift_float64: NotRequired[Annotated[list[float | None] | None, "The same in float64."]]
+    errors: NotRequired[dict[str, dict[str, float | None]]]
+    worst: NotRequired[FindingRecord]
+    drift: NotRequired[list[float | None]]
+    drift_float64: NotRequired[list[float | None] | None]
     broken: NotRequired[list[FindingRecord]]
 
 
 class Yardstick(TypedDict):
-    """How far one backend's losses are from its own with another number of threads."""
+    """How far one backend's losses are from its own with another number of threads.
+
+    Attributes:
+        threads: The usual number and the other one.
+    """
 
     backend: str
-    threads: Annotated[list[int], "The usual number and the other one."]
+    threads: list[int]
     drift: list[float]
 
 
 class ProofPart(TypedDict):
-    """The proofs with one backbone."""
+    """The proofs with one backbone.
+
+    Attributes:
+        losses: Of the reference's training.
+        limits: The bound of each step's loss.
+    """
 
     backbone: str
-    losses: Annotated[list[float], "Of the reference's training."]
-    limits: Annotated[list[float], "The bound of each step's loss."]
+    losses: list[float]
+    limits: list[float]
     yardstick: Yardstick | None
     rows: list[ProofRow]
 
 
 class ProofData(TypedDict):
-    """The images of a proof."""
+    """The images of a proof.
+
+    Attributes:
+        digest: Of real images; null for generated ones.
+    """
 
     generated: bool
-    digest: Annotated[str | None, "Of real images; null for generated ones."]
+    digest: str | None
 
 
-class Proof(TypedDict):
-    """`parity.json`: every backend against the float64 reference of the whole network."""
+class Proof(Origin):
+    """`parity.json`: every backend against the float64 reference of the whole network.
+
+    Attributes:
+        without: Tricks that are switched off.
+        crop: Height and width in pixels.
+    """
 
     version: Literal[1]
     kind: Literal["parity"]
-    created: str
-    commit: str | None
-    hardware: Hardware
     data: ProofData
     precision: str
     upsampling: str
-    without: NotRequired[Annotated[list[str], "Tricks that are switched off."]]
+    without: NotRequired[list[str]]
     batch: int
     crop: Sides
     weights: str | None

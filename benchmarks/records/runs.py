@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records.run_documents import Manifest, Summary
 from benchmarks.records.statistics import interval
-from benchmarks.records.training_documents import GalleryEntry, Rate, TrainedRow
+from benchmarks.records.training_documents import GalleryEntry, Manifest, Rate, Summary, TrainedRow
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS, NOTES
 from common.data.images import write_image, write_label

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.documents import Judgement, Ratio
 from benchmarks.records.run_documents import Interval
 
 SEED = 0
@@ -24,13 +23,38 @@ PAIRED_TEST = "sign-flip permutation test of the mean log ratio over paired turn
 UNPAIRED_TEST = "permutation test of the difference of mean log times"
 
 
-class Unpaired(TypedDict):
-    """A test of the times of two runs: their ratio, its 95 % interval, and a p-value."""
+class Test(TypedDict):
+    """The test that the comparisons rest on."""
+
+    name: str
+    level: float
+
+
+class TimeRatio(TypedDict):
+    """A test of two rows' times: their ratio, its 95 % interval, and a p-value."""
 
     ratio: float
     low: float
     high: float
     p_value: float
+
+
+class Ratio(TimeRatio):
+    """A paired test of times: their ratio, its 95 % interval, and a p-value."""
+
+    pairs: int
+
+
+class Judgement(TypedDict):
+    """What a table's tests say of one of them, corrected for their number.
+
+    Attributes:
+        least_p: The least p_corrected that so few pairs can give. Absent in early files.
+    """
+
+    p_corrected: float
+    least_p: NotRequired[float]
+    differ: bool
 
 
 def bootstrap_medians(samples: Sequence[float], generator: np.random.Generator) -> NDArray:
@@ -99,7 +123,7 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     }
 
 
-def unpaired(a: Sequence[float], b: Sequence[float]) -> Unpaired:
+def unpaired(a: Sequence[float], b: Sequence[float]) -> TimeRatio:
     """Compare the seconds of two runs: the ratio of medians, b to a, its interval, a p-value."""
     generator = np.random.default_rng(SEED)
     low, high = middle(bootstrap_medians(b, generator) / bootstrap_medians(a, generator))
@@ -135,7 +159,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def judgement(p_values: Sequence[float], least: Sequence[float]) -> list[Judgement]:
+def judge(p_values: Sequence[float], least: Sequence[float]) -> list[Judgement]:
     """Judge the tests of one table together.
 
     Args:

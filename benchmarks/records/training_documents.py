@@ -1,62 +1,118 @@
-"""The types of compared trainings: `compare.json`, and the case accuracy of `bench.json`."""
+"""The types of trainings: what each writes, `compare.json`, the case accuracy of `bench.json`."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from benchmarks.records.run_documents import (
-    ConfigRecord,
-    DatasetRecord,
-    Epoch,
-    Hardware,
-    Interval,
-    Scores,
-    WeightsRecord,
-)
+from benchmarks.records import run_documents as parts
 
 Picture = Annotated[str, ("pattern", r"^gallery/[^/\\]+\.png$")]
 """The path of a picture, relative to the document's folder."""
 
 
-class Rate(Interval):
+class Manifest(TypedDict):
+    """`manifest.json`: what a training ran on."""
+
+    backend: parts.BackendRecord
+    hardware: parts.Hardware
+    commit: str | None
+    dataset: parts.DatasetRecord
+    weights: parts.WeightsRecord | None
+    resumed_from_step: int | None
+
+
+class StepLine(TypedDict):
+    """A line of `metrics.jsonl` for a step.
+
+    Attributes:
+        seconds: Mean over the steps since the losses were last read.
+    """
+
+    kind: Literal["step"]
+    step: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+class EpochLine(parts.Epoch):
+    """A line of `metrics.jsonl` for an epoch.
+
+    Attributes:
+        train_loss: Mean loss of the epoch's training batches.
+        val_loss: null where the evaluation tiles whole images.
+    """
+
+    kind: Literal["epoch"]
+
+
+class Summary(TypedDict):
+    """`summary.json`: the figures of a finished training.
+
+    Attributes:
+        step_seconds: One mean for each read of the losses but the first.
+    """
+
+    backend: str
+    steps: int
+    first_step_seconds: float | None
+    step_seconds: list[float]
+    batch_size: int
+    total_seconds: float
+    host_memory_peak_bytes: int
+    device_memory_peak_bytes: int | None
+    final: EpochLine
+
+
+class Rate(parts.Interval):
     """Examples a second of a training, with the samples."""
 
     samples: list[float]
 
 
-class TrainedRow(TypedDict):
-    """One backend's training in a comparison. Only a finished one has more than six fields."""
+class TrainedRow(parts.BackendRow):
+    """One backend's training in a comparison. Only a finished one has more than six fields.
 
-    backend: str
-    title: str
+    Attributes:
+        agreement: The largest share of a first loss's bound.
+        train_loss: null where the row differs.
+        steps: Step and loss.
+    """
+
     note: str | None
     status: Literal["ok", "missing", "failed", "differs"]
-    reason: str | None
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     threads: NotRequired[int | None]
     precision: NotRequired[str]
     deterministic: NotRequired[bool]
-    agreement: NotRequired[Annotated[float | None, "The largest share of a first loss's bound."]]
-    train_loss: NotRequired[Annotated[float | None, "null where the row differs."]]
+    agreement: NotRequired[float | None]
+    train_loss: NotRequired[float | None]
     val_loss: NotRequired[float | None]
-    scores: NotRequired[Scores | None]
+    scores: NotRequired[parts.Scores | None]
     examples_per_second: NotRequired[Rate | None]
     first_step_seconds: NotRequired[float | None]
     host_memory_peak_bytes: NotRequired[int]
     device_memory_peak_bytes: NotRequired[int | None]
     total_seconds: NotRequired[float]
-    steps: NotRequired[Annotated[list[tuple[int, float]], "Step and loss."]]
-    epochs: NotRequired[list[Epoch]]
+    steps: NotRequired[list[tuple[int, float]]]
+    epochs: NotRequired[list[parts.Epoch]]
 
 
 class Trace(TypedDict):
-    """The first losses of a training in float64, and how far a backend's may be from them."""
+    """The first losses of a training in float64, and how far a backend's may be from them.
 
-    reference: Annotated[str, "The backend that computed them."]
+    Attributes:
+        reference: The backend that computed them.
+        drift: The furthest that the reference drifts from itself.
+        bounds: null once drift hides what a bound would show.
+    """
+
+    reference: str
     losses: list[float]
-    drift: Annotated[list[float], "The furthest that the reference drifts from itself."]
-    bounds: Annotated[list[float | None], "null once drift hides what a bound would show."]
+    drift: list[float]
+    bounds: list[float | None]
 
 
 class Example(TypedDict):
@@ -68,28 +124,33 @@ class Example(TypedDict):
 
 
 class GalleryEntry(Example):
-    """An example with the predictions that a benchmark copied beside it."""
+    """An example with the predictions that a benchmark copied beside it.
 
-    predictions: Annotated[dict[str, Picture], "By backend."]
+    Attributes:
+        predictions: By backend.
+    """
+
+    predictions: dict[str, Picture]
 
 
 class ComparedExample(Example):
-    """An example with the predictions in the runs' folders."""
+    """An example with the predictions in the runs' folders.
 
-    predictions: Annotated[dict[str, str], "By backend."]
+    Attributes:
+        predictions: By backend.
+    """
+
+    predictions: dict[str, str]
 
 
-class Compared(TypedDict):
+class Compared(parts.Origin):
     """`compare.json`: every backend's training from the same start over the same bytes."""
 
     version: Literal[2]
     kind: Literal["compare"]
-    created: str
-    commit: str | None
-    config: ConfigRecord
-    hardware: Hardware
-    dataset: DatasetRecord
-    weights: WeightsRecord | None
+    config: parts.ConfigRecord
+    dataset: parts.DatasetRecord
+    weights: parts.WeightsRecord | None
     agreement: Trace
     rows: list[TrainedRow]
     gallery: list[ComparedExample]
@@ -103,39 +164,46 @@ class Margins(TypedDict):
 
 
 class AccuracyRun(TypedDict):
-    """A finished training from one seed."""
+    """A finished training from one seed.
+
+    Attributes:
+        agreement: The largest part of its bound that a first loss was off by.
+        seconds_to_target: Of training steps until an epoch ended 0.1 above the pixel accuracy of
+            always predicting background; null where none did.
+    """
 
     seed: int
-    agreement: Annotated[float, "The largest part of its bound that a first loss was off by."]
-    scores: Scores
+    agreement: float
+    scores: parts.Scores
     train_loss: float
-    epochs: list[Epoch]
-    seconds_to_target: Annotated[
-        float | None,
-        "Of training steps until an epoch ended 0.1 above the pixel accuracy of always predicting "
-        "background; null where none did.",
-    ]
+    epochs: list[parts.Epoch]
+    seconds_to_target: float | None
     versions: dict[str, str]
     device: str
     threads: int | None
     precision: str
 
 
-class AccuracyRow(TypedDict):
-    """One backend's trainings. They are a result only where the status is ok."""
+class AccuracyRow(parts.BackendRow):
+    """One backend's trainings. They are a result only where the status is ok.
 
-    backend: str
-    title: str
+    Attributes:
+        runs: By seed.
+    """
+
     status: Literal["ok", "missing", "failed", "differs"]
-    reason: str | None
-    runs: Annotated[list[AccuracyRun], "By seed."]
+    runs: list[AccuracyRun]
 
 
 class EquivalenceTest(TypedDict):
-    """Two one-sided t-tests of the mean of paired differences."""
+    """Two one-sided t-tests of the mean of paired differences.
+
+    Attributes:
+        low, high: Bounds of the 90 % interval of the mean.
+    """
 
     mean: float
-    low: Annotated[float, "Low and high bound the 90 % interval of the mean."]
+    low: float
     high: float
     margin: float
     p: float
@@ -144,25 +212,30 @@ class EquivalenceTest(TypedDict):
 
 
 class Equivalence(EquivalenceTest):
-    """The test of one score of two backends, paired by seed."""
+    """The test of one score of two backends, paired by seed.
 
-    backends: Annotated[list[str], "Two."]
+    Attributes:
+        backends: Two.
+        low, high: Bounds of the 90 % interval of the mean.
+    """
+
+    backends: list[str]
     score: Annotated[str, ("enum", ("pixel_accuracy", "mean_iou"))]
 
 
 class Accuracy(TypedDict):
-    """Of the case accuracy: a training for each seed and backend, and tests of equivalence."""
+    """Of the case accuracy: a training for each seed and backend, and tests of equivalence.
 
-    config: Annotated[ConfigRecord, "Of the first seed's trainings."]
+    Attributes:
+        config: Of the first seed's trainings.
+        gallery: Validation images with the predictions of every finished backend's training from
+            the first seed. Paths are relative to the results' folder.
+    """
+
+    config: parts.ConfigRecord
     seeds: int
     margins: Margins
     level: float
     rows: list[AccuracyRow]
     equivalence: list[Equivalence]
-    gallery: NotRequired[
-        Annotated[
-            list[GalleryEntry],
-            "Validation images with the predictions of every finished backend's training from the "
-            "first seed. Paths are relative to the results' folder.",
-        ]
-    ]
+    gallery: NotRequired[list[GalleryEntry]]

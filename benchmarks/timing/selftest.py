@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.records.documents import Ratio, Row
+from benchmarks.records.documents import Row
 from benchmarks.records.figures import kept_seconds
 from benchmarks.records.results import Results, new_document, row_name
-from benchmarks.records.statistics import LEVEL, holm, paired
+from benchmarks.records.statistics import LEVEL, Ratio, holm, paired
 from benchmarks.timing.conductor import run_group
 from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.plants import PLANTS

@@ -40,9 +40,16 @@ def test_every_stored_schema_has_a_type() -> None:
 
 
 class Part(TypedDict):
-    """A part."""
+    """A part,
+    described.
 
-    count: Annotated[int, "How many.", ("minimum", 1)]
+    Attributes:
+        count, size: How many
+            there are.
+    """
+
+    count: Annotated[int, ("minimum", 1)]
+    size: NotRequired[float]
 
 
 class Whole(TypedDict):
@@ -50,16 +57,32 @@ class Whole(TypedDict):
     name: NotRequired[str | None]
 
 
-def test_notes_become_descriptions_and_ranges_and_unknown_fields_are_refused() -> None:
+def test_docstrings_become_descriptions_and_notes_ranges_and_unknown_fields_are_refused() -> None:
     schema = schema_of(Whole)
-    assert schema["$defs"]["Part"]["description"] == "A part."
-    count = schema["$defs"]["Part"]["properties"]["count"]
-    assert count == {"type": "integer", "description": "How many.", "minimum": 1}
+    part, about = schema["$defs"]["Part"], "How many there are."
+    assert part["description"] == "A part, described." and part["required"] == ["count"]
+    count, size = part["properties"]["count"], part["properties"]["size"]
+    assert count == {"type": "integer", "description": about, "minimum": 1}
+    assert size == {"type": "number", "description": about}
     validator = Draft202012Validator(schema)
     assert validator.is_valid({"parts": [{"count": 1}]})
     assert validator.is_valid({"parts": [], "name": None})
     for wrong in ({}, {"parts": [{"count": 0}]}, {"parts": [{}]}, {"parts": [], "title": "x"}):
         assert not validator.is_valid(wrong), wrong
+
+
+def test_a_description_of_no_field_is_refused() -> None:
+    class Wrong(TypedDict):
+        """A part.
+
+        Attributes:
+            number: Not a field.
+        """
+
+        count: int
+
+    with pytest.raises(KeyError, match="number"):
+        schema_of(Wrong)
 
 
 def test_a_type_that_json_does_not_have_is_refused() -> None:
