@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from benchmarks.commands.report import write_report
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
-from benchmarks.pages.compare import table
+from benchmarks.pages.compare import render_page, table
+from benchmarks.records.results import RESULTS
 from benchmarks.records.run_documents import (
     ConfigRecord,
     DatasetRecord,
@@ -32,7 +32,7 @@ from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError
 from common.fields import add_field_options
-from common.machine.files import write_json
+from common.machine.files import write_json, write_text
 from common.machine.provenance import git_commit, hardware
 from common.options import (
     Parser,
@@ -93,6 +93,8 @@ def main(argv: Sequence[str]) -> int:
     check_tricks(config.without, backends)
     out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
     check_out(out, args.force)
+    if (out / RESULTS).exists():
+        raise InputError(f"--out {out}: holds {RESULTS}, whose page would be lost; choose another")
     starting_parameters(config.recipe, config.seed, args.weights)  # A bad file is refused early.
     limit_cpus(args.threads)
 
@@ -114,7 +116,8 @@ def main(argv: Sequence[str]) -> int:
         "gallery": gallery(out, dataset, rows),
     }
     write_json(out / "compare.json", compared)
-    page = write_report(out)
+    page = out / "report.html"
+    write_text(page, render_page(compared, out))
     print(json.dumps(compared) if args.json else f"{table(compared)}\npage: {page}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 

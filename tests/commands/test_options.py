@@ -70,10 +70,10 @@ def test_a_trick_of_another_backend_is_refused_before_anything_starts(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = next(name for name in TRICKS if name != PRESENT[0])
-    given = {"train": [], "predict": ["a.png", "--weights", "w", "--out", "o"]}[command]
+    required = {"train": [], "predict": ["a.png", "--weights", "w", "--out", "o"]}[command]
     trick = next(iter(TRICKS[other]))
-    said = refused(capsys, command, "--backend", PRESENT[0], *given, "--without", trick)
-    assert f"without {trick!r}: no trick of {PRESENT[0]}; choose from" in said
+    line = refused(capsys, command, "--backend", PRESENT[0], *required, "--without", trick)
+    assert f"without {trick!r}: no trick of {PRESENT[0]}; choose from" in line
 
 
 def test_a_folder_with_something_in_it_is_kept(
@@ -81,15 +81,17 @@ def test_a_folder_with_something_in_it_is_kept(
 ) -> None:
     (tmp_path / "thesis.txt").write_text("precious", encoding="utf-8")
     assert "--force" in refused(capsys, "compare", "--out", tmp_path)
+    (tmp_path / "bench.json").touch()
+    assert "bench.json" in refused(capsys, "compare", "--out", tmp_path, "--force")
     assert (tmp_path / "thesis.txt").read_text(encoding="utf-8") == "precious"
 
 
 def test_data_make_and_check(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    made = tmp_path / "made"
-    assert fcn(["data", "make", str(made), "--train", "2", "--val", "1"]) == 0
-    assert fcn(["data", "check", str(made)]) == 0
-    image = next((made / "JPEGImages").glob("*.jpg"))
+    root = tmp_path / "generated"
+    assert fcn(["data", "make", str(root), "--train", "2", "--val", "1"]) == 0
+    assert fcn(["data", "check", str(root)]) == 0
+    image = next((root / "JPEGImages").glob("*.jpg"))
     image.write_bytes(image.read_bytes()[:200])
     capsys.readouterr()
-    assert fcn(["data", "check", str(made), "--json"]) == 1
+    assert fcn(["data", "check", str(root), "--json"]) == 1
     assert image.name in json.loads(capsys.readouterr().out)[0]["file"]

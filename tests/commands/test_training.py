@@ -44,12 +44,12 @@ def test_train_resume_and_predict(backend_name: str, generated: Path, tmp_path: 
         assert (out / name).stat().st_size > 0, name
 
     image = next((generated / "JPEGImages").glob("*.jpg"))
-    found = script(
+    predicted = script(
         f"{backend_name}_impl.predict",
         *(image, "--weights", out / "model.safetensors", "--out", tmp_path / "maps"),
         *("--tile", "64", "64", "--no-progress"),
     )
-    assert found.returncode == 0, found.stderr
+    assert predicted.returncode == 0, predicted.stderr
     labels = read_label(tmp_path / "maps" / f"{image.stem}.png")
     assert labels.shape == read_image(image).shape[:2]
     assert (tmp_path / "maps" / f"{image.stem}-overlay.png").is_file()

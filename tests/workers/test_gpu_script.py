@@ -32,8 +32,8 @@ def gpu_script(out: Path, **environment: str) -> subprocess.CompletedProcess[str
 
 def test_the_gpu_script_leaves_a_row_for_each_backend_and_case(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    given = {"PYTHON": str(bare(tmp_path, "")), "FCN_DEVICE": "cpu"}
-    done = gpu_script(out, **given)
+    variables = {"PYTHON": str(bare(tmp_path, "")), "FCN_DEVICE": "cpu"}
+    done = gpu_script(out, **variables)
     assert done.returncode == 0, done.stderr
     document = json.loads((out / "bench.json").read_text(encoding="utf-8"))
     rows = document["rows"]
@@ -41,7 +41,7 @@ def test_the_gpu_script_leaves_a_row_for_each_backend_and_case(tmp_path: Path) -
     for row in rows:
         assert row["status"] == "unsupported" and "is not installed here" in row["reason"]
     assert (out / "bench.txt").is_file()
-    again = gpu_script(out, **given)
+    again = gpu_script(out, **variables)
     assert again.returncode == 2
     assert again.stderr == f"error: {out} is not empty: name another folder\n"
 
@@ -67,13 +67,13 @@ def test_the_gpu_script_scales_where_it_may_use_several_gpus(
 
 def test_the_gpu_script_measures_other_cases_in_other_rounds_where_told(tmp_path: Path) -> None:
     python = program(tmp_path / "python", 'echo "$@"')
-    given = {"FCN_CASES": "first_step", "FCN_ROUNDS": "1", "FCN_NO_NETWORK": "1"}
-    done = gpu_script(tmp_path / "out", PYTHON=str(python), **given)
+    variables = {"FCN_CASES": "first_step", "FCN_ROUNDS": "1", "FCN_NO_NETWORK": "1"}
+    done = gpu_script(tmp_path / "out", PYTHON=str(python), **variables)
     assert " --cases first_step " in done.stdout and " --rounds 1 " in done.stdout
 
 
 def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:
-    # Ends, and well, by an interrupt alone; it is asked for the page, then.
+    # Only an interrupt ends it, and then it prints its arguments.
     waits = "import sys, time\ntry:\n    time.sleep(1000)\nexcept KeyboardInterrupt:\n"
     (tmp_path / "waits.py").write_text(f"{waits}    print('page', *sys.argv)", encoding="utf-8")
     python = program(tmp_path / "python", f'exec "{sys.executable}" "{tmp_path}/waits.py" "$@"')
@@ -85,14 +85,14 @@ def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:
 
 def test_the_gpu_script_asks_once_whether_there_is_a_network(tmp_path: Path) -> None:
     (tmp_path / "bin").mkdir()
-    program(tmp_path / "bin" / "uv", f'echo "$@" >>"{tmp_path}/asked"; exit 2')
+    program(tmp_path / "bin" / "uv", f'echo "$@" >>"{tmp_path}/calls"; exit 2')
     path = f"{tmp_path}/bin:{os.environ['PATH']}"
     python = program(tmp_path / "python", 'echo "$@"')
     done = gpu_script(tmp_path / "out", PYTHON=str(python), PATH=path)
     assert done.returncode == 0 and done.stdout.startswith("-m benchmarks.cli bench "), done.stderr
     assert done.stderr.startswith("no uv or no network: the frameworks of ")
-    (asked,) = (tmp_path / "asked").read_text(encoding="utf-8").splitlines()
-    assert asked.startswith("pip compile ")
+    (call,) = (tmp_path / "calls").read_text(encoding="utf-8").splitlines()
+    assert call.startswith("pip compile ")
 
 
 UV = """
@@ -126,8 +126,8 @@ def test_the_gpu_script_makes_an_environment_for_the_benchmark_and_one_for_each_
         ("mxnet", f"{places}/mxnet/nvidia/cudnn/lib:"),
     ):
         assert f"--python {name}={places}/{name}/python" in done.stdout
-        said = subprocess.run([places / name / "python", "x"], capture_output=True, text=True)
-        assert said.stdout.startswith(f"{places}/{name}/bin/python {libraries}"), said.stderr
+        ran = subprocess.run([places / name / "python", "x"], capture_output=True, text=True)
+        assert ran.stdout.startswith(f"{places}/{name}/bin/python {libraries}"), ran.stderr
 
 
 def test_the_gpu_script_says_when_the_benchmark_was_killed(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A worker answers, and what it does instead is said in one line."""
+"""A worker answers; whatever it does instead is reported in one line."""
 
 from __future__ import annotations
 
@@ -72,5 +72,5 @@ def test_a_refusal_is_told_and_the_worker_goes_on(tmp_path: Path) -> None:
 
 def test_what_a_framework_prints_is_no_answer(backend_name: str, tmp_path: Path) -> None:
     with Worker(backend_name, backend_environment(1), tmp_path / "log") as worker:
-        found = worker.ask("workers.tasks.try_step", 300)
-    assert found["name"] == backend_name and "float32" in found["precisions"]
+        offer = worker.ask("workers.tasks.try_step", 300)
+    assert offer["name"] == backend_name and "float32" in offer["precisions"]
