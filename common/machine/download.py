@@ -141,7 +141,7 @@ def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
         length = response.headers.get("Content-Length", "")
         total = received + int(length) if re.fullmatch(r"\d+", length) else None
         file = stack.enter_context(part.open("ab" if received else "wb"))
-        bar = stack.enter_context(_bar(part.stem, received, total)) if progress else None
+        bar = stack.enter_context(_bar(part.stem, received, total, progress))
         while total is None or received < total:
             with _network(url, part, timeout):
                 # read1 gives what has arrived, so that a stall loses nothing.
@@ -150,8 +150,7 @@ def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
                 break
             file.write(data)
             received += len(data)
-            if bar is not None:
-                bar.update(len(data))
+            bar.update(len(data))
         file.flush()
         os.fsync(file.fileno())
     if total is not None and received < total:
@@ -174,9 +173,8 @@ def _network(url: str, part: Path, timeout: float) -> Iterator[None]:
         raise InputError(f"{url}: the connection failed ({reason}): {advice}") from error
 
 
-def _bar(name: str, received: int, total: int | None) -> Any:
+def _bar(name: str, received: int, total: int | None, progress: bool) -> Any:
     from tqdm import tqdm
 
-    return tqdm(
-        desc=name, initial=received, total=total, unit="B", unit_scale=True, unit_divisor=1024
-    )
+    units: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
+    return tqdm(desc=name, initial=received, total=total, disable=not progress, **units)

@@ -74,13 +74,12 @@ def write_predictions(
     request: Request, predictions: Iterable[tuple[NDArray[np.uint8], Path]]
 ) -> int:
     """Write ``STEM.png`` (palette) and ``STEM-overlay.png`` of each image; return the status."""
-    request.out.mkdir(parents=True, exist_ok=True)
-    if request.progress:
-        from tqdm import tqdm
+    from tqdm import tqdm
 
-        predictions = tqdm(predictions, total=len(request.paths), unit="image")
+    request.out.mkdir(parents=True, exist_ok=True)
+    count, hidden = len(request.paths), not request.progress
     written: list[dict[str, Any]] = []
-    for labels, path in predictions:
+    for labels, path in tqdm(predictions, total=count, unit="image", disable=hidden):
         target, beside = targets(request.out, path)
         write_label(target, labels)
         write_image(beside, overlay(read_image(path), labels))

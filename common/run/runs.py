@@ -48,6 +48,8 @@ class Run:
         checkpoint_every: int | None = None,
         progress: bool = True,
     ) -> None:
+        from tqdm import tqdm
+
         self.folder, self.config, self.manifest = folder, config, manifest
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self._checkpoint_every = checkpoint_every
@@ -67,11 +69,13 @@ class Run:
         text = "".join(json.dumps(line) + "\n" for line in kept)
         write_text(folder / "metrics.jsonl", text)
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self._bar = None
-        if progress:
-            from tqdm import tqdm
-
-            self._bar = tqdm(total=total_steps, initial=first_step, unit="step", dynamic_ncols=True)
+        self._bar = tqdm(
+            total=total_steps,
+            initial=first_step,
+            unit="step",
+            dynamic_ncols=True,
+            disable=not progress,
+        )
 
     def step(self, step: int, epoch: int, loss: Any) -> None:
         """Note a step's loss, a value on the device."""
@@ -111,12 +115,9 @@ class Run:
                 }
             )
             self._epoch_losses.append(loss)
-        if self._bar is not None:
-            self._bar.update(len(losses))
-            self._bar.set_postfix(
-                loss=f"{losses[-1][2]:.4g}",
-                examples_per_s=f"{self.config.recipe.batch_size / seconds:.3g}",
-            )
+        self._bar.update(len(losses))
+        speed = f"{self.config.recipe.batch_size / seconds:.3g}"
+        self._bar.set_postfix(loss=f"{losses[-1][2]:.4g}", examples_per_s=speed)
         self._clock = time.perf_counter()
 
     def epoch(self, epoch: int, evaluation: dict[str, Any]) -> None:
@@ -134,10 +135,8 @@ class Run:
             f"epoch {epoch + 1}/{self.config.recipe.epochs}: training loss {mean:.4f}, "
             f"{describe_scores(evaluation, self.config.recipe.void)}"
         )
-        if self._bar is not None:
+        if is_first_process():
             self._bar.write(text, file=sys.stderr)
-        elif is_first_process():
-            print(text, file=sys.stderr)
         self._clock = time.perf_counter()
 
     def _diverged(self, what: str) -> TrainingDiverged:
@@ -202,8 +201,7 @@ class Run:
 
     def close(self) -> None:
         """End the progress bar and close the metrics file."""
-        if self._bar is not None:
-            self._bar.close()
+        self._bar.close()
         self._metrics.close()
 
     def _metrics_before(self, first_step: int) -> list[dict[str, Any]]:
