@@ -46,8 +46,8 @@ class Config:
         choices=UPSAMPLINGS,
     )
     without: tuple[str, ...] = option(
-        "leave out what a backend does for speed, the result is the same; the names are in "
-        "docs/PERFORMANCE.md, and one that is unknown lists them",
+        "what a backend is not to do for speed; the result is the same, and docs/PERFORMANCE.md "
+        "has the names",
         default=(),
         metavar="TRICK[,TRICK]",
     )

@@ -47,19 +47,20 @@ class Recipe:
     weight_decay: float = option(least=0)
     decay_scope: str = option(choices=("all", "weights"))
     init: str = option(
-        "start of the 1x1 convolution: torch (its default) or xavier", choices=("torch", "xavier")
+        "first values of the 1x1 convolution: PyTorch's default, or xavier",
+        choices=("torch", "xavier"),
     )
     upsample_init: str = option(
-        "start of the upsampling: bilinear, xavier, or bilinear-frozen",
+        "first values of the transposed convolution; bilinear-frozen ones are never updated",
         choices=("bilinear", "xavier", "bilinear-frozen"),
     )
-    batch_size: int = option("images a step", metavar="N", least=1)
+    batch_size: int = option("images per step", metavar="N", least=1)
     crop: tuple[int, int] = option("training crop, in pixels, multiples of 32", metavar="H W")
     epochs: int = option("passes over the data", metavar="N", least=1)
-    void: str = option("void pixels count as background, or ignore them", choices=VOID_READINGS)
+    void: str = option("count void pixels as background, or ignore them", choices=VOID_READINGS)
     flip: bool = option()
     evaluation: str = option(
-        "crops (one a validation image) or tiles (every pixel)", choices=("crops", "tiles")
+        "crops (one of each validation image) or tiles (every pixel)", choices=("crops", "tiles")
     )
     tile: tuple[int, int] = option(
         "largest part of an image that is predicted at once, in pixels, multiples of 32",
