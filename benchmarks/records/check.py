@@ -12,7 +12,7 @@ from benchmarks.records.documents import Bench, Comparison, Row
 from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.results import row_name
-from benchmarks.records.training_documents import Accuracy, AccuracyRow
+from benchmarks.records.training_documents import Accuracy
 from common.reference.tolerances import row_limits
 from common.reference.verdicts import reason, row_findings
 
@@ -42,93 +42,83 @@ def problems(document: Bench) -> list[str]:
             lines.append(f"the limit in {name} is not the highest of its backends")
     if "accuracy" in document:
         lines += accuracy_problems(document["accuracy"])
-    return lines + figure_problems(document)
+    return [*lines, *figure_problems(document)]
 
 
-def row_problems(row: Row, document: Bench) -> list[str]:
-    """Return what is wrong with a row beside its figures."""
-    lines = []
+def row_problems(row: Row, document: Bench) -> Iterator[str]:
+    """Yield what is wrong with a row beside its figures."""
     if row["key"] != row_name(row):
-        lines.append(f"its fields make the key {row_name(row)}")
+        yield f"its fields make the key {row_name(row)}"
     if row["status"] != "ok":
         if row["figures"] is not None:
-            lines.append(f"is {row['status']}, but has figures")
+            yield f"is {row['status']}, but has figures"
         if row["status"] != "running" and not row["reason"]:
-            lines.append(f"is {row['status']} without a reason")
-        return lines
-    if row["figures"] is None:
-        return [*lines, "is ok, but has no figures"]
-    lines += gate_problems(row)
-    rounds, wanted = {sample["round"] for sample in row["samples"]}, document["settings"]["rounds"]
-    if len(rounds) < wanted:
-        lines.append(f"has {len(rounds)} of {wanted} rounds")
-    return lines
+            yield f"is {row['status']} without a reason"
+    elif row["figures"] is None:
+        yield "is ok, but has no figures"
+    else:
+        yield from gate_problems(row)
+        rounds, wanted = len({s["round"] for s in row["samples"]}), document["settings"]["rounds"]
+        if rounds < wanted:
+            yield f"has {rounds} of {wanted} rounds"
 
 
-def gate_problems(row: Row) -> list[str]:
-    """Return what is wrong with the proof of equal work of a row that has figures."""
+def gate_problems(row: Row) -> Iterator[str]:
+    """Yield what is wrong with the proof of equal work of a row that has figures."""
     gate = row["gate"]
     if not gate or not gate["passed"] or not gate["checks"]:
-        return ["has figures without proof of equal work"]
-    if row["case"] not in CASES:
-        return [f"{row['case']} is not a case"]
-    bounds, checks = CASES[row["case"]].bounds, gate["checks"]
-    lines = [f"its gate has no {name}" for name in bounds if name not in checks]
-    limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
-    for name, check in checks.items():
-        own = limits.get(name, 0.0)
-        earlier = EARLIER.get((name, row["backend"]), own) if row["track"] == "chapter" else own
-        if check["error"] is None or not check["error"] <= check["bound"]:
-            lines.append(f"its gate passed, but {name} is past its bound")
-        if check["bound"] > max(own, earlier):
-            lines.append(f"its bound of {name}, {check['bound']:g}, is wider than {own:g}")
-    errors = {name: check["error"] for name, check in checks.items()}
-    unequal = reason(row_findings(errors, limits))
-    return [*lines, unequal] if unequal else lines
+        yield "has figures without proof of equal work"
+    elif row["case"] not in CASES:
+        yield f"{row['case']} is not a case"
+    else:
+        bounds, checks = CASES[row["case"]].bounds, gate["checks"]
+        yield from (f"its gate has no {name}" for name in bounds if name not in checks)
+        limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
+        for name, check in checks.items():
+            own = limits.get(name, 0.0)
+            earlier = EARLIER.get((name, row["backend"]), 0.0) if row["track"] == "chapter" else 0.0
+            if check["error"] is None or not check["error"] <= check["bound"]:
+                yield f"its gate passed, but {name} is past its bound"
+            if check["bound"] > max(own, earlier):
+                yield f"its bound of {name}, {check['bound']:g}, is wider than {own:g}"
+        errors = {name: check["error"] for name, check in checks.items()}
+        if unequal := reason(row_findings(errors, limits)):
+            yield unequal
 
 
-def accuracy_problems(accuracy: Accuracy) -> list[str]:
-    """Return what in the case accuracy has no proof, or does not follow from its runs.
+def accuracy_problems(accuracy: Accuracy) -> Iterator[str]:
+    """Yield what in the case accuracy has no proof, or does not follow from its runs.
 
     The tests of equivalence need SciPy; without it they are said to be unchecked.
     """
-    lines: list[str] = []
     for row in accuracy["rows"]:
-        place = f"accuracy of {row['backend']}"
+        seeds, place = {run["seed"] for run in row["runs"]}, f"accuracy of {row['backend']}"
         if row["status"] != "ok":
-            lines += [] if row["reason"] else [f"{place}: is {row['status']} without a reason"]
+            if not row["reason"]:
+                yield f"{place}: is {row['status']} without a reason"
             continue
-        seeds = {run["seed"] for run in row["runs"]}
         if len(seeds) < accuracy["seeds"] or len(seeds) < len(row["runs"]):
-            # No test can be computed: it pairs the runs by seed.
-            return [*lines, f"{place}: has {len(seeds)} of {accuracy['seeds']} seeds"]
-        lines += [f"{place}, {line}" for line in run_problems(row)]
+            yield f"{place}: has {len(seeds)} of {accuracy['seeds']} seeds"
+            return  # No test can be computed: it pairs the runs by seed.
+        for run in row["runs"]:
+            if not run["agreement"] <= 1:
+                yield f"{place}, seed {run['seed']}: has scores without proof of equal work"
+            if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
+                yield f"{place}, seed {run['seed']}: its scores are not those of its last epoch"
     try:
         tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
     except ModuleNotFoundError as error:
-        return [*lines, f"its tests are unchecked: {error.name} is not installed"]
-    computed = {"margins": MARGINS, "level": LEVEL, "equivalence": tests}
-    stated = {name: value for name, value in accuracy.items() if name in computed}
-    places = differences(stated, computed, "accuracy", set())
-    return lines + [f"its runs do not give its {place}" for place in places]
-
-
-def run_problems(row: AccuracyRow) -> Iterator[str]:
-    """Yield what is wrong with the trainings of a finished row."""
-    for run in row["runs"]:
-        if not run["agreement"] <= 1:
-            yield f"seed {run['seed']}: has scores without proof of equal work"
-        if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
-            yield f"seed {run['seed']}: its scores are not those of its last epoch"
+        yield f"its tests are unchecked: {error.name} is not installed"
+        return
+    again = {**accuracy, "margins": MARGINS, "level": LEVEL, "equivalence": tests}
+    for place in differences(accuracy, again, set(), "/accuracy"):
+        yield f"its runs do not give its {place}"
 
 
 def figure_problems(document: Bench) -> list[str]:
     """Return which figures and comparisons do not follow from the samples, by the same code."""
-    stated = [
-        row
-        for row in document["rows"]
-        if row["status"] == "ok" and row["figures"] and row["case"] in CASES
-    ]
+    measured = [row for row in document["rows"] if row["status"] == "ok" and row["figures"]]
+    stated = [row for row in measured if row["case"] in CASES]
     again: Bench = {**document, "rows": copy.deepcopy(stated)}
     for row in again["rows"]:
         try:
@@ -145,21 +135,16 @@ def figure_problems(document: Bench) -> list[str]:
     later = OF_OTHER_ROWS if unfinished else set()
     lines = []
     for old, new in zip(stated, again["rows"], strict=True):
-        places = [
-            *differences(old["figures"], new["figures"], "figures", later),
-            *differences(old["warnings"], new["warnings"], "warnings", later),
-        ]
+        places = differences(old, new, later)
         lines += [f"{old['key']}: its samples do not give its {place}" for place in places]
     before, after = by_pair(document), by_pair(again)
-    both, either = before.keys() & after.keys(), before.keys() | after.keys()
-    for pair in sorted(both if unfinished else either):
-        old_entry, new_entry = before.get(pair), after.get(pair)
-        if old_entry and new_entry and "least_p" not in old_entry:  # Early files have none.
-            del new_entry["least_p"]
-        lines += [
-            f"{' and '.join(pair)}: their samples do not give their {place}"
-            for place in differences(old_entry, new_entry, "comparison", later)
-        ]
+    pairs = before.keys() & after.keys() if unfinished else before.keys() | after.keys()
+    for pair in sorted(pairs):
+        one, other = before.get(pair), after.get(pair)
+        if one and other and "least_p" not in one:  # Early files have none.
+            del other["least_p"]
+        places, names = differences(one, other, later, "/comparison"), " and ".join(pair)
+        lines += [f"{names}: their samples do not give their {place}" for place in places]
     return lines
 
 
@@ -168,17 +153,16 @@ def by_pair(document: Bench) -> dict[tuple[str, str], Comparison]:
     return {(entry["a"], entry["b"]): entry for entry in document["comparisons"]}
 
 
-def differences(stated: object, computed: object, place: str, later: set[str]) -> Iterator[str]:
-    """Yield where two values differ by more than rounding, but for the fields ``later``."""
+def differences(stated: object, computed: object, later: set[str], path: str = "") -> Iterator[str]:
+    """Yield below ``path`` where values differ by more than rounding, but for fields ``later``."""
     if isinstance(stated, dict) and isinstance(computed, dict):
         for name in sorted((stated.keys() | computed.keys()) - later):
-            inside = f"{place}/{name}"
-            yield from differences(stated.get(name), computed.get(name), inside, later)
+            yield from differences(stated.get(name), computed.get(name), later, f"{path}/{name}")
     elif isinstance(stated, list) and isinstance(computed, list) and len(stated) == len(computed):
-        for number, (one, other) in enumerate(zip(stated, computed, strict=True)):
-            yield from differences(one, other, f"{place}/{number}", later)
-    elif isinstance(stated, float) and isinstance(computed, (float, int)):
+        for number, values in enumerate(zip(stated, computed, strict=True)):
+            yield from differences(*values, later, f"{path}/{number}")
+    elif isinstance(stated, float) and isinstance(computed, float | int):
         if not math.isclose(stated, computed, rel_tol=1e-6, abs_tol=1e-12):
-            yield place
+            yield path[1:]
     elif stated != computed:
-        yield place
+        yield path[1:]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from itertools import combinations
-from typing import Literal
 
 import numpy as np
 
 from benchmarks.cases import CASES
 from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Row
 from benchmarks.records.figures import kept_seconds
-from benchmarks.records.statistics import Ratio, judge, least_p, paired
+from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired
 from common.backends import device_kind
 
 SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
@@ -19,26 +18,25 @@ SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precis
 one too."""
 
 
-def computed_on(row: Row) -> str:
-    """Return ``cpu`` or ``gpu``, where a row was computed: the device ``auto`` may mean either."""
-    kinds = {device_kind(process["backend"]["device"]) for process in row["processes"]}
-    return " and ".join(sorted(kinds))
+COMPUTED_ON = "computed on"
 
 
 def conditions(row: Row) -> dict[str, object]:
-    """Return by name what no ratio may cross."""
+    """Return by name what no ratio may cross: ``SHARED``, and whether a CPU or a GPU computed.
+
+    The device ``auto`` may mean either.
+    """
     shared = {name: value for name, value in row.items() if name in SHARED}
-    return shared | {"computed on": computed_on(row)}
+    kinds = {device_kind(process["backend"]["device"]) for process in row["processes"]}
+    return shared | {COMPUTED_ON: " and ".join(sorted(kinds))}
 
 
 def crossed(a: Row, b: Row) -> str | None:
     """Return what differs between two rows that no ratio may cross, or None."""
-    one, other = conditions(a), conditions(b)
-    for name in SHARED:
-        if one[name] != other[name]:
-            return name
-    if computed_on(a) != computed_on(b):
-        return f"{computed_on(a)} and {computed_on(b)}"
+    other = conditions(b)
+    for name, value in conditions(a).items():
+        if value != other[name]:
+            return f"{value} and {other[name]}" if name == COMPUTED_ON else name
     neither = a["track"] != b["track"] and a["backend"] != b["backend"]
     return "track and backend" if neither else None
 
@@ -50,38 +48,27 @@ def compare_rows(document: Bench) -> None:
     of each table are corrected for their number.
     """
     measured = [row for row in document["rows"] if row["status"] == "ok"]
-    tables: dict[str, list[tuple[Row, Row, Ratio]]] = {}
+    tables: dict[str, list[Pair]] = {}
     for a, b in combinations(measured, 2):
-        kind = kind_of(a, b)
-        if crossed(a, b) or kind is None:
+        if crossed(a, b) or (a["track"], a["backend"]) == (b["track"], b["backend"]):
             continue
         x, y = kept_seconds(a), kept_seconds(b)
         shared = sorted(x.keys() & y.keys())
         if ratio := paired([x[turn] for turn in shared], [y[turn] for turn in shared]):
-            tables.setdefault(json.dumps([kind, conditions(a)]), []).append((a, b, ratio))
+            kind: Kind = "backends" if a["track"] == b["track"] else "tracks"
+            pair: Pair = {"kind": kind, "a": a["key"], "b": b["key"], **ratio}
+            tables.setdefault(json.dumps([kind, conditions(a)]), []).append(pair)
     document["comparisons"] = [entry for pairs in tables.values() for entry in judged(pairs)]
     for row in measured:
         if row["figures"]:
             row["figures"]["break_even"] = break_even(row, measured)
 
 
-def kind_of(a: Row, b: Row) -> Literal["backends", "tracks"] | None:
-    """Return what a comparison of two rows is of; None if both backend and track are the same."""
-    if a["track"] != b["track"]:
-        return "tracks"
-    return "backends" if a["backend"] != b["backend"] else None
-
-
-def judged(pairs: list[tuple[Row, Row, Ratio]]) -> list[Comparison]:
+def judged(pairs: list[Pair]) -> list[Comparison]:
     """Return the comparisons of one table."""
-    p_values = [ratio["p_value"] for _, _, ratio in pairs]
-    least = [least_p(ratio["pairs"]) for _, _, ratio in pairs]
-    comparisons: list[Comparison] = []
-    for (a, b, ratio), result in zip(pairs, judge(p_values, least), strict=True):
-        kind = kind_of(a, b)
-        assert kind is not None
-        comparisons.append({"kind": kind, "a": a["key"], "b": b["key"], **ratio, **result})
-    return comparisons
+    least = [least_p(pair["pairs"]) for pair in pairs]
+    judgements = judge([pair["p_value"] for pair in pairs], least)
+    return [{**pair, **result} for pair, result in zip(pairs, judgements, strict=True)]
 
 
 def break_even(row: Row, measured: list[Row]) -> BreakEven | None:

@@ -92,12 +92,6 @@ def environment_of(row: Row) -> dict[str, object]:
     process = row["processes"][-1]
     backend = process["backend"]
     gpus = sorted({sample["gpu"]["name"] for sample in row["samples"] if sample["gpu"]})
-    return {
-        "device": backend["device"],
-        "threads": backend["threads"],
-        "precision": backend["precision"],
-        "deterministic": backend["deterministic"],
-        "switches": process["switches"],
-        **process["environment"],
-        "GPU": ", ".join(gpus) or "unknown",
-    }
+    own = {name: backend[name] for name in ("device", "threads", "precision", "deterministic")}
+    cards = {"GPU": ", ".join(gpus) or "unknown"}
+    return {**own, "switches": process["switches"], **process["environment"], **cards}

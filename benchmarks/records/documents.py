@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from benchmarks.records import run_documents as parts
-from benchmarks.records.statistics import Judgement, Ratio, Test
+from benchmarks.records.statistics import Judgement, Pair, Ratio, Test
 from benchmarks.records.training_documents import Accuracy
 
 Track = Annotated[str, ("pattern", "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$")]
@@ -261,17 +261,14 @@ class Row(parts.BackendRow):
     profile: str | None
 
 
-class Comparison(Ratio, Judgement):
-    """Two rows, all else equal: of two backends on a track, or of two tracks of a backend.
+class Comparison(Pair, Judgement):
+    """A pair of rows and what the tests of its table say of it.
 
     Attributes:
+        kind: Two rows, all else equal: of two backends on a track, or of two tracks of a backend.
         ratio: b's time over a's.
         least_p: The least p_corrected that so few pairs can give. Absent in early files.
     """
-
-    kind: Literal["backends", "tracks"]
-    a: str
-    b: str
 
 
 class Bench(parts.Origin):

@@ -4,57 +4,41 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
-from benchmarks.records.training_documents import (
-    AccuracyRow,
-    AccuracyRun,
-    Equivalence,
-    EquivalenceTest,
-    Margins,
-)
+from benchmarks.records import training_documents as trainings
 
-MARGINS: Margins = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
+MARGINS: trainings.Margins = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
 """Differences of a score that would not matter to whoever chooses a framework."""
 LEVEL = 0.05
 TARGET_ABOVE_BACKGROUND = 0.10
 """Time is measured to this pixel accuracy above always predicting background."""
 
 
-def finished_rows(rows: Sequence[AccuracyRow]) -> list[AccuracyRow]:
-    """Return the rows with figures: those whose every seed was trained and proved its work."""
-    return [row for row in rows if row["status"] == "ok"]
-
-
-def equivalences(rows: Sequence[AccuracyRow], void: str) -> list[Equivalence]:
+def equivalences(rows: Sequence[trainings.AccuracyRow], void: str) -> list[trainings.Equivalence]:
     """Return the test of every score of every pair of backends that finished all their seeds.
 
     With a single seed there is no test, since one difference has no spread.
     """
-    margins = {"pixel_accuracy": MARGINS["pixel_accuracy"], "mean_iou": MARGINS["mean_iou"]}
-    tests: list[Equivalence] = []
-    for first, second in itertools.combinations(finished_rows(rows), 2):
-        pairs = list(zip(first["runs"], second["runs"], strict=True))
-        if len(pairs) < 2:
+    reading: Literal["background", "ignore"] = "ignore" if void == "ignore" else "background"
+    finished = [row for row in rows if row["status"] == "ok"]
+    tests: list[trainings.Equivalence] = []
+    for first, second in itertools.combinations(finished, 2):
+        if len(first["runs"]) < 2:
             continue
         backends = [first["backend"], second["backend"]]
-        for score, margin in margins.items():
+        for score in ("pixel_accuracy", "mean_iou"):
             differences = [
-                final_score(a, void, score) - final_score(b, void, score) for a, b in pairs
+                a["scores"][reading][score] - b["scores"][reading][score]
+                for a, b in zip(first["runs"], second["runs"], strict=True)
             ]
-            test = equivalence(differences, margin)
+            test = equivalence(differences, MARGINS[score])
             tests.append({"backends": backends, "score": score, **test})
     return tests
 
 
-def final_score(run: AccuracyRun, void: str, score: str) -> float:
-    """Return a training's last score in one reading of the void pixels."""
-    scores: Mapping[str, Any] = run["scores"]
-    return float(scores[void][score])
-
-
-def equivalence(differences: list[float], margin: float) -> EquivalenceTest:
+def equivalence(differences: list[float], margin: float) -> trainings.EquivalenceTest:
     """Test whether paired differences have a mean within ``margin`` of zero.
 
     Two one-sided t-tests, each at ``LEVEL``. Two backends are equivalent if both tests reject,

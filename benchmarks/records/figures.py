@@ -25,29 +25,19 @@ def kept_seconds(row: Row) -> dict[tuple[int, int], float]:
     }
 
 
-def config_of_row(row: Row) -> Config:
-    """Return the configuration whose shapes a row has."""
-    height, width = row["crop"]
-    recipe = make_recipe(
-        row["recipe"],
-        backbone=row["backbone"],
-        batch_size=row["batch_size"],
-        crop=(height, width),
-    )
-    return Config(recipe, precision=row["precision"])
-
-
 def summarize(document: Bench, row: Row) -> None:
     """Fill in the figures and warnings of a row that has been measured."""
     kept = kept_seconds(row)
     if not kept:
         row["status"], row["reason"] = "invalid", "every sample was taken while throttled"
         return
-    case, config, process = CASES[row["case"]], config_of_row(row), row["processes"][-1]
-    seconds = list(kept.values())
+    name, batch_size, crop = row["recipe"], row["batch_size"], tuple(row["crop"])
+    recipe = make_recipe(name, backbone=row["backbone"], batch_size=batch_size, crop=crop)
+    config = Config(recipe, precision=row["precision"])
+    case, process = CASES[row["case"]], row["processes"][-1]
     first, second = ({n: v for (n, t), v in kept.items() if t == turn} for turn in (0, 1))
     rounds = sorted(first.keys() & second.keys())
-    costs, step_seconds = case.costs(config), interval(seconds)
+    costs, step_seconds = case.costs(config), interval(list(kept.values()))
     step, first_seconds = step_seconds["median"], process["first_seconds"]
     if case.in_new_processes:
         measured = [row["processes"][sample["process"]] for sample in row["samples"]]
@@ -55,7 +45,7 @@ def summarize(document: Bench, row: Row) -> None:
         step = float(np.median([p["step_seconds"] for p in measured]))
     figures: Figures = {
         "step_seconds": step_seconds,
-        "examples_per_second": interval([row["batch_size"] / value for value in seconds]),
+        "examples_per_second": interval([batch_size / seconds for seconds in kept.values()]),
         "self_ratio": paired([first[n] for n in rounds], [second[n] for n in rounds]),
         "first_step_seconds": first_seconds,
         "compile_seconds": max(0.0, first_seconds - step),
@@ -65,7 +55,7 @@ def summarize(document: Bench, row: Row) -> None:
         "device_memory_peak_bytes": process["device_memory_peak_bytes"],
         "flops": costs.flops,
         "bytes": costs.bytes,
-        "limit": reached(costs, limit_of(row, document["limits"]), step),
+        "limit": reached(document, row, costs, step),
         "dropped_samples": len(row["samples"]) - len(kept),
     }
     if case.in_new_processes:
@@ -101,27 +91,21 @@ def highest(by_backend: list[BackendRates]) -> Limit | None:
     measured = [rates for rates in by_backend if "flops_per_second" in rates]
     if not measured:
         return None
-    return {
-        "flops_per_second": max(rates["flops_per_second"] for rates in measured),
-        "bytes_per_second": max(rates["bytes_per_second"] for rates in measured),
-        "by_backend": by_backend,
-    }
+    flops = max(rates["flops_per_second"] for rates in measured)
+    traffic = max(rates["bytes_per_second"] for rates in measured)
+    return {"flops_per_second": flops, "bytes_per_second": traffic, "by_backend": by_backend}
 
 
-def limit_of(row: Row, limits: dict[str, Limit | None]) -> tuple[float, float] | None:
-    """Return FLOPs and bytes a second that a row could reach, None where they are not known."""
+def reached(document: Bench, row: Row, costs: Costs, seconds: float) -> Reached | None:
+    """Return the least time by the limits over the time taken, and which limit it is.
+
+    None where the limits of a row are not known.
+    """
     name, times = CASES[row["case"]].limit(row["precision"], row["variant"])
-    limit = limits.get(name)
-    if limit is None:
+    if (limit := document["limits"].get(name)) is None:
         return None
-    return times * limit["flops_per_second"], times * limit["bytes_per_second"]
-
-
-def reached(costs: Costs, limit: tuple[float, float] | None, seconds: float) -> Reached | None:
-    """Return the least time by the limits over the time taken, and which limit it is."""
-    if limit is None:
-        return None
-    arithmetic, traffic = costs.flops / limit[0], costs.bytes / limit[1]
+    arithmetic = costs.flops / (times * limit["flops_per_second"])
+    traffic = costs.bytes / (times * limit["bytes_per_second"])
     return {
         "bound": "arithmetic" if arithmetic >= traffic else "bandwidth",
         "fraction": max(arithmetic, traffic) / seconds,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.records.statistics import interval
-from benchmarks.records.training_documents import GalleryEntry, Manifest, Rate, Summary, TrainedRow
+from benchmarks.records.training_documents import GalleryEntry, Manifest, Summary, TrainedRow
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS, NOTES
 from common.data.images import write_image, write_label
@@ -24,27 +23,24 @@ def training_row(backend: str, outcome: Outcome, folder: Path) -> TrainedRow:
         "status": outcome.status,
         "reason": outcome.reason,
     }
-    if outcome.status == "ok":
-        add_figures(row, folder)
-    return row
-
-
-def add_figures(row: TrainedRow, folder: Path) -> None:
-    """Add to a row the figures of the finished training in ``folder``."""
+    if outcome.status != "ok":
+        return row
     summary: Summary = read_json((folder / "summary.json").read_text(encoding="utf-8"))
     manifest: Manifest = read_json((folder / "manifest.json").read_text(encoding="utf-8"))
     lines = read_metrics(folder / "metrics.jsonl")
-    backend, final = manifest["backend"], summary["final"]
-    row["versions"] = backend["versions"]
-    row["device"] = backend["device"]
-    row["threads"] = backend["threads"]
-    row["precision"] = backend["precision"]
-    row["deterministic"] = backend["deterministic"]
+    described, final = manifest["backend"], summary["final"]
+    row["versions"] = described["versions"]
+    row["device"] = described["device"]
+    row["threads"] = described["threads"]
+    row["precision"] = described["precision"]
+    row["deterministic"] = described["deterministic"]
     row["agreement"] = None
     row["train_loss"] = final["train_loss"]
     row["val_loss"] = final["val_loss"]
     row["scores"] = final["scores"]
-    row["examples_per_second"] = rate_of(summary)
+    rates = [summary["batch_size"] / seconds for seconds in summary["step_seconds"]]
+    # A training of one step has no rate: the first is timed apart.
+    row["examples_per_second"] = {**interval(rates), "samples": rates} if rates else None
     row["first_step_seconds"] = summary["first_step_seconds"]
     row["host_memory_peak_bytes"] = summary["host_memory_peak_bytes"]
     row["device_memory_peak_bytes"] = summary["device_memory_peak_bytes"]
@@ -60,12 +56,7 @@ def add_figures(row: TrainedRow, folder: Path) -> None:
         for line in lines
         if line["kind"] == "epoch"
     ]
-
-
-def rate_of(summary: Summary) -> Rate | None:
-    """Return a training's examples a second; None if it has no step beside the first."""
-    rates = [summary["batch_size"] / seconds for seconds in summary["step_seconds"]]
-    return {**interval(rates), "samples": rates} if rates else None
+    return row
 
 
 def write_examples(folder: Path, dataset: TrainingData) -> list[GalleryEntry]:
@@ -74,28 +65,21 @@ def write_examples(folder: Path, dataset: TrainingData) -> list[GalleryEntry]:
     Paths in an entry are relative to ``folder``; it has no predictions yet.
     """
     (folder / "gallery").mkdir(exist_ok=True)
-    entries = []
+    entries: list[GalleryEntry] = []
     for image, (name, truth) in dataset.examples():
-        entry: GalleryEntry = {
-            "name": name,
-            "image": f"gallery/{name}.png",
-            "truth": f"gallery/{name}-truth.png",
-            "predictions": {},
-        }
-        write_image(folder / entry["image"], image)
-        write_label(folder / entry["truth"], truth)
-        entries.append(entry)
+        of_image, of_truth = f"gallery/{name}.png", f"gallery/{name}-truth.png"
+        write_image(folder / of_image, image)
+        write_label(folder / of_truth, truth)
+        entries.append({"name": name, "image": of_image, "truth": of_truth, "predictions": {}})
     return entries
 
 
-def copy_predictions(
-    folder: Path, entries: Sequence[GalleryEntry], backend: str, predictions: Path
-) -> None:
-    """Copy a training's predictions beside the images below ``folder`` and name them there."""
+def copy_predictions(folder: Path, entries: list[GalleryEntry], backend: str, source: Path) -> None:
+    """Copy a training's predictions in ``source`` beside the images below ``folder``; name them."""
     for entry in entries:
-        source = predictions / f"{entry['name']}.png"
+        prediction = source / f"{entry['name']}.png"
         # A resumed measurement may find a finished training's scores without its folder.
-        if source.is_file():
+        if prediction.is_file():
             path = f"gallery/{entry['name']}-{backend}.png"
-            write_bytes(folder / path, source.read_bytes())
+            write_bytes(folder / path, prediction.read_bytes())
             entry["predictions"][backend] = path

@@ -71,6 +71,8 @@ def of_type(kind: Any, objects: dict[str, Schema]) -> Schema:
     Raises:
         KeyError: For a type that JSON does not have.
     """
+    if kind == dict[str, object]:
+        return {"type": "object"}
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if typing.is_typeddict(kind):
         if kind.__name__ not in objects:
@@ -79,22 +81,18 @@ def of_type(kind: Any, objects: dict[str, Schema]) -> Schema:
         return {"$ref": f"#/$defs/{kind.__name__}"}
     if origin in (Annotated, NotRequired):
         return of_type(arguments[0], objects) | dict(arguments[1:])
-    if origin in (Union, UnionType):
-        members = [of_type(member, objects) for member in arguments]
-        if all(member.keys() == {"type"} for member in members):
-            return {"type": [member["type"] for member in members]}
-        return {"anyOf": members}
     if origin is Literal:
         return {"enum": list(arguments)} if len(arguments) > 1 else {"const": arguments[0]}
+    inner = [of_type(argument, objects) for argument in arguments]
+    if origin in (Union, UnionType):
+        simple = all(member.keys() == {"type"} for member in inner)
+        return {"type": [member["type"] for member in inner]} if simple else {"anyOf": inner}
     if origin is list:
-        return {"type": "array", "items": of_type(arguments[0], objects)}
+        return {"type": "array", "items": inner[0]}
     if origin is tuple:
-        places = [of_type(place, objects) for place in arguments]
-        return {"type": "array", "prefixItems": places, "minItems": len(places), "items": False}
+        return {"type": "array", "prefixItems": inner, "minItems": len(inner), "items": False}
     if origin is dict:
-        of_values = arguments[1] is not object
-        values = {"additionalProperties": of_type(arguments[1], objects)} if of_values else {}
-        return {"type": "object", **values}
+        return {"type": "object", "additionalProperties": inner[1]}
     return {"type": SIMPLE[kind]}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,10 @@ LEVEL = 0.05
 """A difference is shown when its p-value, corrected for the tests of its table, is below it."""
 PAIRED_TEST = "sign-flip permutation test of the mean log ratio over paired turns, Holm"
 UNPAIRED_TEST = "permutation test of the difference of mean log times"
+
+
+Kind = Literal["backends", "tracks"]
+"""What a pair of rows differs in."""
 
 
 class Test(TypedDict):
@@ -43,6 +47,14 @@ class Ratio(TimeRatio):
     """A paired test of times: their ratio, its 95 % interval, and a p-value."""
 
     pairs: int
+
+
+class Pair(Ratio):
+    """Two rows, all else equal: of two backends on a track, or of two tracks of a backend."""
+
+    kind: Kind
+    a: str
+    b: str
 
 
 class Judgement(TypedDict):
@@ -107,20 +119,16 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     if count < 3:
         return None
     logs = np.log(np.asarray(b, np.float64) / np.asarray(a, np.float64))
-    of_logs, seen = interval(logs.tolist()), float(logs.sum())
+    seen = float(logs.sum())
     if count <= EXACT_PAIRS:
         flips = np.arange(2**count)[:, None] >> np.arange(count) & 1
         p_value = share_as_large((1 - 2 * flips) @ logs, seen)
     else:
         flips = np.random.default_rng(SEED).integers(0, 2, (PERMUTATIONS, count))
         p_value = share_drawn((1 - 2 * flips) @ logs, seen)
-    return {
-        "pairs": count,
-        "ratio": float(np.exp(of_logs["median"])),
-        "low": float(np.exp(of_logs["low"])),
-        "high": float(np.exp(of_logs["high"])),
-        "p_value": p_value,
-    }
+    of_logs = interval(logs.tolist())
+    ratio, low, high = (float(np.exp(of_logs[name])) for name in ("median", "low", "high"))
+    return {"pairs": count, "ratio": ratio, "low": low, "high": high, "p_value": p_value}
 
 
 def unpaired(a: Sequence[float], b: Sequence[float]) -> TimeRatio:
@@ -151,12 +159,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
     Source:
         Holm, "A Simple Sequentially Rejective Multiple Test Procedure", 1979.
     """
-    corrected = [1.0] * len(p_values)
-    largest = 0.0
-    for rank, index in enumerate(np.argsort(p_values)):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[int(index)] = largest
-    return corrected
+    order, times = np.argsort(p_values), np.arange(len(p_values), 0, -1)
+    corrected = np.empty(len(p_values))
+    corrected[order] = np.maximum.accumulate(times * np.asarray(p_values)[order]).clip(max=1)
+    return corrected.tolist()
 
 
 def judge(p_values: Sequence[float], least: Sequence[float]) -> list[Judgement]:
