@@ -12,19 +12,9 @@ from typing import cast
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
 from benchmarks.pages.compare import render_page, table
 from benchmarks.records.results import RESULTS
-from benchmarks.records.run_documents import (
-    ConfigRecord,
-    DatasetRecord,
-    Hardware,
-    WeightsRecord,
-)
+from benchmarks.records.run_documents import ConfigRecord, DatasetRecord, Hardware, WeightsRecord
 from benchmarks.records.runs import training_row, write_examples
-from benchmarks.records.training_documents import (
-    Compared,
-    ComparedExample,
-    Trace,
-    TrainedRow,
-)
+from benchmarks.records.training_documents import Compared, ComparedExample, Trace, TrainedRow
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS, NOTES
@@ -57,25 +47,11 @@ def compare_parser() -> Parser:
     add = parser.add_argument
     text = f"which, in this order; mxnet: {NOTES['mxnet']}"
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
-    add(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="a folder in VOC2012's layout; without it a data set is generated",
-    )
-    add(
-        "--out",
-        type=Path,
-        metavar="DIR",
-        help="the new folder for everything; by default runs/compare-DATE-TIME",
-    )
+    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
+    add("--out", type=Path, metavar="DIR", help="new folder; by default runs/compare-DATE-TIME")
     add("--force", action="store_true", help="overwrite the comparison in --out")
-    add(
-        "--weights",
-        type=Path,
-        metavar="FILE|imagenet",
-        help="start every backend from these, as `fcn train` does",
-    )
+    text = "start every backend from these, as `fcn train` does"
+    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     add("--json", action="store_true", help="print compare.json on standard output")
     add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
     add_recipe_options(parser, recipe=None)
@@ -98,7 +74,8 @@ def main(argv: Sequence[str]) -> int:
     starting_parameters(config.recipe, config.seed, args.weights)  # A bad file is refused early.
     limit_cpus(args.threads)
 
-    data, dataset = training_data(args.data, config, out)
+    data = args.data or default_dataset(out / "data")
+    dataset = TrainingData(data, config)
     trace = first_losses(config, data, dataset, args.weights, out / "runs")
     rows = train_all(backends, config, data, args.weights, out / "runs")
     check_agreement(rows, trace)
@@ -122,20 +99,6 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 
-def training_data(data: Path | None, config: Config, out: Path) -> tuple[Path, TrainingData]:
-    """Return the data set, or one that is generated below ``out``, and make the folder ``out``.
-
-    Raises:
-        InputError: If it cannot be trained on; ``out`` is not made then.
-    """
-    dataset = TrainingData(data, config) if data else None
-    out.mkdir(parents=True, exist_ok=True)
-    if data and dataset:
-        return data, dataset
-    generated = default_dataset(out / "data")
-    return generated, TrainingData(generated, config)
-
-
 def first_losses(
     config: Config, data: Path, dataset: TrainingData, weights: Path | None, folder: Path
 ) -> Trace:
@@ -145,7 +108,7 @@ def first_losses(
         InputError: If no backend computes them: no figure could be shown, so nothing is trained.
     """
     print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     steps = trace_steps(config, dataset.total_steps)
     trace = reference_trace(config, data, weights, steps, folder / "trace.log")
     if trace is None:

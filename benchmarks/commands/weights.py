@@ -33,35 +33,31 @@ def weights_parser() -> Parser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="import|show|export")
 
     text = "turn another framework's weights into this project's safetensors"
-    import_parser = actions.add_parser("import", help=text, description=text)
-    import_parser.add_argument(
-        "source",
-        metavar="SOURCE",
-        help="a file (torchvision's resnet18 as .pth, Gluon's resnet18_v1 or resnet18_v2 as "
-        ".params, safetensors), or the name of published weights, which are downloaded once: "
-        f"{', '.join(PUBLISHED)}; imagenet is the first",
+    add_to_import = actions.add_parser("import", help=text, description=text).add_argument
+    text = (
+        "a file (torchvision's resnet18 as .pth, Gluon's resnet18_v1 or resnet18_v2 as .params, "
+        "safetensors), or the name of published weights, which are downloaded once: "
+        f"{', '.join(PUBLISHED)}; imagenet is the first"
     )
+    add_to_import("source", metavar="SOURCE", help=text)
 
     text = "list a weight file's tensors and metadata"
-    show_parser = actions.add_parser("show", help=text, description=text)
-    show_parser.add_argument("file", type=Path, metavar="FILE", help="safetensors, .pth or .params")
-    show_parser.add_argument("--json", action="store_true", help="print them as JSON")
+    add_to_show = actions.add_parser("show", help=text, description=text).add_argument
+    add_to_show("file", type=Path, metavar="FILE", help="safetensors, .pth or .params")
+    add_to_show("--json", action="store_true", help="print them as JSON")
 
     text = "write weights as others read them"
-    export_parser = actions.add_parser("export", help=text, description=text)
-    export_parser.add_argument(
-        "file", type=Path, metavar="FILE", help="safetensors, as a run's model.safetensors"
+    add_to_export = actions.add_parser("export", help=text, description=text).add_argument
+    text = "safetensors, as a run's model.safetensors"
+    add_to_export("file", type=Path, metavar="FILE", help=text)
+    text = (
+        "onnx: the whole network, bytes in and logits out; torchvision: safetensors under the "
+        "names of torchvision's resnet18, without the head"
     )
-    export_parser.add_argument(
-        "--format",
-        required=True,
-        metavar="|".join(FORMATS),
-        help="onnx: the whole network, bytes in and logits out; torchvision: safetensors under the "
-        "names of torchvision's resnet18, without the head",
-    )
-    for writer in (import_parser, export_parser):
-        writer.add_argument("--out", type=Path, required=True, metavar="FILE", help="the new file")
-        writer.add_argument("--force", action="store_true", help="overwrite the file in --out")
+    add_to_export("--format", required=True, metavar="|".join(FORMATS), help=text)
+    for add in (add_to_import, add_to_export):
+        add("--out", type=Path, required=True, metavar="FILE", help="the new file")
+        add("--force", action="store_true", help="overwrite the file in --out")
     return parser
 
 

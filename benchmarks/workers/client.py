@@ -11,7 +11,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from benchmarks.workers.environment import PROJECT
@@ -41,16 +40,12 @@ class Worker:
     """
 
     def __init__(
-        self,
-        backend: str,
-        environment: dict[str, str],
-        log: Path,
-        python: str = sys.executable,
+        self, backend: str, environment: dict[str, str], log: Path, python: str = sys.executable
     ) -> None:
         self.backend, self.log = backend, log
         with log.open("ab") as file:
             try:
-                self._process = subprocess.Popen(
+                self.process = subprocess.Popen(
                     [python, "-m", "benchmarks.workers.server", backend],
                     env=environment,
                     stdin=subprocess.PIPE,
@@ -60,17 +55,11 @@ class Worker:
                     start_new_session=True,
                 )
             except OSError as error:
-                raise WorkerFailed(
-                    f"{backend}: {python} cannot be run ({error.strerror})"
-                ) from None
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._input, self._output = self._process.stdin, self._process.stdout
+                reason = f"{backend}: {python} cannot be run ({error.strerror})"
+                raise WorkerFailed(reason) from None
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._input, self._output = self.process.stdin, self.process.stdout
         self._buffer = b""
-
-    @property
-    def pid(self) -> int:
-        """The process's identifier."""
-        return self._process.pid
 
     def ask(self, task: str, timeout: float, **arguments: Any) -> Any:
         """Return what ``task`` returned in the worker; arguments and result are JSON's types.
@@ -101,7 +90,7 @@ class Worker:
                 left = deadline - time.monotonic()
                 if left < 0 or not selector.select(min(left, 1.0)):
                     # A loader's processes hold the pipe open after the worker's own end.
-                    if self._process.poll() is not None:
+                    if self.process.poll() is not None:
                         raise self._failure()
                     if left > 1:
                         continue
@@ -119,14 +108,12 @@ class Worker:
     def _invalid(self, answer: bytes) -> WorkerFailed:
         self.close()
         shown = answer[:80].decode(errors="replace")
-        return WorkerFailed(
-            f"{self.backend} answered {shown!r}; expected one line with a JSON object"
-        )
+        return WorkerFailed(f"{self.backend} answered {shown!r}; expected a line of JSON")
 
     def _failure(self) -> WorkerFailed:
         """Return why the process ended without an answer."""
         self.close()
-        status = self._process.returncode
+        status = self.process.returncode
         message = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
         how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended ({status})"
         return WorkerFailed(f"{self.backend} {how}: {message}")
@@ -138,15 +125,10 @@ class Worker:
         with suppress(BrokenPipeError):
             self._input.close()
         self._output.close()
-        end_group(self._process, patience=2)
+        end_group(self.process, patience=2)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

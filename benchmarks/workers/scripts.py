@@ -9,12 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from benchmarks.workers.environment import (
-    COMPILED_ANEW,
-    PROJECT,
-    backend_environment,
-    limit_cpus,
-)
+from benchmarks.workers.environment import COMPILED_ANEW, PROJECT, backend_environment, limit_cpus
 from benchmarks.workers.supervision import last_line, run_logged
 from common.backends import BACKENDS, NOTES, check_backend
 from common.config import Config, for_backend

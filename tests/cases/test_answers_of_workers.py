@@ -77,7 +77,7 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     assert verdict(errors, QUANTITIES["load"], "float32", track, worker.backend)["passed"]
     sample = worker.ask("timing.turns.time_turn", 60, steps=70)  # more than the epoch's 64
     assert sample["steps"] == 70 and sample["seconds"] > 0
-    peak, own = worker.ask("timing.turns.used", 60, steps=2), resident_peak(worker.pid)
+    peak, own = worker.ask("timing.turns.used", 60, steps=2), resident_peak(worker.process.pid)
     keeps_processes = track == "chapter" and worker.backend in ("torch", "mxnet")
     # A process has some MiB; Linux counts pages for each CPU and sums them up now and then.
     assert (peak["host_memory_peak_bytes"] - own > 2**20) == keeps_processes

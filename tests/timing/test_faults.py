@@ -42,9 +42,9 @@ FAULTS = {
     "exits": ("failed", r"ended \(3\)"),
     "memory": ("failed", r"ended \(1\): MemoryError: Unable to allocate 9.0 GiB"),
     "killed": ("failed", "was ended by SIGKILL: .*when memory runs out"),
-    "rubbish": ("failed", "answered '.*Segmentation is fun'; expected one line"),
-    "nan": ("failed", "answered '.*NaN}}'; expected one line"),
-    "flood": ("failed", "answered '0123456789.*'; expected one line"),
+    "rubbish": ("failed", "answered '.*Segmentation is fun'; expected a line of JSON"),
+    "nan": ("failed", "answered '.*NaN}}'; expected a line of JSON"),
+    "flood": ("failed", "answered '0123456789.*'; expected a line of JSON"),
     "wrong": ("invalid", "not equal work: gradient is off by 0.01, allowed 1e-05"),
     "forgets": ("invalid", r"not synchronised: 0\.\d+ s of the work of \d+ steps? were left"),
 }

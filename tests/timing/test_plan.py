@@ -175,7 +175,7 @@ def test_a_worker_may_use_as_many_cpus_as_it_has_threads(tmp_path: Path) -> None
     environment = backend_environment(1)
     with cpus_limited(1), Worker("torch", environment, tmp_path / "log", python) as worker:
         worker.ask("timing.turns.ready", 60)
-        allowed = os.sched_getaffinity(worker.pid)
+        allowed = os.sched_getaffinity(worker.process.pid)
     assert allowed == set(before[:1]) and available_cpus() == before
 
 
