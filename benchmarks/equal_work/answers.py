@@ -5,7 +5,7 @@ Each file holds the inputs, which a worker reads too, and the answers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from common.reference import network as reference
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, single
 
 Arrays = dict[str, NDArray]
+Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 RATES = (1e-3, 3e-3, 2e-3)
 """The learning rates of the updates: momentum's form shows when they change."""
@@ -37,6 +38,23 @@ def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = N
         f"{prefix}/{name}": array if dtype is None else np.asarray(array, dtype)
         for name, array in arrays.items()
     }
+
+
+def _trained(
+    parameters: Parameters, batches: Iterable[Batch], rates: Sequence[float], recipe: Recipe
+) -> tuple[list[float], Arrays, Arrays, Arrays]:
+    """Return each step's loss, the first step's gradients, and what parameters and momentum are."""
+    after: Arrays = dict(parameters)
+    momentum: Arrays = {}
+    first: Arrays = {}
+    losses: list[float] = []
+    for (images, labels), rate in zip(batches, rates, strict=True):
+        loss, gradients, statistics = reference.gradients(after, images, labels, recipe)
+        after, momentum = reference.sgd_step(after, momentum, gradients, recipe, rate)
+        after |= statistics
+        losses.append(loss)
+        first = first or gradients
+    return losses, first, after, momentum
 
 
 def layers_file(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Path:
@@ -79,21 +97,10 @@ def steps_file(
     }
 
     def compute() -> Arrays:
-        after: Arrays = dict(parameters)
-        momentum: Arrays = {}
-        losses: list[float] = []
-        outputs: Arrays = {}
-        for step, (rate, count) in enumerate(zip(rates, counts, strict=True)):
-            loss, gradients, statistics = reference.gradients(
-                after, images[:count], labels[:count], recipe
-            )
-            if step == 0:
-                outputs |= _prefixed("gradients", gradients, dtype)
-            after, momentum = reference.sgd_step(after, momentum, gradients, recipe, rate)
-            after |= statistics
-            losses.append(loss)
+        batches = ((images[:count], labels[:count]) for count in counts)
+        losses, gradients, after, momentum = _trained(parameters, batches, rates, recipe)
         return {
-            **outputs,
+            **_prefixed("gradients", gradients, dtype),
             "losses": np.array(losses),
             **_prefixed("after", after, np.float32),
             **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
@@ -118,15 +125,8 @@ def trace_file(
     }
 
     def compute() -> Arrays:
-        after: Arrays = dict(parameters)
-        momentum: Arrays = {}
-        losses: list[float] = []
-        for batch, truth, rate in zip(images, labels, rates, strict=True):
-            after, momentum, loss = reference.train_step(
-                after, momentum, batch, truth, recipe, rate
-            )
-            losses.append(loss)
-        return {"losses": np.array(losses)}
+        batches = zip(images, labels, strict=True)
+        return {"losses": np.array(_trained(parameters, batches, rates, recipe)[0])}
 
     return _kept("trace", recipe, inputs, compute)
 
