@@ -16,8 +16,6 @@ from common.backends import device_kind
 SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
 """What two rows must share before one is divided by the other. Of backend and track they must share
 one too."""
-
-
 COMPUTED_ON = "computed on"
 
 

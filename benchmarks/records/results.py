@@ -55,10 +55,9 @@ def row_name(row: Row) -> str:
     """Return a row's key: all that a ratio must not cross, and the backend."""
     height, width = row["crop"]
     case = row["case"] if row["variant"] is None else f"{row['case']}-{row['variant']}"
-    return (
-        f"{case}/{row['backend']}/{row['track']}/{row['backbone']}/{row['recipe']}/"
-        f"b{row['batch_size']}/{height}x{width}/{row['precision']}/{row['device']}"
-    )
+    network = f"{row['backend']}/{row['track']}/{row['backbone']}/{row['recipe']}"
+    shape = f"b{row['batch_size']}/{height}x{width}"
+    return f"{case}/{network}/{shape}/{row['precision']}/{row['device']}"
 
 
 def can_check_schema() -> bool:
@@ -86,10 +85,8 @@ def check_schema(document: Bench, path: Path) -> None:
     try:
         datetime.fromisoformat(document["created"])
     except ValueError:
-        raise InputError(
-            f"{path}: created: {document['created']!r} is not a time, such as "
-            "2026-01-31T12:00:00+00:00"
-        ) from None
+        wrong = f"{document['created']!r} is not a time, such as 2026-01-31T12:00:00+00:00"
+        raise InputError(f"{path}: created: {wrong}") from None
     rows = document["accuracy"]["rows"] if "accuracy" in document else []
     if len({len(run["epochs"]) for row in rows for run in row["runs"]}) > 1:
         raise InputError(f"{path}: accuracy: its trainings have different numbers of epochs")
@@ -110,10 +107,8 @@ def read_results(path: Path) -> Bench:
         raise InputError(f"{file}: cannot be read as JSON ({error})") from error
     if not isinstance(document, dict) or document.get("kind") != "bench":
         raise InputError(f"{file}: is not a results file of `fcn bench`")
-    if document.get("version") != VERSION:
-        raise InputError(
-            f"{file}: has version {document.get('version')}, but this fcn reads version {VERSION}"
-        )
+    if (version := document.get("version")) != VERSION:
+        raise InputError(f"{file}: has version {version}, but this fcn reads version {VERSION}")
     bench = cast(Bench, document)
     if can_check_schema():
         check_schema(bench, file)

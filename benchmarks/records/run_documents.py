@@ -94,7 +94,7 @@ class Epoch(TypedDict):
 
 
 class RecipeRecord(TypedDict):
-    """A stored ``common.recipes.Recipe``.
+    """A stored ``common.recipes.Recipe``, of whose other fields any may be absent.
 
     Attributes:
         crop, tile: Height and width in pixels.
@@ -105,22 +105,11 @@ class RecipeRecord(TypedDict):
     batch_size: Positive
     crop: Sides
     void: Literal["background", "ignore"]
-    loss_reduction: NotRequired[str]
-    learning_rate: NotRequired[float]
-    schedule: NotRequired[str]
-    momentum: NotRequired[float]
-    weight_decay: NotRequired[float]
-    decay_scope: NotRequired[str]
-    init: NotRequired[str]
-    upsample_init: NotRequired[str]
-    epochs: NotRequired[int]
-    flip: NotRequired[bool]
-    evaluation: NotRequired[str]
     tile: NotRequired[Sides]
 
 
 class ConfigRecord(TypedDict):
-    """A stored ``common.config.Config``: the contents of a run's `config.json`.
+    """A run's `config.json`: a stored ``common.config.Config``, whose other fields may be absent.
 
     Attributes:
         without: Tricks that are switched off.
@@ -128,15 +117,8 @@ class ConfigRecord(TypedDict):
 
     recipe: RecipeRecord
     seed: int
-    max_steps: NotRequired[int | None]
-    device: NotRequired[str]
-    devices: NotRequired[int]
     precision: NotRequired[str]
-    upsampling: NotRequired[str]
     without: NotRequired[list[str]]
-    deterministic: NotRequired[bool]
-    threads: NotRequired[int | None]
-    cache_mib: NotRequired[int | None]
 
 
 class BackendRecord(TypedDict):

@@ -17,6 +17,8 @@ from benchmarks.cases import CASES
 from benchmarks.records import run_documents as parts
 from benchmarks.records import training_documents as trainings
 from benchmarks.records.documents import BackendRates, Bench, Row
+from common.config import Config
+from common.recipes import Recipe
 
 FOLDER = Path(__file__).with_name("schemas")
 DOCUMENTS = {
@@ -29,6 +31,8 @@ DOCUMENTS = {
     "summary": trainings.Summary,
 }
 """File in ``schemas`` -> the type of the whole document; of metrics.jsonl that of a line."""
+STORED = {parts.RecipeRecord: Recipe, parts.ConfigRecord: Config}
+"""Type -> the class of which it is a record: what it does not name is as there, or absent."""
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}
 """A type without parts -> JSON's name of it."""
 
@@ -99,6 +103,8 @@ def of_type(kind: Any, objects: dict[str, Schema]) -> Schema:
 def of_object(kind: Any, objects: dict[str, Schema]) -> Schema:
     """Return the schema of a ``TypedDict``, described by its docstring and its fields by theirs."""
     hints = typing.get_type_hints(kind, include_extras=True)
+    for name, hint in typing.get_type_hints(STORED.get(kind, object)).items():
+        hints.setdefault(name, NotRequired[hint])
     text, _, attributes = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
     fields = {name: of_type(hint, objects) for name, hint in hints.items()}
     for names, about in re.findall(r"^    (\w.*?): (.+(?:\n     .+)*)", attributes, re.MULTILINE):
