@@ -78,12 +78,9 @@ def break_even(row: Row, measured: list[Row]) -> BreakEven | None:
     figures = row["figures"]
     if figures is None or not CASES[row["case"]].compiles:
         return None
-    tracks = [
-        (other["key"], other["figures"])
-        for other in measured
-        if other["figures"] and other["backend"] == row["backend"]
-        if conditions(other) == conditions(row)
-    ]
+    alike = {**conditions(row), "backend": row["backend"]}
+    others = [r for r in measured if {**conditions(r), "backend": r["backend"]} == alike]
+    tracks = [(other["key"], other["figures"]) for other in others if other["figures"]]
     key, quickest = min(tracks, key=lambda track: start_and_step(track[1])[0])
     if quickest is figures:
         return None

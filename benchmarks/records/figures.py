@@ -71,8 +71,7 @@ def warnings_of(row: Row) -> list[str]:
     warnings = []
     # A worker tidies up for some milliseconds after its turn: a large share of a short wait.
     waits = [s["asleep_cpu_share"] for s in row["samples"] if s["slept_seconds"] > 0.5]
-    asleep = max(waits, default=0.0)
-    if asleep > WORTH_A_WARNING:
+    if (asleep := max(waits, default=0.0)) > WORTH_A_WARNING:
         warnings.append(f"took {asleep:.0%} of a CPU while it should have slept")
     others = [s["other_cpu_share"] for s in row["samples"] if s["other_cpu_share"] is not None]
     if others and (share := float(np.median(others))) > WORTH_A_WARNING:

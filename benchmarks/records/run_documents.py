@@ -121,14 +121,19 @@ class ConfigRecord(TypedDict):
     without: NotRequired[list[str]]
 
 
-class BackendRecord(TypedDict):
-    """What a backend reports of itself once it is configured; it may add switches of its own."""
+class Platform(TypedDict):
+    """What a backend computes with."""
 
-    name: str
     versions: dict[str, str]
     device: str
     threads: int | None
     precision: str
+
+
+class BackendRecord(Platform):
+    """What a backend reports of itself once it is configured; it may add switches of its own."""
+
+    name: str
     deterministic: bool
 
 

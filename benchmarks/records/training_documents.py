@@ -163,7 +163,7 @@ class Margins(TypedDict):
     mean_iou: float
 
 
-class AccuracyRun(TypedDict):
+class AccuracyRun(parts.Platform):
     """A finished training from one seed.
 
     Attributes:
@@ -178,10 +178,6 @@ class AccuracyRun(TypedDict):
     train_loss: float
     epochs: list[parts.Epoch]
     seconds_to_target: float | None
-    versions: dict[str, str]
-    device: str
-    threads: int | None
-    precision: str
 
 
 class AccuracyRow(parts.BackendRow):
