@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Score = Literal["pixel_accuracy", "mean_iou"]
 SCORES: tuple[Score, Score] = ("pixel_accuracy", "mean_iou")
 NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
+HEADS = ("backend", *NAMES.values(), "to target", "first losses")
 
 
 class AccuracyView(NamedTuple):
@@ -34,9 +35,6 @@ class AccuracyView(NamedTuple):
     notes: list[str]
     epochs: list[list[str]]
     curves: Markup | None
-
-
-HEADS = ("backend", *NAMES.values(), "to target", "first losses")
 
 
 def finished_rows(accuracy: Accuracy) -> list[AccuracyRow]:

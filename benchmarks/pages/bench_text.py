@@ -9,6 +9,8 @@ from benchmarks.pages.facts import computed_on, versions
 from benchmarks.pages.format import (
     DASH,
     markdown_table,
+    percent,
+    seconds,
     significant,
     size,
     text_table,
@@ -36,7 +38,7 @@ from common.backends import device_kind
 from common.errors import InputError
 
 LEAST_ROUNDS = 5
-"""A table of fewer is a look, and is not published."""
+"""Of a table that is published; fewer are for a quick look."""
 
 
 def table(document: Bench) -> str:
@@ -110,8 +112,8 @@ def row_cells(row: Row, figures: Figures) -> tuple[str, ...]:
         with_interval(interval_of(row, figures)) + measure_of(row).unit,
         significant(later_step(row, figures), 4),
         f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else DASH,
-        f"{figures['first_step_seconds']:.2f} s",
-        f"{figures['compile_seconds']:.2f} s",
+        seconds(figures["first_step_seconds"]),
+        seconds(figures["compile_seconds"]),
         catching_up,
         " + ".join(size(count) for count in memory if count),
         f"{limit['fraction']:.0%} {limit['bound']}" if limit else DASH,
@@ -185,7 +187,7 @@ def training_cells(row: Row) -> tuple[str, str, str]:
     figures = row["figures"]
     if figures is None:
         return DASH, DASH, DASH
-    share = f"{figures['limit']['fraction']:.0%}" if figures["limit"] else DASH
+    share = percent(figures["limit"]["fraction"] if figures["limit"] else None)
     memory: int | None = figures["host_memory_peak_bytes"]
     # MXNet tells no device memory; the host's would stand among those of the others.
     if device_kind(row["processes"][-1]["backend"]["device"]) == "gpu":

@@ -23,6 +23,7 @@ from benchmarks.pages.format import (
     count_word,
     join,
     number,
+    seconds,
     significant,
     size,
     text_table,
@@ -171,7 +172,7 @@ def interval_of(row: TrainedRow) -> Rate | None:
 
 
 def speed_words(rows: Sequence[TrainedRow]) -> str | None:
-    """Return who was fastest and slowest, as far as intervals tell; None where none may be told."""
+    """Return who was fastest and slowest, as far as intervals show; None where they do not."""
     timed = [(rate, row["title"]) for row in rows if (rate := interval_of(row))]
     if len(timed) < 2 or len(timed) < len(rows) or not settings_are_equal(rows):
         return None
@@ -190,60 +191,50 @@ def speed_words(rows: Sequence[TrainedRow]) -> str | None:
 
 def notices(compare: Compared) -> list[Notice]:
     """Return what a reader has to know before using the figures."""
-    rows = finished_rows(compare)
-    notices = [
-        Notice("bad", f"{row['title']} – {row['status']}: {row['reason']}")
-        for row in compare["rows"]
-        if row["status"] != "ok"
-    ]
+    rows, warnings, notes = finished_rows(compare), [], []
     if no_better := [row for row in rows if not beats_background(compare, row)]:
         scored = [scores_of(compare, row) for row in no_better]
         figures = dict.fromkeys(
             f"{scores['pixel_accuracy']:.4f} against {scores['background_pixel_accuracy']:.4f}"
             for scores in scored
         )
-        text = (
+        warnings.append(
             f"No better than always predicting background: {join([r['title'] for r in no_better])} "
             f"(pixel accuracy {', '.join(figures)}). This accuracy shows no learning."
         )
-        notices.append(Notice("warning", text))
     if any(row["examples_per_second"] and not interval_of(row) for row in rows):
-        text = (
+        warnings.append(
             f"A speed with fewer than {LEAST_SAMPLES} samples has no interval, and no backend is "
+            "called faster."
         )
-        notices.append(Notice("warning", f"{text}called faster."))
     if not settings_are_equal(rows):
-        text = "Device, threads, precision or determinism differ between the rows: their speeds "
-        notices.append(Notice("warning", f"{text}do not compare."))
-    notices += [
-        Notice("note", f"{row['title']}: {row['note']}.") for row in compare["rows"] if row["note"]
-    ]
+        warnings.append(
+            "Device, threads, precision or determinism differ between the rows: their speeds do "
+            "not compare."
+        )
+    notes += [f"{row['title']}: {row['note']}." for row in compare["rows"] if row["note"]]
     if compare["dataset"].get("generated"):
-        text = "The images are generated: the accuracies say nothing about photographs."
-        notices.append(Notice("note", text))
+        notes.append("The images are generated: the accuracies say nothing about photographs.")
     if rows:
-        text = (
+        notes.append(
             "Each backend was trained once, from one seed: a difference in accuracy between two "
             "rows may be chance."
         )
-        notices.append(Notice("note", text))
-    return notices
+    return [
+        *(
+            Notice("bad", f"{row['title']} – {row['status']}: {row['reason']}")
+            for row in compare["rows"]
+            if row["status"] != "ok"
+        ),
+        *(Notice("warning", text) for text in warnings),
+        *(Notice("note", text) for text in notes),
+    ]
 
 
 def table(compare: Compared) -> str:
     """Return the comparison as lines of text."""
-    lines = [
-        [
-            "backend",
-            "status",
-            "loss",
-            "pixel accuracy",
-            "mean IoU",
-            "examples/s",
-            "first step",
-            "memory",
-        ]
-    ]
+    lines = [["backend", "status", "loss", "pixel accuracy", "mean IoU", "examples/s"]]
+    lines[0] += ["first step", "memory"]
     for row in compare["rows"]:
         if row["status"] != "ok":
             lines.append([row["backend"], row["status"], *[DASH] * 6])
@@ -257,7 +248,7 @@ def table(compare: Compared) -> str:
                 number(scores["pixel_accuracy"]),
                 number(scores["mean_iou"]),
                 with_interval(rate) if rate else DASH,
-                f"{row['first_step_seconds']:.1f} s",
+                seconds(row["first_step_seconds"]),
                 size(row["host_memory_peak_bytes"]),
             ]
         )

@@ -33,7 +33,7 @@ class Block(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A row, and what a process of it said of itself."""
+    """A row, and what one of its processes reports of itself."""
 
     row: Row
     facts: Facts
@@ -99,7 +99,7 @@ def proof_facts(proof: Proof) -> list[Block]:
 
 
 def machine_names(documents: Sequence[Bench]) -> list[str]:
-    """Return what the machine of each document is called; two alike are told apart by time."""
+    """Return the name of each document's machine, with the time where two are alike."""
     names = [f"{computed_on(each)}, {each['hardware']['cpus']} CPUs" for each in documents]
     return [
         f"{name}, {moment(document['created'])}" if names.count(name) > 1 else name
@@ -131,7 +131,7 @@ def gpus_used(document: Bench, rows: Sequence[Row] | None = None) -> list[str]:
 
 
 def bench_facts(document: Bench) -> list[Block]:
-    """Return the manifest of a benchmark. What is equal in all rows is said once."""
+    """Return the manifest of a benchmark. What is equal in all rows stands there once."""
     settings, gpu, test = document["settings"], document["gpu"], document["test"]
     is_used = bool(gpus_used(document))
     name = computed_on(document) if is_used else "none used"
@@ -184,7 +184,7 @@ def states(sample: Sample, key: Varying) -> list[float]:
 def process_facts(rows: Sequence[Row]) -> list[Block]:
     """Return a block of what all rows share, one for each track, one for each backend and track.
 
-    A block leaves out what a wider one has said. Where rows of one backend and track differ, each
+    A block leaves out what a wider one has. Where rows of one backend and track differ, each
     value stands with the rows that it holds for.
     """
     measured = [Measured(row, of_process(p)) for row in rows for p in row["processes"]]
@@ -198,13 +198,13 @@ def process_facts(rows: Sequence[Row]) -> list[Block]:
     for title, track in dict.fromkeys((row["title"], row["track"]) for row, _ in measured):
         part = [m for m in measured if (m.row["title"], m.row["track"]) == (title, track)]
         names = dict.fromkeys(name for _, facts in part for name in facts)
-        own = {name: told_apart(part, name) for name in names if name not in tracks[track]}
+        own = {name: with_places(part, name) for name in names if name not in tracks[track]}
         blocks.append(Block(f"{title}, {track}", own))
     return [block for block in blocks if block.facts]
 
 
 def of_process(process: Process) -> Facts:
-    """Return what a process said of itself."""
+    """Return what a process reports of itself."""
     backend, switches = process["backend"], process["switches"] or {}
     keys = ("device", "threads", "precision", "deterministic")
     facts = backend["versions"] | named(backend, keys)
@@ -227,7 +227,7 @@ def shared(measured: Sequence[Measured]) -> Facts:
     }
 
 
-def told_apart(measured: Iterable[Measured], name: str) -> str:
+def with_places(measured: Iterable[Measured], name: str) -> str:
     """Return the values of one fact, each with where it holds, in as few words as do."""
     values: dict[str, list[Row]] = {}
     for row, facts in measured:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
@@ -58,6 +58,16 @@ def bound_text(bound: float) -> str:
     return f"{bound:.0e}" if bound else "equal"
 
 
+def seconds(value: float | None) -> str:
+    """Return a time of some seconds."""
+    return DASH if value is None else f"{value:.2f} s"
+
+
+def percent(share: float | None) -> str:
+    """Return a share in whole percent."""
+    return DASH if share is None else f"{share:.0%}"
+
+
 def size(count: float | None) -> str:
     """Return bytes in the unit that fits."""
     if count is None:
@@ -104,3 +114,10 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
     """Return lines of cells as a table in Markdown; the first line is its head."""
     head, *rows = lines
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
+
+
+WORDS: dict[str, Callable[..., str]] = {
+    words.__name__: words
+    for words in (bound_text, error_text, moment, number, percent, seconds, significant, size, span)
+}
+"""How one value is written, by name: the templates' filters."""

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pages.format import bound_text, error_text, moment, number, significant, size, span
+from benchmarks.pages.format import WORDS
 from common.backends import BACKENDS
 from common.machine.files import write_bytes
 
@@ -59,10 +59,8 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for words in (bound_text, error_text, moment, number, significant, size, span):
-        templates.filters[words.__name__] = words
-    for value_of in (backend_color, download, shade):
-        templates.filters[value_of.__name__] = value_of
+    templates.filters |= WORDS
+    templates.filters |= {"backend_color": backend_color, "download": download, "shade": shade}
     templates.globals["symbols"] = SYMBOLS
     return templates
 

@@ -18,7 +18,7 @@ NOT_REACHED = "not measured when the benchmark ended"
 
 
 class Measure(NamedTuple):
-    """What is told of the samples of a table: its head and unit, and the head of a step's time."""
+    """How a table shows its samples: their head and unit, and the head of the time of a step."""
 
     name: str
     unit: str
@@ -30,7 +30,7 @@ START = Measure("Done after", " s", "ms a later step")
 
 
 class Line(TypedDict):
-    """What is told of one row by round, as uPlot draws it; null where a round has no sample."""
+    """The mean value of one row by round, as uPlot draws it; null where a round has no sample."""
 
     title: str
     track: str
@@ -51,12 +51,12 @@ def case_of(row: Row) -> Case | type[Case]:
 
 
 def is_start(row: Row) -> bool:
-    """Tell whether a row's samples are starts of a process, told in seconds and not as rates."""
+    """Tell whether a row's samples are starts of a process, shown in seconds and not as rates."""
     return case_of(row).in_new_processes
 
 
 def measure_of(row: Row) -> Measure:
-    """Return what is told of a row's samples."""
+    """Return how a row's table shows its samples."""
     return START if is_start(row) else RATE
 
 
@@ -66,8 +66,8 @@ def case_name(row: Row) -> str:
 
 
 def label_of(key: str) -> str:
-    """Return what tells a row from others of its table, by its key: the backend and the track."""
-    backend, track = key.split("/")[1:3]
+    """Return the backend and the track of a row's key: they tell it from others of its table."""
+    _, backend, track, *_ = [*key.split("/"), "", ""]
     return f"{BACKENDS.get(backend, backend)} {track}"
 
 
@@ -111,7 +111,7 @@ def reason_of(row: Row) -> str | None:
 
 
 def pixel_rate(figures: Figures) -> str:
-    """Return how many pixels get a label in a second; nothing where that is not told."""
+    """Return how many pixels get a label in a second; nothing where the case has no such rate."""
     rate = figures.get("pixels_per_second")
     return "" if rate is None else f"{significant(rate / 1e6)} million pixels/s"
 
@@ -119,7 +119,7 @@ def pixel_rate(figures: Figures) -> str:
 def finding(
     entry: Judgement, differ: str = "they differ", alike: str = "no difference shown"
 ) -> str:
-    """Return what a test found, in words; one that could find nothing shows nothing."""
+    """Return what a test shows, in words; with too few samples it could show no difference."""
     if entry["differ"]:
         return differ
     if entry.get("least_p", 0.0) < LEVEL:
@@ -128,7 +128,7 @@ def finding(
 
 
 def interval_of(row: Row, figures: Figures) -> Interval:
-    """Return the interval of what is told of a row's samples."""
+    """Return the interval of a row's values."""
     return figures["step_seconds" if is_start(row) else "examples_per_second"]
 
 
@@ -139,14 +139,14 @@ def later_step(row: Row, figures: Figures) -> float:
 
 
 def values_of(row: Row) -> list[float]:
-    """Return what is told of a row's samples, one by one; nothing where it has no figure."""
+    """Return the value of each sample that counts; nothing where the row has no figure."""
     if row["figures"] is None:
         return []
-    return [shown(row, s["seconds"]) for s in row["samples"] if s["dropped"] is None]
+    return [value_of(row, s["seconds"]) for s in row["samples"] if s["dropped"] is None]
 
 
-def shown(row: Row, seconds: float) -> float:
-    """Return what is told of a sample: examples a second, or the seconds of a start."""
+def value_of(row: Row, seconds: float) -> float:
+    """Return the value of a sample: examples a second, or the seconds of a start."""
     return seconds if is_start(row) else row["batch_size"] / seconds
 
 
@@ -161,7 +161,7 @@ def catching_up(even: BreakEven | None) -> str:
 
 
 def chart(rows: Sequence[Row]) -> Chart:
-    """Return what is told of the rows by round, a line a row: uPlot's data."""
+    """Return the values of the rows by round, a line a row: uPlot's data."""
     rounds = sorted({sample["round"] for row in rows for sample in row["samples"]})
     return {
         "rounds": rounds,
@@ -179,13 +179,13 @@ def chart(rows: Sequence[Row]) -> Chart:
 
 
 def value_in(row: Row, number: int) -> float | None:
-    """Return what is told of a row's turns in one round."""
+    """Return the value of a row's mean turn in one round; None where no turn counts."""
     turns = [
         sample["seconds"]
         for sample in row["samples"]
         if sample["round"] == number and sample["dropped"] is None
     ]
-    return shown(row, sum(turns) / len(turns)) if turns else None
+    return value_of(row, sum(turns) / len(turns)) if turns else None
 
 
 def round_rows(chart: Chart) -> list[list[str]]:

@@ -5,7 +5,7 @@
   const charts = JSON.parse(document.getElementById("data").textContent);
   const form = document.getElementById("view");
   const FILTERS = ["machine", "case", "batch_size", "precision"];
-  // The same dashes as the keys in report.css, so that no line is known by its colour alone.
+  // The same dashes as the keys in page.css, so that no line is known by its colour alone.
   const DASHES = [[], [9, 4], [3, 4], [10, 4, 3, 4], [6, 6]];
   const groups = [...document.querySelectorAll(".group")];
   for (const row of document.querySelectorAll("tr[data-backend]")) {

@@ -5,7 +5,7 @@
   if (!data.backends.length) return;
   root.classList.add("script");
 
-  // The same dashes as the keys in report.css, so that no line is known by its colour alone.
+  // The same dashes as the keys in page.css, so that no line is known by its colour alone.
   const DASHES = [[], [9, 4], [3, 4], [10, 4, 3, 4], [6, 6]];
   const WHOLE = [1, 2, 5].flatMap((step) => [0, 1, 2, 3, 4, 5, 6, 7].map((power) => step * 10 ** power)).sort((a, b) => a - b);
   const shown = new Set(data.backends.map((backend) => backend.name));
