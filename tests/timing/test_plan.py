@@ -12,13 +12,14 @@ import pytest
 from benchmarks.pages.bench_text import table
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.documents import Row
-from benchmarks.records.figures import limit_of, summarize
+from benchmarks.records.figures import reached, summarize
 from benchmarks.records.results import Results
 from benchmarks.timing import conductor, members, plan
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment, cpus_limited
 from common.config import Config
 from common.machine.threads import available_cpus
+from common.parameters.costs import Costs
 from common.recipes import make_recipe
 from tests.support.bench_sample import planned, process, sample, sample_bench
 from tests.support.interpreters import stand_in
@@ -125,14 +126,16 @@ def test_a_row_of_scale_is_held_to_what_its_own_threads_or_devices_can_do(
     )
     for row in document["rows"]:
         conductor.measure_limits(Results(tmp_path, document), row)
-    limits = {
-        (row["case"], row["variant"]): limit_of(row, document["limits"]) for row in document["rows"]
-    }
+    limits = {}
+    for row in document["rows"]:
+        places = [reached(document, row, costs, 1.0) for costs in (Costs(8, 1e-9), Costs(1e-9, 8))]
+        limits[row["case"], row["variant"]] = tuple(8 / p["fraction"] for p in places if p)
     threads = {("scale", f"threads-{n}"): (n, 2 * n) for n in (1, 2, 4)}
     devices = {("scale", f"devices-{n}"): (4 * n, 8 * n) for n in (1, 2)}
     assert limits == {**(devices if gpus else threads), ("train", None): (4, 8)}
     assert len(document["limits"]) == (1 if gpus else 4)
-    assert limit_of({**document["rows"][0], "precision": "bfloat16"}, document["limits"]) is None
+    other = document["rows"][0] | {"precision": "bfloat16"}
+    assert reached(document, other, Costs(8, 8), 1.0) is None
 
 
 def test_a_precisions_limits_are_measured_when_its_first_rows_are_due_and_once(
