@@ -9,7 +9,7 @@ from typing import Any
 from common.errors import InputError
 from common.fields import check_fields, option
 from common.recipes import Recipe
-from common.tricks import TRICKS, check_tricks
+from common.tricks import FORMER, TRICKS, check_tricks
 
 DEVICES = ("auto", "cpu", "gpu")
 PRECISIONS = ("float32", "tf32", "bfloat16", "float64")
@@ -81,7 +81,8 @@ class Config:
         """Rebuild what ``to_json`` returned."""
         recipe = dict(values["recipe"])
         recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}
-        without = tuple(values.get("without", ()))  # Older runs do not have the field.
+        # Older runs have no such field, or tricks that have lost their switch.
+        without = tuple(name for name in values.get("without", ()) if name not in FORMER)
         return Config(**{**values, "recipe": Recipe(**recipe), "without": without})
 
 

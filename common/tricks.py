@@ -10,11 +10,9 @@ TRICKS: dict[str, dict[str, str]] = {
     "torch": {
         "compile": "a training step on a GPU by torch.compile with CUDA graphs (off: eager)",
         "channels-last": "the network's tensors have their channels last in memory (off: NCHW)",
-        "loss-rows": "cross entropy over rows of channels (off: over axis 1)",
     },
     "mxnet": {
         "onednn-relu": "ReLU as oneDNN's activation (off: as an operation of MXNet's own)",
-        "static-alloc": "a compiled block keeps its memory from call to call",
         "loss-last-axis": "log_softmax over the last axis (off: over axis 1)",
     },
     "jax": {
@@ -24,10 +22,11 @@ TRICKS: dict[str, dict[str, str]] = {
     },
     "tf": {
         "fused-norm": "batch norm by the fused kernel (off: products and sums)",
-        "sparse-loss": "cross entropy by the kernel for labels (off: log_softmax times one-hot)",
     },
 }
 """Backend -> name -> what it is. How the upsampling is computed is ``Config.upsampling``."""
+FORMER = ("loss-rows", "static-alloc", "sparse-loss")
+"""Tricks that have no switch any more; checkpoints may still name them."""
 
 
 def check_tricks(without: Sequence[str], backends: Sequence[str] = tuple(TRICKS)) -> None:

@@ -4,6 +4,7 @@ from jax_impl.device import (
     configure,
     describe,
     device_memory_peak,
+    effective_config,
     precisions,
     synchronize,
     to_device,
@@ -18,9 +19,10 @@ from jax_impl.measure import (
     trace,
     upsample_operation,
 )
-from jax_impl.model import FCN, LAYOUT, ResNet18, create_model, transposed_convolution
+from jax_impl.model import FCN, LAYOUT, create_model, transposed_convolution
 from jax_impl.probe import gradients, layer_outputs
-from jax_impl.step import State, classify_step, create_state, eval_step, predict_step, train_step
+from jax_impl.state import State
+from jax_impl.step import classify_step, create_state, eval_step, predict_step, train_step
 from jax_impl.weights import (
     from_canonical,
     load_momentum,
@@ -29,40 +31,3 @@ from jax_impl.weights import (
     parameters_of,
     to_canonical,
 )
-
-__all__ = [
-    "FCN",
-    "LAYOUT",
-    "ResNet18",
-    "State",
-    "classify_step",
-    "configure",
-    "create_model",
-    "create_state",
-    "cross_entropy",
-    "describe",
-    "device_memory_peak",
-    "eval_step",
-    "from_canonical",
-    "gradients",
-    "image_losses",
-    "layer_outputs",
-    "load_momentum",
-    "load_parameters",
-    "loss_operation",
-    "matrix_product",
-    "momentum_of",
-    "parameters_of",
-    "precisions",
-    "predict_step",
-    "stream",
-    "switches",
-    "synchronize",
-    "to_canonical",
-    "to_device",
-    "to_host",
-    "trace",
-    "train_step",
-    "transposed_convolution",
-    "upsample_operation",
-]

@@ -24,9 +24,8 @@ from common.tricks import check_tricks
 REPLICA = "replica"
 """The one axis of the devices' mesh: each has a replica of the network, and a part of the batch."""
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
-# On some CPUs XLA leaves convolutions to YNNPACK. A kernel's gradient is to it a convolution over
-# the batch: of 64 channels at 80x120 it takes 0.14 s, Eigen's 0.03 s; a step without Eigen takes
-# 1.10 of the time on two cores of an AMD EPYC and 1.4 on those of an Intel Xeon (batch 8).
+# On some CPUs XLA leaves convolutions to YNNPACK, which takes the gradient of a kernel for a
+# convolution whose channels are the few images of a batch. Eigen's is faster.
 EIGEN = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
 MATMUL = {
     "float32": "highest",
@@ -36,8 +35,14 @@ MATMUL = {
 }
 
 
+@cache
+def device_of(config: Config) -> jax.Device:
+    """Return the device that ``config`` names, the first of several."""
+    return devices_of(config)[0]
+
+
 def devices_of(config: Config) -> list[jax.Device]:
-    """Return the devices that ``config`` names."""
+    """Return the devices that share a batch."""
     gpu = jax.default_backend() == "gpu"
     if config.device == "gpu" and not gpu:
         raise InputError("device gpu: JAX sees no CUDA device here; use --device cpu")
@@ -59,16 +64,13 @@ def sharding_of(config: Config, parts: bool) -> NamedSharding:
 
 def precisions(config: Config) -> tuple[str, ...]:
     """Return the arithmetics that JAX offers on the device of ``config``."""
-    if devices_of(config)[0].platform == "gpu":
+    if device_of(config).platform == "gpu":
         return ("float32", "tf32", "bfloat16", "float64")
     return ("float32", "bfloat16", "float64")
 
 
 def keep_compiled() -> None:
-    """Let later processes find what this one compiles, unless JAX's own variables say otherwise.
-
-    The first training step of a second process comes after 1.4 s where compiling it took 7.
-    """
+    """Let later processes find what this one compiles, unless JAX's variable says otherwise."""
     if jax.config.jax_compilation_cache_dir is not None:
         return
     jax.config.update("jax_compilation_cache_dir", str(compiled_folder("jax")))
@@ -85,7 +87,7 @@ def configure(config: Config) -> None:
     flags = os.environ.get("XLA_FLAGS", "")
     if config.deterministic and DETERMINISTIC not in flags:
         flags = f"{flags} {DETERMINISTIC}"
-    # Of an option that it does not know XLA dies: this one came with JAX 0.10.
+    # XLA ends the process at an option that it does not know: this one came with JAX 0.10.
     offered = jax.__version_info__ >= (0, 10) and EIGEN.partition("=")[0] not in flags
     if offered and "eigen-convolutions" not in config.without:
         flags = f"{flags} {EIGEN}"
@@ -97,6 +99,11 @@ def configure(config: Config) -> None:
     check_precision(config, precisions(config))
     jax.config.update("jax_default_matmul_precision", MATMUL[config.precision])
     jax.config.update("jax_enable_x64", config.precision == "float64")
+
+
+def effective_config(config: Config, steps: int) -> Config:
+    """Return ``config`` as a training of ``steps`` steps is done."""
+    return config
 
 
 def to_device(array: NDArray, config: Config) -> Array:
@@ -120,7 +127,7 @@ def synchronize(value: Array) -> None:
 
 def device_memory_peak(config: Config) -> int | None:
     """Return the device allocator's peak in bytes; None on a CPU."""
-    device = devices_of(config)[0]
+    device = device_of(config)
     if device.platform == "gpu":
         return device.memory_stats()["peak_bytes_in_use"]
     return None
@@ -132,7 +139,7 @@ def describe(config: Config) -> dict[str, Any]:
     return {
         "name": "jax",
         "versions": {module.__name__: module.__version__ for module in modules},
-        "device": devices_of(config)[0].device_kind,
+        "device": device_of(config).device_kind,
         "threads": int(os.environ.get("PJRT_NPROC", len(available_cpus()))),
         "precision": config.precision,
         "deterministic": DETERMINISTIC in os.environ.get("XLA_FLAGS", ""),

@@ -13,7 +13,7 @@ def image_losses(logits: Array, labels: Array, void: str, without: tuple[str, ..
     """Return each image's mean cross entropy over its pixels, [B].
 
     With ``void="background"`` void pixels count as class 0; with ``ignore`` the mean is over the
-    other pixels, and 0 where there are none.
+    other pixels, and 0 where there are none. ``without`` names tricks to leave out.
     """
     if void == "background":
         labels = jnp.where(labels == VOID, 0, labels)
@@ -21,9 +21,8 @@ def image_losses(logits: Array, labels: Array, void: str, without: tuple[str, ..
         indices = labels[..., None].astype(jnp.int32)
         chosen = jnp.take_along_axis(logits, indices, -1, mode="clip")[..., 0]
     else:
-        # A comparison, fused into the sum; indexing would make a gradient of serial scatters. On a
-        # GPU (H200) a step by indexing takes 2.2 of the time, for which it is here; on two cores
-        # of an AMD EPYC 1.02 (batch 8).
+        # A comparison, fused into the sum: the gradient of indexing would be serial scatters, which
+        # are slow on a GPU.
         hot = labels[..., None] == jnp.arange(logits.shape[-1], dtype=labels.dtype)
         chosen = jnp.where(hot, logits, 0).sum(-1)
     losses = jax.nn.logsumexp(logits, -1) - chosen

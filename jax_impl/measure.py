@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from common.config import Config
 from common.recipes import STRIDE
-from jax_impl.device import devices_of, to_device
+from jax_impl.device import device_of, to_device
 from jax_impl.loss import cross_entropy
 from jax_impl.model import LAYOUT, create_model, transposed_convolution
 from jax_impl.weights import from_canonical
@@ -25,7 +25,7 @@ COMPUTE = {"bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
 def switches(config: Config) -> dict[str, Any]:
     """Return how a step is computed: what a benchmark's row has to state."""
-    gpu = devices_of(config)[0].platform == "gpu"
+    gpu = device_of(config).platform == "gpu"
     flags = os.environ.get("XLA_FLAGS", "")
     # JAX's default, as with bfloat16, lets a GPU multiply in TF32 what is float32.
     full = jax.config.jax_default_matmul_precision == "highest"
@@ -71,7 +71,7 @@ def loss_operation(config: Config) -> Callable[..., Any]:
 def matrix_product(config: Config, size: int) -> Callable[[], Any]:
     """Return a function that multiplies two square matrices in the precision of ``config``."""
     dtype = COMPUTE.get(config.precision, jnp.float32)
-    device = devices_of(config)[0]
+    device = device_of(config)
     a = jax.device_put(jax.random.uniform(jax.random.key(0), (size, size), dtype), device)
     product = jax.jit(lambda a: a @ a)
     return lambda: product(a)
@@ -79,7 +79,7 @@ def matrix_product(config: Config, size: int) -> Callable[[], Any]:
 
 def stream(config: Config, size: int) -> Callable[[], Any]:
     """Return a function that reads a square float32 matrix and writes its negative."""
-    device = devices_of(config)[0]
+    device = device_of(config)
     a = jax.device_put(jnp.ones((size, size), jnp.float32), device)
     # Into memory that is there: to get new pages from the system takes several times as long.
     negative = jax.device_put(jnp.zeros_like(a), device)

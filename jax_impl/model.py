@@ -17,7 +17,13 @@ LAYOUT = "NHWC"
 
 
 def convolution(
-    in_channels: int, out_channels: int, size: int, stride: int = 1, bias: bool = False
+    in_channels: int,
+    out_channels: int,
+    size: int,
+    stride: int = 1,
+    bias: bool = False,
+    *,
+    rngs: nnx.Rngs,
 ) -> nnx.Conv:
     return nnx.Conv(
         in_channels,
@@ -26,7 +32,7 @@ def convolution(
         stride,
         padding=size // 2,
         use_bias=bias,
-        rngs=nnx.Rngs(0),
+        rngs=rngs,
     )
 
 
@@ -42,7 +48,7 @@ class BatchNorm(nnx.BatchNorm):
         return y.astype(x.dtype)
 
 
-def batch_norm(channels: int, affine: bool = True) -> BatchNorm:
+def batch_norm(channels: int, affine: bool = True, *, rngs: nnx.Rngs) -> BatchNorm:
     # The fast variance, E[x^2] - E[x]^2, cancels where a channel's mean is far from zero.
     return BatchNorm(
         channels,
@@ -51,22 +57,23 @@ def batch_norm(channels: int, affine: bool = True) -> BatchNorm:
         use_scale=affine,
         use_bias=affine,
         use_fast_variance=False,
-        rngs=nnx.Rngs(0),
+        rngs=rngs,
     )
 
 
 class BlockV1(nnx.Module):
     """Convolution, norm, ReLU; the ReLU comes last (He et al. 2015, figure 5 left)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        self.conv1 = convolution(in_channels, channels, 3, stride)
-        self.bn1 = batch_norm(channels)
-        self.conv2 = convolution(channels, channels, 3)
-        self.bn2 = batch_norm(channels)
+    def __init__(self, in_channels: int, channels: int, stride: int, *, rngs: nnx.Rngs) -> None:
+        self.conv1 = convolution(in_channels, channels, 3, stride, rngs=rngs)
+        self.bn1 = batch_norm(channels, rngs=rngs)
+        self.conv2 = convolution(channels, channels, 3, rngs=rngs)
+        self.bn2 = batch_norm(channels, rngs=rngs)
         self.downsample = nnx.data(None)
         if stride > 1 or in_channels != channels:
             self.downsample = nnx.Sequential(
-                convolution(in_channels, channels, 1, stride), batch_norm(channels)
+                convolution(in_channels, channels, 1, stride, rngs=rngs),
+                batch_norm(channels, rngs=rngs),
             )
 
     def __call__(self, x: Array) -> Array:
@@ -79,14 +86,14 @@ class BlockV1(nnx.Module):
 class BlockV2(nnx.Module):
     """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
 
-    def __init__(self, in_channels: int, channels: int, stride: int) -> None:
-        self.bn1 = batch_norm(in_channels)
-        self.conv1 = convolution(in_channels, channels, 3, stride)
-        self.bn2 = batch_norm(channels)
-        self.conv2 = convolution(channels, channels, 3)
+    def __init__(self, in_channels: int, channels: int, stride: int, *, rngs: nnx.Rngs) -> None:
+        self.bn1 = batch_norm(in_channels, rngs=rngs)
+        self.conv1 = convolution(in_channels, channels, 3, stride, rngs=rngs)
+        self.bn2 = batch_norm(channels, rngs=rngs)
+        self.conv2 = convolution(channels, channels, 3, rngs=rngs)
         self.downsample = nnx.data(None)
         if stride > 1 or in_channels != channels:
-            self.downsample = convolution(in_channels, channels, 1, stride)
+            self.downsample = convolution(in_channels, channels, 1, stride, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         shortcut = x
@@ -106,8 +113,8 @@ class MaxPool(nnx.Module):
     def __call__(self, x: Array) -> Array:
         if not self.selections:
             return nnx.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
-        # Nine selections fuse: on a GPU (H200) a step without them takes 2.3 of the time, for which
-        # they are here; on a CPU 1.07 (batch 8, two cores of an AMD EPYC).
+        # Nine selections fuse into one operation, and so do their gradients. The gradient of a
+        # window reduction is slow, on a GPU above all.
         padding = ((0, 0), (1, 1), (1, 1), (0, 0))
         x = jnp.pad(x, padding, constant_values=-jnp.inf)
         height, width = x.shape[1] - 2, x.shape[2] - 2
@@ -121,23 +128,24 @@ class MaxPool(nnx.Module):
 class ResNet18(nnx.Module):
     """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
 
-    def __init__(self, backbone: str) -> None:
+    def __init__(self, backbone: str, *, rngs: nnx.Rngs) -> None:
         self.v2 = backbone == "resnet18_v2"
         if self.v2:
-            self.data_bn = batch_norm(3, affine=False)
-        self.conv1 = convolution(3, 64, 7, 2)
-        self.bn1 = batch_norm(64)
+            self.data_bn = batch_norm(3, affine=False, rngs=rngs)
+        self.conv1 = convolution(3, 64, 7, 2, rngs=rngs)
+        self.bn1 = batch_norm(64, rngs=rngs)
         self.maxpool = MaxPool()
         block = BlockV2 if self.v2 else BlockV1
         in_channels = 64
         for stage, (channels, stride) in enumerate(STAGES, start=1):
             blocks = nnx.Sequential(
-                block(in_channels, channels, stride), block(channels, channels, 1)
+                block(in_channels, channels, stride, rngs=rngs),
+                block(channels, channels, 1, rngs=rngs),
             )
             setattr(self, f"layer{stage}", blocks)
             in_channels = channels
         if self.v2:
-            self.final_bn = batch_norm(in_channels)
+            self.final_bn = batch_norm(in_channels, rngs=rngs)
 
     def __call__(self, x: Array) -> Array:
         if self.v2:
@@ -164,10 +172,9 @@ def transposed_convolution(
         padding = ((2 * stride - 1 - half,) * 2,) * 2
         y = lax.conv_transpose(x, weight, (stride, stride), padding, transpose_kernel=True)
         return y + bias
-    # As matrix products: XLA's gradient of the 2x2 convolution takes 15 times as long on CPU. By
-    # quarters of a cell: a quarter sees the same four values, so nothing is computed to be cropped.
-    # A step by XLA's operation takes 2.56 of the time (batch 8, two cores of an AMD EPYC), on a GPU
-    # (H200) 3.6.
+    # As matrix products, which leave the channels last, and by quarters of a cell: the outputs of a
+    # quarter see the same four values, so nothing is computed to be cropped. The gradients that XLA
+    # has of its own operation, and of the 2x2 convolution, are far slower.
     batch, height, width, inputs = x.shape
     outputs = weight.shape[2]
     taps = jnp.flip(weight.reshape(2, 2, half, 2, 2, half, outputs, inputs), (0, 3))
@@ -201,10 +208,10 @@ class Upsample(nnx.Module):
 class FCN(nnx.Module):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, upsampling: str) -> None:
+    def __init__(self, backbone: str, upsampling: str, *, rngs: nnx.Rngs) -> None:
         self.normalize = Normalize()
-        self.backbone = ResNet18(backbone)
-        self.final_conv = convolution(512, NUM_CLASSES, 1, bias=True)
+        self.backbone = ResNet18(backbone, rngs=rngs)
+        self.final_conv = convolution(512, NUM_CLASSES, 1, bias=True, rngs=rngs)
         self.transpose_conv = Upsample(upsampling)
 
     def __call__(self, images: Array) -> Array:
@@ -222,7 +229,8 @@ class Normalize(nnx.Module):
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
-    model = nnx.eval_shape(lambda: FCN(config.recipe.backbone, upsampling))
+    # Only the shapes are made, for `load_parameters` fills them: nothing is drawn.
+    model = nnx.eval_shape(lambda: FCN(config.recipe.backbone, upsampling, rngs=nnx.Rngs(0)))
     if config.precision == "bfloat16":
         model.set_attributes(nnx.Conv, dtype=jnp.bfloat16)
     if "pool-selections" in config.without:

@@ -11,7 +11,8 @@ from jax import Array
 from numpy.typing import NDArray
 
 from common.parameters.names import layer_names
-from jax_impl.step import State, forward, loss_gradients
+from jax_impl.state import State
+from jax_impl.step import loss_and_gradients
 from jax_impl.weights import canonical_parameters, path_name
 
 
@@ -29,11 +30,10 @@ def layer_outputs(state: State, images: Array, training: bool) -> dict[str, NDAr
 def _captured(state: State, images: Array, training: bool) -> nnx.State:
     model = nnx.merge(state.network, state.parameters, state.rest)
     model.train() if training else model.eval()
-    capture = nnx.capture(forward, nnx.Intermediate, method_outputs=nnx.Intermediate)
-    return capture(model, images)[1]
+    return nnx.capture(model, nnx.Intermediate, method_outputs=nnx.Intermediate)(images)[1]
 
 
 def gradients(state: State, images: Array, labels: Array) -> tuple[float, dict[str, NDArray]]:
     """Return the training loss and gradients by name; ``state`` stays."""
-    (loss, _), by_path = jax.jit(loss_gradients)(state, images, labels)
+    (loss, _), by_path = jax.jit(loss_and_gradients)(state, images, labels)
     return float(loss), canonical_parameters(by_path)

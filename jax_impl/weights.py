@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +12,8 @@ from flax import nnx
 from numpy.typing import NDArray
 
 from common.parameters.names import Parameters
-
-if TYPE_CHECKING:
-    from jax_impl.step import State
+from jax_impl.model import FCN
+from jax_impl.state import State
 
 PARTS = {
     "kernel": "weight",
@@ -54,7 +54,7 @@ def to_canonical(name: str, array: NDArray) -> NDArray:
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
 
 
-def load_parameters(model: nnx.Module, parameters: Parameters) -> None:
+def load_parameters(model: FCN, parameters: Parameters) -> None:
     """Copy ``parameters`` into ``model``."""
     state = nnx.state(model)
     names = {canonical_name(path) for path, _ in nnx.to_flat_state(state)}
@@ -68,11 +68,13 @@ def parameters_of(state: State) -> Parameters:
     return {name: array.astype(np.float32) for name, array in arrays.items()}
 
 
-def load_momentum(state: State, momentum: Parameters) -> None:
-    """Copy momentum buffers into the optimizer of ``state``."""
+def load_momentum(state: State, momentum: Parameters) -> State:
+    """Return the state with copies of ``momentum`` in its optimizer."""
     buffers = optax.tree.get(state.optimizer, "trace")
-    if buffers is not None:
-        state.optimizer = optax.tree.set(state.optimizer, trace=_filled(buffers, momentum))
+    if buffers is None:
+        return state
+    optimizer = optax.tree.set(state.optimizer, trace=_filled(buffers, momentum))
+    return replace(state, optimizer=optimizer)
 
 
 def momentum_of(state: State) -> Parameters:

@@ -2,19 +2,20 @@
 
 from mxnet_impl.compat import restore_numpy_names
 
-restore_numpy_names()
+restore_numpy_names()  # Before anything below imports MXNet.
 
-from mxnet_impl.device import (  # noqa: E402
+from mxnet_impl.device import (
     configure,
     describe,
     device_memory_peak,
+    effective_config,
     precisions,
     synchronize,
     to_device,
     to_host,
 )
-from mxnet_impl.loss import cross_entropy, image_losses  # noqa: E402
-from mxnet_impl.measure import (  # noqa: E402
+from mxnet_impl.loss import cross_entropy, image_losses
+from mxnet_impl.measure import (
     loss_operation,
     matrix_product,
     stream,
@@ -22,23 +23,11 @@ from mxnet_impl.measure import (  # noqa: E402
     trace,
     upsample_operation,
 )
-from mxnet_impl.model import (  # noqa: E402
-    FCN,
-    LAYOUT,
-    ResNet18,
-    create_model,
-    transposed_convolution,
-)
-from mxnet_impl.probe import gradients, layer_outputs  # noqa: E402
-from mxnet_impl.step import (  # noqa: E402
-    State,
-    classify_step,
-    create_state,
-    eval_step,
-    predict_step,
-    train_step,
-)
-from mxnet_impl.weights import (  # noqa: E402
+from mxnet_impl.model import FCN, LAYOUT, create_model, transposed_convolution
+from mxnet_impl.probe import gradients, layer_outputs
+from mxnet_impl.state import State
+from mxnet_impl.step import classify_step, create_state, eval_step, predict_step, train_step
+from mxnet_impl.weights import (
     from_canonical,
     load_momentum,
     load_parameters,
@@ -46,40 +35,3 @@ from mxnet_impl.weights import (  # noqa: E402
     parameters_of,
     to_canonical,
 )
-
-__all__ = [
-    "FCN",
-    "LAYOUT",
-    "ResNet18",
-    "State",
-    "classify_step",
-    "configure",
-    "create_model",
-    "create_state",
-    "cross_entropy",
-    "describe",
-    "device_memory_peak",
-    "eval_step",
-    "from_canonical",
-    "gradients",
-    "image_losses",
-    "layer_outputs",
-    "load_momentum",
-    "load_parameters",
-    "loss_operation",
-    "matrix_product",
-    "momentum_of",
-    "parameters_of",
-    "precisions",
-    "predict_step",
-    "stream",
-    "switches",
-    "synchronize",
-    "to_canonical",
-    "to_device",
-    "to_host",
-    "trace",
-    "train_step",
-    "transposed_convolution",
-    "upsample_operation",
-]

@@ -17,8 +17,9 @@ from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 
 
+@cache
 def device_of(config: Config) -> mx.Context:
-    """Return the device that ``config`` names."""
+    """Return the device that ``config`` names, the first of several."""
     gpu = mx.context.num_gpus() > 0
     if config.device == "gpu" and not gpu:
         raise InputError("device gpu: MXNet sees no CUDA device here; use --device cpu")
@@ -26,7 +27,7 @@ def device_of(config: Config) -> mx.Context:
 
 
 def devices_of(config: Config) -> list[mx.Context]:
-    """Return the devices that share a batch; of CPUs MXNet has as many as one likes."""
+    """Return the devices that share a batch; MXNet has any number of CPUs."""
     kind = device_of(config).device_type
     if kind == "gpu" and mx.context.num_gpus() < config.devices:
         raise InputError(f"devices {config.devices}: only {mx.context.num_gpus()} GPUs here")
@@ -63,27 +64,32 @@ def configure(config: Config) -> None:
     check_tricks(config.without, ("mxnet",))
     devices_of(config)
     check_precision(config, precisions(config))
-    if config.threads and config.threads != threads_at_import():
+    if config.threads and config.threads != threads_in_use():
         raise InputError(
             f"threads {config.threads}: MXNet reads OMP_NUM_THREADS at its import and found "
-            f"{threads_at_import()}; set the variable before"
+            f"{threads_in_use()}; set the variable before"
         )
     # MXNet has no switch of its own; CUDA's libraries read this one when the device is first used.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if config.precision == "tf32" else "0"
     os.environ["MXNET_ENFORCE_DETERMINISM"] = str(int(config.deterministic))
 
 
-def threads_at_import() -> int:
+def threads_in_use() -> int:
     """Return the number of threads that MXNet's import found: half the CPUs if none was set."""
     return int(os.environ.get("OMP_NUM_THREADS") or max(1, len(available_cpus()) // 2))
 
 
+def effective_config(config: Config, steps: int) -> Config:
+    """Return ``config`` as a training of ``steps`` steps is done."""
+    return config
+
+
 def to_device(array: NDArray, config: Config) -> nd.NDArray:
     """Copy a batch to the device of ``config``, without waiting for the copy to end."""
-    # On a CPU the array itself: `nd.array` takes 2 to 4 ms for a batch of 8 where NumPy's own copy
-    # takes 0.1 ms. A view of it, for MXNet marks what it is given as read-only.
-    given = nd.from_numpy(np.ascontiguousarray(array).view(), zero_copy=True)
-    return given.as_in_context(device_of(config))
+    # On a CPU the array itself, for the copy by `nd.array` is slow. It gets a view, because MXNet
+    # marks what it gets as read-only.
+    view = nd.from_numpy(np.ascontiguousarray(array).view(), zero_copy=True)
+    return view.as_in_context(device_of(config))
 
 
 def to_host(value: nd.NDArray) -> NDArray:
@@ -109,7 +115,7 @@ def describe(config: Config) -> dict[str, Any]:
         "name": "mxnet",
         "versions": {"mxnet": mx.__version__},
         "device": str(device) if device.device_type == "gpu" else "cpu",
-        "threads": threads_at_import(),
+        "threads": threads_in_use(),
         "precision": config.precision,
         "deterministic": os.environ.get("MXNET_ENFORCE_DETERMINISM") == "1",
     }

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
+from mxnet.gluon import HybridBlock
 from mxnet.ndarray import NDArray
 from mxnet.symbol import Symbol
 
+from common.config import Config
 from common.data.voc import VOID
 
 
@@ -14,12 +18,11 @@ def image_losses(
     """Return each image's mean cross entropy over its pixels, [B].
 
     With ``void="background"`` void pixels count as class 0; with ``ignore`` the mean is over the
-    other pixels, and 0 where there are none.
+    other pixels, and 0 where there are none. ``without`` names tricks to leave out.
     """
     labels = labels.astype("float32")
     known = labels != VOID
-    # The last axis is the one that MXNet's softmax does with all threads on a CPU: 5 times faster,
-    # and a step without it takes 1.17 of the time (batch 8, two cores of an AMD EPYC).
+    # MXNet's softmax uses all threads of a CPU over the last axis, and one over any other.
     axis = -1
     if "loss-last-axis" in without:
         logits, axis = logits.transpose((0, 3, 1, 2)), 1
@@ -40,3 +43,22 @@ def cross_entropy(
     """Return the batch's loss: the ``sum`` or the ``mean`` of its images' losses."""
     losses = image_losses(logits, labels, void, without)
     return losses.sum() if reduction == "sum" else losses.mean()
+
+
+class Loss(HybridBlock):
+    """The recipe's loss as a block, which Gluon compiles."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.config = config
+
+    def hybrid_forward(
+        self, F: ModuleType, logits: NDArray | Symbol, labels: NDArray | Symbol
+    ) -> NDArray | Symbol:
+        config, recipe = self.config, self.config.recipe
+        return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
+
+
+def scalar(loss: NDArray) -> NDArray:
+    """Return ``loss`` as MXNet's other kind of array, which ``float`` takes, without waiting."""
+    return loss.as_np_ndarray()

@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from common.config import Config
 from mxnet_impl.device import device_of, to_device
+from mxnet_impl.loss import Loss, scalar
 from mxnet_impl.model import create_model
-from mxnet_impl.step import Loss, compile_options, scalar
 from mxnet_impl.weights import from_canonical
 
 
 def switches(config: Config) -> dict[str, Any]:
     """Return how a step is computed: what a benchmark's row has to state."""
-    gpu, options = device_of(config).device_type == "gpu", compile_options(config)
+    gpu = device_of(config).device_type == "gpu"
     return {
-        "compile": ", ".join(["hybridize", *(name for name, on in options.items() if on)]),
+        "compile": "hybridize",
         "layout": "NCHW",
         "upsampling": create_model(config).transpose_conv.upsampling,
         "tf32": os.environ.get("NVIDIA_TF32_OVERRIDE") == "1" if gpu else None,
@@ -35,7 +35,7 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
     layer = create_model(config).transpose_conv
     layer.weight.set_data(to_device(from_canonical("transpose_conv.weight", weight), config))
     layer.bias.set_data(to_device(bias, config))
-    layer.hybridize(**compile_options(config))
+    layer.hybridize()
 
     def step(x: nd.NDArray, gradient: nd.NDArray) -> tuple[nd.NDArray, ...]:
         if x.grad is None:
@@ -51,7 +51,7 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
 def loss_operation(config: Config) -> Callable[..., Any]:
     """Return f(logits, labels) -> (loss, gradient of the logits), as a training computes it."""
     block = Loss(config)
-    block.hybridize(**compile_options(config))
+    block.hybridize()
 
     def step(logits: nd.NDArray, labels: nd.NDArray) -> tuple[nd.NDArray, ...]:
         if logits.grad is None:

@@ -13,7 +13,13 @@ from mxnet.symbol import Symbol
 
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.parameters.names import (
+    BATCH_NORM_EPSILON,
+    BATCH_NORM_MOMENTUM,
+    NUM_CLASSES,
+    STAGES,
+    parameter_shapes,
+)
 from common.recipes import STRIDE
 from mxnet_impl.device import devices_of
 
@@ -58,10 +64,7 @@ def batch_norm(channels: int, affine: bool = True) -> nn.BatchNorm:
 
 
 class ReLU(HybridBlock):
-    """oneDNN's: MXNet's own undoes oneDNN's layout.
-
-    A step without it takes 1.09 of the time (batch 8, two cores of an AMD EPYC).
-    """
+    """oneDNN's: MXNet's own undoes oneDNN's layout of the maps."""
 
     onednn = True
 
@@ -198,9 +201,8 @@ class Upsample(HybridBlock):
                 no_bias=False,
             )
             return F.transpose(y, (0, 2, 3, 1))
-        # The convolution as a matrix product: it leaves the channels last. A step by the operation
-        # takes 1.21 of the time (batch 8, two cores of an AMD EPYC). Of the four taps the lower
-        # right comes first, which saves reversing the kernel.
+        # The convolution as a matrix product, which leaves the channels last. Of the four taps the
+        # lower right comes first, which saves reversing the kernel.
         x = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
         below, above = F.slice_axis(x, 2, 1, None), F.slice_axis(x, 2, 0, -1)
         taps = [
@@ -228,6 +230,7 @@ class FCN(HybridBlock):
 
     def __init__(self, backbone: str, upsampling: str) -> None:
         super().__init__()
+        self.names = list(parameter_shapes(backbone))
         self.normalize = nn.HybridSequential()
         self.normalize.add(transforms.ToTensor(), transforms.Normalize(MEAN.tolist(), STD.tolist()))
         self.backbone = ResNet18(backbone)
@@ -241,15 +244,12 @@ class FCN(HybridBlock):
         return self.transpose_conv(F.transpose(x, (0, 2, 3, 1)))
 
     def named_parameters(self) -> dict[str, Parameter]:
-        """Return parameters and running statistics by canonical name."""
-        canonical = {"gamma": "weight", "beta": "bias"}
-        parameters = {}
-        # The names that save_parameters writes: by attribute, not by a counter of the process.
-        for name, parameter in self._collect_params_with_prefix().items():
-            layer, _, kind = name.rpartition(".")
-            if layer != "backbone.data_bn" or kind.startswith("running"):
-                parameters[f"{layer}.{canonical.get(kind, kind)}"] = parameter
-        return parameters
+        """Return parameters and running statistics by canonical name, in the same order."""
+        parameters = list(self.collect_params().values())
+        if self.backbone.v2:
+            # The first two are the scale and the shift of the norm on the input: see `batch_norm`.
+            parameters = parameters[2:]
+        return dict(zip(self.names, parameters, strict=True))
 
 
 def create_model(config: Config) -> FCN:

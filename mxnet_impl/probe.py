@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from mxnet import autograd, nd
 from mxnet.gluon import Block
 from numpy.typing import NDArray
 
 from common.parameters.names import layer_names, trainable_names
-from mxnet_impl.model import FCN, LAYOUT, create_model
-from mxnet_impl.step import State, batch_gradients
+from mxnet_impl.model import LAYOUT, create_model
+from mxnet_impl.state import State
+from mxnet_impl.step import batch_loss, forward
 from mxnet_impl.weights import load_parameters, parameters_of, to_canonical
 
 
 def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str, NDArray]:
     """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
-    model = _copy(state)
-    outputs: dict[str, NDArray] = {}
+    probe, outputs = _copy(state), {}
 
     def hook(name: str) -> Callable[..., None]:
         def record(module: object, inputs: object, output: nd.NDArray) -> None:
@@ -29,9 +30,8 @@ def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str,
 
     names = layer_names(state.config.recipe.backbone)
     for name in names:
-        _layer(model, name).register_forward_hook(hook(name))
-    with autograd.train_mode() if training else autograd.predict_mode():
-        model(images)
+        _layer(probe.model, name).register_forward_hook(hook(name))
+    forward(probe, images, training)
     return {name: outputs[name] for name in names}
 
 
@@ -39,23 +39,26 @@ def gradients(
     state: State, images: nd.NDArray, labels: nd.NDArray
 ) -> tuple[float, dict[str, NDArray]]:
     """Return the training loss and gradients by name; ``state`` stays."""
-    model = _copy(state)
-    loss, divisor = batch_gradients(state, model, images, labels)
-    named = model.named_parameters()
+    probe = _copy(state)
+    with autograd.record():
+        loss = batch_loss(probe, forward(probe, images, training=True), labels)
+    loss.backward()
+    named = probe.model.named_parameters()
     return loss.asscalar().item(), {
-        name: to_canonical(name, sum(g.asnumpy() for g in named[name].list_grad()) / divisor)
+        name: to_canonical(name, named[name].grad().asnumpy())
         for name in trainable_names(state.config.recipe)
     }
 
 
-def _copy(state: State) -> FCN:
-    """Return the network of ``state`` anew, not compiled, so that hooks see its layers."""
+def _copy(state: State) -> State:
+    """Return ``state`` with a network of its own, whose layers can be watched: not compiled."""
     model = create_model(state.config)
     load_parameters(model, parameters_of(state))
-    return model
+    return replace(state, model=model)
 
 
 def _layer(block: Block, name: str) -> Block:
+    """Return the layer of that canonical name within ``block``."""
     for part in name.split("."):
         block = block[int(part)] if part.isdigit() else getattr(block, part)
     return block

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from mxnet import nd
 from numpy.typing import NDArray
 
 from common.parameters.names import Parameters
 from mxnet_impl.device import device_of
 from mxnet_impl.model import FCN
-
-if TYPE_CHECKING:
-    from mxnet_impl.step import State
+from mxnet_impl.state import State
 
 
 def from_canonical(name: str, array: NDArray) -> NDArray:
@@ -41,19 +37,19 @@ def parameters_of(state: State) -> Parameters:
     }
 
 
-def load_momentum(state: State, momentum: Parameters) -> None:
-    """Copy momentum buffers into the optimizer of ``state``."""
-    named = state.model.named_parameters()
+def load_momentum(state: State, momentum: Parameters) -> State:
+    """Return the state with copies of ``momentum`` in its optimizer."""
+    named, buffers = state.model.named_parameters(), state.trainer.optimizer.buffers
     for name, buffer in momentum.items():
         for device in named[name].list_ctx():
-            array = nd.array(from_canonical(name, buffer), device)
-            state.optimizer.buffers[name, device] = array
+            buffers[name, device] = nd.array(from_canonical(name, buffer), device)
+    return state
 
 
 def momentum_of(state: State) -> Parameters:
     """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
     return {
         name: to_canonical(name, buffer.asnumpy())
-        for (name, device), buffer in state.optimizer.buffers.items()
+        for (name, device), buffer in state.trainer.optimizer.buffers.items()
         if device == device_of(state.config)
     }

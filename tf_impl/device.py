@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 from typing import Any
 
 import keras
@@ -16,8 +17,9 @@ from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 
 
+@cache
 def device_of(config: Config) -> str:
-    """Return the device that ``config`` names."""
+    """Return the device that ``config`` names, the first of several."""
     gpu = bool(tf.config.list_physical_devices("GPU"))
     if config.device == "gpu" and not gpu:
         raise InputError("device gpu: TensorFlow sees no CUDA device here; use --device cpu")
@@ -27,10 +29,10 @@ def device_of(config: Config) -> str:
 def devices_of(config: Config) -> list[str]:
     """Return the devices that share a batch."""
     kind = device_of(config).split(":")[0]
-    found = len(tf.config.list_logical_devices(kind))
-    if found < config.devices:
+    count = len(tf.config.list_logical_devices(kind))
+    if count < config.devices:
         raise InputError(
-            f"devices {config.devices}: TensorFlow has only {found} {kind} devices in this process"
+            f"devices {config.devices}: TensorFlow has only {count} {kind} devices in this process"
         )
     return [f"{kind}:{index}" for index in range(config.devices)]
 
@@ -48,7 +50,7 @@ def configure(config: Config) -> None:
     check_precision(config, precisions(config))
     threads = config.threads or len(available_cpus())
     try:
-        if threads_of_operations() != threads:
+        if threads_in_use() != threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)
@@ -66,16 +68,21 @@ def configure(config: Config) -> None:
         tf.config.experimental.enable_op_determinism()
 
 
-def threads_of_operations() -> int:
-    """Return how many threads work on an operation: if none were asked for, one for each CPU."""
+def threads_in_use() -> int:
+    """Return how many threads work on an operation: unless told otherwise, one for each CPU."""
     return tf.config.threading.get_intra_op_parallelism_threads() or len(available_cpus())
+
+
+def effective_config(config: Config, steps: int) -> Config:
+    """Return ``config`` as a training of ``steps`` steps is done."""
+    return config
 
 
 def to_device(array: NDArray, config: Config) -> tf.Tensor:
     """Copy a batch to the device of ``config``, without waiting for the copy to end."""
     device = device_of(config)
-    # On a CPU the array itself: `tf.constant` takes 0.7 ms for a batch of 8, this 0.1 ms. Kernels
-    # expect TensorFlow's own alignment.
+    # On a CPU the array itself, for the copy by `tf.constant` is slow. Kernels expect TensorFlow's
+    # own alignment.
     aligned = array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous
     if device.startswith("CPU") and aligned and array.flags.writeable and array.size:
         return tf.experimental.dlpack.from_dlpack(array.__dlpack__())
@@ -110,7 +117,7 @@ def describe(config: Config) -> dict[str, Any]:
         "name": "tf",
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__},
         "device": details.get("device_name", "cpu"),
-        "threads": threads_of_operations(),
+        "threads": threads_in_use(),
         "precision": config.precision,
         "deterministic": config.deterministic,
     }

@@ -15,18 +15,25 @@ LAYOUT = "NHWC"
 
 
 def convolution(
-    x: tf.Tensor, name: str, channels: int, size: int, stride: int = 1, bias: bool = False
+    x: tf.Tensor,
+    name: str,
+    channels: int,
+    size: int,
+    stride: int = 1,
+    bias: bool = False,
+    *,
+    dtype: str,
 ) -> tf.Tensor:
     padding = "same"
     if stride > 1 and size > 1:  # SAME would pad asymmetrically.
-        x, padding = layers.ZeroPadding2D(size // 2)(x), "valid"
-    return layers.Conv2D(channels, size, stride, padding, use_bias=bias, name=name)(x)
+        x, padding = layers.ZeroPadding2D(size // 2, dtype=dtype)(x), "valid"
+    return layers.Conv2D(channels, size, stride, padding, use_bias=bias, name=name, dtype=dtype)(x)
 
 
 class BatchNorm(layers.Layer):
     """TensorFlow's fused kernel; the variance it returns is the unbiased one.
 
-    Keras' layer has other defaults, a biased running variance and, measured, a slower kernel.
+    Keras' layer has other defaults, a biased running variance and a slower kernel.
     """
 
     fused = True
@@ -57,8 +64,7 @@ class BatchNorm(layers.Layer):
         dtype = self.variable_dtype
         gamma = tf.cast(self.gamma, dtype) if self.affine else tf.ones(x.shape[-1], dtype)
         beta = tf.cast(self.beta, dtype) if self.affine else tf.zeros(x.shape[-1], dtype)
-        # The fused kernel has no float64. Without it a step takes 1.12 of the time (batch 8, two
-        # cores of an AMD EPYC).
+        # The fused kernel has no float64.
         if self.fused and x.dtype != tf.float64:
             kept = () if training else (self.moving_mean.value, self.moving_variance.value)
             y, mean, variance = tf.compat.v1.nn.fused_batch_norm(
@@ -82,59 +88,52 @@ class BatchNorm(layers.Layer):
             kept.assign(kept.value + BATCH_NORM_MOMENTUM * (new - kept.value))
 
 
-def batch_norm(x: tf.Tensor, name: str, affine: bool = True) -> tf.Tensor:
-    return BatchNorm(affine, name=name)(x)
+def batch_norm(x: tf.Tensor, name: str, affine: bool = True, *, dtype: str) -> tf.Tensor:
+    return BatchNorm(affine, name=name, dtype=dtype)(x)
 
 
-def block_v1(x: tf.Tensor, name: str, channels: int, stride: int) -> tf.Tensor:
+def block_v1(x: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str) -> tf.Tensor:
     """Convolution, norm, ReLU; the ReLU comes last (He et al. 2015, figure 5 left)."""
     shortcut = x
     if stride > 1 or x.shape[-1] != channels:
-        shortcut = convolution(x, f"{name}.downsample.0", channels, 1, stride)
-        shortcut = batch_norm(shortcut, f"{name}.downsample.1")
-    x = convolution(x, f"{name}.conv1", channels, 3, stride)
-    x = layers.ReLU()(batch_norm(x, f"{name}.bn1"))
-    x = convolution(x, f"{name}.conv2", channels, 3)
-    x = batch_norm(x, f"{name}.bn2")
-    return layers.ReLU(name=name)(layers.Add()([x, shortcut]))
+        shortcut = convolution(x, f"{name}.downsample.0", channels, 1, stride, dtype=dtype)
+        shortcut = batch_norm(shortcut, f"{name}.downsample.1", dtype=dtype)
+    x = convolution(x, f"{name}.conv1", channels, 3, stride, dtype=dtype)
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn1", dtype=dtype))
+    x = convolution(x, f"{name}.conv2", channels, 3, dtype=dtype)
+    x = batch_norm(x, f"{name}.bn2", dtype=dtype)
+    return layers.ReLU(name=name, dtype=dtype)(layers.Add(dtype=dtype)([x, shortcut]))
 
 
-def block_v2(x: tf.Tensor, name: str, channels: int, stride: int) -> tf.Tensor:
+def block_v2(x: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str) -> tf.Tensor:
     """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
     shortcut = x
-    x = layers.ReLU()(batch_norm(x, f"{name}.bn1"))
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn1", dtype=dtype))
     if stride > 1 or x.shape[-1] != channels:
-        shortcut = convolution(x, f"{name}.downsample", channels, 1, stride)
-    x = convolution(x, f"{name}.conv1", channels, 3, stride)
-    x = layers.ReLU()(batch_norm(x, f"{name}.bn2"))
-    x = convolution(x, f"{name}.conv2", channels, 3)
-    return layers.Add(name=name)([x, shortcut])
+        shortcut = convolution(x, f"{name}.downsample", channels, 1, stride, dtype=dtype)
+    x = convolution(x, f"{name}.conv1", channels, 3, stride, dtype=dtype)
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn2", dtype=dtype))
+    x = convolution(x, f"{name}.conv2", channels, 3, dtype=dtype)
+    return layers.Add(name=name, dtype=dtype)([x, shortcut])
 
 
-def features(x: tf.Tensor, backbone: str) -> tf.Tensor:
-    """Apply the backbone to normalised images; every layer has its canonical name."""
+def resnet18(x: tf.Tensor, backbone: str, *, dtype: str) -> tf.Tensor:
+    """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
     v2 = backbone == "resnet18_v2"
     if v2:
-        x = batch_norm(x, "backbone.data_bn", affine=False)
-    x = convolution(x, "backbone.conv1", 64, 7, 2)
-    x = layers.ReLU()(batch_norm(x, "backbone.bn1"))
+        x = batch_norm(x, "backbone.data_bn", affine=False, dtype=dtype)
+    x = convolution(x, "backbone.conv1", 64, 7, 2, dtype=dtype)
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, "backbone.bn1", dtype=dtype))
     # Zeros do as well as minus infinity after a ReLU.
-    x = layers.MaxPooling2D(3, 2, name="backbone.maxpool")(layers.ZeroPadding2D(1)(x))
+    x = layers.ZeroPadding2D(1, dtype=dtype)(x)
+    x = layers.MaxPooling2D(3, 2, name="backbone.maxpool", dtype=dtype)(x)
     block = block_v2 if v2 else block_v1
     for stage, (channels, stride) in enumerate(STAGES, start=1):
-        x = block(x, f"backbone.layer{stage}.0", channels, stride)
-        x = block(x, f"backbone.layer{stage}.1", channels, 1)
+        x = block(x, f"backbone.layer{stage}.0", channels, stride, dtype=dtype)
+        x = block(x, f"backbone.layer{stage}.1", channels, 1, dtype=dtype)
     if v2:
-        x = layers.ReLU()(batch_norm(x, "backbone.final_bn"))
+        x = layers.ReLU(dtype=dtype)(batch_norm(x, "backbone.final_bn", dtype=dtype))
     return x
-
-
-class ResNet18(keras.Model):
-    """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
-
-    def __init__(self, backbone: str) -> None:
-        inputs = keras.Input((None, None, 3))
-        super().__init__(inputs, features(inputs, backbone))
 
 
 def transposed_convolution(
@@ -154,14 +153,14 @@ def transposed_convolution(
         # SAME is this padding here: (kernel - stride) / 2 is half a stride.
         y = tf.nn.conv2d_transpose(x, weight, target, stride, "SAME")
         return tf.cast(y, bias.dtype) + bias
-    # As matrix products, and by quarters of a cell: a quarter sees the same four values, so nothing
-    # is computed to be cropped. A step by the framework's operation takes 1.07 of the time, and a
-    # convolution with depth_to_space is no faster than that (batch 8, two cores of an AMD EPYC).
+    # As matrix products, which leave the channels last, and by quarters of a cell: the outputs of a
+    # quarter see the same four values, so nothing is computed to be cropped. A convolution with
+    # depth_to_space is no faster than TensorFlow's operation.
     taps = tf.reverse(tf.reshape(weight, (2, 2, half, 2, 2, half, outputs, inputs)), (0, 3))
     kernels = tf.transpose(taps, (1, 4, 0, 3, 7, 2, 5, 6))
     kernels = tf.reshape(kernels, (2, 2, 4 * inputs, half * half * outputs))
     x = tf.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    # By twos, so that no gradient is a sum of more than two terms: see the update in step.py.
+    # By twos, so that no gradient is a sum of more than two terms: see the update in state.py.
     x = tf.concat([x[:, :, :-1], x[:, :, 1:]], -1)
     x = tf.concat([x[:, :-1], x[:, 1:]], -1)
 
@@ -197,8 +196,8 @@ class Upsample(layers.Layer):
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
         upsampling = self.upsampling
         if upsampling == "auto":
-            # Without gradients the operation is the faster one: a forward pass of one image takes
-            # 75 instead of 107 ms, most of it for ordering the kernel; of eight images as long.
+            # Without gradients the operation is the faster one for few images: to order the kernel
+            # for the products takes as long for one image as for many.
             upsampling = "subpixel" if training else "native"
         weight = tf.cast(self.kernel, x.dtype)
         return transposed_convolution(x, weight, self.bias.value, STRIDE, upsampling)
@@ -207,11 +206,12 @@ class Upsample(layers.Layer):
 class FCN(keras.Model):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, upsampling: str) -> None:
+    def __init__(self, backbone: str, upsampling: str, *, dtype: str) -> None:
         images = keras.Input((None, None, 3), dtype="uint8")
-        x = features(Normalize(name="normalize")(images), backbone)
-        x = convolution(x, "final_conv", NUM_CLASSES, 1, bias=True)
-        super().__init__(images, Upsample(upsampling, name="transpose_conv")(x))
+        x = Normalize(name="normalize", dtype=dtype)(images)
+        x = resnet18(x, backbone, dtype=dtype)
+        x = convolution(x, "final_conv", NUM_CLASSES, 1, bias=True, dtype=dtype)
+        super().__init__(images, Upsample(upsampling, name="transpose_conv", dtype=dtype)(x))
 
 
 class Normalize(layers.Layer):
@@ -227,13 +227,8 @@ class Normalize(layers.Layer):
 
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
-    policy = {"bfloat16": "mixed_bfloat16", "float64": "float64"}.get(config.precision, "float32")
-    default = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(policy)
-    try:
-        model = FCN(config.recipe.backbone, config.upsampling)
-    finally:
-        keras.config.set_dtype_policy(default)
+    dtype = {"bfloat16": "mixed_bfloat16", "float64": "float64"}.get(config.precision, "float32")
+    model = FCN(config.recipe.backbone, config.upsampling, dtype=dtype)
     for norm in (layer for layer in model.layers if isinstance(layer, BatchNorm)):
         norm.fused = "fused-norm" not in config.without
     return model

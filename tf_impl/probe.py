@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from common.parameters.names import layer_names
-from tf_impl.model import BatchNorm
-from tf_impl.step import State, loss_gradients
+from tf_impl.state import State
+from tf_impl.step import loss_and_gradients
 from tf_impl.weights import to_canonical
 
 
@@ -19,9 +22,8 @@ def layer_outputs(state: State, images: tf.Tensor, training: bool) -> dict[str, 
     known = {layer.name: layer.output for layer in state.model.layers}
     # The v1 shortcut ends with its norm.
     outputs = [known.get(name, known.get(f"{name}.1")) for name in names]
-    kept = _statistics(state)
-    values = keras.Model(state.model.inputs, outputs)(images, training=training)
-    _restore(state, kept)
+    with _statistics_kept(state):
+        values = keras.Model(state.model.inputs, outputs)(images, training=training)
     return {
         name: np.asarray(value, np.promote_types(value.dtype.as_numpy_dtype, np.float32))
         for name, value in zip(names, values, strict=True)
@@ -32,26 +34,19 @@ def gradients(
     state: State, images: tf.Tensor, labels: tf.Tensor
 ) -> tuple[float, dict[str, NDArray]]:
     """Return the training loss and gradients by name; ``state`` stays."""
-    kept = _statistics(state)
-    loss, values = tf.function(loss_gradients)(state, images, labels)
-    _restore(state, kept)
+    with _statistics_kept(state):
+        loss, values = tf.function(loss_and_gradients)(state, images, labels)
     return float(loss), {
         name: to_canonical(name, value.numpy())
-        for name, value in zip(state.trained, values, strict=True)
+        for name, value in zip(state.optimizer.variables, values, strict=True)
     }
 
 
-def _statistics(state: State) -> list[tf.Tensor]:
-    norms = [layer for layer in state.model.layers if isinstance(layer, BatchNorm)]
-    return [
-        tf.identity(variable.value)
-        for norm in norms
-        for variable in (norm.moving_mean, norm.moving_variance)
-    ]
-
-
-def _restore(state: State, kept: list[tf.Tensor]) -> None:
-    norms = [layer for layer in state.model.layers if isinstance(layer, BatchNorm)]
-    variables = [v for norm in norms for v in (norm.moving_mean, norm.moving_variance)]
-    for variable, value in zip(variables, kept, strict=True):
+@contextmanager
+def _statistics_kept(state: State) -> Iterator[None]:
+    """Let the running statistics, which training moves, end as they were."""
+    statistics = state.model.non_trainable_variables
+    kept = [variable.numpy() for variable in statistics]
+    yield
+    for variable, value in zip(statistics, kept, strict=True):
         variable.assign(value)

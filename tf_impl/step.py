@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-import keras
 import tensorflow as tf
 
 from common.config import Config
-from common.parameters.names import Parameters, trainable_names, weight_decays
+from common.parameters.names import Parameters, weight_decays
 from tf_impl.device import device_of, devices_of
 from tf_impl.loss import cross_entropy
 from tf_impl.model import FCN, create_model
+from tf_impl.state import SGD, State
 from tf_impl.weights import load_momentum, load_parameters, variables_of
 
 
-@dataclass(eq=False)
-class State:
-    """A network and its momentum. ``train_step`` changes it in place: use what it returns.
-
-    ``trained`` are the variables that the recipe updates, ``momentum`` their buffers, both by
-    canonical name; ``strategy`` keeps a replica of the network on each device.
-    """
-
-    config: Config
-    strategy: tf.distribute.Strategy
-    model: FCN
-    trained: dict[str, keras.Variable]
-    momentum: dict[str, tf.Variable]
+def create_optimizer(config: Config, model: FCN) -> SGD:
+    """Return SGD over what ``config`` trains: decay is added to the gradient, then momentum."""
+    decays, variables = weight_decays(config.recipe), variables_of(model)
+    # The update is computed once, on the first device, and its result sent to all.
+    with tf.device(device_of(config)):
+        return SGD({name: variables[name] for name in decays}, decays, config.recipe.momentum)
 
 
 def create_state(
@@ -40,58 +31,50 @@ def create_state(
     with strategy.scope(), tf.device(device_of(config)):
         model = create_model(config)
     load_parameters(model, parameters)
-    variables = variables_of(model)
-    trained = {name: variables[name] for name in trainable_names(config.recipe)}
-    buffers = {}
-    # The update is computed once, on the first device, and its result sent to all.
-    with tf.device(device_of(config)):
-        if config.recipe.momentum:
-            buffers = {name: tf.Variable(tf.zeros_like(v.value)) for name, v in trained.items()}
-    state = State(config, strategy, model, trained, buffers)
-    if momentum is not None:
-        load_momentum(state, momentum)
-    return state
+    state = State(config, strategy, model, create_optimizer(config, model))
+    return state if momentum is None else load_momentum(state, momentum)
 
 
-def forward(model: keras.Model, images: tf.Tensor, training: bool) -> tf.Tensor:
+def forward(state: State, images: tf.Tensor, training: bool) -> tf.Tensor:
     """Return logits in float32 (float64 in a proof), whatever the network computes in."""
-    logits = model(images, training=training)
+    logits = state.model(images, training=training)
     return tf.cast(logits, tf.float32) if logits.dtype == tf.bfloat16 else logits
 
 
-def shard(state: State, batch: tf.Tensor) -> tf.Tensor:
-    """Return each replica's part of a batch."""
-    parts = tf.split(batch, state.config.devices)
-    return state.strategy.experimental_distribute_values_from_function(
-        lambda context: parts[context.replica_id_in_sync_group]
-    )
-
-
-def batch_loss(config: Config, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    recipe = config.recipe
+def batch_loss(state: State, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """Return the loss of a batch as the recipe defines it."""
+    config, recipe = state.config, state.config.recipe
     return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
 
-def loss_gradients(
+def loss_and_gradients(
     state: State, images: tf.Tensor, labels: tf.Tensor
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Return the training loss and the gradients of the trained variables, in their order."""
+    """Return the training loss of a batch, and the gradients of the optimizer's variables."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        values = [variable.value for variable in state.trained.values()]
+        values = [variable.value for variable in state.optimizer.variables.values()]
         tape.watch(values)
-        loss = batch_loss(state.config, forward(state.model, images, training=True), labels)
+        loss = batch_loss(state, forward(state, images, training=True), labels)
     return loss, tape.gradient(loss, values)
 
 
-def reduced_gradients(
+def data_parallel(
     state: State, images: tf.Tensor, labels: tf.Tensor
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Return the whole batch's loss and gradients from every replica's part."""
-    loss, gradients = state.strategy.run(loss_gradients, (state, images, labels))
-    summed = state.config.recipe.loss_reduction == "sum"
+    """Do ``loss_and_gradients`` on each device's part of a batch, and reduce what it gives."""
+    strategy, config = state.strategy, state.config
+
+    def shard(batch: tf.Tensor) -> tf.distribute.DistributedValues:
+        parts = tf.split(batch, config.devices)
+        return strategy.experimental_distribute_values_from_function(
+            lambda context: parts[context.replica_id_in_sync_group]
+        )
+
+    results = strategy.run(loss_and_gradients, (state, shard(images), shard(labels)))
+    summed = config.recipe.loss_reduction == "sum"
     operation = tf.distribute.ReduceOp.SUM if summed else tf.distribute.ReduceOp.MEAN
-    with tf.device(device_of(state.config)):
-        return state.strategy.reduce(operation, (loss, gradients), axis=None)
+    with tf.device(device_of(config)):
+        return strategy.reduce(operation, results, axis=None)
 
 
 # TensorFlow keeps one graph for each state and shape; the step size is a tensor, not a constant.
@@ -99,18 +82,9 @@ def reduced_gradients(
 def _train_step(
     state: State, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor
 ) -> tf.Tensor:
-    compute = reduced_gradients if state.config.devices > 1 else loss_gradients
+    compute = data_parallel if state.config.devices > 1 else loss_and_gradients
     loss, gradients = compute(state, images, labels)
-    decays = weight_decays(state.config.recipe)
-    for (name, variable), gradient in zip(state.trained.items(), gradients, strict=True):
-        update = gradient + decays[name] * variable.value if decays[name] else gradient
-        if name in state.momentum:
-            buffer = state.momentum[name]
-            # In two steps: one sum of three terms becomes an AddN, whose order of summation depends
-            # on which term's memory happens to be free, and so differs from run to run.
-            buffer.assign(state.config.recipe.momentum * buffer)
-            update = buffer.assign_add(update)
-        variable.assign(variable.value - tf.cast(learning_rate, variable.dtype) * update)
+    state.optimizer.update(gradients, learning_rate)
     return loss
 
 
@@ -118,8 +92,6 @@ def train_step(
     state: State, images: tf.Tensor, labels: tf.Tensor, learning_rate: float
 ) -> tuple[State, tf.Tensor]:
     """Forward, loss, backward and update; returns the next state and the batch's loss."""
-    if state.config.devices > 1:
-        images, labels = shard(state, images), shard(state, labels)
     return state, _train_step(state, images, labels, tf.constant(learning_rate, tf.float64))
 
 
@@ -131,17 +103,17 @@ def classes_of(logits: tf.Tensor) -> tf.Tensor:
 @tf.function
 def eval_step(state: State, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Return the batch's loss and the predicted classes, uint8 [B, H, W]."""
-    logits = forward(state.model, images, training=False)
-    return batch_loss(state.config, logits, labels), classes_of(logits)
+    logits = forward(state, images, training=False)
+    return batch_loss(state, logits, labels), classes_of(logits)
 
 
 @tf.function
 def predict_step(state: State, images: tf.Tensor) -> tf.Tensor:
     """Return logits [B, H, W, classes]."""
-    return forward(state.model, images, training=False)
+    return forward(state, images, training=False)
 
 
 @tf.function
 def classify_step(state: State, images: tf.Tensor) -> tf.Tensor:
     """Return the predicted classes, uint8 [B, H, W]."""
-    return classes_of(forward(state.model, images, training=False))
+    return classes_of(forward(state, images, training=False))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import keras
 import numpy as np
 from numpy.typing import NDArray
 
 from common.parameters.names import Parameters
-
-if TYPE_CHECKING:
-    from tf_impl.step import State
+from tf_impl.model import FCN
+from tf_impl.state import State
 
 PARTS = {
     "kernel": "weight",
@@ -24,7 +21,7 @@ PARTS = {
 """Keras' name of a layer's variable -> the canonical one; the layers' names are canonical."""
 
 
-def variables_of(model: keras.Model) -> dict[str, keras.Variable]:
+def variables_of(model: FCN) -> dict[str, keras.Variable]:
     """Return the network's variables by canonical name."""
     return {
         f"{layer.name}.{PARTS[variable.name]}": variable
@@ -43,7 +40,7 @@ def to_canonical(name: str, array: NDArray) -> NDArray:
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
 
 
-def load_parameters(model: keras.Model, parameters: Parameters) -> None:
+def load_parameters(model: FCN, parameters: Parameters) -> None:
     """Copy ``parameters`` into ``model``."""
     variables = variables_of(model)
     assert variables.keys() == parameters.keys(), variables.keys() ^ parameters.keys()
@@ -54,24 +51,21 @@ def load_parameters(model: keras.Model, parameters: Parameters) -> None:
 def parameters_of(state: State) -> Parameters:
     """Return copies of all parameters and running statistics, float32."""
     return {
-        name: _to_numpy(to_canonical(name, variable.numpy()))
+        name: np.array(to_canonical(name, variable.numpy()), np.float32, order="C")
         for name, variable in variables_of(state.model).items()
     }
 
 
-def load_momentum(state: State, momentum: Parameters) -> None:
-    """Copy momentum buffers into the optimizer of ``state``."""
+def load_momentum(state: State, momentum: Parameters) -> State:
+    """Return the state with copies of ``momentum`` in its optimizer."""
     for name, array in momentum.items():
-        state.momentum[name].assign(from_canonical(name, array))
+        state.optimizer.buffers[name].assign(from_canonical(name, array))
+    return state
 
 
 def momentum_of(state: State) -> Parameters:
     """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
     return {
-        name: _to_numpy(to_canonical(name, buffer.numpy()))
-        for name, buffer in state.momentum.items()
+        name: np.array(to_canonical(name, buffer.numpy()), np.float32, order="C")
+        for name, buffer in state.optimizer.buffers.items()
     }
-
-
-def _to_numpy(array: NDArray) -> NDArray[np.float32]:
-    return np.array(array, np.float32, order="C")

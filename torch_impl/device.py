@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
-import tempfile
-import time
+from contextlib import suppress
+from dataclasses import replace
+from functools import cache
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,68 +18,22 @@ from common.errors import InputError
 from common.machine.files import compiled_folder
 from common.machine.threads import available_cpus
 from common.tricks import check_tricks
+from torch_impl.launch import start_ranks
+
+COMPILING_PAYS = 6500
+"""Steps after which a compiled step has made up for compiling it, measured at batch 32 in bfloat16
+on an H200: see docs/PERFORMANCE.md."""
 
 
+@cache
 def device_of(config: Config) -> torch.device:
-    """Return the device that ``config`` names."""
+    """Return the device that ``config`` names, of several that of this process."""
     gpu = torch.cuda.is_available()
     if config.device == "gpu" and not gpu:
         raise InputError("device gpu: PyTorch sees no CUDA device here; use --device cpu")
     if not gpu or config.device == "cpu":
         return torch.device("cpu")
     return torch.device("cuda", distributed.get_rank() if config.devices > 1 else 0)
-
-
-def start_ranks(config: Config) -> None:
-    """Make this process one of ``config.devices`` ranks: start them by torchrun, or join them."""
-    if config.devices == 1 or distributed.is_initialized():
-        return
-    gpu = torch.cuda.is_available() and config.device != "cpu"
-    if gpu and torch.cuda.device_count() < config.devices:
-        raise InputError(f"devices {config.devices}: only {torch.cuda.device_count()} GPUs here")
-    if not distributed.is_torchelastic_launched():
-        sys.exit(run_ranks(config.devices, sys.orig_argv[sys.orig_argv.index("-m") :]))
-    sys.excepthook = report_late
-    distributed.init_process_group("nccl" if gpu else "gloo")
-    if distributed.get_world_size() != config.devices:
-        raise InputError(
-            f"devices {config.devices}: torchrun started {distributed.get_world_size()}"
-        )
-
-
-def run_ranks(count: int, module_and_options: list[str]) -> int:
-    """Run a module in ``count`` processes, of which only the first is heard; return the status."""
-    from torch.distributed import run as torchrun
-    from torch.distributed.elastic.multiprocessing import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
-    logging.disable(logging.ERROR)  # What the launcher says of a failure is said here, in a line.
-    with tempfile.TemporaryDirectory() as logs:
-        to_files = ",".join(f"{rank}:3" for rank in range(1, count))
-        options = ["--standalone", f"--nproc-per-node={count}"]
-        options += ["--log-dir", logs, "--redirects", to_files, *module_and_options]
-        try:
-            torchrun.run(torchrun.parse_args(options))
-        except ChildFailedError as failed:
-            rank, failure = failed.get_first_failure()
-            status = max(failure.exitcode, 1)
-            if rank == 0 and failure.exitcode > 0:
-                return status
-            text = "".join(log.read_text() for log in Path(logs).glob(f"*/*/{rank}/stderr.log"))
-            said = [line for line in text.splitlines() if line.strip()]
-            how = failure.signal_name() if failure.exitcode < 0 else f"status {status}"
-            last = f": {said[-1].removeprefix('error: ')}" if said else ""
-            print(f"error: process {rank} of {count} ended ({how}){last}", file=sys.stderr)
-            return status
-        except SignalException:
-            raise KeyboardInterrupt from None
-    return 0
-
-
-def report_late(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """Print a rank's traceback, unless torchrun ends it before: another one's end was the cause."""
-    time.sleep(2)
-    sys.__excepthook__(kind, error, trace)
 
 
 def precisions(config: Config) -> tuple[str, ...]:
@@ -120,6 +72,16 @@ def configure(config: Config) -> None:
     torch.use_deterministic_algorithms(config.deterministic)
 
 
+def effective_config(config: Config, steps: int) -> Config:
+    """Return ``config`` as a training of ``steps`` steps is done.
+
+    A short one is not compiled, for it would end before compiling has paid.
+    """
+    if compiles(config) and steps < COMPILING_PAYS:
+        return replace(config, without=(*config.without, "compile"))
+    return config
+
+
 def to_device(array: NDArray, config: Config) -> Tensor:
     """Copy a batch to the device of ``config``, without waiting for the copy to end."""
     tensor = torch.from_numpy(array)
@@ -147,20 +109,14 @@ def device_memory_peak(config: Config) -> int | None:
     return None
 
 
-def torchvision_version() -> dict[str, str]:
-    """Return the version of torchvision where it is installed: only published weights need it."""
-    try:
-        return {"torchvision": metadata.version("torchvision")}
-    except metadata.PackageNotFoundError:
-        return {}
-
-
 def describe(config: Config) -> dict[str, Any]:
     """Return versions, device and effective switches, for a run's manifest."""
-    device = device_of(config)
+    device, versions = device_of(config), {"torch": torch.__version__}
+    with suppress(metadata.PackageNotFoundError):  # Only published weights need it.
+        versions["torchvision"] = metadata.version("torchvision")
     return {
         "name": "torch",
-        "versions": {"torch": torch.__version__, **torchvision_version()},
+        "versions": versions,
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         "threads": torch.get_num_threads(),
         "precision": config.precision,

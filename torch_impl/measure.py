@@ -23,10 +23,9 @@ COMPUTE = {"bfloat16": torch.bfloat16, "float64": torch.float64}
 def switches(config: Config) -> dict[str, Any]:
     """Return how a step is computed: what a benchmark's row has to state."""
     gpu, model = device_of(config).type == "cuda", create_model(config)
-    channels_last = model.normalize.memory_format == torch.channels_last
     return {
         "compile": "torch.compile, CUDA graphs: training" if compiles(config) else "eager",
-        "layout": "channels last" if channels_last else "NCHW",
+        "layout": "channels last" if model.layout == torch.channels_last else "NCHW",
         "upsampling": model.transpose_conv.upsampling,
         "tf32": torch.backends.cudnn.allow_tf32 if gpu else None,
         "autotune": torch.backends.cudnn.benchmark if gpu else None,

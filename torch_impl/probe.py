@@ -4,47 +4,50 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from common.parameters.names import layer_names
-from torch_impl.step import State, batch_loss, forward
+from torch_impl.state import State
+from torch_impl.step import forward, training_loss
 from torch_impl.weights import to_canonical
 
 
 def layer_outputs(state: State, images: Tensor, training: bool) -> dict[str, NDArray]:
     """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
-    model = copy.deepcopy(state.model).train(training)
-    probe = State(state.config, model, model, state.optimizer)
-    outputs: dict[str, NDArray] = {}
+    probe, outputs = _copy(state), {}
 
     def hook(name: str) -> Callable[..., None]:
         def record(module: object, inputs: object, output: Tensor) -> None:
-            output = output.detach().permute(0, 2, 3, 1)
-            outputs[name] = (
-                (output.float() if output.dtype == torch.bfloat16 else output).cpu().numpy()
-            )
+            output = output.float() if output.dtype == torch.bfloat16 else output
+            outputs[name] = output.permute(0, 2, 3, 1).cpu().numpy()
 
         return record
 
     names = layer_names(state.config.recipe.backbone)
     for name in names:
-        model.get_submodule(name).register_forward_hook(hook(name))
+        probe.model.get_submodule(name).register_forward_hook(hook(name))
     with torch.no_grad():
-        forward(probe, images)
+        forward(probe, images, training)
     return {name: outputs[name] for name in names}
 
 
 def gradients(state: State, images: Tensor, labels: Tensor) -> tuple[float, dict[str, NDArray]]:
     """Return the training loss and gradients by name; ``state`` stays."""
-    model = copy.deepcopy(state.model).train()
-    probe = State(state.config, model, model, state.optimizer)
-    loss = batch_loss(probe, forward(probe, images), labels)
+    probe = _copy(state)
+    loss = training_loss(probe, images, labels)
     loss.backward()
     return loss.item(), {
         name: to_canonical(name, parameter.grad.cpu().contiguous().numpy())
-        for name, parameter in model.named_parameters()
+        for name, parameter in probe.model.named_parameters()
         if parameter.grad is not None
     }
+
+
+def _copy(state: State) -> State:
+    """Return ``state`` with a network of its own, whose layers can be watched."""
+    model = copy.deepcopy(state.model)
+    return replace(state, model=model, replica=model)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from common.parameters.names import Parameters
-
-if TYPE_CHECKING:
-    from torch_impl.step import State
+from torch_impl.model import FCN
+from torch_impl.state import State
 
 
 def from_canonical(name: str, array: NDArray) -> NDArray:
@@ -25,7 +21,7 @@ def to_canonical(name: str, array: NDArray) -> NDArray:
     return array
 
 
-def load_parameters(model: nn.Module, parameters: Parameters) -> None:
+def load_parameters(model: FCN, parameters: Parameters) -> None:
     """Copy ``parameters`` into ``model``."""
     tensors = {
         name: torch.tensor(from_canonical(name, array)) for name, array in parameters.items()
@@ -39,18 +35,19 @@ def load_parameters(model: nn.Module, parameters: Parameters) -> None:
 def parameters_of(state: State) -> Parameters:
     """Return copies of all parameters and running statistics, float32."""
     return {
-        name: to_canonical(name, _to_numpy(tensor))
+        name: np.array(to_canonical(name, tensor.numpy(force=True)), np.float32, order="C")
         for name, tensor in state.model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
 
 
-def load_momentum(state: State, momentum: Parameters) -> None:
-    """Copy momentum buffers into the optimizer of ``state``."""
+def load_momentum(state: State, momentum: Parameters) -> State:
+    """Return the state with copies of ``momentum`` in its optimizer."""
     for name, parameter in state.model.named_parameters():
         if name in momentum:
             buffer = torch.tensor(from_canonical(name, momentum[name])).to(parameter)
             state.optimizer.state[parameter]["momentum_buffer"] = buffer
+    return state
 
 
 def momentum_of(state: State) -> Parameters:
@@ -59,9 +56,6 @@ def momentum_of(state: State) -> Parameters:
     for name, parameter in state.model.named_parameters():
         buffer = state.optimizer.state.get(parameter, {}).get("momentum_buffer")
         if buffer is not None:
-            buffers[name] = to_canonical(name, _to_numpy(buffer))
+            array = to_canonical(name, buffer.numpy(force=True))
+            buffers[name] = np.array(array, np.float32, order="C")
     return buffers
-
-
-def _to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
-    return np.array(tensor.detach().cpu().contiguous().numpy(), np.float32)

@@ -7,7 +7,6 @@ pixel's label rests on other pixels in each, so each way has its own float64 ans
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -30,6 +29,7 @@ from common.parameters.costs import Costs, forward_costs
 from common.reference import network as reference
 from common.reference.distances import preference
 from common.reference.tolerances import BOUNDS
+from common.run.loop import predict
 
 KINDS = ("landscape", "portrait")
 """Names of the two images, and of the answers about them: one of four images is upright."""
@@ -84,7 +84,7 @@ class WholeImages:
         if self.predict_area is None:
             if not hasattr(backend, "classify_step"):
                 raise InputError(f"{backend.__name__} has no prediction of its own")
-            self.predict = importlib.import_module(f"{backend.__name__}.predict").predict
+            self.predict = partial(predict, backend)
         self.state = backend.create_state(config, parameters_in(inputs))
         self.labels: dict[int, NDArray[np.uint8]] = {}
 

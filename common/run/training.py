@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from numpy.typing import NDArray
@@ -114,14 +115,15 @@ def evaluation_record(confusion: NDArray, losses: list[float]) -> dict[str, Any]
 
 @contextmanager
 def start_training(
-    args: Namespace, config: Config, backend: dict[str, Any]
+    args: Namespace, config: Config, backend: ModuleType
 ) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
     """Check every input, then open the data and the run folder and say where to start.
 
     Args:
         args: What ``common.options.training_parser`` parsed.
         config: The training, from the same arguments.
-        backend: ``describe(config)`` of the backend, with its ``name``.
+        backend: The backend's package. It says in which configuration the run's steps are done,
+            which is the one that the run has and records.
 
     Raises:
         InputError: Before anything is written.
@@ -136,7 +138,7 @@ def start_training(
 
 @contextmanager
 def open_run(
-    args: Namespace, config: Config, backend: dict[str, Any]
+    args: Namespace, config: Config, backend: ModuleType
 ) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
     """Check every input, then open the data and the run folder that ``args.out`` names."""
     if args.data is None:
@@ -162,8 +164,9 @@ def open_run(
         elif (out / "state.json").is_file():
             raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
 
+    config = backend.effective_config(config, data.total_steps - start.step)
     manifest = {
-        "backend": backend,
+        "backend": {**backend.describe(config), **backend.switches(config)},
         "hardware": hardware(),
         "commit": git_commit(),
         "dataset": data.describe(),

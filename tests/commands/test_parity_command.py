@@ -92,12 +92,12 @@ def test_each_backend_goes_without_its_own_and_the_proof_says_so(
         return right(self, task, timeout, config=config, **more)
 
     monkeypatch.setattr(parity_run.Worker, "ask", ask)
-    options = ["--backends", "torch,jax", "--without", "loss-rows,pool-selections"]
+    options = ["--backends", "torch,jax", "--without", "channels-last,pool-selections"]
     status, result = run(tmp_path / "out", *options)
-    assert status == 0 and result["without"] == ["loss-rows", "pool-selections"]
-    assert asked == {"torch": {"loss-rows"}, "jax": {"pool-selections"}}
+    assert status == 0 and result["without"] == ["channels-last", "pool-selections"]
+    assert asked == {"torch": {"channels-last"}, "jax": {"pool-selections"}}
     text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
-    assert text.startswith("float32, without loss-rows, without pool-selections, batch 2")
+    assert text.startswith("float32, without channels-last, without pool-selections, batch 2")
     page = (tmp_path / "out/parity.html").read_text(encoding="utf-8")
     assert "without pool-selections, batch 2" in page
 
@@ -160,7 +160,7 @@ def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path
         (["--backbone", "vgg"], "--backbone 'vgg'"),
         (["--data", "absent-folder"], "absent-folder"),
         (["--precision", "float8"], "float8"),
-        (["--backends", "torch,jax", "--without", "static-alloc"], "no trick of torch, jax"),
+        (["--backends", "torch,jax", "--without", "onednn-relu"], "no trick of torch, jax"),
         (["--weights", "absent.pth"], "absent.pth"),
         (["--weights", "absent.pth", "--backbone", "resnet18_v2"], "is for resnet18_v1"),
     ],

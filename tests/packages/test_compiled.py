@@ -6,8 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -91,16 +91,16 @@ def test_torch_compiles_once_for_all_processes(tmp_path: Path) -> None:
     assert run(cache, TORCH_PROGRAM, **COMPILED_ANEW)["hits"] == 0
 
 
-@pytest.mark.parametrize("steps, done, compiled", [(6500, 0, True), (6500, 1, False)])
-def test_torch_compiles_for_what_is_left_of_a_training_only_where_it_pays(
-    steps: int, done: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("steps, compiled", [(6500, True), (6499, False)])
+def test_torch_compiles_a_training_only_where_it_pays(
+    steps: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    required("torch", "torch")
-    from torch_impl import train
-
-    made: list[Config] = []
-    monkeypatch.setattr(train, "create_state", lambda config, *_: made.append(config))
-    nothing: Any = SimpleNamespace(total_steps=steps, epochs=lambda _: [])
-    start: Any = SimpleNamespace(step=done, parameters={}, momentum=None)
-    train.train(Config(make_recipe("chapter-torch")), nothing, nothing, start)
-    assert ("compile" not in made[0].without) == compiled
+    device = required("torch", "torch_impl.device")
+    config = Config(make_recipe("chapter-torch"))
+    assert device.effective_config(config, steps) == config  # A CPU compiles nothing.
+    monkeypatch.setattr(device, "compiles", lambda config: "compile" not in config.without)
+    effective = device.effective_config(config, steps)
+    assert effective == (config if compiled else replace(config, without=("compile",)))
+    assert device.effective_config(replace(config, without=("compile",)), steps) == replace(
+        config, without=("compile",)
+    )

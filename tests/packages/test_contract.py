@@ -25,6 +25,7 @@ from common.recipes import BACKBONES, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from tests.conftest import required
+from tests.packages.test_mirror import exports_of
 
 PROJECT = Path(common.__file__).parents[1]
 DOCUMENT = (PROJECT / "docs" / "ADDING_A_BACKEND.md").read_text(encoding="utf-8")
@@ -103,6 +104,20 @@ def test_what_the_proof_asks_for_has_the_shapes_and_types_stated(backend: Module
         np.testing.assert_array_equal(value, parameters[name], err_msg=name)
 
 
+def test_a_training_on_a_cpu_is_done_as_it_is_configured(backend: ModuleType) -> None:
+    for steps in (1, 10**6):
+        assert backend.effective_config(CONFIG, steps) == CONFIG
+
+
+def test_jax_takes_no_batch_that_is_not_on_the_device_yet() -> None:
+    backend = required("jax", "jax_impl")
+    backend.configure(CONFIG)
+    state = backend.create_state(CONFIG, single(probe_parameters(CONFIG.recipe.backbone)))
+    images, labels = probe_batch(32, 64)
+    with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
+        backend.train_step(state, images, backend.to_device(labels, CONFIG), 1e-3)
+
+
 @pytest.mark.parametrize("void", ["background", "ignore"])
 def test_each_image_has_the_loss_of_the_reference(
     backend: ModuleType, generator: np.random.Generator, void: str
@@ -138,8 +153,9 @@ def test_parameters_go_into_the_network_all_or_none(backend: ModuleType, backbon
 def test_every_public_name_stands_in_the_document_with_its_parameters(backend: ModuleType) -> None:
     functions = [line.split("|")[1] for line in PARTS["Functions"].splitlines() if "|" in line]
     stated = dict(re.findall(r"`(\w+)(?:\((.*?)\))?`", " ".join(functions)))
-    assert set(backend.__all__) <= stated.keys()
-    for name in backend.__all__:
+    names = [name for _, name in exports_of(backend.__name__.removesuffix("_impl"))]
+    assert set(names) - {"restore_numpy_names"} <= stated.keys()
+    for name in stated.keys() & set(names):
         value = getattr(backend, name)
         if callable(value) and not inspect.isclass(value):
             parameters = [p.partition("=")[0] for p in stated[name].split(", ")]
@@ -149,7 +165,8 @@ def test_every_public_name_stands_in_the_document_with_its_parameters(backend: M
 def test_what_the_benchmarks_call_of_a_package_stands_in_the_document() -> None:
     called = {
         node.attr
-        for path in (PROJECT / "benchmarks").glob("*.py")
+        for path in (PROJECT / "benchmarks").rglob("*.py")
+        if "baselines" not in path.parts
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute)
         and isinstance(node.value, ast.Name)
@@ -184,7 +201,8 @@ def test_every_clause_names_tests_that_exist() -> None:
             path, _, test = name.rpartition(": ")
             file = path or file
             assert file is not None, clause
-            tree = ast.parse((PROJECT / "tests" / file).read_text(encoding="utf-8"))
+            (found,) = (PROJECT / "tests").rglob(file)
+            tree = ast.parse(found.read_text(encoding="utf-8"))
             assert test in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
             named += 1
         assert file is not None, f"no test: {clause}"

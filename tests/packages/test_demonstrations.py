@@ -5,7 +5,6 @@ Source: Dive into Deep Learning, "Fully Convolutional Networks".
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +19,7 @@ from common.data.synthetic import make_dataset
 from common.parameters.initial import bilinear_kernel, initial_parameters
 from common.parameters.names import layer_names
 from common.recipes import BACKBONES, make_recipe
+from common.run.loop import predict
 from common.run.plots import draw_examples
 from common.run.training import TrainingData
 
@@ -96,7 +96,7 @@ def test_a_bilinear_transposed_convolution_doubles_a_picture(
 
 
 def test_the_top_left_of_validation_images_is_predicted_and_drawn(
-    backend_name: str, backend: ModuleType, tmp_path: Path
+    backend: ModuleType, tmp_path: Path
 ) -> None:
     root = tmp_path / "VOC"
     make_dataset(root, train=1, val=2, size=(330, 500), seed=3)
@@ -105,11 +105,10 @@ def test_the_top_left_of_validation_images_is_predicted_and_drawn(
     backend.configure(config)
     state = backend.create_state(config, initial_parameters(recipe, 0))
     data = TrainingData(root, config)
-    predict = importlib.import_module(f"{backend_name}_impl.predict").predict
     examples = list(data.examples())
     rows = []
     for (labels, (name, truth)), (image, _) in zip(
-        predict(state, iter(examples)), examples, strict=True
+        predict(backend, state, iter(examples)), examples, strict=True
     ):
         whole = read_image(root / "JPEGImages" / f"{name}.jpg")
         np.testing.assert_array_equal(image, whole[:320, :480])

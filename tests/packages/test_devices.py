@@ -48,7 +48,7 @@ def script(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.slow
 def test_two_devices_equal_the_shards_one_after_another(backend_name: str) -> None:
-    result = script("tests.test_devices", backend_name)
+    result = script("tests.packages.test_devices", backend_name)
     assert result.returncode == 0, result.stderr
 
 

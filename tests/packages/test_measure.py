@@ -103,7 +103,7 @@ def test_the_switches_are_json_and_name_the_lowering(backend: ModuleType) -> Non
 GPUS: dict[str, Any] = {
     "torch": SimpleNamespace(type="cuda"),
     "mxnet": SimpleNamespace(device_type="gpu"),
-    "jax": [SimpleNamespace(platform="gpu")],
+    "jax": SimpleNamespace(platform="gpu"),
     "tf": "GPU:0",
 }
 NOT_TUNED = {
@@ -120,8 +120,7 @@ def test_on_a_gpu_the_switches_are_those_in_effect(
     config, _ = prepared(backend, probe_recipe("resnet18_v1"))
     precisions = ["float32", "tf32", *(["bfloat16"] if backend_name != "mxnet" else [])]
     with monkeypatch.context() as patch:
-        device_of = "devices_of" if backend_name == "jax" else "device_of"
-        patch.setattr(backend.measure, device_of, lambda config: GPUS[backend_name])
+        patch.setattr(backend.measure, "device_of", lambda config: GPUS[backend_name])
         patch.setattr(backend.device, "precisions", lambda config: precisions)
         patch.setenv("TF_CUDNN_USE_AUTOTUNE", "true")  # TensorFlow reads it like a 1.
         found = {}

@@ -1,86 +1,257 @@
-"""The four packages have the same files, names and signatures."""
+"""The four packages have the same files, and in each the same definitions in the same order."""
 
 from __future__ import annotations
 
-import inspect
-from importlib import import_module
+import ast
+from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
-from types import ModuleType
+from typing import NamedTuple
+
+import pytest
 
 import common
+from common.backends import BACKENDS
 
 PROJECT = Path(common.__file__).parents[1]
+
 ONLY = {
-    "torch": {"foreign.py"},  # reads .pth
-    "mxnet": {"foreign.py", "compat.py"},  # reads .params; gives NumPy's removed names back
+    "foreign.py": {"torch", "mxnet"},  # These publish weights in a format of their own.
+    "launch.py": {"torch"},  # Its replicas are processes.
+    "compat.py": {"mxnet"},  # It gives NumPy's removed names back.
 }
-"""Files that a package has beyond the mirror; one that no longer exists fails the test."""
+"""File -> the packages that have it, where not all four do."""
+
+CALL = {"forward": "call", "hybrid_forward": "call", "__call__": "call"}
+"""How PyTorch, Gluon and Flax name the method that applies a layer -> how Keras does."""
+HANDED_ON = {"jax": {"rngs"}, "tf": {"dtype"}}
+"""Parameters that reach every layer of a framework: the source of randomness, the precision."""
+OF_METHODS = {"mxnet": {"F"}, "tf": {"training", "options"}}
+"""Parameters that the framework gives a layer's methods: its operations; the mode, a name."""
 
 
-def files_of(name: str) -> set[str]:
-    return {path.name for path in (PROJECT / f"{name}_impl").glob("*.py")}
+class Exempt(NamedTuple):
+    """Packages that have what others lack, lack what others have, or take other parameters."""
+
+    packages: str
+    file: str
+    names: str
+    reason: str
 
 
-def public_functions(module: ModuleType) -> dict[str, inspect.Signature]:
-    """Return the parameters of what ``module`` defines and a user may call."""
-    return {
-        name: inspect.signature(value)
-        for name, value in vars(module).items()
-        if inspect.isfunction(value)
-        and not name.startswith("_")
-        and value.__module__ == module.__name__
-    }
+EXCEPTIONS = (
+    Exempt("torch", "device.py", "compiles", "only PyTorch computes without compiling too"),
+    Exempt("torch jax", "device.py", "keep_compiled", "only these keep programs for later"),
+    Exempt("torch", "device.py", "devices_of", "its replicas are processes of one device each"),
+    Exempt("jax", "device.py", "sharding_of", "a JAX array has to be told where it lies"),
+    Exempt("mxnet", "device.py", "multiplies_bfloat16", "MXNet has bfloat16 on some CPUs only"),
+    Exempt("mxnet tf", "device.py", "threads_in_use", "others can be asked in one line"),
+    Exempt("mxnet", "loss.py", "Loss", "Gluon compiles blocks"),
+    Exempt("mxnet", "loss.py", "scalar", "`float` refuses one of MXNet's two kinds of array"),
+    Exempt("mxnet", "model.py", "Convolution", "Gluon has no automatic bfloat16"),
+    Exempt("mxnet", "model.py", "ReLU", "Gluon's own is slower"),
+    Exempt("mxnet", "model.py", "Normalize", "Gluon has this layer"),
+    Exempt("mxnet", "model.py", "Upsample.__init__", "Gluon's symbols have no shape to ask"),
+    Exempt("mxnet", "model.py", "Upsample.call", "Gluon hands a block its parameters"),
+    Exempt("mxnet", "model.py", "FCN.named_parameters", "Gluon's names count through a process"),
+    Exempt("jax", "model.py", "MaxPool", "Flax's own has a slow gradient"),
+    Exempt("jax tf", "model.py", "BatchNorm", "these have a biased variance"),
+    Exempt(
+        "tf", "model.py", "convolution batch_norm", "Keras' layers are applied as they are made"
+    ),
+    Exempt("tf", "model.py", "BlockV1 BlockV2 ResNet18 FCN.call", "Keras' functional model"),
+    Exempt("tf", "model.py", "block_v1 block_v2 resnet18", "Keras' functional model"),
+    Exempt("tf", "model.py", "Upsample.build", "Keras makes variables when it sees an input"),
+    Exempt("tf", "model.py", "Normalize.compute_output_spec", "Keras has to be told the precision"),
+    Exempt("torch", "model.py", "FCN.__init__", "PyTorch has two layouts of one shape in memory"),
+    Exempt(
+        "torch", "model.py", "Normalize.__init__", "PyTorch's modules hold constants as buffers"
+    ),
+    Exempt("torch mxnet", "probe.py", "_copy", "their layers are watched by hooks, which stay"),
+    Exempt("mxnet", "probe.py", "_layer", "Gluon finds no layer by its name"),
+    Exempt("jax", "probe.py", "_captured", "Flax captures outputs within a compiled function"),
+    Exempt("tf", "probe.py", "_statistics_kept", "a Keras model cannot be copied"),
+    Exempt("mxnet tf", "state.py", "SGD", "their own has the learning rate inside the buffer"),
+    Exempt("jax", "step.py", "create_optimizer", "optax's optimizers hold no parameters"),
+    Exempt("jax", "step.py", "trained", "Flax splits a network's variables by a filter"),
+    Exempt("torch", "step.py", "training_loss compiled_loss", "what PyTorch may compile of a step"),
+    Exempt("mxnet", "step.py", "variances unbiased_variances", "its backward pass moves them"),
+    Exempt("jax tf", "step.py", "_train_step", "what is compiled takes the rate as an array"),
+    Exempt("jax", "weights.py", "path_name canonical_name canonical_parameters", "Flax has paths"),
+    Exempt("jax", "weights.py", "_filled", "JAX's arrays cannot be written to"),
+    Exempt("tf", "weights.py", "variables_of", "Keras' layers have names of their own for these"),
+)
+"""An entry that is no longer needed fails the test. A class stands for its methods too."""
+
+Form = tuple[str, ...]
+Forms = dict[str, Form]
 
 
-def parameters(signature: inspect.Signature) -> list[tuple[str, object, object]]:
-    return [(p.name, p.kind, p.default) for p in signature.parameters.values()]
+def forms_of(source: str, package: str) -> Forms:
+    """Return name -> parameters of each definition, in the order of the file."""
+    forms: Forms = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            forms[node.name] = parameters(node, HANDED_ON.get(package, set()))
+        elif isinstance(node, ast.ClassDef):
+            forms[node.name] = ()
+            own = HANDED_ON.get(package, set()) | OF_METHODS.get(package, set())
+            for method in (part for part in node.body if isinstance(part, ast.FunctionDef)):
+                name = CALL.get(method.name, method.name)
+                forms[f"{node.name}.{name}"] = parameters(method, own)
+    return forms
 
 
-def test_same_files(backend_name: str) -> None:
-    own = ONLY.get(backend_name, set())
-    assert files_of(backend_name) - own == files_of("torch") - ONLY["torch"]
-    assert files_of(backend_name) >= own
-
-
-def test_same_exports(backend: ModuleType) -> None:
-    assert backend.__all__ == import_module("torch_impl").__all__
-    assert all(hasattr(backend, name) for name in backend.__all__)
-
-
-def test_same_signatures(backend: ModuleType) -> None:
-    model = import_module("torch_impl")
-    for name in model.__all__:
-        ours, theirs = getattr(backend, name), getattr(model, name)
-        if inspect.isfunction(inspect.unwrap(theirs)) and not inspect.isclass(theirs):
-            assert parameters(inspect.signature(ours)) == parameters(inspect.signature(theirs)), (
-                name
-            )
-
-
-def test_same_scripts(backend_name: str, backend: ModuleType) -> None:
-    for script in ("train", "predict"):
-        ours = public_functions(import_module(f"{backend_name}_impl.{script}"))
-        theirs = public_functions(import_module(f"torch_impl.{script}"))
-        assert list(ours) == list(theirs)
-        for name in theirs:
-            assert parameters(ours[name]) == parameters(theirs[name]), name
-
-
-def test_same_order_of_definitions(backend_name: str, backend: ModuleType) -> None:
-    """What two packages both define stands in the same order in both files."""
-    for file in sorted(files_of("torch") - ONLY["torch"] - {"__init__.py"}):
-        module = file.removesuffix(".py")
-        ours = defined(import_module(f"{backend_name}_impl.{module}"))
-        theirs = defined(import_module(f"torch_impl.{module}"))
-        shared = set(ours) & set(theirs)
-        assert [n for n in ours if n in shared] == [n for n in theirs if n in shared], file
-
-
-def defined(module: ModuleType) -> list[str]:
-    members = [
-        (name, inspect.unwrap(value))
-        for name, value in vars(module).items()
-        if getattr(value, "__module__", None) == module.__name__
-        and (inspect.isclass(value) or inspect.isfunction(inspect.unwrap(value)))
+def exports_of(package: str) -> list[tuple[str, str]]:
+    """Return what a package offers, each name after the module that defines it."""
+    return [
+        (str(node.module).removeprefix(f"{package}_impl."), alias.name)
+        for node in ast.parse(source_of(package, "__init__.py")).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
     ]
-    return [name for name, value in sorted(members, key=lambda m: inspect.getsourcelines(m[1])[1])]
+
+
+def parameters(function: ast.FunctionDef, own: set[str]) -> Form:
+    """Return the parameters with their kinds and defaults, without types and ``own``."""
+    arguments = function.args
+    positional = [*arguments.posonlyargs, *arguments.args]
+    required = len(positional) - len(arguments.defaults)
+    defaults: list[ast.expr | None] = [*[None] * required, *arguments.defaults]
+    kinds = [
+        *(("", *pair) for pair in zip(positional, defaults, strict=True)),
+        ("*", arguments.vararg, None),
+        *(("keyword ", *p) for p in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)),
+        ("**", arguments.kwarg, None),
+    ]
+    return tuple(
+        kind + parameter.arg + (f"={ast.unparse(default)}" if default else "")
+        for kind, parameter, default in kinds
+        if parameter is not None and parameter.arg not in own
+    )
+
+
+def differences(packages: Mapping[str, Forms], exempt: set[tuple[str, str]]) -> Iterator[str]:
+    """Say how the packages' forms of one file differ, and which exemption nothing needs."""
+
+    def held(package: str, name: str) -> bool:
+        return not {(package, name), (package, name.partition(".")[0])} & exempt
+
+    for name in dict.fromkeys(name for forms in packages.values() for name in forms):
+        found = {p: forms.get(name) for p, forms in packages.items() if held(p, name)}
+        if len(set(found.values())) > 1:
+            yield f"{name}: {found}"
+    for package, name in sorted(exempt):
+        rest = {forms.get(name) for p, forms in packages.items() if held(p, name)}
+        if len({packages[package].get(name), *rest}) == 1:
+            yield f"{name} of {package} needs no exemption"
+    for first, second in combinations(packages, 2):
+        ours, theirs = packages[first], packages[second]
+        if [name for name in ours if name in theirs] != [name for name in theirs if name in ours]:
+            yield f"{first} and {second} have another order"
+
+
+def files_of(package: str) -> set[str]:
+    return {path.name for path in (PROJECT / f"{package}_impl").glob("*.py")}
+
+
+def source_of(package: str, file: str) -> str:
+    return (PROJECT / f"{package}_impl" / file).read_text(encoding="utf-8")
+
+
+MIRRORED = sorted(set().union(*map(files_of, BACKENDS)) - ONLY.keys())
+
+
+def test_the_packages_have_the_same_files() -> None:
+    for file in MIRRORED:
+        assert {name for name in BACKENDS if file in files_of(name)} == set(BACKENDS), file
+    for file, packages in ONLY.items():
+        assert {name for name in BACKENDS if file in files_of(name)} == packages, file
+
+
+@pytest.mark.parametrize("file", MIRRORED)
+def test_a_file_has_the_same_definitions_in_all_packages(file: str) -> None:
+    exempt = {
+        (package, name)
+        for entry in EXCEPTIONS
+        if entry.file == file
+        for package in entry.packages.split()
+        for name in entry.names.split()
+    }
+    packages = {name: forms_of(source_of(name, file), name) for name in BACKENDS}
+    assert list(differences(packages, exempt)) == []
+
+
+def test_the_packages_offer_the_same_names() -> None:
+    compat = ("compat", "restore_numpy_names")  # MXNet's import needs it.
+    exports = {name: [pair for pair in exports_of(name) if pair != compat] for name in BACKENDS}
+    assert all(names == exports["torch"] for names in exports.values())
+    assert len(exports["torch"]) == len(set(exports["torch"])) > 30
+
+
+@pytest.mark.parametrize("file", ["train.py", "predict.py"])
+def test_the_scripts_have_the_same_text(file: str) -> None:
+    texts = set()
+    for name in BACKENDS:
+        _, body = source_of(name, file).split("\n", 1)
+        texts.add(body.replace(f"{name}_impl", "package"))
+    assert len(texts) == 1
+
+
+def test_every_exemption_is_of_a_mirrored_file() -> None:
+    assert {entry.file for entry in EXCEPTIONS} <= set(MIRRORED)
+
+
+ALIKE = """
+class State:
+    def __init__(self, size, *, rngs): ...
+def _helper(first, second=1): ...
+@wrapped
+def step(state, *rest, loud=False): ...
+"""
+
+
+@pytest.mark.parametrize(
+    "old, new, names",
+    [
+        ("_helper", "_other", {"_helper", "_other"}),
+        ("second=1", "second=2", {"_helper"}),
+        ("second=1", "*, second=1", {"_helper"}),
+        ("second=1", "second", {"_helper"}),
+        ("*rest, loud", "rest, *, loud", {"step"}),
+        ("self, size", "self", {"State.__init__"}),
+        ("class State:", "class State:\n    def clear(self): ...", {"State.clear"}),
+        ("def _helper", "def _more(): ...\ndef _helper", {"_more"}),
+        ("@wrapped\ndef step(state, *rest, loud=False): ...", "", {"step"}),
+    ],
+)
+def test_a_planted_difference_is_found_unless_it_is_exempt(
+    old: str, new: str, names: set[str]
+) -> None:
+    packages = planted(old, new)
+    assert {line.split(":")[0] for line in differences(packages, set())} == names
+    assert list(differences(packages, {("tf", name) for name in names})) == []
+
+
+def test_an_exemption_that_nothing_needs_is_found() -> None:
+    alike = planted("", "")
+    assert list(differences(alike, set())) == []
+    for name in ("State", "step", "gone"):
+        assert list(differences(alike, {("tf", name)})) == [f"{name} of tf needs no exemption"]
+
+
+def test_another_order_is_found() -> None:
+    packages = planted("", "")
+    packages["tf"] = dict(reversed(packages["tf"].items()))
+    assert list(differences(packages, {("tf", "State")})) == [
+        "State of tf needs no exemption",
+        "torch and tf have another order",
+        "jax and tf have another order",
+    ]
+
+
+def planted(old: str, new: str) -> dict[str, Forms]:
+    """Return the forms of three files, of which the last has ``new`` in the place of ``old``."""
+    source = {"torch": ALIKE.replace(", *, rngs", ""), "jax": ALIKE}
+    source["tf"] = source["torch"].replace(old, new)
+    return {name: forms_of(text, name) for name, text in source.items()}

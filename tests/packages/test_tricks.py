@@ -26,7 +26,7 @@ from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
 from common.reference.verdicts import breaches, proof_findings
-from common.tricks import TRICKS, check_tricks
+from common.tricks import FORMER, TRICKS, check_tricks
 from tests.conftest import required
 
 SIZE = (64, 96)
@@ -67,7 +67,7 @@ def marked(**marks: bool) -> set[str]:
 
 
 def torch_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -> set[str]:
-    """Look at a layer's memory, at what the loss is given, and at what a GPU would run."""
+    """Look at a layer's memory, and at what a GPU would run."""
     import torch
 
     seen: dict[str, Any] = {}
@@ -78,30 +78,19 @@ def torch_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch
 
     patch.setattr(backend.step, "compiled_loss", compiled)
     patch.setattr(backend.device, "device_of", lambda config: torch.device("cuda"))
-    right = backend.loss.F.cross_entropy
-
-    def loss(logits: Any, *rest: Any, **options: Any) -> Any:
-        seen["dimensions"] = logits.ndim
-        return right(logits, *rest, **options)
-
-    patch.setattr(backend.loss.F, "cross_entropy", loss)
     state.model.backbone.layer1.register_forward_hook(lambda *given: seen.update(output=given[2]))
     backend.train_step(state, *batch, 0.1)
     last = seen["output"].is_contiguous(memory_format=torch.channels_last)
     assert last != seen["output"].is_contiguous()
     assert last == (backend.switches(state.config)["layout"] == "channels last")
     assert ("compiled" in seen) == (backend.switches(state.config)["compile"] != "eager")
-    return marked(compile="compiled" in seen, channels_last=last, loss_rows=seen["dimensions"] == 2)
+    return marked(compile="compiled" in seen, channels_last=last)
 
 
 def mxnet_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -> set[str]:
-    """Look at how the blocks were compiled, and at their graphs."""
+    """Look at the graphs of what is compiled."""
     from mxnet import symbol
 
-    compiled = [dict(block._flags) for block in (state.model, state.loss)]
-    assert compiled[0] == compiled[1]
-    allocated = compiled[0]["static_alloc"]
-    assert allocated == ("static_alloc" in backend.switches(state.config)["compile"])
     graph = json.loads(state.loss(symbol.var("logits"), symbol.var("labels")).tojson())
     (softmax,) = [node for node in graph["nodes"] if node["op"] == "log_softmax"]
     network = json.loads(state.model(symbol.var("images")).tojson())
@@ -109,7 +98,6 @@ def mxnet_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch
     assert ("Activation" in operations) != ("relu" in operations)
     return marked(
         onednn_relu="Activation" in operations,
-        static_alloc=allocated,
         loss_last_axis=softmax["attrs"]["axis"] == "-1",
     )
 
@@ -120,7 +108,7 @@ def jax_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) 
 
     patch.delenv("XLA_FLAGS", raising=False)
     backend.configure(state.config)  # XLA has read the variable; a process of its own would.
-    program = jax.jit(backend.step.loss_gradients).lower(state, *batch).as_text()
+    program = jax.jit(backend.step.loss_and_gradients).lower(state, *batch).as_text()
     return marked(
         eigen_convolutions=backend.device.EIGEN in os.environ.get("XLA_FLAGS", ""),
         pool_selections="stablehlo.select_and_scatter" not in program,
@@ -132,12 +120,10 @@ def tf_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch) -
     """Look at the operations in the graph of a step."""
     import tensorflow as tf
 
-    step = tf.function(backend.step.loss_gradients).get_concrete_function(state, *batch)
-    operations = {operation.type for operation in step.graph.get_operations()}
-    return marked(
-        fused_norm="FusedBatchNormV3" in operations,
-        sparse_loss="SparseSoftmaxCrossEntropyWithLogits" in operations,
-    )
+    step = tf.function(backend.step.loss_and_gradients)
+    graph = step.get_concrete_function(state, *batch).graph
+    operations = {operation.type for operation in graph.get_operations()}
+    return marked(fused_norm="FusedBatchNormV3" in operations)
 
 
 SEEN: dict[str, Callable[..., set[str]]] = {
@@ -197,7 +183,7 @@ def test_the_parts_that_a_benchmark_times_go_without_it_too(
         seen.append(given[4])
         return right(*given)
 
-    module = backend.step if backend_name == "mxnet" else backend.measure
+    module = backend.loss if backend_name == "mxnet" else backend.measure
     monkeypatch.setattr(module, "cross_entropy", recorded)
     config = Config(RECIPE, without=tuple(TRICKS[backend_name]))
     backend.configure(config)
@@ -210,7 +196,7 @@ def test_the_parts_that_a_benchmark_times_go_without_it_too(
 
 
 def test_a_backend_refuses_what_another_one_has(backend: ModuleType, backend_name: str) -> None:
-    other = "loss-rows" if backend_name != "torch" else "sparse-loss"
+    other = "channels-last" if backend_name != "torch" else "fused-norm"
     with pytest.raises(InputError) as refused:
         backend.configure(Config(RECIPE, without=(other,)))
     own = ", ".join(TRICKS[backend_name])
@@ -221,19 +207,22 @@ def test_names_are_known_or_listed_and_belong_to_one_backend() -> None:
     names = [name for tricks in TRICKS.values() for name in tricks]
     assert len(names) == len(set(names)) and TRICKS.keys() == BACKENDS.keys()
     with pytest.raises(InputError, match="without 'magic': no trick of torch, mxnet, jax, tf; "):
-        Config(RECIPE, without=("loss-rows", "magic"))
-    check_tricks(("loss-rows", "sparse-loss"), ("torch", "tf"))
-    config = Config(RECIPE, without=("loss-rows", "sparse-loss"))
-    assert for_backend(config, "tf").without == ("sparse-loss",)
+        Config(RECIPE, without=("channels-last", "magic"))
+    check_tricks(("channels-last", "fused-norm"), ("torch", "tf"))
+    config = Config(RECIPE, without=("channels-last", "fused-norm"))
+    assert for_backend(config, "tf").without == ("fused-norm",)
+    assert not set(names) & set(FORMER)
 
 
 def test_a_configuration_is_the_same_again_from_json_and_from_options() -> None:
-    config = Config(RECIPE, without=("loss-rows", "static-alloc"))
+    config = Config(RECIPE, without=("channels-last", "onednn-relu"))
     written = json.loads(json.dumps(config.to_json()))
+    assert Config.from_json(written) == config
+    written["without"] += FORMER  # As a run wrote it when these had a switch.
     assert Config.from_json(written) == config
     del written["without"]  # As a run wrote it before there was the field.
     assert Config.from_json(written) == replace(config, without=())
-    given = compare_parser().parse_args(["--without", "loss-rows, static-alloc"])
+    given = compare_parser().parse_args(["--without", "channels-last, onednn-relu"])
     assert given.without == config.without
     made = config_from(compare_parser().parse_args(["--recipe", "generated"]))
     for without in (config.without, ()):

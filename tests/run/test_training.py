@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -19,17 +21,44 @@ from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 from common.run.training import TrainingData, open_run
 
-BACKEND = {"name": "torch", "versions": {"numpy": "2"}}
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
+
+
+class Backend(ModuleType):
+    """What opens a run asks of a package; it leaves a trick out of what has less than 15 steps."""
+
+    def effective_config(self, config: Config, steps: int) -> Config:
+        return replace(config, without=("compile",)) if steps < 15 else config
+
+    def describe(self, config: Config) -> dict[str, Any]:
+        return {"name": "torch", "versions": {"numpy": "2"}}
+
+    def switches(self, config: Config) -> dict[str, Any]:
+        return {"compile": "no" if "compile" in config.without else "yes"}
 
 
 def one_step(*options: object) -> dict[str, Any]:
     """Open a run as a training does, let it end after a checkpoint, and return its manifest."""
     args = training_parser("train").parse_args([*SMALL, *map(str, options)])
-    with open_run(args, config_from(args), BACKEND) as (_, run, start):
+    with open_run(args, config_from(args), Backend("torch_impl")) as (_, run, start):
         run.checkpoint(start.parameters, start.momentum, start.step + 1)
     manifest: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text("utf-8"))
     return manifest
+
+
+def test_a_run_records_how_its_steps_are_really_done(generated: Path, tmp_path: Path) -> None:
+    """Of fifteen steps one is done when the run is resumed."""
+    for options, effective in ((("--out",), []), (("--resume",), ["compile"])):
+        manifest = one_step("--data", generated, *options, tmp_path)
+        config = json.loads((tmp_path / "config.json").read_text("utf-8"))
+        assert config["without"] == effective
+        assert manifest["backend"] == {
+            "name": "torch",
+            "versions": {"numpy": "2"},
+            "compile": "no" if effective else "yes",
+        }
+        state = next((tmp_path / "checkpoints").glob("step-*/state.json"))
+        assert json.loads(state.read_text("utf-8"))["config"]["without"] == effective
 
 
 def test_the_manifest_keeps_the_weights_that_a_run_started_from(

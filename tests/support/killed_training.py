@@ -23,9 +23,10 @@ from common.errors import InputError
 from common.parameters import names as parameters
 from common.parameters.files import read_parameters
 from common.parameters.names import trainable_names
-from common.run import runs, training
+from common.run import loop, runs, training
 from common.run.checkpoints import load_checkpoint
 
+ROOT = Path(training.__file__).parents[2]
 EVERY = 2
 """Steps between checkpoints; of six steps, three an epoch, there is one after 2, 3, 4 and 6."""
 
@@ -54,7 +55,7 @@ def train_step(state: Any, images: Any, labels: Any, rate: float) -> tuple[Any, 
     return state, loss
 
 
-def predict(state: Any, items: Any) -> Iterator[tuple[Any, Any]]:
+def predict(backend: Any, state: Any, items: Any) -> Iterator[tuple[Any, Any]]:
     return ((np.zeros(image.shape[:2], np.uint8), companion) for image, companion in items)
 
 
@@ -62,33 +63,37 @@ def stand_in() -> Callable[[list[str]], int]:
     """Return the ``main`` of PyTorch's ``train.py`` over the stand-in for PyTorch."""
     # A small network. The scores count VOC's classes as before.
     parameters.STAGES, parameters.NUM_CLASSES = ((2, 1), (2, 2), (2, 2), (2, 2)), 2
-    module("torch_impl", __path__=[str(Path(training.__file__).parents[2] / "torch_impl")])
-    module(
-        "torch_impl.device",
-        configure=lambda config: None,
-        describe=lambda config: {"name": "torch", "versions": {}},
-        device_memory_peak=lambda config: None,
-        to_device=lambda array, config: array,
-        to_host=lambda value: value,
-    )
-    module("torch_impl.predict", predict=predict)
-    module(
-        "torch_impl.step",
-        State=SimpleNamespace,
-        create_state=create_state,
-        train_step=train_step,
-        eval_step=lambda state, images, labels: (0.5, np.zeros_like(labels)),
-    )
-    module(
-        "torch_impl.weights",
-        parameters_of=lambda state: {k: v.copy() for k, v in state.parameters.items()},
-        momentum_of=lambda state: {k: v.copy() for k, v in state.momentum.items()},
-    )
+    parts: dict[str, dict[str, Any]] = {
+        "device": {
+            "configure": lambda config: None,
+            "effective_config": lambda config, steps: config,
+            "describe": lambda config: {"name": "torch", "versions": {}},
+            "device_memory_peak": lambda config: None,
+            "to_device": lambda array, config: array,
+            "to_host": lambda value: value,
+        },
+        "measure": {"switches": lambda config: {}},
+        "state": {"State": SimpleNamespace},
+        "step": {
+            "create_state": create_state,
+            "train_step": train_step,
+            "eval_step": lambda state, images, labels: (0.5, np.zeros_like(labels)),
+        },
+        "weights": {
+            "parameters_of": lambda state: {k: v.copy() for k, v in state.parameters.items()},
+            "momentum_of": lambda state: {k: v.copy() for k, v in state.momentum.items()},
+        },
+    }
+    package = module("torch_impl", __path__=[str(ROOT / "torch_impl")])
+    for name, contents in parts.items():
+        module(f"torch_impl.{name}", **contents)
+        vars(package).update(contents)
     training.git_commit, training.EXAMPLES = lambda: None, 1
+    loop.predict = predict
+    loop.restart_with_environment = lambda threads, device: None
+    loop.report = lambda *arguments: 0
     from torch_impl import train
 
-    train.restart_with_environment = lambda threads, device: None
-    train.report = lambda *arguments: 0
     return train.main
 
 

@@ -78,8 +78,8 @@ def same_padding(patch: Patch, name: str, backend: ModuleType) -> None:
     if name == "torch":
         import torch
 
-        def planted(i: int, o: int, size: int, stride: int = 1) -> Any:
-            made = right(i, o, size, stride)
+        def planted(i: int, o: int, size: int, stride: int = 1, bias: bool = False) -> Any:
+            made = right(i, o, size, stride, bias)
             if stride == 2 and size > 1:
                 made.padding = (0, 0)
                 before, after = size // 2 - 1, size // 2
@@ -105,17 +105,16 @@ def same_padding(patch: Patch, name: str, backend: ModuleType) -> None:
             return Same(o, size, stride, 0, use_bias=bias, in_channels=i)
     elif name == "jax":
 
-        def planted(i: int, o: int, size: int, stride: int = 1, bias: bool = False) -> Any:
-            made = right(i, o, size, stride, bias)
+        def planted(i: int, o: int, size: int, stride: int = 1, **options: Any) -> Any:
+            made = right(i, o, size, stride, **options)
             made.padding = "SAME" if stride == 2 else made.padding
             return made
     else:
 
-        def planted(x: Any, title: str, o: int, size: int, stride: int = 1, bias: bool = False):
+        def planted(x: Any, title: str, o: int, size: int, stride: int = 1, **options: Any) -> Any:
             if stride == 1:
-                return right(x, title, o, size, stride, bias)
-            conv = model.layers.Conv2D(o, size, stride, "same", use_bias=bias, name=title)
-            return conv(x)
+                return right(x, title, o, size, stride, **options)
+            return model.layers.Conv2D(o, size, stride, "same", use_bias=False, name=title)(x)
 
     patch.setattr(model, "convolution", planted)
 
@@ -218,7 +217,8 @@ def with_loss(change: Callable[[str, str], tuple[str, str]]) -> Callable[..., No
             return right(logits, labels, *change(void, reduction), *without)
 
         patch.setattr(backend, "cross_entropy", planted)
-        patch.setattr(module(name, "step"), "cross_entropy", planted)
+        part = "loss" if name == "mxnet" else "step"
+        patch.setattr(module(name, part), "cross_entropy", planted)
 
     return plant
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from benchmarks.baselines.chapter import color_table
 from benchmarks.cases.load import Batches, Files
 from common.config import Config
-from mxnet_impl.device import device_of, threads_at_import
+from mxnet_impl.device import device_of, threads_in_use
 
 # Importable since mxnet_impl gave back the NumPy names that it takes.
 from mxnet import gluon, image, nd  # isort: skip
@@ -58,7 +58,7 @@ def create_loader(files: Files, config: Config) -> Batches:
     loader = gluon.data.DataLoader(
         Crops(files, config),
         batch_sampler=rows,
-        num_workers=threads_at_import(),
+        num_workers=threads_in_use(),
         pin_memory=device.device_type == "gpu",
     )
 

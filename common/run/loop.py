@@ -1,0 +1,100 @@
+"""What surrounds a backend's steps: its two commands, evaluation and prediction.
+
+A backend is handed over as its package, of which docs/ADDING_A_BACKEND.md lists the functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from common.data.tiling import predict_tiled
+from common.errors import command
+from common.machine.threads import restart_with_environment
+from common.options import config_from, predict_parser, training_parser
+from common.run.metrics import confusion_matrix, empty_confusion
+from common.run.prediction import read_request, write_predictions
+from common.run.training import TrainingData, evaluation_record, report, start_training
+
+T = TypeVar("T")
+
+
+def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable[..., int]:
+    """Return the ``main`` of a backend's training script.
+
+    Args:
+        backend: The package.
+        train: f(config, data, run, start) -> the state at the end of the training.
+    """
+
+    @command
+    def main(argv: Sequence[str] | None = None) -> int:
+        """Run one training from the command line."""
+        args = training_parser(f"python -m {backend.__name__}.train").parse_args(argv)
+        restart_with_environment(args.threads, args.device)
+        config = config_from(args)
+        backend.configure(config)
+        with start_training(args, config, backend) as (data, run, start):
+            state = train(run.config, data, run, start)
+            predictions = predict(backend, state, data.examples())
+            peak = backend.device_memory_peak(config)
+            summary = run.finish(backend.parameters_of(state), peak, predictions)
+        return report(run, data, summary, args.json)
+
+    return main
+
+
+def prediction_command(backend: ModuleType) -> Callable[..., int]:
+    """Return the ``main`` of a backend's prediction script."""
+
+    @command
+    def main(argv: Sequence[str] | None = None) -> int:
+        """Predict the named images and write label maps and overlays."""
+        args = predict_parser(f"python -m {backend.__name__}.predict").parse_args(argv)
+        restart_with_environment(args.threads, args.device)
+        request = read_request(args)
+        config = config_from(args)
+        backend.configure(config)
+        state = backend.create_state(config, request.parameters)
+        return write_predictions(request, predict(backend, state, request.images()))
+
+    return main
+
+
+def evaluate(backend: ModuleType, state: Any, data: TrainingData) -> dict[str, Any]:
+    """Score ``state`` on the validation set, on crops or on whole images as the recipe says."""
+    config = state.config
+    confusion, losses = empty_confusion(), []
+    if config.recipe.evaluation == "tiles":
+        for prediction, label in predict(backend, state, data.validation_images()):
+            confusion += confusion_matrix(prediction, label)
+    else:
+        for batch in data.validation():
+            images = backend.to_device(batch.images, config)
+            labels = backend.to_device(batch.labels, config)
+            loss, predictions = backend.eval_step(state, images, labels)
+            confusion += confusion_matrix(backend.to_host(predictions), batch.labels)
+            losses.append(float(loss))
+    return evaluation_record(confusion, losses)
+
+
+def predict(
+    backend: ModuleType, state: Any, items: Iterable[tuple[NDArray, T]]
+) -> Iterator[tuple[NDArray[np.uint8], T]]:
+    """Yield each image's label map, uint8 [H, W], with what came beside the image.
+
+    Args:
+        backend: The package.
+        state: A state of that backend.
+        items: Images, uint8 [H, W, 3], each with a companion: a path, a number, a label map.
+    """
+
+    def on_device(step: Callable[..., Any]) -> Callable[[NDArray], NDArray]:
+        return lambda images: backend.to_host(step(state, backend.to_device(images, state.config)))
+
+    steps = on_device(backend.predict_step), on_device(backend.classify_step)
+    return predict_tiled(items, state.config.recipe.tile, *steps)

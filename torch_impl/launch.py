@@ -1,0 +1,68 @@
+"""Several processes, one a device, which torchrun starts and PyTorch's training shares."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import distributed
+
+from common.config import Config
+from common.errors import InputError
+
+
+def start_ranks(config: Config) -> None:
+    """Make this process one of ``config.devices`` ranks: start them by torchrun, or join them."""
+    if config.devices == 1 or distributed.is_initialized():
+        return
+    gpu = torch.cuda.is_available() and config.device != "cpu"
+    if gpu and torch.cuda.device_count() < config.devices:
+        raise InputError(f"devices {config.devices}: only {torch.cuda.device_count()} GPUs here")
+    if not distributed.is_torchelastic_launched():
+        sys.exit(run_ranks(config.devices, sys.orig_argv[sys.orig_argv.index("-m") :]))
+    sys.excepthook = report_late
+    distributed.init_process_group("nccl" if gpu else "gloo")
+    if distributed.get_world_size() != config.devices:
+        raise InputError(
+            f"devices {config.devices}: torchrun started {distributed.get_world_size()}"
+        )
+
+
+def run_ranks(count: int, module_and_options: list[str]) -> int:
+    """Run a module in ``count`` processes, of which only the first is heard; return the status."""
+    from torch.distributed import run as torchrun
+    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    logging.disable(logging.ERROR)  # A failure is reported below, in one line.
+    with tempfile.TemporaryDirectory() as logs:
+        to_files = ",".join(f"{rank}:3" for rank in range(1, count))
+        options = ["--standalone", f"--nproc-per-node={count}"]
+        options += ["--log-dir", logs, "--redirects", to_files, *module_and_options]
+        try:
+            torchrun.run(torchrun.parse_args(options))
+        except ChildFailedError as failed:
+            rank, failure = failed.get_first_failure()
+            status = max(failure.exitcode, 1)
+            if rank == 0 and failure.exitcode > 0:
+                return status
+            text = "".join(log.read_text() for log in Path(logs).glob(f"*/*/{rank}/stderr.log"))
+            lines = [line for line in text.splitlines() if line.strip()]
+            how = failure.signal_name() if failure.exitcode < 0 else f"status {status}"
+            last = f": {lines[-1].removeprefix('error: ')}" if lines else ""
+            print(f"error: process {rank} of {count} ended ({how}){last}", file=sys.stderr)
+            return status
+        except SignalException:
+            raise KeyboardInterrupt from None
+    return 0
+
+
+def report_late(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """Print a rank's traceback, unless torchrun ends it before: then another rank failed first."""
+    time.sleep(2)
+    sys.__excepthook__(kind, error, trace)
