@@ -51,18 +51,14 @@ def small(**changes: object) -> Config:
 
 
 def test_it_stands_in_for_a_package(chapter: ModuleType, backend: ModuleType) -> None:
-    assert chapter.__all__ == sorted({*NAMES, *OWN})
+    assert all(hasattr(chapter, name) for name in (*NAMES, *OWN))
     assert all(hasattr(backend, name) for name in NAMES)
     chapter.configure(small())
     assert chapter.switches(small()).keys() == backend.switches(small()).keys()
     described = backend.describe(small())
     if backend.__name__ == "jax_impl":
         described["versions"]["grain"] = metadata.version("grain")
-    assert chapter.describe(small()) == {
-        **described,
-        "layout": "NHWC" if chapter.__name__.split(".")[-1][:2] in ("ja", "tf") else "NCHW",
-        "upsampling": "native",
-    }
+    assert chapter.describe(small()) == described
 
 
 @pytest.mark.parametrize("backbone", BACKBONES)

@@ -12,6 +12,10 @@ JAX has no loader; Grain is the usual one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,9 +24,13 @@ from common.data.voc import CLASSES, VOID, palette
 from common.errors import InputError
 
 
-def check_chapter(config: Config) -> None:
+def check_chapter(config: Config, backbones: tuple[str, ...] = ("resnet18_v1",)) -> None:
     """Raise InputError unless ``config`` is a training as the chapter has it, on one device."""
     recipe = config.recipe
+    if recipe.backbone not in backbones:
+        raise InputError(
+            f"backbone {recipe.backbone}: the chapter's own code has {', '.join(backbones)}"
+        )
     chapter = {
         "void": "background",
         "momentum": 0.0,
@@ -36,6 +44,25 @@ def check_chapter(config: Config) -> None:
             )
     if config.devices > 1 or config.upsampling == "subpixel":
         raise InputError("the chapter's own code: one device, the framework's own upsampling")
+
+
+def precisions_of(
+    package: ModuleType, names: tuple[str, ...]
+) -> Callable[[Config], tuple[str, ...]]:
+    """Return ``precisions`` of a package, but for what the chapter's code does not compute in."""
+
+    def precisions(config: Config) -> tuple[str, ...]:
+        return tuple(name for name in package.precisions(config) if name in names)
+
+    return precisions
+
+
+def switches_of(
+    package: ModuleType, compiled: str, layout: str
+) -> Callable[[Config], dict[str, Any]]:
+    """Return ``switches`` of a package, but for what the chapter's code does in its own way."""
+    own = {"compile": compiled, "layout": layout, "upsampling": "native"}
+    return lambda config: {**package.switches(config), **own}
 
 
 def color_table() -> NDArray[np.uint8]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import metadata
 from typing import Any
 
 import jax
@@ -14,46 +16,27 @@ from jax import Array
 from numpy.typing import NDArray
 
 import jax_impl
-from benchmarks.baselines.chapter import check_chapter
-from benchmarks.baselines.chapter.jax_loader import create_loader, grain_version
+from benchmarks.baselines import chapter
+from benchmarks.baselines.chapter.jax_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
-from common.errors import InputError
 from common.parameters.names import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
-from jax_impl import (
-    device_memory_peak,
-    synchronize,
-    to_canonical,
-    to_device,
-    to_host,
-)
+from jax_impl import device_memory_peak, synchronize, to_canonical, to_device, to_host
 from jax_impl.weights import canonical_parameters, from_canonical, load_parameters
 
-__all__ = [
-    "LAYOUT",
-    "configure",
-    "create_loader",
-    "create_state",
-    "describe",
-    "device_memory_peak",
-    "loss_operation",
-    "parameters_of",
-    "precisions",
-    "predict_area",
-    "predict_step",
-    "switches",
-    "synchronize",
-    "to_canonical",
-    "to_device",
-    "to_host",
-    "train_step",
-    "upsample_operation",
-]
-
-
 LAYOUT = "NHWC"
+precisions = chapter.precisions_of(jax_impl, ("float32", "tf32"))
+switches = chapter.switches_of(jax_impl, "nnx.jit", LAYOUT)
+
+
+def describe(config: Config) -> dict[str, Any]:
+    """Return what the package does, with the version of Grain."""
+    record = jax_impl.describe(config)
+    with suppress(metadata.PackageNotFoundError):  # Only loading needs it.
+        record["versions"]["grain"] = metadata.version("grain")
+    return record
 
 
 def configure(config: Config) -> None:
@@ -132,25 +115,8 @@ class FCN(nnx.Module):
         return self.transpose_conv(self.final_conv(self.backbone(x)))
 
 
-def precisions(config: Config) -> tuple[str, ...]:
-    return tuple(name for name in jax_impl.precisions(config) if name in ("float32", "tf32"))
-
-
-def describe(config: Config) -> dict[str, Any]:
-    found = jax_impl.describe(config)
-    versions = {**found["versions"], **grain_version()}
-    return {**found, "versions": versions, "layout": "NHWC", "upsampling": "native"}
-
-
-def switches(config: Config) -> dict[str, Any]:
-    own = {"compile": "nnx.jit", "layout": "NHWC", "upsampling": "native"}
-    return {**jax_impl.switches(config), **own}
-
-
 def create_state(config: Config, parameters: Parameters) -> State:
-    check_chapter(config)
-    if config.recipe.backbone != "resnet18_v1":
-        raise InputError("backbone resnet18_v2: written for the first version alone")
+    chapter.check_chapter(config)
     net = FCN(nnx.Rngs(0))
     load_parameters(net, parameters)
     optimizer = nnx.Optimizer(net, sgd(config.recipe.learning_rate, config), wrt=nnx.Param)

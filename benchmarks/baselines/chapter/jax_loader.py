@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib import metadata
 
 import jax
 import numpy as np
@@ -14,7 +13,7 @@ from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from common.errors import InputError
 from common.machine.threads import available_cpus
-from jax_impl.device import devices_of
+from jax_impl.device import device_of
 
 
 class Crops:
@@ -45,14 +44,6 @@ class Crops:
         return image, self.classes.take(packed)
 
 
-def grain_version() -> dict[str, str]:
-    """Return the version of Grain where it is installed: only loading needs it."""
-    try:
-        return {"grain": metadata.version("grain")}
-    except metadata.PackageNotFoundError:
-        return {}
-
-
 def create_loader(files: Files, config: Config) -> Batches:
     """Return f(n), which yields the first n batches of an epoch."""
     # Imported here: the track's other cases do without.
@@ -63,10 +54,9 @@ def create_loader(files: Files, config: Config) -> Batches:
         raise InputError(f"jax's own loader needs {error.name}, not installed") from error
 
     rows, size = grain.MapDataset.source(Crops(files, config)), config.recipe.batch_size
-    device, threads = devices_of(config)[0], config.threads or len(available_cpus())
-    # On two CPUs, batches of 8 crops of 320x480: Grain's default of 16 threads gives 0.65 of these
-    # cold, 0.8 cached. A process each (`mp_prefetch`) gives 1.05 once they run, but every epoch
-    # starts them anew: 2 s, eight times what its 128 images take.
+    device, threads = device_of(config), config.threads or len(available_cpus())
+    # A thread for each CPU: with Grain's default of 16 they wait for each other. Processes instead
+    # (`mp_prefetch`) would start anew in every epoch, which takes longer than an epoch's images.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
 
     def batches(count: int) -> Iterator[tuple[jax.Array, jax.Array]]:

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 import mxnet_impl
-from benchmarks.baselines.chapter import check_chapter
+from benchmarks.baselines import chapter
 from benchmarks.baselines.chapter.mxnet_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
@@ -18,40 +18,22 @@ from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
 from common.recipes import STRIDE
 from mxnet_impl import (
     configure,
+    describe,
     device_memory_peak,
     synchronize,
     to_canonical,
     to_device,
     to_host,
 )
+from mxnet_impl.device import device_of
 
 # Importable since mxnet_impl gave back the NumPy names that it takes.
-import mxnet as mx  # isort: skip
 from mxnet import autograd, gluon, nd  # isort: skip
 from mxnet.gluon import nn  # isort: skip
 
-__all__ = [
-    "LAYOUT",
-    "configure",
-    "create_loader",
-    "create_state",
-    "describe",
-    "device_memory_peak",
-    "loss_operation",
-    "parameters_of",
-    "precisions",
-    "predict_area",
-    "predict_step",
-    "switches",
-    "synchronize",
-    "to_canonical",
-    "to_device",
-    "to_host",
-    "train_step",
-    "upsample_operation",
-]
-
 LAYOUT = "NCHW"
+precisions = chapter.precisions_of(mxnet_impl, ("float32", "tf32"))
+switches = chapter.switches_of(mxnet_impl, "imperative", LAYOUT)
 LAYERS = {"resnet18_v1": -1, "resnet18_v2": -2}
 """What comes before the pooling and, in the second version, a flattening."""
 
@@ -64,22 +46,9 @@ class State:
     trainer: gluon.Trainer
 
 
-def precisions(config: Config) -> tuple[str, ...]:
-    return tuple(name for name in mxnet_impl.precisions(config) if name in ("float32", "tf32"))
-
-
-def describe(config: Config) -> dict[str, Any]:
-    return {**mxnet_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
-
-
-def switches(config: Config) -> dict[str, Any]:
-    own = {"compile": "imperative", "layout": "NCHW", "upsampling": "native"}
-    return {**mxnet_impl.switches(config), **own}
-
-
 def create_state(config: Config, parameters: Parameters) -> State:
-    check_chapter(config)
     backbone = config.recipe.backbone
+    chapter.check_chapter(config, tuple(LAYERS))
     net = nn.HybridSequential()
     net.add(
         *gluon.model_zoo.vision.get_model(backbone).features[: LAYERS[backbone]],
@@ -93,10 +62,6 @@ def create_state(config: Config, parameters: Parameters) -> State:
     options = {"learning_rate": recipe.learning_rate, "wd": recipe.weight_decay}
     trainer = gluon.Trainer(net.collect_params(), "sgd", options)
     return State(config, net, gluon.loss.SoftmaxCrossEntropyLoss(axis=1), trainer)
-
-
-def device_of(config: Config) -> mx.Context:
-    return mx.gpu() if mx.context.num_gpus() and config.device != "cpu" else mx.cpu()
 
 
 def upsampling() -> nn.Conv2DTranspose:

@@ -12,16 +12,16 @@ from keras import layers
 from numpy.typing import NDArray
 
 import tf_impl
-from benchmarks.baselines.chapter import check_chapter
+from benchmarks.baselines import chapter
 from benchmarks.baselines.chapter.tf_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
-from common.errors import InputError
 from common.parameters.names import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
 from tf_impl import (
     configure,
+    describe,
     device_memory_peak,
     synchronize,
     to_canonical,
@@ -31,29 +31,9 @@ from tf_impl import (
 from tf_impl.device import device_of
 from tf_impl.weights import from_canonical, load_parameters, variables_of
 
-__all__ = [
-    "LAYOUT",
-    "configure",
-    "create_loader",
-    "create_state",
-    "describe",
-    "device_memory_peak",
-    "loss_operation",
-    "parameters_of",
-    "precisions",
-    "predict_area",
-    "predict_step",
-    "switches",
-    "synchronize",
-    "to_canonical",
-    "to_device",
-    "to_host",
-    "train_step",
-    "upsample_operation",
-]
-
-
 LAYOUT = "NHWC"
+precisions = chapter.precisions_of(tf_impl, ("float32", "tf32"))
+switches = chapter.switches_of(tf_impl, "tf.function", LAYOUT)
 
 
 def entropy() -> keras.losses.Loss:
@@ -108,23 +88,8 @@ def create_net() -> keras.Model:
     return keras.Model(images, x)
 
 
-def precisions(config: Config) -> tuple[str, ...]:
-    return tuple(name for name in tf_impl.precisions(config) if name in ("float32", "tf32"))
-
-
-def describe(config: Config) -> dict[str, Any]:
-    return {**tf_impl.describe(config), "layout": "NHWC", "upsampling": "native"}
-
-
-def switches(config: Config) -> dict[str, Any]:
-    own = {"compile": "tf.function", "layout": "NHWC", "upsampling": "native"}
-    return {**tf_impl.switches(config), **own}
-
-
 def create_state(config: Config, parameters: Parameters) -> State:
-    check_chapter(config)
-    if config.recipe.backbone != "resnet18_v1":
-        raise InputError("backbone resnet18_v2: written for the first version alone")
+    chapter.check_chapter(config)
     net = create_net()
     load_parameters(net, parameters)
     # Keras' decay is decoupled, which is the same as long as there is no momentum.

@@ -14,46 +14,27 @@ from torch.nn import functional as F
 from torchvision.models import resnet18
 
 import torch_impl
-from benchmarks.baselines.chapter import check_chapter
+from benchmarks.baselines import chapter
 from benchmarks.baselines.chapter.torch_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
-from common.errors import InputError
 from common.parameters.names import NUM_CLASSES, Parameters
 from common.recipes import STRIDE
 from torch_impl import (
     configure,
+    describe,
     device_memory_peak,
     synchronize,
     to_canonical,
     to_device,
     to_host,
 )
-
-__all__ = [
-    "LAYOUT",
-    "configure",
-    "create_loader",
-    "create_state",
-    "describe",
-    "device_memory_peak",
-    "loss_operation",
-    "parameters_of",
-    "precisions",
-    "predict_area",
-    "predict_step",
-    "switches",
-    "synchronize",
-    "to_canonical",
-    "to_device",
-    "to_host",
-    "train_step",
-    "upsample_operation",
-]
-
+from torch_impl.device import device_of
 
 LAYOUT = "NCHW"
+precisions = chapter.precisions_of(torch_impl, ("float32", "tf32", "bfloat16"))
+switches = chapter.switches_of(torch_impl, "eager", LAYOUT)
 
 
 @dataclass
@@ -63,23 +44,8 @@ class State:
     trainer: torch.optim.SGD
 
 
-def precisions(config: Config) -> tuple[str, ...]:
-    return tuple(name for name in torch_impl.precisions(config) if name != "float64")
-
-
-def describe(config: Config) -> dict[str, Any]:
-    return {**torch_impl.describe(config), "layout": "NCHW", "upsampling": "native"}
-
-
-def switches(config: Config) -> dict[str, Any]:
-    own = {"compile": "eager", "layout": "NCHW", "upsampling": "native"}
-    return {**torch_impl.switches(config), **own}
-
-
 def create_state(config: Config, parameters: Parameters) -> State:
-    check_chapter(config)
-    if config.recipe.backbone != "resnet18_v1":
-        raise InputError("backbone resnet18_v2: torchvision has the first version alone")
+    chapter.check_chapter(config)
     features = OrderedDict(list(resnet18().named_children())[:-2])
     net = nn.Sequential(
         OrderedDict(
@@ -91,16 +57,12 @@ def create_state(config: Config, parameters: Parameters) -> State:
     net.load_state_dict(
         {name: torch.tensor(value) for name, value in parameters.items()}, strict=False
     )
-    net.to(device_name(config))
+    net.to(device_of(config))
     recipe = config.recipe
     trainer = torch.optim.SGD(
         net.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
     return State(config, net, trainer)
-
-
-def device_name(config: Config) -> str:
-    return "cuda" if torch.cuda.is_available() and config.device != "cpu" else "cpu"
 
 
 def upsampling() -> nn.ConvTranspose2d:
@@ -164,7 +126,7 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
     """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
     layer = upsampling()
     layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-    layer.to(device_name(config))
+    layer.to(device_of(config))
     bfloat16 = config.precision == "bfloat16"
 
     def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
