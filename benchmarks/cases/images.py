@@ -24,7 +24,6 @@ from common.config import Config
 from common.data.crops import pad_to, tiles
 from common.data.synthetic import draw_pair
 from common.data.tiling import tile_for
-from common.errors import InputError
 from common.parameters.costs import Costs, forward_costs
 from common.reference import network as reference
 from common.reference.distances import preference
@@ -82,8 +81,6 @@ class WholeImages:
         self.images = [(inputs[kind], number) for number, kind in enumerate(self.kinds)]
         self.predict_area = getattr(backend, "predict_area", None)
         if self.predict_area is None:
-            if not hasattr(backend, "classify_step"):
-                raise InputError(f"{backend.__name__} has no prediction of its own")
             self.predict = partial(predict, backend)
         self.state = backend.create_state(config, parameters_in(inputs))
         self.labels: dict[int, NDArray[np.uint8]] = {}
