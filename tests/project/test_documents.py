@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cases import CASES
+from benchmarks.cases import ACCURACY, CASES
+from common.backends import BACKENDS
+from common.tricks import FORMER, TRICKS
 from tests.conftest import required
 from tests.support.documents import BLOCK, DOCUMENTS, ROOT, block
 
@@ -118,8 +120,24 @@ def test_every_stored_result_is_shown() -> None:
     assert {ROOT / command.split()[2] for _, command, _ in BLOCKS} == stored
 
 
+def text_of(name: str) -> str:
+    """Return the text of a document in docs/."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+def test_every_case_every_trick_and_every_file_of_a_package_has_its_place() -> None:
+    benchmark, performance = text_of("BENCHMARK.md"), text_of("PERFORMANCE.md")
+    assert [name for name in (*CASES, ACCURACY.name) if f"`{name}`" not in benchmark] == []
+    tricks = [trick for backend in TRICKS.values() for trick in backend]
+    assert [trick for trick in tricks if f"`{trick}`" not in performance] == []
+    assert [trick for trick in FORMER if f"`{trick}`" not in text_of("NOTEBOOK.md")] == []
+    files = {path.name for backend in BACKENDS for path in (ROOT / f"{backend}_impl").glob("*.py")}
+    rows = set(re.findall(r"^\| `(\w+\.py)` \|", text_of("ARCHITECTURE.md"), re.MULTILINE))
+    assert rows == files - {"__init__.py"}
+
+
 def test_the_map_has_every_room() -> None:
-    text = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    text = text_of("ARCHITECTURE.md")
     rooms = {
         f"{path.relative_to(ROOT)}/"
         for package in ("benchmarks", "common")
@@ -164,7 +182,7 @@ def test_the_example_of_a_case_works_as_it_stands(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     backend = required("torch", "torch_impl")
-    case, test = PYTHON.findall((ROOT / "docs" / "ADDING_A_CASE.md").read_text(encoding="utf-8"))
+    case, test = PYTHON.findall(text_of("ADDING_A_CASE.md"))
     names: dict[str, Any] = {"__name__": "example"}
     exec(compile(case, "evaluate.py", "exec"), names)
     monkeypatch.setitem(CASES, "evaluate", names["Evaluate"]())
