@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cases import ACCURACY, CASES
+from benchmarks.cases.case import Case, Work
 from common.backends import BACKENDS
 from common.tricks import FORMER, TRICKS
 from tests.conftest import required
@@ -175,6 +176,13 @@ def test_every_path_and_name_in_a_document_exists(document: Path) -> None:
 def test_what_does_not_exist_is_found(word: str) -> None:
     assert missing(f"As `{word}` says.") == [word]
     assert missing(f"```sh\nuv run pytest {word} -q\n```") == [word]
+
+
+def test_the_guide_to_a_case_has_all_that_a_case_and_its_work_have() -> None:
+    text = text_of("ADDING_A_CASE.md")
+    first = re.findall(r"^\| `(\w+)(?:\(.*?\))?` \|", text, re.MULTILINE)
+    members = {*Case.__annotations__, *vars(Case), *Work.__annotations__, *vars(Work)}
+    assert set(first) == {name for name in members if not name.startswith("_")}
 
 
 @pytest.mark.xdist_group("torch")
