@@ -1,7 +1,5 @@
 """`fcn`: one command for data, training, prediction and comparison."""
 
-from __future__ import annotations
-
 import importlib
 import signal
 import sys

@@ -1,7 +1,5 @@
 """The backends by name; docs/ADDING_A_BACKEND.md says where else a further one is named."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 from types import ModuleType

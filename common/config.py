@@ -1,7 +1,5 @@
 """The configuration of a command: a recipe, and where and how it is computed."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -77,7 +75,7 @@ class Config:
         return asdict(self)
 
     @staticmethod
-    def from_json(values: Mapping[str, Any]) -> Config:
+    def from_json(values: Mapping[str, Any]) -> "Config":
         """Rebuild what ``to_json`` returned."""
         recipe = dict(values["recipe"])
         recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}

@@ -1,7 +1,5 @@
 """The errors that a user can mend, and how a command reports them."""
 
-from __future__ import annotations
-
 import functools
 import os
 import sys

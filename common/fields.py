@@ -1,7 +1,5 @@
 """Options of a command as fields of a dataclass: help and limits stand where the field does."""
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import math

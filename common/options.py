@@ -1,7 +1,5 @@
 """The options that every command shares, and the configuration they make."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import Any, NoReturn

@@ -1,7 +1,5 @@
 """Recipes: everything about a training but where and how it is computed."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What each backend does for speed, by name: each can be turned off, and the result is the same."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from common.errors import InputError

@@ -1,7 +1,5 @@
 """Devices, threads, precision and memory in JAX: what differs between machines."""
 
-from __future__ import annotations
-
 import os
 from contextlib import suppress
 from functools import cache

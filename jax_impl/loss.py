@@ -1,7 +1,5 @@
 """Per-pixel cross entropy with a void mask, in JAX."""
 
-from __future__ import annotations
-
 import jax
 import jax.numpy as jnp
 from jax import Array

@@ -1,7 +1,5 @@
 """ResNet-18 (v1 and v2), the FCN head and the upsampling, in Flax NNX."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import jax.numpy as jnp

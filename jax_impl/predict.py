@@ -1,7 +1,5 @@
 """Images of any size to label maps in JAX: `python -m jax_impl.predict`."""
 
-from __future__ import annotations
-
 import sys
 
 import jax_impl

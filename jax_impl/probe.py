@@ -1,7 +1,5 @@
 """What the proof of equal work looks at: every layer's output and every gradient, as NumPy."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import jax

@@ -1,7 +1,5 @@
 """What a training keeps from step to step, in JAX."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 
 import jax

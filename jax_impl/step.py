@@ -1,7 +1,5 @@
 """State in, state out: one training, evaluation or prediction step in JAX."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from functools import partial
 

@@ -1,7 +1,5 @@
 """The training loop in JAX: `python -m jax_impl.train --data DIR --out RUN`."""
 
-from __future__ import annotations
-
 import sys
 
 import jax_impl

@@ -1,7 +1,5 @@
 """Canonical parameters to Flax's and back, by copy."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

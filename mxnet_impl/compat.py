@@ -4,8 +4,6 @@ MXNet's last release is of 2022. Its import reads each name below once, to re-ex
 register its own operator for it; none of them is used by the layers, the autograd or the trainer.
 """
 
-from __future__ import annotations
-
 from typing import Any, NoReturn
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Devices, threads, precision and memory in MXNet: what differs between machines."""
 
-from __future__ import annotations
-
 import os
 from functools import cache
 from typing import Any

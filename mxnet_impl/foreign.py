@@ -3,8 +3,6 @@
 `python -m mxnet_impl.foreign --publisher resnet18_v2` says where the model zoo publishes one.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """Per-pixel cross entropy with a void mask, in MXNet."""
 
-from __future__ import annotations
-
 from types import ModuleType
 
 from mxnet.gluon import HybridBlock

@@ -1,7 +1,5 @@
 """ResNet-18 (v1 and v2), the FCN head and the upsampling, in MXNet Gluon."""
 
-from __future__ import annotations
-
 from types import ModuleType
 from typing import TypeAlias
 

@@ -1,7 +1,5 @@
 """Images of any size to label maps in MXNet: `python -m mxnet_impl.predict`."""
 
-from __future__ import annotations
-
 import sys
 
 import mxnet_impl

@@ -1,7 +1,5 @@
 """What a training keeps from step to step, in MXNet Gluon."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from mxnet import Context, nd

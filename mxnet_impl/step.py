@@ -1,7 +1,5 @@
 """State in, state out: one training, evaluation or prediction step in MXNet Gluon."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache

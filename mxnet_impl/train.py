@@ -1,7 +1,5 @@
 """The training loop in MXNet: `python -m mxnet_impl.train --data DIR --out RUN`."""
 
-from __future__ import annotations
-
 import sys
 
 import mxnet_impl

@@ -1,7 +1,5 @@
 """Canonical parameters to MXNet's and back, by copy."""
 
-from __future__ import annotations
-
 from mxnet import nd
 from numpy.typing import NDArray
 

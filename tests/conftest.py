@@ -1,7 +1,5 @@
 """Fixtures: every backend by name, generated data, and the real images where present."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Devices, threads, precision and memory in TensorFlow: what differs between machines."""
 
-from __future__ import annotations
-
 from contextlib import suppress
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Per-pixel cross entropy with a void mask, in TensorFlow."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from common.data.voc import VOID

@@ -1,7 +1,5 @@
 """ResNet-18 (v1 and v2), the FCN head and the upsampling, in Keras on TensorFlow."""
 
-from __future__ import annotations
-
 import keras
 import tensorflow as tf
 from keras import layers

@@ -1,7 +1,5 @@
 """Images of any size to label maps in TensorFlow: `python -m tf_impl.predict`."""
 
-from __future__ import annotations
-
 import sys
 
 import tf_impl

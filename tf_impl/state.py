@@ -1,7 +1,5 @@
 """What a training keeps from step to step, in TensorFlow."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import keras
@@ -19,7 +17,7 @@ class State:
     strategy: tf.distribute.Strategy
     """It keeps a replica of the network on each device."""
     model: FCN
-    optimizer: SGD
+    optimizer: "SGD"
 
 
 class SGD:

@@ -1,7 +1,5 @@
 """State in, state out: one training, evaluation or prediction step in TensorFlow."""
 
-from __future__ import annotations
-
 import tensorflow as tf
 
 from common.config import Config

@@ -1,7 +1,5 @@
 """The training loop in TensorFlow: `python -m tf_impl.train --data DIR --out RUN`."""
 
-from __future__ import annotations
-
 import sys
 
 import tf_impl

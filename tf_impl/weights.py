@@ -1,7 +1,5 @@
 """Canonical parameters to TensorFlow's and back, by copy."""
 
-from __future__ import annotations
-
 import keras
 import numpy as np
 from numpy.typing import NDArray

@@ -3,8 +3,6 @@
 `python -m torch_impl.foreign --publisher resnet18` says where torchvision publishes one.
 """
 
-from __future__ import annotations
-
 import json
 import pickle
 import re

@@ -1,7 +1,5 @@
 """Several processes, one a device, which torchrun starts and PyTorch's training shares."""
 
-from __future__ import annotations
-
 import logging
 import sys
 import tempfile

@@ -1,7 +1,5 @@
 """Per-pixel cross entropy with a void mask, in PyTorch."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F

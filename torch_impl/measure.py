@@ -1,7 +1,5 @@
 """What a benchmark measures beside whole steps: parts of one, the machine's rates, a trace."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path

@@ -1,7 +1,5 @@
 """ResNet-18 (v1 and v2), the FCN head and the upsampling, in PyTorch."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

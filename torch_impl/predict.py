@@ -1,7 +1,5 @@
 """Images of any size to label maps in PyTorch: `python -m torch_impl.predict`."""
 
-from __future__ import annotations
-
 import sys
 
 import torch_impl

@@ -1,7 +1,5 @@
 """What a training keeps from step to step, in PyTorch."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from torch import nn

@@ -1,7 +1,5 @@
 """State in, state out: one training, evaluation or prediction step in PyTorch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 

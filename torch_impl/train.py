@@ -1,7 +1,5 @@
 """The training loop in PyTorch: `python -m torch_impl.train --data DIR --out RUN`."""
 
-from __future__ import annotations
-
 import sys
 
 import torch_impl

@@ -1,7 +1,5 @@
 """Canonical parameters to PyTorch's and back, by copy."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from numpy.typing import NDArray

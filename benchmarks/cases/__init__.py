@@ -3,8 +3,6 @@
 ``CASES`` has the cases that are timed in rows; a new one is one more file and one more line here.
 """
 
-from __future__ import annotations
-
 from benchmarks.cases.accuracy import ACCURACY
 from benchmarks.cases.case import Case
 from benchmarks.cases.epoch import Epoch

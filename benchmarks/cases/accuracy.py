@@ -1,7 +1,5 @@
 """The case `accuracy`: whole trainings from several seeds, compared by their scores."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 

@@ -5,8 +5,6 @@ float64 reference (``expected``) and by a worker (``set_up``). Imports NumPy onl
 nothing else beside its framework.
 """
 
-from __future__ import annotations
-
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

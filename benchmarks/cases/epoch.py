@@ -1,7 +1,5 @@
 """The case `epoch`: training steps from files."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import ModuleType
 

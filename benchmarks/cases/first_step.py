@@ -1,7 +1,5 @@
 """The case `first_step`: from the start of a process to the end of its first training step."""
 
-from __future__ import annotations
-
 from benchmarks.cases.case import Machine
 from benchmarks.cases.train import Training
 

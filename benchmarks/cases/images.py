@@ -5,8 +5,6 @@ is one pass over the whole image or overlapping tiles, the chapter's is areas of
 pixel's label rests on other pixels in each, so each way has its own float64 answer.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from dataclasses import replace

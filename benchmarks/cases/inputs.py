@@ -1,7 +1,5 @@
 """The inputs of a case, made once by the parent: the same bytes for every worker."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

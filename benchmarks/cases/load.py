@@ -4,8 +4,6 @@ The parent makes a data set in VOC's layout and one epoch's plan. Every loader t
 batches, again and again: the same crops of the same files, as bytes on the device.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import math
 import os

@@ -1,7 +1,5 @@
 """The case `loss`: the per-pixel cross entropy alone, with its gradient."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any

@@ -1,7 +1,5 @@
 """The case `predict`: logits of a batch in evaluation mode."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any

@@ -1,7 +1,5 @@
 """The case `scale`: training steps on more and more devices, or CPU threads."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from benchmarks.cases.case import Machine

@@ -1,7 +1,5 @@
 """The case `train`: whole training steps, and what other cases of training share with it."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The case `upsample`: the 32x transposed convolution alone, forward and backward."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any

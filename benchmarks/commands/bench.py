@@ -1,7 +1,5 @@
 """`fcn bench`: throughput of every backend, under the rules that make a number worth publishing."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import sys

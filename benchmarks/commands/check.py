@@ -1,7 +1,5 @@
 """`fcn bench check FILE`: a results file of any machine, its table and what is wrong with it."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`fcn compare`: every backend from the same start over the same bytes, side by side."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

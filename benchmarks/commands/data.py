@@ -1,7 +1,5 @@
 """`fcn data make|fetch|check DIR`: data sets in Pascal VOC2012's layout."""
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`fcn bench diff OLD NEW`: which rows changed between two results files of one machine."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

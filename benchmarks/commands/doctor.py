@@ -1,7 +1,5 @@
 """`fcn doctor`: which backends and devices work here, with versions, and why one does not."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from collections.abc import Sequence

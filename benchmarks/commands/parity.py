@@ -1,7 +1,5 @@
 """`fcn parity`: the proof that the backends compute the same, against a float64 reference."""
 
-from __future__ import annotations
-
 import json
 from argparse import Namespace
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """`fcn predict --backend B`: label maps of images, by that backend's own script."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from benchmarks.workers.scripts import run_script

@@ -1,7 +1,5 @@
 """`fcn report`: the page of a comparison or a benchmark again, from its stored results."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`fcn bench selftest`: does the harness, on this machine, find what it must and nothing else?"""
 
-from __future__ import annotations
-
 import tempfile
 import time
 from collections.abc import Sequence

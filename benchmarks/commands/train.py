@@ -1,7 +1,5 @@
 """`fcn train --backend B`: one training, by that backend's own script."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from benchmarks.workers.scripts import run_script

@@ -1,7 +1,5 @@
 """`fcn weights import|show|export`: weights from elsewhere, in a file, and to elsewhere."""
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Sequence

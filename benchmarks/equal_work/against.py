@@ -13,8 +13,6 @@ Its metadata may name a ``recipe`` (``chapter-torch`` by default), which says ho
 reduced and what decays, and the step's ``learning_rate`` (the recipe's by default).
 """
 
-from __future__ import annotations
-
 import json
 import math
 from pathlib import Path

@@ -3,8 +3,6 @@
 Each file holds the inputs, which a worker reads too, and the answers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path

@@ -4,8 +4,6 @@ That is the inputs and the code: every module of this project that the computing
 or through others. A change of any of them makes the answers anew.
 """
 
-from __future__ import annotations
-
 import ast
 import inspect
 import io

@@ -5,8 +5,6 @@
 prints the path of an ``.npz`` in the cache.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Sequence

@@ -14,8 +14,6 @@ more is asserted.
 ``common.reference.verdicts``.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence

@@ -4,8 +4,6 @@ The gate of `fcn bench` and the agreement of `fcn compare` ask less and are judg
 ``common.reference.verdicts``.
 """
 
-from __future__ import annotations
-
 import math
 import sys
 from collections.abc import Mapping, Sequence

@@ -5,8 +5,6 @@
 ``common.reference.tolerances``. Imports NumPy only.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """What `fcn parity` shows the backends: images, batches, and the reference's answers to them."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from itertools import count as naturals
 from itertools import islice

@@ -1,7 +1,5 @@
 """A benchmark's results as text for a terminal, and its training rows in Markdown for a README."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from benchmarks.pages.accuracy import accuracy_text

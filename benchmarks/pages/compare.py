@@ -1,7 +1,5 @@
 """A comparison's results as one page that needs no other file and no network, and as text."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The numbers behind a comparison's page: what its charts draw, and its tables of scores."""
 
-from __future__ import annotations
-
 from typing import Literal, TypedDict
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The manifests of all pages: what the figures rest on, as blocks of names and values."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """How pages and terminals write numbers, sizes, times, lists and tables: one spelling of each."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite

@@ -1,7 +1,5 @@
 """A benchmark's rows: their tables, their words, and their samples round by round."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple, TypedDict
 

@@ -1,7 +1,5 @@
 """What in a results file contradicts the rules of a benchmark, or itself."""
 
-from __future__ import annotations
-
 import copy
 import math
 from collections.abc import Iterator

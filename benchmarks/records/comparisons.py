@@ -1,7 +1,5 @@
 """Which rows of a benchmark may be divided by each other, and what the ratios show."""
 
-from __future__ import annotations
-
 import json
 from itertools import combinations
 

@@ -1,7 +1,5 @@
 """What changed between two results files of one machine."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypedDict
 

@@ -5,8 +5,6 @@
 whole trainings and of the other documents stand in the two modules it imports.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from benchmarks.records import run_documents as parts

@@ -1,7 +1,5 @@
 """Are two backends equally accurate? Tests over the scores of trainings that are paired by seed."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

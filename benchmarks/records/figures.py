@@ -1,7 +1,5 @@
 """The figures of a row: what its samples give, held to the machine's limits."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from benchmarks.cases import CASES

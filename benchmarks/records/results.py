@@ -1,7 +1,5 @@
 """The results of a benchmark: one JSON file, written after every sample, held to a schema."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass
 from datetime import UTC, datetime

@@ -5,8 +5,6 @@
 are plain numbers.
 """
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 Finite = Annotated[float, ("maximum", 1e18)]

@@ -1,7 +1,5 @@
 """What `fcn compare` and the case accuracy take from the folders of trainings."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from benchmarks.records.statistics import interval

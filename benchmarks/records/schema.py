@@ -3,8 +3,6 @@
 `python -m benchmarks.records.schema` writes them again after a type has changed.
 """
 
-from __future__ import annotations
-
 import inspect
 import json
 import re

@@ -1,7 +1,5 @@
 """Medians, intervals and tests. NumPy alone, so that a bare container computes the same."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Literal, NotRequired, TypedDict

@@ -1,7 +1,5 @@
 """The types of trainings: what each writes, `compare.json`, the case accuracy of `bench.json`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from benchmarks.records import run_documents as parts

@@ -4,8 +4,6 @@ A seed is a pair: the same first parameters and the same batches in every backen
 two backends are compared by their differences seed by seed.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The parent of a benchmark: starts workers, asks them in turn, writes what comes as it comes."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack

@@ -1,7 +1,5 @@
 """What the machine could do at most, as a framework reaches it: measured in a worker."""
 
-from __future__ import annotations
-
 from time import perf_counter
 from types import ModuleType
 from typing import Any

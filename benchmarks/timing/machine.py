@@ -1,7 +1,5 @@
 """The machine while it is timed: the GPU's clocks and throttling, and what other processes take."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The rows that are measured side by side and their workers: start, prove, fail, end."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

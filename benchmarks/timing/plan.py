@@ -1,7 +1,5 @@
 """The rows of a benchmark, the configuration of each, and the order in which they are measured."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Faults planted in a backend, in a worker: what `fcn bench selftest` has to find."""
 
-from __future__ import annotations
-
 import importlib
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Does the harness, on this machine, find what it must and nothing else?"""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The settings of a benchmark: the options of `fcn bench`, each checked before anything starts."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -98,7 +96,7 @@ class Settings:
             check_trainings(self)
 
     @staticmethod
-    def from_json(record: documents.Settings) -> Settings:
+    def from_json(record: documents.Settings) -> "Settings":
         """Return the settings that ``to_json`` returned."""
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
         return Settings(**values)  # type: ignore[arg-type]

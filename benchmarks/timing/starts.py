@@ -1,7 +1,5 @@
 """From the start of a process to the end of its first step: each sample is a process of its own."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 

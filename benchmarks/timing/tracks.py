@@ -1,7 +1,5 @@
 """The tracks of a benchmark: whose code a row times, and what it does unlike the default."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 from benchmarks.cases import CASES

@@ -4,8 +4,6 @@ Runs in a worker, with NumPy and the framework alone. A process has one case and
 all rounds; between its turns it waits for the next request.
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import importlib

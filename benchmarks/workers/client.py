@@ -1,7 +1,5 @@
 """The parent's side of a backend in a process of its own."""
 
-from __future__ import annotations
-
 import json
 import os
 import selectors

@@ -1,7 +1,5 @@
 """The environment of a backend's process: its threads, its CPUs, and what it may keep."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """A backend's own ``train`` and ``predict``, each in a process of its own."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -8,8 +8,6 @@ a module of ``benchmarks``, is called with the backend's package and the argumen
 Arrays travel in files that the request names. Only NumPy and one framework have to be installed.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

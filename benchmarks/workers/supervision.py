@@ -1,7 +1,5 @@
 """Processes under supervision: what they print is kept, and their children end with them."""
 
-from __future__ import annotations
-
 import os
 import selectors
 import signal

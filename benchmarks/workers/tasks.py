@@ -1,7 +1,5 @@
 """What a worker does for `fcn doctor`; other rooms have tasks of their own."""
 
-from __future__ import annotations
-
 from types import ModuleType
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The batch plan, a pure function of seed, epoch and data set, and the loader that follows it."""
 
-from __future__ import annotations
-
 import math
 import os
 import threading

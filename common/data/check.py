@@ -1,7 +1,5 @@
 """A thorough check of a data set: every file that a list names is decoded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Crops for training and tiles for prediction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

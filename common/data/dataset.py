@@ -1,7 +1,5 @@
 """Data sets in Pascal VOC2012's layout."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import os

@@ -1,7 +1,5 @@
 """Pascal VOC2012 from its server: the archive fetched, checked and unpacked."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import tarfile

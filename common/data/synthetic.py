@@ -5,8 +5,6 @@ the order of the objects and the background are drawn at random. The objects are
 network's stride of 32 pixels.
 """
 
-from __future__ import annotations
-
 import shutil
 import sys
 from dataclasses import dataclass

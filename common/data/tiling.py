@@ -1,7 +1,5 @@
 """Prediction of images of any size: whole where they fit, else in tiles that overlap."""
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """Pascal VOC2012's classes and colours."""
 
-from __future__ import annotations
-
 import functools
 
 import numpy as np

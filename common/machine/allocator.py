@@ -1,7 +1,5 @@
 """The C library's allocator, told to keep the memory of a step for the next one."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

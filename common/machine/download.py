@@ -1,7 +1,5 @@
 """Downloads that can be resumed and are used only when their digest is right."""
 
-from __future__ import annotations
-
 import contextlib
 import http.client
 import os

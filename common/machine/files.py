@@ -1,7 +1,5 @@
 """Files: each is whole or absent, and what goes wrong with one is an error that names it."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Where the figures of a record come from: commit, machine, peak memory of a process."""
 
-from __future__ import annotations
-
 import platform
 import resource
 import subprocess

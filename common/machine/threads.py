@@ -1,7 +1,5 @@
 """One number of CPU threads for every framework, and the environment that sets it."""
 
-from __future__ import annotations
-
 import os
 import sys
 

@@ -1,7 +1,5 @@
 """The least that a step has to compute and to move, counted from the network's shapes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from common.config import Config

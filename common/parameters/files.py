@@ -1,7 +1,5 @@
 """Weight files: safetensors of the canonical parameters, and other files that are converted."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Any

@@ -3,8 +3,6 @@
 The framework runs in its own process, so that a training in one framework reads files of another.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

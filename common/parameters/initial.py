@@ -1,7 +1,5 @@
 """The parameters that a training starts from, drawn from a seed."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -5,8 +5,6 @@ of the v2 backbone are made in the same way; it alone has ``data_bn`` (a norm of
 scale and shift), ``final_bn``, and ``downsample`` convolutions without a norm.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

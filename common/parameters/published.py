@@ -1,7 +1,5 @@
 """Weights that others publish: fetched once, checked, and kept in a cache folder."""
 
-from __future__ import annotations
-
 import fcntl
 import sys
 from collections.abc import Iterator

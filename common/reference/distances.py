@@ -1,7 +1,5 @@
 """How far a result is from the float64 reference's: the one relative error of every proof."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 

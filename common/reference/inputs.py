@@ -4,8 +4,6 @@ Random scales, shifts, biases, running statistics and transposed kernels, void p
 decay: what is zero, one, symmetric or diagonal hides a mistake.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

@@ -4,8 +4,6 @@ No framework computes anything here, and the gradients are written by hand. Para
 canonical dictionary of ``common.parameters.names``, in float32 or float64; results are float64.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 

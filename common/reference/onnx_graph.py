@@ -4,8 +4,6 @@ Written from the canonical parameters operation by operation, so that it needs n
 frameworks. Specification: https://onnx.ai/onnx/operators/, operator set 17.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

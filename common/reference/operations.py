@@ -5,8 +5,6 @@ convolution's IOHW. A gradient is that of one scalar, the loss, and has the shap
 belongs to; ``gradient`` as an argument is always the one with respect to the operation's output.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -5,8 +5,6 @@ measured, so that other processors and thread counts pass, and is tight enough t
 mistake of tests/equal_work/test_planted.py breaks it tenfold. ``common.reference.verdicts`` judges.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate

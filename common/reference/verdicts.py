@@ -6,8 +6,6 @@ the steps that it times (``benchmarks.equal_work.gate``), `fcn compare` about th
 its trainings (``benchmarks.equal_work.drift``).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Checkpoints: a training's whole state in canonical form, which any backend can resume."""
 
-from __future__ import annotations
-
 import shutil
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The folder that a command writes into: may it, and what of an earlier run has to go."""
 
-from __future__ import annotations
-
 import shutil
 import time
 from pathlib import Path

@@ -3,8 +3,6 @@
 A backend is handed over as its package, of which docs/ADDING_A_BACKEND.md lists the functions.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import ModuleType
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """The confusion matrix, and the scores that follow from it."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

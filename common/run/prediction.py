@@ -1,7 +1,5 @@
 """What surrounds a prediction: images and weights in, label maps and overlays out."""
 
-from __future__ import annotations
-
 import json
 from argparse import Namespace
 from collections.abc import Iterable, Iterator

@@ -1,7 +1,5 @@
 """The record of one training: a folder with its configuration, provenance, metrics and weights."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

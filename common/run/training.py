@@ -1,7 +1,5 @@
 """What surrounds the training loop: the data before it, the run folder after it."""
 
-from __future__ import annotations
-
 import json
 import tempfile
 from argparse import Namespace

@@ -1,7 +1,5 @@
 """The chapter's own way of writing each step does the work that the packages do."""
 
-from __future__ import annotations
-
 import importlib
 from dataclasses import replace
 from importlib import metadata

@@ -1,7 +1,5 @@
 """What each case answers for, in a worker of each backend, and what becomes of its samples."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The arithmetic of a case, counted from its shapes."""
 
-from __future__ import annotations
-
 import pytest
 
 from benchmarks.cases import CASES

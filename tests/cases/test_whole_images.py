@@ -1,7 +1,5 @@
 """Prediction of whole images as a benchmark's case: its two ways, their answers, their pixels."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

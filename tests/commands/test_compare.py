@@ -1,7 +1,5 @@
 """`fcn compare` from end to end: what it trains, what it leaves, and its status where one fails."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

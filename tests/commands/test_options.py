@@ -1,7 +1,5 @@
 """Options: the help states them, and a bad one is refused in one line before anything starts."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

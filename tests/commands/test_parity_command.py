@@ -1,10 +1,8 @@
 """`fcn parity`: what it says, what it leaves, and its status where a bound breaks."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -32,7 +30,7 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
         def __init__(self, backend: str, *_: object) -> None:
             self.backend = backend
 
-        def __enter__(self) -> Imitation:
+        def __enter__(self) -> Self:
             return self
 
         def __exit__(self, *_: object) -> None:

@@ -1,7 +1,5 @@
 """`fcn train` and `fcn predict`: what they leave, and one line for what they refuse."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The batch plan, and the loader that follows it in the background and within its memory."""
 
-from __future__ import annotations
-
 import hashlib
 import shutil
 import subprocess

@@ -1,7 +1,5 @@
 """Paired crops, and tiles that cover an image."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """A data set in VOC's layout: what is read, what is dropped, and what each broken file brings."""
 
-from __future__ import annotations
-
 import shutil
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Images and label maps of every kind that a user may have."""
 
-from __future__ import annotations
-
 import warnings
 
 import numpy as np

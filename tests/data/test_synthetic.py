@@ -1,7 +1,5 @@
 """The generated data set: the layout, the classes, the borders, and the same bytes each time."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Images of any size in, their own labels out, by as few batches as there are shapes and tiles."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Iterator
 from pathlib import Path

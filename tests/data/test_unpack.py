@@ -1,7 +1,5 @@
 """Archives that mean harm, and Pascal VOC's from the server to the folder."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import io

@@ -1,7 +1,5 @@
 """Classes, colours, and the way between labels and colours."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,7 +1,5 @@
 """`fcn parity --against`: another program's outputs, whatever made them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

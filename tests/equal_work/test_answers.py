@@ -1,7 +1,5 @@
 """The reference's answers are kept, and computed anew when the code that they depend on changes."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The comparison's check of equal work: its bound follows the measured drift, and it refuses."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The gate refuses an error beyond its bound, and bounds are those of the row's code."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

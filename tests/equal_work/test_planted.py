@@ -3,8 +3,6 @@
 The unplanted run, the same proof on the same probe, passes in tests/packages/test_parity.py.
 """
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType

@@ -1,7 +1,5 @@
 """The allocator keeps a step's memory from the start of a process on, and can be told not to."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Downloads over a loopback server that misbehaves."""
 
-from __future__ import annotations
-
 import hashlib
 import io
 import zipfile

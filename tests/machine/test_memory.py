@@ -1,7 +1,5 @@
 """What a training at the chapter's size takes."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

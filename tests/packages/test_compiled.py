@@ -1,7 +1,5 @@
 """What a process compiled is found by the next one, and computes the same."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

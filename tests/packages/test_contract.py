@@ -1,7 +1,5 @@
 """What a backend owes beside its arithmetic; docs/ADDING_A_BACKEND.md names the tests of it all."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import json

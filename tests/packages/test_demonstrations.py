@@ -3,8 +3,6 @@
 Source: Dive into Deep Learning, "Fully Convolutional Networks".
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import ModuleType
 

@@ -5,8 +5,6 @@ keeps the first shard's running statistics. Each backend runs in a process of it
 devices are made before its first work; PyTorch in two, which torchrun starts.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What a benchmark times beside whole steps computes what the reference says."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The four packages have the same files, and in each the same definitions in the same order."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator, Mapping
 from itertools import combinations

@@ -1,7 +1,5 @@
 """MXNet 1.9.1 imports and trains with NumPy 2, and NumPy's own names stay as they are."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

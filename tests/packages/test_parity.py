@@ -1,7 +1,5 @@
 """Every backend against the float64 reference: layers, gradients, steps, and what moves between."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from pathlib import Path

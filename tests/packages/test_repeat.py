@@ -1,7 +1,5 @@
 """TensorFlow's deterministic step is the same from run to run, whatever its memory does."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

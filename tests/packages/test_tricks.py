@@ -1,7 +1,5 @@
 """What is done for speed can be turned off, one by one, and the work stays the same."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

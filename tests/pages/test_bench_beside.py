@@ -1,7 +1,5 @@
 """`fcn report` of a benchmark, alone and with another machine's results beside it."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

@@ -1,7 +1,5 @@
 """The manifest of a benchmark's page: equal facts once, and where different ones hold."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

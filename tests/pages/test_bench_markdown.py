@@ -1,7 +1,5 @@
 """`fcn bench check FILE --markdown`: a table for a README."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The page of a benchmark: what it says, and that its controls work in a browser."""
 
-from __future__ import annotations
-
 import copy
 import json
 import re

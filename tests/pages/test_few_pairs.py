@@ -1,7 +1,5 @@
 """A test of too few pairs says so, on the page and in the text."""
 
-from __future__ import annotations
-
 from benchmarks.pages.bench import groups, verdict
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.rows import finding

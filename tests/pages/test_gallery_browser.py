@@ -1,7 +1,5 @@
 """The gallery of both pages in a browser: pictures that lie on each other, and their divider."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The proof's page: what it shows is what the result says, alone and below a comparison."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The page of a comparison: what it shows, what it withholds, what it never claims."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import json

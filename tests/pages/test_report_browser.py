@@ -1,7 +1,5 @@
 """The page of a comparison in a browser: headless Chromium, no network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the page of a comparison says and draws, as values: verdict, distances, gallery."""
 
-from __future__ import annotations
-
 import base64
 import io
 from pathlib import Path

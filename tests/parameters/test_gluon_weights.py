@@ -1,7 +1,5 @@
 """Gluon's own weight files start a training; what they are not is said in one line."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Weight files and checkpoints that are broken, wrong or hostile: one line, and nothing is run."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import struct

@@ -1,7 +1,5 @@
 """Weights that move: in from other libraries' files, and out under torchvision's names."""
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import importlib

@@ -1,7 +1,5 @@
 """The documents name what exists, and show what the commands print."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

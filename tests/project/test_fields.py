@@ -1,7 +1,5 @@
 """Options derived from the fields of a dataclass: read, checked and written again."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 
 import pytest

@@ -1,7 +1,5 @@
 """What a room loads when it is imported: NumPy alone, or one framework beside it."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The project's own files: pinned requirements, and no address of a package index anywhere."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """The rooms of the code: who imports whom, no circles, and how large files and functions grow."""
 
-from __future__ import annotations
-
 import ast
 import functools
 from collections.abc import Iterator

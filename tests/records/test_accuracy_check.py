@@ -1,7 +1,5 @@
 """What `fcn bench check` finds in trainings that contradict the rules or themselves."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable, Iterator

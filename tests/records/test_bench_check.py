@@ -1,7 +1,5 @@
 """What `fcn bench check` finds in a file that contradicts the rules or itself."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What `fcn bench check` and `fcn bench diff` make of files that are broken, forged or unlike."""
 
-from __future__ import annotations
-
 import copy
 import json
 from collections.abc import Callable

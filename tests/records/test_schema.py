@@ -1,7 +1,5 @@
 """The stored JSON schemas are those of the types, and what the commands write follows them."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Annotated, NotRequired, TypedDict

@@ -1,7 +1,5 @@
 """The statistics of a benchmark, on a simulated clock."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

@@ -1,7 +1,5 @@
 """The reference's gradient by finite differences, its loss and SGD by literal values."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import replace
 

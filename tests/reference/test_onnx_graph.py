@@ -1,7 +1,5 @@
 """The exported ONNX graph, run by ONNX Runtime, predicts what the backends predict."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import ModuleType
 from typing import Any

@@ -1,7 +1,5 @@
 """The reference's operations against SciPy, literal values and finite differences."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """The reference against torchvision's own ResNet-18 and the one of Gluon's model zoo."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Errors, bounds and the words of a verdict, as every proof of equal work uses them."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

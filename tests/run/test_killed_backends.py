@@ -1,7 +1,5 @@
 """Each backend's own training, killed while it runs, ends as if it had not been."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """A training that is killed at any moment loses little, and ends as if it had not been."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

@@ -1,7 +1,5 @@
 """A checkpoint of any backend is gone on with by any other, and by itself bit for bit."""
 
-from __future__ import annotations
-
 import itertools
 from dataclasses import replace
 from pathlib import Path

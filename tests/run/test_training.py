@@ -1,7 +1,5 @@
 """What a training's folder says of where it started."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from dataclasses import replace

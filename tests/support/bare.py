@@ -4,8 +4,6 @@ As in a container that has nothing else: of the packages installed here only tho
 they themselves require can be imported. `-c PROGRAM` works too.
 """
 
-from __future__ import annotations
-
 import re
 import runpy
 import sys

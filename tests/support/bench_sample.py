@@ -1,7 +1,5 @@
 """A benchmark's document as `fcn bench` writes it, from a simulated clock."""
 
-from __future__ import annotations
-
 import json
 from functools import cache
 from typing import Any

@@ -1,7 +1,5 @@
 """Commands as a user runs them."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

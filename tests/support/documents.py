@@ -3,8 +3,6 @@
 A block begins with ``<!-- fcn bench check FILE [--markdown] -->`` and ends with ``<!-- end -->``.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import re

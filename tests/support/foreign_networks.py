@@ -1,7 +1,5 @@
 """torchvision's and Gluon's own networks with nothing at its start value, and their features."""
 
-from __future__ import annotations
-
 import importlib
 from types import SimpleNamespace
 from typing import Any

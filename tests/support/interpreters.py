@@ -1,7 +1,5 @@
 """Programs that stand in for an interpreter or a tool."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

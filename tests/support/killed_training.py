@@ -5,8 +5,6 @@ the network is small, so that a training is a matter of a tenth of a second and 
 forked for each operation. Prints one JSON object a line: what became of each.
 """
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -1,7 +1,5 @@
 """A web server on loopback that can misbehave."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 import threading

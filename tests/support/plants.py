@@ -5,8 +5,6 @@ Most are the same in all four: a constant, a table or a call that every package 
 biased variances are each framework's own.
 """
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """A comparison's results without a training: a folder as `fcn compare` leaves it."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict
 from pathlib import Path

@@ -5,8 +5,6 @@ to import. Its device is a thread that works a queue off, so that nothing has be
 it is waited for. ``MOOD`` says what goes wrong, and how many steps before.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

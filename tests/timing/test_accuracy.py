@@ -1,7 +1,5 @@
 """Equivalence of scores over seeds, and a measurement that goes on where it was interrupted."""
 
-from __future__ import annotations
-
 import json
 import shutil
 import time

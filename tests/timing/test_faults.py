@@ -1,7 +1,5 @@
 """A benchmark whose workers go wrong: each row says how, and no other row suffers."""
 
-from __future__ import annotations
-
 import json
 import re
 import signal

@@ -1,7 +1,5 @@
 """Clocks, heat and throttling of a GPU, by a stand-in for NVIDIA's library."""
 
-from __future__ import annotations
-
 import json
 import os
 import sys

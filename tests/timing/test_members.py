@@ -1,7 +1,5 @@
 """What a row's worker is asked beside, and how its answers are read."""
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 from typing import Any

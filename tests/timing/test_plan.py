@@ -1,11 +1,9 @@
 """Which rows are planned, and what is made of their samples."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 
@@ -104,7 +102,7 @@ def test_training_and_prediction_come_first_and_what_compiles_once_more_at_the_e
 class Rates:
     """Stands in for a worker: each thread does one operation and moves two bytes a second."""
 
-    def __enter__(self) -> Rates:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -227,7 +225,7 @@ class Recorded:
     def __init__(self, backend: str, asked: list[tuple[str, str]]) -> None:
         self.backend, self.asked = backend, asked
 
-    def __enter__(self) -> Recorded:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,11 +1,9 @@
 """`fcn bench selftest`: what it plants is planted, and what it says follows from what was seen."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -125,7 +123,7 @@ class Recorded:
     def __init__(self, asked: list[tuple[str, str | None]]) -> None:
         self.asked = asked
 
-    def __enter__(self) -> Recorded:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

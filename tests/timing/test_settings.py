@@ -1,7 +1,5 @@
 """What `fcn bench` and its commands make of their options, and how they refuse wrong ones."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from math import prod

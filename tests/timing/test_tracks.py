@@ -1,7 +1,5 @@
 """Tracks: which backends have rows on one, in which cases, and what a row's process is told."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """A turn ends when all is computed, and its memory is that of steps alone."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """Workers need NumPy and their framework alone, the parent NumPy; each may have its own Python."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 from pathlib import Path

@@ -1,7 +1,5 @@
 """benchmarks/gpu.sh, with programs that stand in for uv, nvidia-smi and the interpreters."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal

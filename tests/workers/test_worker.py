@@ -1,7 +1,5 @@
 """A worker answers; whatever it does instead is reported in one line."""
 
-from __future__ import annotations
-
 import os
 import time
 from pathlib import Path

@@ -10,8 +10,6 @@ The chapter's loading stands beside them, with the one change that void keeps a 
 JAX has no loader; Grain is the usual one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any

@@ -1,7 +1,5 @@
 """The chapter's network and step as a reader writes them in Flax NNX: jitted, NHWC."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace

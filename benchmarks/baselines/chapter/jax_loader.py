@@ -1,7 +1,5 @@
 """Loading as a reader of the chapter writes it for JAX, which has no loader: Grain, Pillow."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import jax

@@ -1,7 +1,5 @@
 """The chapter's network and step as a reader writes them in MXNet Gluon: imperative, NCHW."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Loading as a reader of the chapter writes it in MXNet Gluon: mx.image, DataLoader."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from benchmarks.baselines.chapter import color_table

@@ -1,7 +1,5 @@
 """The chapter's network and step as a reader writes them in Keras: tf.function, no XLA, NHWC."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any

@@ -1,7 +1,5 @@
 """Loading as a reader of the chapter writes it in TensorFlow: tf.io, tf.data."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import tensorflow as tf

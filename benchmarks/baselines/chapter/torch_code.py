@@ -1,7 +1,5 @@
 """The chapter's network and step as a reader writes them in PyTorch: eager, NCHW."""
 
-from __future__ import annotations
-
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass

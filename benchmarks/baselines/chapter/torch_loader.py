@@ -1,7 +1,5 @@
 """Loading as a reader of the chapter writes it in PyTorch: torchvision v2, DataLoader."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import torch
