@@ -133,6 +133,6 @@ def test_a_row_says_how_many_pixels_a_second_it_predicts(tmp_path: Path) -> None
     assert (default, chapter) == (2 * 4 * 375 * 500, 2 * (3 * 4 * 320 * 480 + 2 * 320 * 375))
     write_page(document, tmp_path / "report.html")
     for text in (table(document), (tmp_path / "report.html").read_text(encoding="utf-8")):
-        assert "1.5 million pixels/s" in text and "4.17 million pixels/s" in text
+        assert "1.50 million pixels/s" in text and "4.17 million pixels/s" in text
     document["rows"][0]["figures"]["pixels_per_second"] *= 1.01
     assert any("pixels_per_second" in line for line in problems(document))
