@@ -114,6 +114,8 @@ def set_up(
     Turn.config = config_of_track(Config.from_json(config), track)
     Turn.backend = track_module(package, backend, track)
     started = time.perf_counter()
+    if not hasattr(Turn.backend, CASES[case].needs):
+        raise InputError(f"{backend} has no {case} on the track {track}")
     Turn.work = prepared(case, inputs)
     created, clock = time.perf_counter(), time.monotonic()
     write_arrays(Path(outputs), Turn.work.answer())
@@ -134,8 +136,6 @@ def set_up(
 def prepared(name: str, inputs: str) -> Work:
     """Set a case up in this process, with the backend and configuration that ``Turn`` has."""
     case, backend, config = CASES[name], Turn.backend, Turn.config
-    if not hasattr(backend, case.needs):
-        raise InputError(f"{backend.__name__} has no {name} alone")
     backend.configure(config)
     if case.heeds_precision:
         check_precision(config, backend.precisions(config))
