@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks.cases.inputs import make_inputs, write_inputs
+from benchmarks.cases import CASES
 from benchmarks.equal_work.cache import sources
 from common.config import Config
 from common.recipes import make_recipe
@@ -27,7 +28,7 @@ def answers_of_images(tmp_path: Path) -> Callable[[], str]:
         )
     config = Config(make_recipe("chapter-torch", batch_size=1, crop=(32, 32), tile=(32, 32)))
     (tmp_path / "config.json").write_text(json.dumps(config.to_json()), encoding="utf-8")
-    write_inputs(tmp_path / "inputs.npz", make_inputs("images", None, config, tmp_path))
+    np.savez(tmp_path / "inputs.npz", **CASES["images"].inputs(None, config, tmp_path))
     module = "benchmarks.equal_work.case_answers"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
 
