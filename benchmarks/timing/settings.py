@@ -18,6 +18,10 @@ from common.machine.threads import thread_environment
 from common.options import Parser
 from common.recipes import BACKBONES, RECIPES, make_recipe
 
+SENTENCES = {name: case.sentence for name, case in CASES.items()} | {
+    ACCURACY.name: ACCURACY.sentence
+}
+"""Case -> what a step of it is."""
 DEFAULT_CASES = ("train", "predict", "upsample", "loss")
 # The last map of this crop has 3x4 cells, more than the nine taps of its kernels. Where it has
 # fewer, XLA on a CPU takes the image for the kernel and the kernel for the image, which no crop
@@ -45,10 +49,10 @@ class Settings:
         "which are timed", default=tuple(BACKENDS), metavar="A,B", choices=tuple(BACKENDS)
     )
     cases: tuple[str, ...] = option(
-        f"what is measured: {', '.join((*CASES, ACCURACY.name))}",
+        "what is measured: " + ", ".join(f"{case} ({what})" for case, what in SENTENCES.items()),
         default=DEFAULT_CASES,
         metavar="A,B",
-        choices=(*CASES, ACCURACY.name),
+        choices=tuple(SENTENCES),
     )
     tracks: tuple[str, ...] = option(
         "whose code: the chapter's, this project's, the latter with the framework's own "

@@ -1,0 +1,75 @@
+"""A case that the project does not have: the square of a random map.
+
+Who imports this module has it in the registry. Processes that a command starts import it too where
+``environment`` is theirs. With ``TOY_MISTAKE`` in the environment a worker's answer is wrong.
+"""
+
+import os
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import CASES
+from benchmarks.cases.case import Arrays, Case, Steps, Work
+from benchmarks.cases.inputs import BATCHES
+from common.config import Config
+from common.parameters.costs import Costs
+from common.reference.tolerances import BOUNDS
+
+PROJECT = Path(__file__).parents[2]
+MISTAKE = "TOY_MISTAKE"
+
+
+class Squares(Steps):
+    """In a worker: the squares of maps that are on the device."""
+
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        super().__init__(backend, [(backend.to_device(x, config),) for x in inputs["x"]])
+
+    def step(self, *batch: Any) -> Any:
+        (x,) = batch
+        return x * x
+
+    def answer(self) -> Arrays:
+        self.first_step()
+        squares = np.asarray(self.backend.to_host(self.outcome))
+        return {"squares": squares * 1.01 if MISTAKE in os.environ else squares}
+
+
+class Toy(Case):
+    """The square of random maps, which every array library has."""
+
+    name = "toy"
+    sentence = "the square of a random map"
+    bounds = MappingProxyType({"squares": BOUNDS["upsampling: output"]})
+
+    def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
+        recipe = config.recipe
+        shape = (BATCHES, recipe.batch_size, *recipe.crop)
+        generator = np.random.default_rng((config.seed, 17))
+        return {"x": generator.standard_normal(shape, np.float32)}
+
+    def reference_inputs(self, inputs: Arrays) -> Arrays:
+        return {"x": inputs["x"][:1]}
+
+    def expected(self, config: Config, inputs: Arrays) -> Arrays:
+        return {"squares": inputs["x"][0].astype(np.float64) ** 2}
+
+    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
+        return Squares(backend, config, inputs)
+
+    def costs(self, config: Config) -> Costs:
+        height, width = config.recipe.crop
+        values = float(config.recipe.batch_size * height * width)
+        return Costs(values, 8 * values)
+
+
+CASES[Toy.name] = Toy()
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Return the environment of processes whose registry has the toy; ``folder`` gets a file."""
+    (folder / "sitecustomize.py").write_text("import tests.support.toy_case\n", encoding="utf-8")
+    return {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(PROJECT)))}
