@@ -7,8 +7,8 @@
 # for minutes in each of its processes, and every row tells its own first step anyway. `scale` needs a
 # second GPU. The benchmark is interrupted when the time is up. `train` and `predict` come first, at the
 # first batch size in the first precision; then the other cases, then the other precisions, then the
-# other batch sizes, and `epoch` at the end. Rows that were not reached say so, and `fcn bench --resume
-# DIR` goes on with them. To measure first steps, one of each kind:
+# other batch sizes, and `epoch` and `backward` at the end. Rows that were not reached say so, and `fcn
+# bench --resume DIR` goes on with them. To measure first steps, one of each kind:
 #
 #     FCN_CASES=first_step FCN_ROUNDS=1 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
 #
@@ -27,7 +27,7 @@ read -ra sides <<<"${FCN_CROP:-320 480}"
 batches=${FCN_BATCH_SIZES:-"32 8"}
 rounds=${FCN_ROUNDS:-5}
 tracks=${FCN_TRACKS:-default}
-cases=train,predict,load,upsample,loss,images,epoch
+cases=train,predict,load,upsample,loss,images,epoch,backward
 gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
 if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
     IFS=, read -ra cards <<<"$CUDA_VISIBLE_DEVICES"

@@ -12,6 +12,7 @@ from jax_impl.device import (
 )
 from jax_impl.loss import cross_entropy, image_losses
 from jax_impl.measure import (
+    backward_step,
     loss_operation,
     matrix_product,
     stream,

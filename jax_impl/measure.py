@@ -3,11 +3,14 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from flax import nnx
 from jax import Array
 from numpy.typing import NDArray
 
@@ -16,7 +19,9 @@ from common.recipes import STRIDE
 from jax_impl.device import device_of, to_device
 from jax_impl.loss import cross_entropy
 from jax_impl.model import LAYOUT, create_model, transposed_convolution
-from jax_impl.weights import from_canonical
+from jax_impl.state import State
+from jax_impl.step import loss_and_gradients
+from jax_impl.weights import canonical_name, from_canonical
 
 COMPUTE = {"bfloat16": jnp.bfloat16, "float64": jnp.float64}
 
@@ -64,6 +69,21 @@ def loss_operation(config: Config) -> Callable[..., Any]:
         return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
     return jax.jit(jax.value_and_grad(loss))
+
+
+@partial(jax.jit, donate_argnames="state")
+def backward_step(
+    state: State, images: Array, labels: Array
+) -> tuple[State, Array, dict[str, Array]]:
+    """Forward, loss and backward of a batch on one device, without the update.
+
+    Returns the next state, whose running statistics have moved, the loss, and the gradient of each
+    trained parameter by canonical name, until the next step.
+    """
+    (loss, rest), gradients = loss_and_gradients(state, images, labels)
+    flat = nnx.to_flat_state(gradients)
+    named = {canonical_name(path): variable[...] for path, variable in flat}
+    return replace(state, rest=rest), loss, named
 
 
 def matrix_product(config: Config, size: int) -> Callable[[], Any]:

@@ -16,6 +16,7 @@ from mxnet_impl.device import (
 )
 from mxnet_impl.loss import cross_entropy, image_losses
 from mxnet_impl.measure import (
+    backward_step,
     loss_operation,
     matrix_product,
     stream,

@@ -13,6 +13,8 @@ from common.config import Config
 from mxnet_impl.device import device_of, to_device
 from mxnet_impl.loss import Loss, scalar
 from mxnet_impl.model import create_model
+from mxnet_impl.state import State
+from mxnet_impl.step import loss_and_gradients
 from mxnet_impl.weights import from_canonical
 
 
@@ -60,6 +62,19 @@ def loss_operation(config: Config) -> Callable[..., Any]:
         return scalar(loss), logits.grad
 
     return step
+
+
+def backward_step(
+    state: State, images: nd.NDArray, labels: nd.NDArray
+) -> tuple[State, nd.NDArray, dict[str, nd.NDArray]]:
+    """Forward, loss and backward of a batch on one device, without the update.
+
+    Returns the next state, whose running statistics have moved, the loss, and the gradient of each
+    trained parameter by canonical name, until the next step.
+    """
+    loss = loss_and_gradients(state, images, labels)
+    named = state.model.named_parameters()
+    return state, scalar(loss), {name: named[name].grad() for name in state.trainer.optimizer.names}
 
 
 def matrix_product(config: Config, size: int) -> Callable[[], Any]:

@@ -12,6 +12,7 @@ from tf_impl.device import (
 )
 from tf_impl.loss import cross_entropy, image_losses
 from tf_impl.measure import (
+    backward_step,
     loss_operation,
     matrix_product,
     stream,

@@ -14,6 +14,8 @@ from common.recipes import STRIDE
 from tf_impl.device import device_of, to_device
 from tf_impl.loss import cross_entropy
 from tf_impl.model import LAYOUT, transposed_convolution
+from tf_impl.state import State
+from tf_impl.step import loss_and_gradients
 from tf_impl.weights import from_canonical
 
 COMPUTE = {"bfloat16": tf.bfloat16, "float64": tf.float64}
@@ -66,6 +68,25 @@ def loss_operation(config: Config) -> Callable[..., Any]:
         return loss, tape.gradient(loss, logits)
 
     return step
+
+
+@tf.function
+def _backward_step(
+    state: State, images: tf.Tensor, labels: tf.Tensor
+) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    loss, gradients = loss_and_gradients(state, images, labels)
+    return loss, dict(zip(state.optimizer.variables, gradients, strict=True))
+
+
+def backward_step(
+    state: State, images: tf.Tensor, labels: tf.Tensor
+) -> tuple[State, tf.Tensor, dict[str, tf.Tensor]]:
+    """Forward, loss and backward of a batch on one device, without the update.
+
+    Returns the next state, whose running statistics have moved, the loss, and the gradient of each
+    trained parameter by canonical name, until the next step.
+    """
+    return state, *_backward_step(state, images, labels)
 
 
 def matrix_product(config: Config, size: int) -> Callable[[], Any]:

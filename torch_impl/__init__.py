@@ -12,6 +12,7 @@ from torch_impl.device import (
 )
 from torch_impl.loss import cross_entropy, image_losses
 from torch_impl.measure import (
+    backward_step,
     loss_operation,
     matrix_product,
     stream,

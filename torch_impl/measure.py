@@ -13,6 +13,8 @@ from common.config import Config
 from torch_impl.device import compiles, device_of
 from torch_impl.loss import cross_entropy
 from torch_impl.model import create_model
+from torch_impl.state import State
+from torch_impl.step import loss_and_gradients
 from torch_impl.weights import from_canonical
 
 COMPUTE = {"bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -60,6 +62,19 @@ def loss_operation(config: Config) -> Callable[..., Any]:
         return loss.detach(), *torch.autograd.grad(loss, logits)
 
     return step
+
+
+def backward_step(
+    state: State, images: Tensor, labels: Tensor
+) -> tuple[State, Tensor, dict[str, Tensor]]:
+    """Forward, loss and backward of a batch on one device, without the update.
+
+    Returns the next state, whose running statistics have moved, the loss, and the gradient of each
+    trained parameter by canonical name, until the next step.
+    """
+    loss = loss_and_gradients(state, images, labels)
+    named = state.model.named_parameters()
+    return state, loss, {name: p.grad for name, p in named if p.grad is not None}
 
 
 def matrix_product(config: Config, size: int) -> Callable[[], Any]:

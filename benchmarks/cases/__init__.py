@@ -12,13 +12,14 @@ from benchmarks.cases.load import Load
 from benchmarks.cases.loss import Loss
 from benchmarks.cases.predict import Predict
 from benchmarks.cases.scale import Scale
-from benchmarks.cases.train import Train
+from benchmarks.cases.train import Backward, Train
 from benchmarks.cases.upsample import Upsample
 
 CASES: dict[str, Case] = {
     case.name: case
     for case in (
         Train(),
+        Backward(),
         Predict(),
         Upsample(),
         Loss(),

@@ -24,7 +24,7 @@ from tests.support.bench_sample import SETTINGS
 from tests.support.commands import TINY, stored
 from tests.support.interpreters import stand_in
 
-TRAINING = {"train", "epoch", "first_step", "scale"}
+TRAINING = {"train", "backward", "epoch", "first_step", "scale"}
 CONFIG = Config(make_recipe("chapter-torch", batch_size=1, crop=(32, 64)))
 
 

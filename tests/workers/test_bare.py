@@ -50,7 +50,7 @@ def test_a_worker_does_every_case_with_its_framework_alone(
     python = bare(tmp_path, ROOTS[backend_name])
     log = tmp_path / "log"
     with Worker(backend_name, backend_environment(None), log, str(python)) as worker:
-        for case in ("train", "predict", "images", "upsample", "loss", "load"):
+        for case in ("train", "backward", "predict", "images", "upsample", "loss", "load"):
             inputs, outputs = tmp_path / f"{case}.npz", tmp_path / "outputs.npz"
             write_arrays(inputs, CASES[case].inputs(None, config, tmp_path))
             arguments: dict[str, Any] = {
