@@ -4,6 +4,7 @@
 """
 
 from benchmarks.cases.accuracy import ACCURACY
+from benchmarks.cases.backward import Backward
 from benchmarks.cases.case import Case
 from benchmarks.cases.epoch import Epoch
 from benchmarks.cases.first_step import FirstStep
@@ -12,7 +13,7 @@ from benchmarks.cases.load import Load
 from benchmarks.cases.loss import Loss
 from benchmarks.cases.predict import Predict
 from benchmarks.cases.scale import Scale
-from benchmarks.cases.train import Backward, Train
+from benchmarks.cases.train import Train
 from benchmarks.cases.upsample import Upsample
 
 CASES: dict[str, Case] = {

@@ -1,4 +1,4 @@
-"""The cases `train` and `backward`, and what they share with other cases of training."""
+"""The case `train`: whole training steps, and what other cases of training share with it."""
 
 import time
 from collections.abc import Callable
@@ -7,7 +7,6 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.cases.case import Arrays, Case, Steps, Work
 from benchmarks.cases.inputs import (
@@ -21,13 +20,11 @@ from benchmarks.cases.inputs import (
 )
 from common.config import Config
 from common.parameters.costs import Costs, training_costs
-from common.parameters.names import Parameters, is_statistic, trainable_names
+from common.parameters.names import Parameters, is_statistic
 from common.reference import network as reference
 from common.reference.distances import length_error, relative_error
 from common.reference.tolerances import BOUNDS
 
-GRADIENT = "gradient/"
-"""Prefix of a parameter's name in the files of answers."""
 TIMED_RATE = 1e-7
 """The learning rate of the timed steps: the same work, and the parameters stay where they are."""
 
@@ -165,86 +162,3 @@ class Train(Training):
     sentence = "a training step: forward, loss, backward and update"
     place = 0
     column = "rows"
-
-
-class BackwardSteps(Steps):
-    """Forward, loss and backward, from bytes on the device to gradients there."""
-
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        pairs = zip(inputs["images"], inputs["labels"], strict=True)
-        super().__init__(
-            backend,
-            [
-                (backend.to_device(images, config), backend.to_device(labels, config))
-                for images, labels in pairs
-            ],
-        )
-        self.state = backend.create_state(config, parameters_in(inputs))
-        self.gradients: dict[str, Any] = {}
-
-    def step(self, *batch: Any) -> Any:
-        self.gradients = {}  # Their memory is free for those of this step.
-        self.state, loss, self.gradients = self.backend.backward_step(self.state, *batch)
-        return loss
-
-    def read(self) -> None:
-        for gradient in self.gradients.values():
-            self.backend.to_host(gradient)
-
-    def answer(self) -> Arrays:
-        self.first_step()
-        answers = {"loss": np.array([float(self.outcome)])}
-        for name, gradient in self.gradients.items():
-            array: NDArray = np.asarray(self.backend.to_host(gradient))
-            answers[f"{GRADIENT}{name}"] = self.backend.to_canonical(name, array)
-        return answers | moved_statistics(self.backend.parameters_of(self.state))
-
-
-def moved_statistics(parameters: dict[str, Any]) -> Arrays:
-    """Return the running statistics among the parameters, as those of a first step."""
-    return {f"{AFTER[0]}{name}": parameters[name] for name in filter(is_statistic, parameters)}
-
-
-class Backward(Training):
-    """A training step without the update, which moves the running statistics alone."""
-
-    name = "backward"
-    sentence = "the loss and the gradients of a batch, without the update"
-    bounds = MappingProxyType(
-        {
-            "loss": BOUNDS["step: loss"],
-            "gradients": BOUNDS["step: gradients"],
-            "statistics": BOUNDS["step: statistics"],
-        }
-    )
-    place = 2
-    needs = "backward_step"
-    marker = "v"
-
-    def reference_inputs(self, inputs: Arrays) -> Arrays:
-        parameters = named_parameters(parameters_in(inputs))
-        return parameters | {name: inputs[name][:1] for name in ("images", "labels")}
-
-    def expected(self, config: Config, inputs: Arrays) -> Arrays:
-        batch = inputs["images"][0], inputs["labels"][0]
-        loss, gradients, statistics = reference.gradients(
-            parameters_in(inputs), *batch, config.recipe
-        )
-        trained = {f"{GRADIENT}{name}": gradients[name] for name in trainable_names(config.recipe)}
-        return {"loss": np.array([loss]), **trained, **moved_statistics(statistics)}
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return BackwardSteps(backend, config, inputs)
-
-    def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
-        gradients = [
-            relative_error(answers[name], array)
-            for name, array in expected.items()
-            if name.startswith(GRADIENT)
-        ]
-        moves = tensor_errors(answers, expected, parameters_in(inputs))
-        return {
-            "loss": relative_error(answers["loss"], expected["loss"]),
-            "gradients": root_mean_square(gradients),
-            "statistics": root_mean_square(moves["statistics"]),
-        }
