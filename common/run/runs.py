@@ -233,7 +233,7 @@ def describe_scores(evaluation: dict[str, Any], void: str) -> str:
         f"mean IoU {scores['mean_iou']:.4f}"
     )
     if scores["pixel_accuracy"] <= scores["background_pixel_accuracy"]:
-        text += " - no better than always saying background"
+        text += " - no better than always predicting background"
     return text
 
 
