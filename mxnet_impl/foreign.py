@@ -63,6 +63,7 @@ def _zoo_names(backbone: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return both kinds of names that Gluon gives, by attribute and by counter, to canonical."""
     prefix = "zoo_"
     network = vision.get_model(backbone, prefix=prefix)
+    # By attribute only this method names them; `collect_params` names them by counter.
     parameters = network._collect_params_with_prefix()
     by_attribute = {name: _canonical_name(backbone, name) for name in parameters}
     by_counter = {

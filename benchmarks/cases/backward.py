@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cases.case import Arrays, Steps, Work
-from benchmarks.cases.inputs import AFTER, named_parameters, parameters_in
+from benchmarks.cases.inputs import AFTER, named_parameters, pairs_on_device, parameters_in
 from benchmarks.cases.train import Training, root_mean_square, tensor_errors
 from common.config import Config
 from common.parameters.names import is_statistic, trainable_names
@@ -23,14 +23,7 @@ class BackwardSteps(Steps):
     """Forward, loss and backward, from bytes on the device to gradients there."""
 
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        pairs = zip(inputs["images"], inputs["labels"], strict=True)
-        super().__init__(
-            backend,
-            [
-                (backend.to_device(images, config), backend.to_device(labels, config))
-                for images, labels in pairs
-            ],
-        )
+        super().__init__(backend, pairs_on_device(backend, config, inputs))
         self.state = backend.create_state(config, parameters_in(inputs))
         self.gradients: dict[str, Any] = {}
 

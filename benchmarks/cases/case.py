@@ -208,7 +208,11 @@ class Case(ABC):
 
     @abstractmethod
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
-        """Return what a worker has to answer, computed in float64."""
+        """Return what a worker has to answer, computed in float64.
+
+        It depends on ``config.recipe`` and ``inputs`` alone and calls no method that a subclass may
+        override: cases that inherit it share the answers, which are kept.
+        """
 
     def reference_inputs(self, inputs: Arrays) -> Arrays:
         """Return the inputs that ``expected`` depends on; its answers are kept by their digest."""

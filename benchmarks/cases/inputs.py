@@ -1,11 +1,14 @@
 """The inputs of a case, made once by the parent: the same bytes for every worker."""
 
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cases.case import Arrays
+from common.config import Config
 from common.data.synthetic import draw_pair
 from common.parameters.initial import initial_parameters
 from common.parameters.names import Parameters, is_statistic
@@ -95,6 +98,14 @@ def parameters_in(arrays: Arrays) -> Parameters:
 def named_parameters(parameters: Parameters) -> Arrays:
     """Return parameters under the names that ``parameters_in`` finds them by."""
     return {f"{PARAMETER}{name}": array for name, array in parameters.items()}
+
+
+def pairs_on_device(backend: ModuleType, config: Config, inputs: Arrays) -> list[tuple[Any, Any]]:
+    """Return the batches of images and labels, as the backend's arrays on the device."""
+    return [
+        (backend.to_device(images, config), backend.to_device(labels, config))
+        for images, labels in zip(inputs["images"], inputs["labels"], strict=True)
+    ]
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:

@@ -15,6 +15,7 @@ from benchmarks.cases.inputs import (
     draw_batches,
     gate_rates,
     named_parameters,
+    pairs_on_device,
     parameters_in,
     probe_parameters,
 )
@@ -139,10 +140,7 @@ class Training(Case):
         return answers
 
     def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        batches = [
-            (backend.to_device(images, config), backend.to_device(labels, config))
-            for images, labels in zip(inputs["images"], inputs["labels"], strict=True)
-        ]
+        batches = pairs_on_device(backend, config, inputs)
         return TrainingSteps(backend, config, inputs, batches)
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:

@@ -118,11 +118,14 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
                 "here; leave the options out, and those of the interrupted run hold"
             )
     if different := unlike(document["hardware"], hardware()):
-        raise InputError(f"--resume {args.resume}: of another machine: {different}")
+        raise InputError(
+            f"--resume {args.resume}: was begun on another machine ({different}); resume it there"
+        )
     commit = git_commit()
     if commit and document["commit"] and commit != document["commit"]:
         raise InputError(
-            f"--resume {args.resume}: begun at commit {document['commit']}, this is {commit}"
+            f"--resume {args.resume}: was begun at commit {document['commit']}, this is {commit}; "
+            "check that commit out, or start a new benchmark"
         )
     for left in args.resume.glob(f"{SCRATCH}*"):
         shutil.rmtree(left)

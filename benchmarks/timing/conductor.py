@@ -144,7 +144,7 @@ def start(
         try:
             if config.devices > 1 and backend == "torch":
                 raise InputError(
-                    "PyTorch needs a process for each device, and a benchmark's row has one"
+                    "PyTorch needs a process for each device; a row of a benchmark has one process"
                 )
             worker = start_worker(results, backend, log, config.threads, track=track)
         except (InputError, WorkerFailed) as error:

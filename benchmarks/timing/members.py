@@ -165,10 +165,12 @@ def prove(results: Results, member: Member, question: Question) -> Process | Non
     )
     kind = device_kind(process["backend"]["device"])
     if is_default_on(row["track"], kind == "gpu"):
-        raise InputError(f"the same as default where a {kind.upper()} computes")
+        raise InputError(
+            f"this track changes nothing where a {kind.upper()} computes: it has no row"
+        )
     if changed := other_versions(results.document, row, process):
         raise WorkerFailed(
-            f"not the environment that the benchmark was begun with: {changed}; begin it anew"
+            f"the environment is not the one that began this benchmark ({changed}): start a new one"
         )
     row["processes"].append(process)
     row["gate"] = gate = check(outputs, question, row)
@@ -211,11 +213,11 @@ def calibrate(results: Results, member: Member, seconds: float, least: int) -> b
     )
     row["processes"][-1] |= calibration
     late, steps = calibration["late_seconds"], calibration["late_steps"]
-    told = steps * calibration["step_seconds"]
-    if late > late_bound(told):
+    clocked = steps * calibration["step_seconds"]
+    if late > late_bound(clocked):
         reason = (
             f"not synchronised: {late:.3f} s of the work of {steps} step{'s' * (steps > 1)} were "
-            f"left after synchronize had returned (by its clock they took {told:.3f} s)"
+            f"left after synchronize had returned (by its clock they took {clocked:.3f} s)"
         )
         end(row, "invalid", reason)
         return False

@@ -162,33 +162,36 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, floa
     Turn.work.run(1)
     Turn.work.finish()
     for _ in range(ATTEMPTS):
-        taken = min(time_steps(whole), time_steps(whole)) / whole
-        if whole * taken < seconds / 8:  # What a turn costs beside its steps counts for one alone.
-            taken = time_steps(4 * whole) / (4 * whole)
-        steps, late = work_left(taken)
-        if late <= late_bound(steps * taken):
+        step = min(time_steps(whole), time_steps(whole)) / whole
+        if whole * step < seconds / 8:  # Few steps are short beside what a turn costs itself.
+            step = time_steps(4 * whole) / (4 * whole)
+        steps, late = work_left(step)
+        if late <= late_bound(steps * step):
             break
     rest()
     return {
-        "steps": whole * int(np.ceil(max(least, seconds / max(taken, 1e-6)) / whole)),
-        "step_seconds": taken,
+        "steps": whole * int(np.ceil(max(least, seconds / max(step, 1e-6)) / whole)),
+        "step_seconds": step,
         "late_steps": steps,
         "late_seconds": late,
     }
 
 
-def late_bound(said: float) -> float:
-    """Return the seconds of work that may be left of steps that are said to take ``said``."""
-    return max(LATE_SECONDS, LATE_SHARE * said)
+def late_bound(seconds: float) -> float:
+    """Return how much work, in seconds, may be left of steps that took ``seconds``."""
+    return max(LATE_SECONDS, LATE_SHARE * seconds)
 
 
 def work_left(step_seconds: float) -> tuple[int, float]:
     """Return a number of steps, and the seconds of their work that were left when they had ended.
 
-    What has been computed can be read at once. So the time of a read just after the end is held
-    against that of a read which came when all must have been done (both of a fresh outcome, since a
-    framework may keep a copy once made); and, lest nothing be computed before it is read, the time
-    by which twice as many steps delay the read against ``step_seconds``, what one is said to take.
+    What has been computed can be read at once. So a read right after the end is compared with a
+    read that comes when everything must have been done. Each reads a fresh outcome, since a
+    framework may keep a copy. A backend may also compute nothing before it is read. Therefore the
+    time by which twice as many steps delay the read is compared with what they took by the clock.
+
+    Args:
+        step_seconds: What a step took by the clock.
     """
     whole = Turn.work.steps_together
     first, _ = until_read(whole, 0)
@@ -198,10 +201,10 @@ def work_left(step_seconds: float) -> tuple[int, float]:
         once.append(until_read(steps, 0))
         twice.append(until_read(2 * steps, 0))
         waited.append(until_read(steps, once[-1][0]))
-    said = steps * step_seconds
     queued = min(read for _, read in once) - min(read for _, read in waited)
     needed = min(total for total, _ in twice) - min(total for total, _ in once)
-    return steps, max(queued, needed - 2 * said)  # Twice: two short times differ by chance too.
+    # Twice the steps' time: two short times differ by chance too.
+    return steps, max(queued, needed - 2 * steps * step_seconds)
 
 
 def until_read(steps: int, wait: float) -> tuple[float, float]:
@@ -210,17 +213,17 @@ def until_read(steps: int, wait: float) -> tuple[float, float]:
     Turn.work.run(steps)
     Turn.work.finish()
     time.sleep(wait)
-    asked = time.perf_counter()
+    reading = time.perf_counter()
     Turn.work.read()
     ended = time.perf_counter()
-    return ended - started, ended - asked
+    return ended - started, ended - reading
 
 
 def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
-    """Take one step to wake up, then time ``steps``; say what was burnt since the last turn."""
+    """Do one step to wake up, then time ``steps``; return what the CPU did since the last turn."""
     wall, cpu = Turn.ended
     slept = time.perf_counter() - wall
-    burnt = cpu_seconds() - cpu
+    awake = cpu_seconds() - cpu
     started, cpu_started = time.perf_counter(), cpu_seconds()
     Turn.work.run(1)
     Turn.work.finish()
@@ -232,7 +235,7 @@ def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
         "turn_seconds": Turn.ended[0] - started,
         "turn_cpu_seconds": Turn.ended[1] - cpu_started,
         "slept_seconds": slept,
-        "asleep_cpu_share": burnt / slept if slept > 0 else 0.0,
+        "asleep_cpu_share": awake / slept if slept > 0 else 0.0,
     }
 
 
@@ -246,11 +249,11 @@ def profile(package: ModuleType, folder: str, steps: int) -> None:
 
 
 def used(package: ModuleType, steps: int) -> dict[str, Any]:
-    """Return the peaks of memory, in bytes: the host's with that of the processes kept for loading.
+    """Return the peaks of memory, in bytes.
 
-    They live as long as the case. Pages that they share with this process count in each. The peak
-    of this process is that of ``steps`` steps, which are taken for it; since its start where there
-    are none, or the system cannot reset it.
+    The host's peak is that of this process and of those it keeps for loading, which live as long
+    as the case; pages that they share count in each. It is the peak of ``steps`` steps, which are
+    done for it. Without steps, or where the system cannot reset it, it is that since the start.
     """
     reset = steps > 0 and forget_peak()
     if reset:
@@ -266,11 +269,11 @@ def used(package: ModuleType, steps: int) -> dict[str, Any]:
 
 
 def forget_peak() -> bool:
-    """Let the peak of this process's memory begin anew; tell whether it does.
+    """Let the peak of this process's memory begin anew; return whether it does.
 
-    What the proof of equal work and compiling have freed, glibc keeps: it has to be given back, or
-    it would count again. The steps after that find other pages, and may take another time: so not
-    before all are timed.
+    glibc keeps the memory that the proof of equal work and compiling have freed. It would count
+    again, so it is given back. Later steps find other pages and may take another time, so this is
+    done when all of them have been timed.
     """
     gc.collect()
     try:

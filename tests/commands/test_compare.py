@@ -74,7 +74,7 @@ def test_what_cannot_be_proven_is_not_trained(
 
 @pytest.mark.release
 def test_a_comparison_of_nothing_but_defaults_learns_in_all_four(tmp_path: Path) -> None:
-    """Well beyond always predicting background: 0.10 in pixel accuracy, three times its mean IoU."""
+    """Above always predicting background: 0.10 in pixel accuracy, three times its mean IoU."""
     out = tmp_path / "out"
     command = [sys.executable, "-m", "benchmarks.cli", "compare", "--out", str(out)]
     subprocess.run([*command, "--backends", ",".join(PRESENT)], check=True, capture_output=True)

@@ -230,7 +230,7 @@ def test_killed_at_any_time_it_is_resumed_and_loses_nothing(
     (out / "bench.json").write_text(json.dumps(other), encoding="utf-8")
     capsys.readouterr()
     assert fcn(["bench", "--resume", str(out)]) == (2 if git_commit() else 1)
-    assert f"begun at commit {'1' * 40}" in capsys.readouterr().err or not git_commit()
+    assert f"was begun at commit {'1' * 40}" in capsys.readouterr().err or not git_commit()
     upgraded = json.loads(text)
     first = upgraded["rows"][0]
     first |= {"status": "running", "figures": None}
@@ -243,7 +243,7 @@ def test_killed_at_any_time_it_is_resumed_and_loses_nothing(
     elsewhere["hardware"]["processor"] = "Another"
     (out / "bench.json").write_text(json.dumps(elsewhere), encoding="utf-8")
     assert fcn(["bench", "--resume", str(out)]) == 2
-    assert "of another machine: processor was Another" in capsys.readouterr().err
+    assert "was begun on another machine (processor was Another" in capsys.readouterr().err
 
 
 @pytest.fixture
