@@ -90,7 +90,7 @@ EXCEPTIONS = (
     Exempt("jax tf", "step.py", "_train_step", "what is compiled takes the rate as an array"),
     Exempt("tf", "measure.py", "_backward_step", "what is compiled returns no state"),
     Exempt("jax", "weights.py", "path_name canonical_name canonical_parameters", "Flax has paths"),
-    Exempt("jax", "weights.py", "PARTS", "Flax has names of its own for a layer's variables"),
+    Exempt("jax tf", "weights.py", "PARTS", "these have names of their own for variables"),
     Exempt("jax", "weights.py", "_filled", "JAX's arrays cannot be written to"),
     Exempt("tf", "weights.py", "variables_of", "Keras' layers have names of their own for these"),
 )
