@@ -1,5 +1,6 @@
 """Fixtures: every backend by name, generated data, and the real images where present."""
 
+import ctypes
 import importlib
 import os
 import shutil
@@ -32,6 +33,9 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # next loop must not keep the core of those that still compute. Twelve small steps of PyTorch beside
 # the other worker's take 1.5 s instead of 19 to 38.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+# The frameworks' threads have freed memory of their own, which a worker of a long run keeps: with a
+# pool for each thread, it is several gibibytes.
+os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 # Otherwise each process that a test starts compiles its framework's sources: TensorFlow's take 6 s.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -81,6 +85,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     base = tmp_path_factory.getbasetemp()
     shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
     os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def memory_given_back() -> Iterator[None]:
+    """Give the memory that a module's tests have freed back to the system, where glibc keeps it."""
+    yield
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(params=BACKENDS, scope="session")

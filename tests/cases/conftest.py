@@ -80,7 +80,7 @@ class Asked:
         return self.worker.ask(f"timing.turns.{task}", 300, **arguments)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def asked(backend_name: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Asked]:
     """Each backend's worker in turn, with one thread."""
     folder = tmp_path_factory.mktemp(backend_name)
