@@ -66,7 +66,9 @@ def test_a_worker_does_every_case_with_its_framework_alone(
                     worker.ask("timing.turns.set_up", 300, **arguments)
                 continue
             if case == "predict" and backend_name == "torch":
-                with pytest.raises(InputError, match="track needs torchvision, not installed"):
+                with pytest.raises(
+                    InputError, match="track needs torchvision, which is not installed"
+                ):
                     worker.ask("timing.turns.set_up", 300, **{**arguments, "track": "chapter"})
             worker.ask("timing.turns.set_up", 300, **arguments)
             with np.load(outputs) as answers:
