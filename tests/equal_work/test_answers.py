@@ -50,8 +50,8 @@ def test_a_change_of_how_images_are_cut_makes_their_answers_anew(
     answers_of_images: Callable[[], str], tmp_path: Path
 ) -> None:
     answers = [answers_of_images()]
-    for changed in ("data/tiling", "data/crops", "run/plots"):
-        with (tmp_path / "common" / f"{changed}.py").open("a", encoding="utf-8") as file:
+    for changed in ("common/data/tiling", "common/data/crops", "benchmarks/pages/rows"):
+        with (tmp_path / f"{changed}.py").open("a", encoding="utf-8") as file:
             file.write("\n# Changed.\n")
         answers.append(answers_of_images())
     assert len(set(answers)) == 3 and answers[2] == answers[3]
