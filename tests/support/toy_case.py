@@ -1,7 +1,7 @@
 """A case that the project does not have: the square of a random map.
 
-Who imports this module has it in the registry. Processes that a command starts import it too where
-``environment`` is theirs. With ``TOY_MISTAKE`` in the environment a worker's answer is wrong.
+Processes that are started with ``environment`` have it in their registry; this one does not. With
+``TOY_MISTAKE`` in the environment a worker's answer is wrong.
 """
 
 import os
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.cases import CASES
 from benchmarks.cases.case import Arrays, Case, Steps, Work
 from benchmarks.cases.inputs import BATCHES
 from common.config import Config
@@ -66,10 +65,14 @@ class Toy(Case):
         return Costs(values, 8 * values)
 
 
+REGISTRATION = """from benchmarks.cases import CASES
+from tests.support.toy_case import Toy
+
 CASES[Toy.name] = Toy()
+"""
 
 
 def environment(folder: Path) -> dict[str, str]:
     """Return the environment of processes whose registry has the toy; ``folder`` gets a file."""
-    (folder / "sitecustomize.py").write_text("import tests.support.toy_case\n", encoding="utf-8")
+    (folder / "sitecustomize.py").write_text(REGISTRATION, encoding="utf-8")
     return {**os.environ, "PYTHONPATH": os.pathsep.join((str(folder), str(PROJECT)))}
