@@ -82,12 +82,12 @@ def test_p_values_and_intervals_are_scipys(pairs: int, generator: np.random.Gene
 
     a, b = np.exp(generator.normal(0, 0.1, (2, pairs)))
     ours, logs = paired(a, b), np.log(b / a)
-    theirs = stats.permutation_test((logs,), np.mean, permutation_type="samples")
+    theirs = stats.permutation_test((logs,), np.mean, permutation_type="samples", rng=0)
     assert ours is not None and ours["p_value"] == pytest.approx(theirs.pvalue, abs=0.02)
-    expected = stats.bootstrap((logs,), np.median, method="percentile").confidence_interval
+    expected = stats.bootstrap((logs,), np.median, method="percentile", rng=0).confidence_interval
     assert np.log([ours["low"], ours["high"]]) == pytest.approx(expected, abs=0.02)
     theirs = stats.permutation_test(
-        (np.log(a), np.log(b)), lambda x, y: np.mean(x) - np.mean(y), vectorized=False
+        (np.log(a), np.log(b)), lambda x, y: np.mean(x) - np.mean(y), vectorized=False, rng=0
     )
     assert unpaired(a, b)["p_value"] == pytest.approx(theirs.pvalue, abs=0.02)
 
