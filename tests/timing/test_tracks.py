@@ -137,7 +137,7 @@ def test_where_the_device_is_known_late_a_row_without_its_trick_is_unsupported(
     assert bench([*options, "--out", str(tmp_path / "out")]) == 0
     default, same = stored(tmp_path / "out")["rows"]
     assert default["status"] == "ok"
-    reason = f"this track changes nothing where a {device} computes"
+    reason = f"this track changes nothing where a {device} computes: it has no row"
     assert (same["status"], same["reason"], same["processes"]) == ("unsupported", reason, [])
 
 
