@@ -1,13 +1,12 @@
 """The least that a step has to compute and to move, counted from the network's shapes."""
 
+import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from common.config import Config
-from common.parameters.names import NUM_CLASSES, parameter_shapes
+from common.parameters.names import NUM_CLASSES, layers
 from common.recipes import STRIDE
-
-SCALES = {"conv1": 2, "layer1": 4, "layer2": 8, "layer3": 16, "layer4": 32, "final_conv": 32}
-"""Part of the network -> how many pixels of the image, a side, are one of its output."""
 
 
 @dataclass(frozen=True)
@@ -18,42 +17,33 @@ class Costs:
     bytes: float
 
 
-@dataclass(frozen=True)
-class Convolution:
+class Convolution(NamedTuple):
     """A convolution of the network.
 
     Attributes:
-        name: Its canonical name.
-        size: Taps a side.
-        inputs, outputs: Channels.
-        stride: Pixels of the input, a side, from one output to the next.
-        pixels: Of the output of one image.
+        weights: Values of its kernel.
+        inputs, outputs: Values of one image's maps.
+        pixels: Of one image's output.
     """
 
-    name: str
-    size: int
+    weights: int
     inputs: int
     outputs: int
-    stride: int
     pixels: int
 
 
 def convolutions(backbone: str, crop: tuple[int, int]) -> list[Convolution]:
     """Return every convolution but the transposed one, in forward order."""
-    layers, scale_before = [], 1
-    for name, shape in parameter_shapes(backbone).items():
-        if len(shape) != 4 or name.startswith("transpose_conv"):
-            continue
-        scale = SCALES[name.removeprefix("backbone.").split(".")[0]]
-        # In a stage's first block the first convolution and the shortcut halve the map.
-        halves = ".0." in name and not name.endswith("conv2.weight") and scale > SCALES["layer1"]
-        stride = 2 if halves or scale_before == 1 else 1
-        pixels = (crop[0] // scale) * (crop[1] // scale)
-        scale_before = scale
-        layers.append(
-            Convolution(name.removesuffix(".weight"), shape[2], shape[1], shape[0], stride, pixels)
-        )
-    return layers
+    pixels = {"images": crop[0] * crop[1]}
+    result = []
+    for layer in layers(backbone)[:-1]:
+        name, x = layer.name, layer.inputs[0]
+        pixels[name] = pixels[x] // layer.stride**2
+        if layer.kind == "convolution":
+            out_channels, in_channels, *_ = shape = layer.shapes[f"{name}.weight"]
+            maps = pixels[x] * in_channels, pixels[name] * out_channels
+            result.append(Convolution(math.prod(shape), *maps, pixels[name]))
+    return result
 
 
 def element_bytes(config: Config) -> int:
@@ -91,11 +81,9 @@ def forward_costs(config: Config) -> Costs:
     upsampling = upsampling_costs(config)
     flops, traffic = upsampling.flops, upsampling.bytes
     for layer in convolutions(recipe.backbone, recipe.crop):
-        weights = layer.size**2 * layer.inputs * layer.outputs
-        outputs = recipe.batch_size * layer.outputs * layer.pixels
-        inputs = recipe.batch_size * layer.inputs * layer.pixels * layer.stride**2
-        flops += 2 * weights * layer.pixels * recipe.batch_size
-        traffic += (inputs + weights + outputs) * width
+        flops += 2 * layer.weights * layer.pixels * recipe.batch_size
+        maps = recipe.batch_size * (layer.inputs + layer.outputs)
+        traffic += (maps + layer.weights) * width
     return Costs(flops, traffic + recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 3)
 
 
@@ -107,7 +95,7 @@ def training_costs(config: Config) -> Costs:
     """
     recipe, forward = config.recipe, forward_costs(config)
     stem = convolutions(recipe.backbone, recipe.crop)[0]
-    stem_flops = 2 * stem.size**2 * stem.inputs * stem.outputs * stem.pixels * recipe.batch_size
+    stem_flops = 2 * stem.weights * stem.pixels * recipe.batch_size
     images = recipe.batch_size * recipe.crop[0] * recipe.crop[1]
     network = forward.bytes - 3 * images
     return Costs(

@@ -1,9 +1,13 @@
-"""Canonical parameters: one dictionary of NumPy arrays that every backend reads and writes.
+"""The network's layers, and their canonical parameters by name.
 
-Names and layouts are torchvision's: convolutions OIHW, the transposed convolution IOHW. The names
-of the v2 backbone are made in the same way; it alone has ``data_bn`` (a norm of the input, without
-scale and shift), ``final_bn``, and ``downsample`` convolutions without a norm.
+Parameters are one dictionary of NumPy arrays that every backend reads and writes. Names and layouts
+are torchvision's: convolutions OIHW, the transposed convolution IOHW. The names of the v2 backbone
+are made in the same way; it alone has ``data_bn`` (a norm of the input, without scale and shift),
+``final_bn``, and ``downsample`` convolutions without a norm.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,50 +25,119 @@ STAGES = ((64, 1), (128, 2), (256, 2), (512, 2))
 """Channels and stride of the four stages; each has two basic blocks (He et al. 2015, table 1)."""
 
 
+class Layer(NamedTuple):
+    """One operation of the network.
+
+    Attributes:
+        kind: ``normalize``, ``convolution`` (with a bias where it has one), ``norm``, ``relu``,
+            ``max_pool`` (3x3), ``add``, ``add_relu`` or ``transpose_convolution``.
+        name: The layer's, and that of its output.
+        inputs: The layers whose outputs it takes; of ``normalize``, the images.
+        shapes: Canonical name -> shape of its parameters and running statistics.
+        stride, padding: Of its windows, in pixels.
+    """
+
+    kind: str
+    name: str
+    inputs: tuple[str, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+    stride: int
+    padding: int
+
+
+class _Builder:
+    """Adds layer after layer; each method returns its layer's name."""
+
+    def __init__(self) -> None:
+        self.layers: list[Layer] = []
+        self.channels = {"images": 3}
+
+    def add(
+        self,
+        kind: str,
+        name: str,
+        inputs: Sequence[str],
+        shapes: Mapping[str, tuple[int, ...]] | None = None,
+        channels: int | None = None,
+        stride: int = 1,
+        padding: int = 0,
+    ) -> str:
+        self.channels[name] = channels or self.channels[inputs[0]]
+        self.layers.append(Layer(kind, name, tuple(inputs), shapes or {}, stride, padding))
+        return name
+
+    def convolution(
+        self, name: str, x: str, channels: int, size: int, stride: int = 1, biased: bool = False
+    ) -> str:
+        shapes: dict[str, tuple[int, ...]] = {
+            f"{name}.weight": (channels, self.channels[x], size, size)
+        }
+        if biased:
+            shapes[f"{name}.bias"] = (channels,)
+        return self.add("convolution", name, [x], shapes, channels, stride, size // 2)
+
+    def norm(self, name: str, x: str, prefix: str | None = None, affine: bool = True) -> str:
+        parts = ("weight", "bias", "running_mean", "running_var")[0 if affine else 2 :]
+        shapes = {f"{prefix or name}.{part}": (self.channels[x],) for part in parts}
+        return self.add("norm", name, [x], shapes)
+
+    def relu(self, x: str) -> str:
+        return self.add("relu", f"{x}.relu", [x])
+
+    def block_v1(self, name: str, x: str, channels: int, stride: int) -> str:
+        y = self.convolution(f"{name}.conv1", x, channels, 3, stride)
+        y = self.relu(self.norm(f"{name}.bn1", y))
+        y = self.norm(f"{name}.bn2", self.convolution(f"{name}.conv2", y, channels, 3))
+        if stride > 1:
+            x = self.convolution(f"{name}.downsample.0", x, channels, 1, stride)
+            x = self.norm(f"{name}.downsample", x, prefix=f"{name}.downsample.1")
+        return self.add("add_relu", name, [x, y])
+
+    def block_v2(self, name: str, x: str, channels: int, stride: int) -> str:
+        shortcut = x
+        y = x = self.relu(self.norm(f"{name}.bn1", x))
+        y = self.convolution(f"{name}.conv1", y, channels, 3, stride)
+        y = self.relu(self.norm(f"{name}.bn2", y))
+        y = self.convolution(f"{name}.conv2", y, channels, 3)
+        if stride > 1:
+            shortcut = self.convolution(f"{name}.downsample", x, channels, 1, stride)
+        return self.add("add", name, [shortcut, y])
+
+
+def layers(backbone: str) -> list[Layer]:
+    """Return the network's layers in forward order, from ``images`` to the logits.
+
+    Args:
+        backbone: ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
+            ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it).
+    """
+    v1, network = backbone == "resnet18_v1", _Builder()
+    x = network.add("normalize", "normalize", ["images"])
+    if not v1:
+        x = network.norm("backbone.data_bn", x, affine=False)
+    x = network.convolution("backbone.conv1", x, STAGES[0][0], 7, stride=2)
+    x = network.relu(network.norm("backbone.bn1", x))
+    x = network.add("max_pool", "backbone.maxpool", [x], stride=2, padding=1)
+    block = network.block_v1 if v1 else network.block_v2
+    for stage, (channels, stride) in enumerate(STAGES, start=1):
+        x = block(f"backbone.layer{stage}.0", x, channels, stride)
+        x = block(f"backbone.layer{stage}.1", x, channels, 1)
+    if not v1:
+        x = network.relu(network.norm("backbone.final_bn", x))
+    x = network.convolution("final_conv", x, NUM_CLASSES, 1, biased=True)
+    shapes = {
+        "transpose_conv.weight": (NUM_CLASSES, NUM_CLASSES, 2 * STRIDE, 2 * STRIDE),
+        "transpose_conv.bias": (NUM_CLASSES,),
+    }
+    network.add(
+        "transpose_convolution", "transpose_conv", [x], shapes, NUM_CLASSES, STRIDE, STRIDE // 2
+    )
+    return network.layers
+
+
 def parameter_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every parameter and running statistic, in forward order."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def norm(name: str, channels: int, affine: bool = True) -> None:
-        for part in ("weight", "bias", "running_mean", "running_var")[0 if affine else 2 :]:
-            shapes[f"backbone.{name}.{part}"] = (channels,)
-
-    def convolution(name: str, out_channels: int, in_channels: int, size: int) -> None:
-        shapes[f"backbone.{name}.weight"] = (out_channels, in_channels, size, size)
-
-    v1 = backbone == "resnet18_v1"
-    if not v1:
-        norm("data_bn", 3, affine=False)
-    convolution("conv1", 64, 3, 7)
-    norm("bn1", 64)
-    in_channels = 64
-    for stage, (channels, stride) in enumerate(STAGES, start=1):
-        for block in range(2):
-            name = f"layer{stage}.{block}"
-            if v1:
-                convolution(f"{name}.conv1", channels, in_channels, 3)
-                norm(f"{name}.bn1", channels)
-                convolution(f"{name}.conv2", channels, channels, 3)
-                norm(f"{name}.bn2", channels)
-            else:
-                norm(f"{name}.bn1", in_channels)
-                convolution(f"{name}.conv1", channels, in_channels, 3)
-                norm(f"{name}.bn2", channels)
-                convolution(f"{name}.conv2", channels, channels, 3)
-            if block == 0 and (stride > 1 or in_channels != channels):
-                if v1:
-                    convolution(f"{name}.downsample.0", channels, in_channels, 1)
-                    norm(f"{name}.downsample.1", channels)
-                else:
-                    convolution(f"{name}.downsample", channels, in_channels, 1)
-            in_channels = channels
-    if not v1:
-        norm("final_bn", in_channels)
-    shapes["final_conv.weight"] = (NUM_CLASSES, in_channels, 1, 1)
-    shapes["final_conv.bias"] = (NUM_CLASSES,)
-    shapes["transpose_conv.weight"] = (NUM_CLASSES, NUM_CLASSES, 2 * STRIDE, 2 * STRIDE)
-    shapes["transpose_conv.bias"] = (NUM_CLASSES,)
-    return shapes
+    return {name: shape for layer in layers(backbone) for name, shape in layer.shapes.items()}
 
 
 def layer_names(backbone: str) -> list[str]:
@@ -73,26 +146,12 @@ def layer_names(backbone: str) -> list[str]:
     A norm's output is taken before the ReLU that follows it, a block's after its last operation,
     ``downsample`` at the end of the shortcut; ``transpose_conv`` gives the logits.
     """
-    v1 = backbone == "resnet18_v1"
-    names = ["normalize"]
-    if not v1:
-        names.append("backbone.data_bn")
-    names += ["backbone.conv1", "backbone.bn1", "backbone.maxpool"]
-    for stage in range(1, len(STAGES) + 1):
-        for block in range(2):
-            name = f"backbone.layer{stage}.{block}"
-            parts = ("conv1", "bn1", "conv2", "bn2") if v1 else ("bn1", "conv1", "bn2", "conv2")
-            names += [f"{name}.{part}" for part in parts]
-            if block == 0 and stage > 1:
-                names.append(f"{name}.downsample")
-            names.append(name)
-    if not v1:
-        names.append("backbone.final_bn")
-    return [*names, "final_conv", "transpose_conv"]
+    names = [layer.name for layer in layers(backbone)]
+    return [name for name in names if not name.endswith((".relu", ".downsample.0"))]
 
 
 def is_statistic(name: str) -> bool:
-    """Tell whether ``name`` is a running statistic, which no gradient reaches."""
+    """Return whether ``name`` is a running statistic, which no gradient reaches."""
     return name.endswith(("running_mean", "running_var"))
 
 

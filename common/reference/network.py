@@ -1,19 +1,27 @@
 """The whole network, its loss, gradient and SGD step in float64 NumPy: what backends must equal.
 
-No framework computes anything here, and the gradients are written by hand. Parameters are the
-canonical dictionary of ``common.parameters.names``, in float32 or float64; results are float64.
+No framework computes anything here, and each operation's gradient is written by hand. The network
+is the list of layers of ``common.parameters.names``, which a pass goes through forwards or
+backwards. Parameters are the canonical dictionary of that module, in float32 or float64; results
+are float64.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
-from common.parameters.names import STAGES, is_statistic, parameter_shapes, weight_decays
-from common.recipes import STRIDE, Recipe
+from common.parameters.names import (
+    is_statistic,
+    layer_names,
+    layers,
+    parameter_shapes,
+    weight_decays,
+)
+from common.recipes import Recipe
 from common.reference import operations as ops
 from common.reference.operations import Array
 
@@ -21,91 +29,32 @@ Values = Mapping[str, NDArray[np.floating]]
 Bytes = NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Forward:
+class Forward(NamedTuple):
     """What one pass through the network computed.
 
     Attributes:
-        layers: Name -> float64 [B, h, w, C], in the order of ``layer_names``.
-        inputs: Layer with parameters -> what it was applied to, as ``backward`` needs it.
+        backbone: The network's.
+        values: Every layer's output, float64 [B, h, w, C].
         statistics: In training mode every norm's new running mean and variance, else empty.
     """
 
-    layers: dict[str, Array]
-    inputs: dict[str, Array]
+    backbone: str
+    values: dict[str, Array]
     statistics: dict[str, Array]
+
+    @property
+    def layers(self) -> dict[str, Array]:
+        """Return the outputs that a proof compares, in the order of ``layer_names``."""
+        return {name: self.values[name] for name in layer_names(self.backbone)}
 
     @property
     def logits(self) -> Array:
         """float64 [B, H, W, 21], the last layer's output."""
-        return self.layers["transpose_conv"]
-
-
-def _blocks(backbone: str) -> list[tuple[str, int]]:
-    """Return each residual block's name and the stride of its first convolution."""
-    return [
-        (f"backbone.layer{stage}.{block}", stride if block == 0 else 1)
-        for stage, (_, stride) in enumerate(STAGES, start=1)
-        for block in range(2)
-    ]
+        return self.values["transpose_conv"]
 
 
 def _float64(values: Values) -> dict[str, Array]:
     return {name: np.asarray(value, np.float64) for name, value in values.items()}
-
-
-def _relu(x: Array) -> Array:
-    return np.maximum(x, 0.0)
-
-
-class _Layers:
-    """The layers of a forward pass by name; what they get and give is kept in ``result``."""
-
-    def __init__(self, parameters: Values, training: bool) -> None:
-        self.values, self.training = _float64(parameters), training
-        self.result = Forward({}, {}, {})
-
-    def record(self, name: str, x: Array) -> Array:
-        self.result.layers[name] = x
-        return x
-
-    def convolution(self, name: str, x: Array, stride: int = 1) -> Array:
-        self.result.inputs[name] = x
-        weight = self.values[f"{name}.weight"]
-        return ops.convolution(x, weight, stride, padding=weight.shape[2] // 2)
-
-    def norm(self, name: str, x: Array) -> Array:
-        self.result.inputs[name] = x
-        names = f"{name}.running_mean", f"{name}.running_var"
-        mean, variance = (self.values[part] for part in names)
-        if self.training:
-            moved = ops.moved_statistics(x, mean, variance)
-            self.result.statistics.update(zip(names, moved, strict=True))
-            mean, variance = ops.moments(x)
-        weight = self.values.get(f"{name}.weight", np.ones(()))
-        bias = self.values.get(f"{name}.bias", np.zeros(()))
-        return ops.batch_norm(x, mean, variance, weight, bias)
-
-    def block_v1(self, name: str, x: Array, stride: int) -> Array:
-        y = self.record(f"{name}.conv1", self.convolution(f"{name}.conv1", x, stride))
-        y = _relu(self.record(f"{name}.bn1", self.norm(f"{name}.bn1", y)))
-        y = self.record(f"{name}.conv2", self.convolution(f"{name}.conv2", y))
-        y = self.record(f"{name}.bn2", self.norm(f"{name}.bn2", y))
-        if stride > 1:
-            x = self.convolution(f"{name}.downsample.0", x, stride)
-            x = self.record(f"{name}.downsample", self.norm(f"{name}.downsample.1", x))
-        return self.record(name, _relu(x + y))
-
-    def block_v2(self, name: str, x: Array, stride: int) -> Array:
-        shortcut = x
-        y = x = _relu(self.record(f"{name}.bn1", self.norm(f"{name}.bn1", x)))
-        y = self.record(f"{name}.conv1", self.convolution(f"{name}.conv1", y, stride))
-        y = _relu(self.record(f"{name}.bn2", self.norm(f"{name}.bn2", y)))
-        y = self.record(f"{name}.conv2", self.convolution(f"{name}.conv2", y))
-        if stride > 1:
-            shortcut = self.convolution(f"{name}.downsample", x, stride)
-            self.record(f"{name}.downsample", shortcut)
-        return self.record(name, shortcut + y)
 
 
 def forward(parameters: Values, images: Bytes, backbone: str, training: bool) -> Forward:
@@ -115,84 +64,46 @@ def forward(parameters: Values, images: Bytes, backbone: str, training: bool) ->
         parameters: Canonical names -> arrays.
         images: uint8 [B, H, W, 3], RGB; H and W as you like, but the logits have as many pixels
             as the labels only where both are multiples of 32: their sides are 32 ceil(side / 32).
-        backbone: ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
-            ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it).
+        backbone: As of ``common.parameters.names.layers``.
         training: Normalise by the batch's own moments, and move the running statistics.
 
     Raises:
         InputError: In training mode, where a norm has one value a channel to normalise.
     """
-    layers = _Layers(parameters, training)
-    convolution, norm, record = layers.convolution, layers.norm, layers.record
-    v1 = backbone == "resnet18_v1"
-    mean, deviation = np.asarray(MEAN, np.float64), np.asarray(STD, np.float64)
-    x = record("normalize", (images / 255.0 - mean) / deviation)
-    if not v1:
-        x = record("backbone.data_bn", norm("backbone.data_bn", x))
-    x = record("backbone.conv1", convolution("backbone.conv1", x, stride=2))
-    x = _relu(record("backbone.bn1", norm("backbone.bn1", x)))
-    x = record("backbone.maxpool", ops.max_pool(x))
-    for name, stride in _blocks(backbone):
-        x = layers.block_v1(name, x, stride) if v1 else layers.block_v2(name, x, stride)
-    if not v1:
-        x = _relu(record("backbone.final_bn", norm("backbone.final_bn", x)))
-    x = record("final_conv", convolution("final_conv", x) + layers.values["final_conv.bias"])
-    layers.result.inputs["transpose_conv"] = x
-    weight, bias = (layers.values[f"transpose_conv.{part}"] for part in ("weight", "bias"))
-    x = ops.transpose_convolution(x, weight, STRIDE, STRIDE // 2)
-    record("transpose_conv", x + bias)
-    return layers.result
+    parameters = _float64(parameters)
+    values: dict[str, Array] = {"images": images / 255.0}
+    statistics: dict[str, Array] = {}
+    for layer in layers(backbone):
+        x, *others = (values[name] for name in layer.inputs)
+        own = [parameters[name] for name in layer.shapes]
+        match layer.kind:
+            case "normalize":
+                y = (x - np.asarray(MEAN, np.float64)) / np.asarray(STD, np.float64)
+            case "convolution":
+                y = sum(own[1:], ops.convolution(x, own[0], layer.stride, layer.padding))
+            case "transpose_convolution":
+                y = ops.transpose_convolution(x, own[0], layer.stride, layer.padding) + own[1]
+            case "norm":
+                *affine, mean, variance = own
+                if training:
+                    moved = ops.moved_statistics(x, mean, variance)
+                    statistics |= zip(list(layer.shapes)[-2:], moved, strict=True)
+                    mean, variance = ops.moments(x)
+                weight, bias = affine or (np.ones(()), np.zeros(()))
+                y = ops.batch_norm(x, mean, variance, weight, bias)
+            case "relu":
+                y = np.maximum(x, 0.0)
+            case "max_pool":
+                y = ops.max_pool(x)
+            case "add":
+                y = x + others[0]
+            case "add_relu":
+                y = np.maximum(x + others[0], 0.0)
+        values[layer.name] = y
+    return Forward(backbone, values, statistics)
 
 
-class _Gradients:
-    """The layers on the way back: parameters' gradients are left in ``by_name``."""
-
-    def __init__(self, parameters: Values, passed: Forward) -> None:
-        self.values, self.passed = _float64(parameters), passed
-        self.by_name: dict[str, Array] = {}
-
-    def weight(self, name: str, g: Array, stride: int = 1) -> None:
-        kernel = self.values[f"{name}.weight"].shape[2]
-        self.by_name[f"{name}.weight"] = ops.convolution_weight_gradient(
-            self.passed.inputs[name], g, kernel, stride, kernel // 2
-        )
-
-    def convolution(self, name: str, g: Array, stride: int = 1) -> Array:
-        self.weight(name, g, stride)
-        weight, size = self.values[f"{name}.weight"], self.passed.inputs[name].shape[1:3]
-        return ops.convolution_input_gradient(g, weight, stride, weight.shape[2] // 2, size)
-
-    def norm(self, name: str, g: Array) -> Array:
-        x_gradient, self.by_name[f"{name}.weight"], self.by_name[f"{name}.bias"] = (
-            ops.batch_norm_gradients(self.passed.inputs[name], self.values[f"{name}.weight"], g)
-        )
-        return x_gradient
-
-    def relu(self, name: str, g: Array) -> Array:
-        return g * (self.passed.layers[name] > 0)
-
-    def block_v1(self, name: str, g: Array, stride: int) -> Array:
-        g = self.relu(name, g)
-        y = self.convolution(f"{name}.conv2", self.norm(f"{name}.bn2", g))
-        y = self.relu(f"{name}.bn1", y)
-        y = self.convolution(f"{name}.conv1", self.norm(f"{name}.bn1", y), stride)
-        if stride > 1:
-            g = self.norm(f"{name}.downsample.1", g)
-            g = self.convolution(f"{name}.downsample.0", g, stride)
-        return g + y
-
-    def block_v2(self, name: str, g: Array, stride: int) -> Array:
-        y = self.relu(f"{name}.bn2", self.convolution(f"{name}.conv2", g))
-        y = self.convolution(f"{name}.conv1", self.norm(f"{name}.bn2", y), stride)
-        if stride > 1:
-            y = y + self.convolution(f"{name}.downsample", g, stride)
-        y = self.norm(f"{name}.bn1", self.relu(f"{name}.bn1", y))
-        return y if stride > 1 else g + y
-
-
-def backward(
-    parameters: Values, passed: Forward, logits_gradient: Array, backbone: str
-) -> dict[str, Array]:
+def backward(parameters: Values, passed: Forward, logits_gradient: Array) -> dict[str, Array]:
     """Return the gradient of every weight and bias, from the logits' back through the network.
 
     Args:
@@ -203,23 +114,35 @@ def backward(
     Returns:
         Canonical name -> gradient, in forward order, of all but the running statistics.
     """
-    layers, v1 = _Gradients(parameters, passed), backbone == "resnet18_v1"
-    g, by_name = logits_gradient, layers.by_name
-    by_name["transpose_conv.bias"] = g.sum(axis=(0, 1, 2))
-    x, weight = passed.inputs["transpose_conv"], layers.values["transpose_conv.weight"]
-    g, by_name["transpose_conv.weight"] = ops.transpose_convolution_gradients(
-        x, weight, g, STRIDE, STRIDE // 2
-    )
-    by_name["final_conv.bias"] = g.sum(axis=(0, 1, 2))
-    g = layers.convolution("final_conv", g)
-    if not v1:
-        g = layers.norm("backbone.final_bn", layers.relu("backbone.final_bn", g))
-    for name, stride in reversed(_blocks(backbone)):
-        g = layers.block_v1(name, g, stride) if v1 else layers.block_v2(name, g, stride)
-    g = ops.max_pool_gradient(_relu(passed.layers["backbone.bn1"]), g)
-    g = layers.norm("backbone.bn1", layers.relu("backbone.bn1", g))
-    layers.weight("backbone.conv1", g, stride=2)
-    return {name: by_name[name] for name in parameter_shapes(backbone) if not is_statistic(name)}
+    parameters, values = _float64(parameters), passed.values
+    by_layer, by_name = {"transpose_conv": logits_gradient}, dict[str, Array]()
+    for layer in reversed(layers(passed.backbone)):
+        x, g, names = values[layer.inputs[0]], by_layer.pop(layer.name), list(layer.shapes)
+        window = layer.stride, layer.padding
+        match layer.kind:
+            case "convolution":
+                weight, size = parameters[names[0]], x.shape[1:3]
+                for bias in names[1:]:
+                    by_name[bias] = g.sum(axis=(0, 1, 2))
+                by_name[names[0]] = ops.convolution_weight_gradient(x, g, weight.shape[2], *window)
+                if layer.name == "backbone.conv1":  # Before it there is nothing to train.
+                    break
+                g = ops.convolution_input_gradient(g, weight, *window, size)
+            case "transpose_convolution":
+                weight = parameters[names[0]]
+                by_name[names[1]] = g.sum(axis=(0, 1, 2))
+                g, by_name[names[0]] = ops.transpose_convolution_gradients(x, weight, g, *window)
+            case "norm":
+                weight = parameters[names[0]]
+                g, by_name[names[0]], by_name[names[1]] = ops.batch_norm_gradients(x, weight, g)
+            case "max_pool":
+                g = ops.max_pool_gradient(x, g)
+            case "relu" | "add_relu":
+                g = g * (values[layer.name] > 0)
+        for name in layer.inputs:
+            by_layer[name] = by_layer[name] + g if name in by_layer else g
+    shapes = parameter_shapes(passed.backbone)
+    return {name: by_name[name] for name in shapes if not is_statistic(name)}
 
 
 def _pixel_weights(labels: Bytes, recipe: Recipe) -> tuple[NDArray[np.intp], Array]:
@@ -261,7 +184,7 @@ def gradients(
     """
     passed = forward(parameters, images, recipe.backbone, training=True)
     logits_gradient = loss_gradient(passed.logits, labels, recipe)
-    by_name = backward(parameters, passed, logits_gradient, recipe.backbone)
+    by_name = backward(parameters, passed, logits_gradient)
     return loss(passed.logits, labels, recipe), by_name, passed.statistics
 
 

@@ -1,9 +1,10 @@
 """The trained network as an ONNX graph: bytes in, logits out, any batch and size.
 
-Written from the canonical parameters operation by operation, so that it needs none of the four
+Written from the network's layers and the canonical parameters, so that it needs none of the four
 frameworks. Specification: https://onnx.ai/onnx/operators/, operator set 17.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,13 @@ from numpy.typing import NDArray
 
 from common.data.images import MEAN, STD
 from common.errors import InputError
-from common.parameters.names import BATCH_NORM_EPSILON, NUM_CLASSES, STAGES, Parameters
-from common.recipes import STRIDE
+from common.parameters.names import BATCH_NORM_EPSILON, NUM_CLASSES, Parameters, layers
 
 OPERATOR_SET, IR_VERSION = 17, 8
+FLOAT = 1
+"""float32, as ONNX numbers types."""
+Node = tuple[str, list[str], str, dict[str, Any]]
+"""An operator, its inputs, its output and its attributes."""
 
 
 def onnx_model(parameters: Parameters, backbone: str) -> Any:
@@ -30,17 +34,26 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
             "--format onnx: the package onnx is not installed; `uv sync` installs it"
         ) from error
 
-    graph = Graph(onnx, parameters)
-    graph.network(backbone)
+    constants: dict[str, NDArray] = {"white": np.array(255, np.float32)}
+    constants |= {"mean": MEAN, "deviation": STD, **parameters}
+    if backbone == "resnet18_v2":  # Its norm of the input has neither.
+        constants["backbone.data_bn.weight"] = np.ones(3, np.float32)
+        constants["backbone.data_bn.bias"] = np.zeros(3, np.float32)
     sides = ["batch", "height", "width"]
     value = onnx.helper.make_tensor_value_info
     model = onnx.helper.make_model(
         onnx.helper.make_graph(
-            graph.nodes,
+            [
+                onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
+                for kind, inputs, output, attributes in nodes(backbone)
+            ],
             f"FCN-32s on {backbone}",
             [value("images", onnx.TensorProto.UINT8, [*sides, 3])],
             [value("logits", onnx.TensorProto.FLOAT, [*sides, NUM_CLASSES])],
-            [onnx.numpy_helper.from_array(a, name) for name, a in graph.constants.items()],
+            [
+                onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
+                for name, array in constants.items()
+            ],
         ),
         opset_imports=[onnx.helper.make_opsetid("", OPERATOR_SET)],
         ir_version=IR_VERSION,
@@ -49,105 +62,33 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
     return model
 
 
-class Graph:
-    """The nodes and constants of a graph; a method adds an operation and returns its output's name.
-
-    Attributes:
-        nodes: ONNX nodes in forward order.
-        constants: The parameters that the nodes use, and the few other arrays, by name.
-    """
-
-    def __init__(self, onnx: Any, parameters: Parameters) -> None:
-        self._onnx, self._parameters = onnx, parameters
-        self.nodes: list[Any] = []
-        self.constants: dict[str, NDArray] = {}
-
-    def network(self, backbone: str) -> None:
-        """Add the whole network, from ``images`` to ``logits``."""
-        v1 = backbone == "resnet18_v1"
-        x = self.normalized("images")
-        if not v1:
-            x = self.norm(x, "backbone.data_bn")
-        x = self.convolution(x, "backbone.conv1", 2)
-        x = self.relu(self.norm(x, "backbone.bn1"))
-        window = {"kernel_shape": [3, 3], "strides": [2, 2], "pads": [1, 1, 1, 1]}
-        x = self.node("MaxPool", [x], "backbone.maxpool", **window)
-        block = self.block_v1 if v1 else self.block_v2
-        for stage, (_, stride) in enumerate(STAGES, start=1):
-            x = block(x, f"backbone.layer{stage}.0", stride)
-            x = block(x, f"backbone.layer{stage}.1", 1)
-        if not v1:
-            x = self.relu(self.norm(x, "backbone.final_bn"))
-        x = self.convolution(x, "final_conv")
-        kernel = [self.parameter(f"transpose_conv.{part}") for part in ("weight", "bias")]
-        places = {"strides": [STRIDE] * 2, "pads": [STRIDE // 2] * 4}
-        x = self.node("ConvTranspose", [x, *kernel], "transpose_conv", **places)
-        self.node("Transpose", [x], "logits", perm=[0, 2, 3, 1])
-
-    def normalized(self, x: str) -> str:
-        """Add the normalisation of bytes, and bring the channels forward."""
-        x = self.node("Cast", [x], "float", to=self._onnx.TensorProto.FLOAT)
-        x = self.node("Div", [x, self.constant("white", np.array(255, np.float32))], "scaled")
-        x = self.node("Sub", [x, self.constant("mean", MEAN)], "centred")
-        x = self.node("Div", [x, self.constant("deviation", STD)], "normalize")
-        return self.node("Transpose", [x], "planes", perm=[0, 3, 1, 2])
-
-    def block_v1(self, x: str, name: str, stride: int) -> str:
-        """Add a basic block: convolution, norm, ReLU."""
-        shortcut = x
-        if f"{name}.downsample.0.weight" in self._parameters:
-            shortcut = self.convolution(x, f"{name}.downsample.0", stride)
-            shortcut = self.norm(shortcut, f"{name}.downsample.1")
-        y = self.norm(self.convolution(x, f"{name}.conv1", stride), f"{name}.bn1")
-        y = self.norm(self.convolution(self.relu(y), f"{name}.conv2"), f"{name}.bn2")
-        return self.relu(self.node("Add", [y, shortcut], name))
-
-    def block_v2(self, x: str, name: str, stride: int) -> str:
-        """Add a pre-activation block: norm, ReLU, convolution."""
-        shortcut, y = x, self.relu(self.norm(x, f"{name}.bn1"))
-        if f"{name}.downsample.weight" in self._parameters:
-            shortcut = self.convolution(y, f"{name}.downsample", stride)
-        y = self.convolution(y, f"{name}.conv1", stride)
-        y = self.convolution(self.relu(self.norm(y, f"{name}.bn2")), f"{name}.conv2")
-        return self.node("Add", [y, shortcut], name)
-
-    def convolution(self, x: str, name: str, stride: int = 1) -> str:
-        """Add a convolution that keeps the size but for its stride, with its bias if it has one."""
-        half = self._parameters[f"{name}.weight"].shape[2] // 2
-        names = [f"{name}.weight", f"{name}.bias"]
-        inputs = [self.parameter(name) for name in names if name in self._parameters]
-        return self.node("Conv", [x, *inputs], name, strides=[stride] * 2, pads=[half] * 4)
-
-    def norm(self, x: str, name: str) -> str:
-        """Add a batch norm with its running statistics."""
-        channels = len(self._parameters[f"{name}.running_mean"])
-        fixed = {
-            f"{name}.weight": np.ones(channels, np.float32),
-            f"{name}.bias": np.zeros(channels, np.float32),
-        }
-        arrays = fixed | self._parameters  # v2's norm of the input has neither weight nor bias.
-        inputs = [
-            self.constant(f"{name}.{part}", arrays[f"{name}.{part}"])
-            for part in ("weight", "bias", "running_mean", "running_var")
-        ]
-        return self.node("BatchNormalization", [x, *inputs], name, epsilon=BATCH_NORM_EPSILON)
-
-    def relu(self, x: str) -> str:
-        """Add a ReLU."""
-        return self.node("Relu", [x], f"{x}.relu")
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        """Add a node of any kind, named as its output."""
-        self.nodes.append(
-            self._onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
-        )
-        return output
-
-    def parameter(self, name: str) -> str:
-        """Add a canonical parameter."""
-        return self.constant(name, self._parameters[name])
-
-    def constant(self, name: str, array: NDArray) -> str:
-        """Add an array."""
-        self.constants[name] = np.ascontiguousarray(array)
-        return name
+def nodes(backbone: str) -> Iterator[Node]:
+    """Yield the graph's nodes in forward order; between bytes and logits maps are NCHW."""
+    yield "Cast", ["images"], "float", {"to": FLOAT}
+    yield "Div", ["float", "white"], "scaled", {}
+    yield "Sub", ["scaled", "mean"], "centred", {}
+    yield "Div", ["centred", "deviation"], "normalized", {}
+    yield "Transpose", ["normalized"], "normalize", {"perm": [0, 3, 1, 2]}
+    for layer in layers(backbone)[1:]:
+        name, inputs = layer.name, list(layer.inputs)
+        window = {"strides": [layer.stride] * 2, "pads": [layer.padding] * 4}
+        match layer.kind:
+            case "convolution":
+                yield "Conv", [*inputs, *layer.shapes], name, window
+            case "transpose_convolution":
+                yield "ConvTranspose", [*inputs, *layer.shapes], name, window
+            case "norm":
+                prefix = next(iter(layer.shapes)).rpartition(".")[0]
+                parts = ("weight", "bias", "running_mean", "running_var")
+                inputs += [f"{prefix}.{part}" for part in parts]
+                yield "BatchNormalization", inputs, name, {"epsilon": BATCH_NORM_EPSILON}
+            case "max_pool":
+                yield "MaxPool", inputs, name, {"kernel_shape": [3, 3], **window}
+            case "relu":
+                yield "Relu", inputs, name, {}
+            case "add":
+                yield "Add", inputs, name, {}
+            case "add_relu":
+                yield "Add", inputs, f"{name}.sum", {}
+                yield "Relu", [f"{name}.sum"], name, {}
+    yield "Transpose", ["transpose_conv"], "logits", {"perm": [0, 2, 3, 1]}
