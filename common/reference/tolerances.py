@@ -18,108 +18,85 @@ class Bound:
     reason: str
 
 
+PRECISIONS = ("float64", "float32", "tf32", "bfloat16")
 _TF32 = "bfloat16's bound over 8, for three bits more of mantissa; no such device was at hand"
 _FLOAT64 = "float64 rounds at 1e-16"
 _READ = "read back in float32, which rounds at 6e-8"
 
 
-def _each(
-    float64: float,
-    float32: tuple[float, str],
-    tf32: float,
-    bfloat16: tuple[float, str],
-    exact: str = _FLOAT64,
+def _bounds(
+    limits: tuple[float, float, float, float],
+    reason: str,
+    bfloat16: str | None = None,
+    float64: str = _FLOAT64,
 ) -> dict[str, Bound]:
-    """Return the bound of each precision, with a reason of its own; ``exact`` is float64's."""
-    return {
-        "float64": Bound(float64, exact),
-        "float32": Bound(*float32),
-        "tf32": Bound(tf32, _TF32),
-        "bfloat16": Bound(*bfloat16),
-    }
+    """Return the bounds in float64, float32, tf32 and bfloat16.
 
-
-def _all(reason: str, *limits: float) -> dict[str, Bound]:
-    """Return the bounds in float64, float32, tf32 and bfloat16, which share a reason."""
-    names = ("float64", "float32", "tf32", "bfloat16")
-    return {name: Bound(limit, reason) for name, limit in zip(names, limits, strict=True)}
+    ``reason`` is float32's, and that of all four where bfloat16 has none of its own.
+    """
+    reasons = [reason] * 4 if bfloat16 is None else [float64, reason, _TF32, bfloat16]
+    return dict(zip(PRECISIONS, map(Bound, limits, reasons), strict=True))
 
 
 _PROOF = {
-    "layer, evaluation": _each(
-        1e-13,
-        (1e-5, "2e-6 measured: rounding of 6e-8, gathered over 18 convolutions"),
-        5e-3,
-        (4e-2, "1.2e-2 measured: rounding of 4e-3 at every layer"),
+    "layer, evaluation": _bounds(
+        (1e-13, 1e-5, 5e-3, 4e-2),
+        "2e-6 measured: rounding of 6e-8, gathered over 18 convolutions",
+        "1.2e-2 measured: rounding of 4e-3 at every layer",
     ),
-    "layer, training": _each(
-        1e-12,
-        (
-            2e-4,
-            "1.1e-4 measured, MXNet, v2 on photographs: the input's own norm is off by 1.7e-5, "
-            "its moments being sums of 72,000 values, and the norms behind it multiply that by 6; "
-            "JAX has 7e-8 and 4e-6 there",
-        ),
-        2e-2,
-        (1.5e-1, "5.2e-2 measured"),
+    "layer, training": _bounds(
+        (1e-12, 2e-4, 2e-2, 1.5e-1),
+        "1.1e-4 measured, MXNet, v2 on photographs: the input's own norm is off by 1.7e-5, "
+        "its moments being sums of 72,000 values, and the norms behind it multiply that by 6; "
+        "JAX has 7e-8 and 4e-6 there",
+        "5.2e-2 measured",
     ),
-    "logits": _each(1e-13, (1e-5, "1.4e-6 measured"), 5e-3, (4e-2, "1.4e-2 measured")),
-    "logits, training": _each(
-        1e-12,
-        (4e-5, "1.6e-5 measured, as of the layers in training"),
-        5e-3,
-        (4e-2, "1.2e-2 measured"),
+    "logits": _bounds((1e-13, 1e-5, 5e-3, 4e-2), "1.4e-6 measured", "1.4e-2 measured"),
+    "logits, training": _bounds(
+        (1e-12, 4e-5, 5e-3, 4e-2),
+        "1.6e-5 measured, as of the layers in training",
+        "1.2e-2 measured",
     ),
-    "loss": _each(
-        1e-13,
-        (1e-6, "2.5e-7 measured: a mean, in which rounding averages out"),
-        1e-3,
-        (5e-3, "9e-4 measured"),
+    "loss": _bounds(
+        (1e-13, 1e-6, 1e-3, 5e-3),
+        "2.5e-7 measured: a mean, in which rounding averages out",
+        "9e-4 measured",
     ),
-    "gradient": _each(
-        1e-11,
-        (2e-4, "5e-5 measured: a norm's in front of a norm is what is left of a sum"),
-        1e-1,
-        (8e-1, "3.8e-1 measured, of the first convolutions: their gradient is small"),
+    "gradient": _bounds(
+        (1e-11, 2e-4, 1e-1, 8e-1),
+        "5e-5 measured: a norm's in front of a norm is what is left of a sum",
+        "3.8e-1 measured, of the first convolutions: their gradient is small",
     ),
-    "statistics": _each(
-        2e-7,
-        (1e-5, "3.8e-6 measured, of the input's variance, MXNet, v2"),
-        3e-3,
-        (2.5e-2, "7.7e-3 measured"),
+    "statistics": _bounds(
+        (2e-7, 1e-5, 3e-3, 2.5e-2),
+        "3.8e-6 measured, of the input's variance, MXNet, v2",
+        "7.7e-3 measured",
         _READ,
     ),
-    "momentum": _each(
-        2e-7,
-        (2e-5, "3.3e-6 measured, where nothing decays and a gradient is all there is"),
-        1.5e-3,
-        (1e-2, "3.1e-3 measured"),
+    "momentum": _bounds(
+        (2e-7, 2e-5, 1.5e-3, 1e-2),
+        "3.3e-6 measured, where nothing decays and a gradient is all there is",
+        "3.1e-3 measured",
         _READ,
     ),
-    "parameters": _each(
-        2e-7,
-        (1e-6, "8e-8 measured: read back in float32, which rounds at 6e-8"),
-        5e-6,
-        (3e-5, "6.9e-6 measured: three steps move a parameter little"),
+    "parameters": _bounds(
+        (2e-7, 1e-6, 5e-6, 3e-5),
+        "8e-8 measured: read back in float32, which rounds at 6e-8",
+        "6.9e-6 measured: three steps move a parameter little",
         _READ,
     ),
-    "labels": _each(
-        1e-12,
-        (1e-4, "0 measured: a tie is a preference below the logits' own error"),
-        5e-2,
-        (2e-1, "5.2e-2 measured: five of the logits' own errors"),
+    "labels": _bounds(
+        (1e-12, 1e-4, 5e-2, 2e-1),
+        "0 measured: a tie is a preference below the logits' own error",
+        "5.2e-2 measured: five of the logits' own errors",
     ),
-    "trace": _each(
-        1e-11,
-        (
-            1e-5,
-            "2.6e-7 measured from the probe's parameters; from trained ones rounding grows, and "
-            "the bound with it: ten times one framework's drift from itself with other threads",
-        ),
-        1e-3,
-        (1e-2, "1.9e-3 measured of one loss; no trace was measured"),
+    "trace": _bounds(
+        (1e-11, 1e-5, 1e-3, 1e-2),
+        "2.6e-7 measured from the probe's parameters; from trained ones rounding grows, and "
+        "the bound with it: ten times one framework's drift from itself with other threads",
+        "1.9e-3 measured of one loss; no trace was measured",
     ),
-    "round trip": _all("copies: nothing may change", 0.0, 0.0, 0.0, 0.0),
+    "round trip": _bounds((0.0, 0.0, 0.0, 0.0), "copies: nothing may change"),
 }
 
 PROOF = tuple(_PROOF)
@@ -128,70 +105,72 @@ PROOF = tuple(_PROOF)
 BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     **_PROOF,
     # The first losses of a training: the least that a comparison allows them, whatever the drift.
-    "first losses": _each(
-        1e-11,
-        (5e-6, "1e-7 measured of the first: one forward pass, no drift as yet"),
-        2e-3,
-        (2e-2, "9e-4 measured of one loss"),
+    "first losses": _bounds(
+        (1e-11, 5e-6, 2e-3, 2e-2),
+        "1e-7 measured of the first: one forward pass, no drift as yet",
+        "9e-4 measured of one loss",
     ),
     # Whole steps of a benchmark's cases at their real sizes, where some of millions of values lie
     # within rounding of a ReLU's kink and pass in one network what they do not in another.
-    "step: loss": _all(
+    "step: loss": _bounds(
+        (1e-9, 2e-6, 1e-3, 5e-3),
         "one forward pass, a mean over many pixels: 2e-7 measured, 8e-4 in bfloat16; the wrong "
         "epsilon of 1e-3 gives 4e-2",
-        *(1e-9, 2e-6, 1e-3, 5e-3),
     ),
-    "step: second loss": _all(
+    "step: second loss": _bounds(
+        (1e-6, 1e-2, 2e-2, 1e-1),
         "after an update that is itself off by a hundredth, for the kinks, and in bfloat16 by a "
         "quarter: 2e-3 measured, 3e-2 in bfloat16; a step that is left out gives 1.3e-1 to 2.5e-1 "
         "at 96x128, 5.7e-1 at 320x480",
-        *(1e-6, 1e-2, 2e-2, 1e-1),
     ),
-    "step: update": _all(
+    "step: update": _bounds(
+        (5e-3, 1e-1, 2e-1, 5e-1),
         "root mean square over the tensors: 1e-2 measured at 320x480, 3e-2 where the deepest map "
         "is 2x3 and each kink counts; float32 parameters hold an update to 2e-4; a wrong epsilon "
         "gives 1",
-        *(5e-3, 1e-1, 2e-1, 5e-1),
     ),
-    "step: gradients": _all(
+    "step: gradients": _bounds(
+        (1e-9, 1e-1, 2e-1, 5e-1),
         "root mean square over the tensors: 1e-14 measured in float64, 6e-3 in float32 at 96x128, "
         "for the kinks, 3.6e-1 in bfloat16; a wrong epsilon or no backward pass gives 1",
-        *(1e-9, 1e-1, 2e-1, 5e-1),
     ),
-    "step: statistics": _all(
+    "step: statistics": _bounds(
+        (1e-5, 5e-5, 1e-2, 5e-2),
         "root mean square over the tensors: 2e-5 measured at 320x480, batch 8",
-        *(1e-5, 5e-5, 1e-2, 5e-2),
     ),
-    "step: second update": _all(
+    "step: second update": _bounds(
+        (5e-3, 8e-1, 1.5, 1.5),
         "median over the tensors, kinks again after a step that moved every value: 2e-1 measured "
         "at 320x480; a step left out gives 1, the first step's rate compiled in 0.875",
-        *(5e-3, 8e-1, 1.5, 1.5),
     ),
-    "step: length of the second update": _all(
+    "step: length of the second update": _bounds(
+        (5e-3, 5e-2, 1e-1, 3e-1),
         "how far the second update's length along the reference's is from it, the worst of the "
         "head, behind all norms: in bfloat16 the backbone's gradients have lost their direction "
         "after a step (a fifth of them is along the reference's), the head's have not: 3e-2 "
         "measured there, 2.3e-1 in JAX, 3e-3 in float32; a step left out gives 1, the first step's "
         "rate compiled in 0.875",
-        *(5e-3, 5e-2, 1e-1, 3e-1),
     ),
-    "step: logits": _all("as of the proof's layers", 1e-6, 1e-5, 5e-3, 3e-2),
-    "step: label maps": _all("as the proof's labels, of float32 logits", 1e-6, 1e-4, 5e-2, 2e-1),
-    "step: bytes": _all("read and copied: nothing may change", 0.0, 0.0, 0.0, 0.0),
-    "upsampling: output": _all(
-        "one operation; bfloat16 holds a value to 4e-3", 1e-6, 2e-6, 1e-3, 1e-2
+    "step: logits": _bounds((1e-6, 1e-5, 5e-3, 3e-2), "as of the proof's layers"),
+    "step: label maps": _bounds(
+        (1e-6, 1e-4, 5e-2, 2e-1), "as the proof's labels, of float32 logits"
     ),
-    "upsampling: gradient of the input": _all("sums of 4,096 products", 1e-6, 1e-5, 1e-3, 1e-2),
-    "upsampling: gradient of the weight": _all("sums over all pixels", 1e-6, 1e-5, 1e-3, 1e-2),
-    "upsampling: gradient of the bias": _all(
+    "step: bytes": _bounds((0.0, 0.0, 0.0, 0.0), "read and copied: nothing may change"),
+    "upsampling: output": _bounds(
+        (1e-6, 2e-6, 1e-3, 1e-2), "one operation; bfloat16 holds a value to 4e-3"
+    ),
+    "upsampling: gradient of the input": _bounds(
+        (1e-6, 1e-5, 1e-3, 1e-2), "sums of 4,096 products"
+    ),
+    "upsampling: gradient of the weight": _bounds((1e-6, 1e-5, 1e-3, 1e-2), "sums over all pixels"),
+    "upsampling: gradient of the bias": _bounds(
+        (1e-6, 1e-4, 1e-4, 1e-2),
         "sums over all pixels of what is nearly as often negative: in bfloat16 3e-3 measured of "
         "PyTorch, which rounds the gradient before it sums, 3e-7 of JAX and TensorFlow; with the "
         "bias in bfloat16 JAX has 6e-2",
-        *(1e-6, 1e-4, 1e-4, 1e-2),
     ),
-    "loss alone: gradient": _all(
-        "the loss is computed in float32 whatever the network's precision",
-        *(1e-6, 1e-5, 1e-5, 1e-5),
+    "loss alone: gradient": _bounds(
+        (1e-6, 1e-5, 1e-5, 1e-5), "the loss is computed in float32 whatever the network's precision"
     ),
 }
 """Quantity -> precision -> bound."""
