@@ -36,8 +36,8 @@ def step_errors(losses: Sequence[float | None], expected: Sequence[float]) -> li
     there the error is absolute.
     """
     return [
-        math.inf if loss is None else relative_error(loss, wanted, floor=float(wanted == 0))
-        for loss, wanted in zip(losses, expected, strict=False)
+        math.inf if loss is None else relative_error(loss, exact, floor=float(exact == 0))
+        for loss, exact in zip(losses, expected, strict=False)
     ]
 
 

@@ -6,12 +6,13 @@ belongs to; ``gradient`` as an argument is always the one with respect to the op
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import TypeVar
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from common.errors import InputError
@@ -60,31 +61,10 @@ def pad(x: Array, padding: int, value: float = 0.0) -> Array:
     return np.pad(x, widths, constant_values=value)
 
 
-def output_size(size: int, kernel: int, stride: int, padding: int) -> int:
-    """Return how many windows of ``kernel`` pixels, ``stride`` apart, fit into the padded side."""
-    return (size + 2 * padding - kernel) // stride + 1
-
-
-def _taps(x_padded: Array, kernel: int, stride: int) -> Iterator[tuple[int, int, Array]]:
-    """Yield (i, j, view): what tap (i, j) of the kernel sees at every output pixel."""
-    height = output_size(x_padded.shape[1], kernel, stride, 0)
-    width = output_size(x_padded.shape[2], kernel, stride, 0)
-    for i in range(kernel):
-        for j in range(kernel):
-            rows = slice(i, i + stride * height, stride)
-            columns = slice(j, j + stride * width, stride)
-            yield i, j, x_padded[:, rows, columns]
-
-
-def _patches(x: Array, kernel: int, stride: int, padding: int) -> Array:
-    """Return every window of ``x`` as [batch, out height, out width, kernel, kernel, channels]."""
-    x = pad(x, padding)
-    height = output_size(x.shape[1], kernel, stride, 0)
-    width = output_size(x.shape[2], kernel, stride, 0)
-    patches = np.empty((x.shape[0], height, width, kernel, kernel, x.shape[3]))
-    for i, j, view in _taps(x, kernel, stride):
-        patches[:, :, :, i, j] = view
-    return patches
+def _windows(x: Array, kernel: int, stride: int) -> Array:
+    """Return a view of every window, [batch, out height, out width, kernel, kernel, channels]."""
+    windows = sliding_window_view(x, (kernel, kernel), axis=(1, 2), writeable=True)
+    return windows[:, ::stride, ::stride].transpose(0, 1, 2, 4, 5, 3)
 
 
 def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
@@ -102,8 +82,8 @@ def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
     """
 
     def correlate(x: Array) -> Array:
-        patches = _patches(x, weight.shape[2], stride, padding)
-        return np.tensordot(patches, weight, axes=((3, 4, 5), (2, 3, 1)))
+        windows = _windows(pad(x, padding), weight.shape[2], stride)
+        return np.tensordot(windows, weight, axes=((3, 4, 5), (2, 3, 1)))
 
     return map_by_image(correlate, x)
 
@@ -121,8 +101,9 @@ def convolution_input_gradient(
         patches = np.tensordot(gradient, weight.transpose(0, 2, 3, 1), axes=1)
         shape = (len(gradient), height + 2 * padding, width + 2 * padding, weight.shape[1])
         x_gradient = np.zeros(shape)
-        for i, j, view in _taps(x_gradient, weight.shape[2], stride):
-            view += patches[:, :, :, i, j]
+        windows = _windows(x_gradient, weight.shape[2], stride)
+        for i, j in np.ndindex(weight.shape[2:]):  # Windows overlap: tap by tap, none is lost.
+            windows[:, :, :, i, j] += patches[:, :, :, i, j]
         return x_gradient[:, padding : padding + height, padding : padding + width]
 
     return map_by_image(paint, gradient)
@@ -134,8 +115,8 @@ def convolution_weight_gradient(
     """Return the gradient [O, I, k, k] with respect to the weight of a convolution of ``x``."""
 
     def by_tap(x: Array, gradient: Array) -> Array:
-        patches = _patches(x, kernel, stride, padding)
-        return np.tensordot(gradient, patches, axes=((0, 1, 2), (0, 1, 2)))
+        windows = _windows(pad(x, padding), kernel, stride)
+        return np.tensordot(gradient, windows, axes=((0, 1, 2), (0, 1, 2)))
 
     return sum(by_image(by_tap, x, gradient), np.zeros(())).transpose(0, 3, 1, 2)
 
@@ -169,11 +150,7 @@ def max_pool(x: Array, kernel: int = 3, stride: int = 2, padding: int = 1) -> Ar
     """Return the largest value of each window; outside ``x`` there is minus infinity."""
 
     def largest(x: Array) -> Array:
-        views = (view for _, _, view in _taps(pad(x, padding, -np.inf), kernel, stride))
-        maximum = next(views).copy()
-        for view in views:
-            np.maximum(maximum, view, out=maximum)
-        return maximum
+        return _windows(pad(x, padding, -np.inf), kernel, stride).max(axis=(3, 4))
 
     return map_by_image(largest, x)
 
@@ -191,10 +168,10 @@ def max_pool_gradient(
         remaining = gradient.copy()
         x_padded = pad(x, padding, -np.inf)
         x_gradient = np.zeros(x_padded.shape)
-        views = zip(_taps(x_padded, kernel, stride), _taps(x_gradient, kernel, stride), strict=True)
-        for (_, _, value), (_, _, target) in views:
-            chosen = value == maximum
-            target += np.where(chosen, remaining, 0.0)
+        values, targets = (_windows(array, kernel, stride) for array in (x_padded, x_gradient))
+        for i, j in np.ndindex(kernel, kernel):
+            chosen = values[:, :, :, i, j] == maximum
+            targets[:, :, :, i, j] += np.where(chosen, remaining, 0.0)
             remaining[chosen] = 0.0
         return x_gradient[:, padding : padding + height, padding : padding + width]
 
@@ -219,7 +196,10 @@ def moved_statistics(x: Array, mean: Array, variance: Array) -> tuple[Array, Arr
     """
     n = x.size // x.shape[3]
     if n == 1:
-        raise InputError("a norm sees one value a channel: train on a larger batch or crop")
+        raise InputError(
+            f"a norm sees {n} value in each channel and needs two at least: "
+            "choose a larger --batch-size or --crop"
+        )
     new_mean, biased = moments(x)
     new_variance = biased * n / (n - 1)
     momentum = BATCH_NORM_MOMENTUM

@@ -154,7 +154,7 @@ def test_running_statistics_move_a_tenth_towards_the_unbiased_variance() -> None
 
 
 def test_one_value_a_channel_has_no_variance() -> None:
-    with pytest.raises(InputError, match="larger batch or crop"):
+    with pytest.raises(InputError, match="larger --batch-size or --crop"):
         ops.moved_statistics(np.zeros((1, 1, 1, 2)), np.zeros(2), np.ones(2))
 
 
