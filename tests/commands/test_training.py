@@ -1,5 +1,6 @@
 """`fcn train` and `fcn predict`: what they leave, and one line for what they refuse."""
 
+import importlib
 import json
 import os
 import shutil
@@ -19,20 +20,26 @@ from common.errors import TrainingDiverged
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
+from common.run import loop
 from common.run.checkpoints import load_checkpoint
 from common.run.runs import Run, read_metrics
 from tests.conftest import PRESENT
 from tests.support.commands import SMALL, script
 
 
-def test_train_resume_and_predict(backend_name: str, generated: Path, tmp_path: Path) -> None:
+def test_train_on_two_devices_resume_on_one_and_predict(
+    backend_name: str, generated: Path, tmp_path: Path
+) -> None:
     train, out = f"{backend_name}_impl.train", tmp_path / "run"
     options = ["--data", generated, "--recipe", "modern", "--epochs", "2", *SMALL]
-    half = script(train, *options, "--out", out, "--max-steps", "4", "--json")
+    half = script(train, *options, "--out", out, "--max-steps", "4", "--devices", "2", "--json")
     assert half.returncode == 0, half.stderr
     assert json.loads(half.stdout)["steps"] == 4
+    # Of two processes, which PyTorch has, one alone prints and draws.
+    assert half.stderr.count("epoch 1/") == 1 and (out / "examples.png").is_file()
     # As `fcn train` starts it. The others start themselves anew with this environment.
-    rest = script(train, *options, "--resume", out, environment=backend_environment(None))
+    options += ["--resume", out, "--resume-changed"]  # The number of devices.
+    rest = script(train, *options, environment=backend_environment(None))
     assert rest.returncode == 0, rest.stderr
     lines = read_metrics(out / "metrics.jsonl")
     steps = [line["step"] for line in lines if line["kind"] == "step"]
@@ -69,7 +76,14 @@ def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_pa
         os.kill(int(training), signal.SIGKILL)
 
 
-def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None:
+def test_bad_training_input_is_one_line(
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(loop, "restart_with_environment", lambda *_: None)
+    train = importlib.import_module(f"{PRESENT[0]}_impl.train").main
     broken = tmp_path / "data"
     shutil.copytree(generated, broken)
     name = (broken / "ImageSets/Segmentation/train.txt").read_text(encoding="utf-8").split()[0]
@@ -83,11 +97,10 @@ def test_bad_training_input_is_one_line(generated: Path, tmp_path: Path) -> None
         (["--data", generated, "--checkpoint-every", "0"], "--checkpoint-every 0"),
     ):
         out = tmp_path / "out"
-        command = f"{PRESENT[0]}_impl.train", "--out", out, *SMALL, *options
-        result = script(*command, environment=backend_environment(None))
-        assert result.returncode == 2, result.stderr
-        assert result.stderr.count("\n") == 1 and words in result.stderr
-        assert not out.exists()
+        assert train(["--out", str(out), *SMALL, *map(str, options)]) == 2
+        captured = capsys.readouterr()
+        assert captured.err.count("\n") == 1 and words in captured.err
+        assert not captured.out and not out.exists()
 
 
 def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) -> None:

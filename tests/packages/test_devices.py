@@ -6,7 +6,6 @@ devices are made before its first work; PyTorch in two, which torchrun starts.
 """
 
 import importlib
-import json
 import os
 import signal
 import subprocess
@@ -26,7 +25,6 @@ from common.reference import network as reference
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
-from common.run.runs import read_metrics
 
 PROJECT = Path(__file__).parents[2]
 
@@ -99,19 +97,6 @@ def training(backend_name: str, generated: Path, out: Path, *options: object) ->
         *(f"{backend_name}_impl.train", "--data", generated, "--out", out, "--crop", 64, 64),
         *("--no-progress", "--devices", 2, "--recipe", "modern", "--batch-size", 4, *options),
     ]
-
-
-def test_a_training_on_two_devices_is_told_once(
-    backend_name: str, generated: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "run"
-    result = script(*training(backend_name, generated, out, "--max-steps", 2, "--json"))
-    assert result.returncode == 0, result.stderr
-    assert json.loads(result.stdout)["steps"] == 2
-    assert result.stderr.count("epoch 1/") == 1
-    kinds = [line["kind"] for line in read_metrics(out / "metrics.jsonl")]
-    assert kinds == ["step", "step", "epoch"]
-    assert (out / "examples.png").is_file()
 
 
 def test_a_batch_that_cannot_be_split_is_refused(
