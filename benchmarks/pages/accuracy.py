@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from benchmarks.pages.format import join, significant, text_table
-from benchmarks.pages.gallery import Gallery, Item, gallery_item, gallery_view
-from benchmarks.pages.html import COLORS, TEXT, backend_color, can_draw, mute, svg
+from benchmarks.pages.format import significant, text_table
+from benchmarks.pages.gallery import Item, gallery_item
+from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure
+from benchmarks.records.documents import Bench
 from benchmarks.records.training_documents import Accuracy, AccuracyRow, AccuracyRun, Equivalence
 from common.errors import InputError
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
     from matplotlib.figure import Figure
 
     from benchmarks.records.run_documents import Epoch
@@ -24,17 +25,6 @@ Score = Literal["pixel_accuracy", "mean_iou"]
 SCORES: tuple[Score, Score] = ("pixel_accuracy", "mean_iou")
 NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 HEADS = ("backend", *NAMES.values(), "to target", "first losses")
-
-
-class AccuracyView(NamedTuple):
-    """What a page shows of the case."""
-
-    title: str
-    heads: tuple[str, ...]
-    scores: list[list[str]]
-    notes: list[str]
-    epochs: list[list[str]]
-    curves: Markup | None
 
 
 def finished_rows(accuracy: Accuracy) -> list[AccuracyRow]:
@@ -114,11 +104,8 @@ def accuracy_curves(accuracy: Accuracy) -> Figure | None:
     None if there is none or no matplotlib.
     """
     rows = finished_rows(accuracy)
-    if not rows or not can_draw():
+    if not rows or not (figure := new_figure(9, 4)):
         return None
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 4), layout="constrained")
     for axes, name in zip(figure.subplots(1, 2), SCORES, strict=True):
         for row in rows:
             curves = np.array([values_of(accuracy, run["epochs"], name) for run in row["runs"]])
@@ -143,38 +130,21 @@ def epoch_rows(accuracy: Accuracy) -> list[list[str]]:
     ]
 
 
-def accuracy_view(accuracy: Accuracy, salt: str) -> AccuracyView:
-    """Return what a page shows of the case: a table of scores, the tests, the picture."""
-    curves = accuracy_curves(accuracy)
-    return AccuracyView(
-        accuracy_title(accuracy),
-        HEADS,
-        score_rows(accuracy),
-        notes(accuracy),
-        epoch_rows(accuracy),
-        svg(curves, salt) if curves else None,
-    )
+def accuracy_gallery(document: Bench, folder: Path) -> list[Item]:
+    """Return the gallery of a benchmark's trainings; empty where it has none.
 
-
-def accuracy_gallery(accuracy: Accuracy, folder: Path) -> Gallery | None:
-    """Return the gallery of the case; None where it has none, or no picture of it is here.
-
-    A benchmark's page does not depend on it: an example that cannot be read is left out, and named.
+    A benchmark's page does not depend on it: an example that cannot be read is left out.
 
     Args:
-        accuracy: What ``fcn bench`` wrote of the case.
-        folder: Where the pictures that it names lie.
+        document: The results that name the pictures.
+        folder: Where they lie.
     """
-    config = accuracy["config"]
+    if "accuracy" not in document:
+        return []
+    accuracy, items = document["accuracy"], []
     titles = {row["backend"]: row["title"] for row in finished_rows(accuracy)}
-    items: list[Item] = []
-    absent = []
     for example in accuracy.get("gallery", []):
-        try:
-            items.append(gallery_item(example, folder, titles, config["recipe"]["void"]))
-        except InputError:
-            absent.append(example["name"])
-    caption = f"Predictions after the training from seed {config['seed']}."
-    if absent:
-        caption += f" Left out, as their pictures cannot be read: {join(absent)}."
-    return gallery_view(items, caption)
+        with suppress(InputError):
+            void = accuracy["config"]["recipe"]["void"]
+            items.append(gallery_item(example, folder, titles, void))
+    return items

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.pages import rows as words
 from benchmarks.pages.accuracy import accuracy_text
 from benchmarks.pages.facts import computed_on, versions
 from benchmarks.pages.format import (
@@ -13,23 +14,6 @@ from benchmarks.pages.format import (
     size,
     text_table,
     with_interval,
-)
-from benchmarks.pages.rows import (
-    NOT_REACHED,
-    batch_name,
-    case_name,
-    case_of,
-    finding,
-    interval_of,
-    is_unfinished,
-    later_step,
-    measure_of,
-    pixel_rate,
-    place,
-    reason_of,
-    row_title,
-    tables,
-    was_reached,
 )
 from benchmarks.records.documents import Bench, Comparison, Figures, Row
 from common.backends import device_kind
@@ -52,70 +36,61 @@ def table(document: Bench) -> str:
                 f"limits in {precision}: {limit['flops_per_second'] / 1e9:.0f} GFLOP/s, "
                 f"{limit['bytes_per_second'] / 1e9:.1f} GB/s"
             )
-    blocks = tables(document["rows"])
-    for rows in filter(was_reached, blocks):
-        lines += ["", *block(rows, document["comparisons"])]
-    if absent := [row_title(rows[0]) for rows in blocks if not was_reached(rows)]:
-        lines += ["", f"{NOT_REACHED}:", *(f"  {title}" for title in absent)]
-    if is_unfinished(document["rows"]):
+    for rows in filter(words.was_reached, words.tables(document["rows"])):
+        lines += ["", *block(rows, document)]
+    if titles := words.not_reached(document):
+        lines += ["", f"{words.NOT_REACHED}:", *(f"  {title}" for title in titles)]
+    if words.is_unfinished(document):
         lines += ["", "`fcn bench --resume DIR` continues it"]
     if "accuracy" in document:
         lines += ["", *accuracy_text(document["accuracy"])]
     return "\n".join(lines)
 
 
-def block(rows: Sequence[Row], comparisons: Sequence[Comparison]) -> list[str]:
-    """Return the lines of one case."""
-    first, measure = rows[0], measure_of(rows[0])
+def block(rows: Sequence[Row], document: Bench) -> list[str]:
+    """Return the lines of one table: its conditions, its cells, its tests and notes on its rows."""
+    first, measure = rows[0], words.measure_of(rows[0])
     height, width = first["crop"]
-    cells: list[Sequence[str]] = [
-        (
-            *("backend", "track", f"{measure.name.lower()} [95 %]", measure.step),
-            *("against itself", "first step", "compiling", "pays off after"),
-            *("memory", "of the limit"),
-        )
-    ]
-    notes = []
+    heads = ["backend", "track", f"{measure.name.lower()} [95 %]", measure.step, "against itself"]
+    heads += ["first step", "compiling", "pays off after", "memory", "of the limit"]
+    cells, notes = [heads], []
     for row in rows:
-        name = f"  {row['backend']} {row['track']}"
-        if row["figures"] is None:
+        reasons = [words.reason_of(row)]
+        if figures := row["figures"]:
+            cells.append(row_cells(row, figures))
+            reasons = [words.pixel_rate(figures), *row["warnings"]]
+        else:
             status = "not measured" if row["status"] == "running" else row["status"]
-            cells.append((row["backend"], row["track"], status, *[""] * (len(cells[0]) - 3)))
-            notes.append(f"{name}: {reason_of(row)}")
-            continue
-        cells.append(row_cells(row, row["figures"]))
-        notes += [
-            f"{name}: {note}" for note in (pixel_rate(row["figures"]), *row["warnings"]) if note
-        ]
-    keys = {row["key"] for row in rows}
+            cells.append([row["backend"], row["track"], status, *[""] * (len(heads) - 3)])
+        notes += [f"  {row['backend']} {row['track']}: {text}" for text in reasons if text]
     return [
-        f"{case_name(first)}, {first['backbone']}, {batch_name(first)}, {height}×{width}, "
-        f"{first['precision']}",
+        f"{words.case_name(first)}, {first['backbone']}, {words.batch_name(first)}, "
+        f"{height}×{width}, {first['precision']}",
         text_table(cells),
-        *(comparison_line(entry) for entry in comparisons if entry["a"] in keys),
+        *map(comparison_line, words.paired_tests(rows, document)),
         *notes,
     ]
 
 
-def row_cells(row: Row, figures: Figures) -> tuple[str, ...]:
+def row_cells(row: Row, figures: Figures) -> list[str]:
     """Return the cells of a measured row."""
     itself, even, limit = figures["self_ratio"], figures["break_even"], figures["limit"]
     catching_up = DASH
     if even:
         catching_up = "never" if even["steps"] is None else f"{even['steps']} steps"
     memory = [figures["host_memory_peak_bytes"], figures["device_memory_peak_bytes"]]
-    return (
+    return [
         row["backend"],
         row["track"],
-        with_interval(interval_of(row, figures)) + measure_of(row).unit,
-        significant(later_step(row, figures), 4),
+        with_interval(words.interval_of(row, figures)) + words.measure_of(row).unit,
+        significant(words.later_step(row, figures), 4),
         f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else DASH,
         seconds(figures["first_step_seconds"]),
         seconds(figures["compile_seconds"]),
         catching_up,
         " + ".join(size(count) for count in memory if count),
         f"{limit['fraction']:.0%} {limit['bound']}" if limit else DASH,
-    )
+    ]
 
 
 def comparison_line(entry: Comparison) -> str:
@@ -124,7 +99,7 @@ def comparison_line(entry: Comparison) -> str:
     interval = f"[{entry['low']:.3f}, {entry['high']:.3f}]"
     return (
         f"  {right} takes {entry['ratio']:.3f} {interval} times as long as {left}: "
-        f"{finding(entry)} (p {entry['p_corrected']:.3g})"
+        f"{words.finding(entry)} (p {entry['p_corrected']:.3g})"
     )
 
 
@@ -145,7 +120,7 @@ def markdown(document: Bench) -> str:
         InputError: If the document has no row of ``train`` that was measured.
     """
     measured = [row for row in document["rows"] if row["status"] != "running"]
-    trained = tables([row for row in measured if case_of(row).column == "rows"])
+    trained = words.tables([row for row in measured if words.case_of(row).column == "rows"])
     if not trained:
         raise InputError("--markdown: these results have no measured row of the case train")
     return "\n\n".join(
@@ -156,9 +131,9 @@ def markdown(document: Bench) -> str:
 def training_table(rows: Sequence[Row], measured: Sequence[Row]) -> str:
     """Return the rows of ``train`` as a table, other cases' rates of the same conditions beside."""
     beside = {
-        (case_name(row), row["backend"], row["track"]): row
+        (words.case_name(row), row["backend"], row["track"]): row
         for row in measured
-        if case_of(row).column == "rate" and place(row) == place(rows[0])
+        if words.case_of(row).column == "rate" and words.place(row) == words.place(rows[0])
     }
     # Rates of a case that no backend of these tracks has been timed in would be an empty column.
     tracks = {row["track"] for row in rows}
@@ -200,7 +175,7 @@ def caption(document: Bench, rows: Sequence[Row]) -> str:
     lines = [
         f"Examples/s: the median over {document['settings']['rounds']} rounds of two turns each, "
         f"and its 95 % bootstrap interval; {first['backbone']}, {first['recipe']}, "
-        f"{batch_name(first)}, {height}×{width}, {first['precision']}, "
+        f"{words.batch_name(first)}, {height}×{width}, {first['precision']}, "
         f"{computed_on(document, rows)}, {machine['cpus']} CPUs, {machine['system']}, "
         f"Python {machine['python']}"
     ]

@@ -2,20 +2,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from benchmarks.pages.compare_tables import (
-    ALL_SCORES,
-    READINGS,
-    chart_data,
-    class_rows,
-    epoch_rows,
-    finished_rows,
-    loss_rows,
-    score_tables,
-    scores_of,
-)
-from benchmarks.pages.facts import compare_facts, versions
+from benchmarks.pages import compare_tables as tables
+from benchmarks.pages import proof as parity
+from benchmarks.pages.compare_tables import finished_rows, scores_of
+from benchmarks.pages.facts import COMPUTED, compare_facts, versions
 from benchmarks.pages.format import (
     DASH,
     count_word,
@@ -27,21 +18,14 @@ from benchmarks.pages.format import (
     text_table,
     with_interval,
 )
-from benchmarks.pages.gallery import Item, gallery_item, gallery_view
+from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import render
-from benchmarks.pages.proof import stored_proof
 from benchmarks.records.training_documents import Compared, Rate, TrainedRow
+from common.data.voc import CLASSES
 from common.reference.tolerances import BLIND, MARGIN, STARTS
 
 LEAST_SAMPLES = 5
 """Of a speed, for an interval: of four, all lie on one side of the true median in 1 of 8 cases."""
-
-
-class Notice(NamedTuple):
-    """What a reader has to know before using the figures."""
-
-    severity: str
-    text: str
 
 
 def render_page(compare: Compared, folder: Path) -> str:
@@ -54,26 +38,21 @@ def render_page(compare: Compared, folder: Path) -> str:
     Raises:
         InputError: For a picture of the gallery that is missing or no label map.
     """
-    finished, charts = finished_rows(compare), chart_data(compare)
-    rates = [rate for row in finished if (rate := row["examples_per_second"])]
     return render(
         compare,
         verdict=verdict(compare),
         frameworks=frameworks(len(compare["rows"])),
         notices=notices(compare),
-        finished=finished,
-        readings=READINGS,
+        finished=finished_rows(compare),
         interval_of=interval_of,
         versions=versions,
-        top=1.04 * max((max(rate["samples"]) for rate in rates), default=1.0),
-        score_names=ALL_SCORES,
-        tables=score_tables(compare),
-        classes=class_rows(compare),
-        charts=charts,
-        losses=loss_rows(charts),
-        epochs=epoch_rows(compare),
-        gallery=gallery_view(gallery_items(compare, folder)),
-        proof=stored_proof(folder),
+        tables=tables,
+        classes=CLASSES,
+        charts=tables.chart_data(compare),
+        gallery=gallery_items(compare, folder),
+        gallery_caption="",
+        parity=parity,
+        proof=parity.stored_proof(folder),
         facts=compare_facts(compare),
         margin=MARGIN,
         blind=BLIND,
@@ -94,21 +73,20 @@ def frameworks(count: int) -> str:
 
 
 def beats_background(compare: Compared, row: TrainedRow) -> bool:
-    """Tell whether a row's pixel accuracy is above that of always predicting background."""
+    """Return whether a row's pixel accuracy is above that of always predicting background."""
     scores = scores_of(compare, row)
     return scores["pixel_accuracy"] > scores["background_pixel_accuracy"]
 
 
 def work_is_equal(rows: Sequence[TrainedRow]) -> bool:
-    """Tell whether there are at least two rows and each has proof of equal work."""
+    """Return whether there are at least two rows and each has proof of equal work."""
     shares = [row.get("agreement") for row in rows]
     return len(rows) > 1 and all(share is not None and share <= 1 for share in shares)
 
 
 def settings_are_equal(rows: Sequence[TrainedRow]) -> bool:
-    """Tell whether the rows were computed on one kind of device in one way."""
-    keys = ("device", "threads", "precision", "deterministic")
-    return len({tuple(row.get(key) for key in keys) for row in rows}) < 2
+    """Return whether the rows were computed on one kind of device in one way."""
+    return len({tuple(row.get(key) for key in COMPUTED) for row in rows}) < 2
 
 
 def verdict(compare: Compared) -> str:
@@ -187,9 +165,9 @@ def speed_words(rows: Sequence[TrainedRow]) -> str | None:
     )
 
 
-def notices(compare: Compared) -> list[Notice]:
-    """Return what a reader has to know before using the figures."""
-    rows, warnings, notes = finished_rows(compare), [], []
+def notices(compare: Compared) -> list[tuple[str, str]]:
+    """Return what a reader has to know before using the figures: severities and sentences."""
+    rows, warnings = finished_rows(compare), []
     if no_better := [row for row in rows if not beats_background(compare, row)]:
         scored = [scores_of(compare, row) for row in no_better]
         figures = dict.fromkeys(
@@ -210,7 +188,7 @@ def notices(compare: Compared) -> list[Notice]:
             "Device, threads, precision or determinism differ between the rows: their speeds do "
             "not compare."
         )
-    notes += [f"{row['title']}: {row['note']}." for row in compare["rows"] if row["note"]]
+    notes = [f"{row['title']}: {row['note']}." for row in compare["rows"] if row["note"]]
     if compare["dataset"].get("generated"):
         notes.append("The images are generated: the accuracies say nothing about photographs.")
     if rows:
@@ -218,15 +196,13 @@ def notices(compare: Compared) -> list[Notice]:
             "Each backend was trained once, from one seed: a difference in accuracy between two "
             "rows may be chance."
         )
-    return [
-        *(
-            Notice("bad", f"{row['title']} – {row['status']}: {row['reason']}")
-            for row in compare["rows"]
-            if row["status"] != "ok"
-        ),
-        *(Notice("warning", text) for text in warnings),
-        *(Notice("note", text) for text in notes),
+    failures = [
+        f"{row['title']} – {row['status']}: {row['reason']}"
+        for row in compare["rows"]
+        if row["status"] != "ok"
     ]
+    by_severity = {"bad": failures, "warning": warnings, "note": notes}
+    return [(severity, text) for severity, texts in by_severity.items() for text in texts]
 
 
 def table(compare: Compared) -> str:

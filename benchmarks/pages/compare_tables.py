@@ -1,18 +1,23 @@
 """The numbers behind a comparison's page: what its charts draw, and its tables of scores."""
 
-from typing import Literal, TypedDict
+from typing import Literal
 
 import numpy as np
 
 from benchmarks.pages.html import backend_color
-from benchmarks.records.run_documents import Reading, Scores
+from benchmarks.records.run_documents import Reading
 from benchmarks.records.training_documents import Compared, TrainedRow
-from common.data.voc import CLASSES
 
 LEAST_DISTANCE = 1e-8
 """Below it a relative difference is drawn here: a logarithmic axis has no zero."""
 LOSS_LINES = 21
-ALL_SCORES = ["Pixel accuracy", "Mean class accuracy", "Mean IoU", "Frequency-weighted IoU"]
+ALL_SCORES = {
+    "Pixel accuracy": "pixel_accuracy",
+    "Mean class accuracy": "mean_class_accuracy",
+    "Mean IoU": "mean_iou",
+    "Frequency-weighted IoU": "frequency_weighted_iou",
+}
+"""By their name on the page, in the order of its tables."""
 Void = Literal["background", "ignore"]
 READINGS: dict[Void, str] = {
     "background": "void counts as background",
@@ -28,35 +33,6 @@ Loss = Literal["val_loss", "train_loss"]
 LOSSES: dict[Loss, str] = {"val_loss": "Validation loss", "train_loss": "Training loss"}
 
 
-class Backend(TypedDict):
-    """A backend as the page's script names it."""
-
-    name: str
-    title: str
-    color: int
-
-
-class ScoreLines(TypedDict):
-    """One score by epoch: a line a backend, and that of always predicting background."""
-
-    label: str
-    series: list[list[float | None]]
-    constant: list[float | None] | None
-
-
-class Charts(TypedDict):
-    """The series of the page's charts: of each backend one value a step or epoch."""
-
-    backends: list[Backend]
-    steps: list[int]
-    losses: list[list[float | None]]
-    checked: list[int]
-    distances: list[list[float | None]]
-    bound: list[float | None]
-    epochs: list[int]
-    scores: list[ScoreLines]
-
-
 def finished_rows(compare: Compared) -> list[TrainedRow]:
     """Return the rows that may show figures."""
     return [row for row in compare["rows"] if row["status"] == "ok"]
@@ -64,14 +40,9 @@ def finished_rows(compare: Compared) -> list[TrainedRow]:
 
 def scores_of(compare: Compared, row: TrainedRow) -> Reading:
     """Return a finished row's scores in the recipe's reading of the void pixels."""
-    return both_readings(row)[compare["config"]["recipe"]["void"]]
-
-
-def both_readings(row: TrainedRow) -> Scores:
-    """Return a finished row's scores."""
     scores = row["scores"]
     assert scores is not None, f"{row['title']} is {row['status']}"
-    return scores
+    return scores[compare["config"]["recipe"]["void"]]
 
 
 def readings(compare: Compared) -> list[Void]:
@@ -79,13 +50,12 @@ def readings(compare: Compared) -> list[Void]:
     return sorted(READINGS, key=lambda void: void != compare["config"]["recipe"]["void"])
 
 
-def chart_data(compare: Compared) -> Charts:
-    """Return the series of the page's charts."""
+def chart_data(compare: Compared) -> dict[str, object]:
+    """Return the series of the page's charts: of each backend one value a step or epoch."""
     rows, trace = finished_rows(compare), compare["agreement"]
     losses = [dict(row["steps"]) for row in rows]
     steps = sorted({step for series in losses for step in series})
-    checked = steps[: len(trace["losses"])]
-    exact = dict(zip(checked, trace["losses"], strict=False))
+    exact = dict(zip(steps, trace["losses"], strict=False))
     return {
         "backends": [
             {"name": row["backend"], "title": row["title"], "color": backend_color(row["backend"])}
@@ -93,9 +63,9 @@ def chart_data(compare: Compared) -> Charts:
         ],
         "steps": steps,
         "losses": [[rounded(series.get(step), 7) for step in steps] for series in losses],
-        "checked": checked,
+        "checked": list(exact),
         "distances": [
-            [rounded(distance(series.get(step), exact[step]), 3) for step in checked]
+            [rounded(distance(series.get(step), loss), 3) for step, loss in exact.items()]
             for series in losses
         ],
         "bound": trace["bounds"],
@@ -119,87 +89,49 @@ def epochs_of(rows: list[TrainedRow]) -> list[int]:
     return sorted({line["epoch"] + 1 for row in rows for line in row["epochs"]})
 
 
-def score_lines(compare: Compared, rows: list[TrainedRow]) -> list[ScoreLines]:
-    """Return every score and loss that any row has, by epoch."""
+def score_lines(compare: Compared, rows: list[TrainedRow]) -> list[dict[str, object]]:
+    """Return every score and loss that any row has, by epoch: a line a row.
+
+    Beside a score stands the line of always predicting background.
+    """
     epochs = epochs_of(rows)
     by_epoch = [{line["epoch"] + 1: line for line in row["epochs"]} for row in rows]
     table = [[lines.get(epoch) for epoch in epochs] for lines in by_epoch]
-    scores: list[ScoreLines] = []
+    scores: list[dict[str, object]] = []
+
+    def add(
+        label: str, series: list[list[float | None]], constant: list[float | None] | None = None
+    ) -> None:
+        if any(value is not None for line in series for value in line):
+            scores.append({"label": label, "series": series, "constant": constant})
+
     for void in readings(compare):
+        read = [[line["scores"][void] if line else None for line in lines] for lines in table]
         for label, key, background in DRAWN:
-            read = [[line and line["scores"][void] for line in lines] for lines in table]
             series = [[line[key] if line else None for line in lines] for lines in read]
             constants = [[line[background] if line else None for line in lines] for lines in read]
-            name = f"{label}, {READINGS[void]}"
-            scores.append(
-                {"label": name, "series": series, "constant": constants[0] if constants else None}
-            )
+            add(f"{label}, {READINGS[void]}", series, constants[0] if constants else None)
     for loss, label in LOSSES.items():
         series = [[line[loss] if line else None for line in lines] for lines in table]
-        scores.append({"label": f"{label}, mean of an epoch", "series": series, "constant": None})
-    return [each for each in scores if any(v is not None for line in each["series"] for v in line)]
+        add(f"{label}, mean of an epoch", series)
+    return scores
 
 
-def loss_rows(charts: Charts) -> list[tuple[int, list[float | None]]]:
-    """Return evenly spread steps, the first and the last among them, and each backend's loss."""
-    count = len(charts["steps"])
-    chosen = np.unique(np.linspace(0, count - 1, min(count, LOSS_LINES)).round().astype(int))
-    return [(charts["steps"][i], [column[i] for column in charts["losses"]]) for i in chosen]
+def shown_steps(count: int) -> list[int]:
+    """Return the indices of evenly spread steps out of ``count``, the first and the last too."""
+    spread = np.linspace(0, count - 1, min(count, LOSS_LINES)).round().astype(int)
+    return sorted({*spread.tolist()})
 
 
-def epoch_rows(compare: Compared) -> list[tuple[int, str, list[float | None]]]:
-    """Return epoch, backend, both losses and both scores of every epoch of every finished row."""
-    void = compare["config"]["recipe"]["void"]
-    lines = []
-    for row in finished_rows(compare):
-        for line in row["epochs"]:
-            scores = [line["scores"][void][key] for _, key, _ in DRAWN]
-            values = [line["train_loss"], line["val_loss"], *scores]
-            lines.append((line["epoch"] + 1, row["title"], values))
-    return lines
-
-
-def score_tables(compare: Compared) -> list[tuple[str, list[tuple[str, list[float]]]]]:
-    """Return ``ALL_SCORES`` in each reading of the void pixels, the recipe's first.
-
-    The last row of a table is that of always predicting background.
-    """
-    rows = finished_rows(compare)
-    tables = []
-    for void in readings(compare):
-        read = [(row["title"], both_readings(row)[void]) for row in rows]
-        lines = [(title, all_scores(scores)) for title, scores in read]
-        if read:
-            lines.append(("Always background", background_scores(read[0][1])))
-        tables.append((READINGS[void], lines))
-    return tables
-
-
-def all_scores(scores: Reading) -> list[float]:
-    """Return the values of ``ALL_SCORES``."""
-    return [
-        scores["pixel_accuracy"],
-        scores["mean_class_accuracy"],
-        scores["mean_iou"],
-        scores["frequency_weighted_iou"],
-    ]
-
-
-def background_scores(scores: Reading) -> list[float]:
-    """Return the values of ``ALL_SCORES`` of always predicting background.
+def background_scores(scores: Reading) -> dict[str, float]:
+    """Return the scores of always predicting background, on the truth of ``scores``.
 
     It finds all of one class and none of the others; its one IoU is that class's share.
     """
     share = scores["background_pixel_accuracy"]
-    class_accuracy = 1 / scores["classes_present"] if share else 0.0
-    return [share, class_accuracy, scores["background_mean_iou"], share**2]
-
-
-def class_rows(compare: Compared) -> list[tuple[str, tuple[float | None, ...]]]:
-    """Return each class of the truth and its IoU in every finished row, in the recipe's reading."""
-    columns = [scores_of(compare, row)["class_iou"] for row in finished_rows(compare)]
-    return [
-        (name, values)
-        for name, values in zip(CLASSES, zip(*columns, strict=True), strict=False)
-        if any(value is not None for value in values)
-    ]
+    return {
+        "pixel_accuracy": share,
+        "mean_class_accuracy": 1 / scores["classes_present"] if share else 0.0,
+        "mean_iou": scores["background_mean_iou"],
+        "frequency_weighted_iou": share**2,
+    }

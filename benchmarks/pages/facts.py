@@ -1,9 +1,9 @@
-"""The manifests of all pages: what the figures rest on, as blocks of names and values."""
+"""The manifests of all pages: what the figures rest on, as names and values under titles."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from benchmarks.pages.format import join, moment, ranges, setting, size
+from benchmarks.pages.format import DASH, join, moment, ranges, setting, size
 from benchmarks.pages.rows import batch_name, case_name, row_title
 from benchmarks.records.documents import Bench, Gpu, Process, Row, Sample
 from benchmarks.records.run_documents import Hardware, Proof
@@ -11,6 +11,11 @@ from benchmarks.records.training_documents import Compared
 from common.backends import device_kind
 
 Facts = dict[str, str]
+Measured = tuple[Row, Facts]
+"""A row, and what one of its processes reports of itself."""
+COMPUTED = ("device", "threads", "precision", "deterministic")
+"""Fields that say how a row was computed."""
+NO_COMMIT = "not from a checkout"
 NAMES = {"tf32": "TF32", "cpus": "CPUs", "memory_bytes": "Memory"}
 """Names that a capital letter alone does not make."""
 Varying = Literal["clock_mhz", "memory_clock_mhz", "temperature_celsius", "power_watts"]
@@ -21,20 +26,6 @@ GPU_STATE: tuple[tuple[str, Varying, str], ...] = (
     ("Power", "power_watts", "W"),
 )
 """(name, key, unit) of what changes while a GPU is timed."""
-
-
-class Block(NamedTuple):
-    """Facts under one title."""
-
-    title: str
-    facts: Facts
-
-
-class Measured(NamedTuple):
-    """A row, and what one of its processes reports of itself."""
-
-    row: Row
-    facts: Facts
 
 
 def named(values: Mapping[str, object], keys: Iterable[str] | None = None) -> Facts:
@@ -58,42 +49,41 @@ def versions(record: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in record.items())
 
 
-def compare_facts(compare: Compared) -> list[Block]:
+def compare_facts(compare: Compared) -> dict[str, Facts]:
     """Return the manifest of a comparison."""
-    config = compare["config"]
-    run = {
-        "Created": moment(compare["created"]),
-        "Commit": compare["commit"] or "not from a checkout",
+    config, weights = compare["config"], compare.get("weights")
+    own = [key for key in config if key not in ("recipe", "without")]
+    blocks = {
+        "Run": {
+            "Created": moment(compare["created"]),
+            "Commit": compare["commit"] or NO_COMMIT,
+            **named(config, own),
+            "Without": join(config.get("without", [])) or DASH,
+            **{f"Weights' {key}": setting(value) for key, value in (weights or {}).items()},
+        },
+        "Machine": machine_facts(compare["hardware"]),
+        "Data": named(compare["dataset"]),
+        "Recipe": named(config["recipe"]),
     }
-    run |= named(config, [key for key in config if key not in ("recipe", "without")])
-    run["Without"] = join(config.get("without", [])) or setting(None)
-    if weights := compare.get("weights"):
-        run |= {f"Weights' {key}": setting(value) for key, value in weights.items()}
-    blocks = [
-        Block("Run", run),
-        Block("Machine", machine_facts(compare["hardware"])),
-        Block("Data", named(compare["dataset"])),
-        Block("Recipe", named(config["recipe"])),
-    ]
     for row in compare["rows"]:
-        facts = {f"{name} version": text for name, text in row.get("versions", {}).items()}
-        keys = ("device", "threads", "precision", "deterministic", "total_seconds")
-        facts |= named(row, keys)
-        blocks.append(Block(row["title"], facts))
-    return [block for block in blocks if block.facts]
+        packages = {f"{name} version": text for name, text in row.get("versions", {}).items()}
+        blocks[row["title"]] = packages | named(row, (*COMPUTED, "total_seconds"))
+    return blocks
 
 
-def proof_facts(proof: Proof) -> list[Block]:
+def proof_facts(proof: Proof) -> dict[str, Facts]:
     """Return the manifest of a proof."""
-    run = {"Commit": proof["commit"] or "not from a checkout", "Seed": str(proof["seed"])}
     backends = {
         row["title"]: f"{versions(row['versions'])}, {row['threads']} threads, {row['device']}"
         if "versions" in row
         else row["status"]
         for row in proof["backbones"][0]["rows"]
     }
-    machine = machine_facts(proof["hardware"])
-    return [Block("Run", run), Block("Machine", machine), Block("Backends", backends)]
+    return {
+        "Run": {"Commit": proof["commit"] or NO_COMMIT, "Seed": str(proof["seed"])},
+        "Machine": machine_facts(proof["hardware"]),
+        "Backends": backends,
+    }
 
 
 def machine_names(documents: Sequence[Bench]) -> list[str]:
@@ -128,27 +118,28 @@ def gpus_used(document: Bench, rows: Sequence[Row] | None = None) -> list[str]:
     return [device for device in devices if device_kind(device) == "gpu"]
 
 
-def bench_facts(document: Bench) -> list[Block]:
+def bench_facts(document: Bench) -> dict[str, Facts]:
     """Return the manifest of a benchmark. What is equal in all rows stands there once."""
     settings, gpu, test = document["settings"], document["gpu"], document["test"]
     is_used = bool(gpus_used(document))
     name = computed_on(document) if is_used else "none used"
     if is_used and not gpu:
         name += "; state unknown: nvidia-ml-py is missing or sees no card"
-    choices = {
-        "Rounds": str(settings["rounds"]),
-        "Seed": str(settings["seed"]),
-        "Threads": str(settings["threads"] or "all CPUs"),
-        "Upsampling": settings["upsampling"],
-        "Test": f"{test['name']}, level {test['level']}",
-        "Commit": document["commit"] or "not from a checkout",
+    blocks = {
+        "Machine": machine_facts(document["hardware"]) | {"GPU": name},
+        "Settings": named(
+            {**settings, "threads": settings["threads"] or "all CPUs"},
+            ("rounds", "seed", "threads", "upsampling"),
+        )
+        | {
+            "Test": f"{test['name']}, level {test['level']}",
+            "Commit": document["commit"] or NO_COMMIT,
+        },
     }
-    machine = Block("Machine", machine_facts(document["hardware"]) | {"GPU": name})
-    blocks = [machine, Block("Settings", choices)]
     if gpu and is_used:
         samples = [sample for row in document["rows"] for sample in row["samples"]]
-        blocks.append(Block("GPU", gpu_facts(gpu, samples)))
-    return blocks + process_facts(document["rows"])
+        blocks["GPU"] = gpu_facts(gpu, samples)
+    return blocks | process_facts(document["rows"])
 
 
 def gpu_facts(start: Gpu, samples: Sequence[Sample]) -> Facts:
@@ -179,33 +170,30 @@ def states(sample: Sample, key: Varying) -> list[float]:
     return [] if last is None else [last]
 
 
-def process_facts(rows: Sequence[Row]) -> list[Block]:
+def process_facts(rows: Sequence[Row]) -> dict[str, Facts]:
     """Return a block of what all rows share, one for each track, one for each backend and track.
 
     A block leaves out what a wider one has. Where rows of one backend and track differ, each
     value stands with the rows that it holds for.
     """
-    measured = [Measured(row, of_process(p)) for row in rows for p in row["processes"]]
+    measured = [(row, of_process(process)) for row in rows for process in row["processes"]]
     everywhere = shared(measured)
-    blocks = [Block("Every row", everywhere)]
-    tracks: dict[str, Facts] = {}
+    blocks = {"Every row": everywhere}
     for track in dict.fromkeys(row["track"] for row, _ in measured):
-        tracks[track] = shared([each for each in measured if each.row["track"] == track])
-        new = {name: value for name, value in tracks[track].items() if name not in everywhere}
-        blocks.append(Block(f"Track {track}", new))
+        facts = shared([(row, facts) for row, facts in measured if row["track"] == track])
+        blocks[f"Track {track}"] = {k: v for k, v in facts.items() if k not in everywhere}
     for title, track in dict.fromkeys((row["title"], row["track"]) for row, _ in measured):
-        part = [m for m in measured if (m.row["title"], m.row["track"]) == (title, track)]
-        names = dict.fromkeys(name for _, facts in part for name in facts)
-        own = {name: with_places(part, name) for name in names if name not in tracks[track]}
-        blocks.append(Block(f"{title}, {track}", own))
-    return [block for block in blocks if block.facts]
+        part = [m for m in measured if (m[0]["title"], m[0]["track"]) == (title, track)]
+        wider = everywhere | blocks[f"Track {track}"]
+        names = dict.fromkeys(name for _, facts in part for name in facts if name not in wider)
+        blocks[f"{title}, {track}"] = {name: with_places(part, name) for name in names}
+    return blocks
 
 
 def of_process(process: Process) -> Facts:
     """Return what a process reports of itself."""
     backend, switches = process["backend"], process["switches"] or {}
-    keys = ("device", "threads", "precision", "deterministic")
-    facts = backend["versions"] | named(backend, keys)
+    facts = backend["versions"] | named(backend, COMPUTED)
     facts |= named({name: value for name, value in switches.items() if value is not None})
     if "cpus" in process:
         facts["CPUs it may use"] = ranges(process["cpus"])
@@ -217,7 +205,7 @@ def of_process(process: Process) -> Facts:
 
 def shared(measured: Sequence[Measured]) -> Facts:
     """Return the facts that are the same everywhere."""
-    first = measured[0].facts if measured else {}
+    first = measured[0][1] if measured else {}
     return {
         name: value
         for name, value in first.items()

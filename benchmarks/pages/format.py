@@ -26,8 +26,10 @@ def number(value: float | None, digits: int = 4) -> str:
     return DASH if value is None else f"{value:.{digits}f}"
 
 
-def significant(value: float, digits: int = 3) -> str:
+def significant(value: float | None, digits: int = 3) -> str:
     """Return ``value`` to so many digits, without an exponent."""
+    if value is None:
+        return DASH
     rounded = float(f"{value:.{digits}g}")
     if not isfinite(rounded):  # Of a file that was edited by hand.
         return str(rounded)

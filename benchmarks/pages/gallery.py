@@ -1,13 +1,11 @@
 """The gallery of a page: label maps, and the pixels on which backends disagree."""
 
-from __future__ import annotations
-
 import base64
 import io
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,61 +16,35 @@ from common.data.voc import VOID, palette
 from common.errors import InputError
 from common.run.plots import class_name, hex_color
 
-if TYPE_CHECKING:
-    from PIL import Image
-
 DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
 """RGB by the number of distinct answers, darker for more; the last stands for more answers too."""
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """One picture of the gallery: a PNG as a data URI, its caption and its text alternative.
 
     ``key`` is the same for all images: ``image``, ``truth``, a backend or ``disagreement``.
     """
 
     key: str
-    kind: str
     title: str
     source: str
     caption: str
     alternative: str
 
 
-@dataclass(frozen=True)
-class Item:
-    """An example: its tiles and the classes in its label maps.
+class Item(NamedTuple):
+    """An example: its tiles, the classes in its label maps, and the backends that predicted it.
 
-    ``chosen`` are the keys of the tiles that lie left and right of the divider at first, ``pairs``
-    says what two tiles' difference is, by their keys in the tiles' order.
+    ``pairs`` says what two tiles' difference is, by their keys in the tiles' order.
     """
 
     name: str
-    tiles: tuple[Tile, ...]
-    classes: frozenset[int]
+    tiles: list[Tile]
+    classes: set[int]
+    backends: list[str]
     sentence: str
-    predictions: int
-    chosen: tuple[str, str]
     pairs: dict[str, str]
-
-
-@dataclass(frozen=True)
-class ClassColor:
-    """A line of the legend."""
-
-    name: str
-    color: str
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """What ``gallery_section.html.j2`` shows."""
-
-    caption: str
-    items: list[Item]
-    legend: list[ClassColor]
-    answers: list[ClassColor]
 
 
 def distinct_answers(predictions: NDArray[np.uint8]) -> NDArray[np.int64]:
@@ -91,30 +63,21 @@ def disagreement_picture(image: NDArray[np.uint8], answers: NDArray[np.int64]) -
     return picture
 
 
-def gallery_view(items: list[Item], caption: str = "") -> Gallery | None:
-    """Return the gallery of a page with its legends, None where there is nothing to show."""
-    if not items:
-        return None
-    most = max(item.predictions for item in items)
-    return Gallery(caption, items, legend_classes(items), legend_answers(most))
-
-
-def legend_classes(items: list[Item]) -> list[ClassColor]:
+def legend_classes(items: Sequence[Item]) -> dict[str, str]:
     """Return the name and colour of every class in the gallery's label maps."""
-    present = sorted(frozenset().union(*(item.classes for item in items)))
-    return [ClassColor(class_name(index), hex_color(index)) for index in present]
+    present = set().union(*(item.classes for item in items))
+    return {class_name(index): hex_color(index) for index in sorted(present)}
 
 
-def legend_answers(predictions: int) -> list[ClassColor]:
-    """Return what the colours of a disagreement between so many predictions mean."""
+def legend_answers(predictions: int) -> dict[str, str]:
+    """Return what a disagreement between so many predictions shows, and in which colours."""
     counts = [count for count in DISAGREEMENT_COLORS if count <= predictions]
-    return [
-        ClassColor(
-            f"{count}{' or more' if count == counts[-1] < predictions else ''} different answers",
-            f"#{bytes(DISAGREEMENT_COLORS[count]).hex()}",
+    return {
+        f"{count}{' or more' if count == counts[-1] < predictions else ''} different answers": (
+            f"#{bytes(DISAGREEMENT_COLORS[count]).hex()}"
         )
         for count in counts
-    ]
+    }
 
 
 def gallery_item(
@@ -147,60 +110,35 @@ def gallery_item(
         pairs[f"{a} {b}"] = f"{titles[a]} and {titles[b]} differ on {share:.2%} of the pixels."
     size = _size(image)
     tiles = [
-        Tile("image", "photo", "Image", _png(image), size, f"Image {name}, {size} pixels."),
-        _map_tile("truth", "Truth", truth, "", f"True classes of {name}: {_shares(truth)}."),
-        *(
-            _map_tile(
-                backend,
-                titles[backend],
-                labels,
-                captions[backend],
-                f"{titles[backend]}'s prediction for {name}: {_shares(labels)}; "
-                f"{captions[backend]}.",
-            )
-            for backend, labels in predictions.items()
-        ),
+        Tile("image", "Image", _png(image), size, f"Image {name}, {size} pixels."),
+        Tile("truth", "Truth", _png(truth), "", f"True classes of {name}: {_shares(truth)}."),
     ]
+    for backend, labels in predictions.items():
+        title, caption = titles[backend], captions[backend]
+        text = f"{title}'s prediction for {name}: {_shares(labels)}; {caption}."
+        tiles.append(Tile(backend, title, _png(labels), caption, text))
     sentence = "Fewer than two predictions: nothing to compare."
     if len(predictions) > 1:
         answers = distinct_answers(np.stack(list(predictions.values())))
         sentence = _describe_disagreement(answers, len(predictions))
-        tiles.append(_disagreement_tile(name, image, answers, sentence))
+        picture = _png(disagreement_picture(image, answers))
+        share = f"{(answers > 1).mean():.2%} of the pixels"
+        text = f"Where the backends disagree on {name}. {sentence}"
+        tiles.append(Tile("disagreement", "Disagreement", picture, share, text))
     maps = (truth, *predictions.values())
-    classes = frozenset(int(index) for labels in maps for index in np.unique(labels))
-    chosen = ("truth", next(iter(predictions), "image"))
-    return Item(name, tuple(tiles), classes, sentence, len(predictions), chosen, pairs)
+    classes = {int(index) for labels in maps for index in np.unique(labels)}
+    return Item(name, tiles, classes, list(predictions), sentence, pairs)
 
 
 def _read_map(path: Path, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a label map of the size of ``image``."""
     labels = read_label(path)
     if labels.shape != image.shape[:2]:
-        raise InputError(f"{path}: {_size(labels)}, its image {_size(image)}")
+        raise InputError(
+            f"{path}: has {_size(labels)} pixels, its image {_size(image)}: a label map must be as "
+            "large as its image; restore the file, or run the command again that wrote it"
+        )
     return labels
-
-
-def _map_tile(
-    key: str, title: str, labels: NDArray[np.uint8], caption: str, alternative: str
-) -> Tile:
-    from PIL import Image
-
-    picture = Image.fromarray(labels)
-    picture.putpalette(palette())
-    return Tile(key, "map", title, _data_uri(picture), caption, alternative)
-
-
-def _disagreement_tile(
-    name: str, image: NDArray[np.uint8], answers: NDArray[np.int64], sentence: str
-) -> Tile:
-    return Tile(
-        "disagreement",
-        "map",
-        "Disagreement",
-        _png(disagreement_picture(image, answers)),
-        f"{(answers > 1).mean():.2%} of the pixels",
-        f"Where the backends disagree on {name}. {sentence}",
-    )
 
 
 def _describe_disagreement(answers: NDArray[np.int64], backends: int) -> str:
@@ -234,12 +172,12 @@ def _size(picture: NDArray[np.uint8]) -> str:
 
 
 def _png(picture: NDArray[np.uint8]) -> str:
+    """Return an image [H, W, 3], or a label map [H, W] in the classes' colours, as a data URI."""
     from PIL import Image
 
-    return _data_uri(Image.fromarray(picture))
-
-
-def _data_uri(picture: Image.Image) -> str:
+    image = Image.fromarray(picture)
+    if picture.ndim == 2:
+        image.putpalette(palette())
     data = io.BytesIO()
-    picture.save(data, format="PNG", optimize=True)
+    image.save(data, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

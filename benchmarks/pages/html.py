@@ -10,7 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pages.format import WORDS
+from benchmarks.pages.format import WORDS, join
+from benchmarks.pages.gallery import legend_answers, legend_classes
 from common.backends import BACKENDS
 from common.machine.files import write_bytes
 
@@ -60,8 +61,10 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     templates.filters |= WORDS
-    templates.filters |= {"backend_color": backend_color, "download": download, "shade": shade}
-    templates.globals["symbols"] = SYMBOLS
+    more = (backend_color, download, legend_answers, legend_classes, shade, svg)
+    templates.filters |= {function.__name__: function for function in more}
+    templates.filters["listed"] = join
+    templates.globals |= {"backends": BACKENDS, "symbols": SYMBOLS}
     return templates
 
 
@@ -90,17 +93,28 @@ def shade(error: float | None, bound: float) -> int:
     return sum(share > limit for limit in SHADES)
 
 
-def can_draw() -> bool:
-    """Tell whether matplotlib is here; a bare container's pages have the numbers alone."""
-    return find_spec("matplotlib") is not None
+def new_figure(width: float, height: float) -> Figure | None:
+    """Return an empty figure, its sides in inches.
+
+    None without matplotlib: the pages of a bare container have the numbers alone.
+    """
+    if find_spec("matplotlib") is None:
+        return None
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
 
 
-def svg(figure: Figure, salt: str) -> Markup:
+def svg(figure: Figure | None, salt: str) -> Markup:
     """Return a matplotlib figure as SVG whose colours are the page's, light or dark.
 
     Text stays text; without a date and with a fixed salt the same figure gives the same page.
+    Nothing where there is no figure.
     """
     from markupsafe import Markup
+
+    if figure is None:
+        return Markup("")
     from matplotlib import rc_context
 
     buffer = io.StringIO()

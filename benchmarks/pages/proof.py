@@ -4,68 +4,38 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, cast
 
 from benchmarks.pages.facts import proof_facts
 from benchmarks.pages.format import bound_text, error_text, number, text_table
-from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, can_draw, mute, render, svg
-from benchmarks.records.run_documents import Proof, ProofPart, ProofRow
+from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
+from benchmarks.records.run_documents import Proof, ProofPart, ProofRow, Yardstick
 from common.backends import BACKENDS
 from common.errors import InputError
 from common.machine.files import write_text
-from common.reference.tolerances import BOUNDS, PROOF, Bound
+from common.reference.tolerances import BOUNDS, PROOF
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
+    from matplotlib.figure import Figure
 
 FORMAT_VERSION = 1
 LEAST = 1e-17
 """Drawn for a distance of zero, which a logarithmic axis cannot show."""
 
 
-class Largest(NamedTuple):
-    """The largest error of one quantity in each row, below a bound that has a reason."""
-
-    quantity: str
-    bound: float
-    reason: str
-    errors: list[float | None]
-
-
-class Part(NamedTuple):
-    """One backbone: its rows are those whose backends came to an answer."""
-
-    document: ProofPart
-    rows: list[ProofRow]
-    largest: list[Largest]
-
-    def names(self, quantity: str) -> list[str]:
-        """Return the layers or parameters that a quantity has an error of."""
-        return list(dict.fromkeys(name for row in self.rows for name in row["errors"][quantity]))
-
-
-class View(NamedTuple):
-    """What ``parity_section.html.j2`` shows; of each part the losses' distances as SVG."""
-
-    document: Proof
-    conditions: str
-    verdict: str
-    parts: list[Part]
-    curves: list[Markup | None]
-    bounds: Mapping[str, Mapping[str, Bound]] = BOUNDS
-
-
 def write_page(proof: Proof, path: Path) -> Path:
     """Write the page that shows ``proof`` alone: one file, no network."""
-    view = view_of(proof)
-    write_text(path, render(proof, verdict=view.verdict, proof=view, facts=proof_facts(proof)))
+    # The template calls this module's functions, as it does where the proof is a section.
+    parts = {"parity": sys.modules[__name__], "facts": proof_facts(proof)}
+    write_text(path, render(proof, verdict=verdict(proof), proof=proof, **parts))
     return path
 
 
-def stored_proof(folder: Path) -> View | None:
-    """Return the section for another page; None where no proof lies beside its results.
+def stored_proof(folder: Path) -> Proof | None:
+    """Return the proof for another page; None where none lies beside its results.
 
     Raises:
         InputError: If ``parity/parity.json`` in ``folder`` is not a proof of this version.
@@ -80,28 +50,29 @@ def stored_proof(folder: Path) -> View | None:
         raise InputError(f"{source}: is not a proof's result ({error})") from error
     if not is_known:
         raise InputError(f"{source}: is not a proof of version {FORMAT_VERSION}")
-    return view_of(cast(Proof, proof))
+    return cast(Proof, proof)
 
 
-def view_of(proof: Proof) -> View:
-    """Return what the section shows."""
-    parts = parts_of(proof)
-    return View(proof, conditions(proof), verdict(proof), parts, [drift_curves(p) for p in parts])
+def proved_rows(part: ProofPart) -> list[ProofRow]:
+    """Return the rows whose backends came to an answer."""
+    return [row for row in part["rows"] if "errors" in row]
 
 
-def parts_of(proof: Proof) -> list[Part]:
-    """Return what page and text show of each backbone."""
-    parts = []
-    for document in proof["backbones"]:
-        rows = [row for row in document["rows"] if "errors" in row]
-        largest = []
-        for quantity in PROOF:
-            bound = BOUNDS[quantity][proof["precision"]]
-            limit = max(document["limits"]) if quantity == "trace" else bound.limit
-            errors = [largest_error(row, quantity) for row in rows]
-            largest.append(Largest(quantity, limit, bound.reason, errors))
-        parts.append(Part(document, rows, largest))
-    return parts
+def names_of(part: ProofPart, quantity: str) -> list[str]:
+    """Return the layers or parameters that a quantity has an error of."""
+    rows = proved_rows(part)
+    return list(dict.fromkeys(name for row in rows for name in row["errors"][quantity]))
+
+
+def largest(proof: Proof, part: ProofPart) -> list[tuple[str, float, str, list[float | None]]]:
+    """Return every quantity, its bound, the bound's reason, and each row's largest error."""
+    lines = []
+    for quantity in PROOF:
+        bound = BOUNDS[quantity][proof["precision"]]
+        limit = max(part["limits"]) if quantity == "trace" else bound.limit
+        errors = [largest_error(row, quantity) for row in proved_rows(part)]
+        lines.append((quantity, limit, bound.reason, errors))
+    return lines
 
 
 def largest_error(row: ProofRow, quantity: str) -> float | None:
@@ -130,73 +101,73 @@ def verdict(proof: Proof) -> str:
     return f"{bad[0]['title']} {bad[0]['status']}: {bad[0]['reason']}{more}."
 
 
-def drift_curves(part: Part) -> Markup | None:
-    """Return the losses' distance from the reference by step, as SVG; None without matplotlib."""
-    if not can_draw():
+def drift_curves(part: ProofPart) -> Figure | None:
+    """Return the losses' distance from the reference by step; None without matplotlib."""
+    if not (figure := new_figure(9, 3.6)):
         return None
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
-    document = part.document
-    steps, yardstick = range(len(document["losses"])), document["yardstick"]
 
     def draw(values: Sequence[float | None], color: str, label: str, style: str) -> None:
         shown = [math.nan if v is None else max(v, LEAST) for v in values]
-        axes.plot(steps, shown, style, color=color, label=label, markersize=3)
+        axes.plot(range(len(values)), shown, style, color=color, label=label, markersize=3)
 
-    for row in part.rows:
+    for row in proved_rows(part):
         color = COLORS[backend_color(row["backend"])]
         draw(row["drift"], color, row["title"], "-o")
         if row["drift_float64"]:
             draw(row["drift_float64"], color, f"{row['title']}, float64", ":")
-    if yardstick:
-        one, other = yardstick["threads"]
-        label = f"{BACKENDS[yardstick['backend']]}, {other} against {one} threads"
+    if yardstick := part["yardstick"]:
+        label = f"{BACKENDS[yardstick['backend']]}, {thread_numbers(yardstick)}"
         draw(yardstick["drift"], MUTED, label, "--")
-    draw(document["limits"], MUTED, "bound", "-")
+    draw(part["limits"], MUTED, "bound", "-")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set(yscale="log", xlabel="step", ylabel="relative distance")
     mute(axes)
     figure.legend(loc="outside right upper", frameon=False, labelcolor=TEXT, fontsize=8)
-    return svg(figure, document["backbone"])
+    return figure
+
+
+def thread_numbers(yardstick: Yardstick) -> str:
+    """Return with which numbers of threads a backend is compared with itself."""
+    usual, changed = yardstick["threads"]
+    return f"{changed} against {usual} threads"
 
 
 def text_of(proof: Proof) -> str:
     """Return the proof as text: each backbone's layers, gradients, largest errors and losses."""
     text = [f"{conditions(proof)}: relative errors against the float64 reference"]
-    for part in parts_of(proof):
-        heads = [row["backend"] for row in part.rows]
-        text += ["", part.document["backbone"], ""]
+    for part in proof["backbones"]:
+        rows = proved_rows(part)
+        heads = [row["backend"] for row in rows]
+        text += ["", part["backbone"], ""]
         for quantity in ("layer, evaluation", "layer, training", "gradient"):
             bound = bound_text(BOUNDS[quantity][proof["precision"]].limit)
             table = [[f"{quantity} (bound {bound})", *heads]]
-            for name in part.names(quantity):
-                errors = [row["errors"][quantity].get(name) for row in part.rows]
-                table.append([name, *map(error_text, errors)])
+            for name in names_of(part, quantity):
+                table.append(
+                    [name, *(error_text(row["errors"][quantity].get(name)) for row in rows)]
+                )
             text += [text_table(table), ""]
         table = [["largest", "bound", *heads]]
-        for quantity, limit, _, errors in part.largest:
+        for quantity, limit, _, errors in largest(proof, part):
             table.append([quantity, bound_text(limit), *map(error_text, errors)])
-        text += [text_table(table), "", losses_text(part), ""]
-        text += [outcome(row) for row in part.document["rows"]]
+        text += [text_table(table), "", losses_text(part), "", *map(outcome, part["rows"])]
     return "\n".join(text)
 
 
-def losses_text(part: Part) -> str:
+def losses_text(part: ProofPart) -> str:
     """Return the reference's loss at every step, and how far each backend's is from it."""
-    document, columns = part.document, {row["backend"]: row["drift"] for row in part.rows}
-    for row in part.rows:
-        if row["drift_float64"]:
-            columns[f"{row['backend']} float64"] = row["drift_float64"]
-    if yardstick := document["yardstick"]:
-        one, other = yardstick["threads"]
-        name = f"{yardstick['backend']} {other} against {one} threads"
-        columns[name] = [*yardstick["drift"]]
+    rows, yardstick = proved_rows(part), part["yardstick"]
+    columns = {row["backend"]: row["drift"] for row in rows}
+    columns |= {f"{r['backend']} float64": d for r in rows if (d := r["drift_float64"])}
+    if yardstick:
+        columns[f"{yardstick['backend']} {thread_numbers(yardstick)}"] = [*yardstick["drift"]]
     table = [["step", "loss", "bound", *columns]]
-    for step, loss in enumerate(document["losses"]):
-        errors = [document["limits"][step], *(column[step] for column in columns.values())]
+    for step, (loss, *errors) in enumerate(
+        zip(part["losses"], part["limits"], *columns.values(), strict=True)
+    ):
         table.append([str(step), number(loss, 6), *map(error_text, errors)])
     return text_table(table)
 

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from benchmarks.pages.format import significant
-from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, can_draw, mute
+from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure
 from benchmarks.pages.rows import case_of, row_title
-from benchmarks.records.documents import Bench, Reached, Row
+from benchmarks.records.documents import Bench, Row
+
+Fill = Literal["full", "none"]
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-Fill = Literal["full", "none"]
-
-
-class Point(NamedTuple):
-    """A row that has a place in the picture, and its place."""
-
-    row: Row
-    place: Reached
-
-
-def points(document: Bench) -> list[Point]:
-    """Return every measured row that does arithmetic, with what it reached."""
+def points(document: Bench) -> list[tuple[Row, float, float]]:
+    """Return (row, FLOPs a byte, GFLOP/s) of every measured row that does arithmetic."""
     return [
-        Point(row, figures["limit"])
+        (row, limit["intensity"], limit["flops_per_second"] / 1e9)
         for row in document["rows"]
-        if (figures := row["figures"]) and figures["limit"] and figures["flops"] > 0
+        if (figures := row["figures"]) and (limit := figures["limit"]) and figures["flops"] > 0
     ]
 
 
@@ -43,14 +35,12 @@ def roofline(document: Bench) -> Figure | None:
         Williams, Waterman and Patterson, "Roofline: An Insightful Visual Performance Model", 2009.
     """
     shown = points(document)
-    if not shown or not can_draw():
+    if not shown or not (figure := new_figure(9, 4.5)):
         return None
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    figure = Figure(figsize=(9, 4.5), layout="constrained")
     axes = figure.subplots()
-    reached = [place["intensity"] for _, place in shown]
+    reached = [intensity for _, intensity, _ in shown]
     intensities = np.geomspace(min(1, *reached) / 2, 2 * max(100, *reached), 100)
     for precision, limit in document["limits"].items():
         if limit:
@@ -59,25 +49,21 @@ def roofline(document: Bench) -> Figure | None:
             axes.plot(intensities, roof, color=MUTED, linewidth=1.5)
             end = (intensities[-1], roof[-1])
             axes.annotate(f"{precision} limit", end, ha="right", va="bottom", color=TEXT)
-    handles: dict[str, Line2D] = {}
-
-    def key(name: str, marker: str, color: str, fill: Fill) -> None:
-        handles[name] = Line2D([], [], marker=marker, color=color, fillstyle=fill, linestyle="none")
-
-    for row, place in shown:
+    keys: dict[str, tuple[str, str, Fill]] = {}
+    for row, intensity, rate in shown:
         color, marker = COLORS[backend_color(row["backend"])], case_of(row).marker
         fill: Fill = "full" if row["track"] == "default" else "none"
-        at = [place["intensity"]], [place["flops_per_second"] / 1e9]
-        axes.plot(*at, marker, markersize=8, color=color, fillstyle=fill)
-        key(row["title"], "o", color, "full")
-        key(row["case"], marker, MUTED, "full")
+        axes.plot([intensity], [rate], marker, markersize=8, color=color, fillstyle=fill)
+        keys |= {row["title"]: ("o", color, "full"), row["case"]: (marker, MUTED, "full")}
         if fill == "none":
-            key(f"hollow: {row['track']}", "o", MUTED, fill)
+            keys[f"hollow: {row['track']}"] = ("o", MUTED, fill)
+    handles = [
+        Line2D([], [], marker=marker, color=color, fillstyle=fill, linestyle="none")
+        for marker, color, fill in keys.values()
+    ]
     axes.set(xscale="log", yscale="log", xlabel="FLOPs a byte", ylabel="GFLOP/s")
     mute(axes)
-    figure.legend(
-        handles.values(), handles, loc="outside right upper", frameon=False, labelcolor=TEXT
-    )
+    figure.legend(handles, keys, loc="outside right upper", frameon=False, labelcolor=TEXT)
     return figure
 
 
@@ -87,8 +73,8 @@ def point_rows(document: Bench) -> list[list[str]]:
         [
             row_title(row),
             f"{row['title']} {row['track']}",
-            significant(place["intensity"]),
-            significant(place["flops_per_second"] / 1e9),
+            significant(intensity),
+            significant(rate),
         ]
-        for row, place in points(document)
+        for row, intensity, rate in points(document)
     ]

@@ -1,13 +1,13 @@
 """A benchmark's rows: their tables, their words, and their samples round by round."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
-from benchmarks.pages.format import DASH, significant
+from benchmarks.pages.format import significant
 from benchmarks.pages.html import backend_color
-from benchmarks.records.documents import BreakEven, Figures, Row
+from benchmarks.records.documents import Bench, BreakEven, Check, Comparison, Figures, Row
 from benchmarks.records.run_documents import Interval
 from benchmarks.records.statistics import LEVEL, Judgement
 from common.backends import BACKENDS
@@ -27,29 +27,13 @@ RATE = Measure("Examples/s", "", "ms a step")
 START = Measure("Done after", " s", "ms a later step")
 
 
-class Line(TypedDict):
-    """The mean value of one row by round, as uPlot draws it; null where a round has no sample."""
-
-    title: str
-    track: str
-    color: int
-    values: list[float | None]
-
-
-class Chart(TypedDict):
-    """The lines of one table's rows with figures."""
-
-    rounds: list[int]
-    lines: list[Line]
-
-
 def case_of(row: Row) -> Case | type[Case]:
     """Return a row's case; a name that is unknown here has the attributes that most cases have."""
     return CASES.get(row["case"], Case)
 
 
 def is_start(row: Row) -> bool:
-    """Tell whether a row's samples are starts of a process, shown in seconds and not as rates."""
+    """Return whether a row's samples are starts of a process, shown in seconds and not as rates."""
     return case_of(row).in_new_processes
 
 
@@ -94,13 +78,41 @@ def tables(rows: Sequence[Row]) -> list[list[Row]]:
 
 
 def was_reached(rows: Sequence[Row]) -> bool:
-    """Tell whether a benchmark has come to the rows of a table before it ended."""
+    """Return whether a benchmark has come to the rows of a table before it ended."""
     return any(row["status"] != "running" for row in rows)
 
 
-def is_unfinished(rows: Sequence[Row]) -> bool:
-    """Tell whether a benchmark has ended before all rows were measured."""
-    return any(row["status"] == "running" for row in rows)
+def not_reached(document: Bench) -> list[str]:
+    """Return the titles of the tables that a benchmark has not come to before it ended."""
+    return [row_title(rows[0]) for rows in tables(document["rows"]) if not was_reached(rows)]
+
+
+def is_unfinished(document: Bench) -> bool:
+    """Return whether a benchmark has ended before all rows were measured."""
+    return any(row["status"] == "running" for row in document["rows"])
+
+
+def paired_tests(rows: Sequence[Row], document: Bench) -> list[Comparison]:
+    """Return the paired tests of one table."""
+    keys = {row["key"] for row in rows}
+    return [entry for entry in document["comparisons"] if {entry["a"], entry["b"]} <= keys]
+
+
+def gate_heads(document: Bench) -> list[tuple[str, str]]:
+    """Return title and track of the rows that came to a gate, by track as in the tables."""
+    rows = [row for table in tables(document["rows"]) for row in table if row["gate"]]
+    tracks = list(dict.fromkeys(row["track"] for row in rows))
+    heads = dict.fromkeys((row["title"], row["track"]) for row in rows)
+    return sorted(heads, key=lambda head: tracks.index(head[1]))
+
+
+def gate_checks(
+    rows: Sequence[Row], heads: Sequence[tuple[str, str]]
+) -> dict[str, list[Check | None]]:
+    """Return by quantity the checks of one table's gates, one a head; None where there is none."""
+    checks = {(row["title"], row["track"]): row["gate"]["checks"] for row in rows if row["gate"]}
+    quantities = dict.fromkeys(name for by_quantity in checks.values() for name in by_quantity)
+    return {name: [checks.get(head, {}).get(name) for head in heads] for name in quantities}
 
 
 def reason_of(row: Row) -> str | None:
@@ -158,22 +170,30 @@ def catching_up(even: BreakEven | None) -> str:
     return f"catches up with {name} after {even['steps']} steps"
 
 
-def chart(rows: Sequence[Row]) -> Chart:
-    """Return the values of the rows by round, a line a row: uPlot's data."""
-    rounds = sorted({sample["round"] for row in rows for sample in row["samples"]})
-    return {
-        "rounds": rounds,
-        "lines": [
-            {
-                "title": label_of(row["key"]),
-                "track": row["track"],
-                "color": backend_color(row["backend"]),
-                "values": [value_in(row, number) for number in rounds],
-            }
-            for row in rows
-            if row["figures"]
-        ],
-    }
+def end_of_line(rows: Sequence[Row]) -> float:
+    """Return the value at which the lines of a table's pictures end."""
+    return 1.02 * max((value for row in rows for value in values_of(row)), default=1.0)
+
+
+def rounds_of(rows: Sequence[Row]) -> list[int]:
+    """Return the numbers of the rounds in which any of the rows has a sample."""
+    return sorted({sample["round"] for row in rows for sample in row["samples"]})
+
+
+def chart(rows: Sequence[Row]) -> dict[str, object]:
+    """Return the mean values of the rows with figures by round, a line a row: uPlot's data."""
+    rounds = rounds_of(rows)
+    lines = [
+        {
+            "title": label_of(row["key"]),
+            "track": row["track"],
+            "color": backend_color(row["backend"]),
+            "values": [value_in(row, number) for number in rounds],
+        }
+        for row in rows
+        if row["figures"]
+    ]
+    return {"rounds": rounds, "lines": lines}
 
 
 def value_in(row: Row, number: int) -> float | None:
@@ -186,11 +206,10 @@ def value_in(row: Row, number: int) -> float | None:
     return value_of(row, sum(turns) / len(turns)) if turns else None
 
 
-def round_rows(chart: Chart) -> list[list[str]]:
+def round_rows(rows: Sequence[Row]) -> list[list[str]]:
     """Return the numbers of a chart: a round, and the value of each line in it."""
+    drawn = [row for row in rows if row["figures"]]
     return [
-        [str(number), *(DASH if value is None else significant(value) for value in values)]
-        for number, *values in zip(
-            chart["rounds"], *(line["values"] for line in chart["lines"]), strict=True
-        )
+        [str(number), *(significant(value_in(row, number)) for row in drawn)]
+        for number in rounds_of(rows)
     ]

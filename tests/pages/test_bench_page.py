@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.pages.bench import gate_table, groups, verdict, write_page
+from benchmarks.pages.bench import groups, verdict, write_page
 from benchmarks.pages.format import error_text
 from benchmarks.pages.html import shade
-from benchmarks.pages.rows import label_of, tables
+from benchmarks.pages.rows import gate_checks, gate_heads, label_of, paired_tests, row_title, tables
 from benchmarks.records.figures import summarize
 from benchmarks.records.results import read_results
 from common.errors import InputError
@@ -50,15 +50,16 @@ def test_the_page_needs_no_network_and_no_other_file(page_file: Path) -> None:
 
 
 def test_only_rows_that_may_be_compared_share_a_table(document: dict[str, Any]) -> None:
-    found = groups([document])
-    assert [group.title for group in found] == [
+    shown = [rows for _, _, rows in groups([document])]
+    assert [row_title(rows[0]) for rows in shown] == [
         "train, batch 1, float32",
         "train, batch 8, float32",
         "predict, batch 1, float32",
         "predict, batch 8, float32",
     ]
-    assert all(len(group.rows) == 8 for group in found)
-    pairs = [f"{label_of(test['b'])} over {label_of(test['a'])}" for test in found[0].comparisons]
+    assert all(len(rows) == 8 for rows in shown)
+    tests = paired_tests(shown[0], document)
+    pairs = [f"{label_of(test['b'])} over {label_of(test['a'])}" for test in tests]
     assert "PyTorch chapter over PyTorch default" in pairs
     sides = [[side.rsplit(" ", 1) for side in pair.split(" over ")] for pair in pairs]
     assert all(a[0] == b[0] or a[1] == b[1] for a, b in sides), "two things differ at once"
@@ -109,29 +110,28 @@ def test_the_gates_are_a_heat_map(document: dict[str, Any], tmp_path: Path) -> N
         "reason": "loss is off by 0.04",
         "checks": refused,
     }
-    found = gate_table(tables(proved["rows"]))
-    assert [title for title, _ in found.heads] == [
+    heads, first = gate_heads(proved), tables(proved["rows"])[0]
+    assert [title for title, _ in heads] == [
         *("PyTorch", "MXNet Gluon", "JAX/Flax", "TensorFlow"),
         *("PyTorch", "JAX/Flax", "TensorFlow"),  # Of the chapter; MXNet's row came to no gate.
     ]
-    title, lines = found.parts[0]
-    assert title == "train, batch 1, float32"
+    assert row_title(first[0]) == "train, batch 1, float32"
     checks = {
-        quantity: (bounds, [check and shown(check) for check in checks])
-        for quantity, bounds, checks in lines
+        quantity: [check and shown(check) for check in checks]
+        for quantity, checks in gate_checks(first, heads).items()
     }
-    assert checks["loss"] == (
-        "2e-06 or 1e-05",
-        [("1.0e-07", 2)] * 5 + [("4.0e-02", 4), ("1.0e-07", 2)],
-    )
+    assert checks["loss"] == [("1.0e-07", 2)] * 5 + [("4.0e-02", 4), ("1.0e-07", 2)]
     small, blank = ("1.0e-07", 1), None  # The refused one's checks end with the update.
-    assert checks["statistics"] == (
-        "5e-05 or 5e-01",
-        [("3.0e-08", 0), *[small] * 3, ("1.0e-01", 3), blank, ("1.0e-07", 0)],
-    )
-    assert checks["update"][1][5] == ("–", 4)
+    errors = [("3.0e-08", 0), *[small] * 3, ("1.0e-01", 3), blank, ("1.0e-07", 0)]
+    assert checks["statistics"] == errors
+    assert checks["update"][5] == ("–", 4)
     page = write_page(proved, tmp_path / "report.html").read_text(encoding="utf-8")
     assert 'href="#gates"' in page and page.count('class="n h4"') == 2
+    cells = cells_of(page, "errors-1")
+    assert cells[1] == ["train, batch 1, float32"]
+    bounds = {line[0]: line[1] for line in cells[2 : 2 + len(checks)]}
+    assert bounds.keys() == {quantity.replace("_", " ") for quantity in checks}
+    assert bounds["loss"] == "2e-06 or 1e-05" and bounds["statistics"] == "5e-05 or 5e-01"
     assert '<td class="n h2">1.0e-07</td>' in page
 
 

@@ -2,7 +2,7 @@
 
 from benchmarks.pages.bench import groups, verdict
 from benchmarks.pages.bench_text import table
-from benchmarks.pages.rows import finding
+from benchmarks.pages.rows import finding, paired_tests
 from benchmarks.records.comparisons import compare_rows
 from tests.support.bench_sample import sample_bench
 
@@ -24,5 +24,7 @@ def test_a_test_that_could_find_nothing_says_so_and_not_that_nothing_is_shown() 
     assert f"0 of {len(entries)} paired tests find a difference, {len(entries)} have too few" in (
         verdict(document)
     )
-    findings = [finding(test) for group in groups([document]) for test in group.comparisons]
-    assert set(findings) == {"too few pairs to tell"}
+    findings = {
+        finding(test) for _, _, rows in groups([document]) for test in paired_tests(rows, document)
+    }
+    assert findings == {"too few pairs to tell"}

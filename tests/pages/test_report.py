@@ -225,14 +225,26 @@ def test_both_readings_of_void_are_shown_the_recipes_first(
     compare: dict[str, Any], tmp_path: Path, first: str
 ) -> None:
     compare["config"]["recipe"]["void"] = first
-    tables = compare_tables.score_tables(compare)
     expected = [first, "ignore" if first == "background" else "background"]
-    assert [title for title, _ in tables] == [compare_tables.READINGS[void] for void in expected]
-    for void, (_, lines) in zip(expected, tables, strict=True):
-        assert [name for name, _ in lines] == [*BACKENDS.values(), "Always background"]
-        shown = lines[0][1][compare_tables.ALL_SCORES.index("Pixel accuracy")]
-        assert shown == row(compare, "torch")["scores"][void]["pixel_accuracy"]
-    assert "(the recipe's reading)" in page_of(compare, tmp_path).text
+    assert compare_tables.readings(compare) == expected
+    html = compare_page.render_page(compare, tmp_path)
+    for number, void in enumerate(expected, start=1):
+        table = html[html.index(f'<caption id="void-{number}">') :].partition("</table>")[0]
+        title, rows = compare_tables.READINGS[void], Page(table).rows[1:]
+        assert f"{title[0].upper()}{title[1:]}" in table
+        assert ("(the recipe's reading)" in table.replace("&#39;", "'")) == (number == 1)
+        names = [*BACKENDS.values(), "Always background"]
+        assert all(
+            text.split()[0] == name.split()[0] for text, name in zip(rows, names, strict=True)
+        )
+        scores = row(compare, "torch")["scores"][void]
+        values = [f"{scores[score]:.4f}" for score in compare_tables.ALL_SCORES.values()]
+        assert rows[0].split() == ["PyTorch", *values]
+        background = scores["background_pixel_accuracy"]
+        assert rows[-1].split()[2:4] == [
+            f"{background:.4f}",
+            f"{1 / scores['classes_present']:.4f}",
+        ]
 
 
 def test_the_command_writes_the_page_again(

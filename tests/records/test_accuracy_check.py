@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.pages import accuracy as accuracy_view
+from benchmarks.pages import accuracy as accuracy_page
 from benchmarks.pages import roofline
 from benchmarks.pages.bench import write_page
 from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
@@ -146,8 +146,8 @@ def test_a_file_edited_anywhere_is_judged_or_refused_in_a_line(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for module in (accuracy_view, roofline):
-        monkeypatch.setattr(module, "can_draw", lambda: False)
+    for module in (accuracy_page, roofline):
+        monkeypatch.setattr(module, "new_figure", lambda *_: None)
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"
     good.write_text(json.dumps(accuracy), encoding="utf-8")
     for *path, last in places(accuracy):
