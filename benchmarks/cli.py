@@ -4,7 +4,9 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
+from textwrap import indent
 
+from benchmarks.pages.format import text_table
 from common.errors import InputError, command
 
 COMMANDS = {
@@ -21,11 +23,8 @@ COMMANDS = {
 
 
 def usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name.ljust(width)}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        ["usage: fcn COMMAND [options]", "", *lines, "", "`fcn COMMAND --help` shows its options."]
-    )
+    commands = indent(text_table(list(COMMANDS.items())), "  ")
+    return f"usage: fcn COMMAND [options]\n\n{commands}\n\n`fcn COMMAND --help` shows its options."
 
 
 @command
@@ -34,11 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         # As an exception, so that the processes of the backends are ended too.
         signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    if not arguments:
+    name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
+    if not name:
         print(usage(), file=sys.stderr)
         return 2
-    name, rest = arguments[0], arguments[1:]
     if name in ("-h", "--help"):
         print(usage())
         return 0

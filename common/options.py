@@ -67,6 +67,15 @@ def add_machine_options(parser: argparse.ArgumentParser) -> None:
     add_field_options(parser.add_argument_group("machine"), Config, names)
 
 
+def add_result_options(parser: argparse.ArgumentParser, command: str) -> None:
+    """Add the options of where a command's results go."""
+    text = f"new folder; by default runs/{command}-DATE-TIME"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--force", action="store_true", help="overwrite the results in --out")
+    text = f"print {command}.json on standard output"
+    parser.add_argument("--json", action="store_true", help=text)
+
+
 def training_parser(prog: str) -> Parser:
     """Return the parser of one backend's training command."""
     parser = Parser(prog=prog, description="Train the fully convolutional network.")

@@ -5,9 +5,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from importlib.util import find_spec
-from pathlib import Path
 
 from benchmarks.cases import ACCURACY
 from benchmarks.commands import check, diff, selftest
@@ -24,7 +22,7 @@ from benchmarks.workers.environment import limit_cpus
 from common.errors import InputError
 from common.machine.files import write_text
 from common.machine.provenance import git_commit, hardware
-from common.run.folders import check_out
+from common.run.folders import new_folder
 
 TABLE = "bench.txt"
 COMMANDS = {"check": check.main, "diff": diff.main, "selftest": selftest.main}
@@ -85,8 +83,7 @@ def conclude(results: Results) -> None:
 
 def started(args: Namespace, settings: Settings) -> Results:
     """Return new results with nothing measured, in a folder that is free for them."""
-    out = args.out or Path("runs") / f"bench-{datetime.now():%Y%m%d-%H%M%S}"
-    check_out(out, args.force)
+    out = new_folder("bench", args.out, args.force)
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("accuracy/*/seed-*.json"):  # Only a resumed benchmark goes on with them.
         old.unlink()

@@ -3,41 +3,33 @@
 import json
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
+from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
 from benchmarks.pages.compare import render_page, table
-from benchmarks.records.results import RESULTS
-from benchmarks.records.run_documents import ConfigRecord, DatasetRecord, Hardware, WeightsRecord
+from benchmarks.records.results import RESULTS, origin
+from benchmarks.records.run_documents import ConfigRecord, DatasetRecord, WeightsRecord
 from benchmarks.records.runs import training_row, write_examples
-from benchmarks.records.training_documents import Compared, ComparedExample, Trace, TrainedRow
+from benchmarks.records.training_documents import Compared, ComparedExample, TrainedRow
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.scripts import train_backend
+from common import options
 from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError
 from common.fields import add_field_options
 from common.machine.files import write_json, write_text
-from common.machine.provenance import git_commit, hardware
-from common.options import (
-    Parser,
-    add_machine_options,
-    add_recipe_options,
-    chosen_backends,
-    config_from,
-)
 from common.parameters.files import describe_weights, starting_parameters
-from common.run.folders import check_out
+from common.run.folders import new_folder
 from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 
-def compare_parser() -> Parser:
+def compare_parser() -> options.Parser:
     """Return the command's parser."""
-    parser = Parser(
+    parser = options.Parser(
         prog="fcn compare",
         description="Train every backend from the same parameters on the same batches; check that "
         "they do equal work; leave compare.json and report.html.",
@@ -46,14 +38,12 @@ def compare_parser() -> Parser:
     text = f"which, in this order; mxnet: {NOTES['mxnet']}"
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
     add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
-    add("--out", type=Path, metavar="DIR", help="new folder; by default runs/compare-DATE-TIME")
-    add("--force", action="store_true", help="overwrite the comparison in --out")
     text = "start every backend from these, as `fcn train` does"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)
-    add("--json", action="store_true", help="print compare.json on standard output")
+    options.add_result_options(parser, "compare")
     add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
-    add_recipe_options(parser, recipe=None)
-    add_machine_options(parser)
+    options.add_recipe_options(parser, recipe=None)
+    options.add_machine_options(parser)
     return parser
 
 
@@ -62,28 +52,29 @@ def main(argv: Sequence[str]) -> int:
     args = compare_parser().parse_args(argv)
     if args.recipe is None:
         args.recipe = "generated" if args.data is None else "chapter-torch"
-    backends = chosen_backends(args.backends)
-    config = config_from(args)
+    backends = options.chosen_backends(args.backends)
+    config = options.config_from(args)
     check_tricks(config.without, backends)
-    out = args.out or Path("runs") / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
-    check_out(out, args.force)
+    out = new_folder("compare", args.out, args.force)
     if (out / RESULTS).exists():
         raise InputError(f"--out {out}: holds {RESULTS}, whose page would be lost; choose another")
     starting_parameters(config.recipe, config.seed, args.weights)  # A bad file is refused early.
     limit_cpus(args.threads)
 
-    data = args.data or default_dataset(out / "data")
+    data, runs = args.data or default_dataset(out / "data"), out / "runs"
     dataset = TrainingData(data, config)
-    trace = first_losses(config, data, dataset, args.weights, out / "runs")
-    rows = train_all(backends, config, data, args.weights, out / "runs")
+    print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
+    steps = dataset.total_steps
+    trace = reference_trace(config, data, args.weights, steps, runs / "trace.log", {})
+    if trace is None:  # No figure could be shown, so nothing is trained.
+        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
+    rows = train_all(backends, config, data, args.weights, runs)
     check_agreement(rows, trace)
     compared: Compared = {
         "version": 2,
         "kind": "compare",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git_commit(),
+        **origin(),
         "config": cast(ConfigRecord, config.to_json()),
-        "hardware": cast(Hardware, hardware()),
         "dataset": cast(DatasetRecord, {"generated": args.data is None, **dataset.describe()}),
         "weights": cast(WeightsRecord | None, describe_weights(config.recipe, args.weights)),
         "agreement": trace,
@@ -95,23 +86,6 @@ def main(argv: Sequence[str]) -> int:
     write_text(page, render_page(compared, out))
     print(json.dumps(compared) if args.json else f"{table(compared)}\npage: {page}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
-
-
-def first_losses(
-    config: Config, data: Path, dataset: TrainingData, weights: Path | None, folder: Path
-) -> Trace:
-    """Return the first losses in float64, with bounds, which prove that the backends do equal work.
-
-    Raises:
-        InputError: If no backend computes them: no figure could be shown, so nothing is trained.
-    """
-    print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
-    folder.mkdir(parents=True, exist_ok=True)
-    steps = trace_steps(config, dataset.total_steps)
-    trace = reference_trace(config, data, weights, steps, folder / "trace.log")
-    if trace is None:
-        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
-    return trace
 
 
 def train_all(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.pages.format import text_table
 from benchmarks.records.run_documents import BackendRecord
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
@@ -39,8 +40,7 @@ def main(argv: Sequence[str]) -> int:
     machine = hardware()
     if args.json:
         backends = {
-            name: {"works": offer is not None, "reason": reason, "note": NOTES.get(name)}
-            | dict(offer or {})
+            name: {"works": not reason, "reason": reason, "note": NOTES.get(name), **(offer or {})}
             for name, (offer, reason) in findings.items()
         }
         print(json.dumps({"hardware": machine, "backends": backends}, indent=2))
@@ -50,18 +50,17 @@ def main(argv: Sequence[str]) -> int:
             f"{machine['processor']}, {machine['cpus']} CPUs, {memory}"
             f"{machine['system']}, Python {machine['python']}"
         )
-        for name, finding in findings.items():
-            print(f"{name:6} {'ok    ' if finding.offer else 'absent'} {describe(finding)}")
-            if name in NOTES:
-                print(f"{'':13} {NOTES[name]}")
-    return 0 if any(finding.offer for finding in findings.values()) else 1
+        table = []
+        for name, (offer, reason) in findings.items():
+            words = describe(offer) if offer else str(reason)
+            table.append((name, "ok" if offer else "absent", words))
+            table += [("", "", NOTES[name])] if name in NOTES else []
+        print(text_table(table))
+    return int(all(finding.reason for finding in findings.values()))
 
 
-def describe(finding: Finding) -> str:
-    """Return one line about a backend."""
-    offer = finding.offer
-    if offer is None:
-        return str(finding.reason)
+def describe(offer: Offer) -> str:
+    """Return what a backend offers, in one line."""
     versions = ", ".join(f"{name} {version}" for name, version in offer["versions"].items())
     return f"{versions}; on {offer['device']}; {', '.join(offer['precisions'])}"
 

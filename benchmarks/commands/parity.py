@@ -1,15 +1,14 @@
 """`fcn parity`: the proof that the backends compute the same, against a float64 reference."""
 
 import json
-from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import asdict, replace
 from pathlib import Path
 
-from benchmarks.equal_work.against import compare_file, json_of, table_of
+from benchmarks.equal_work.against import Comparison, compare_file
 from benchmarks.equal_work.parity import prove
 from benchmarks.equal_work.questions import Source
+from benchmarks.pages.format import bound_text, error_text, text_table
 from benchmarks.pages.proof import text_of, write_page
 from benchmarks.workers.environment import limit_cpus
 from common.backends import BACKENDS, NOTES
@@ -18,25 +17,17 @@ from common.data.dataset import find_voc
 from common.errors import InputError
 from common.fields import field_values
 from common.machine.files import write_json, write_text
-from common.options import Parser, add_machine_options, chosen_backends
+from common.options import Parser, add_machine_options, add_result_options, chosen_backends
 from common.parameters.files import starting_parameters
 from common.recipes import BACKBONES, make_recipe
+from common.reference.distances import finite
 from common.reference.inputs import probe_recipe
-from common.reference.verdicts import breaches
-from common.run.folders import check_out
+from common.reference.verdicts import breaches, reason
+from common.run.folders import new_folder
 from common.tricks import check_tricks
 
-
-@dataclass(frozen=True)
-class Size:
-    """Images a batch, their height and width in pixels, and the steps of the training."""
-
-    batch: int
-    crop: tuple[int, int]
-    steps: int
-
-
-QUICK, FULL = Size(2, (96, 128), 8), Size(8, (160, 224), 20)
+QUICK, FULL = (2, (96, 128), 8), (8, (160, 224), 20)
+"""Images a batch, their height and width in pixels, and the steps of the training."""
 
 
 def parity_parser() -> Parser:
@@ -59,9 +50,7 @@ def parity_parser() -> Parser:
     )
     add("--full", action="store_true", help="batch 8, 160x224, 20 steps; otherwise 2, 96x128, 8")
     add("--seed", type=int, default=0, help="of the training's first parameters and its batches")
-    add("--out", type=Path, metavar="DIR", help="by default runs/parity-DATE-TIME")
-    add("--force", action="store_true", help="overwrite the results in --out")
-    add("--json", action="store_true", help="print parity.json on standard output")
+    add_result_options(parser, "parity")
     add(
         "--weights",
         type=Path,
@@ -83,24 +72,23 @@ def main(argv: Sequence[str]) -> int:
     """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
     args = parity_parser().parse_args(argv)
     if args.against is not None:
-        comparison = compare_file(args.against)
-        print(json_of(comparison) if args.json else table_of(comparison))
-        return 1 if breaches(comparison.findings) else 0
+        return show_comparison(compare_file(args.against), args.json)
     backends = chosen_backends(args.backends)
     check_tricks(args.without, backends)
     backbones = chosen_backbones(args.backbone)
-    out = args.out or Path("runs") / f"parity-{datetime.now():%Y%m%d-%H%M%S}"
-    check_out(out, args.force)
+    out = new_folder("parity", args.out, args.force)
     if args.weights is not None:
         check_weights(args.weights, backbones, args.seed)
-    size = FULL if args.full else QUICK
+    batch, crop, steps = FULL if args.full else QUICK
     limit_cpus(args.threads)
-    root = args.data if args.data is not None else find_voc()
-    source = Source(root, size.batch, size.crop, args.seed)
-    configs = {backbone: _config(args, backbone, size) for backbone in backbones}
+    source = Source(args.data or find_voc(), batch, crop, args.seed)
+    configs = {}
+    for backbone in backbones:  # The probe's recipe on the proof's batch.
+        recipe = replace(probe_recipe(backbone), batch_size=batch, crop=crop, tile=crop)
+        configs[backbone] = Config(recipe, **field_values(args, Config))
     out.mkdir(parents=True, exist_ok=True)
 
-    proof = prove(backends, configs, source, size.steps, args.weights, out)
+    proof = prove(backends, configs, source, steps, args.weights, out)
     write_json(out / "parity.json", proof)
     text = text_of(proof)
     write_text(out / "parity.txt", f"{text}\n")
@@ -124,8 +112,22 @@ def check_weights(weights: Path, backbones: Sequence[str], seed: int) -> None:
     starting_parameters(make_recipe("chapter-torch"), seed, weights)
 
 
-def _config(args: Namespace, backbone: str, size: Size) -> Config:
-    """Return the probe's recipe on the proof's batch, with the machine's options."""
-    recipe = probe_recipe(backbone)
-    recipe = replace(recipe, batch_size=size.batch, crop=size.crop, tile=size.crop)
-    return Config(recipe, **field_values(args, Config))
+def show_comparison(comparison: Comparison, as_json: bool) -> int:
+    """Print another program's outputs beside their bounds; return status 1 if one differs."""
+    findings, broken = comparison.findings, breaches(comparison.findings)
+    if as_json:
+        rows = [
+            {**asdict(finding), "error": finite(finding.error), "passed": finding.passed}
+            for finding in findings
+        ]
+        first = broken[0].name if broken else None
+        verdict = {"backbone": comparison.backbone, "passed": not broken, "first": first}
+        print(json.dumps({**verdict, "rows": rows}))
+    else:
+        table = [("output", "error", "bound", "")]
+        for finding in findings:
+            error, limit = error_text(finite(finding.error)), bound_text(finding.limit)
+            table.append((finding.name, error, limit, "" if finding.passed else "differs"))
+        print(text_table(table))
+        print(f"{comparison.backbone}: {reason(findings) or 'equals the reference'}")
+    return 1 if broken else 0

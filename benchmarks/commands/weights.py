@@ -1,25 +1,19 @@
 """`fcn weights import|show|export`: weights from elsewhere, in a file, and to elsewhere."""
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.pages.format import text_table
 from common.errors import InputError
 from common.machine.files import write_bytes
 from common.options import Parser
-from common.parameters.files import (
-    backbone_of,
-    check_parameters,
-    read_foreign_tensors,
-    read_parameters,
-    read_weights,
-    save_parameters,
-)
+from common.parameters import files
 from common.parameters.names import Parameters
 from common.parameters.published import IMAGENET, PUBLISHED
+from common.reference.distances import finite
 from common.reference.onnx_graph import onnx_model
 
 FORMATS = ("onnx", "torchvision")
@@ -77,10 +71,10 @@ def main(argv: Sequence[str]) -> int:
 def import_weights(source: str, out: Path) -> None:
     """Write the weights of ``source`` in canonical form and print what they are."""
     name = IMAGENET["resnet18_v1"] if source == "imagenet" else source
-    parameters = read_weights(name)
-    backbone = backbone_of(Path(source), parameters)
+    parameters = files.read_weights(name)
+    backbone = files.backbone_of(Path(source), parameters)
     origin = name if name in PUBLISHED else Path(source).name
-    save_parameters(out, parameters, {"backbone": backbone, "source": origin})
+    files.save_parameters(out, parameters, {"backbone": backbone, "source": origin})
     part = "network" if "final_conv.weight" in parameters else "backbone, without a head"
     print(f"{out}: {backbone} {part}, {len(parameters)} tensors, {millions(parameters)}")
 
@@ -91,63 +85,48 @@ def millions(parameters: Parameters) -> str:
 
 def show(path: Path, as_json: bool) -> None:
     """Print each tensor's name, type, shape and Euclidean norm, and the metadata."""
-    tensors, metadata = read_foreign_tensors(path)
-    norms = {
-        name: float(np.linalg.norm(array.astype(np.float64).ravel()))
-        for name, array in tensors.items()
-    }
+    tensors, metadata = files.read_foreign_tensors(path)
+    rows, table = [], []
+    for name, array in tensors.items():
+        norm, dtype = float(np.linalg.norm(array.astype(np.float64).ravel())), str(array.dtype)
+        shape = list(array.shape)
+        rows.append({"name": name, "dtype": dtype, "shape": shape, "norm": finite(norm)})
+        table.append((name, dtype, "x".join(map(str, shape)) or "scalar", f"{norm:.6g}"))
     if as_json:
-        rows = [
-            {
-                "name": name,
-                "dtype": str(array.dtype),
-                "shape": list(array.shape),
-                # JSON has no infinity and no NaN.
-                "norm": norms[name] if math.isfinite(norms[name]) else None,
-            }
-            for name, array in tensors.items()
-        ]
         print(json.dumps({"file": str(path), "metadata": metadata, "tensors": rows}, indent=2))
         return
-    width = max(map(len, tensors), default=0)
-    for name, array in tensors.items():
-        shape = "x".join(map(str, array.shape)) or "scalar"
-        print(f"{name:{width}}  {array.dtype}  {shape:>13}  {norms[name]:.6g}")
+    if table:
+        print(text_table(table))
     for key, value in metadata.items():
         print(f"{key}: {value}")
     print(f"{len(tensors)} tensors, {millions(tensors)}")
 
 
 def export_weights(path: Path, form: str, out: Path) -> None:
-    """Write the network of ``path`` for other programs."""
+    """Write the network of ``path`` as an ONNX graph, or its backbone as torchvision names it."""
     if form not in FORMATS:
         raise InputError(f"--format {form!r} is unknown: choose from {', '.join(FORMATS)}")
-    parameters, _ = read_parameters(path)
-    backbone = backbone_of(path, parameters)
+    parameters, _ = files.read_parameters(path)
+    backbone = files.backbone_of(path, parameters)
     if form == "onnx":
-        export_onnx(path, parameters, backbone, out)
-    else:
-        export_torchvision(path, parameters, backbone, out)
-
-
-def export_onnx(path: Path, parameters: Parameters, backbone: str, out: Path) -> None:
-    """Write the whole network as an ONNX graph."""
-    check_parameters(path, parameters, backbone)
-    write_bytes(out, onnx_model(parameters, backbone).SerializeToString())
-    print(f"{out}: images, uint8 [batch, height, width, 3], to logits; sides in multiples of 32")
-
-
-def export_torchvision(path: Path, parameters: Parameters, backbone: str, out: Path) -> None:
-    """Write the backbone alone: torchvision's network has another head."""
+        files.check_parameters(path, parameters, backbone)
+        write_bytes(out, onnx_model(parameters, backbone).SerializeToString())
+        sizes = "uint8 [batch, height, width, 3], to logits; sides in multiples of 32"
+        print(f"{out}: images, {sizes}")
+        return
     if backbone != "resnet18_v1":
-        raise InputError(f"{path}: is a {backbone}, which torchvision does not have")
+        raise InputError(
+            f"{path}: is a {backbone}, which torchvision does not have: export a resnet18_v1, or "
+            "--format onnx"
+        )
     prefix = "backbone."
+    head = [name for name in parameters if not name.startswith(prefix)]
     tensors = {
         name.removeprefix(prefix): array
         for name, array in parameters.items()
         if name.startswith(prefix)
     }
-    save_parameters(out, tensors, {"format": "pt"})
+    files.save_parameters(out, tensors, {"format": "pt"})
     print(f"{out}: {len(tensors)} tensors of torchvision's resnet18; it has no fc")
-    if head := [name for name in parameters if not name.startswith(prefix)]:
+    if head:
         print(f"left out, as torchvision has no such head: {', '.join(head)}")

@@ -13,41 +13,34 @@ Its metadata may name a ``recipe`` (``chapter-torch`` by default), which says ho
 reduced and what decays, and the step's ``learning_rate`` (the recipe's by default).
 """
 
-import json
-import math
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.equal_work.answers import layers_file, steps_file
 from common.data.voc import VOID
 from common.errors import InputError
 from common.parameters.files import backbone_of, check_parameters, read_tensors
-from common.parameters.names import NUM_CLASSES, is_statistic, layer_names
-from common.recipes import STRIDE, Recipe, make_recipe
-from common.reference import network as reference
+from common.parameters.names import NUM_CLASSES, is_statistic
+from common.recipes import STRIDE, make_recipe
 from common.reference.distances import relative_error
-from common.reference.tolerances import bound
-from common.reference.verdicts import Finding, breaches, reason
+from common.reference.verdicts import Finding, proof_findings
 
-Arrays = dict[str, NDArray]
-MODES = ("evaluation", "training")
-
-
-class Question(NamedTuple):
-    """What a file asks the reference."""
-
-    path: Path
-    parameters: Arrays
-    images: NDArray[np.uint8]
-    labels: NDArray[np.uint8] | None
-    recipe: Recipe
-    learning_rate: float
+QUANTITIES = {
+    "evaluation": "layer, evaluation",
+    "training": "layer, training",
+    "gradient": "gradient",
+    "after": "parameters",
+}
+"""How an output's name begins -> its quantity in ``common.reference.tolerances``, if it is not a
+running statistic."""
 
 
 class Comparison(NamedTuple):
-    """Every output of a file beside its bound, in forward order."""
+    """Every output of a file beside its bound, in the order of a step."""
 
     backbone: str
     findings: list[Finding]
@@ -64,7 +57,10 @@ def compare_file(path: Path) -> Comparison:
     parameters = {name: value for name, value in arrays.items() if "/" not in name}
     images, labels = parameters.pop("images", None), parameters.pop("labels", None)
     if images is None or not outputs:
-        raise InputError(f"{path}: needs images, the parameters, and at least one MODE/LAYER")
+        raise InputError(
+            f"{path}: needs images, the parameters, and at least one MODE/LAYER; "
+            "docs/PORTING.md says what the file holds"
+        )
     backbone = backbone_of(path, parameters)
     check_parameters(path, parameters, backbone)
     check_bytes(path, images, labels)
@@ -72,96 +68,68 @@ def compare_file(path: Path) -> Comparison:
     try:
         rate = float(metadata.get("learning_rate", recipe.learning_rate))
     except ValueError as problem:
-        raise InputError(f"{path}: metadata learning_rate: {problem}") from problem
-    question = Question(path, parameters, images, labels, recipe, rate)
-    expected = answers(question, {name.partition("/")[0] for name in outputs})
+        raise InputError(
+            f"{path}: metadata learning_rate: {problem}; write a number, such as 0.001"
+        ) from problem
+    files, kinds = [], {name.partition("/")[0] for name in outputs}
+    if kinds & {"evaluation", "training"}:
+        files.append(layers_file(recipe, images, None, parameters))
+    if kinds & {"gradient", "after"}:
+        if labels is None or labels.shape != images.shape[:3]:
+            shape = "absent" if labels is None else list(labels.shape)
+            raise InputError(
+                f"{path}: gradients and updates need labels, uint8 {list(images.shape[:3])} as the "
+                f"images; labels is {shape}: add them, or leave out gradient/ and after/"
+            )
+        counts, rates = [len(images)], [rate]
+        files.append(steps_file(recipe, images, labels, counts, "float64", parameters, rates))
+    return Comparison(backbone, proof_findings(errors_of(path, outputs, files), "float32"))
+
+
+def errors_of(
+    path: Path, outputs: Mapping[str, NDArray], files: Iterable[Path]
+) -> dict[str, dict[str, float]]:
+    """Return the relative error of every output of ``path`` by quantity and name.
+
+    Args:
+        files: Of ``benchmarks.equal_work.answers``, with what the outputs should be.
+    """
+    expected: dict[str, NDArray] = {}
+    for file in files:
+        with np.load(file, allow_pickle=False) as answers:
+            names = (name for name in answers.files if name.partition("/")[0] in QUANTITIES)
+            expected |= {name: answers[name] for name in names}
     if unknown := sorted(outputs.keys() - expected.keys()):
-        raise InputError(f"{path}: {unknown[0]} is the name of no output of {backbone}")
-    findings = []
+        raise InputError(
+            f"{path}: {unknown[0]} is the name of no output: expected "
+            f"{', '.join(f'{kind}/NAME' for kind in QUANTITIES)}, with NAME of a layer or a "
+            "parameter; `fcn weights show` lists the parameters, docs/PORTING.md says more"
+        )
+    errors: dict[str, dict[str, float]] = {}
     for name, answer in expected.items():
         if name in outputs:
-            quantity, error = quantity_of(name), relative_error(outputs[name], answer)
-            findings.append(Finding(quantity, name, error, bound(quantity)))
-    return Comparison(backbone, findings)
+            kind = name.partition("/")[0]
+            is_moved = kind == "after" and is_statistic(name)
+            quantity = "statistics" if is_moved else QUANTITIES[kind]
+            errors.setdefault(quantity, {})[name] = relative_error(outputs[name], answer)
+    return errors
 
 
 def check_bytes(path: Path, images: NDArray, labels: NDArray | None) -> None:
     """Raise InputError unless images and labels are bytes of the network's sizes and classes."""
-    for name, array, more in (("images", images, [3]), ("labels", labels, [])):
+    for name, array, channels in (("images", images, (3,)), ("labels", labels, ())):
         if array is None:
             continue
-        sides, rest = array.shape[1:3], list(array.shape[3:])
-        if array.dtype != np.uint8 or len(sides) < 2 or any(side % STRIDE for side in sides):
+        sides = array.shape[1:3]
+        are_sides = len(sides) == 2 and not any(side % STRIDE for side in sides)
+        if array.dtype != np.uint8 or not are_sides or array.shape[3:] != channels:
+            shape = ", ".join(["B", "H", "W", *map(str, channels)])
             raise InputError(
-                f"{path}: {name} is {array.dtype} {list(array.shape)}; "
-                f"needed is uint8 with sides in multiples of {STRIDE}"
+                f"{path}: {name} is {array.dtype} {list(array.shape)}; expected uint8 [{shape}], "
+                f"H and W in multiples of {STRIDE}: save it so"
             )
-        if rest != more:
-            raise InputError(f"{path}: {name} is {list(array.shape)}, not {['B', 'H', 'W', *more]}")
     if labels is not None and ((labels >= NUM_CLASSES) & (labels != VOID)).any():
-        raise InputError(f"{path}: labels has values that are neither 0..20 nor {VOID}")
-
-
-def answers(question: Question, kinds: set[str]) -> Arrays:
-    """Return the reference's outputs of some kinds, ``KIND/NAME``, in forward order."""
-    parameters, images, labels = question.parameters, question.images, question.labels
-    recipe = question.recipe
-    outputs: Arrays = {}
-    for mode in MODES:
-        if mode in kinds:
-            passed = reference.forward(parameters, images, recipe.backbone, mode == "training")
-            names = layer_names(recipe.backbone)
-            outputs |= {f"{mode}/{name}": passed.layers[name] for name in names}
-    if kinds & {"gradient", "after"}:
-        if labels is None or labels.shape != images.shape[:3]:
-            message = "gradients and updates need labels of the images' size"
-            raise InputError(f"{question.path}: {message}")
-        _, gradients, statistics = reference.gradients(parameters, images, labels, recipe)
-        outputs |= {f"gradient/{name}": gradients[name] for name in reversed(gradients)}
-        after, _ = reference.sgd_step(parameters, {}, gradients, recipe, question.learning_rate)
-        outputs |= {f"after/{name}": value for name, value in {**after, **statistics}.items()}
-    return outputs
-
-
-def quantity_of(name: str) -> str:
-    """Return the quantity of ``common.reference.tolerances`` that an output is."""
-    kind, _, part = name.partition("/")
-    if kind in MODES:
-        return f"layer, {kind}"
-    if kind == "gradient":
-        return "gradient"
-    return "statistics" if is_statistic(part) else "parameters"
-
-
-def json_of(comparison: Comparison) -> str:
-    """Return the comparison as JSON; an output that cannot be compared has no error."""
-    rows = [
-        {
-            "name": one.name,
-            "error": one.error if math.isfinite(one.error) else None,
-            "limit": one.limit,
-            "passed": one.passed,
-        }
-        for one in comparison.findings
-    ]
-    broken = breaches(comparison.findings)
-    first = broken[0].name if broken else None
-    return json.dumps(
-        {"backbone": comparison.backbone, "passed": not broken, "first": first, "rows": rows}
-    )
-
-
-def table_of(comparison: Comparison) -> str:
-    """Return the comparison as text, the verdict last."""
-    width = max(len(one.name) for one in comparison.findings)
-    lines = [
-        f"{one.name.ljust(width)}  {_cell(one.error)}  of {one.limit:.0e}"
-        + ("" if one.passed else "  differs")
-        for one in comparison.findings
-    ]
-    verdict = reason(comparison.findings) or "equals the reference"
-    return "\n".join([*lines, f"{comparison.backbone}: {verdict}"])
-
-
-def _cell(error: float) -> str:
-    return f"{error:.1e}" if math.isfinite(error) else "no number"
+        raise InputError(
+            f"{path}: labels has values that are neither 0..{NUM_CLASSES - 1} nor {VOID}: "
+            f"number the classes as VOC does, {VOID} for void"
+        )

@@ -23,8 +23,6 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 RATES = (1e-3, 3e-3, 2e-3)
 """The learning rates of the updates: momentum's form shows when they change."""
-IMAGES_BY_LAYER = 2
-"""Of a batch, as many images are compared layer by layer."""
 
 
 def _kept(kind: str, recipe: Recipe, inputs: Arrays, compute: Callable[[], Arrays]) -> Path:
@@ -55,11 +53,22 @@ def _trained(
     return losses, first, after, momentum
 
 
-def layers_file(recipe: Recipe, images: NDArray[np.uint8], labels: NDArray[np.uint8]) -> Path:
-    """Return the file with every layer's output of the probe's parameters, in both modes."""
-    images, labels = images[:IMAGES_BY_LAYER], labels[:IMAGES_BY_LAYER]
-    parameters = single(probe_parameters(recipe.backbone))
-    inputs = {"images": images, "labels": labels, **_prefixed("parameters", parameters)}
+def layers_file(
+    recipe: Recipe,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.uint8] | None,
+    parameters: Parameters | None = None,
+) -> Path:
+    """Return the file with every layer's output in both modes.
+
+    Args:
+        labels: Kept in the file for a worker's question about the loss; no output depends on them.
+        parameters: By default the probe's.
+    """
+    parameters = parameters or single(probe_parameters(recipe.backbone))
+    inputs = {"images": images, **_prefixed("parameters", parameters)}
+    if labels is not None:
+        inputs["labels"] = labels
 
     def compute() -> Arrays:
         outputs: Arrays = {}
@@ -77,14 +86,20 @@ def steps_file(
     labels: NDArray[np.uint8],
     counts: Sequence[int],
     precision: str,
+    parameters: Parameters | None = None,
+    rates: Sequence[float] = RATES,
 ) -> Path:
-    """Return the file with loss, gradients and what updates by ``counts`` images each leave.
+    """Return the file with loss, gradients, and what updates by ``counts`` images each leave.
 
-    The parameters are the probe's, kept off the kinks. Gradients are kept in float32 unless a
-    proof in float64 asks for more; parameters and momentum come back in float32 from every backend.
+    Gradients are kept in float32 unless a proof in float64 asks for more, the last layer's first;
+    parameters and momentum come back in float32 from every backend.
+
+    Args:
+        parameters: By default the probe's, off the kinks.
+        rates: Of the updates.
     """
-    parameters = single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
-    rates = RATES[: len(counts)]
+    parameters = parameters or single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
+    rates = rates[: len(counts)]
     dtype = np.float64 if precision == "float64" else np.float32
     inputs = {
         "images": images,
@@ -98,7 +113,7 @@ def steps_file(
         batches = ((images[:count], labels[:count]) for count in counts)
         losses, gradients, after, momentum = _trained(parameters, batches, rates, recipe)
         return {
-            **_prefixed("gradients", gradients, dtype),
+            **_prefixed("gradient", dict(reversed(gradients.items())), dtype),
             "losses": np.array(losses),
             **_prefixed("after", after, np.float32),
             **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),

@@ -14,7 +14,6 @@ more is asserted.
 ``common.reference.verdicts``.
 """
 
-import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -35,7 +34,7 @@ from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.parameters.names import Parameters
 from common.recipes import learning_rate
-from common.reference.distances import step_errors
+from common.reference.distances import finite, step_errors
 from common.reference.tolerances import BLIND, ROUNDING, STARTS, trace_limits
 from common.reference.verdicts import breaches, reason, step_findings, worst
 from common.run.training import TrainingData
@@ -95,17 +94,21 @@ def reference_trace(
     config: Config,
     data: Path,
     weights: Path | None,
-    steps: int,
+    total_steps: int,
     log: Path,
-    pythons: Mapping[str, str] | None = None,
+    pythons: Mapping[str, str],
 ) -> Trace | None:
     """Return the trace in float64, and the bound of each step; None if no backend can make it.
 
-    ``pythons`` are interpreters by backend, where one has its own.
+    Args:
+        total_steps: Of the whole training.
+        log: Gets the workers' messages; its folder is made.
+        pythons: Interpreters by backend, where one has its own.
     """
+    log.parent.mkdir(parents=True, exist_ok=True)
 
     def ask(name: str, precision: str, starts: int) -> list[list[float]]:
-        python = (pythons or {}).get(name, sys.executable)
+        python = pythons.get(name, sys.executable)
         environment = backend_environment(config.threads, config.device)
         with Worker(name, environment, log, python) as worker:
             losses: list[list[float]] = worker.ask(
@@ -114,7 +117,7 @@ def reference_trace(
                 config=replace(config, precision=precision, without=()).to_json(),
                 data=str(data.resolve()),
                 weights=str(weights.resolve()) if weights else None,
-                steps=steps,
+                steps=trace_steps(config, total_steps),
                 starts=starts,
             )
         return losses
@@ -122,7 +125,7 @@ def reference_trace(
     # torchrun, which several devices need in PyTorch, starts scripts and no worker.
     for name in WITH_FLOAT64[config.devices > 1 :]:
         try:
-            if name not in (pythons or {}):
+            if name not in pythons:
                 check_backend(name)
             # A process each: a framework's precision is set once.
             (exact,) = ask(name, "float64", 1)
@@ -161,8 +164,7 @@ def check_agreement(rows: Sequence[TrainedRow], trace: Trace) -> None:
             continue
         errors = step_errors([loss for _, loss in row["steps"]], trace["losses"])
         steps = step_findings(quantity, errors, trace["bounds"])
-        share = worst(steps).share
-        row["agreement"] = share if math.isfinite(share) else None
+        row["agreement"] = finite(worst(steps).share)
         if breaches(steps):
             row["status"], row["reason"] = "differs", reason(steps)
             row["scores"] = row["train_loss"] = row["val_loss"] = row["examples_per_second"] = None

@@ -6,10 +6,9 @@
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from benchmarks.cases.case import Arrays, Case
 from benchmarks.records.documents import Check, Gate
+from common.reference.distances import finite
 from common.reference.verdicts import breaches, reason, row_findings
 
 
@@ -24,11 +23,10 @@ def judge(
         inputs: Of the case.
         limits: Quantity -> the largest error that passes.
     """
-    absent = expected.keys() - answers.keys()
-    infinite = dict.fromkeys(sorted(absent), float("inf"))
-    findings = row_findings(infinite or case.errors(answers, expected, inputs), limits)
+    absent = dict.fromkeys(sorted(expected.keys() - answers.keys()), float("inf"))
+    findings = row_findings(absent or case.errors(answers, expected, inputs), limits)
     checks: dict[str, Check] = {
-        one.quantity: {"error": one.error if np.isfinite(one.error) else None, "bound": one.limit}
-        for one in findings
+        finding.quantity: {"error": finite(finding.error), "bound": finding.limit}
+        for finding in findings
     }
     return {"passed": not breaches(findings), "reason": reason(findings), "checks": checks}

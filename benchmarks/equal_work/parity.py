@@ -7,17 +7,16 @@ The gate of `fcn bench` and the agreement of `fcn compare` ask less and are judg
 import math
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple
 
 from benchmarks.equal_work.drift import WITH_FLOAT64
 from benchmarks.equal_work.questions import Questions, Source, make_questions
+from benchmarks.records.results import origin
 from benchmarks.records.run_documents import (
     BackendRecord,
     FindingRecord,
-    Hardware,
     Proof,
     ProofPart,
     ProofRow,
@@ -28,18 +27,10 @@ from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, check_backend
 from common.config import Config, for_backend
 from common.errors import InputError
-from common.machine.provenance import git_commit, hardware
 from common.machine.threads import available_cpus
-from common.reference.distances import step_errors
+from common.reference import verdicts
+from common.reference.distances import finite, step_errors
 from common.reference.tolerances import trace_limits
-from common.reference.verdicts import (
-    Finding,
-    breaches,
-    proof_findings,
-    reason,
-    step_findings,
-    worst,
-)
 
 TIMEOUT_SECONDS = 1800
 
@@ -53,21 +44,20 @@ class Failure(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True)
-class Answers:
-    """How far one backend is from the reference with one backbone.
+class Answers(NamedTuple):
+    """What one backend answers about one backbone.
 
     Attributes:
         about: The backend's versions, device and threads.
         errors: By quantity and layer, tensor or case.
-        drift: The error of each loss of the training.
-        drift_float64: The same in float64, of a proof in float32 where the backend has float64.
+        losses: Of the training.
+        losses_float64: The same in float64, of a proof in float32 where the backend has float64.
     """
 
     about: BackendRecord
     errors: Errors
-    drift: list[float]
-    drift_float64: list[float] | None
+    losses: list[float | None]
+    losses_float64: list[float | None] | None
 
 
 def prove(
@@ -105,9 +95,7 @@ def prove(
     return {
         "version": 1,
         "kind": "parity",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git_commit(),
-        "hardware": cast(Hardware, hardware()),
+        **origin(),
         "data": source.describe(),
         "precision": config.precision,
         "upsampling": config.upsampling,
@@ -132,7 +120,7 @@ def ask_backend(
         first = next(iter(configs.values()))
         with Worker(name, backend_environment(first.threads, first.device), log) as worker:
             for backbone, config in configs.items():
-                outcomes[backbone] = ask(worker, for_backend(config, name), questions[backbone])
+                outcomes[backbone] = ask_all(worker, for_backend(config, name), questions[backbone])
         return outcomes
     except InputError as error:
         failure = Failure(status, str(error))
@@ -144,43 +132,30 @@ def ask_backend(
     return outcomes
 
 
-def ask(worker: Worker, config: Config, questions: Questions) -> Answers:
+def ask_all(worker: Worker, config: Config, questions: Questions) -> Answers:
     """Return a worker's answers to all questions about one backbone."""
     about = worker.ask("equal_work.proof.describe", TIMEOUT_SECONDS, config=config.to_json())
     errors: Errors = {}
-    for question, answers, recipe in (
-        ("layers", questions.layers, config.recipe),
-        ("losses", questions.layers, config.recipe),
-        ("steps", questions.steps, questions.steps_recipe),
-        ("prediction", questions.prediction, config.recipe),
-    ):
-        more: Errors = ask_one(worker, question, replace(config, recipe=recipe), answers)
-        for quantity, by_name in more.items():
+    for question in ("layers", "losses", "steps", "prediction"):
+        by_quantity: Errors = ask(worker, question, config, questions)
+        for quantity, by_name in by_quantity.items():
             errors.setdefault(quantity, {}).update(by_name)
-    drift = step_errors(ask_trace(worker, config, questions), questions.losses)
-    drift_float64 = None
+    losses, losses_float64 = ask(worker, "trace", config, questions), None
     if config.precision == "float32" and worker.backend in WITH_FLOAT64:
-        exact = ask_trace(worker, replace(config, precision="float64"), questions)
-        drift_float64 = step_errors(exact, questions.losses)
-    return Answers(about, errors, drift, drift_float64)
+        losses_float64 = ask(worker, "trace", replace(config, precision="float64"), questions)
+    return Answers(about, errors, losses, losses_float64)
 
 
-def ask_trace(worker: Worker, config: Config, questions: Questions) -> list[float | None]:
-    """Return the losses of the training whose losses the reference has too."""
-    config = replace(config, recipe=questions.trace_recipe)
-    losses: list[float | None] = ask_one(worker, "trace", config, questions.trace)
-    return losses
-
-
-def ask_one(worker: Worker, question: str, config: Config, answers: Path) -> Any:
+def ask(worker: Worker, question: str, config: Config, questions: Questions) -> Any:
     """Return the answer to one question of ``benchmarks.equal_work.proof``."""
     backbone = config.recipe.backbone
     print(f"{worker.backend} {backbone}: {question}, {config.precision}", file=sys.stderr)
+    answers, recipe = questions.files[question]
     return worker.ask(
         "equal_work.proof.answer",
         TIMEOUT_SECONDS,
         question=question,
-        config=config.to_json(),
+        config=replace(config, recipe=recipe).to_json(),
         answers=str(answers),
     )
 
@@ -189,8 +164,7 @@ def part(
     outcomes: Mapping[str, Answers | Failure], config: Config, questions: Questions, log: Path
 ) -> ProofPart:
     """Return the judged proofs of all backends with one backbone."""
-    proven = next((name for name, one in outcomes.items() if isinstance(one, Answers)), None)
-    own = yardstick(proven, for_backend(config, proven), questions, log) if proven else None
+    own = yardstick(outcomes, config, questions, log)
     drift = own["drift"] if own else [0.0] * len(questions.losses)
     limits = trace_limits("trace", config.precision, drift)
     return {
@@ -198,31 +172,37 @@ def part(
         "losses": list(questions.losses),
         "limits": limits,
         "yardstick": own,
-        "rows": [row(name, one, config.precision, limits) for name, one in outcomes.items()],
+        "rows": [
+            row(name, outcome, questions.losses, config.precision, limits)
+            for name, outcome in outcomes.items()
+        ],
     }
 
 
-def yardstick(name: str, config: Config, questions: Questions, log: Path) -> Yardstick | None:
-    """Return how far a backend's losses are from its own with another number of threads.
+def yardstick(
+    outcomes: Mapping[str, Answers | Failure], config: Config, questions: Questions, log: Path
+) -> Yardstick | None:
+    """Return how far the first proven backend's losses are from its own with other threads.
 
-    It does the training again, also on one thread, or on two where it had one; None where there is
-    but one CPU, or where that fails.
+    It does the training again, on one thread, or on two where it had one; None where no backend
+    answered or there is but one CPU, or where that fails.
     """
     cpus = len(available_cpus())
-    if cpus == 1:
+    answered = {name: one for name, one in outcomes.items() if isinstance(one, Answers)}
+    if cpus == 1 or not answered:
         return None
+    name, answers = next(iter(answered.items()))
     threads = config.threads or cpus
     other = 1 if threads > 1 else 2
-    losses = []
-    for count in (threads, other):
-        print(f"the same training on {count} threads", file=sys.stderr)
-        try:
-            with Worker(name, backend_environment(count, config.device), log) as worker:
-                losses.append(ask_trace(worker, replace(config, threads=count), questions))
-        except WorkerFailed as error:
-            print(f"no yardstick: {error}", file=sys.stderr)
-            return None
-    drift = step_errors(losses[1], [math.nan if loss is None else loss for loss in losses[0]])
+    print(f"the same training on {other} threads", file=sys.stderr)
+    config = replace(for_backend(config, name), threads=other)
+    try:
+        with Worker(name, backend_environment(other, config.device), log) as worker:
+            losses = ask(worker, "trace", config, questions)
+    except WorkerFailed as error:
+        print(f"no yardstick: {error}", file=sys.stderr)
+        return None
+    drift = step_errors(losses, [math.nan if loss is None else loss for loss in answers.losses])
     if not all(map(math.isfinite, drift)):
         return None
     shown = [float(f"{error:.2e}") for error in drift]
@@ -230,33 +210,44 @@ def yardstick(name: str, config: Config, questions: Questions, log: Path) -> Yar
 
 
 def row(
-    backend: str, outcome: Answers | Failure, precision: str, limits: Sequence[float]
+    backend: str,
+    outcome: Answers | Failure,
+    losses: Sequence[float],
+    precision: str,
+    limits: Sequence[float],
 ) -> ProofRow:
-    """Return a backend's row: every error, and the verdict about them and the training's losses."""
+    """Return a backend's row: every error, and the verdict about them and the training's losses.
+
+    Args:
+        losses: The reference's.
+        limits: Of the losses' errors, by step.
+    """
     if isinstance(outcome, Failure):
         status, why = outcome
         return {"backend": backend, "title": BACKENDS[backend], "status": status, "reason": why}
-    proof = proof_findings(outcome.errors, precision)
-    exact = outcome.drift_float64
+    proof = verdicts.proof_findings(outcome.errors, precision)
+    trace = verdicts.step_findings("trace", step_errors(outcome.losses, losses), limits)
+    exact = None
+    if outcome.losses_float64 is not None:
+        exact = step_errors(outcome.losses_float64, losses)
     by_step = {f"in float64, step {step}": error for step, error in enumerate(exact or [])}
-    trace = step_findings("trace", outcome.drift, limits)
-    every = [*proof, *proof_findings({"trace": by_step}, "float64"), *trace]
+    findings = [*proof, *verdicts.proof_findings({"trace": by_step}, "float64"), *trace]
     errors = {
         quantity: {name: rounded(error) for name, error in by_name.items()}
         for quantity, by_name in outcome.errors.items()
     }
-    broken = breaches(every)
+    broken = verdicts.breaches(findings)
     return {
         "backend": backend,
         "title": BACKENDS[backend],
         "status": "differs" if broken else "ok",
-        "reason": reason(every),
+        "reason": verdicts.reason(findings),
         "versions": outcome.about["versions"],
         "device": outcome.about["device"],
         "threads": outcome.about["threads"],
-        "errors": {**errors, "trace": {one.name: rounded(one.error) for one in trace}},
-        "worst": record(worst(proof)),
-        "drift": [rounded(error) for error in outcome.drift],
+        "errors": {**errors, "trace": {step.name: rounded(step.error) for step in trace}},
+        "worst": record(verdicts.worst(proof)),
+        "drift": [rounded(step.error) for step in trace],
         "drift_float64": None if exact is None else [rounded(error) for error in exact],
         "broken": [record(finding) for finding in broken],
     }
@@ -264,10 +255,10 @@ def row(
 
 def rounded(error: float | None) -> float | None:
     """Return an error to three digits, as a page and a file can use it; None for no number."""
-    return float(f"{error:.2e}") if error is not None and math.isfinite(error) else None
+    return None if finite(error) is None else float(f"{error:.2e}")
 
 
-def record(finding: Finding) -> FindingRecord:
+def record(finding: verdicts.Finding) -> FindingRecord:
     """Return a finding as the document holds it."""
     return {
         "quantity": finding.quantity,

@@ -8,6 +8,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from itertools import filterfalse
 from types import ModuleType
 from typing import Any
 
@@ -21,7 +22,7 @@ from common.data.voc import VOID
 from common.parameters.names import Parameters, is_statistic, layer_names, trainable_names
 from common.recipes import LOSS_REDUCTIONS, VOID_READINGS
 from common.reference import network as reference
-from common.reference.distances import preference, relative_error
+from common.reference.distances import finite, preference, relative_error
 
 Arrays = Mapping[str, NDArray]
 Errors = dict[str, dict[str, float]]
@@ -61,10 +62,6 @@ def configured(backend: ModuleType, values: ConfigRecord) -> Config:
     return config
 
 
-def finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def part(arrays: Arrays, prefix: str) -> dict[str, NDArray]:
     """Return the arrays named ``prefix/NAME`` by NAME."""
     start = f"{prefix}/"
@@ -97,8 +94,8 @@ def layers(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     for mode, logits in (("evaluation", "logits"), ("training", "logits, training")):
         actual = backend.layer_outputs(state, images, mode == "training")
         by_layer = {
-            name: relative_error(actual[name], wanted)
-            for name, wanted in part(arrays, mode).items()
+            name: relative_error(actual[name], expected)
+            for name, expected in part(arrays, mode).items()
         }
         errors[f"layer, {mode}"] = by_layer
         errors[logits] = {mode: by_layer[layer_names(config.recipe.backbone)[-1]]}
@@ -143,21 +140,20 @@ def steps(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     loss, gradients = backend.gradients(state, *whole)
     errors["loss"] = {"of the gradients": relative_error(loss, expected_losses[0])}
     backwards = trainable_names(config.recipe)[::-1]
-    errors["gradient"] = _errors(gradients, part(arrays, "gradients"), backwards)
+    errors["gradient"] = _errors(gradients, part(arrays, "gradient"), backwards)
     last = len(arrays["rates"]) - 1
     for step, (rate, count) in enumerate(zip(arrays["rates"], arrays["counts"], strict=True)):
         if step == last and config.precision != "float64":  # What travels is float32.
-            kept, buffers = backend.parameters_of(state), backend.momentum_of(state)
-            state = backend.create_state(config, kept, buffers)
-            again = {**backend.parameters_of(state), **_named(backend.momentum_of(state))}
-            errors["round trip"] |= _errors(again, {**kept, **_named(buffers)})
+            parameters, momentum = backend.parameters_of(state), backend.momentum_of(state)
+            state = backend.create_state(config, parameters, momentum)
+            returned = {**backend.parameters_of(state), **_named(backend.momentum_of(state))}
+            errors["round trip"] |= _errors(returned, {**parameters, **_named(momentum)})
         batch = whole if count == len(images) else pair(int(count))
         state, loss = backend.train_step(state, *batch, float(rate))
         errors["loss"][f"update {step}"] = relative_error(float(loss), expected_losses[step])
     after, expected = backend.parameters_of(state), part(arrays, "after")
-    for quantity, wanted in (("statistics", True), ("parameters", False)):
-        names = [name for name in expected if is_statistic(name) == wanted]
-        errors[quantity] = _errors(after, expected, names)
+    errors["statistics"] = _errors(after, expected, filter(is_statistic, expected))
+    errors["parameters"] = _errors(after, expected, filterfalse(is_statistic, expected))
     errors["momentum"] = _errors(backend.momentum_of(state), part(arrays, "momentum"))
     return errors
 

@@ -22,6 +22,8 @@ from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_param
 ODD = ((29, 45), (-19, -35))
 """Height and width of the predicted images beside the crop's: several tiles, and less than one."""
 PROBE_SIZE = (96, 128)
+EXAMPLES = 2
+"""Of a batch, as many images are compared layer by layer, and predicted."""
 
 
 class Source:
@@ -77,20 +79,14 @@ class Source:
 
 @dataclass(frozen=True)
 class Questions:
-    """What every backend is asked about one backbone: files with the reference's answers.
+    """What every backend is asked about one backbone.
 
     Attributes:
-        layers, steps, prediction, trace: Files of ``benchmarks.equal_work.answers``.
-        steps_recipe, trace_recipe: The recipes of ``steps`` and ``trace``.
-        losses: The reference's, by step of ``trace``.
+        files: Question of ``proof.answer`` -> its file of ``answers``, and its recipe.
+        losses: The reference's, by step of the question ``trace``.
     """
 
-    layers: Path
-    steps: Path
-    prediction: Path
-    trace: Path
-    steps_recipe: Recipe
-    trace_recipe: Recipe
+    files: dict[str, tuple[Path, Recipe]]
     losses: list[float]
 
 
@@ -107,12 +103,8 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     """
     recipe = config.recipe
     images, labels = source.batches(steps)
-    trained = make_recipe(
-        "chapter-torch",
-        backbone=recipe.backbone,
-        batch_size=recipe.batch_size,
-        crop=recipe.crop,
-    )
+    sizes = {"batch_size": recipe.batch_size, "crop": recipe.crop}
+    trained = make_recipe("chapter-torch", backbone=recipe.backbone, **sizes)
     if weights is None:
         start = single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
     else:
@@ -121,12 +113,14 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     with np.load(trace, allow_pickle=False) as file:
         losses = file["losses"].tolist()
     probe = replace(recipe, batch_size=2, crop=PROBE_SIZE)
-    return Questions(
-        layers=layers_file(recipe, images[0], labels[0]),
-        steps=steps_file(probe, *probe_batch(*probe.crop), (2, 2, 1), config.precision),
-        prediction=prediction_file(recipe, images[0, :2], labels[0, :2], source.odd_images()),
-        trace=trace,
-        steps_recipe=probe,
-        trace_recipe=trained,
-        losses=losses,
-    )
+    batch = images[0, :EXAMPLES], labels[0, :EXAMPLES]
+    layers = layers_file(recipe, *batch)
+    updates = steps_file(probe, *probe_batch(*probe.crop), (2, 2, 1), config.precision)
+    files = {
+        "layers": (layers, recipe),
+        "losses": (layers, recipe),
+        "steps": (updates, probe),
+        "prediction": (prediction_file(recipe, *batch, source.odd_images()), recipe),
+        "trace": (trace, trained),
+    }
+    return Questions(files, losses)

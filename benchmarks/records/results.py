@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from benchmarks.records.documents import Bench, Row, Settings
-from benchmarks.records.run_documents import Hardware
+from benchmarks.records.run_documents import Hardware, Origin
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
 from common.errors import InputError
 from common.machine.files import read_json, write_json
@@ -31,15 +31,22 @@ class Results:
         write_json(self.folder / RESULTS, self.document)
 
 
+def origin() -> Origin:
+    """Return what every document says of its making."""
+    return {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": git_commit(),
+        "hardware": cast(Hardware, hardware()),
+    }
+
+
 def new_document(settings: Settings, rows: list[Row]) -> Bench:
     """Return a document with rows of which none is measured."""
     return {
         "version": VERSION,
         "kind": "bench",
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "commit": git_commit(),
+        **origin(),  # type: ignore[typeddict-item]  # `accuracy` is not there yet.
         "schema_checked": can_check_schema(),
-        "hardware": cast(Hardware, hardware()),
         "gpu": None,
         "settings": settings,
         "limits": {},

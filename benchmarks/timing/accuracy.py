@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace, trace_steps
+from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
 from benchmarks.records.equivalence import (
     LEVEL,
     MARGINS,
@@ -120,8 +120,7 @@ def train_all(backends: list[str], trainings: Trainings, seeds: int) -> list[Acc
 def trace_of(trainings: Trainings, seed: int) -> Trace | None:
     """Return the first losses of a seed in float64, or None if no backend computes them."""
     config, data, out = trainings.seeded(seed), trainings.data, trainings.out
-    out.mkdir(parents=True, exist_ok=True)
-    steps = trace_steps(config, TrainingData(data, config).total_steps)
+    steps = TrainingData(data, config).total_steps
     return reference_trace(config, data, None, steps, out / "trace.log", trainings.pythons)
 
 

@@ -15,7 +15,7 @@ from common.config import PRECISIONS, Config
 from common.errors import InputError
 from common.fields import add_field_options, check_fields, field_values, like, option
 from common.machine.threads import thread_environment
-from common.options import Parser
+from common.options import Parser, add_result_options
 from common.recipes import BACKBONES, RECIPES, make_recipe
 
 SENTENCES = {name: case.sentence for name, case in CASES.items()} | {
@@ -154,10 +154,8 @@ def bench_parser() -> Parser:
         metavar="BACKEND=PATH",
         help="an interpreter of its own for a backend; may be repeated",
     )
-    add("--out", type=Path, metavar="DIR", help="new folder; by default runs/bench-DATE-TIME")
-    add("--force", action="store_true", help="overwrite the results in --out")
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted benchmark")
-    add("--json", action="store_true", help="print the results on standard output as JSON")
+    add_result_options(parser, "bench")
     return parser
 
 

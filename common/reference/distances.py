@@ -29,6 +29,11 @@ def relative_error(actual: ArrayLike, expected: ArrayLike, floor: float = 0.0) -
     return error if math.isfinite(error) else math.inf
 
 
+def finite(value: float | None) -> float | None:
+    """Return a number as JSON can hold it: None for what is no finite number."""
+    return value if value is not None and math.isfinite(value) else None
+
+
 def step_errors(losses: Sequence[float | None], expected: Sequence[float]) -> list[float]:
     """Return the relative error of the loss of every step that both trainings did.
 

@@ -14,13 +14,7 @@ from numpy.typing import NDArray
 
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
-from common.parameters.names import (
-    is_statistic,
-    layer_names,
-    layers,
-    parameter_shapes,
-    weight_decays,
-)
+from common.parameters import names
 from common.recipes import Recipe
 from common.reference import operations as ops
 from common.reference.operations import Array
@@ -45,7 +39,7 @@ class Forward(NamedTuple):
     @property
     def layers(self) -> dict[str, Array]:
         """Return the outputs that a proof compares, in the order of ``layer_names``."""
-        return {name: self.values[name] for name in layer_names(self.backbone)}
+        return {name: self.values[name] for name in names.layer_names(self.backbone)}
 
     @property
     def logits(self) -> Array:
@@ -73,7 +67,7 @@ def forward(parameters: Values, images: Bytes, backbone: str, training: bool) ->
     parameters = _float64(parameters)
     values: dict[str, Array] = {"images": images / 255.0}
     statistics: dict[str, Array] = {}
-    for layer in layers(backbone):
+    for layer in names.layers(backbone):
         x, *others = (values[name] for name in layer.inputs)
         own = [parameters[name] for name in layer.shapes]
         match layer.kind:
@@ -116,33 +110,33 @@ def backward(parameters: Values, passed: Forward, logits_gradient: Array) -> dic
     """
     parameters, values = _float64(parameters), passed.values
     by_layer, by_name = {"transpose_conv": logits_gradient}, dict[str, Array]()
-    for layer in reversed(layers(passed.backbone)):
-        x, g, names = values[layer.inputs[0]], by_layer.pop(layer.name), list(layer.shapes)
+    for layer in reversed(names.layers(passed.backbone)):
+        x, g, own = values[layer.inputs[0]], by_layer.pop(layer.name), list(layer.shapes)
         window = layer.stride, layer.padding
         match layer.kind:
             case "convolution":
-                weight, size = parameters[names[0]], x.shape[1:3]
-                for bias in names[1:]:
+                weight, size = parameters[own[0]], x.shape[1:3]
+                for bias in own[1:]:
                     by_name[bias] = g.sum(axis=(0, 1, 2))
-                by_name[names[0]] = ops.convolution_weight_gradient(x, g, weight.shape[2], *window)
+                by_name[own[0]] = ops.convolution_weight_gradient(x, g, weight.shape[2], *window)
                 if layer.name == "backbone.conv1":  # Before it there is nothing to train.
                     break
                 g = ops.convolution_input_gradient(g, weight, *window, size)
             case "transpose_convolution":
-                weight = parameters[names[0]]
-                by_name[names[1]] = g.sum(axis=(0, 1, 2))
-                g, by_name[names[0]] = ops.transpose_convolution_gradients(x, weight, g, *window)
+                weight = parameters[own[0]]
+                by_name[own[1]] = g.sum(axis=(0, 1, 2))
+                g, by_name[own[0]] = ops.transpose_convolution_gradients(x, weight, g, *window)
             case "norm":
-                weight = parameters[names[0]]
-                g, by_name[names[0]], by_name[names[1]] = ops.batch_norm_gradients(x, weight, g)
+                weight = parameters[own[0]]
+                g, by_name[own[0]], by_name[own[1]] = ops.batch_norm_gradients(x, weight, g)
             case "max_pool":
                 g = ops.max_pool_gradient(x, g)
             case "relu" | "add_relu":
                 g = g * (values[layer.name] > 0)
         for name in layer.inputs:
             by_layer[name] = by_layer[name] + g if name in by_layer else g
-    shapes = parameter_shapes(passed.backbone)
-    return {name: by_name[name] for name in shapes if not is_statistic(name)}
+    shapes = names.parameter_shapes(passed.backbone)
+    return {name: by_name[name] for name in shapes if not names.is_statistic(name)}
 
 
 def _pixel_weights(labels: Bytes, recipe: Recipe) -> tuple[NDArray[np.intp], Array]:
@@ -200,7 +194,7 @@ def sgd_step(
         momentum: Canonical name -> buffer; a missing one counts as zero, so ``{}`` at the start.
     """
     parameters, momentum = _float64(parameters), _float64(momentum)
-    for name, decay in weight_decays(recipe).items():
+    for name, decay in names.weight_decays(recipe).items():
         g = gradients[name] + decay * parameters[name]
         momentum[name] = recipe.momentum * momentum.get(name, np.zeros(g.shape)) + g
         parameters[name] = parameters[name] - learning_rate * momentum[name]

@@ -2,6 +2,7 @@
 
 import shutil
 import time
+from datetime import datetime
 from pathlib import Path
 
 from common.errors import InputError
@@ -21,6 +22,17 @@ def check_out(folder: Path, force: bool) -> None:
         probe = existing / f".writable-{time.time_ns()}"
         probe.touch()
         probe.unlink()
+
+
+def new_folder(command: str, out: Path | None, force: bool) -> Path:
+    """Return the folder of a command's results: ``--out``, or by default one of this second.
+
+    Raises:
+        InputError: If results cannot be written there without losing anything.
+    """
+    folder = out or Path("runs") / f"{command}-{datetime.now():%Y%m%d-%H%M%S}"
+    check_out(folder, force)
+    return folder
 
 
 def start_folder(folder: Path, force: bool) -> None:

@@ -46,8 +46,10 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
             return losses if question == "trace" else errors_of_all(error)
 
     class Questions:
-        layers = steps = prediction = trace = Path("answers.npz")
-        steps_recipe = trace_recipe = parity.probe_recipe("resnet18_v1")
+        files = dict.fromkeys(
+            ("layers", "losses", "steps", "prediction", "trace"),
+            (Path("answers.npz"), parity.probe_recipe("resnet18_v1")),
+        )
         losses = (4.0, 2.0, *ONES)
 
     monkeypatch.setattr(parity_run, "Worker", Imitation)

@@ -68,7 +68,7 @@ def test_one_backend_traces_in_float64_what_another_trains_in_float32(
     generated: Path, tmp_path: Path
 ) -> None:
     recipe = make_recipe("modern", batch_size=4, crop=(64, 64), learning_rate=1e-4, epochs=2)
-    made = drift.reference_trace(Config(recipe), generated, None, 4, tmp_path / "log")
+    made = drift.reference_trace(Config(recipe), generated, None, 4, tmp_path / "log", {})
     reference = next(name for name in drift.WITH_FLOAT64 if name in PRESENT)
     assert made is not None and made["reference"] == BACKENDS[reference]
     assert len(made["losses"]) == len(made["drift"]) == 4
