@@ -6,10 +6,10 @@ from pathlib import Path
 from benchmarks.cases import CASES
 from benchmarks.pages import accuracy as trainings
 from benchmarks.pages import proof as parity
+from benchmarks.pages import roofline
 from benchmarks.pages import rows as words
 from benchmarks.pages.facts import bench_facts, computed_on, machine_names
 from benchmarks.pages.html import render
-from benchmarks.pages.roofline import point_rows, roofline
 from benchmarks.records.check import problems
 from benchmarks.records.documents import Bench, Row
 from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
@@ -42,7 +42,6 @@ def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Pat
         parity=parity,
         proof=parity.stored_proof(path.parent),
         roofline=roofline,
-        point_rows=point_rows,
         trainings=trainings,
         target=TARGET_ABOVE_BACKGROUND,
         gallery=trainings.accuracy_gallery(document, path.parent),

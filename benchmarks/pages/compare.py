@@ -22,7 +22,7 @@ from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import render
 from benchmarks.records.training_documents import Compared, Rate, TrainedRow
 from common.data.voc import CLASSES
-from common.reference.tolerances import BLIND, MARGIN, STARTS
+from common.reference import tolerances
 
 LEAST_SAMPLES = 5
 """Of a speed, for an interval: of four, all lie on one side of the true median in 1 of 8 cases."""
@@ -50,13 +50,10 @@ def render_page(compare: Compared, folder: Path) -> str:
         classes=CLASSES,
         charts=tables.chart_data(compare),
         gallery=gallery_items(compare, folder),
-        gallery_caption="",
         parity=parity,
         proof=parity.stored_proof(folder),
         facts=compare_facts(compare),
-        margin=MARGIN,
-        blind=BLIND,
-        starts=STARTS,
+        tolerances=tolerances,
     )
 
 

@@ -29,16 +29,6 @@ HERE = Path(__file__).parent
 COLORS = ("#c84c00", "#0067b0", "#007a5a", "#9a3fa8", "#5b5b00")
 """Of the backends, by ``backend_color``; as in page.css."""
 TEXT, MUTED = "#1a1f26", "#545d69"
-SYMBOLS = {
-    "ok": "✓",
-    "differs": "≠",
-    "invalid": "≠",
-    "failed": "✕",
-    "missing": "–",
-    "unsupported": "–",
-    "running": "…",
-}
-"""By the status of a row."""
 SHADES = (1e-3, 1e-2, 1e-1, 1)
 """Shares of a bound at which the heat map's shade changes; beyond the last it is broken."""
 
@@ -64,7 +54,7 @@ def environment() -> Environment:
     more = (backend_color, download, legend_answers, legend_classes, shade, svg)
     templates.filters |= {function.__name__: function for function in more}
     templates.filters["listed"] = join
-    templates.globals |= {"backends": BACKENDS, "symbols": SYMBOLS}
+    templates.globals["backends"] = BACKENDS
     return templates
 
 

@@ -70,11 +70,6 @@ def roofline(document: Bench) -> Figure | None:
 def point_rows(document: Bench) -> list[list[str]]:
     """Return the numbers of the picture: table, row, FLOPs a byte and GFLOP/s of each point."""
     return [
-        [
-            row_title(row),
-            f"{row['title']} {row['track']}",
-            significant(intensity),
-            significant(rate),
-        ]
-        for row, intensity, rate in points(document)
+        [row_title(row), f"{row['title']} {row['track']}", *map(significant, place)]
+        for row, *place in points(document)
     ]

@@ -39,10 +39,10 @@
 
   // An address such as #case=train&sort=rate opens the page on that view.
   function open() {
-    const wanted = new URLSearchParams(location.hash.slice(1));
-    if (![...FILTERS, "track", "sort"].some((name) => wanted.has(name))) return;
+    const address = new URLSearchParams(location.hash.slice(1));
+    if (![...FILTERS, "track", "sort"].some((name) => address.has(name))) return;
     for (const select of form.querySelectorAll("select")) {
-      const value = wanted.get(select.name) ?? "";
+      const value = address.get(select.name) ?? "";
       if ([...select.options].some((option) => option.value === value)) select.value = value;
     }
   }

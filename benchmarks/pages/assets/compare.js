@@ -54,20 +54,20 @@
   }
 
   function lines(plot, spec, index) {
-    const found = [[spec.axis, String(plot.data[0][index])]];
+    const values = [[spec.axis, String(plot.data[0][index])]];
     plot.series.forEach((series, i) => {
       const value = plot.data[i] && plot.data[i][index];
-      if (i && series.show && value != null) found.push([series.label, spec.text(value)]);
+      if (i && series.show && value != null) values.push([series.label, spec.text(value)]);
     });
-    return found;
+    return values;
   }
 
   function powers(plot, axis, low, high) {
-    const found = [];
+    const ticks = [];
     for (let power = Math.ceil(Math.log10(low) - 1e-9); power <= Math.log10(high) + 1e-9; power += 1) {
-      found.push(Number(`1e${power}`));
+      ticks.push(Number(`1e${power}`));
     }
-    return found;
+    return ticks;
   }
 
   function draw(box, spec) {
@@ -116,22 +116,22 @@
 
   function specs() {
     const chosen = data.scores[Number(document.getElementById("score").value)] || data.scores[0];
-    const found = [
+    const entries = [
       ["loss-chart", { axis: "step", x: data.steps, series: data.losses, text: format(5) }],
     ];
     if (data.checked.length) {
-      found.push(["distance-chart", {
+      entries.push(["distance-chart", {
         axis: "step", x: data.checked, series: data.distances, log: true, points: true,
         text: (v) => v.toExponential(1), extra: { label: "bound", values: data.bound },
       }]);
     }
     if (chosen) {
-      found.push(["score-chart", {
+      entries.push(["score-chart", {
         axis: "epoch", x: data.epochs, series: chosen.series, points: true, text: format(4),
         extra: chosen.constant && { label: "always background", values: chosen.constant },
       }]);
     }
-    return found;
+    return entries;
   }
 
   function drawAll() {
