@@ -99,7 +99,7 @@ def accuracy_text(accuracy: Accuracy) -> list[str]:
 
 
 def accuracy_curves(accuracy: Accuracy) -> Figure | None:
-    """Return every backend's mean curve and the spread over its seeds.
+    """Return a picture of every backend's mean scores by epoch and their spread over the seeds.
 
     None if there is none or no matplotlib.
     """

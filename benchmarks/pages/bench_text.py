@@ -104,7 +104,7 @@ def comparison_line(entry: Comparison) -> str:
 
 
 def few_rounds(document: Bench) -> str | None:
-    """Return that a document has too few rounds to be published, or None."""
+    """Return a note on too few rounds for a published table; None where there are enough."""
     rounds = document["settings"]["rounds"]
     if rounds >= LEAST_ROUNDS:
         return None
@@ -114,7 +114,7 @@ def few_rounds(document: Bench) -> str | None:
 def markdown(document: Bench) -> str:
     """Return a table of ``train`` for each batch, precision, crop and device, and its conditions.
 
-    What an interrupted benchmark did not reach has none.
+    A table that an interrupted benchmark did not reach is left out.
 
     Raises:
         InputError: If the document has no row of ``train`` that was measured.
@@ -130,26 +130,24 @@ def markdown(document: Bench) -> str:
 
 def training_table(rows: Sequence[Row], measured: Sequence[Row]) -> str:
     """Return the rows of ``train`` as a table, other cases' rates of the same conditions beside."""
-    beside = {
-        (words.case_name(row), row["backend"], row["track"]): row
+    rates = {
+        (words.case_name(row), row["backend"], row["track"]): rate(row)
         for row in measured
         if words.case_of(row).column == "rate" and words.place(row) == words.place(rows[0])
     }
-    # Rates of a case that no backend of these tracks has been timed in would be an empty column.
+    # A case in which no backend of these tracks was timed would be an empty column.
     tracks = {row["track"] for row in rows}
-    cases = list(dict.fromkeys(case for case, _, track in beside if track in tracks))
+    cases = list(dict.fromkeys(case for case, _, track in rates if track in tracks))
     lines = [["backend", "track", rows[0]["case"], "of the limit", *cases, "first step", "memory"]]
     for row in rows:
         share, first, memory = training_cells(row)
-        rates = [rate(beside.get((case, row["backend"], row["track"]))) for case in cases]
-        lines.append([row["title"], row["track"], rate(row), share, *rates, first, memory])
+        beside = [rates.get((case, row["backend"], row["track"]), DASH) for case in cases]
+        lines.append([row["title"], row["track"], rate(row), share, *beside, first, memory])
     return markdown_table(lines)
 
 
-def rate(row: Row | None) -> str:
+def rate(row: Row) -> str:
     """Return examples a second with their interval, or why there are none."""
-    if row is None:
-        return DASH
     if row["figures"] is None:
         return row["status"]
     return with_interval(row["figures"]["examples_per_second"])
@@ -162,7 +160,7 @@ def training_cells(row: Row) -> tuple[str, str, str]:
         return DASH, DASH, DASH
     share = percent(figures["limit"]["fraction"] if figures["limit"] else None)
     memory: int | None = figures["host_memory_peak_bytes"]
-    # MXNet tells no device memory; the host's would stand among those of the others.
+    # MXNet does not report device memory: its cell has a dash, not the host's memory.
     if device_kind(row["processes"][-1]["backend"]["device"]) == "gpu":
         memory = figures["device_memory_peak_bytes"]
     return share, f"{figures['first_step_seconds']:.1f} s", size(memory)

@@ -17,7 +17,7 @@ COMPUTED = ("device", "threads", "precision", "deterministic")
 """Fields that say how a row was computed."""
 NO_COMMIT = "not from a checkout"
 NAMES = {"tf32": "TF32", "cpus": "CPUs", "memory_bytes": "Memory"}
-"""Names that a capital letter alone does not make."""
+"""By key, the names that are not the key with a capital letter."""
 Varying = Literal["clock_mhz", "memory_clock_mhz", "temperature_celsius", "power_watts"]
 GPU_STATE: tuple[tuple[str, Varying, str], ...] = (
     ("Clock", "clock_mhz", "MHz"),
@@ -98,11 +98,11 @@ def machine_names(documents: Sequence[Bench]) -> list[str]:
 def computed_on(document: Bench, rows: Sequence[Row] | None = None) -> str:
     """Return the GPU that ``rows``, or else all of a document, used; without one the processor.
 
-    A GPU that is there, and that no backend has computed on, is none.
+    A GPU that no backend has computed on does not count.
     """
     if not (used := gpus_used(document, rows)):
         return document["hardware"]["processor"]
-    # Without NVML by what the frameworks say: to MXNet it is gpu(0), to the others has a name.
+    # Without NVML the frameworks name it: MXNet calls it gpu(0), the others by its longer name.
     return document["gpu"]["name"] if document["gpu"] else max(used, key=len)
 
 
@@ -204,7 +204,7 @@ def of_process(process: Process) -> Facts:
 
 
 def shared(measured: Sequence[Measured]) -> Facts:
-    """Return the facts that are the same everywhere."""
+    """Return the facts that are the same in all of ``measured``."""
     first = measured[0][1] if measured else {}
     return {
         name: value
@@ -214,7 +214,7 @@ def shared(measured: Sequence[Measured]) -> Facts:
 
 
 def with_places(measured: Iterable[Measured], name: str) -> str:
-    """Return the values of one fact, each with where it holds, in as few words as do."""
+    """Return the values of one fact, each with the rows it holds for, in few words."""
     values: dict[str, list[Row]] = {}
     for row, facts in measured:
         values.setdefault(facts.get(name, "not set"), []).append(row)

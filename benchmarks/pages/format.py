@@ -49,17 +49,17 @@ def with_interval(interval: Interval) -> str:
 
 
 def error_text(error: float | None) -> str:
-    """Return a relative error; None is no finite number."""
+    """Return a relative error; None, a dash, stands for no finite number."""
     return DASH if error is None else "0" if error == 0 else f"{error:.1e}"
 
 
 def bound_text(bound: float) -> str:
-    """Return the bound of an error; copies have none."""
+    """Return the bound of an error; a bound of 0 asks for equal values."""
     return f"{bound:.0e}" if bound else "equal"
 
 
 def seconds(value: float | None) -> str:
-    """Return a time of some seconds."""
+    """Return a time in seconds."""
     return DASH if value is None else f"{value:.2f} s"
 
 

@@ -17,7 +17,7 @@ from common.errors import InputError
 from common.run.plots import class_name, hex_color
 
 DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
-"""RGB by the number of distinct answers, darker for more; the last stands for more answers too."""
+"""RGB by the number of distinct answers, darker for more; the last is for more answers, too."""
 
 
 class Tile(NamedTuple):

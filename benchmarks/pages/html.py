@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from benchmarks.pages.format import WORDS, join
 from benchmarks.pages.gallery import legend_answers, legend_classes
 from common.backends import BACKENDS
-from common.machine.files import write_bytes
+from common.machine.files import write_file
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -118,14 +118,10 @@ def svg(figure: Figure | None, salt: str) -> Markup:
     return Markup(text.replace("<svg", '<svg aria-hidden="true" focusable="false"', 1))
 
 
-def write_png(figure: Figure | None, path: Path) -> bool:
-    """Write a figure as PNG; False if there is none."""
-    if figure is None:
-        return False
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=150)
-    write_bytes(path, buffer.getvalue())
-    return True
+def write_png(figure: Figure | None, path: Path) -> None:
+    """Write a figure as PNG, if there is one."""
+    if figure:
+        write_file(path, lambda file: figure.savefig(file, format="png", dpi=150))
 
 
 def mute(axes: Axes) -> None:

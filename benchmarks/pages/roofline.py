@@ -1,4 +1,4 @@
-"""The roofline picture: what a row reaches below what the machine could do."""
+"""The roofline picture: the rates that rows reach below the machine's limits."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def points(document: Bench) -> list[tuple[Row, float, float]]:
 
 
 def roofline(document: Bench) -> Figure | None:
-    """Return every measured row with flops over its arithmetic intensity.
+    """Return a picture of every row's arithmetic rate over its arithmetic intensity.
 
     None if there is no such row or no matplotlib.
 

@@ -16,7 +16,7 @@ NOT_REACHED = "not measured when the benchmark ended"
 
 
 class Measure(NamedTuple):
-    """How a table shows its samples: their head and unit, and the head of the time of a step."""
+    """How a table shows samples: the head and unit of their column, and the head of the steps'."""
 
     name: str
     unit: str
@@ -28,7 +28,7 @@ START = Measure("Done after", " s", "ms a later step")
 
 
 def case_of(row: Row) -> Case | type[Case]:
-    """Return a row's case; a name that is unknown here has the attributes that most cases have."""
+    """Return a row's case; for an unknown name the class, which has most cases' attributes."""
     return CASES.get(row["case"], Case)
 
 
@@ -48,7 +48,7 @@ def case_name(row: Row) -> str:
 
 
 def label_of(key: str) -> str:
-    """Return the backend and the track of a row's key: they tell it from others of its table."""
+    """Return the backend and the track of a row's key, which tell a table's rows apart."""
     _, backend, track, *_ = [*key.split("/"), "", ""]
     return f"{BACKENDS.get(backend, backend)} {track}"
 
@@ -59,12 +59,12 @@ def batch_name(row: Row) -> str:
 
 
 def row_title(row: Row) -> str:
-    """Return what the rows of one table share, and another table's do not."""
+    """Return the title of a row's table: its case, batch size and precision."""
     return f"{case_name(row)}, {batch_name(row)}, {row['precision']}"
 
 
 def place(row: Row) -> tuple[object, ...]:
-    """Return what the tables of several cases share."""
+    """Return the conditions that rows of different cases may share."""
     names = row["backbone"], row["recipe"], row["batch_size"], row["precision"], row["device"]
     return *names, *row["crop"]
 
@@ -129,7 +129,7 @@ def pixel_rate(figures: Figures) -> str:
 def finding(
     entry: Judgement, differ: str = "they differ", alike: str = "no difference shown"
 ) -> str:
-    """Return what a test shows, in words; with too few samples it could show no difference."""
+    """Return in words what a test shows, or that it has too few samples to show anything."""
     if entry["differ"]:
         return differ
     if entry.get("least_p", 0.0) < LEVEL:
@@ -143,7 +143,7 @@ def interval_of(row: Row, figures: Figures) -> Interval:
 
 
 def later_step(row: Row, figures: Figures) -> float:
-    """Return the milliseconds of a step once all is compiled."""
+    """Return the milliseconds of a step after compilation."""
     steady = figures["steady_seconds"] if is_start(row) else figures["step_seconds"]["median"]
     return 1000 * steady
 
@@ -161,7 +161,7 @@ def value_of(row: Row, seconds: float) -> float:
 
 
 def catching_up(even: BreakEven | None) -> str:
-    """Return after how many steps a longer first step has been caught up."""
+    """Return after how many steps a row has caught up with the row that starts fastest."""
     if even is None:
         return ""
     name = label_of(even["against"])

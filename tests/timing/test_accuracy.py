@@ -362,7 +362,8 @@ def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> Non
     }
     text = "\n".join(accuracy_text(trained))
     assert "0.8500 [0.8000, 0.9000]" in text and "12.0 s, 1 of 2" in text
-    assert write_png(accuracy_curves(trained), tmp_path / "accuracy.png")
+    write_png(accuracy_curves(trained), tmp_path / "accuracy.png")
+    assert (tmp_path / "accuracy.png").read_bytes().startswith(b"\x89PNG")
     assert (tmp_path / "accuracy.png").stat().st_size > 1000
     page = write_page({**sample_bench(), "accuracy": trained}, tmp_path / "report.html")
     text = page.read_text(encoding="utf-8")
