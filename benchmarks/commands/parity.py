@@ -82,10 +82,8 @@ def main(argv: Sequence[str]) -> int:
     batch, crop, steps = FULL if args.full else QUICK
     limit_cpus(args.threads)
     source = Source(args.data or find_voc(), batch, crop, args.seed)
-    configs = {}
-    for backbone in backbones:  # The probe's recipe on the proof's batch.
-        recipe = replace(probe_recipe(backbone), batch_size=batch, crop=crop, tile=crop)
-        configs[backbone] = Config(recipe, **field_values(args, Config))
+    probes = [replace(probe_recipe(name), batch_size=batch, crop=crop) for name in backbones]
+    configs = [Config(replace(probe, tile=crop), **field_values(args, Config)) for probe in probes]
     out.mkdir(parents=True, exist_ok=True)
 
     proof = prove(backends, configs, source, steps, args.weights, out)

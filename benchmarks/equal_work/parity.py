@@ -13,15 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from benchmarks.equal_work.drift import WITH_FLOAT64
 from benchmarks.equal_work.questions import Questions, Source, make_questions
+from benchmarks.records import run_documents as documents
 from benchmarks.records.results import origin
-from benchmarks.records.run_documents import (
-    BackendRecord,
-    FindingRecord,
-    Proof,
-    ProofPart,
-    ProofRow,
-    Yardstick,
-)
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, check_backend
@@ -54,7 +47,7 @@ class Answers(NamedTuple):
         losses_float64: The same in float64, of a proof in float32 where the backend has float64.
     """
 
-    about: BackendRecord
+    about: documents.BackendRecord
     errors: Errors
     losses: list[float | None]
     losses_float64: list[float | None] | None
@@ -62,36 +55,34 @@ class Answers(NamedTuple):
 
 def prove(
     backends: Sequence[str],
-    configs: Mapping[str, Config],
+    configs: Sequence[Config],
     source: Source,
     steps: int,
     weights: Path | None,
     out: Path,
-) -> Proof:
+) -> documents.Proof:
     """Return the proof of every backend with every backbone.
 
     Args:
-        configs: By backbone; they differ in nothing else.
+        configs: One for each backbone; they differ in nothing else.
         source: Of the images.
         steps: Of the training.
         weights: Where the training starts on v1.
         out: A folder, for the workers' messages while they run.
     """
-    questions = {}
-    for backbone, config in configs.items():
+    by_backbone = {}
+    for config in configs:
+        backbone = config.recipe.backbone
         print(f"reference of {backbone}", file=sys.stderr)
         start = weights if backbone == "resnet18_v1" else None
-        questions[backbone] = make_questions(config, source, steps, start)
-    outcomes = {
-        name: ask_backend(name, configs, questions, out / f"{name}.log") for name in backends
-    }
+        by_backbone[backbone] = make_questions(config, source, steps, start)
+    outcomes = {name: ask_backend(name, by_backbone, out / f"{name}.log") for name in backends}
     parts = []
-    for backbone, config in configs.items():
+    for backbone, questions in by_backbone.items():
         of_backbone = {name: outcomes[name][backbone] for name in backends}
-        parts.append(part(of_backbone, config, questions[backbone], out / "yardstick.log"))
+        parts.append(part(of_backbone, questions, out / "yardstick.log"))
     for log in out.glob("*.log"):
         log.unlink()
-    config = next(iter(configs.values()))
     return {
         "version": 1,
         "kind": "parity",
@@ -109,7 +100,7 @@ def prove(
 
 
 def ask_backend(
-    name: str, configs: Mapping[str, Config], questions: Mapping[str, Questions], log: Path
+    name: str, by_backbone: Mapping[str, Questions], log: Path
 ) -> dict[str, Answers | Failure]:
     """Return what a backend answers for each backbone, whatever happens in its process."""
     outcomes: dict[str, Answers | Failure] = {}
@@ -117,96 +108,101 @@ def ask_backend(
     try:
         check_backend(name)
         status = "refused"
-        first = next(iter(configs.values()))
-        with Worker(name, backend_environment(first.threads, first.device), log) as worker:
-            for backbone, config in configs.items():
-                outcomes[backbone] = ask_all(worker, for_backend(config, name), questions[backbone])
+        config = next(iter(by_backbone.values())).config
+        with Worker(name, backend_environment(config.threads, config.device), log) as worker:
+            for backbone, questions in by_backbone.items():
+                outcomes[backbone] = ask_all(worker, questions)
         return outcomes
     except InputError as error:
         failure = Failure(status, str(error))
     except WorkerFailed as error:
         failure = Failure("failed", str(error))
-    for backbone in configs.keys() - outcomes.keys():
+    for backbone in by_backbone.keys() - outcomes.keys():
         outcomes[backbone] = failure
         print(f"{name} {backbone}: {failure.reason}", file=sys.stderr)
     return outcomes
 
 
-def ask_all(worker: Worker, config: Config, questions: Questions) -> Answers:
+def ask_all(worker: Worker, questions: Questions) -> Answers:
     """Return a worker's answers to all questions about one backbone."""
+    config = for_backend(questions.config, worker.backend)
     about = worker.ask("equal_work.proof.describe", TIMEOUT_SECONDS, config=config.to_json())
     errors: Errors = {}
     for question in ("layers", "losses", "steps", "prediction"):
-        by_quantity: Errors = ask(worker, question, config, questions)
+        by_quantity: Errors = ask(worker, question, questions)
         for quantity, by_name in by_quantity.items():
             errors.setdefault(quantity, {}).update(by_name)
-    losses, losses_float64 = ask(worker, "trace", config, questions), None
+    losses, losses_float64 = ask(worker, "trace", questions), None
     if config.precision == "float32" and worker.backend in WITH_FLOAT64:
-        losses_float64 = ask(worker, "trace", replace(config, precision="float64"), questions)
+        losses_float64 = ask(worker, "trace", questions, precision="float64")
     return Answers(about, errors, losses, losses_float64)
 
 
-def ask(worker: Worker, question: str, config: Config, questions: Questions) -> Any:
-    """Return the answer to one question of ``benchmarks.equal_work.proof``."""
-    backbone = config.recipe.backbone
-    print(f"{worker.backend} {backbone}: {question}, {config.precision}", file=sys.stderr)
+def ask(worker: Worker, question: str, questions: Questions, **changes: Any) -> Any:
+    """Return the answer to one question of ``benchmarks.equal_work.proof``.
+
+    Args:
+        changes: Of the proof's configuration.
+    """
     answers, recipe = questions.files[question]
+    config = replace(for_backend(questions.config, worker.backend), recipe=recipe, **changes)
+    print(f"{worker.backend} {recipe.backbone}: {question}, {config.precision}", file=sys.stderr)
     return worker.ask(
         "equal_work.proof.answer",
         TIMEOUT_SECONDS,
         question=question,
-        config=replace(config, recipe=recipe).to_json(),
+        config=config.to_json(),
         answers=str(answers),
     )
 
 
 def part(
-    outcomes: Mapping[str, Answers | Failure], config: Config, questions: Questions, log: Path
-) -> ProofPart:
+    outcomes: Mapping[str, Answers | Failure], questions: Questions, log: Path
+) -> documents.ProofPart:
     """Return the judged proofs of all backends with one backbone."""
-    own = yardstick(outcomes, config, questions, log)
-    drift = own["drift"] if own else [0.0] * len(questions.losses)
+    losses, config = questions.losses, questions.config
+    distance = yardstick(outcomes, questions, log)
+    drift = distance["drift"] if distance else [0.0] * len(losses)
     limits = trace_limits("trace", config.precision, drift)
     return {
         "backbone": config.recipe.backbone,
-        "losses": list(questions.losses),
+        "losses": losses,
         "limits": limits,
-        "yardstick": own,
+        "yardstick": distance,
         "rows": [
-            row(name, outcome, questions.losses, config.precision, limits)
+            row(name, outcome, losses, config.precision, limits)
             for name, outcome in outcomes.items()
         ],
     }
 
 
 def yardstick(
-    outcomes: Mapping[str, Answers | Failure], config: Config, questions: Questions, log: Path
-) -> Yardstick | None:
+    outcomes: Mapping[str, Answers | Failure], questions: Questions, log: Path
+) -> documents.Yardstick | None:
     """Return how far the first proven backend's losses are from its own with other threads.
 
     It does the training again, on one thread, or on two where it had one; None where no backend
     answered or there is but one CPU, or where that fails.
     """
-    cpus = len(available_cpus())
-    answered = {name: one for name, one in outcomes.items() if isinstance(one, Answers)}
+    answered = {name: answers for name, answers in outcomes.items() if isinstance(answers, Answers)}
+    config, cpus = questions.config, len(available_cpus())
     if cpus == 1 or not answered:
         return None
     name, answers = next(iter(answered.items()))
     threads = config.threads or cpus
-    other = 1 if threads > 1 else 2
-    print(f"the same training on {other} threads", file=sys.stderr)
-    config = replace(for_backend(config, name), threads=other)
+    changed = 1 if threads > 1 else 2
+    print(f"the same training on {changed} threads", file=sys.stderr)
     try:
-        with Worker(name, backend_environment(other, config.device), log) as worker:
-            losses = ask(worker, "trace", config, questions)
+        with Worker(name, backend_environment(changed, config.device), log) as worker:
+            losses = ask(worker, "trace", questions, threads=changed)
     except WorkerFailed as error:
         print(f"no yardstick: {error}", file=sys.stderr)
         return None
     drift = step_errors(losses, [math.nan if loss is None else loss for loss in answers.losses])
     if not all(map(math.isfinite, drift)):
         return None
-    shown = [float(f"{error:.2e}") for error in drift]
-    return {"backend": name, "threads": [threads, other], "drift": shown}
+    drift = [float(f"{error:.2e}") for error in drift]
+    return {"backend": name, "threads": [threads, changed], "drift": drift}
 
 
 def row(
@@ -215,7 +211,7 @@ def row(
     losses: Sequence[float],
     precision: str,
     limits: Sequence[float],
-) -> ProofRow:
+) -> documents.ProofRow:
     """Return a backend's row: every error, and the verdict about them and the training's losses.
 
     Args:
@@ -258,7 +254,7 @@ def rounded(error: float | None) -> float | None:
     return None if finite(error) is None else float(f"{error:.2e}")
 
 
-def record(finding: verdicts.Finding) -> FindingRecord:
+def record(finding: verdicts.Finding) -> documents.FindingRecord:
     """Return a finding as the document holds it."""
     return {
         "quantity": finding.quantity,

@@ -82,10 +82,12 @@ class Questions:
     """What every backend is asked about one backbone.
 
     Attributes:
+        config: The proof's.
         files: Question of ``proof.answer`` -> its file of ``answers``, and its recipe.
         losses: The reference's, by step of the question ``trace``.
     """
 
+    config: Config
     files: dict[str, tuple[Path, Recipe]]
     losses: list[float]
 
@@ -123,4 +125,4 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
         "prediction": (prediction_file(recipe, *batch, source.odd_images()), recipe),
         "trace": (trace, trained),
     }
-    return Questions(files, losses)
+    return Questions(config, files, losses)

@@ -7,10 +7,11 @@ from typing import Any, Self
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands import parity
 from benchmarks.equal_work import parity as parity_run
+from benchmarks.equal_work.questions import Questions
 from benchmarks.pages import proof as parity_text
 from benchmarks.workers.client import WorkerFailed
+from common.config import Config
 from common.reference.tolerances import PROOF, trace_limits
 
 ONES = [1.0] * 6
@@ -45,16 +46,14 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
                 return {"versions": {"numpy": "2"}, "device": "cpu", "threads": 1}
             return losses if question == "trace" else errors_of_all(error)
 
-    class Questions:
-        files = dict.fromkeys(
-            ("layers", "losses", "steps", "prediction", "trace"),
-            (Path("answers.npz"), parity.probe_recipe("resnet18_v1")),
-        )
-        losses = (4.0, 2.0, *ONES)
+    def make_questions(config: Config, *_: object) -> Questions:
+        names = ("layers", "losses", "steps", "prediction", "trace")
+        file = Path("answers.npz"), config.recipe
+        return Questions(config, dict.fromkeys(names, file), [4.0, 2.0, *ONES])
 
     monkeypatch.setattr(parity_run, "Worker", Imitation)
     monkeypatch.setattr(parity_run, "check_backend", lambda name: None)
-    monkeypatch.setattr(parity_run, "make_questions", lambda *_: Questions)
+    monkeypatch.setattr(parity_run, "make_questions", make_questions)
     return answers
 
 
