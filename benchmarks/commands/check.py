@@ -11,8 +11,8 @@ from common.errors import InputError
 from common.options import Parser
 
 
-def check_parser() -> Parser:
-    """Return the command's parser."""
+def main(argv: Sequence[str]) -> int:
+    """Check and show a results file; status 1 if it contradicts the rules or itself."""
     parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
     parser.add_argument(
         "file", type=Path, metavar="FILE", help="bench.json, or the folder that holds it"
@@ -20,12 +20,7 @@ def check_parser() -> Parser:
     parser.add_argument(
         "--markdown", action="store_true", help="print the rows of train alone, for a README"
     )
-    return parser
-
-
-def main(argv: Sequence[str]) -> int:
-    """Check and show a results file; status 1 if it contradicts the rules or itself."""
-    args = check_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     document = read_results(args.file)
     try:
         lines = [f"problem: {line}" for line in problems(document)]

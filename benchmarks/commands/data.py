@@ -11,8 +11,8 @@ from common.data.synthetic import make_dataset
 from common.options import Parser
 
 
-def data_parser() -> Parser:
-    """Return the command's parser."""
+def main(argv: Sequence[str]) -> int:
+    """Run the named action."""
     parser = Parser(prog="fcn data", description="Make, fetch or check a data set.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="make|fetch|check")
     text = "generate images of shapes with their label maps"
@@ -31,12 +31,7 @@ def data_parser() -> Parser:
     check = actions.add_parser("check", help=text, description=text)
     check.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
-    return parser
-
-
-def main(argv: Sequence[str]) -> int:
-    """Run the named action."""
-    args = data_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     if args.action == "make":
         height, width = args.size
         make_dataset(

@@ -15,8 +15,12 @@ from common.options import Parser
 HEADS = ("row", "old ms", "new ms", "new/old [95 %]", "")
 
 
-def diff_parser() -> Parser:
-    """Return the command's parser."""
+def main(argv: Sequence[str]) -> int:
+    """Compare two results files row by row.
+
+    Raises:
+        InputError: If they are of different machines, or share no row that can be compared.
+    """
     parser = Parser(
         prog="fcn bench diff",
         description=f"Say which rows changed from OLD to NEW, by a {UNPAIRED_TEST}, "
@@ -27,16 +31,7 @@ def diff_parser() -> Parser:
     )
     parser.add_argument("new", type=Path, metavar="NEW", help="likewise")
     parser.add_argument("--json", action="store_true", help="print the changes as JSON")
-    return parser
-
-
-def main(argv: Sequence[str]) -> int:
-    """Compare two results files row by row.
-
-    Raises:
-        InputError: If they are of different machines, or share no row that can be compared.
-    """
-    args = diff_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     old, new = read_results(args.old), read_results(args.new)
     if different := unlike(old["hardware"], new["hardware"]):
         raise InputError(f"{args.old} and {args.new} are of different machines: {different}")

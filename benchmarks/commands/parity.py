@@ -82,8 +82,10 @@ def main(argv: Sequence[str]) -> int:
     batch, crop, steps = FULL if args.full else QUICK
     limit_cpus(args.threads)
     source = Source(args.data or find_voc(), batch, crop, args.seed)
-    probes = [replace(probe_recipe(name), batch_size=batch, crop=crop) for name in backbones]
-    configs = [Config(replace(probe, tile=crop), **field_values(args, Config)) for probe in probes]
+    recipes = [
+        replace(probe_recipe(name), batch_size=batch, crop=crop, tile=crop) for name in backbones
+    ]
+    configs = [Config(recipe, **field_values(args, Config)) for recipe in recipes]
     out.mkdir(parents=True, exist_ok=True)
 
     proof = prove(backends, configs, source, steps, args.weights, out)

@@ -16,8 +16,8 @@ from common.fields import add_field_options, field_values
 from common.options import Parser
 
 
-def selftest_parser() -> Parser:
-    """Return the command's parser."""
+def main(argv: Sequence[str]) -> int:
+    """Plant what must be found; status 1 unless all was as expected."""
     parser = Parser(
         prog="fcn bench selftest",
         description="Time a backend beside itself, beside itself made 5 % slower, without "
@@ -27,12 +27,7 @@ def selftest_parser() -> Parser:
     add("--backend", metavar="B", help="which; by default the first that is installed")
     add_field_options(parser, Settings, ("rounds", "seconds", "device", "threads"))
     parser.set_defaults(rounds=12, seconds=0.4)
-    return parser
-
-
-def main(argv: Sequence[str]) -> int:
-    """Plant what must be found; status 1 unless all was as expected."""
-    args = selftest_parser().parse_args(argv)
+    args = parser.parse_args(argv)
     if args.rounds < 4:
         # Two tests of six pairs would find no difference however large: p is 2 * 2 / 2**6 at least.
         raise InputError(f"--rounds {args.rounds}: must be 4 at least")
@@ -50,14 +45,15 @@ def main(argv: Sequence[str]) -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         rows = measure(Path(folder), settings)
-    found = outcomes(rows)
-    cells = [(o.expected, "ok" if o.passed else "NO", shorten(o.seen, 110)) for o in found]
-    print(text_table([("planted: expected", "", "seen"), *cells]))
+    planted = outcomes(rows)
+    table = [("planted: expected", "", "seen")]
+    table += [(o.expected, "ok" if o.passed else "NO", shorten(o.seen, 110)) for o in planted]
+    print(text_table(table))
     for name, row in rows.items():
         for warning in row["warnings"]:
             print(f"{name}: {warning}")
     print(f"{BACKENDS[backend]}, {time.monotonic() - started:.0f} s")
-    return int(not all(outcome.passed for outcome in found))
+    return int(not all(outcome.passed for outcome in planted))
 
 
 def first_installed() -> str:

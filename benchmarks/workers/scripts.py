@@ -44,9 +44,9 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
         InputError: For a bad option, or a backend that is not installed.
     """
     chooser = Parser(add_help=False)
-    for one in (parser, chooser):
+    for reader in (parser, chooser):
         text = f"framework; mxnet: {NOTES['mxnet']}"
-        one.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
+        reader.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
     args = parser.parse_args(argv)
     config = config_from(args)
     check_backend(args.backend)

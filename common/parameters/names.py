@@ -58,23 +58,18 @@ class _Builder:
         name: str,
         inputs: Sequence[str],
         shapes: Mapping[str, tuple[int, ...]] | None = None,
-        channels: int | None = None,
         stride: int = 1,
         padding: int = 0,
     ) -> str:
-        self.channels[name] = channels or self.channels[inputs[0]]
+        self.channels[name] = self.channels[inputs[0]]
         self.layers.append(Layer(kind, name, tuple(inputs), shapes or {}, stride, padding))
         return name
 
-    def convolution(
-        self, name: str, x: str, channels: int, size: int, stride: int = 1, biased: bool = False
-    ) -> str:
-        shapes: dict[str, tuple[int, ...]] = {
-            f"{name}.weight": (channels, self.channels[x], size, size)
-        }
-        if biased:
-            shapes[f"{name}.bias"] = (channels,)
-        return self.add("convolution", name, [x], shapes, channels, stride, size // 2)
+    def convolution(self, name: str, x: str, channels: int, size: int, stride: int = 1) -> str:
+        shapes = {f"{name}.weight": (channels, self.channels[x], size, size)}
+        self.add("convolution", name, [x], shapes, stride, size // 2)
+        self.channels[name] = channels
+        return name
 
     def norm(self, name: str, x: str, prefix: str | None = None, affine: bool = True) -> str:
         parts = ("weight", "bias", "running_mean", "running_var")[0 if affine else 2 :]
@@ -124,14 +119,12 @@ def layers(backbone: str) -> list[Layer]:
         x = block(f"backbone.layer{stage}.1", x, channels, 1)
     if not v1:
         x = network.relu(network.norm("backbone.final_bn", x))
-    x = network.convolution("final_conv", x, NUM_CLASSES, 1, biased=True)
-    shapes = {
-        "transpose_conv.weight": (NUM_CLASSES, NUM_CLASSES, 2 * STRIDE, 2 * STRIDE),
-        "transpose_conv.bias": (NUM_CLASSES,),
-    }
-    network.add(
-        "transpose_convolution", "transpose_conv", [x], shapes, NUM_CLASSES, STRIDE, STRIDE // 2
-    )
+    bias = (NUM_CLASSES,)
+    shapes = {"final_conv.weight": (NUM_CLASSES, STAGES[-1][0], 1, 1), "final_conv.bias": bias}
+    x = network.add("convolution", "final_conv", [x], shapes)
+    kernel = (NUM_CLASSES, NUM_CLASSES, 2 * STRIDE, 2 * STRIDE)
+    shapes = {"transpose_conv.weight": kernel, "transpose_conv.bias": bias}
+    network.add("transpose_convolution", "transpose_conv", [x], shapes, STRIDE, STRIDE // 2)
     return network.layers
 
 

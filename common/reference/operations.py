@@ -8,7 +8,6 @@ belongs to; ``gradient`` as an argument is always the one with respect to the op
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from threading import Lock
 from typing import TypeVar
 
 import numpy as np
@@ -41,18 +40,7 @@ def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
 
 def map_by_image(function: Callable[..., Array], *maps: NDArray) -> Array:
     """Return the maps [1, h, w, c] that ``function`` makes of every image, as one of the batch."""
-    whole: list[Array] = []
-    allocation = Lock()
-
-    def write(index: NDArray, *image: NDArray) -> None:
-        part = function(*image)
-        with allocation:
-            if not whole:
-                whole.append(np.empty((len(maps[0]), *part.shape[1:])))
-        whole[0][index] = part
-
-    by_image(write, np.arange(len(maps[0])), *maps)
-    return whole[0]
+    return np.concatenate(by_image(function, *maps))
 
 
 def pad(x: Array, padding: int, value: float = 0.0) -> Array:
