@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.equal_work.cache import answer
 from common.data.crops import merge_tiles, pad_to, tiles
@@ -25,8 +25,17 @@ RATES = (1e-3, 3e-3, 2e-3)
 """The learning rates of the updates: momentum's form shows when they change."""
 
 
-def _kept(kind: str, recipe: Recipe, inputs: Arrays, compute: Callable[[], Arrays]) -> Path:
-    return answer(kind, asdict(recipe), inputs, lambda: {**inputs, **compute()})
+def _file(
+    kind: str,
+    recipe: Recipe,
+    parameters: Parameters,
+    inputs: Mapping[str, ArrayLike],
+    compute: Callable[[], Arrays],
+) -> Path:
+    """Return the file with the parameters, the other inputs, and what ``compute`` makes of them."""
+    arrays = {name: np.asarray(value) for name, value in inputs.items()}
+    arrays |= _prefixed("parameters", parameters)
+    return answer(kind, asdict(recipe), arrays, lambda: {**arrays, **compute()})
 
 
 def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = None) -> Arrays:
@@ -66,9 +75,7 @@ def layers_file(
         parameters: By default the probe's.
     """
     parameters = parameters or single(probe_parameters(recipe.backbone))
-    inputs = {"images": images, **_prefixed("parameters", parameters)}
-    if labels is not None:
-        inputs["labels"] = labels
+    inputs = {"images": images} if labels is None else {"images": images, "labels": labels}
 
     def compute() -> Arrays:
         outputs: Arrays = {}
@@ -77,7 +84,7 @@ def layers_file(
             outputs |= _prefixed(mode, passed.layers)
         return outputs
 
-    return _kept("layers", recipe, inputs, compute)
+    return _file("layers", recipe, parameters, inputs, compute)
 
 
 def steps_file(
@@ -101,13 +108,8 @@ def steps_file(
     parameters = parameters or single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
     rates = rates[: len(counts)]
     dtype = np.float64 if precision == "float64" else np.float32
-    inputs = {
-        "images": images,
-        "labels": labels,
-        "rates": np.array(rates),
-        "counts": np.array(counts),
-        **_prefixed("parameters", parameters),
-    }
+    inputs: dict[str, ArrayLike] = {"images": images, "labels": labels}
+    inputs |= {"rates": rates, "counts": counts}
 
     def compute() -> Arrays:
         batches = ((images[:count], labels[:count]) for count in counts)
@@ -119,7 +121,7 @@ def steps_file(
             **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
         }
 
-    return _kept(f"steps-{dtype.__name__}", recipe, inputs, compute)
+    return _file(f"steps-{dtype.__name__}", recipe, parameters, inputs, compute)
 
 
 def trace_file(
@@ -130,18 +132,13 @@ def trace_file(
     rates: Sequence[float],
 ) -> Path:
     """Return the file with the losses of a training, one of the N batches of ``images`` a step."""
-    inputs = {
-        "images": images,
-        "labels": labels,
-        "rates": np.array(rates),
-        **_prefixed("parameters", parameters),
-    }
 
     def compute() -> Arrays:
         batches = zip(images, labels, strict=True)
         return {"losses": np.array(_trained(parameters, batches, rates, recipe)[0])}
 
-    return _kept("trace", recipe, inputs, compute)
+    inputs: dict[str, ArrayLike] = {"images": images, "labels": labels, "rates": rates}
+    return _file("trace", recipe, parameters, inputs, compute)
 
 
 def prediction_file(
@@ -152,12 +149,7 @@ def prediction_file(
 ) -> Path:
     """Return the file with the logits of a batch and of images of odd sizes, tiled."""
     parameters = single(probe_parameters(recipe.backbone))
-    inputs = {
-        "images": images,
-        "labels": labels,
-        **_prefixed("odd", odd),
-        **_prefixed("parameters", parameters),
-    }
+    inputs = {"images": images, "labels": labels, **_prefixed("odd", odd)}
 
     def logits(batch: NDArray[np.uint8]) -> NDArray:
         return reference.forward(parameters, batch, recipe.backbone, training=False).logits
@@ -173,4 +165,4 @@ def prediction_file(
         merged = {name: tiled(image) for name, image in odd.items()}
         return {"evaluation": logits(images), **_prefixed("logits", merged)}
 
-    return _kept("prediction", recipe, inputs, compute)
+    return _file("prediction", recipe, parameters, inputs, compute)
