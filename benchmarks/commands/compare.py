@@ -68,7 +68,11 @@ def main(argv: Sequence[str]) -> int:
     trace = reference_trace(config, data, args.weights, steps, runs / "trace.log", {})
     if trace is None:  # No figure could be shown, so nothing is trained.
         raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
-    rows = train_all(backends, config, data, args.weights, runs)
+    rows = []
+    for position, backend in enumerate(backends, start=1):
+        heading, folder = f"[{position}] {BACKENDS[backend]}", runs / backend
+        outcome = train_backend(backend, config, data, folder, heading, args.weights)
+        rows.append(training_row(backend, outcome, folder))
     check_agreement(rows, trace)
     compared: Compared = {
         "version": 2,
@@ -86,18 +90,6 @@ def main(argv: Sequence[str]) -> int:
     write_text(page, render_page(compared, out))
     print(json.dumps(compared) if args.json else f"{table(compared)}\npage: {page}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
-
-
-def train_all(
-    backends: list[str], config: Config, data: Path, weights: Path | None, folder: Path
-) -> list[TrainedRow]:
-    """Train every backend, each in a run folder below ``folder``, and return a row for each."""
-    rows = []
-    for position, backend in enumerate(backends, start=1):
-        heading, run = f"[{position}] {BACKENDS[backend]}", folder / backend
-        outcome = train_backend(backend, config, data, run, heading, weights)
-        rows.append(training_row(backend, outcome, run))
-    return rows
 
 
 def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[ComparedExample]:

@@ -41,7 +41,7 @@ def parity_parser() -> Parser:
     add = parser.add_argument
     text = f"which, in this order; mxnet: {NOTES['mxnet']}"
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
-    add("--backbone", default="both", metavar="|".join((*BACKBONES, "both")), help="which network")
+    add("--backbone", default="both", choices=(*BACKBONES, "both"), help="which network")
     add(
         "--data",
         type=Path,
@@ -75,10 +75,15 @@ def main(argv: Sequence[str]) -> int:
         return show_comparison(compare_file(args.against), args.json)
     backends = chosen_backends(args.backends)
     check_tricks(args.without, backends)
-    backbones = chosen_backbones(args.backbone)
+    backbones = BACKBONES if args.backbone == "both" else (args.backbone,)
     out = new_folder("parity", args.out, args.force)
     if args.weights is not None:
-        check_weights(args.weights, backbones, args.seed)
+        if "resnet18_v1" not in backbones:
+            raise InputError(
+                f"--weights {args.weights}: is for resnet18_v1, which --backbone omits; "
+                "leave out one of the two"
+            )
+        starting_parameters(make_recipe("chapter-torch"), args.seed, args.weights)
     batch, crop, steps = FULL if args.full else QUICK
     limit_cpus(args.threads)
     source = Source(args.data or find_voc(), batch, crop, args.seed)
@@ -96,20 +101,6 @@ def main(argv: Sequence[str]) -> int:
     print(json.dumps(proof) if args.json else f"{text}\npage: {page}")
     rows = (row for part in proof["backbones"] for row in part["rows"])
     return 0 if all(row["status"] == "ok" for row in rows) else 1
-
-
-def chosen_backbones(text: str) -> tuple[str, ...]:
-    """Return the backbones that ``--backbone`` names."""
-    if text not in (*BACKBONES, "both"):
-        raise InputError(f"--backbone {text!r}: choose {', '.join(BACKBONES)} or both")
-    return BACKBONES if text == "both" else (text,)
-
-
-def check_weights(weights: Path, backbones: Sequence[str], seed: int) -> None:
-    """Raise InputError unless the training can start from ``weights``, which are of v1."""
-    if "resnet18_v1" not in backbones:
-        raise InputError(f"--weights {weights}: is for resnet18_v1, which --backbone omits")
-    starting_parameters(make_recipe("chapter-torch"), seed, weights)
 
 
 def show_comparison(comparison: Comparison, as_json: bool) -> int:

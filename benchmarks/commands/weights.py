@@ -46,7 +46,7 @@ def weights_parser() -> Parser:
         "onnx: the whole network, bytes in and logits out; torchvision: safetensors under the "
         "names of torchvision's resnet18, without the head"
     )
-    add_to_export("--format", required=True, metavar="|".join(FORMATS), help=text)
+    add_to_export("--format", required=True, choices=FORMATS, help=text)
     for add in (add_to_import, add_to_export):
         add("--out", type=Path, required=True, metavar="FILE", help="the new file")
         add("--force", action="store_true", help="overwrite the file in --out")
@@ -104,8 +104,6 @@ def show(path: Path, as_json: bool) -> None:
 
 def export_weights(path: Path, form: str, out: Path) -> None:
     """Write the network of ``path`` as an ONNX graph, or its backbone as torchvision names it."""
-    if form not in FORMATS:
-        raise InputError(f"--format {form!r} is unknown: choose from {', '.join(FORMATS)}")
     parameters, _ = files.read_parameters(path)
     backbone = files.backbone_of(path, parameters)
     if form == "onnx":

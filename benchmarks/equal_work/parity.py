@@ -77,7 +77,7 @@ def prove(
         start = weights if backbone == "resnet18_v1" else None
         by_backbone[backbone] = make_questions(config, source, steps, start)
     outcomes = {name: ask_backend(name, by_backbone, out / f"{name}.log") for name in backends}
-    parts = []
+    parts, dataset = [], source.dataset
     for backbone, questions in by_backbone.items():
         of_backbone = {name: outcomes[name][backbone] for name in backends}
         parts.append(part(of_backbone, questions, out / "yardstick.log"))
@@ -87,7 +87,7 @@ def prove(
         "version": 1,
         "kind": "parity",
         **origin(),
-        "data": source.describe(),
+        "data": {"generated": dataset is None, "digest": dataset.digest if dataset else None},
         "precision": config.precision,
         "upsampling": config.upsampling,
         "without": list(config.without),

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.equal_work.answers import layers_file, prediction_file, steps_file, trace_file
-from benchmarks.records.run_documents import ProofData
 from common.config import Config
 from common.data.batches import Loader, plan_epoch
 from common.data.crops import pad_to
@@ -39,12 +38,6 @@ class Source:
     def __init__(self, root: Path | None, batch: int, crop: tuple[int, int], seed: int) -> None:
         self.root, self.batch, self.crop, self.seed = root, batch, crop, seed
         self.dataset = None if root is None else open_dataset(root, "train", crop)
-
-    def describe(self) -> ProofData:
-        """Return whether the images are generated, and the digest of real ones."""
-        if self.dataset is None:
-            return {"generated": True, "digest": None}
-        return {"generated": False, "digest": self.dataset.digest}
 
     def batches(self, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return ``count`` batches: images [N, B, H, W, 3] and labels [N, B, H, W]."""
