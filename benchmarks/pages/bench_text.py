@@ -2,19 +2,10 @@
 
 from collections.abc import Sequence
 
+from benchmarks.pages import format as text
 from benchmarks.pages import rows as words
 from benchmarks.pages.accuracy import accuracy_text
 from benchmarks.pages.facts import computed_on, versions
-from benchmarks.pages.format import (
-    DASH,
-    markdown_table,
-    percent,
-    seconds,
-    significant,
-    size,
-    text_table,
-    with_interval,
-)
 from benchmarks.records.documents import Bench, Comparison, Figures, Row
 from common.backends import device_kind
 from common.errors import InputError
@@ -62,11 +53,11 @@ def block(rows: Sequence[Row], document: Bench) -> list[str]:
         else:
             status = "not measured" if row["status"] == "running" else row["status"]
             cells.append([row["backend"], row["track"], status, *[""] * (len(heads) - 3)])
-        notes += [f"  {row['backend']} {row['track']}: {text}" for text in reasons if text]
+        notes += [f"  {row['backend']} {row['track']}: {line}" for line in reasons if line]
     return [
         f"{words.case_name(first)}, {first['backbone']}, {words.batch_name(first)}, "
         f"{height}×{width}, {first['precision']}",
-        text_table(cells),
+        text.text_table(cells),
         *map(comparison_line, words.paired_tests(rows, document)),
         *notes,
     ]
@@ -75,21 +66,21 @@ def block(rows: Sequence[Row], document: Bench) -> list[str]:
 def row_cells(row: Row, figures: Figures) -> list[str]:
     """Return the cells of a measured row."""
     itself, even, limit = figures["self_ratio"], figures["break_even"], figures["limit"]
-    catching_up = DASH
+    catching_up = text.DASH
     if even:
         catching_up = "never" if even["steps"] is None else f"{even['steps']} steps"
     memory = [figures["host_memory_peak_bytes"], figures["device_memory_peak_bytes"]]
     return [
         row["backend"],
         row["track"],
-        with_interval(words.interval_of(row, figures)) + words.measure_of(row).unit,
-        significant(words.later_step(row, figures), 4),
-        f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else DASH,
-        seconds(figures["first_step_seconds"]),
-        seconds(figures["compile_seconds"]),
+        text.with_interval(words.interval_of(row, figures)) + words.measure_of(row).unit,
+        text.significant(words.later_step(row, figures), 4),
+        f"{itself['low']:.2f} to {itself['high']:.2f}" if itself else text.DASH,
+        text.seconds(figures["first_step_seconds"]),
+        text.seconds(figures["compile_seconds"]),
         catching_up,
-        " + ".join(size(count) for count in memory if count),
-        f"{limit['fraction']:.0%} {limit['bound']}" if limit else DASH,
+        " + ".join(text.size(count) for count in memory if count),
+        f"{limit['fraction']:.0%} {limit['bound']}" if limit else text.DASH,
     ]
 
 
@@ -141,29 +132,29 @@ def training_table(rows: Sequence[Row], measured: Sequence[Row]) -> str:
     lines = [["backend", "track", rows[0]["case"], "of the limit", *cases, "first step", "memory"]]
     for row in rows:
         share, first, memory = training_cells(row)
-        beside = [rates.get((case, row["backend"], row["track"]), DASH) for case in cases]
+        beside = [rates.get((case, row["backend"], row["track"]), text.DASH) for case in cases]
         lines.append([row["title"], row["track"], rate(row), share, *beside, first, memory])
-    return markdown_table(lines)
+    return text.markdown_table(lines)
 
 
 def rate(row: Row) -> str:
     """Return examples a second with their interval, or why there are none."""
     if row["figures"] is None:
         return row["status"]
-    return with_interval(row["figures"]["examples_per_second"])
+    return text.with_interval(row["figures"]["examples_per_second"])
 
 
 def training_cells(row: Row) -> tuple[str, str, str]:
     """Return the share of the limit, the seconds of the first step, and the memory."""
     figures = row["figures"]
     if figures is None:
-        return DASH, DASH, DASH
-    share = percent(figures["limit"]["fraction"] if figures["limit"] else None)
+        return text.DASH, text.DASH, text.DASH
+    share = text.percent(figures["limit"]["fraction"] if figures["limit"] else None)
     memory: int | None = figures["host_memory_peak_bytes"]
     # MXNet does not report device memory: its cell has a dash, not the host's memory.
     if device_kind(row["processes"][-1]["backend"]["device"]) == "gpu":
         memory = figures["device_memory_peak_bytes"]
-    return share, f"{figures['first_step_seconds']:.1f} s", size(memory)
+    return share, f"{figures['first_step_seconds']:.1f} s", text.size(memory)
 
 
 def caption(document: Bench, rows: Sequence[Row]) -> str:

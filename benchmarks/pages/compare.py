@@ -4,20 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pages import compare_tables as tables
+from benchmarks.pages import format as text
 from benchmarks.pages import proof as parity
 from benchmarks.pages.compare_tables import finished_rows, scores_of
 from benchmarks.pages.facts import COMPUTED, compare_facts, versions
-from benchmarks.pages.format import (
-    DASH,
-    count_word,
-    join,
-    number,
-    seconds,
-    significant,
-    size,
-    text_table,
-    with_interval,
-)
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import render
 from benchmarks.records.training_documents import Compared, Rate, TrainedRow
@@ -66,7 +56,7 @@ def gallery_items(compare: Compared, folder: Path) -> list[Item]:
 
 def frameworks(count: int) -> str:
     """Return how many frameworks are compared, in words."""
-    return "one framework" if count == 1 else f"{count_word(count)} frameworks"
+    return "one framework" if count == 1 else f"{text.count_word(count)} frameworks"
 
 
 def beats_background(compare: Compared, row: TrainedRow) -> bool:
@@ -91,9 +81,9 @@ def verdict(compare: Compared) -> str:
     rows = finished_rows(compare)
     if not rows:
         return "No backend has figures to show: each row below says why."
-    subject = join([row["title"] for row in rows])
+    subject = text.join([row["title"] for row in rows])
     if len(rows) == len(compare["rows"]) > 2:
-        subject = f"All {count_word(len(rows))} backends"
+        subject = f"All {text.count_word(len(rows))} backends"
     if len(rows) == 1:
         parts = [f"Only {subject} has figures, so nothing here compares them"]
     elif not work_is_equal(rows):
@@ -108,7 +98,7 @@ def verdict(compare: Compared) -> str:
         for row in compare["rows"]
         if row["status"] != "ok"
     ]
-    return "; ".join(parts + ([join(others)] if others else [])) + "."
+    return "; ".join(parts + ([text.join(others)] if others else [])) + "."
 
 
 def proof_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
@@ -117,7 +107,7 @@ def proof_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
     checked = sum(bound is not None for bound in trace["bounds"])
     steps = min(checked, *(len(row["steps"]) for row in rows))
     worst = max(row.get("agreement") or 0.0 for row in rows)
-    first = f"first {count_word(steps)} steps" if steps > 1 else "first step"
+    first = f"first {text.count_word(steps)} steps" if steps > 1 else "first step"
     return (
         f"the losses of the {first} follow {trace['reference']}'s in float64 within {worst:.0%} "
         "of the bound"
@@ -129,7 +119,7 @@ def accuracy_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
     values = [scores_of(compare, row)["pixel_accuracy"] for row in rows]
     constants = {scores_of(compare, row)["background_pixel_accuracy"] for row in rows}
     above = sum(beats_background(compare, row) for row in rows)
-    which = {0: "none", len(rows): "all"}.get(above, count_word(above))
+    which = {0: "none", len(rows): "all"}.get(above, text.count_word(above))
     constant = f" ({min(constants):.4f})" if len(constants) == 1 else ""
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
     apart = f"lie {max(values) - min(values):.4f} apart, from {low} to {high}"
@@ -157,8 +147,8 @@ def speed_words(rows: Sequence[TrainedRow]) -> str | None:
     slow_alone = slowest["high"] < min(rate["low"] for rate, _ in timed[1:])
     return (
         f"{fast_title} was {'' if fast_alone else 'among the '}fastest with "
-        f"{significant(fastest['median'])} examples/s, {slow_title} "
-        f"{'' if slow_alone else 'among the '}slowest with {significant(slowest['median'])}"
+        f"{text.significant(fastest['median'])} examples/s, {slow_title} "
+        f"{'' if slow_alone else 'among the '}slowest with {text.significant(slowest['median'])}"
     )
 
 
@@ -166,13 +156,14 @@ def notices(compare: Compared) -> list[tuple[str, str]]:
     """Return what a reader has to know before using the figures: severities and sentences."""
     rows, warnings = finished_rows(compare), []
     if no_better := [row for row in rows if not beats_background(compare, row)]:
+        names = text.join([row["title"] for row in no_better])
         scored = [scores_of(compare, row) for row in no_better]
         figures = dict.fromkeys(
             f"{scores['pixel_accuracy']:.4f} against {scores['background_pixel_accuracy']:.4f}"
             for scores in scored
         )
         warnings.append(
-            f"No better than always predicting background: {join([r['title'] for r in no_better])} "
+            f"No better than always predicting background: {names} "
             f"(pixel accuracy {', '.join(figures)}). This accuracy shows no learning."
         )
     if any(row["examples_per_second"] and not interval_of(row) for row in rows):
@@ -199,7 +190,7 @@ def notices(compare: Compared) -> list[tuple[str, str]]:
         if row["status"] != "ok"
     ]
     by_severity = {"bad": failures, "warning": warnings, "note": notes}
-    return [(severity, text) for severity, texts in by_severity.items() for text in texts]
+    return [(severity, line) for severity, lines in by_severity.items() for line in lines]
 
 
 def table(compare: Compared) -> str:
@@ -208,26 +199,26 @@ def table(compare: Compared) -> str:
     lines[0] += ["first step", "memory"]
     for row in compare["rows"]:
         if row["status"] != "ok":
-            lines.append([row["backend"], row["status"], *[DASH] * 6])
+            lines.append([row["backend"], row["status"], *[text.DASH] * 6])
             continue
         scores, rate = scores_of(compare, row), row["examples_per_second"]
         lines.append(
             [
                 row["backend"],
                 row["status"],
-                number(row["train_loss"]),
-                number(scores["pixel_accuracy"]),
-                number(scores["mean_iou"]),
-                with_interval(rate) if rate else DASH,
-                seconds(row["first_step_seconds"]),
-                size(row["host_memory_peak_bytes"]),
+                text.number(row["train_loss"]),
+                text.number(scores["pixel_accuracy"]),
+                text.number(scores["mean_iou"]),
+                text.with_interval(rate) if rate else text.DASH,
+                text.seconds(row["first_step_seconds"]),
+                text.size(row["host_memory_peak_bytes"]),
             ]
         )
     if rows := finished_rows(compare):
         scores = scores_of(compare, rows[0])
         constants = scores["background_pixel_accuracy"], scores["background_mean_iou"]
-        lines.append(["(background)", "", "", *map(number, constants), "", "", ""])
+        lines.append(["(background)", "", "", *map(text.number, constants), "", "", ""])
     reasons = [
         f"{row['backend']}: {row['reason']}" for row in compare["rows"] if row["status"] != "ok"
     ]
-    return "\n".join([text_table(lines), *reasons])
+    return "\n".join([text.text_table(lines), *reasons])

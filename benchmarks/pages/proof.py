@@ -144,12 +144,11 @@ def text_of(proof: Proof) -> str:
         text += ["", part["backbone"], ""]
         for quantity in ("layer, evaluation", "layer, training", "gradient"):
             bound = bound_text(BOUNDS[quantity][proof["precision"]].limit)
-            table = [[f"{quantity} (bound {bound})", *heads]]
-            for name in names_of(part, quantity):
-                table.append(
-                    [name, *(error_text(row["errors"][quantity].get(name)) for row in rows)]
-                )
-            text += [text_table(table), ""]
+            lines = [
+                [name, *(error_text(row["errors"][quantity].get(name)) for row in rows)]
+                for name in names_of(part, quantity)
+            ]
+            text += [text_table([[f"{quantity} (bound {bound})", *heads], *lines]), ""]
         table = [["largest", "bound", *heads]]
         for quantity, limit, _, errors in largest(proof, part):
             table.append([quantity, bound_text(limit), *map(error_text, errors)])
