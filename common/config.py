@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, cast
 
+from common.documents import ConfigRecord
 from common.errors import InputError
 from common.fields import check_fields, option
 from common.recipes import Recipe
@@ -70,9 +71,9 @@ class Config:
                 f"{self.devices} devices: choose a multiple of --devices"
             )
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> ConfigRecord:
         """Return the fields as JSON's types, the recipe nested."""
-        return asdict(self)
+        return cast(ConfigRecord, asdict(self))
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Config":

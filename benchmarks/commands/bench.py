@@ -12,7 +12,8 @@ from benchmarks.commands import check, diff, selftest
 from benchmarks.pages.bench_text import table
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.diff import unlike
-from benchmarks.records.results import Results, new_document, read_results
+from benchmarks.records.documents import Bench
+from benchmarks.records.results import Results, new_document, read_document
 from benchmarks.timing.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
@@ -67,7 +68,7 @@ def conclude(results: Results) -> None:
     compare_rows(document)
     results.save()
     write_text(folder / TABLE, table(document) + "\n")
-    read_results(folder)
+    read_document(folder, Bench)
     if find_spec("jinja2") is None:
         return
     from benchmarks.pages.accuracy import accuracy_curves
@@ -101,7 +102,7 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
     Raises:
         InputError: If an option says otherwise, or this is another machine or commit.
     """
-    document = read_results(args.resume)
+    document = read_document(args.resume, Bench)
     if named & {"out", "force"}:
         raise InputError("--resume writes into the folder that it names: leave --out and --force")
     settings = Settings.from_json(document["settings"])

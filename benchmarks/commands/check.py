@@ -6,7 +6,8 @@ from pathlib import Path
 
 from benchmarks.pages.bench_text import few_rounds, markdown, table
 from benchmarks.records.check import problems
-from benchmarks.records.results import can_check_schema, read_results
+from benchmarks.records.documents import Bench
+from benchmarks.records.results import can_check_schema, read_document
 from common.errors import InputError
 from common.options import Parser
 
@@ -21,7 +22,7 @@ def main(argv: Sequence[str]) -> int:
         "--markdown", action="store_true", help="print the rows of train alone, for a README"
     )
     args = parser.parse_args(argv)
-    document = read_results(args.file)
+    document = read_document(args.file, Bench)
     try:
         lines = [f"problem: {line}" for line in problems(document)]
         print(markdown(document) if args.markdown else table(document))

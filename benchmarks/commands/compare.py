@@ -4,14 +4,12 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
 from benchmarks.pages.compare import render_page, table
 from benchmarks.records.results import RESULTS, origin
-from benchmarks.records.run_documents import ConfigRecord, DatasetRecord, WeightsRecord
 from benchmarks.records.runs import training_row, write_examples
-from benchmarks.records.training_documents import Compared, ComparedExample, TrainedRow
+from benchmarks.records.training_documents import Compared, GalleryEntry, TrainedRow
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.scripts import train_backend
 from common import options
@@ -78,9 +76,9 @@ def main(argv: Sequence[str]) -> int:
         "version": 2,
         "kind": "compare",
         **origin(),
-        "config": cast(ConfigRecord, config.to_json()),
-        "dataset": cast(DatasetRecord, {"generated": args.data is None, **dataset.describe()}),
-        "weights": cast(WeightsRecord | None, describe_weights(config.recipe, args.weights)),
+        "config": config.to_json(),
+        "dataset": {**dataset.describe(), "generated": args.data is None},
+        "weights": describe_weights(config.recipe, args.weights),
         "agreement": trace,
         "rows": rows,
         "gallery": gallery(out, dataset, rows),
@@ -92,7 +90,7 @@ def main(argv: Sequence[str]) -> int:
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 
-def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[ComparedExample]:
+def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[GalleryEntry]:
     """Write the images and truths of the gallery and name every backend's prediction of them."""
     finished = [row["backend"] for row in rows if row["status"] == "ok"]
     return [

@@ -7,7 +7,8 @@ from pathlib import Path
 from benchmarks.pages.format import text_table
 from benchmarks.pages.rows import finding
 from benchmarks.records.diff import Change, changes, unlike
-from benchmarks.records.results import read_results
+from benchmarks.records.documents import Bench
+from benchmarks.records.results import read_document
 from benchmarks.records.statistics import UNPAIRED_TEST
 from common.errors import InputError
 from common.options import Parser
@@ -32,7 +33,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("new", type=Path, metavar="NEW", help="likewise")
     parser.add_argument("--json", action="store_true", help="print the changes as JSON")
     args = parser.parse_args(argv)
-    old, new = read_results(args.old), read_results(args.new)
+    old, new = read_document(args.old, Bench), read_document(args.new, Bench)
     if different := unlike(old["hardware"], new["hardware"]):
         raise InputError(f"{args.old} and {args.new} are of different machines: {different}")
     result = changes(old, new)

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.pages.format import text_table
-from benchmarks.records.run_documents import BackendRecord
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, NOTES, check_backend
+from common.documents import BackendRecord
 from common.errors import InputError
 from common.machine.provenance import hardware
 from common.options import Parser

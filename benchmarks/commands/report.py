@@ -3,43 +3,16 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import cast
 
 from benchmarks.pages import bench, compare
 from benchmarks.records.documents import Bench
-from benchmarks.records.results import RESULTS, can_check_schema, read_results
+from benchmarks.records.results import RESULTS, can_check_schema, read_document
 from benchmarks.records.training_documents import Compared
 from common.errors import InputError
-from common.machine.files import read_json, write_text
+from common.machine.files import write_text
 from common.options import Parser
 
 COMPARISON = "compare.json"
-FORMAT_VERSION = 2
-
-
-def read_comparison(folder: Path) -> Compared:
-    """Read what `fcn compare` left in a folder.
-
-    Raises:
-        InputError: Where ``compare.json`` is missing or is not a comparison of this version.
-    """
-    source = folder / COMPARISON
-    try:
-        comparison = read_json(source.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(
-            f"{source}: {error.strerror}; `fcn compare` writes it, `fcn bench` {RESULTS}"
-        ) from error
-    except ValueError as error:
-        raise InputError(f"{source}: is not JSON ({error})") from error
-    if not isinstance(comparison, dict) or comparison.get("kind") != "compare":
-        raise InputError(f"{source}: is not a comparison's result")
-    if comparison.get("version") != FORMAT_VERSION:
-        raise InputError(
-            f"{source}: version {comparison.get('version')} of the format; "
-            f"this program reads version {FORMAT_VERSION}"
-        )
-    return cast(Compared, comparison)
 
 
 def write_report(folder: Path, beside: Sequence[Bench] = ()) -> Path:
@@ -53,13 +26,13 @@ def write_report(folder: Path, beside: Sequence[Bench] = ()) -> Path:
     """
     page = folder / "report.html"
     if is_bench(folder):
-        return bench.write_page(read_results(folder), page, beside)
-    write_text(page, compare.render_page(read_comparison(folder), folder))
+        return bench.write_page(read_document(folder, Bench), page, beside)
+    write_text(page, compare.render_page(read_document(folder, Compared), folder))
     return page
 
 
 def is_bench(folder: Path) -> bool:
-    """Tell whether a folder holds a benchmark's results.
+    """Return whether a folder holds a benchmark's results.
 
     Raises:
         InputError: If it holds a comparison's too: both would be ``report.html``.
@@ -98,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
         raise InputError(f"--beside: {others[0]} holds no {RESULTS} for it to stand beside")
     if args.beside and not can_check_schema():
         raise InputError("--beside: other people's results cannot be checked without jsonschema")
-    beside = [read_results(path) for path in args.beside]
+    beside = [read_document(path, Bench) for path in args.beside]
     for folder in args.folders:
         print(write_report(folder, beside))
     return 0

@@ -24,12 +24,12 @@ from types import ModuleType
 import numpy as np
 
 from benchmarks.equal_work.proof import Batch, configured, train
-from benchmarks.records.run_documents import ConfigRecord
 from benchmarks.records.training_documents import Trace, TrainedRow
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, check_backend
 from common.config import Config
+from common.documents import ConfigRecord
 from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.parameters.names import Parameters

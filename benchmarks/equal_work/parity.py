@@ -13,12 +13,13 @@ from typing import Any, Literal, NamedTuple
 
 from benchmarks.equal_work.drift import WITH_FLOAT64
 from benchmarks.equal_work.questions import Questions, Source, make_questions
-from benchmarks.records import run_documents as documents
+from benchmarks.records import proof_documents as documents
 from benchmarks.records.results import origin
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, check_backend
 from common.config import Config, for_backend
+from common.documents import BackendRecord
 from common.errors import InputError
 from common.machine.threads import available_cpus
 from common.reference import verdicts
@@ -47,7 +48,7 @@ class Answers(NamedTuple):
         losses_float64: The same in float64, of a proof in float32 where the backend has float64.
     """
 
-    about: documents.BackendRecord
+    about: BackendRecord
     errors: Errors
     losses: list[float | None]
     losses_float64: list[float | None] | None

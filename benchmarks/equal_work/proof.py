@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.run_documents import BackendRecord, ConfigRecord
 from common.config import Config
 from common.data.tiling import predict_tiled
 from common.data.voc import VOID
+from common.documents import BackendRecord, ConfigRecord
 from common.parameters.names import Parameters, is_statistic, layer_names, trainable_names
 from common.recipes import LOSS_REDUCTIONS, VOID_READINGS
 from common.reference import network as reference

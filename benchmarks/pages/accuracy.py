@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,16 +13,21 @@ from benchmarks.pages.format import significant, text_table
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure
 from benchmarks.records.documents import Bench
-from benchmarks.records.training_documents import Accuracy, AccuracyRow, AccuracyRun, Equivalence
+from benchmarks.records.equivalence import SCORES
+from benchmarks.records.training_documents import (
+    Accuracy,
+    AccuracyRow,
+    AccuracyRun,
+    Equivalence,
+    Score,
+)
 from common.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from benchmarks.records.run_documents import Epoch
+    from common.documents import Epoch
 
-Score = Literal["pixel_accuracy", "mean_iou"]
-SCORES: tuple[Score, Score] = ("pixel_accuracy", "mean_iou")
 NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 HEADS = ("backend", *NAMES.values(), "to target", "first losses")
 

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.pages.html import backend_color
-from benchmarks.records.run_documents import Reading
 from benchmarks.records.training_documents import Compared, TrainedRow
+from common.documents import Reading
 
 LEAST_DISTANCE = 1e-8
 """Below it a relative difference is drawn here: a logarithmic axis has no zero."""

@@ -6,9 +6,10 @@ from typing import Literal
 from benchmarks.pages.format import DASH, join, moment, ranges, setting, size
 from benchmarks.pages.rows import batch_name, case_name, row_title
 from benchmarks.records.documents import Bench, Gpu, Process, Row, Sample
-from benchmarks.records.run_documents import Hardware, Proof
+from benchmarks.records.proof_documents import Proof
 from benchmarks.records.training_documents import Compared
 from common.backends import device_kind
+from common.documents import Hardware
 
 Facts = dict[str, str]
 Measured = tuple[Row, Facts]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
-from benchmarks.records.run_documents import Interval
+from benchmarks.records.statistics import Interval
 
 DASH = "–"
 """Stands where there is no value."""
@@ -95,7 +95,8 @@ def setting(value: object) -> str:
 
 
 def ranges(numbers: Sequence[int]) -> str:
-    """Return ascending numbers as ranges: ``0-3, 8``."""
+    """Return numbers as ranges, each once: ``0-3, 8``."""
+    numbers = sorted(set(numbers))
     starts = [n for n in numbers if n - 1 not in numbers]
     ends = [n for n in numbers if n + 1 not in numbers]
     return ", ".join(str(a) if a == b else f"{a}-{b}" for a, b in zip(starts, ends, strict=True))

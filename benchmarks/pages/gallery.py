@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.training_documents import ComparedExample, GalleryEntry
+from benchmarks.records.training_documents import GalleryEntry
 from common.data.images import read_image, read_label
 from common.data.voc import VOID, palette
 from common.errors import InputError
@@ -80,9 +80,7 @@ def legend_answers(predictions: int) -> dict[str, str]:
     }
 
 
-def gallery_item(
-    example: GalleryEntry | ComparedExample, folder: Path, titles: dict[str, str], void: str
-) -> Item:
+def gallery_item(example: GalleryEntry, folder: Path, titles: dict[str, str], void: str) -> Item:
     """Return an example with its pictures.
 
     Args:

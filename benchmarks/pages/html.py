@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from benchmarks.records.documents import Bench
-    from benchmarks.records.run_documents import Proof
+    from benchmarks.records.proof_documents import Proof
     from benchmarks.records.training_documents import Compared
 
 HERE = Path(__file__).parent

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from benchmarks.pages.facts import proof_facts
 from benchmarks.pages.format import bound_text, error_text, number, text_table
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
-from benchmarks.records.run_documents import Proof, ProofPart, ProofRow, Yardstick
+from benchmarks.records.proof_documents import Proof, ProofPart, ProofRow, Yardstick
+from benchmarks.records.results import read_document
 from common.backends import BACKENDS
-from common.errors import InputError
 from common.machine.files import write_text
 from common.reference.tolerances import BOUNDS, PROOF
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT_VERSION = 1
 LEAST = 1e-17
 """Drawn for a distance of zero, which a logarithmic axis cannot show."""
 
@@ -38,19 +36,10 @@ def stored_proof(folder: Path) -> Proof | None:
     """Return the proof for another page; None where none lies beside its results.
 
     Raises:
-        InputError: If ``parity/parity.json`` in ``folder`` is not a proof of this version.
+        InputError: If ``parity/parity.json`` in ``folder`` is not a sound proof.
     """
     source = folder / "parity" / "parity.json"
-    if not source.is_file():
-        return None
-    try:
-        proof = json.loads(source.read_text(encoding="utf-8"))
-        is_known = proof["kind"] == "parity" and proof["version"] == FORMAT_VERSION
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{source}: is not a proof's result ({error})") from error
-    if not is_known:
-        raise InputError(f"{source}: is not a proof of version {FORMAT_VERSION}")
-    return cast(Proof, proof)
+    return read_document(source, Proof) if source.is_file() else None
 
 
 def proved_rows(part: ProofPart) -> list[ProofRow]:
@@ -119,7 +108,8 @@ def drift_curves(part: ProofPart) -> Figure | None:
         if row["drift_float64"]:
             draw(row["drift_float64"], color, f"{row['title']}, float64", ":")
     if yardstick := part["yardstick"]:
-        label = f"{BACKENDS[yardstick['backend']]}, {thread_numbers(yardstick)}"
+        title = BACKENDS.get(yardstick["backend"], yardstick["backend"])
+        label = f"{title}, {thread_numbers(yardstick)}"
         draw(yardstick["drift"], MUTED, label, "--")
     draw(part["limits"], MUTED, "bound", "-")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))

@@ -8,8 +8,7 @@ from benchmarks.cases.case import Case
 from benchmarks.pages.format import significant
 from benchmarks.pages.html import backend_color
 from benchmarks.records.documents import Bench, BreakEven, Check, Comparison, Figures, Row
-from benchmarks.records.run_documents import Interval
-from benchmarks.records.statistics import LEVEL, Judgement
+from benchmarks.records.statistics import LEVEL, Interval, Judgement
 from common.backends import BACKENDS
 
 NOT_REACHED = "not measured when the benchmark ended"

@@ -35,6 +35,10 @@ def problems(document: Bench) -> list[str]:
             lines.append(f"{entry['a']} and {entry['b']}: are compared, but one is not a row")
         elif different := crossed(a, b):
             lines.append(f"{entry['a']} and {entry['b']}: are compared across {different}")
+    for key, row in rows.items():
+        even = row["figures"] and row["figures"]["break_even"]
+        if even and even["against"] not in rows:
+            lines.append(f"{key}: catches up with {even['against']!r}, which is not a row")
     for name, limit in document["limits"].items():
         if limit is not None and limit != highest(limit["by_backend"]):
             lines.append(f"the limit in {name} is not the highest of its backends")

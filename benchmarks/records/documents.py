@@ -7,12 +7,12 @@ whole trainings and of the other documents stand in the two modules it imports.
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from benchmarks.records import run_documents as parts
-from benchmarks.records.statistics import Judgement, Pair, Ratio, Test
+from benchmarks.records.proof_documents import BackendRow, Origin, Precision
+from benchmarks.records.statistics import Interval, Judgement, Pair, Ratio, Test
 from benchmarks.records.training_documents import Accuracy
+from common.documents import BackendRecord, Positive, Sides
 
 Track = Annotated[str, ("pattern", "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$")]
-Precision = Annotated[str, ("enum", ("float32", "tf32", "bfloat16", "float64"))]
 Device = Annotated[str, ("enum", ("auto", "cpu", "gpu"))]
 Seconds = Annotated[float, ("exclusiveMinimum", 0), ("maximum", 1e9)]
 LeastAndMost = Annotated[list[float], ("minItems", 2), ("maxItems", 2)]
@@ -136,7 +136,7 @@ class Process(TypedDict):
         host_memory_peak_reset: True: of steps alone. False or absent: of the whole process.
     """
 
-    backend: parts.BackendRecord
+    backend: BackendRecord
     switches: dict[str, object] | None
     environment: dict[str, str]
     cpus: NotRequired[list[int]]
@@ -215,8 +215,8 @@ class Figures(TypedDict):
         pixels_per_second: Pixels that get a label, each time they do, over the median step.
     """
 
-    step_seconds: parts.Interval
-    examples_per_second: parts.Interval
+    step_seconds: Interval
+    examples_per_second: Interval
     self_ratio: Ratio | None
     first_step_seconds: float
     compile_seconds: float
@@ -232,7 +232,7 @@ class Figures(TypedDict):
     pixels_per_second: NotRequired[float]
 
 
-class Row(parts.BackendRow):
+class Row(BackendRow):
     """One case, variant, batch size, precision and track of one backend.
 
     Attributes:
@@ -246,8 +246,8 @@ class Row(parts.BackendRow):
     track: Track
     backbone: str
     recipe: str
-    batch_size: parts.Positive
-    crop: parts.Sides
+    batch_size: Positive
+    crop: Sides
     precision: Precision
     device: Device
     status: RowStatus
@@ -269,7 +269,7 @@ class Comparison(Pair, Judgement):
     """
 
 
-class Bench(parts.Origin):
+class Bench(Origin):
     """Results of fcn bench.
 
     No ratio crosses rows that differ in case, variant, backbone, recipe, batch size, crop,

@@ -1,22 +1,28 @@
-"""The results of a benchmark: one JSON file, written after every sample, held to a schema."""
+"""The stored results: written as a whole after every sample, and checked when they are read."""
 
+import itertools
 import json
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, cast
+from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from benchmarks.records.documents import Bench, Row, Settings
-from benchmarks.records.run_documents import Hardware, Origin
+from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
+from benchmarks.records.training_documents import Compared
 from common.errors import InputError
 from common.machine.files import read_json, write_json
 from common.machine.provenance import git_commit, hardware
 
-VERSION: Literal[1] = 1
 RESULTS = "bench.json"
-SCHEMA = Path(__file__).with_name("schemas") / "bench.json"
+SCHEMAS = Path(__file__).with_name("schemas")
+LARGEST, DEEPEST = sys.float_info.max, 40
+"""Of a number, and of lists and objects in each other, in a document that is read."""
+Document = TypeVar("Document", Bench, Compared, Proof)
 
 
 @dataclass(frozen=True)
@@ -36,14 +42,14 @@ def origin() -> Origin:
     return {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": git_commit(),
-        "hardware": cast(Hardware, hardware()),
+        "hardware": hardware(),
     }
 
 
 def new_document(settings: Settings, rows: list[Row]) -> Bench:
     """Return a document with rows of which none is measured."""
     return {
-        "version": VERSION,
+        "version": 1,
         "kind": "bench",
         **origin(),  # type: ignore[typeddict-item]  # `accuracy` is not there yet.
         "schema_checked": can_check_schema(),
@@ -66,55 +72,96 @@ def row_name(row: Row) -> str:
 
 
 def can_check_schema() -> bool:
-    """Tell whether the package that checks a schema is installed; a bare container lacks it."""
+    """Return whether the package that checks a schema is installed; a bare container lacks it."""
     return find_spec("jsonschema") is not None
 
 
-def check_schema(document: Bench, path: Path) -> None:
-    """Check a document against the stored schema, and what no schema can say.
+def read_document(path: Path, document_type: type[Document]) -> Document:
+    """Read and check what `fcn bench`, `fcn compare` or `fcn parity` wrote.
+
+    Args:
+        path: The file, or the folder that holds it.
+        document_type: ``Bench``, ``Compared`` or ``Proof``.
 
     Raises:
-        InputError: At the first place that is wrong, which it names.
+        InputError: With the first thing that is wrong, where it is, and what writes such a file.
     """
-    from jsonschema import Draft202012Validator
-
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
-    errors = sorted(Draft202012Validator(schema).iter_errors(document), key=lambda e: list(e.path))
-    if errors:
-        first = errors[0]
-        place = "/".join(map(str, first.path)) or "the document"
-        # The library's message about a type begins with the whole value.
-        wrong_type = first.validator == "type"
-        message = f"must be of type {first.validator_value}" if wrong_type else first.message
-        raise InputError(f"{path}: {place}: {message[:200]}")
+    hints = get_type_hints(document_type)
+    (kind,), (version,) = get_args(hints["kind"]), get_args(hints["version"])
+    file = path / f"{kind}.json" if path.is_dir() else path
     try:
-        datetime.fromisoformat(document["created"])
-    except ValueError:
-        wrong = f"{document['created']!r} is not a time, such as 2026-01-31T12:00:00+00:00"
-        raise InputError(f"{path}: created: {wrong}") from None
-    rows = document["accuracy"]["rows"] if "accuracy" in document else []
-    if len({len(run["epochs"]) for row in rows for run in row["runs"]}) > 1:
-        raise InputError(f"{path}: accuracy: its trainings have different numbers of epochs")
+        document = read_json(file.read_bytes())
+        json.dumps(document, ensure_ascii=False).encode()  # Raises for a half of a character.
+        problem = fault(document, kind, version)
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+    except (ValueError, RecursionError) as error:
+        problem = f"is not JSON ({error})"
+    if problem:
+        raise InputError(f"{file}: {problem}; `fcn {kind}` writes such a file")
+    return cast(Document, document)
 
 
-def read_results(path: Path) -> Bench:
-    """Read and check a results file, or the one in a folder.
-
-    Raises:
-        InputError: If it is absent, not JSON, of another version, or against the schema.
-    """
-    file = path / RESULTS if path.is_dir() else path
-    try:
-        document = read_json(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"{file}: this results file does not exist") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"{file}: cannot be read as JSON ({error})") from error
-    if not isinstance(document, dict) or document.get("kind") != "bench":
-        raise InputError(f"{file}: is not a results file of `fcn bench`")
-    if (version := document.get("version")) != VERSION:
-        raise InputError(f"{file}: has version {version}, but this fcn reads version {VERSION}")
-    bench = cast(Bench, document)
+def fault(document: Any, kind: str, version: int) -> str | None:
+    """Return the first thing that is wrong with a document, and its place; None for a sound one."""
+    if not isinstance(document, dict) or document.get("kind") != kind:
+        return f"is no results file of `fcn {kind}`"
+    if document.get("version") != version:
+        return f"has version {document.get('version')}, but this fcn reads version {version}"
+    faults = unusable(document)
     if can_check_schema():
-        check_schema(bench, file)
-    return bench
+        more = against_schema(document, kind), contradictions(cast(Bench, document))
+        faults = itertools.chain(faults, *more)
+    return next(faults, None)
+
+
+def unusable(value: object, place: str = "", depth: int = 0) -> Iterator[str]:
+    """Yield the places of what no page can show, whatever the schema says of it."""
+    if depth > DEEPEST:
+        yield f"{place[1:200]}: has more than {DEEPEST} lists and objects in each other"
+    elif isinstance(value, int | float) and abs(value) > LARGEST:
+        yield f"{place[1:]}: is larger than {LARGEST:g}"
+    elif isinstance(value, dict | list):
+        for name, entry in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from unusable(entry, f"{place}/{name}", depth + 1)
+
+
+def against_schema(document: Any, kind: str) -> Iterator[str]:
+    """Yield where a document does not follow the stored schema of its kind, at most one place."""
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    schema = json.loads((SCHEMAS / f"{kind}.json").read_text(encoding="utf-8"))
+    if error := best_match(Draft202012Validator(schema).iter_errors(document)):
+        place = "/".join(map(str, error.absolute_path)) or "the document"
+        value = repr(error.instance)
+        yield f"{place}: {error.message.replace(value, value[:60], 1)[:200]}"
+
+
+def contradictions(document: Bench | Compared | Proof) -> Iterator[str]:
+    """Yield what no schema can say: a time that is none, lists of unequal length.
+
+    The document follows its schema.
+    """
+    try:
+        datetime.fromisoformat(document["created"]).astimezone(UTC)
+    except (ValueError, OverflowError):
+        wrong = f"{document['created']!r} is not a time"
+        yield f"created: {wrong}, such as 2026-01-31T12:00:00+00:00"
+    if document["kind"] == "bench":
+        rows = document["accuracy"]["rows"] if "accuracy" in document else []
+        if len({len(run["epochs"]) for row in rows for run in row["runs"]}) > 1:
+            yield "accuracy: its trainings have different numbers of epochs"
+    elif document["kind"] == "compare":
+        trace = document["agreement"]
+        if not len(trace["losses"]) == len(trace["drift"]) == len(trace["bounds"]):
+            yield "agreement: its lists have different lengths"
+    else:
+        for number, part in enumerate(document["backbones"]):
+            lists: list[Sequence[object]] = [part["losses"], part["limits"]]
+            lists += [part["yardstick"]["drift"]] if part["yardstick"] else []
+            for row in part["rows"]:
+                drifts = row.get("drift"), row.get("drift_float64")
+                lists += [drift for drift in drifts if drift is not None]
+            if len(set(map(len, lists))) > 1:
+                yield f"backbones/{number}: its losses, limits and drifts have different lengths"

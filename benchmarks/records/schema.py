@@ -12,25 +12,31 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, Union
 
 from benchmarks.cases import CASES
-from benchmarks.records import run_documents as parts
-from benchmarks.records import training_documents as trainings
 from benchmarks.records.documents import BackendRates, Bench, Row
+from benchmarks.records.proof_documents import Proof, ProofRow
+from benchmarks.records.training_documents import AccuracyRow, Compared, TrainedRow
+from common import documents as written
 from common.config import Config
 from common.recipes import Recipe
 
 FOLDER = Path(__file__).with_name("schemas")
 DOCUMENTS = {
     "bench": Bench,
-    "compare": trainings.Compared,
-    "parity": parts.Proof,
-    "config": parts.ConfigRecord,
-    "manifest": trainings.Manifest,
-    "metrics": trainings.StepLine | trainings.EpochLine,
-    "summary": trainings.Summary,
+    "compare": Compared,
+    "parity": Proof,
+    "config": written.ConfigRecord,
+    "manifest": written.Manifest,
+    "metrics": written.StepLine | written.EpochLine,
+    "summary": written.Summary,
 }
 """File in ``schemas`` -> the type of the whole document; of metrics.jsonl that of a line."""
-STORED = {parts.RecipeRecord: Recipe, parts.ConfigRecord: Config}
+STORED = {written.RecipeRecord: Recipe, written.ConfigRecord: Config}
 """Type -> the class of which it is a record: what it does not name is as there, or absent."""
+OPEN = (
+    *(written.Hardware, written.Reading, written.Scores, written.Epoch),
+    *(written.RecipeRecord, written.ConfigRecord, written.BackendRecord),
+)
+"""Objects that may have more fields than their types name."""
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", NoneType: "null"}
 """A type without parts -> JSON's name of it."""
 
@@ -38,24 +44,32 @@ Schema = dict[str, Any]
 
 
 def only_if(fields: Schema, then: Schema) -> Schema:
-    """Return a rule: objects with these fields also have those of ``then``."""
-    return {"if": {"properties": fields}, "then": {"properties": then}}
+    """Return a rule: objects with these fields follow ``then``."""
+    return {"if": {"properties": fields}, "then": then}
 
 
 OK, OBJECT, SOME = {"status": {"const": "ok"}}, {"type": "object"}, {"minItems": 1}
 MEASURED = {"figures": OBJECT, "gate": OBJECT, "processes": SOME, "samples": SOME}
+TRAINED = {"scores": OBJECT, "train_loss": {"type": "number"}, "steps": SOME, "epochs": SOME}
+REASON = {"reason": {"type": "string", "minLength": 1}}
 ENDED = {"status": {"enum": ["invalid", "failed", "unsupported"]}}
 STARTS = {"case": {"enum": [case.name for case in CASES.values() if case.in_new_processes]}}
 RULES: dict[object, Schema] = {
     Row: {
         "allOf": [
-            only_if(OK, MEASURED) | {"else": {"properties": {"figures": {"type": "null"}}}},
-            only_if(ENDED, {"reason": {"type": "string", "minLength": 1}}),
-            only_if(STARTS | OK, {"figures": {"required": ["steady_seconds"]}}),
+            only_if(OK, {"properties": MEASURED})
+            | {"else": {"properties": {"figures": {"type": "null"}}}},
+            only_if(ENDED, {"properties": REASON}),
+            only_if(STARTS | OK, {"properties": {"figures": {"required": ["steady_seconds"]}}}),
         ]
     },
-    trainings.AccuracyRow: only_if(OK, {"runs": SOME}),
+    AccuracyRow: only_if(OK, {"properties": {"runs": SOME}}),
     BackendRates: {"dependentRequired": {"flops_per_second": ["bytes_per_second"]}},
+    ProofRow: only_if(OK, {"required": ["errors"]})
+    | {"dependentRequired": {"errors": sorted(ProofRow.__optional_keys__)}},
+    TrainedRow: only_if(
+        OK, {"properties": TRAINED, "required": sorted(TrainedRow.__optional_keys__)}
+    ),
 }
 """Type -> what its fields' types cannot say, since one field depends on another."""
 
@@ -113,7 +127,7 @@ def of_object(kind: Any, objects: dict[str, Schema]) -> Schema:
         "type": "object",
         "properties": fields,
         "required": [name for name in hints if typing.get_origin(hints[name]) is not NotRequired],
-        "additionalProperties": kind in parts.OPEN,
+        "additionalProperties": kind in OPEN,
         **RULES.get(kind, {}),
     }
 

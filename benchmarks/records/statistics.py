@@ -2,12 +2,10 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, NotRequired, TypedDict
+from typing import Annotated, Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-
-from benchmarks.records.run_documents import Interval
 
 SEED = 0
 """Of every random draw here: the same samples give the same figures everywhere."""
@@ -20,9 +18,17 @@ LEVEL = 0.05
 PAIRED_TEST = "sign-flip permutation test of the mean log ratio over paired turns, Holm"
 UNPAIRED_TEST = "permutation test of the difference of mean log times"
 
-
 Kind = Literal["backends", "tracks"]
 """What a pair of rows differs in."""
+Finite = Annotated[float, ("maximum", 1e18)]
+
+
+class Interval(TypedDict):
+    """The median over samples and its 95 % bootstrap interval."""
+
+    median: Finite
+    low: Finite
+    high: Finite
 
 
 class Test(TypedDict):

@@ -1,75 +1,32 @@
-"""The types of trainings: what each writes, `compare.json`, the case accuracy of `bench.json`."""
+"""The types of trainings side by side: `compare.json`, and the case accuracy of `bench.json`."""
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from benchmarks.records import run_documents as parts
+from benchmarks.records.proof_documents import BackendRow, Origin
+from benchmarks.records.statistics import Finite, Interval
+from common.documents import (
+    ConfigRecord,
+    DatasetRecord,
+    Epoch,
+    Platform,
+    Scores,
+    WeightsRecord,
+)
 
-Picture = Annotated[str, ("pattern", r"^gallery/[^/\\]+\.png$")]
-"""The path of a picture, relative to the document's folder."""
-
-
-class Manifest(TypedDict):
-    """`manifest.json`: what a training ran on."""
-
-    backend: parts.BackendRecord
-    hardware: parts.Hardware
-    commit: str | None
-    dataset: parts.DatasetRecord
-    weights: parts.WeightsRecord | None
-    resumed_from_step: int | None
-
-
-class StepLine(TypedDict):
-    """A line of `metrics.jsonl` for a step.
-
-    Attributes:
-        seconds: Mean over the steps since the losses were last read.
-    """
-
-    kind: Literal["step"]
-    step: int
-    epoch: int
-    loss: float
-    learning_rate: float
-    seconds: float
+TrainedStatus = Literal["ok", "missing", "failed", "differs"]
+Score = Literal["pixel_accuracy", "mean_iou"]
+NAME = r"[^/\\\x00-\x1f]+"
+Picture = Annotated[str, ("pattern", rf"^(gallery|runs/{NAME}/predictions)/{NAME}\.png$")]
+"""The path of a picture, relative to the document's folder; a benchmark's all lie in `gallery`."""
 
 
-class EpochLine(parts.Epoch):
-    """A line of `metrics.jsonl` for an epoch.
-
-    Attributes:
-        train_loss: Mean loss of the epoch's training batches.
-        val_loss: null where the evaluation tiles whole images.
-    """
-
-    kind: Literal["epoch"]
-
-
-class Summary(TypedDict):
-    """`summary.json`: the figures of a finished training.
-
-    Attributes:
-        step_seconds: One mean for each read of the losses but the first.
-    """
-
-    backend: str
-    steps: int
-    first_step_seconds: float | None
-    step_seconds: list[float]
-    batch_size: int
-    total_seconds: float
-    host_memory_peak_bytes: int
-    device_memory_peak_bytes: int | None
-    final: EpochLine
-
-
-class Rate(parts.Interval):
+class Rate(Interval):
     """Examples a second of a training, with the samples."""
 
-    samples: list[float]
+    samples: Annotated[list[Finite], ("minItems", 1)]
 
 
-class TrainedRow(parts.BackendRow):
+class TrainedRow(BackendRow):
     """One backend's training in a comparison. Only a finished one has more than six fields.
 
     Attributes:
@@ -79,7 +36,7 @@ class TrainedRow(parts.BackendRow):
     """
 
     note: str | None
-    status: Literal["ok", "missing", "failed", "differs"]
+    status: TrainedStatus
     versions: NotRequired[dict[str, str]]
     device: NotRequired[str]
     threads: NotRequired[int | None]
@@ -88,14 +45,14 @@ class TrainedRow(parts.BackendRow):
     agreement: NotRequired[float | None]
     train_loss: NotRequired[float | None]
     val_loss: NotRequired[float | None]
-    scores: NotRequired[parts.Scores | None]
+    scores: NotRequired[Scores | None]
     examples_per_second: NotRequired[Rate | None]
     first_step_seconds: NotRequired[float | None]
     host_memory_peak_bytes: NotRequired[int]
     device_memory_peak_bytes: NotRequired[int | None]
     total_seconds: NotRequired[float]
     steps: NotRequired[list[tuple[int, float]]]
-    epochs: NotRequired[list[parts.Epoch]]
+    epochs: NotRequired[list[Epoch]]
 
 
 class Trace(TypedDict):
@@ -113,45 +70,30 @@ class Trace(TypedDict):
     bounds: list[float | None]
 
 
-class Example(TypedDict):
-    """A validation image as files. Paths are relative to the document's folder."""
+class GalleryEntry(TypedDict):
+    """A validation image as files. Paths are relative to the document's folder.
+
+    Attributes:
+        predictions: By backend.
+    """
 
     name: str
     image: Picture
     truth: Picture
-
-
-class GalleryEntry(Example):
-    """An example with the predictions that a benchmark copied beside it.
-
-    Attributes:
-        predictions: By backend.
-    """
-
     predictions: dict[str, Picture]
 
 
-class ComparedExample(Example):
-    """An example with the predictions in the runs' folders.
-
-    Attributes:
-        predictions: By backend.
-    """
-
-    predictions: dict[str, str]
-
-
-class Compared(parts.Origin):
+class Compared(Origin):
     """`compare.json`: every backend's training from the same start over the same bytes."""
 
     version: Literal[2]
     kind: Literal["compare"]
-    config: parts.ConfigRecord
-    dataset: parts.DatasetRecord
-    weights: parts.WeightsRecord | None
+    config: ConfigRecord
+    dataset: DatasetRecord
+    weights: NotRequired[WeightsRecord | None]
     agreement: Trace
     rows: list[TrainedRow]
-    gallery: list[ComparedExample]
+    gallery: list[GalleryEntry]
 
 
 class Margins(TypedDict):
@@ -161,7 +103,7 @@ class Margins(TypedDict):
     mean_iou: float
 
 
-class AccuracyRun(parts.Platform):
+class AccuracyRun(Platform):
     """A finished training from one seed.
 
     Attributes:
@@ -172,30 +114,32 @@ class AccuracyRun(parts.Platform):
 
     seed: int
     agreement: float
-    scores: parts.Scores
+    scores: Scores
     train_loss: float
-    epochs: list[parts.Epoch]
+    epochs: list[Epoch]
     seconds_to_target: float | None
 
 
-class AccuracyRow(parts.BackendRow):
+class AccuracyRow(BackendRow):
     """One backend's trainings. They are a result only where the status is ok.
 
     Attributes:
         runs: By seed.
     """
 
-    status: Literal["ok", "missing", "failed", "differs"]
+    status: TrainedStatus
     runs: list[AccuracyRun]
 
 
-class EquivalenceTest(TypedDict):
-    """Two one-sided t-tests of the mean of paired differences.
+class Equivalence(TypedDict):
+    """Two one-sided t-tests of the mean difference of a score of two backends, paired by seed.
 
     Attributes:
         low, high: Bounds of the 90 % interval of the mean.
     """
 
+    backends: list[str]
+    score: Score
     mean: float
     low: float
     high: float
@@ -203,18 +147,6 @@ class EquivalenceTest(TypedDict):
     p: float
     equivalent: bool
     differences: list[float]
-
-
-class Equivalence(EquivalenceTest):
-    """The test of one score of two backends, paired by seed.
-
-    Attributes:
-        backends: Two.
-        low, high: Bounds of the 90 % interval of the mean.
-    """
-
-    backends: list[str]
-    score: Annotated[str, ("enum", ("pixel_accuracy", "mean_iou"))]
 
 
 class Accuracy(TypedDict):
@@ -226,7 +158,7 @@ class Accuracy(TypedDict):
             the first seed. Paths are relative to the results' folder.
     """
 
-    config: parts.ConfigRecord
+    config: ConfigRecord
     seeds: int
     margins: Margins
     level: float

@@ -7,7 +7,7 @@ two backends are compared by their differences seed by seed.
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
 from benchmarks.records.equivalence import (
@@ -17,7 +17,6 @@ from benchmarks.records.equivalence import (
     equivalences,
 )
 from benchmarks.records.results import Results
-from benchmarks.records.run_documents import ConfigRecord
 from benchmarks.records.runs import copy_predictions, training_row, write_examples
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.timing.settings import Settings
@@ -26,6 +25,7 @@ from common.backends import BACKENDS
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.machine.files import write_json
+from common.run.metrics import in_reading
 from common.run.runs import read_metrics
 from common.run.training import TrainingData
 
@@ -71,7 +71,7 @@ def measure_accuracy(results: Results, settings: Settings) -> None:
             run = trainings.out / row["backend"] / f"seed-{config.seed}"
             copy_predictions(folder, gallery, row["backend"], run / "predictions")
     results.document["accuracy"] = {
-        "config": cast(ConfigRecord, config.to_json()),
+        "config": config.to_json(),
         "seeds": settings.rounds,
         "margins": MARGINS,
         "level": LEVEL,
@@ -168,7 +168,7 @@ def seconds_to_target(folder: Path, void: str) -> float | None:
         if line["kind"] == "step":
             total += line["seconds"]
             continue
-        scores = line["scores"][void]
+        scores = in_reading(line["scores"], void)
         target = scores["background_pixel_accuracy"] + TARGET_ABOVE_BACKGROUND
         if scores["pixel_accuracy"] >= target:
             return total

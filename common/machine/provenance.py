@@ -6,8 +6,8 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from common.documents import Hardware
 from common.machine.threads import available_cpus
 
 
@@ -44,7 +44,7 @@ def git_commit() -> str | None:
     return described.stdout.strip() or None
 
 
-def hardware() -> dict[str, Any]:
+def hardware() -> Hardware:
     """Return what this machine is: processor, CPUs, memory, operating system."""
     model = platform.processor() or platform.machine()
     memory = None

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.documents import WeightsRecord
 from common.errors import InputError
 from common.machine.files import file_digest, write_bytes
 from common.parameters.foreign import READERS, convert
@@ -112,7 +113,7 @@ def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Para
     return {**parameters, **loaded}
 
 
-def describe_weights(recipe: Recipe, weights: Path | None) -> dict[str, str] | None:
+def describe_weights(recipe: Recipe, weights: Path | None) -> WeightsRecord | None:
     """Return name and SHA-256 of the file that ``starting_parameters`` reads; None without one."""
     if weights is None:
         return None

@@ -1,9 +1,8 @@
 """Checkpoints: a training's whole state in canonical form, which any backend can resume."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -22,14 +21,14 @@ class Checkpoint:
     Attributes:
         parameters, momentum: By canonical name; no momentum before the first step or without it.
         step: Steps done, over all epochs: with the batch plan, the exact position in the data.
-        config: ``Config.to_json()`` of the training.
+        config: Of the training.
         dataset: The training set's digest.
     """
 
     parameters: Parameters
     momentum: Parameters
     step: int
-    config: dict[str, Any]
+    config: Config
     dataset: str
 
 
@@ -52,13 +51,13 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
         for unfinished in folder.glob(".step-*.partial"):
             shutil.rmtree(unfinished)
         beside.mkdir(parents=True)
-        backbone = {"backbone": checkpoint.config["recipe"]["backbone"]}
+        backbone = {"backbone": checkpoint.config.recipe.backbone}
         tensors = (checkpoint.parameters, checkpoint.momentum)
         for name, arrays in zip(TENSOR_FILES, tensors, strict=True):
             save_parameters(beside / name, arrays, backbone)
         state = {
             "step": checkpoint.step,
-            "config": checkpoint.config,
+            "config": checkpoint.config.to_json(),
             "dataset": checkpoint.dataset,
             "versions": versions,
             "sha256": {name: file_digest(beside / name) for name in TENSOR_FILES},
@@ -87,12 +86,12 @@ def load_checkpoint(path: Path) -> Checkpoint:
         folder = checkpoints[-1]
     with reading_json(folder / "state.json", "a checkpoint's state") as state:
         step = int(state["step"])
-        recipe = Config.from_json(state["config"]).recipe
+        config = Config.from_json(state["config"])
         dataset = str(state["dataset"])
         digests = {name: str(state["sha256"][name]) for name in TENSOR_FILES}
     model, optimizer = (folder / name for name in TENSOR_FILES)
     parameters, _ = read_parameters(model)
-    check_parameters(model, parameters, recipe.backbone)
+    check_parameters(model, parameters, config.recipe.backbone)
     momentum, _ = read_parameters(optimizer)
     for path in (model, optimizer):
         if file_digest(path) != digests[path.name]:
@@ -100,12 +99,13 @@ def load_checkpoint(path: Path) -> Checkpoint:
                 f"{path}: is not the file whose digest is in {folder / 'state.json'}: "
                 "take another checkpoint"
             )
+    recipe = config.recipe
     expected = set(trainable_names(recipe)) if recipe.momentum and step else set()
     if set(momentum) != expected or any(
         array.shape != parameters[name].shape for name, array in momentum.items()
     ):
         raise InputError(f"{optimizer}: does not hold the momentum buffers of {model}")
-    return Checkpoint(parameters, momentum, step, state["config"], dataset)
+    return Checkpoint(parameters, momentum, step, config, dataset)
 
 
 def momentum_for(checkpoint: Checkpoint, recipe: Recipe) -> Parameters:
@@ -124,17 +124,11 @@ def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) ->
     What does not change the computation (device, precision, threads, ...) is not compared. The
     number of devices is: each normalises its own part of a batch.
     """
-    old, new = checkpoint.config, config.to_json()
-    new["recipe"] |= {name: list(new["recipe"][name]) for name in ("crop", "tile")}
-    differences = [
-        f"{field} {old['recipe'].get(field)!r} -> {value!r}"
-        for field, value in new["recipe"].items()
-        if field != "name" and old["recipe"].get(field) != value
-    ]
-    if old["seed"] != new["seed"]:
-        differences.append(f"seed {old['seed']} -> {new['seed']}")
-    if old.get("devices", 1) != new["devices"]:
-        differences.append(f"devices {old.get('devices', 1)} -> {new['devices']}")
+    old, new = checkpoint.config, config
+    names = [field.name for field in fields(Recipe) if field.name != "name"]
+    pairs = {name: (getattr(old.recipe, name), getattr(new.recipe, name)) for name in names}
+    pairs |= {name: (getattr(old, name), getattr(new, name)) for name in ("seed", "devices")}
+    differences = [f"{name} {a!r} -> {b!r}" for name, (a, b) in pairs.items() if a != b]
     if checkpoint.dataset != dataset:
         differences.append(f"data set {checkpoint.dataset[:12]} -> {dataset[:12]}")
     return differences

@@ -11,12 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.data.tiling import predict_tiled
+from common.documents import Evaluation
 from common.errors import command
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
-from common.run.metrics import confusion_matrix, empty_confusion
-from common.run.prediction import read_request, write_predictions
-from common.run.training import TrainingData, evaluation_record, report, start_training
+from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
+from common.run.prediction import checked_parameters, images_of, write_predictions
+from common.run.training import TrainingData, report, start_training
 
 T = TypeVar("T")
 
@@ -54,16 +55,16 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
         """Predict the named images and write label maps and overlays."""
         args = predict_parser(f"python -m {backend.__name__}.predict").parse_args(argv)
         restart_with_environment(args.threads, args.device)
-        request = read_request(args)
+        parameters = checked_parameters(args)
         config = config_from(args)
         backend.configure(config)
-        state = backend.create_state(config, request.parameters)
-        return write_predictions(request, predict(backend, state, request.images()))
+        state = backend.create_state(config, parameters)
+        return write_predictions(args, predict(backend, state, images_of(args.images)))
 
     return main
 
 
-def evaluate(backend: ModuleType, state: Any, data: TrainingData) -> dict[str, Any]:
+def evaluate(backend: ModuleType, state: Any, data: TrainingData) -> Evaluation:
     """Score ``state`` on the validation set, on crops or on whole images as the recipe says."""
     config = state.config
     confusion, losses = empty_confusion(), []

@@ -1,11 +1,10 @@
 """The confusion matrix, and the scores that follow from it."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
 from common.data.voc import VOID
+from common.documents import Evaluation, Reading, Scores
 from common.parameters.names import NUM_CLASSES
 
 
@@ -30,34 +29,7 @@ def confusion_matrix(predictions: NDArray, labels: NDArray) -> NDArray[np.int64]
     return counts.reshape(NUM_CLASSES + 1, NUM_CLASSES)
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Scores in [0, 1], after Long et al., "Fully Convolutional Networks", section 5.
-
-    The means are over the classes present in the truth, so that a model and the constant predictor
-    beside it are compared over the same classes. In the paper's validation set all are present.
-
-    Attributes:
-        pixel_accuracy: Correct pixels over all pixels.
-        mean_class_accuracy: Mean over classes of correct pixels over the class's pixels.
-        mean_iou: Mean over classes of intersection over union.
-        frequency_weighted_iou: The classes' IoU weighted with their share of the pixels.
-        class_iou: IoU of each of the 21 classes, None where absent from the truth.
-        classes_present: How many classes the truth has.
-        background_pixel_accuracy, background_mean_iou: Of a predictor that always says background.
-    """
-
-    pixel_accuracy: float
-    mean_class_accuracy: float
-    mean_iou: float
-    frequency_weighted_iou: float
-    class_iou: tuple[float | None, ...]
-    classes_present: int
-    background_pixel_accuracy: float
-    background_mean_iou: float
-
-
-def scores(confusion: NDArray[np.int64], void: str) -> Scores:
+def scores(confusion: NDArray[np.int64], void: str) -> Reading:
     """Return the scores of a confusion matrix [22, 21].
 
     Args:
@@ -70,17 +42,34 @@ def scores(confusion: NDArray[np.int64], void: str) -> Scores:
     truth, predicted, correct = matrix.sum(1), matrix.sum(0), np.diag(matrix)
     present = truth > 0
     iou = correct[present] / (truth + predicted - correct)[present]
-    class_iou: list[float | None] = [None] * NUM_CLASSES
-    for index, value in zip(np.flatnonzero(present), iou, strict=True):
-        class_iou[index] = float(value)
+    iou_of = dict(zip(np.flatnonzero(present).tolist(), iou.tolist(), strict=True))
     background = float(truth[0] / truth.sum())
-    return Scores(
-        pixel_accuracy=float(correct.sum() / truth.sum()),
-        mean_class_accuracy=float((correct[present] / truth[present]).mean()),
-        mean_iou=float(iou.mean()),
-        frequency_weighted_iou=float((truth[present] * iou).sum() / truth.sum()),
-        class_iou=tuple(class_iou),
-        classes_present=int(present.sum()),
-        background_pixel_accuracy=background,
-        background_mean_iou=background / int(present.sum()),
-    )
+    return {
+        "pixel_accuracy": float(correct.sum() / truth.sum()),
+        "mean_class_accuracy": float((correct[present] / truth[present]).mean()),
+        "mean_iou": float(iou.mean()),
+        "frequency_weighted_iou": float((truth[present] * iou).sum() / truth.sum()),
+        "class_iou": [iou_of.get(index) for index in range(NUM_CLASSES)],
+        "classes_present": int(present.sum()),
+        "background_pixel_accuracy": background,
+        "background_mean_iou": background / int(present.sum()),
+    }
+
+
+def evaluation_record(confusion: NDArray[np.int64], losses: list[float]) -> Evaluation:
+    """Return an evaluation's mean batch loss, and its scores in both readings of the void pixels.
+
+    Args:
+        confusion: As ``confusion_matrix`` counts it; at least one pixel must count.
+        losses: One a batch; none where whole images are tiled.
+    """
+    background, ignore = scores(confusion, "background"), scores(confusion, "ignore")
+    return {
+        "val_loss": sum(losses) / len(losses) if losses else None,
+        "scores": {"background": background, "ignore": ignore},
+    }
+
+
+def in_reading(scores: Scores, void: str) -> Reading:
+    """Return the scores in the recipe's reading of the void pixels."""
+    return scores["ignore" if void == "ignore" else "background"]

@@ -4,22 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.data.voc import CLASSES, VOID, index_to_rgb
+from common.documents import EpochLine, StepLine
 from common.machine.files import write_file
+from common.run.metrics import in_reading
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TRAIN_COLOR, VAL_COLOR, IOU_COLOR = "#0067b0", "#c84c00", "#007a5a"
+LOSSES: tuple[tuple[Literal["train_loss", "val_loss"], str, str, str], ...] = (
+    ("train_loss", TRAIN_COLOR, "o-", "training, mean of the epoch"),
+    ("val_loss", VAL_COLOR, "s-", "validation, after the epoch"),
+)
+Score = Literal["pixel_accuracy", "background_pixel_accuracy", "mean_iou", "background_mean_iou"]
+SCORES: tuple[tuple[Score, str, str, str], ...] = (
+    ("pixel_accuracy", TRAIN_COLOR, "o-", "pixel accuracy"),
+    ("background_pixel_accuracy", TRAIN_COLOR, "o--", "pixel accuracy, always background"),
+    ("mean_iou", IOU_COLOR, "^-", "mean IoU"),
+    ("background_mean_iou", IOU_COLOR, "^--", "mean IoU, always background"),
+)
+"""What a line shows, its colour, its style and its name."""
 
 
-def draw_curves(metrics: Sequence[dict[str, Any]], path: Path, recipe_name: str, void: str) -> None:
+def draw_curves(
+    metrics: Sequence[StepLine | EpochLine], path: Path, recipe_name: str, void: str
+) -> None:
     """Draw the loss by step and the scores by epoch, with the always-background predictor's.
 
     Args:
@@ -29,76 +44,38 @@ def draw_curves(metrics: Sequence[dict[str, Any]], path: Path, recipe_name: str,
         void: Which reading of the void pixels to draw: ``background`` or ``ignore``.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     steps = [line for line in metrics if line["kind"] == "step"]
+    last = {line["epoch"]: line["step"] for line in steps}
     epochs = [line for line in metrics if line["kind"] == "epoch"]
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     loss_axes, score_axes = figure.subplots(1, 2)
-    _draw_losses(loss_axes, steps, epochs)
-    _draw_scores(score_axes, epochs, void)
+    x, y = [line["step"] for line in steps], [line["loss"] for line in steps]
+    loss_axes.plot(x, y, color=TRAIN_COLOR, alpha=0.45, linewidth=1, label="training, each step")
+    for loss, color, style, label in LOSSES:
+        by_step = {last[line["epoch"]]: line[loss] for line in epochs if line["epoch"] in last}
+        points = [(step, value) for step, value in by_step.items() if value is not None]
+        if points:
+            loss_axes.plot(*zip(*points, strict=True), style, color=color, label=label)
+    loss_axes.set(xlabel="step", ylabel="loss of a batch", title="Loss")
+    numbers = [line["epoch"] + 1 for line in epochs]
+    readings = [in_reading(line["scores"], void) for line in epochs]
+    for score, color, style, label in SCORES:
+        size, width = (3, 1) if style.endswith("--") else (6, 1.5)
+        values = [reading[score] for reading in readings]
+        score_axes.plot(
+            numbers, values, style, color=color, markersize=size, linewidth=width, label=label
+        )
+    words = "void counts as background" if void == "background" else "void ignored"
+    score_axes.set(xlabel="epoch", title=f"Validation scores ({words})", ylim=(0, 1))
+    score_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in figure.axes:
+        axes.grid(color="#d5dae0", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize="small")
     figure.suptitle(recipe_name, parse_math=False)
     _save(figure, path)
-
-
-def _draw_losses(
-    axes: Axes, steps: Sequence[dict[str, Any]], epochs: Sequence[dict[str, Any]]
-) -> None:
-    axes.plot(
-        [line["step"] for line in steps],
-        [line["loss"] for line in steps],
-        color=TRAIN_COLOR,
-        alpha=0.45,
-        linewidth=1,
-        label="training, each step",
-    )
-    last = {line["epoch"]: line["step"] for line in steps}
-    for key, color, marker, label in (
-        ("train_loss", TRAIN_COLOR, "o", "training, mean of the epoch"),
-        ("val_loss", VAL_COLOR, "s", "validation, after the epoch"),
-    ):
-        points = [
-            (last[line["epoch"]], line[key])
-            for line in epochs
-            if line[key] is not None and line["epoch"] in last
-        ]
-        if points:
-            axes.plot(*zip(*points, strict=True), color=color, marker=marker, label=label)
-    axes.set(xlabel="step", ylabel="loss of a batch", title="Loss")
-    _finish(axes)
-
-
-def _draw_scores(axes: Axes, epochs: Sequence[dict[str, Any]], void: str) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    numbers = [line["epoch"] + 1 for line in epochs]
-    for key, color, marker, label in (
-        ("pixel_accuracy", TRAIN_COLOR, "o", "pixel accuracy"),
-        ("mean_iou", IOU_COLOR, "^", "mean IoU"),
-    ):
-        values = [line["scores"][void][key] for line in epochs]
-        constant = [line["scores"][void][f"background_{key}"] for line in epochs]
-        axes.plot(numbers, values, color=color, marker=marker, label=label)
-        axes.plot(
-            numbers,
-            constant,
-            color=color,
-            marker=marker,
-            markersize=3,
-            linestyle="--",
-            linewidth=1,
-            label=f"{label}, always background",
-        )
-    reading = "void counts as background" if void == "background" else "void ignored"
-    axes.set(xlabel="epoch", title=f"Validation scores ({reading})", ylim=(0, 1))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    _finish(axes)
-
-
-def _finish(axes: Axes) -> None:
-    axes.grid(color="#d5dae0", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize="small")
 
 
 def draw_examples(

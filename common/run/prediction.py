@@ -3,7 +3,6 @@
 import json
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +18,13 @@ from common.recipes import BACKBONES
 from common.run.folders import check_out
 
 
-@dataclass(frozen=True)
-class Request:
-    """Checked input of a prediction."""
+def checked_parameters(args: Namespace) -> Parameters:
+    """Return the weights of a prediction whose images and output folder are sound too.
 
-    parameters: Parameters
-    paths: tuple[Path, ...]
-    out: Path
-    as_json: bool
-    progress: bool
+    Sets ``args.backbone`` to that of the weights.
 
-    def images(self) -> Iterator[tuple[NDArray[np.uint8], Path]]:
-        """Yield each image, uint8 [H, W, 3], with its path."""
-        return ((read_image(path), path) for path in self.paths)
-
-
-def read_request(args: Namespace) -> Request:
-    """Check weights, images and output folder; set ``args.backbone`` to that of the weights.
+    Args:
+        args: What ``common.options.predict_parser`` parsed.
 
     Raises:
         InputError: Before anything is written.
@@ -54,7 +43,12 @@ def read_request(args: Namespace) -> Request:
             owners[target.resolve()] = f"the result of {path}"
         read_image(path)
     check_out(args.out, args.force)
-    return Request(parameters, tuple(args.images), args.out, args.json, not args.no_progress)
+    return parameters
+
+
+def images_of(paths: Iterable[Path]) -> Iterator[tuple[NDArray[np.uint8], Path]]:
+    """Yield each image, uint8 [H, W, 3], with its path."""
+    return ((read_image(path), path) for path in paths)
 
 
 def targets(out: Path, image: Path) -> tuple[Path, Path]:
@@ -69,22 +63,22 @@ def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.u
 
 
 def write_predictions(
-    request: Request, predictions: Iterable[tuple[NDArray[np.uint8], Path]]
+    args: Namespace, predictions: Iterable[tuple[NDArray[np.uint8], Path]]
 ) -> int:
     """Write ``STEM.png`` (palette) and ``STEM-overlay.png`` of each image; return the status."""
     from tqdm import tqdm
 
-    request.out.mkdir(parents=True, exist_ok=True)
-    count, hidden = len(request.paths), not request.progress
+    args.out.mkdir(parents=True, exist_ok=True)
     written: list[dict[str, Any]] = []
+    count, hidden = len(args.images), args.no_progress
     for labels, path in tqdm(predictions, total=count, unit="image", disable=hidden):
-        target, beside = targets(request.out, path)
+        target, beside = targets(args.out, path)
         write_label(target, labels)
         write_image(beside, overlay(read_image(path), labels))
         shares = np.bincount(labels.ravel(), minlength=NUM_CLASSES) / labels.size
         present = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
         written.append({"image": str(path), "labels": str(target), "shares": present})
-    if request.as_json:
+    if args.json:
         print(json.dumps(written))
         return 0
     for entry in written:

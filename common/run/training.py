@@ -4,8 +4,8 @@ import json
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,14 +16,13 @@ from common.config import Config
 from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.dataset import open_dataset
 from common.data.images import read_label
+from common.documents import DatasetRecord, Manifest, Summary, WeightsRecord
 from common.errors import InputError, is_first_process
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
-from common.recipes import VOID_READINGS
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.run.folders import check_out, resume_folder, start_folder
-from common.run.metrics import scores
-from common.run.runs import Run, describe_scores, read_metrics, weights_of_run
+from common.run.runs import Run, describe_scores, weights_of_run
 
 EXAMPLES = 6
 """Validation images whose predictions a run draws."""
@@ -89,7 +88,7 @@ class TrainingData:
             image, label = self.val.read(index)
             yield image[:height, :width], (self.val.names[index], label[:height, :width])
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> DatasetRecord:
         """Return the data set's identity and sizes, for a run's manifest."""
         return {
             "root": self.train.root.name,
@@ -101,14 +100,6 @@ class TrainingData:
             "val_dropped": self.val.dropped,
             "steps_per_epoch": self.steps_per_epoch,
         }
-
-
-def evaluation_record(confusion: NDArray, losses: list[float]) -> dict[str, Any]:
-    """Return an evaluation as JSON: its mean batch loss and both readings of the void pixels."""
-    return {
-        "val_loss": sum(losses) / len(losses) if losses else None,
-        "scores": {void: asdict(scores(confusion, void)) for void in VOID_READINGS},
-    }
 
 
 @contextmanager
@@ -126,79 +117,76 @@ def start_training(
     Raises:
         InputError: Before anything is written.
     """
-    # All processes do the same work, and the first one records it.
-    with nullcontext() if is_first_process() else tempfile.TemporaryDirectory() as folder:
-        if folder:
-            args.out, args.no_progress = Path(folder), True
-        with open_run(args, config, backend) as opened:
-            yield opened
-
-
-@contextmanager
-def open_run(
-    args: Namespace, config: Config, backend: ModuleType
-) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
-    """Check every input, then open the data and the run folder that ``args.out`` names."""
     if args.data is None:
         raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
     if args.checkpoint_every is not None and args.checkpoint_every < 1:
         raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
     data = TrainingData(args.data, config)
-    out = args.out if args.out is not None else args.resume
-    if out is None:
-        raise InputError("--out is missing: name the folder of the new run")
-    is_new = args.resume is None or out.resolve() != args.resume.resolve()
-    if args.resume is None:
-        check_out(out, args.force)
-        parameters = starting_parameters(config.recipe, config.seed, args.weights)
-        weights = describe_weights(config.recipe, args.weights)
-        start = Checkpoint(parameters, {}, 0, config.to_json(), data.train.digest)
-    else:
-        start, weights = _checkpoint_to_resume(args, config, data)
+    with ExitStack() as stack:
+        if not is_first_process():  # All processes do the same work, and the first one records it.
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            args.out, args.no_progress = Path(folder), True
+        out = args.out or args.resume
+        if out is None:
+            raise InputError("--out is missing: name the folder of the new run")
+        is_new = _becomes_new(out, args)
+        start, weights = _start_of(args, config, data)
+        config = backend.effective_config(config, data.total_steps - start.step)
+        manifest: Manifest = {
+            "backend": backend.describe(config) | backend.switches(config),
+            "hardware": hardware(),
+            "commit": git_commit(),
+            "dataset": data.describe(),
+            "weights": weights,
+            "resumed_from_step": start.step or None,
+        }
         if is_new:
-            check_out(out, args.force)
-            if args.resume.resolve().is_relative_to(out.resolve()):
-                raise InputError(f"--out {out}: holds the checkpoint to go on from: name another")
-        elif (out / "state.json").is_file():
-            raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
-
-    config = backend.effective_config(config, data.total_steps - start.step)
-    manifest = {
-        "backend": {**backend.describe(config), **backend.switches(config)},
-        "hardware": hardware(),
-        "commit": git_commit(),
-        "dataset": data.describe(),
-        "weights": weights,
-        "resumed_from_step": start.step or None,
-    }
-    if is_new:
-        start_folder(out, args.force)
-    if args.resume is not None:
-        resume_folder(args.resume, out)
-    run = Run(
-        out,
-        config,
-        manifest,
-        first_step=start.step,
-        total_steps=data.total_steps,
-        steps_per_epoch=data.steps_per_epoch,
-        checkpoint_every=args.checkpoint_every,
-        progress=not args.no_progress,
-    )
-    try:
+            start_folder(out, args.force)
+        if args.resume is not None:
+            resume_folder(args.resume, out)
+        run = Run(
+            out,
+            config,
+            manifest,
+            first_step=start.step,
+            total_steps=data.total_steps,
+            steps_per_epoch=data.steps_per_epoch,
+            checkpoint_every=args.checkpoint_every,
+            progress=not args.no_progress,
+        )
+        stack.callback(run.close)
         yield data, run, start
-    finally:
-        run.close()
 
 
-def _checkpoint_to_resume(
-    args: Namespace, config: Config, data: TrainingData
-) -> tuple[Checkpoint, Any]:
-    """Return the checkpoint of ``args.resume``, and what its run says of its first weights.
+def _becomes_new(out: Path, args: Namespace) -> bool:
+    """Return whether ``out`` gets a new run, and not more of the run that is resumed.
 
     Raises:
-        InputError: If it is of another training, or all its steps are done.
+        InputError: If it can be neither.
     """
+    if args.resume is None or out.resolve() != args.resume.resolve():
+        check_out(out, args.force)
+        if args.resume is not None and args.resume.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"--out {out}: holds the checkpoint to go on from: name another")
+        return True
+    if (out / "state.json").is_file():
+        raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
+    return False
+
+
+def _start_of(
+    args: Namespace, config: Config, data: TrainingData
+) -> tuple[Checkpoint, WeightsRecord | None]:
+    """Return where a training starts, and the file that its first weights came from.
+
+    Raises:
+        InputError: If the checkpoint of ``args.resume`` is of another training, or all its steps
+            are done.
+    """
+    if args.resume is None:
+        parameters = starting_parameters(config.recipe, config.seed, args.weights)
+        start = Checkpoint(parameters, {}, 0, config, data.train.digest)
+        return start, describe_weights(config.recipe, args.weights)
     if args.weights is not None:
         raise InputError("--weights: the checkpoint of --resume has weights: leave one of them out")
     checkpoint, weights = load_checkpoint(args.resume), weights_of_run(args.resume)
@@ -220,22 +208,19 @@ def _checkpoint_to_resume(
     return replace(checkpoint, momentum=momentum_for(checkpoint, config.recipe)), weights
 
 
-def report(run: Run, data: TrainingData, summary: dict[str, Any], as_json: bool) -> int:
+def report(run: Run, data: TrainingData, summary: Summary, as_json: bool) -> int:
     """Draw the curves and the examples, say how the training ended, return the exit status."""
     if not is_first_process():
         return 0
     from common.run.plots import draw_curves, draw_examples
 
     recipe = run.config.recipe
-    metrics = read_metrics(run.folder / "metrics.jsonl")
-    draw_curves(metrics, run.folder / "curves.png", recipe.name, recipe.void)
+    draw_curves(run.lines, run.folder / "curves.png", recipe.name, recipe.void)
     rows = [
         (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
         for image, (name, truth) in data.examples()
     ]
     draw_examples(rows, run.folder / "examples.png")
-    if as_json:
-        print(json.dumps(summary))
-    else:
-        print(f"{run.folder}: {describe_scores(summary['final'], recipe.void)}")
+    scores = describe_scores(summary["final"], recipe.void)
+    print(json.dumps(summary) if as_json else f"{run.folder}: {scores}")
     return 0

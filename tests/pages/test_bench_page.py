@@ -15,8 +15,9 @@ from benchmarks.pages.bench import groups, verdict, write_page
 from benchmarks.pages.format import error_text
 from benchmarks.pages.html import shade
 from benchmarks.pages.rows import gate_checks, gate_heads, label_of, paired_tests, row_title, tables
+from benchmarks.records.documents import Bench
 from benchmarks.records.figures import summarize
-from benchmarks.records.results import read_results
+from benchmarks.records.results import read_document
 from common.errors import InputError
 from tests.support.bench_sample import sample_bench
 from tests.support.report_sample import sample_accuracy
@@ -176,7 +177,7 @@ def test_the_gallery_of_a_published_folder_is_shown_again(tmp_path: Path) -> Non
     published.mkdir()
     for name in ("bench.json", "gallery"):
         (tmp_path / name).rename(published / name)
-    text = write_page(read_results(published), published / "report.html").read_text("utf-8")
+    text = write_page(read_document(published, Bench), published / "report.html").read_text("utf-8")
     assert '<a href="#gallery">Gallery</a>' in text
     assert text.count('<article class="example"') == 3
     assert text.count('data-tile="disagreement"') == 3
@@ -211,7 +212,7 @@ def test_a_picture_is_never_looked_for_outside_the_gallery(tmp_path: Path) -> No
         document["accuracy"]["gallery"][0]["predictions"]["torch"] = path
         (tmp_path / "bench.json").write_text(json.dumps(document), encoding="utf-8")
         with pytest.raises(InputError, match="accuracy"):
-            read_results(tmp_path)
+            read_document(tmp_path, Bench)
 
 
 def cells_of(page: str, caption: str) -> list[list[str]]:

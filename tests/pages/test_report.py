@@ -259,12 +259,15 @@ def test_the_command_writes_the_page_again(
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "compare.json: No such file"),
+        (None, "compare.json: cannot be read (No such file"),
         ("{", "compare.json: is not JSON"),
         ('{"loss": NaN}', "compare.json: is not JSON (NaN is no number)"),
-        ("[]", "is not a comparison's result"),
-        ('{"kind": "bench", "version": 1}', "is not a comparison's result"),
-        ('{"kind": "compare", "version": 1}', "version 1 of the format"),
+        ("[]", "is no results file of `fcn compare`"),
+        ('{"kind": "bench", "version": 1}', "is no results file of `fcn compare`"),
+        (
+            '{"kind": "compare", "version": 1}',
+            "has version 1, but this fcn reads version 2; `fcn compare`",
+        ),
     ],
 )
 def test_results_that_cannot_be_read_are_named_and_the_old_page_stays(

@@ -26,7 +26,7 @@ from common.run.checkpoints import (
     momentum_for,
     save_checkpoint,
 )
-from common.run.prediction import read_request
+from common.run.prediction import checked_parameters
 from tests.conftest import PRESENT, required
 
 RECIPE = make_recipe("modern")
@@ -148,7 +148,7 @@ def test_code_in_a_pickle_is_refused_and_not_run(
 @pytest.fixture
 def checkpoint(parameters: Parameters, tmp_path: Path) -> tuple[Path, Checkpoint]:
     momentum = {name: np.zeros_like(parameters[name]) for name in trainable_names(RECIPE)}
-    saved = Checkpoint(parameters, momentum, 3, Config(RECIPE).to_json(), "d" * 64)
+    saved = Checkpoint(parameters, momentum, 3, Config(RECIPE), "d" * 64)
     return save_checkpoint(tmp_path / "checkpoints", saved, {}), saved
 
 
@@ -221,7 +221,7 @@ def test_resuming_another_training_is_refused_unless_asked(
     command += ["--resume", str(tmp_path), "--epochs", "2"]
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and refused.stderr.count("\n") == 1
-    assert "crop [320, 480] -> [64, 64]" in refused.stderr
+    assert "crop (320, 480) -> (64, 64)" in refused.stderr
     assert "batch_size 32 -> 4" in refused.stderr and "data set dddddddddddd" in refused.stderr
     asked = subprocess.run(
         [*command, "--resume-changed"], capture_output=True, text=True, check=False
@@ -251,4 +251,4 @@ def test_a_prediction_overwrites_no_image_and_no_other_prediction(
     )
     request.no_progress = True
     with pytest.raises(InputError, match=problem):
-        read_request(request)
+        checked_parameters(request)

@@ -13,25 +13,26 @@ from benchmarks.cli import main as fcn
 from benchmarks.pages import accuracy as accuracy_page
 from benchmarks.pages import roofline
 from benchmarks.pages.bench import write_page
+from benchmarks.records.documents import Bench
 from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
-from benchmarks.records.results import read_results
+from benchmarks.records.results import read_document
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import READING, sample_bench
 
 Document = dict[str, Any]
 
 
 def trained(seed: int, accuracy: float) -> Document:
-    reading = {"pixel_accuracy": accuracy, "mean_iou": accuracy / 2}
+    reading = {**READING, "pixel_accuracy": accuracy, "mean_iou": accuracy / 2}
     scores = {"background": reading, "ignore": reading}
     return {
         "seed": seed,
         "agreement": 0.5,
         "scores": scores,
         "train_loss": 1.0,
-        "epochs": [{"epoch": 0, "scores": scores}],
+        "epochs": [{"epoch": 0, "train_loss": 1.0, "val_loss": None, "scores": scores}],
         "seconds_to_target": 12.0,
         "versions": {},
         "device": "cpu",
@@ -165,4 +166,4 @@ def test_a_file_edited_anywhere_is_judged_or_refused_in_a_line(
             said = capsys.readouterr().err
             assert status in (0, 1) or (status == 2 and said.count("\n") == 1), said
         with suppress(InputError):  # On the page that it stands beside.
-            write_page(accuracy, tmp_path / "report.html", [read_results(bad)])
+            write_page(accuracy, tmp_path / "report.html", [read_document(bad, Bench)])

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.records.check import problems
 from benchmarks.records.diff import changes
-from benchmarks.records.results import SCHEMA
+from benchmarks.records.results import SCHEMAS
 from common.machine.threads import available_cpus
 from tests.support.bench_sample import sample_bench
 
@@ -57,7 +57,7 @@ def test_an_option_that_no_chosen_case_heeds_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-PUBLISHED = sorted((SCHEMA.parents[2] / "results").rglob("*.json"))
+PUBLISHED = sorted((SCHEMAS.parents[1] / "results").rglob("*.json"))
 
 
 CUT_SHORT = {"gpu-nvidia-h200/bfloat16": False, "cpu-amd-epyc/images": True}
@@ -132,11 +132,11 @@ def other_kind(document: Document) -> None:
     "breaks, words",
     [
         (forget_samples, "'samples' is a required property"),
-        (figure_on_invalid, "/figures: must be of type null"),
-        (invalid_without_reason, "/reason: must be of type string"),
+        (figure_on_invalid, "is not of type 'null'"),
+        (invalid_without_reason, "/reason: None is not of type 'string'"),
         (later_version, "has version 99, but this fcn reads version 1"),
-        (text_for_a_number, "samples/0/seconds: must be of type number"),
-        (other_kind, "is not a results file of `fcn bench`"),
+        (text_for_a_number, "samples/0/seconds: 'fast' is not of type 'number'"),
+        (other_kind, "is no results file of `fcn bench`"),
     ],
 )
 def test_a_broken_document_is_one_line_and_status_2(
@@ -158,7 +158,7 @@ def test_what_is_no_results_file_is_one_line_and_status_2(
     (tmp_path / "bench.json").write_text(text, encoding="latin-1")
     assert "bench.json: " in refused(capsys, "check", str(tmp_path))
     (tmp_path / "bench.json").unlink()
-    assert "this results file does not exist" in refused(capsys, "check", str(tmp_path))
+    assert "cannot be read (No such file" in refused(capsys, "check", str(tmp_path))
 
 
 def test_a_number_that_is_none_is_refused(

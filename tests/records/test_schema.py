@@ -12,9 +12,9 @@ from benchmarks.records.schema import DOCUMENTS, FOLDER, schema_of, text_of
 from common.config import Config
 from common.machine.provenance import hardware
 from common.recipes import make_recipe
-from common.run.metrics import empty_confusion
+from common.run.metrics import empty_confusion, evaluation_record
 from common.run.runs import Run
-from common.run.training import TrainingData, evaluation_record
+from common.run.training import TrainingData
 from tests.support.report_sample import sample_compare
 
 PROJECT = Path(__file__).parents[2]

@@ -21,23 +21,23 @@ def test_counts_void_in_a_row_of_its_own() -> None:
 
 def test_scores_with_void_ignored() -> None:
     result = scores(confusion_matrix(PREDICTIONS, LABELS), "ignore")
-    assert result.pixel_accuracy == pytest.approx(5 / 7)
-    assert result.mean_class_accuracy == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
-    assert result.class_iou[:4] == pytest.approx((3 / 5, 1 / 3, 1.0, None))
-    assert result.mean_iou == pytest.approx((3 / 5 + 1 / 3 + 1) / 3)
-    assert result.frequency_weighted_iou == pytest.approx((4 * 3 / 5 + 2 / 3 + 1) / 7)
-    assert result.classes_present == 3
-    assert result.background_pixel_accuracy == pytest.approx(4 / 7)
-    assert result.background_mean_iou == pytest.approx(4 / 7 / 3)
+    assert result["pixel_accuracy"] == pytest.approx(5 / 7)
+    assert result["mean_class_accuracy"] == pytest.approx((3 / 4 + 1 / 2 + 1) / 3)
+    assert result["class_iou"][:4] == pytest.approx([3 / 5, 1 / 3, 1.0, None])
+    assert result["mean_iou"] == pytest.approx((3 / 5 + 1 / 3 + 1) / 3)
+    assert result["frequency_weighted_iou"] == pytest.approx((4 * 3 / 5 + 2 / 3 + 1) / 7)
+    assert result["classes_present"] == 3
+    assert result["background_pixel_accuracy"] == pytest.approx(4 / 7)
+    assert result["background_mean_iou"] == pytest.approx(4 / 7 / 3)
 
 
 def test_scores_with_void_as_background() -> None:
     result = scores(confusion_matrix(PREDICTIONS, LABELS), "background")
-    assert result.pixel_accuracy == pytest.approx(6 / 10)
-    assert result.class_iou[0] == pytest.approx(4 / 8)
-    assert result.background_pixel_accuracy == pytest.approx(7 / 10)
+    assert result["pixel_accuracy"] == pytest.approx(6 / 10)
+    assert result["class_iou"][0] == pytest.approx(4 / 8)
+    assert result["background_pixel_accuracy"] == pytest.approx(7 / 10)
     # A class that is only predicted, never true, takes its pixels from others and has no own score.
-    assert result.class_iou[5] is None
+    assert result["class_iou"][5] is None
 
 
 def test_background_scores_are_those_of_the_constant_predictor(
@@ -48,5 +48,5 @@ def test_background_scores_are_those_of_the_constant_predictor(
     for void in ("background", "ignore"):
         constant = scores(confusion_matrix(np.zeros_like(labels), labels), void)
         other = scores(confusion_matrix(np.full_like(labels, 3), labels), void)
-        assert constant.pixel_accuracy == pytest.approx(other.background_pixel_accuracy)
-        assert constant.mean_iou == pytest.approx(other.background_mean_iou)
+        assert constant["pixel_accuracy"] == pytest.approx(other["background_pixel_accuracy"])
+        assert constant["mean_iou"] == pytest.approx(other["background_mean_iou"])

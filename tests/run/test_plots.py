@@ -1,6 +1,5 @@
 """The pictures of a training."""
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from common.run.metrics import confusion_matrix, scores
 
 def metrics(epochs: int, steps: int = 5, val_loss: float | None = 2.0) -> list[dict[str, Any]]:
     matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 255]))
-    scored = {void: asdict(scores(matrix, void)) for void in ("background", "ignore")}
+    scored = {void: scores(matrix, void) for void in ("background", "ignore")}
     lines: list[dict[str, Any]] = []
     for epoch in range(epochs):
         for step in range(epoch * steps, (epoch + 1) * steps):

@@ -54,7 +54,7 @@ def trainings(determinism: None, tmp_path_factory: pytest.TempPathFactory) -> di
     """Each backend, its checkpoint's folder after half of the steps, and all steps in one go."""
     found = {}
     parameters = single(keep_off_the_kinks(probe_parameters(RECIPE.backbone)))
-    start = Checkpoint(parameters, {}, 0, CONFIG.to_json(), "0" * 64)
+    start = Checkpoint(parameters, {}, 0, CONFIG, "0" * 64)
     for name in PRESENT:
         backend = load_backend(name)
         backend.configure(CONFIG)

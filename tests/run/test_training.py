@@ -17,7 +17,7 @@ from common.options import config_from, training_parser
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
-from common.run.training import TrainingData, open_run
+from common.run.training import TrainingData, start_training
 
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
 
@@ -38,7 +38,7 @@ class Backend(ModuleType):
 def one_step(*options: object) -> dict[str, Any]:
     """Open a run as a training does, let it end after a checkpoint, and return its manifest."""
     args = training_parser("train").parse_args([*SMALL, *map(str, options)])
-    with open_run(args, config_from(args), Backend("torch_impl")) as (_, run, start):
+    with start_training(args, config_from(args), Backend("torch_impl")) as (_, run, start):
         run.checkpoint(start.parameters, start.momentum, start.step + 1)
     manifest: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text("utf-8"))
     return manifest

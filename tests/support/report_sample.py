@@ -1,14 +1,12 @@
 """A comparison's results without a training: a folder as `fcn compare` leaves it."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.commands.report import FORMAT_VERSION
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.images import write_image, write_label
@@ -49,7 +47,7 @@ def sample_compare(folder: Path, seed: int = 0, images: int = 3) -> dict[str, An
             }
         )
     compare = {
-        "version": FORMAT_VERSION,
+        "version": 2,
         "kind": "compare",
         "created": "2026-11-24T05:00:00+00:00",
         "commit": "0123456789abcdef0123456789abcdef01234567",
@@ -155,7 +153,7 @@ def _row(
         confusion_matrix(prediction, truth)
         for prediction, (_, truth) in zip(predictions, pairs, strict=True)
     )
-    final = {void: asdict(scores(matrix, void)) for void in ("background", "ignore")}
+    final = {void: scores(matrix, void) for void in ("background", "ignore")}
     epochs = []
     for epoch in range(EPOCHS):
         share = 1 - 0.5 ** (epoch + 1)

@@ -15,8 +15,9 @@ from benchmarks.commands.compare import compare_parser
 from benchmarks.pages.accuracy import accuracy_curves, accuracy_text, score_rows
 from benchmarks.pages.bench import write_page
 from benchmarks.pages.html import write_png
+from benchmarks.records.documents import Bench
 from benchmarks.records.equivalence import equivalence, equivalences
-from benchmarks.records.results import Results, read_results
+from benchmarks.records.results import Results, read_document
 from benchmarks.timing import accuracy
 from benchmarks.timing.accuracy import measure_accuracy, train_all
 from benchmarks.timing.settings import Settings
@@ -30,13 +31,13 @@ from common.machine.files import write_json
 from common.options import Parser, config_arguments, config_from, training_parser
 from common.recipes import make_recipe
 from tests.conftest import PRESENT
-from tests.support.bench_sample import planned, sample_bench
+from tests.support.bench_sample import READING, planned, sample_bench
 
 SMALL = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=1)
 
 
 def test_two_one_sided_tests_literally() -> None:
-    test = equivalence([0.004, 0.006, 0.002, 0.005, 0.003], margin=0.01)
+    test = equivalence(["a", "b"], "pixel_accuracy", [0.004, 0.006, 0.002, 0.005, 0.003])
     # Mean 0.004, standard error sqrt(2.5e-6 / 5); t = (0.01 - 0.004) / error = 8.485, 4 degrees of
     # freedom: p = 5.3e-4. The 5 % point of t with 4 degrees is 2.1318.
     assert test["mean"] == pytest.approx(0.004)
@@ -58,7 +59,7 @@ def test_two_one_sided_tests_literally() -> None:
 def test_equivalence_needs_both_a_small_and_a_certain_difference(
     differences: list[float], equivalent: bool
 ) -> None:
-    assert equivalence(differences, margin=0.01)["equivalent"] is equivalent
+    assert equivalence(["a", "b"], "pixel_accuracy", differences)["equivalent"] is equivalent
 
 
 def test_pairs_of_whole_rows_are_compared_seed_by_seed() -> None:
@@ -124,7 +125,7 @@ class Trainings:
             write_label(folder / "predictions" / f"val_{index:06d}.png", labels)
         step = {"kind": "step", "step": 0, "epoch": 0, "loss": loss, "seconds": 1.0}
         (folder / "metrics.jsonl").write_text(json.dumps(step) + "\n")
-        reading = {"pixel_accuracy": 0.9, "mean_iou": 0.5}
+        reading = {**READING, "pixel_accuracy": 0.9, "mean_iou": 0.5}
         scores = {"background": reading, "ignore": reading}
         final = {"scores": scores, "train_loss": 1.0, "val_loss": None}
         times = {"first_step_seconds": 1.0, "step_seconds": [], "total_seconds": 1.0}
@@ -149,7 +150,7 @@ def measured(
         Results(folder, document).save()
     monkeypatch.setattr(accuracy, "train_backend", trainings)
     monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: trace)
-    results = Results(folder, read_results(folder))
+    results = Results(folder, read_document(folder, Bench))
     measure_accuracy(results, Settings.from_json(results.document["settings"]))
     return results
 
@@ -164,7 +165,7 @@ def test_an_interrupted_accuracy_has_the_gallery_of_its_first_seed_when_it_is_do
     second = Trainings({("tf", 2): "failed"})
     measured(tmp_path, second, monkeypatch)
     assert second.done == [("jax", 2)], "trained again"
-    found = read_results(tmp_path)["accuracy"]["gallery"]  # Follows the schema.
+    found = read_document(tmp_path, Bench)["accuracy"]["gallery"]  # Follows the schema.
     assert [entry["name"] for entry in found] == [f"val_{index:06d}" for index in range(6)]
     for entry in found:
         assert read_image(tmp_path / entry["image"]).shape == (96, 96, 3)
@@ -189,7 +190,7 @@ def test_a_backend_that_ends_at_a_later_seed_has_no_figures_and_is_in_no_test(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = measured(tmp_path, Trainings({("jax", 2): "differs"}), monkeypatch)
-    case = read_results(tmp_path)["accuracy"]
+    case = read_document(tmp_path, Bench)["accuracy"]
     assert found.document["accuracy"]["rows"][2]["status"] == "differs"
     assert [cells[0] for cells in score_rows(case)] == ["torch", "mxnet", "tf"]
     tested = {name for test in case["equivalence"] for name in test["backends"]}

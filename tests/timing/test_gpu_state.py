@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.commands import bench as command
-from benchmarks.records.results import SCHEMA
+from benchmarks.records.results import SCHEMAS
 from benchmarks.timing import machine as machine_state
 from benchmarks.timing.machine import check_card, gpu_count, gpu_state, was_throttled, watched
 from benchmarks.workers.environment import backend_environment
@@ -98,7 +98,7 @@ def nvml(monkeypatch: pytest.MonkeyPatch) -> NVML:
 def check_state(state: Any) -> None:
     from jsonschema import Draft202012Validator
 
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema = json.loads((SCHEMAS / "bench.json").read_text(encoding="utf-8"))
     Draft202012Validator({**schema["$defs"]["Gpu"], "$defs": schema["$defs"]}).validate(state)
 
 

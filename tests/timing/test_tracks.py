@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.commands.bench import main as bench
-from benchmarks.records.results import SCHEMA
+from benchmarks.records.results import SCHEMAS
 from benchmarks.timing import plan
 from benchmarks.timing.tracks import TRACKS, code_of, config_of_track, has_rows
 from common.config import DEVICES, Config
@@ -142,7 +142,7 @@ def test_where_the_device_is_known_late_a_row_without_its_trick_is_unsupported(
 
 
 def test_every_trick_has_a_track_and_the_schema_knows_it() -> None:
-    schema = json.loads(SCHEMA.read_text(encoding="utf-8"))
+    schema = json.loads((SCHEMAS / "bench.json").read_text(encoding="utf-8"))
     pattern = schema["$defs"]["Row"]["properties"]["track"]["pattern"]
     assert all(re.search(pattern, track) for track in TRACKS)
     for backend, tricks in TRICKS.items():

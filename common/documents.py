@@ -1,0 +1,210 @@
+"""The types of what a training writes: its configuration, what it ran on, its metrics, its summary.
+
+``benchmarks.records.schema`` makes JSON schemas of the types and of their docstrings; a pair in
+``Annotated`` narrows a field's values. Times are in seconds, memory is in bytes.
+"""
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+
+Share = Annotated[float, ("minimum", 0), ("maximum", 1)]
+Positive = Annotated[int, ("minimum", 1)]
+Sides = Annotated[list[Positive], ("minItems", 2), ("maxItems", 2)]
+"""Height and width in pixels."""
+Void = Literal["background", "ignore"]
+"""How the pixels with the label 255 are read."""
+
+
+class RecipeRecord(TypedDict):
+    """A stored ``common.recipes.Recipe``, of whose other fields any may be absent.
+
+    Attributes:
+        crop, tile: Height and width in pixels.
+    """
+
+    name: str
+    backbone: str
+    batch_size: Positive
+    crop: Sides
+    void: Void
+    tile: NotRequired[Sides]
+
+
+class ConfigRecord(TypedDict):
+    """A run's `config.json`: a stored ``common.config.Config``, whose other fields may be absent.
+
+    Attributes:
+        without: Tricks that are switched off.
+    """
+
+    recipe: RecipeRecord
+    seed: int
+    precision: NotRequired[str]
+    without: NotRequired[list[str]]
+
+
+class Hardware(TypedDict):
+    """The machine that computed.
+
+    Attributes:
+        cpus: CPUs that the process may use.
+    """
+
+    processor: str
+    cpus: int
+    memory_bytes: int | None
+    system: str
+    python: str
+
+
+class Platform(TypedDict):
+    """What a backend computes with."""
+
+    versions: dict[str, str]
+    device: str
+    threads: int | None
+    precision: str
+
+
+class BackendRecord(Platform):
+    """What a backend reports of itself once it is configured; it may add switches of its own."""
+
+    name: str
+    deterministic: bool
+
+
+class DatasetRecord(TypedDict):
+    """The data set of a training; a digest identifies the files' contents.
+
+    Attributes:
+        train_dropped: Images that are smaller than the crop.
+        generated: In a comparison: `fcn compare` generated it.
+    """
+
+    root: str
+    digest: str
+    train_images: int
+    train_dropped: int
+    val_digest: str
+    val_images: int
+    val_dropped: int
+    steps_per_epoch: int
+    generated: NotRequired[bool]
+
+
+class WeightsRecord(TypedDict):
+    """The file of parameters that a training started from."""
+
+    name: str
+    sha256: str
+
+
+class Manifest(TypedDict):
+    """`manifest.json`: what a training ran on."""
+
+    backend: BackendRecord
+    hardware: Hardware
+    commit: str | None
+    dataset: DatasetRecord
+    weights: WeightsRecord | None
+    resumed_from_step: int | None
+
+
+class Reading(TypedDict):
+    """Scores in one reading of the void pixels, after Long et al., section 5.
+
+    The means are over the classes present in the truth, so that a model and the constant predictor
+    beside it are compared over the same classes. In the paper's validation set all are present.
+
+    Attributes:
+        pixel_accuracy: Correct pixels over all pixels.
+        mean_class_accuracy: Mean over classes of correct pixels over the class's pixels.
+        mean_iou: Mean over classes of intersection over union.
+        frequency_weighted_iou: The classes' IoU weighted with their share of the pixels.
+        class_iou: IoU of each of the 21 classes, null where absent from the truth.
+        classes_present: How many classes the truth has.
+        background_pixel_accuracy, background_mean_iou: Of a predictor that always says background.
+    """
+
+    pixel_accuracy: Share
+    mean_class_accuracy: Share
+    mean_iou: Share
+    frequency_weighted_iou: Share
+    class_iou: Annotated[list[Share | None], ("minItems", 21), ("maxItems", 21)]
+    classes_present: Positive
+    background_pixel_accuracy: Share
+    background_mean_iou: Share
+
+
+class Scores(TypedDict):
+    """Scores in both readings of the void pixels."""
+
+    background: Reading
+    ignore: Reading
+
+
+class Evaluation(TypedDict):
+    """The scores of a network on the validation set.
+
+    Attributes:
+        val_loss: null where the evaluation tiles whole images.
+    """
+
+    val_loss: float | None
+    scores: Scores
+
+
+class Epoch(Evaluation):
+    """The evaluation after one epoch.
+
+    Attributes:
+        epoch: Counted from 0.
+        train_loss: Mean loss of the epoch's training batches.
+        val_loss: null where the evaluation tiles whole images.
+    """
+
+    epoch: int
+    train_loss: float
+
+
+class EpochLine(Epoch):
+    """A line of `metrics.jsonl` for an epoch.
+
+    Attributes:
+        train_loss: Mean loss of the epoch's training batches.
+        val_loss: null where the evaluation tiles whole images.
+    """
+
+    kind: Literal["epoch"]
+
+
+class StepLine(TypedDict):
+    """A line of `metrics.jsonl` for a step.
+
+    Attributes:
+        seconds: Mean over the steps since the losses were last read.
+    """
+
+    kind: Literal["step"]
+    step: int
+    epoch: int
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+class Summary(TypedDict):
+    """`summary.json`: the figures of a finished training.
+
+    Attributes:
+        step_seconds: One mean for each read of the losses but the first.
+    """
+
+    backend: str
+    steps: int
+    first_step_seconds: float | None
+    step_seconds: list[float]
+    batch_size: int
+    total_seconds: float
+    host_memory_peak_bytes: int
+    device_memory_peak_bytes: int | None
+    final: EpochLine
