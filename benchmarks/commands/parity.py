@@ -41,7 +41,8 @@ def parity_parser() -> Parser:
     add = parser.add_argument
     text = f"which, in this order; mxnet: {NOTES['mxnet']}"
     add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
-    add("--backbone", default="both", choices=(*BACKBONES, "both"), help="which network")
+    names, text = (*BACKBONES, "both"), "which network"
+    add("--backbone", default="both", choices=names, metavar="|".join(names), help=text)
     add(
         "--data",
         type=Path,

@@ -16,8 +16,6 @@ from common.parameters.published import IMAGENET, PUBLISHED
 from common.reference.distances import finite
 from common.reference.onnx_graph import onnx_model
 
-FORMATS = ("onnx", "torchvision")
-
 
 def weights_parser() -> Parser:
     """Return the command's parser."""
@@ -46,7 +44,8 @@ def weights_parser() -> Parser:
         "onnx: the whole network, bytes in and logits out; torchvision: safetensors under the "
         "names of torchvision's resnet18, without the head"
     )
-    add_to_export("--format", required=True, choices=FORMATS, help=text)
+    forms = ("onnx", "torchvision")
+    add_to_export("--format", required=True, choices=forms, metavar="|".join(forms), help=text)
     for add in (add_to_import, add_to_export):
         add("--out", type=Path, required=True, metavar="FILE", help="the new file")
         add("--force", action="store_true", help="overwrite the file in --out")
