@@ -57,7 +57,6 @@ class Worker:
                 raise WorkerFailed(reason) from None
         assert self.process.stdin is not None and self.process.stdout is not None
         self._input, self._output = self.process.stdin, self.process.stdout
-        self._buffer = b""
 
     def ask(self, task: str, timeout: float, **arguments: Any) -> Any:
         """Return what ``task`` returned in the worker; arguments and result are JSON's types.
@@ -81,10 +80,10 @@ class Worker:
         raise InputError(answer["refused"])
 
     def _read_line(self, timeout: float) -> bytes:
-        deadline = time.monotonic() + timeout
+        line, deadline = b"", time.monotonic() + timeout
         with selectors.DefaultSelector() as selector:
             selector.register(self._output, selectors.EVENT_READ)
-            while b"\n" not in self._buffer:
+            while not line.endswith(b"\n"):
                 left = deadline - time.monotonic()
                 if left < 0 or not selector.select(min(left, 1.0)):
                     # A loader's processes hold the pipe open after the worker's own end.
@@ -97,10 +96,9 @@ class Worker:
                 chunk = os.read(self._output.fileno(), 65536)
                 if not chunk:
                     raise self._failure()
-                self._buffer += chunk
-                if len(self._buffer) > LONGEST_ANSWER:
-                    raise self._invalid(self._buffer)
-        line, _, self._buffer = self._buffer.partition(b"\n")
+                line += chunk
+                if len(line) > LONGEST_ANSWER:
+                    raise self._invalid(line)
         return line
 
     def _invalid(self, answer: bytes) -> WorkerFailed:

@@ -143,6 +143,26 @@ def test_the_losses_are_bounded_by_the_yardstick(workers: dict[str, Any], tmp_pa
     )
 
 
+def test_the_yardstick_is_one_training_more_on_other_threads(
+    workers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]))
+    trainings: list[tuple[str, int | None]] = []
+    right = parity_run.Worker.ask
+
+    def ask(self: Any, task: str, timeout: float, config: Any, **more: Any) -> Any:
+        if more.get("question") == "trace":
+            trainings.append((config["precision"], config["threads"]))
+        return right(self, task, timeout, config=config, **more)
+
+    monkeypatch.setattr(parity_run.Worker, "ask", ask)
+    monkeypatch.setattr(parity_run, "available_cpus", lambda: [0, 1])
+    _, result = run(tmp_path / "out", "--backends", "torch")
+    assert trainings == [("float32", None), ("float64", None), ("float32", 1)]
+    yardstick = result["backbones"][0]["yardstick"]
+    assert yardstick == {"backend": "torch", "threads": [2, 1], "drift": [0.0] * 8}
+
+
 def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path: Path) -> None:
     workers.update(torch=WorkerFailed("torch ended (3): out of luck"), jax=(0.0, [4.0, 2.0, *ONES]))
     status, result = run(tmp_path / "out", "--backends", "torch,jax")
