@@ -99,7 +99,7 @@ class Worker:
                 line += chunk
                 if len(line) > LONGEST_ANSWER:
                     raise self._invalid(line)
-        return line
+        return line.rstrip(b"\n")
 
     def _invalid(self, answer: bytes) -> WorkerFailed:
         self.close()
