@@ -1,28 +1,61 @@
 """What each backend does for speed, by name: each can be turned off, and the result is the same."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from common.errors import InputError
 
-TRICKS: dict[str, dict[str, str]] = {
+
+@dataclass(frozen=True)
+class Trick:
+    """What a backend does for speed and can leave out.
+
+    Attributes:
+        sentence: What is done, and in brackets what is done without it.
+        parts: What it changes of a step: of ``network``, ``upsampling``, ``loss``, ``gradients``.
+        devices: Where it has an effect.
+    """
+
+    sentence: str
+    parts: frozenset[str]
+    devices: tuple[str, ...] = ("cpu", "gpu")
+
+
+_NETWORK, _LOSS = frozenset({"network"}), frozenset({"loss"})
+
+TRICKS: dict[str, dict[str, Trick]] = {
     "torch": {
-        "compile": "a training step on a GPU by torch.compile with CUDA graphs (off: eager)",
-        "channels-last": "the network's tensors have their channels last in memory (off: NCHW)",
+        "compile": Trick(
+            "a training step on a GPU by torch.compile with CUDA graphs (off: eager)",
+            frozenset({"network", "gradients"}),
+            ("gpu",),
+        ),
+        "channels-last": Trick(
+            "the network's tensors have their channels last in memory (off: NCHW)", _NETWORK
+        ),
     },
     "mxnet": {
-        "onednn-relu": "ReLU as oneDNN's activation (off: as an operation of MXNet's own)",
-        "loss-last-axis": "log_softmax over the last axis (off: over axis 1)",
+        "onednn-relu": Trick(
+            "ReLU as oneDNN's activation (off: as an operation of MXNet's own)", _NETWORK
+        ),
+        "loss-last-axis": Trick("log_softmax over the last axis (off: over axis 1)", _LOSS),
     },
     "jax": {
-        "eigen-convolutions": "convolutions on a CPU by Eigen (off: on some CPUs by YNNPACK)",
-        "pool-selections": "max-pooling as nine selections (off: a window reduction)",
-        "loss-comparison": "the label's logit is chosen by a comparison (off: by its index)",
+        "eigen-convolutions": Trick(
+            "convolutions on a CPU by Eigen (off: on some CPUs by YNNPACK)", _NETWORK, ("cpu",)
+        ),
+        "pool-selections": Trick(
+            "max-pooling as nine selections (off: a window reduction)", _NETWORK
+        ),
+        "loss-comparison": Trick(
+            "the label's logit is chosen by a comparison (off: by its index)", _LOSS
+        ),
     },
     "tf": {
-        "fused-norm": "batch norm by the fused kernel (off: products and sums)",
+        "fused-norm": Trick("batch norm by the fused kernel (off: products and sums)", _NETWORK),
     },
 }
-"""Backend -> name -> what it is. How the upsampling is computed is ``Config.upsampling``."""
+"""Backend -> name -> trick. How the upsampling is computed is ``Config.upsampling``."""
 FORMER = ("loss-rows", "static-alloc", "sparse-loss")
 """Tricks that have no switch any more; checkpoints may still name them."""
 
@@ -33,6 +66,6 @@ def check_tricks(without: Sequence[str], backends: Sequence[str] = tuple(TRICKS)
     for name in without:
         if name not in known:
             raise InputError(
-                f"without {name!r}: no trick of {', '.join(backends)}; "
+                f"--without {name!r}: no trick of {', '.join(backends)}; "
                 f"choose from {', '.join(known)}"
             )

@@ -164,7 +164,7 @@ def prove(results: Results, member: Member, question: Question) -> Process | Non
         outputs=str(outputs),
     )
     kind = device_kind(process["backend"]["device"])
-    if is_default_on(row["track"], kind == "gpu"):
+    if is_default_on(row["track"], row["backend"], kind):
         raise InputError(
             f"this track changes nothing where a {kind.upper()} computes: it has no row"
         )

@@ -1,5 +1,6 @@
 """The tracks of a benchmark: whose code a row times, and what it does unlike the default."""
 
+from collections.abc import Set
 from dataclasses import replace
 
 from benchmarks.cases import CASES
@@ -11,16 +12,14 @@ from common.tricks import TRICKS
 
 WITHOUT = "without-"
 WITHOUT_KEPT_MEMORY = "without-kept-memory"
-"""The default with the C library's allocator as it comes: of every backend."""
+"""The default with the C library's own allocator settings: of every backend."""
 NATIVE_UPSAMPLING = "native-upsampling"
 """The default with the framework's own transposed convolution: of every backend."""
-TRACKS = (
-    *("chapter", "default", WITHOUT_KEPT_MEMORY, NATIVE_UPSAMPLING),
-    *(WITHOUT + name for tricks in TRICKS.values() for name in tricks),
-)
-
-ON_GPU = {"compile": True, "eigen-convolutions": False}
-"""Trick -> whether it is for GPUs alone; else it is for CPUs alone. Other tricks are for both."""
+TRICK_TRACKS = {
+    WITHOUT + name: name for backend_tricks in TRICKS.values() for name in backend_tricks
+}
+"""Track -> the name in ``TRICKS`` that it goes without."""
+TRACKS = ("chapter", "default", WITHOUT_KEPT_MEMORY, NATIVE_UPSAMPLING, *TRICK_TRACKS)
 NATIVE_FORWARD = ("tf",)
 """Backends whose default upsamples natively where no gradients are wanted."""
 
@@ -30,32 +29,27 @@ def code_of(track: str) -> str:
     return track if track == "chapter" else "default"
 
 
-def trick_of(track: str) -> str | None:
-    """Return the name in ``TRICKS`` that a track goes without."""
-    if not track.startswith(WITHOUT) or track == WITHOUT_KEPT_MEMORY:
-        return None
-    return track.removeprefix(WITHOUT)
-
-
 def keeps_memory(track: str) -> bool:
-    """Tell whether a track's process keeps memory between steps.
+    """Return whether a track's process keeps memory between steps.
 
-    A reader of the chapter leaves the C library's allocator as it comes.
+    Who runs the chapter's code has the C library's own allocator settings.
     """
     return track not in ("chapter", WITHOUT_KEPT_MEMORY)
 
 
-def is_default_on(track: str, gpu: bool) -> bool:
-    """Tell whether a track's trick has no effect on a GPU, or on a CPU."""
-    return ON_GPU.get(trick_of(track) or "", gpu) != gpu
+def is_default_on(track: str, backend: str, device: str) -> bool:
+    """Return whether a track goes without a trick that has no effect on ``cpu``, or on ``gpu``."""
+    trick = TRICKS[backend].get(TRICK_TRACKS.get(track, ""))
+    return trick is not None and device not in trick.devices
 
 
-def changed_parts(track: str, backend: str, settings: Settings) -> set[str] | None:
+def changed_parts(track: str, backend: str, settings: Settings) -> Set[str] | None:
     """Return what a case must compute, of ``Case.parts``, for a track to differ from the default.
 
     None where the track is the default in every case of the backend.
     """
-    gpu, upsampling = may_be_gpu(settings["device"]), settings["upsampling"]
+    device, upsampling = settings["device"], settings["upsampling"]
+    gpu = may_be_gpu(device)
     if track == WITHOUT_KEPT_MEMORY:
         return None if gpu else set()
     if track == NATIVE_UPSAMPLING:
@@ -63,20 +57,16 @@ def changed_parts(track: str, backend: str, settings: Settings) -> set[str] | No
             return None
         forward_too = upsampling != "auto" or backend not in NATIVE_FORWARD
         return {"upsampling"} if forward_too else {"upsampling", "gradients"}
-    trick = trick_of(track)
-    if trick is None:
+    if track not in TRICK_TRACKS:
         return set()
+    trick = TRICKS[backend].get(TRICK_TRACKS[track])
     # With the device `auto` of a machine with a GPU, only a worker knows where it computes.
-    known = not gpu or settings["device"] == "gpu"
-    if trick not in TRICKS[backend] or (known and is_default_on(track, gpu)):
-        return None
-    if "loss" in trick:
-        return {"loss"}
-    return {"network", "gradients"} if trick == "compile" else {"network"}
+    devices = ("cpu", "gpu") if gpu and device == "auto" else ("gpu" if gpu else "cpu",)
+    return trick.parts if trick and set(devices) & set(trick.devices) else None
 
 
 def has_rows(track: str, backend: str, case: str, settings: Settings) -> bool:
-    """Tell whether a backend computes a case otherwise on a track than by default."""
+    """Return whether a backend computes a case otherwise on a track than by default."""
     changed = changed_parts(track, backend, settings)
     parts = CASES[case].parts if case in CASES else frozenset()
     return changed is not None and changed <= parts
@@ -99,5 +89,4 @@ def config_of_track(config: Config, track: str) -> Config:
     """Return the configuration that a track computes with."""
     if track == NATIVE_UPSAMPLING:
         return replace(config, upsampling="native")
-    trick = trick_of(track)
-    return replace(config, without=(trick,)) if trick else config
+    return replace(config, without=(TRICK_TRACKS[track],)) if track in TRICK_TRACKS else config

@@ -16,7 +16,6 @@ OTHER_MEANINGS = {
     ("equal_work/answers.py", "images"): "arrays of a batch",
     ("equal_work/proof.py", "loss"): "a quantity of the proof",
     ("records/runs.py", "epoch"): "a kind of line of a training's metrics, and a field of it",
-    ("timing/tracks.py", "loss"): "a part of a trick's name",
 }
 """File and word -> what the word stands for there, where it is no case. What is no longer needed
 fails the test. The default of `--cases` and the self-test's choice are values, not comparisons."""

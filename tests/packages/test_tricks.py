@@ -198,13 +198,15 @@ def test_a_backend_refuses_what_another_one_has(backend: ModuleType, backend_nam
     with pytest.raises(InputError) as refused:
         backend.configure(Config(RECIPE, without=(other,)))
     own = ", ".join(TRICKS[backend_name])
-    assert str(refused.value) == f"without {other!r}: no trick of {backend_name}; choose from {own}"
+    assert (
+        str(refused.value) == f"--without {other!r}: no trick of {backend_name}; choose from {own}"
+    )
 
 
 def test_names_are_known_or_listed_and_belong_to_one_backend() -> None:
     names = [name for tricks in TRICKS.values() for name in tricks]
     assert len(names) == len(set(names)) and TRICKS.keys() == BACKENDS.keys()
-    with pytest.raises(InputError, match="without 'magic': no trick of torch, mxnet, jax, tf; "):
+    with pytest.raises(InputError, match="--without 'magic': no trick of torch, mxnet, jax, tf; "):
         Config(RECIPE, without=("channels-last", "magic"))
     check_tricks(("channels-last", "fused-norm"), ("torch", "tf"))
     config = Config(RECIPE, without=("channels-last", "fused-norm"))
