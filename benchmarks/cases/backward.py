@@ -1,31 +1,27 @@
 """The case `backward`: loss and gradients of a training step, without its update."""
 
-from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.case import Arrays, Steps, Work
-from benchmarks.cases.inputs import AFTER, named_parameters, pairs_on_device, parameters_in
+from benchmarks.cases.case import NetworkSteps, bounds_of
+from benchmarks.cases.inputs import AFTER, Arrays, parameters_in
 from benchmarks.cases.train import Training, root_mean_square, tensor_errors
 from common.config import Config
 from common.parameters.names import is_statistic, trainable_names
 from common.reference import network as reference
 from common.reference.distances import relative_error
-from common.reference.tolerances import BOUNDS
 
 GRADIENT = "gradient/"
 """Prefix of a parameter's name in the files of answers."""
 
 
-class BackwardSteps(Steps):
+class BackwardSteps(NetworkSteps):
     """Forward, loss and backward, from bytes on the device to gradients there."""
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, pairs_on_device(backend, config, inputs))
-        self.state = backend.create_state(config, parameters_in(inputs))
-        self.gradients: dict[str, Any] = {}
+    takes = ("images", "labels")
+    gradients: dict[str, Any]
 
     def step(self, *batch: Any) -> Any:
         self.gradients = {}  # Their memory is free for those of this step.
@@ -55,20 +51,14 @@ class Backward(Training):
 
     name = "backward"
     sentence = "the loss and the gradients of a batch, without the update"
-    bounds = MappingProxyType(
-        {
-            "loss": BOUNDS["step: loss"],
-            "gradients": BOUNDS["step: gradients"],
-            "statistics": BOUNDS["step: statistics"],
-        }
+    work = BackwardSteps
+    bounds = bounds_of(
+        loss="step: loss", gradients="step: gradients", statistics="step: statistics"
     )
+    compared = 1
     place = 2
     needs = "backward_step"
     marker = "v"
-
-    def reference_inputs(self, inputs: Arrays) -> Arrays:
-        parameters = named_parameters(parameters_in(inputs))
-        return parameters | {name: inputs[name][:1] for name in ("images", "labels")}
 
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         batch = inputs["images"][0], inputs["labels"][0]
@@ -77,9 +67,6 @@ class Backward(Training):
         )
         trained = {f"{GRADIENT}{name}": gradients[name] for name in trainable_names(config.recipe)}
         return {"loss": np.array([loss]), **trained, **moved_statistics(statistics)}
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return BackwardSteps(backend, config, inputs)
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
         gradients = [

@@ -1,29 +1,34 @@
 """What a case is: one object that knows all about one thing that can be measured.
 
-A case is asked by the parent (which rows, which inputs, what to print), by the process of the
-float64 reference (``expected``) and by a worker (``set_up``). Imports NumPy only, for a worker has
-nothing else beside its framework.
+Three kinds of process use a case: the parent (which rows, which inputs, what to print), the process
+of the float64 reference (``expected``) and the workers (``work``). This module imports NumPy alone,
+because a worker has nothing else beside its framework.
 """
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cases.inputs import Arrays, parameters_in
 from common.config import Config
 from common.parameters.costs import Costs
 from common.reference.distances import relative_error
-from common.reference.tolerances import Bound
+from common.reference.tolerances import BOUNDS, Bound
 
-Arrays = dict[str, NDArray]
-Bounds = Mapping[str, Bound]
-"""Precision -> the largest error that passes."""
+Bounds = Mapping[str, Mapping[str, Bound]]
+"""Quantity -> precision -> the largest error that passes."""
+
+
+def bounds_of(**names: str) -> Bounds:
+    """Return the bounds of quantities; each is given its name in the table of tolerances."""
+    return {quantity: BOUNDS[name] for quantity, name in names.items()}
 
 
 @dataclass(frozen=True)
@@ -39,43 +44,58 @@ class Machine:
     threads: int
 
 
-class Work(Protocol):
+class Work(ABC):
     """A case that has been set up in a worker, with one backend.
 
+    Args:
+        backend: The package, or a track's module with its functions.
+        config: What the row is measured with.
+        inputs: What ``Case.inputs`` returned.
+
     Attributes:
+        takes: The inputs that are the arguments of a step; the first axis of each counts batches.
         first_seconds: Seconds of the first step, compiling included; known after ``answer``.
         steps_together: The steps of a turn are a multiple of it.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ()
     first_seconds: float
-    steps_together: int
+    steps_together: int = 1
 
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        self.backend, self.config = backend, config
+
+    @abstractmethod
     def run(self, steps: int) -> None:
         """Do, or only queue, that many steps."""
 
+    @abstractmethod
     def finish(self) -> None:
         """Wait until all of it has been computed."""
 
+    @abstractmethod
     def read(self) -> None:
         """Copy to the host what the last step computed: it cannot be read before it is there."""
 
+    @abstractmethod
     def answer(self) -> Arrays:
         """Do the steps that are compared with the reference and return what they gave."""
 
+    def first_step(self) -> None:
+        """Do the first step and note what it took, compiling included."""
+        started = time.perf_counter()
+        self.run(1)
+        self.finish()
+        self.first_seconds = time.perf_counter() - started
 
-class Steps(ABC):
-    """Work whose steps take several batches in turn, so that none is always in the cache.
 
-    Args:
-        backend: The package, or a track's module with its functions.
-        batches: Each the arguments of a step, on the device.
-    """
+class Steps(Work):
+    """Work whose steps take several batches in turn, so that none is always in the cache."""
 
-    first_seconds: float
-    steps_together = 1
-
-    def __init__(self, backend: ModuleType, batches: list[tuple[Any, ...]]) -> None:
-        self.backend, self.batches = backend, batches
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        super().__init__(backend, config, inputs)
+        arguments = zip(*(inputs[name] for name in self.takes), strict=True)
+        self.batches = [tuple(map(self.to_device, batch)) for batch in arguments]
         self.done = 0
         self.outcome: Any = None
 
@@ -83,9 +103,12 @@ class Steps(ABC):
     def step(self, *batch: Any) -> Any:
         """Do, or queue, one step and return what it will have computed."""
 
-    @abstractmethod
-    def answer(self) -> Arrays:
-        """Do the steps that are compared with the reference and return what they gave."""
+    def to_device(self, array: NDArray) -> Any:
+        """Copy an array to the device; a float map [B, H, W, C] gets the network's layout."""
+        is_map = array.ndim == 4 and array.dtype.kind == "f"
+        if is_map and self.backend.LAYOUT == "NCHW":
+            array = array.transpose(0, 3, 1, 2)
+        return self.backend.to_device(array, self.config)
 
     def next_batch(self) -> tuple[Any, ...]:
         """Return the arguments of the next step."""
@@ -106,18 +129,24 @@ class Steps(ABC):
         """Copy the last step's outcome to the host."""
         self.backend.to_host(self.outcome)
 
-    def first_step(self) -> None:
-        """Do the first step and note what it took, compiling included."""
-        started = time.perf_counter()
-        self.run(1)
-        self.finish()
-        self.first_seconds = time.perf_counter() - started
+
+class NetworkSteps(Steps):
+    """Steps of the whole network, with the parameters that are among the inputs."""
+
+    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
+        super().__init__(backend, config, inputs)
+        self.state = backend.create_state(config, parameters_in(inputs))
 
 
 class Operation(Steps):
     """A part of a step alone, with its gradients; a step has one outcome for each of ``names``."""
 
     names: ClassVar[tuple[str, ...]]
+    operation: Callable[..., Any]
+
+    def step(self, *batch: Any) -> Any:
+        """Do, or queue, the operation."""
+        return self.operation(*batch)
 
     def finish(self) -> None:
         """Wait until all outcomes have been computed."""
@@ -143,23 +172,20 @@ class Operation(Steps):
         return array.transpose(0, 2, 3, 1) if is_map and self.backend.LAYOUT == "NCHW" else array
 
 
-def map_to_device(array: NDArray, backend: ModuleType, config: Config) -> Any:
-    """Copy a map [B, H, W, C] to the device, in the layout that it has inside the network."""
-    in_layout = array.transpose(0, 3, 1, 2) if backend.LAYOUT == "NCHW" else array
-    return backend.to_device(in_layout, config)
-
-
 class Case(ABC):
     """One thing that can be measured; ``benchmarks.cases.CASES`` has them all.
 
     Attributes:
         name: On the command line and in documents.
         sentence: What a step is, for ``--help`` and pages: words without a full stop.
+        work: The class that does the steps in a worker. It raises InputError where the backend or
+            the track does not offer the case.
         bounds: Quantity -> the bounds of its error. The gate wants all of them in every row.
+        compared: How many steps the gate compares with the reference.
         parts: What a step computes, of ``network``, ``upsampling``, ``loss`` and ``gradients``. A
             track that changes none of them is the default and has no row.
-        place: Where the case comes in a benchmark: 0 first, 1 then, 2 last. What is wanted most
-            comes first; what compiles once more what another case has compiled comes last.
+        place: When the case is measured: 0 is first, 1 is next, 2 is last. The cases that most
+            readers want are first. Those that compile again what another case compiles are last.
         unheeded: Names of ``fcn bench``'s settings that change nothing in the case.
         needs: The function that a backend must have.
         heeds_precision: Its steps compute in the precision; bytes have none.
@@ -172,7 +198,9 @@ class Case(ABC):
 
     name: ClassVar[str]
     sentence: ClassVar[str]
-    bounds: ClassVar[Mapping[str, Bounds]] = {}
+    work: ClassVar[type[Work]]
+    bounds: ClassVar[Bounds] = {}
+    compared: ClassVar[int] = 1
     parts: ClassVar[frozenset[str]] = frozenset()
     place: ClassVar[int] = 1
     unheeded: ClassVar[frozenset[str]] = frozenset()
@@ -192,7 +220,7 @@ class Case(ABC):
         return chosen
 
     def has_row(self, variant: str | None, track: str, backend: str, machine: Machine) -> bool:
-        """Tell whether a variant differs from the case's first one on a track of a backend."""
+        """Return whether a variant differs from the case's first one on a track of a backend."""
         return True
 
     def configured(self, config: Config, variant: str | None) -> Config:
@@ -215,16 +243,11 @@ class Case(ABC):
         """
 
     def reference_inputs(self, inputs: Arrays) -> Arrays:
-        """Return the inputs that ``expected`` depends on; its answers are kept by their digest."""
-        return inputs
+        """Return the inputs that ``expected`` depends on; its answers are kept by their digest.
 
-    @abstractmethod
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        """Prepare the case in a worker.
-
-        Raises:
-            InputError: If the backend or the track does not offer it.
+        By default of the batches those that are compared, and all else.
         """
+        return inputs | {name: inputs[name][: self.compared] for name in self.work.takes}
 
     def expected_of(self, expected: Arrays, code: str) -> Arrays:
         """Return the answers that a row is held to, where the code of a track has its own.

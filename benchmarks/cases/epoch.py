@@ -3,8 +3,7 @@
 from pathlib import Path
 from types import ModuleType
 
-from benchmarks.cases.case import Arrays, Work
-from benchmarks.cases.inputs import AFTER, named_parameters, probe_parameters
+from benchmarks.cases.inputs import AFTER, Arrays, probe_arrays
 from benchmarks.cases.load import batches_per_epoch, expected_batches, make_files, make_loader
 from benchmarks.cases.train import Training, TrainingSteps
 from common.backends import device_kind
@@ -18,15 +17,17 @@ class EpochSteps(TrainingSteps):
     epoch would take minutes, and the steps alone keep all CPUs busy.
     """
 
+    takes = ()
+
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs, [])
+        super().__init__(backend, config, inputs)
         self.loader = make_loader(backend, config, inputs)
         if device_kind(backend.describe(config)["device"]) == "gpu":
             self.steps_together = batches_per_epoch(inputs, config.recipe)
 
     def run(self, steps: int) -> None:
-        for images, labels in self.loader(steps):
-            self.outcome = self.step(images, labels)
+        for batch in self.loader(steps):
+            self.outcome = self.step(*batch)
 
     def answer(self) -> Arrays:
         self.batches = list(self.loader(len(AFTER)))
@@ -38,14 +39,15 @@ class Epoch(Training):
 
     name = "epoch"
     sentence = "a training step with the loading of its batch from files"
+    work = EpochSteps
     place = 2
     column = "rate"
+
+    def reference_inputs(self, inputs: Arrays) -> Arrays:
+        # Where the files lie changes nothing.
+        return {name: inputs[name] for name in inputs if name not in ("root", "paths")}
 
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         files = make_files(folder / "data", config.recipe, config.seed, cached=False)
         batches = expected_batches(files, config.recipe, len(AFTER))
-        parameters = probe_parameters(config.recipe, config.seed)
-        return {**named_parameters(parameters), **files, **batches}
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return EpochSteps(backend, config, inputs)
+        return {**probe_arrays(config.recipe, config.seed), **files, **batches}

@@ -1,11 +1,10 @@
 """The case `images`: whole images, decoded already, to label maps on the host.
 
-A step predicts as many images of VOC's size as a batch has. This project's way
-is one pass over the whole image or overlapping tiles, the chapter's is areas of the crop's size. A
-pixel's label rests on other pixels in each, so each way has its own float64 answer.
+A step predicts as many images of VOC's size as a batch has. This project predicts a whole image at
+once, or overlapping tiles of it. The chapter predicts areas of the crop's size. A pixel's label
+depends on other pixels in each of these ways, so each has its own float64 answer.
 """
 
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,8 +14,8 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.case import Arrays, Case, Work
-from benchmarks.cases.inputs import named_parameters, parameters_in, probe_parameters
+from benchmarks.cases.case import Case, Work, bounds_of
+from benchmarks.cases.inputs import Arrays, parameters_in, probe_arrays
 from benchmarks.cases.load import LARGER
 from common.config import Config
 from common.data.crops import pad_to, tiles
@@ -25,7 +24,6 @@ from common.data.tiling import tile_for
 from common.parameters.costs import Costs, forward_costs
 from common.reference import network as reference
 from common.reference.distances import preference
-from common.reference.tolerances import BOUNDS
 from common.run.loop import predict
 
 KINDS = ("landscape", "portrait")
@@ -57,25 +55,23 @@ def by_areas(
         crop's size, whose union covers the image.
     """
     padded = pad_to(image, area)
-    laid: NDArray | None = None
+    whole: NDArray | None = None
     for top, left in tiles((padded.shape[0], padded.shape[1]), area):
         place = np.s_[top : top + area[0], left : left + area[1]]
-        found = predict_area(padded[place])
-        if laid is None:
-            laid = np.empty((*padded.shape[:2], *found.shape[2:]), found.dtype)
-        laid[place] = found
-    assert laid is not None
-    return laid[: image.shape[0], : image.shape[1]]
+        part = predict_area(padded[place])
+        if whole is None:
+            whole = np.empty((*padded.shape[:2], *part.shape[2:]), part.dtype)
+        whole[place] = part
+    assert whole is not None
+    return whole[: image.shape[0], : image.shape[1]]
 
 
-class WholeImages:
+class WholeImages(Work):
     """Label maps of whole images, by the package's own prediction or by the chapter's areas."""
 
-    first_seconds: float
-    steps_together = 1
-
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        self.config, self.kinds = config, order(config.recipe.batch_size)
+        super().__init__(backend, config, inputs)
+        self.kinds = order(config.recipe.batch_size)
         self.images = [(inputs[kind], number) for number, kind in enumerate(self.kinds)]
         self.predict_area = getattr(backend, "predict_area", None)
         if self.predict_area is None:
@@ -99,11 +95,9 @@ class WholeImages:
         """Do nothing: the label maps have been read."""
 
     def answer(self) -> Arrays:
-        started = time.perf_counter()
-        self.run(1)
-        self.first_seconds = time.perf_counter() - started
+        self.first_step()
         return {
-            kind: np.stack([self.labels[n] for n, other in enumerate(self.kinds) if other == kind])
+            kind: np.stack([self.labels[n] for n, name in enumerate(self.kinds) if name == kind])
             for kind in dict.fromkeys(self.kinds)
         }
 
@@ -113,14 +107,15 @@ class Images(Case):
 
     name = "images"
     sentence = "label maps of as many whole images as a batch has"
-    bounds = dict.fromkeys(KINDS, BOUNDS["step: label maps"])
+    work = WholeImages
+    bounds = bounds_of(**dict.fromkeys(KINDS, "step: label maps"))
     parts = frozenset({"network", "upsampling"})
 
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         generator = np.random.default_rng((config.seed, 7))
         sizes = {kind: image_size(kind, config.recipe.crop) for kind in KINDS}
         images = {kind: draw_pair(size, generator)[0] for kind, size in sizes.items()}
-        return named_parameters(probe_parameters(config.recipe, config.seed)) | images
+        return probe_arrays(config.recipe, config.seed) | images
 
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         """Return ``CODE/KIND`` -> float32 logits [H, W, C], for the code of each track."""
@@ -145,9 +140,6 @@ class Images(Case):
             for name, array in expected.items()
             if name.startswith(prefix)
         }
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return WholeImages(backend, config, inputs)
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
         return {name: preference(answers[name], logits) for name, logits in expected.items()}

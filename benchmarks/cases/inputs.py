@@ -1,19 +1,17 @@
 """The inputs of a case, made once by the parent: the same bytes for every worker."""
 
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.case import Arrays
-from common.config import Config
 from common.data.synthetic import draw_pair
 from common.parameters.initial import initial_parameters
 from common.parameters.names import Parameters, is_statistic
 from common.recipes import Recipe
 from common.reference import network as reference
+
+Arrays = dict[str, NDArray]
 
 BATCHES = 4
 """Different batches on the device, taken in turn, so that no step works on warm data alone."""
@@ -66,6 +64,12 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
     return parameters
 
 
+def probe_arrays(recipe: Recipe, seed: int) -> Arrays:
+    """Return ``probe_parameters`` under the names that ``parameters_in`` finds them by."""
+    parameters = probe_parameters(recipe, seed)
+    return {f"{PARAMETER}{name}": array for name, array in parameters.items()}
+
+
 def draw_batches(recipe: Recipe, seed: int, count: int) -> tuple[NDArray, NDArray]:
     """Draw ``count`` batches of scenes, uint8 [count, B, H, W, 3] and labels [count, B, H, W].
 
@@ -95,20 +99,13 @@ def parameters_in(arrays: Arrays) -> Parameters:
     }
 
 
-def named_parameters(parameters: Parameters) -> Arrays:
-    """Return parameters under the names that ``parameters_in`` finds them by."""
-    return {f"{PARAMETER}{name}": array for name, array in parameters.items()}
-
-
-def pairs_on_device(backend: ModuleType, config: Config, inputs: Arrays) -> list[tuple[Any, Any]]:
-    """Return the batches of images and labels, as the backend's arrays on the device."""
-    return [
-        (backend.to_device(images, config), backend.to_device(labels, config))
-        for images, labels in zip(inputs["images"], inputs["labels"], strict=True)
-    ]
-
-
 def write_arrays(path: Path, arrays: Arrays) -> None:
     """Write ``arrays`` as the file that the workers of one group, or their parent, will read."""
     with path.open("wb") as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def read_arrays(path: Path) -> Arrays:
+    """Return the arrays that ``write_arrays`` wrote."""
+    with np.load(path) as file:
+        return dict(file)

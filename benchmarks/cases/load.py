@@ -9,7 +9,6 @@ import math
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +16,9 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.cases.case import Arrays, Case, Machine, Work
-from benchmarks.cases.inputs import AFTER
+from benchmarks.cases.case import Case, Machine, Work, bounds_of
+from benchmarks.cases.inputs import AFTER, Arrays
 from common.config import Config
 from common.data.batches import EpochPlan, Loader, loader_for, plan_epoch
 from common.data.dataset import open_dataset
@@ -30,7 +28,6 @@ from common.machine.files import write_text
 from common.machine.threads import available_cpus
 from common.parameters.costs import Costs
 from common.recipes import Recipe
-from common.reference.tolerances import BOUNDS
 
 EPOCH_IMAGES, LEAST_BATCHES, BATCHES_PER_CPU = 128, 4, 2
 """An epoch has so many images, or so many batches if that is more. A turn has whole epochs, so that
@@ -159,12 +156,11 @@ def make_loader(backend: ModuleType, config: Config, arrays: Arrays) -> Batches:
     """
     files = files_in(arrays, config.recipe)
     if hasattr(backend, "create_loader"):
-        return repeated(backend.create_loader(files, config), files)
-    check_pillow()
-    return repeated(own_loader(backend, config, files), files)
+        epoch: Batches = backend.create_loader(files, config)
+    else:
+        check_pillow()
+        epoch = own_loader(backend, config, files)
 
-
-def repeated(epoch: Batches, files: Files) -> Batches:
     def batches(count: int) -> Iterator[tuple[Any, Any]]:
         while count > 0:
             part = min(count, files.plan.batches_per_epoch)
@@ -198,16 +194,15 @@ def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
     return batches
 
 
-class Loading:
+class Loading(Work):
     """Batches of files: decoded, unless they are kept, cut, gathered and copied to the device."""
 
-    first_seconds: float
+    batch: tuple[Any, Any]
 
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        self.backend = backend
+        super().__init__(backend, config, inputs)
         self.loader = make_loader(backend, config, inputs)
         self.steps_together = batches_per_epoch(inputs, config.recipe)
-        self.batch: tuple[Any, Any]
 
     def run(self, steps: int) -> None:
         for batch in self.loader(steps):
@@ -221,14 +216,11 @@ class Loading:
         self.backend.to_host(self.batch[0])
 
     def answer(self) -> Arrays:
-        started = time.perf_counter()
-        batches: list[list[NDArray]] = []
-        for batch in self.loader(len(AFTER)):
-            self.batch = batch
-            if not batches:
-                self.finish()
-                self.first_seconds = time.perf_counter() - started
-            batches.append([np.asarray(self.backend.to_host(value)) for value in batch])
+        self.first_step()
+        batches = [
+            [np.asarray(self.backend.to_host(value)) for value in batch]
+            for batch in self.loader(len(AFTER))
+        ]
         images, labels = (np.stack(values) for values in zip(*batches, strict=True))
         return {"images": images, "labels": labels}
 
@@ -240,7 +232,8 @@ class Load(Case):
     sentence = (
         "a batch of files: decoded (cold) or kept decoded (cached), cut, and copied to the device"
     )
-    bounds = dict.fromkeys(("images", "labels"), BOUNDS["step: bytes"])
+    work = Loading
+    bounds = bounds_of(images="step: bytes", labels="step: bytes")
     heeds_precision = False
     compiles = False
     column = "rate"
@@ -259,9 +252,6 @@ class Load(Case):
 
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         return expected_batches(inputs, config.recipe, len(AFTER))
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return Loading(backend, config, inputs)
 
     def costs(self, config: Config) -> Costs:
         height, width = config.recipe.crop

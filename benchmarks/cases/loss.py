@@ -1,19 +1,18 @@
 """The case `loss`: the per-pixel cross entropy alone, with its gradient."""
 
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.case import Arrays, Case, Operation, Work, map_to_device
-from benchmarks.cases.inputs import draw_batches
+from benchmarks.cases.case import Case, Operation, bounds_of
+from benchmarks.cases.inputs import Arrays, draw_batches
 from common.config import Config
 from common.parameters.costs import Costs, logits_bytes
 from common.parameters.names import NUM_CLASSES
 from common.reference import network as reference
-from common.reference.tolerances import BOUNDS
 
 BATCHES = 2
 """Fewer than in other cases: a batch of logits is large."""
@@ -22,21 +21,12 @@ BATCHES = 2
 class CrossEntropy(Operation):
     """The loss of given logits and its gradient."""
 
+    takes = ("logits", "labels")
     names = ("loss", "gradient")
 
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        pairs = zip(inputs["logits"], inputs["labels"], strict=True)
-        super().__init__(
-            backend,
-            [
-                (map_to_device(logits, backend, config), backend.to_device(labels, config))
-                for logits, labels in pairs
-            ],
-        )
+        super().__init__(backend, config, inputs)
         self.operation = backend.loss_operation(config)
-
-    def step(self, *batch: Any) -> Any:
-        return self.operation(*batch)
 
     def to_host(self, name: str, value: Any) -> NDArray:
         return np.array([float(value)]) if name == "loss" else super().to_host(name, value)
@@ -47,9 +37,8 @@ class Loss(Case):
 
     name = "loss"
     sentence = "the cross entropy alone, with its gradient"
-    bounds = MappingProxyType(
-        {"loss": BOUNDS["step: loss"], "gradient": BOUNDS["loss alone: gradient"]}
-    )
+    work = CrossEntropy
+    bounds = bounds_of(loss="step: loss", gradient="loss alone: gradient")
     parts = frozenset({"loss", "gradients"})
     needs = "loss_operation"
     marker = "D"
@@ -60,17 +49,11 @@ class Loss(Case):
         _, labels = draw_batches(recipe, config.seed, BATCHES)
         return {"logits": generator.standard_normal(shape, np.float32), "labels": labels}
 
-    def reference_inputs(self, inputs: Arrays) -> Arrays:
-        return {name: array[:1] for name, array in inputs.items()}
-
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         logits, labels = inputs["logits"][0], inputs["labels"][0]
         gradient = reference.loss_gradient(logits, labels, config.recipe)
         value = reference.loss(logits, labels, config.recipe)
         return {"loss": np.array([value]), "gradient": gradient.astype(np.float32)}
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return CrossEntropy(backend, config, inputs)
 
     def costs(self, config: Config) -> Costs:
         height, width = config.recipe.crop

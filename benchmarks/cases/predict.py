@@ -1,35 +1,30 @@
 """The case `predict`: logits of a batch in evaluation mode."""
 
 from pathlib import Path
-from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cases.case import Arrays, Case, Steps, Work
+from benchmarks.cases.case import Case, NetworkSteps, bounds_of
 from benchmarks.cases.inputs import (
     BATCHES,
+    Arrays,
     draw_batches,
-    named_parameters,
     parameters_in,
-    probe_parameters,
+    probe_arrays,
 )
 from common.config import Config
 from common.parameters.costs import Costs, forward_costs
 from common.reference import network as reference
-from common.reference.tolerances import BOUNDS
 
 
-class PredictionSteps(Steps):
+class PredictionSteps(NetworkSteps):
     """A forward pass, from bytes on the device to logits there."""
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, [(backend.to_device(i, config),) for i in inputs["images"]])
-        self.state = backend.create_state(config, parameters_in(inputs))
+    takes = ("images",)
 
     def step(self, *batch: Any) -> Any:
-        (images,) = batch
-        return self.backend.predict_step(self.state, images)
+        return self.backend.predict_step(self.state, *batch)
 
     def answer(self) -> Arrays:
         self.first_step()
@@ -41,7 +36,8 @@ class Predict(Case):
 
     name = "predict"
     sentence = "the logits of a batch in evaluation mode"
-    bounds = MappingProxyType({"logits": BOUNDS["step: logits"]})
+    work = PredictionSteps
+    bounds = bounds_of(logits="step: logits")
     parts = frozenset({"network", "upsampling"})
     place = 0
     column = "rate"
@@ -49,20 +45,13 @@ class Predict(Case):
 
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         images, _ = draw_batches(config.recipe, config.seed, BATCHES)
-        parameters = probe_parameters(config.recipe, config.seed)
-        return {**named_parameters(parameters), "images": images}
-
-    def reference_inputs(self, inputs: Arrays) -> Arrays:
-        return inputs | {"images": inputs["images"][:1]}
+        return {**probe_arrays(config.recipe, config.seed), "images": images}
 
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         passed = reference.forward(
             parameters_in(inputs), inputs["images"][0], config.recipe.backbone, training=False
         )
         return {"logits": passed.logits.astype(np.float32)}
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return PredictionSteps(backend, config, inputs)
 
     def costs(self, config: Config) -> Costs:
         return forward_costs(config)

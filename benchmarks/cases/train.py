@@ -3,46 +3,37 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType, ModuleType
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from benchmarks.cases.case import Arrays, Case, Steps, Work
+from benchmarks.cases.case import Case, NetworkSteps, Work, bounds_of
 from benchmarks.cases.inputs import (
     AFTER,
     BATCHES,
+    Arrays,
     draw_batches,
     gate_rates,
-    named_parameters,
-    pairs_on_device,
     parameters_in,
-    probe_parameters,
+    probe_arrays,
 )
 from common.config import Config
 from common.parameters.costs import Costs, training_costs
 from common.parameters.names import Parameters, is_statistic
 from common.reference import network as reference
 from common.reference.distances import length_error, relative_error
-from common.reference.tolerances import BOUNDS
 
 TIMED_RATE = 1e-7
 """The learning rate of the timed steps: the same work, and the parameters stay where they are."""
 
 
-class TrainingSteps(Steps):
+class TrainingSteps(NetworkSteps):
     """Forward, loss, backward and update, from bytes on the device."""
 
-    def __init__(
-        self, backend: ModuleType, config: Config, inputs: Arrays, batches: list[tuple[Any, ...]]
-    ) -> None:
-        super().__init__(backend, batches)
-        self.config = config
-        self.state = backend.create_state(config, parameters_in(inputs))
+    takes: ClassVar[tuple[str, ...]] = ("images", "labels")
 
     def step(self, *batch: Any, rate: float = TIMED_RATE) -> Any:
-        images, labels = batch
-        self.state, loss = self.backend.train_step(self.state, images, labels, rate)
+        self.state, loss = self.backend.train_step(self.state, *batch, rate)
         return loss
 
     def read(self) -> None:
@@ -89,14 +80,14 @@ def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[
         after = {name: answers[prefix + name] for name in start if prefix + name in answers}
         expected_after = {name: expected[prefix + name] for name in after}
         for name, value in expected_after.items():
-            wanted = value - expected_before[name].astype(np.float64)
-            if not wanted.any() or (is_statistic(name) and update != "update"):
+            expected_move = value - expected_before[name].astype(np.float64)
+            if not expected_move.any() or (is_statistic(name) and update != "update"):
                 continue
             move = after[name] - before[name].astype(np.float64)
             quantity = "statistics" if is_statistic(name) else update
-            errors.setdefault(quantity, []).append(relative_error(move, wanted))
+            errors.setdefault(quantity, []).append(relative_error(move, expected_move))
             if update == "second_update" and not name.startswith("backbone."):
-                errors.setdefault("second_step", []).append(length_error(move, wanted))
+                errors.setdefault("second_step", []).append(length_error(move, expected_move))
         before, expected_before = after, expected_after
     return errors
 
@@ -104,26 +95,22 @@ def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[
 class Training(Case):
     """What all cases of whole training steps share."""
 
-    bounds = MappingProxyType(
-        {
-            "loss": BOUNDS["step: loss"],
-            "second_loss": BOUNDS["step: second loss"],
-            "update": BOUNDS["step: update"],
-            "statistics": BOUNDS["step: statistics"],
-            "second_update": BOUNDS["step: second update"],
-            "second_step": BOUNDS["step: length of the second update"],
-        }
+    work: ClassVar[type[Work]] = TrainingSteps
+    bounds = bounds_of(
+        loss="step: loss",
+        second_loss="step: second loss",
+        update="step: update",
+        statistics="step: statistics",
+        second_update="step: second update",
+        second_step="step: length of the second update",
     )
+    compared = len(AFTER)
     parts = frozenset({"network", "upsampling", "loss", "gradients"})
 
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         images, labels = draw_batches(config.recipe, config.seed, BATCHES)
-        parameters = probe_parameters(config.recipe, config.seed)
-        return {**named_parameters(parameters), "images": images, "labels": labels}
-
-    def reference_inputs(self, inputs: Arrays) -> Arrays:
-        parameters = named_parameters(parameters_in(inputs))
-        return parameters | {name: inputs[name][: len(AFTER)] for name in ("images", "labels")}
+        parameters = probe_arrays(config.recipe, config.seed)
+        return {**parameters, "images": images, "labels": labels}
 
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         parameters: Any = parameters_in(inputs)
@@ -139,13 +126,10 @@ class Training(Case):
             answers |= {f"{after}{name}": value for name, value in parameters.items()}
         return answers
 
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        batches = pairs_on_device(backend, config, inputs)
-        return TrainingSteps(backend, config, inputs, batches)
-
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
-        losses = {n: answers[n] for n in ("loss", "second_loss")}
-        errors = {name: relative_error(loss, expected[name]) for name, loss in losses.items()}
+        errors = {
+            name: relative_error(answers[name], expected[name]) for name in ("loss", "second_loss")
+        }
         moves = tensor_errors(answers, expected, parameters_in(inputs))
         return errors | {name: SUMMARY[name](values) for name, values in moves.items()}
 

@@ -1,35 +1,34 @@
 """The case `upsample`: the 32x transposed convolution alone, forward and backward."""
 
 from pathlib import Path
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.case import Arrays, Case, Operation, Work, map_to_device
-from benchmarks.cases.inputs import BATCHES, probe_parameters
+from benchmarks.cases.case import Case, Operation, bounds_of
+from benchmarks.cases.inputs import BATCHES, Arrays, probe_parameters
 from common.config import Config
 from common.parameters.costs import Costs, upsampling_costs
 from common.parameters.names import NUM_CLASSES
 from common.recipes import STRIDE
 from common.reference import operations
-from common.reference.tolerances import BOUNDS
 
 
 class Upsampling(Operation):
     """The transposed convolution of a map and its three gradients."""
 
+    takes = ("x",)
     names = ("y", "x_gradient", "weight_gradient", "bias_gradient")
 
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        gradient = map_to_device(inputs["gradient"], backend, config)
-        maps = [map_to_device(x, backend, config) for x in inputs["x"]]
-        super().__init__(backend, [(x, gradient) for x in maps])
+        super().__init__(backend, config, inputs)
+        self.gradient = self.to_device(inputs["gradient"])
         self.operation = backend.upsample_operation(config, inputs["weight"], inputs["bias"])
 
     def step(self, *batch: Any) -> Any:
-        return self.operation(*batch)
+        return self.operation(*batch, self.gradient)
 
     def to_host(self, name: str, value: Any) -> NDArray:
         if name == "weight_gradient":
@@ -44,13 +43,12 @@ class Upsample(Case):
 
     name = "upsample"
     sentence = "the transposed convolution alone, with its gradients"
-    bounds = MappingProxyType(
-        {
-            "y": BOUNDS["upsampling: output"],
-            "x_gradient": BOUNDS["upsampling: gradient of the input"],
-            "weight_gradient": BOUNDS["upsampling: gradient of the weight"],
-            "bias_gradient": BOUNDS["upsampling: gradient of the bias"],
-        }
+    work = Upsampling
+    bounds = bounds_of(
+        y="upsampling: output",
+        x_gradient="upsampling: gradient of the input",
+        weight_gradient="upsampling: gradient of the weight",
+        bias_gradient="upsampling: gradient of the bias",
     )
     parts = frozenset({"upsampling", "gradients"})
     needs = "upsample_operation"
@@ -69,9 +67,6 @@ class Upsample(Case):
             "bias": parameters["transpose_conv.bias"],
         }
 
-    def reference_inputs(self, inputs: Arrays) -> Arrays:
-        return inputs | {"x": inputs["x"][:1]}
-
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         x, weight, gradient = inputs["x"][0], inputs["weight"], inputs["gradient"]
         half = STRIDE // 2
@@ -85,9 +80,6 @@ class Upsample(Case):
             "weight_gradient": weight_gradient,
             "bias_gradient": gradient.sum(axis=(0, 1, 2), dtype=np.float64),
         }
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return Upsampling(backend, config, inputs)
 
     def costs(self, config: Config) -> Costs:
         forward = upsampling_costs(config)

@@ -43,7 +43,7 @@ def main(argv: Sequence[str]) -> int:
     try:
         run(results)
         if ACCURACY.name in settings.cases and "accuracy" not in results.document:
-            measure_accuracy(results, settings)
+            measure_accuracy(results)
     except KeyboardInterrupt:
         print(f"go on with: fcn bench --resume {results.folder}", file=sys.stderr)
         raise

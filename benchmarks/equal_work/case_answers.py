@@ -10,9 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.cases import CASES
+from benchmarks.cases.inputs import read_arrays
 from benchmarks.equal_work.cache import answer
 from common.config import Config
 from common.errors import command
@@ -21,8 +20,7 @@ from common.errors import command
 def cached_answers(name: str, config: Config, inputs: Path) -> Path:
     """Return the file of a case's expected answers, computed unless the cache has it."""
     case = CASES[name]
-    with np.load(inputs) as file:
-        arrays = dict(file)
+    arrays = read_arrays(inputs)
     # Cases that answer by the same function share the answers. They depend on the recipe and the
     # inputs alone, so nothing else of the configuration reaches that function.
     kind = f"case-{type(case).expected.__qualname__}"

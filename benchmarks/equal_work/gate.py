@@ -6,7 +6,8 @@
 
 from collections.abc import Mapping
 
-from benchmarks.cases.case import Arrays, Case
+from benchmarks.cases.case import Case
+from benchmarks.cases.inputs import Arrays
 from benchmarks.records.documents import Check, Gate
 from common.reference.distances import finite
 from common.reference.verdicts import breaches, reason, row_findings

@@ -5,159 +5,128 @@ two backends are compared by their differences seed by seed.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
-from benchmarks.records.equivalence import (
-    LEVEL,
-    MARGINS,
-    TARGET_ABOVE_BACKGROUND,
-    equivalences,
-)
+from benchmarks.records.documents import Settings
+from benchmarks.records.equivalence import LEVEL, MARGINS, TARGET_ABOVE_BACKGROUND, equivalences
 from benchmarks.records.results import Results
 from benchmarks.records.runs import copy_predictions, training_row, write_examples
 from benchmarks.records.training_documents import AccuracyRow, Trace
-from benchmarks.timing.settings import Settings
+from benchmarks.timing.plan import config_with
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.machine.files import write_json
+from common.recipes import make_recipe
 from common.run.metrics import in_reading
 from common.run.runs import read_metrics
 from common.run.training import TrainingData
 
 
-@dataclass(frozen=True)
-class Trainings:
-    """What the trainings of all backends and seeds share.
-
-    Attributes:
-        config: Of the first seed.
-        data: The data set.
-        out: Gets a folder and a file for each training.
-        pythons: Backend -> its interpreter, where it has one of its own.
-        silence: Seconds without a message after which a training counts as hanging.
-    """
-
-    config: Config
-    data: Path
-    out: Path
-    pythons: dict[str, str]
-    silence: float
-
-    def seeded(self, seed: int) -> Config:
-        """Return the configuration of one seed."""
-        return replace(self.config, seed=seed)
-
-
-def measure_accuracy(results: Results, settings: Settings) -> None:
+def measure_accuracy(results: Results) -> None:
     """Train every backend from as many seeds as there are rounds, on a generated data set."""
-    folder = results.folder
-    trainings = Trainings(
-        settings.accuracy_config(),
-        default_dataset(folder / "data"),
-        folder / "accuracy",
-        settings.pythons,
-        settings.timeout,
-    )
-    rows = train_all(list(settings.backends), trainings, settings.rounds)
-    config, data = trainings.config, trainings.data
+    folder, settings = results.folder, results.document["settings"]
+    recipe = make_recipe("generated", backbone=settings["backbone"])
+    config = config_with(settings, recipe, settings["precisions"][0])
+    data = default_dataset(folder / "data")
+    rows = train_all(settings, config, data, folder / "accuracy")
     gallery = write_examples(folder, TrainingData(data, config))
     for row in rows:
         if row["status"] == "ok":  # Of the first seed, which every finished backend has.
-            run = trainings.out / row["backend"] / f"seed-{config.seed}"
+            run = folder / "accuracy" / row["backend"] / f"seed-{config.seed}"
             copy_predictions(folder, gallery, row["backend"], run / "predictions")
     results.document["accuracy"] = {
         "config": config.to_json(),
-        "seeds": settings.rounds,
+        "seeds": settings["rounds"],
         "margins": MARGINS,
         "level": LEVEL,
         "rows": rows,
-        "equivalence": equivalences(rows, config.recipe.void),
+        "equivalence": equivalences(rows, recipe.void),
         "gallery": gallery,
     }
     results.save()
 
 
-def train_all(backends: list[str], trainings: Trainings, seeds: int) -> list[AccuracyRow]:
+def train_all(settings: Settings, config: Config, data: Path, out: Path) -> list[AccuracyRow]:
     """Train every backend from every seed and return a row for each backend.
 
     Seeds are the outer loop, so that a machine that slows down slows every backend. A training that
-    ``trainings.out`` holds already is not repeated: an interrupted measurement goes on. No score
-    without proof of equal work: a row ends with a training whose first losses leave the float64
-    trace of its seed, with a seed without a trace, or with a training that hangs or fails. The
-    finished trainings of such a row are kept, and neither shown nor tested.
+    ``out`` holds already is not repeated: an interrupted measurement goes on. No score without
+    proof of equal work: a row ends with a training whose first losses leave the float64 trace of
+    its seed, with a seed without a trace, or with a training that hangs or fails. The finished
+    trainings of such a row are kept, and neither shown nor tested.
+
+    Args:
+        settings: Of the benchmark.
+        config: Of the first seed.
+        data: The data set.
+        out: Gets a folder and a file for each training.
     """
-    first = trainings.config.seed
-    rows: dict[str, AccuracyRow] = {
-        name: {"backend": name, "title": BACKENDS[name], "status": "ok", "reason": None, "runs": []}
-        for name in backends
-    }
-    for seed in range(first, first + seeds):
-        trace: Trace | None = None
-        for position, (name, row) in enumerate(rows.items(), start=1):
-            if row["status"] != "ok":
-                continue
-            run = finished_training(trainings, name, seed)
-            if run is None:
-                trace = trace or trace_of(trainings, seed)
-                if trace is None:
-                    row["status"], row["reason"] = "failed", NO_TRACE
-                    continue
-                number = (seed - first) * len(backends) + position
-                heading = f"[{number}/{seeds * len(backends)}] {BACKENDS[name]}, seed {seed}"
-                run = train_one(trainings, name, seed, trace, heading)
-            if "scores" in run:
-                row["runs"].append(run)
-            else:
-                row["status"], row["reason"] = run["status"], run["reason"]
-    return list(rows.values())
+    rows: list[AccuracyRow] = [
+        {"backend": name, "title": BACKENDS[name], "status": "ok", "reason": None, "runs": []}
+        for name in settings["backends"]
+    ]
+    traces: dict[int, Trace | None] = {}
+    seeds = range(config.seed, config.seed + settings["rounds"])
+    for number, (seed, row) in enumerate(product(seeds, rows), start=1):
+        if row["status"] != "ok":
+            continue
+        seeded, folder = replace(config, seed=seed), out / row["backend"] / f"seed-{seed}"
+        run = stored_run(folder.with_suffix(".json"), seeded)
+        if run is None:
+            if seed not in traces:
+                steps = TrainingData(data, seeded).total_steps
+                log, pythons = out / "trace.log", settings["pythons"]
+                traces[seed] = reference_trace(seeded, data, None, steps, log, pythons)
+            heading = f"[{number}/{len(seeds) * len(rows)}] {row['title']}, seed {seed}"
+            run = train_one(settings, row, seeded, data, folder, traces[seed], heading)
+        if run is not None:
+            row["runs"].append(run)
+    return rows
 
 
-def trace_of(trainings: Trainings, seed: int) -> Trace | None:
-    """Return the first losses of a seed in float64, or None if no backend computes them."""
-    config, data, out = trainings.seeded(seed), trainings.data, trainings.out
-    steps = TrainingData(data, config).total_steps
-    return reference_trace(config, data, None, steps, out / "trace.log", trainings.pythons)
-
-
-def finished_training(trainings: Trainings, name: str, seed: int) -> Any:
-    """Return what is stored of a training, None unless it is of the same configuration."""
-    path = trainings.out / name / f"seed-{seed}.json"
+def stored_run(path: Path, config: Config) -> Any | None:
+    """Return the run that is stored of a training, None unless it has the same configuration."""
     if not path.is_file():
         return None
     stored = json.loads(path.read_text(encoding="utf-8"))
-    same = stored["config"] == json.loads(json.dumps(trainings.seeded(seed).to_json()))
+    same = stored["config"] == json.loads(json.dumps(config.to_json()))
     return stored["run"] if same else None
 
 
-def train_one(trainings: Trainings, name: str, seed: int, trace: Trace, heading: str) -> Any:
-    """Train a backend from one seed, store and return what came of it.
-
-    Returns:
-        The run, or ``status`` and ``reason`` where it has no scores.
-    """
-    config = trainings.seeded(seed)
-    folder = trainings.out / name / f"seed-{seed}"
-    python, silence = trainings.pythons.get(name), trainings.silence
-    outcome = train_backend(
-        name, config, trainings.data, folder, heading, python=python, silence=silence
-    )
-    row = training_row(name, outcome, folder)
-    check_agreement([row], trace)
+def train_one(
+    settings: Settings,
+    row: AccuracyRow,
+    config: Config,
+    data: Path,
+    folder: Path,
+    trace: Trace | None,
+    heading: str,
+) -> Any | None:
+    """Train a row's backend from one seed; store and return its run, or end the row."""
+    if trace is None:
+        row["status"], row["reason"] = "failed", NO_TRACE
+        return None
+    name = row["backend"]
+    python, silence = settings["pythons"].get(name), settings["timeout"]
+    outcome = train_backend(name, config, data, folder, heading, python=python, silence=silence)
+    trained = training_row(name, outcome, folder)
+    check_agreement([trained], trace)
+    row["status"], row["reason"] = trained["status"], trained["reason"]
     if row["status"] != "ok":
-        return {"status": row["status"], "reason": row["reason"]}
-    kept = ("agreement", "scores", "train_loss", "epochs", "versions", "device", "threads")
+        return None
+    fields = ("agreement", "scores", "train_loss", "epochs", "versions", "device", "threads")
     run = {
-        "seed": seed,
-        **{name: row.get(name) for name in (*kept, "precision")},
+        "seed": config.seed,
+        **{field: trained.get(field) for field in (*fields, "precision")},
         "seconds_to_target": seconds_to_target(folder, config.recipe.void),
     }
-    path = folder.with_name(f"seed-{seed}.json")
-    write_json(path, {"config": config.to_json(), "run": run})
+    write_json(folder.with_suffix(".json"), {"config": config.to_json(), "run": run})
     return run
 
 

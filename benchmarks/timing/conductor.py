@@ -1,6 +1,7 @@
-"""The parent of a benchmark: starts workers, asks them in turn, writes what comes as it comes."""
+"""The parent of a benchmark: starts workers, gives each its turn, writes every sample at once."""
 
 import tempfile
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,14 +21,12 @@ from benchmarks.timing.members import (
     calibrate,
     end,
     ending_on_failure,
-    log_of,
     make_question,
     prove,
     say,
     start_worker,
 )
 from benchmarks.timing.plan import config_of, groups
-from benchmarks.timing.starts import take_starts
 from benchmarks.workers.client import WorkerFailed
 from common.config import Config
 from common.errors import InputError
@@ -52,7 +51,7 @@ def run(results: Results) -> None:
         say(f"{first['case']} batch {first['batch_size']} {first['precision']}")
         # Beside the results, so that what a kill leaves is found by the one that resumes.
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=results.folder) as folder:
-            run_group(results, rows, config, Path(folder).resolve())
+            run_group(results, rows, config, Path(folder).resolve(), {})
 
 
 def measure_limits(results: Results, row: Row) -> None:
@@ -70,9 +69,8 @@ def measure_limits(results: Results, row: Row) -> None:
     rates: Any
     for backend in settings["backends"]:
         say(f"limits {name} {backend}")
-        log = results.folder / "logs" / f"limits-{backend}.log"
         try:
-            with start_worker(results, backend, log, config.threads) as worker:
+            with start_worker(results, backend, f"limits-{backend}", config.threads) as worker:
                 rates = worker.ask(
                     "timing.limits.measure",
                     settings["timeout"],
@@ -87,140 +85,171 @@ def measure_limits(results: Results, row: Row) -> None:
 
 
 def run_group(
-    results: Results,
-    rows: list[Row],
-    config: Config,
-    folder: Path,
-    plants: Mapping[str, str] | None = None,
+    results: Results, rows: list[Row], config: Config, folder: Path, plants: Mapping[str, str]
 ) -> None:
     """Prove and time the rows of one group.
 
     Args:
-        config: Of all rows, their tracks aside.
+        results: Get what is measured.
+        rows: All that are measured side by side.
+        config: Of all rows, without the changes of their tracks.
         folder: Gets the group's arrays.
         plants: Key of a row -> the fault that the self-test plants in its backend.
     """
-    case = CASES[rows[0]["case"]]
+    in_new_processes = CASES[rows[0]["case"]].in_new_processes
+    settings = results.document["settings"]
     with ExitStack() as stack:
-        # They import their frameworks while the reference is computed.
         members = []
-        if not case.in_new_processes:
-            members = start(results, rows, config, stack, plants or {})
-        rows = [row for row in rows if row["status"] == "running"]
+        if not in_new_processes:
+            # They import their frameworks while the reference is computed.
+            members = start(results, rows, config, stack, plants)
+            rows = [member.row for member in members]
         if not rows:
             return
-        try:
+        question = None
+        with ending_on_failure(results, rows):
             question = make_question(rows[0], config, folder)
-        except (InputError, WorkerFailed) as error:
-            for row in rows:
-                end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
-            results.save()
+        if question is None:
             return
-        if case.in_new_processes:
+        if in_new_processes:
             take_starts(results, rows, question)
             return
-        for member in members:  # Before one is looked at, none is busy with its import any more.
-            wait_for_import(results, member)
-        for member in members:
-            prepare(results, member, question)
-            results.save()
-        take_turns(results, [m for m in members if m.row["status"] == "running"])
-        for member in members:
-            finish(results, member)
-            results.save()
+        for member in members:  # Before one is measured, none is busy with its import any more.
+            with member.measured(refused="unsupported"):
+                member.ask("turns.ready")
+        for member in running(members):
+            say(f"  {member.row['backend']} {member.row['track']}: set up")
+            with member.measured(refused="unsupported"):
+                if prove(member, question):
+                    calibrate(member, settings["seconds"], settings["least_steps"])
+        take_turns(members)
+        for member in running(members):
+            finish(member)
+
+
+def running(members: list[Member]) -> list[Member]:
+    """Return the members whose row has not ended."""
+    return [member for member in members if member.row["status"] == "running"]
 
 
 def start(
-    results: Results,
-    rows: list[Row],
-    config: Config,
-    stack: ExitStack,
-    plants: Mapping[str, str],
+    results: Results, rows: list[Row], config: Config, stack: ExitStack, plants: Mapping[str, str]
 ) -> list[Member]:
     """Start the rows' workers; a row whose worker cannot be started ends here."""
     members = []
     for row in rows:
-        log, backend, track = log_of(results, row), row["backend"], row["track"]
-        try:
+        backend, key = row["backend"], row["key"]
+        with ending_on_failure(results, [row]):
             if config.devices > 1 and backend == "torch":
                 raise InputError(
                     "PyTorch needs a process for each device; a row of a benchmark has one process"
                 )
-            worker = start_worker(results, backend, log, config.threads, track=track)
-        except (InputError, WorkerFailed) as error:
-            end(row, "unsupported" if isinstance(error, InputError) else "failed", str(error))
-            results.save()
-        else:
-            members.append(Member(row, stack.enter_context(worker), plants.get(row["key"])))
+            worker = start_worker(results, backend, key, config.threads, track=row["track"])
+            members.append(Member(results, row, stack.enter_context(worker), plants.get(key)))
     return members
 
 
-def wait_for_import(results: Results, member: Member) -> None:
-    """Wait until a worker has its framework; end the row of one that has none, or fails at it."""
-    with ending_on_failure(member):
-        member.worker.ask("timing.turns.ready", results.document["settings"]["timeout"])
+def take_turns(members: list[Member]) -> None:
+    """Time the members in interleaved rounds, in an order drawn from the seed."""
+    members = running(members)
+    if not members:
         return
-    results.save()
-
-
-def prepare(results: Results, member: Member, question: Question) -> None:
-    """Let a row's worker prove its work and find how many steps fill a turn, or end the row."""
-    row, settings = member.row, results.document["settings"]
-    if row["status"] != "running":
-        return
-    say(f"  {row['backend']} {row['track']}: set up")
-    with ending_on_failure(member):
-        if prove(results, member, question) is None or not calibrate(
-            results, member, settings["seconds"], settings["least_steps"]
-        ):
-            member.worker.close()
-
-
-def take_turns(results: Results, members: list[Member]) -> None:
-    """Time all members in interleaved rounds, in an order drawn from the seed."""
-    settings = results.document["settings"]
+    settings = members[0].settings
     generator = np.random.default_rng((settings["seed"], 11))
     for number in range(settings["rounds"]):
         shuffled = generator.permutation(len(members))
         for turn in TURNS:
-            order = shuffled if turn == 0 else shuffled[::-1]
-            for position, index in enumerate(order):
+            for position, index in enumerate(shuffled[::-1] if turn else shuffled):
                 row = members[index].row
                 done = {(sample["round"], sample["turn"]) for sample in row["samples"]}
                 if row["status"] == "running" and (number, turn) not in done:
-                    take_turn(results, members[index], number, turn, position)
-                    results.save()
+                    take_turn(members[index], number, turn, position)
 
 
-def take_turn(results: Results, member: Member, number: int, turn: int, position: int) -> None:
+def take_turn(member: Member, number: int, turn: int, position: int) -> None:
     """Time one turn of one member; the parent sleeps meanwhile."""
-    timeout, worker = results.document["settings"]["timeout"], member.worker
-    with ending_on_failure(member, refused="failed"):
+    place = {"round": number, "turn": turn, "position": position, "process": member.process}
+    with member.measured():
         sample = watched(
-            results.document,
+            member.results.document,
             member.row,
-            lambda: (
-                worker.ask("timing.turns.time_turn", timeout, steps=member.steps)
-                | {"round": number, "turn": turn, "position": position, "process": member.process}
-            ),
+            lambda: member.ask("turns.time_turn", steps=member.steps) | place,
         )
         member.row["samples"].append(sample)
 
 
-def finish(results: Results, member: Member) -> None:
-    """Ask for the memory's peaks, and a trace if one is wanted; end the worker; sum the row up."""
-    row, settings, worker = member.row, results.document["settings"], member.worker
-    if row["status"] != "running":
-        return
-    with ending_on_failure(member, refused="failed"):
-        row["processes"][-1] |= worker.ask(
-            "timing.turns.used", settings["timeout"], steps=member.steps
-        )
-        if settings["profile"]:  # When all is timed and counted: tracing leaves its traces.
+def finish(member: Member) -> None:
+    """Get the memory's peaks, and a trace if one is wanted; end the worker; sum the row up."""
+    row, results = member.row, member.results
+    with member.measured():
+        row["processes"][-1] |= member.ask("turns.used", steps=member.steps)
+        if member.settings["profile"]:  # When all is timed and counted: tracing leaves its traces.
             folder = results.folder / "profiles" / row["key"].replace("/", "-")
-            place = str(folder.absolute())  # A worker runs elsewhere.
-            worker.ask("timing.turns.profile", settings["timeout"], folder=place, steps=2)
+            # A worker runs elsewhere.
+            member.ask("turns.profile", folder=str(folder.absolute()), steps=2)
             row["profile"] = str(folder.relative_to(results.folder))
-        worker.close()
         end(row, "ok", None)
         summarize(results.document, row)
+
+
+def take_starts(results: Results, rows: list[Row], question: Question) -> None:
+    """Start every row's process once a round; each proves its work like any other.
+
+    Rows of the variant ``cached`` are started once before, unmeasured, to compile what the measured
+    processes find.
+    """
+    settings, threads = results.document["settings"], question.config.threads
+    generator = np.random.default_rng((settings["seed"], 13))
+    cached = rows[0]["variant"] == "cached"
+    compiled = question.inputs.with_name("compiled") if cached else None
+    for number in range(-1 if cached else 0, settings["rounds"]):
+        for position, index in enumerate(generator.permutation(len(rows))):
+            row = rows[index]
+            backend, key, track = row["backend"], row["key"], row["track"]
+            done = {sample["round"] for sample in row["samples"]}
+            if row["status"] != "running" or number in done:
+                continue
+            say(f"  {backend} {track}: start {number + 1}")
+            started = time.monotonic()
+            with (
+                ending_on_failure(results, [row]),
+                start_worker(results, backend, key, threads, compiled, track) as worker,
+            ):
+                sample = take_start(Member(results, row, worker), question, started)
+                if number >= 0 and row["status"] == "running":
+                    place = {"round": number, "turn": 0, "position": position}
+                    row["samples"].append(sample | place)
+    for row in rows:
+        if row["status"] == "running":
+            end(row, "ok", None)
+            summarize(results.document, row)
+    results.save()
+
+
+def take_start(member: Member, question: Question, started: float) -> Any:
+    """Return the sample of a process that was started at ``started``; its row may end."""
+    row = member.row
+
+    def first_step() -> Any:
+        prove(member, question)
+        process = row["processes"][-1]
+        return {
+            "seconds": process["first_ended"] - started,
+            "steps": 1,
+            "turn_seconds": time.monotonic() - started,
+            "turn_cpu_seconds": process["cpu_seconds"],
+            "slept_seconds": 0.0,
+            "asleep_cpu_share": 0.0,
+            "process": member.process,
+        }
+
+    sample = watched(member.results.document, row, first_step)
+    if row["status"] == "running":
+        process = row["processes"][member.process]
+        if member.process == 0:
+            calibrate(member, seconds=0.0, least=1)
+        else:
+            process["step_seconds"] = member.ask("turns.time_turn", steps=1)["seconds"]
+        if row["status"] == "running":
+            process |= member.ask("turns.used", steps=0)
+    return sample

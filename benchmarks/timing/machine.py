@@ -7,7 +7,7 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from benchmarks.records.documents import Bench, Gpu, GpuRanges, Row, Sample
+from benchmarks.records.documents import Bench, Gpu, GpuRanges, Row
 from common.backends import device_kind
 from common.errors import InputError
 from common.machine.threads import available_cpus
@@ -211,7 +211,7 @@ def kills_for_memory() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def watched(document: Bench, row: Row, take: Callable[[], Sample]) -> Sample:
+def watched(document: Bench, row: Row, take: Callable[[], Any]) -> Any:
     """Return the sample of a row that ``take`` brings, with the machine's state meanwhile.
 
     A GPU counts only where the row computes on it: with ``--device auto`` another may. Where a
@@ -227,14 +227,13 @@ def watched(document: Bench, row: Row, take: Callable[[], Sample]) -> Sample:
         sample = take()
     if not on_gpu():
         states = []
-    busy_after = busy_seconds()
-    others = None
+    busy_after, others = busy_seconds(), None
     if busy is not None and busy_after is not None:
-        wall = sample["turn_seconds"]
-        cpus = len(available_cpus())
-        others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / (wall * cpus))
-    sample["other_cpu_share"] = others
-    sample["gpu"] = states[-1] if states else None
-    sample["gpu_ranges"] = gpu_ranges(states)
-    sample["dropped"] = "throttled" if was_throttled(states) else None
-    return sample
+        cpu_seconds = sample["turn_seconds"] * len(available_cpus())
+        others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / cpu_seconds)
+    return sample | {
+        "other_cpu_share": others,
+        "gpu": states[-1] if states else None,
+        "gpu_ranges": gpu_ranges(states),
+        "dropped": "throttled" if was_throttled(states) else None,
+    }

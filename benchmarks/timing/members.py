@@ -3,17 +3,15 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
-import numpy as np
-
 from benchmarks.cases import CASES
-from benchmarks.cases.case import Arrays
-from benchmarks.cases.inputs import write_arrays
+from benchmarks.cases.inputs import read_arrays, write_arrays
 from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus
 from benchmarks.records.results import Results
@@ -36,10 +34,10 @@ from common.reference.tolerances import row_limits
 
 @dataclass(frozen=True)
 class Question:
-    """What every worker of a group is asked: the case's inputs and the reference's answers.
+    """What all workers of a group have to compute: the case's inputs and the reference's answers.
 
     Attributes:
-        config: Of the group's rows, their tracks aside.
+        config: Of the group's rows, without the changes of their tracks.
         inputs, expected: Files of arrays.
     """
 
@@ -57,38 +55,54 @@ class Member:
         plant: A fault that the self-test plants in the backend, of ``timing.plants``.
     """
 
-    def __init__(self, row: Row, worker: Worker, plant: str | None = None) -> None:
-        self.row, self.worker, self.plant = row, worker, plant
+    def __init__(
+        self, results: Results, row: Row, worker: Worker, plant: str | None = None
+    ) -> None:
+        self.results, self.row, self.worker, self.plant = results, row, worker, plant
+        self.settings = results.document["settings"]
         self.process = len(row["processes"])
         self.steps = 1
+
+    def ask(self, task: str, **arguments: Any) -> Any:
+        """Return the worker's answer to a task of this room."""
+        return self.worker.ask(f"timing.{task}", self.settings["timeout"], **arguments)
+
+    @contextmanager
+    def measured(self, refused: RowStatus = "failed") -> Iterator[None]:
+        """End the row if its worker refuses or fails within; end the worker with the row."""
+        with ending_on_failure(self.results, [self.row], refused):
+            yield
+        if self.row["status"] != "running":
+            self.worker.close()
 
 
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def log_of(results: Results, row: Row) -> Path:
-    """Return the file that gets what a row's worker prints."""
-    return results.folder / "logs" / f"{row['key'].replace('/', '-')}.log"
-
-
 def start_worker(
     results: Results,
     backend: str,
-    log: Path,
+    name: str,
     threads: int | None,
     compiled: Path | None = None,
     track: str = "default",
 ) -> Worker:
     """Start a worker with the interpreter that the settings name for its backend.
 
-    It may use only as many CPUs as it has ``threads``. What it compiles is kept in the folder
-    ``compiled``, if one is named, and nothing of it elsewhere.
+    Args:
+        results: Of the benchmark.
+        backend: Of the worker.
+        name: Of its log.
+        threads: It may use only as many CPUs.
+        compiled: What it compiles is kept in this folder, if one is named, and nowhere else.
+        track: Of its row.
 
     Raises:
         InputError: If the framework is not installed here, or older than the GPU.
     """
     settings = results.document["settings"]
+    log = results.folder / "logs" / f"{name.replace('/', '-')}.log"
     log.parent.mkdir(exist_ok=True)
     if settings["device"] == "gpu":
         check_card(backend)
@@ -102,14 +116,17 @@ def start_worker(
         return Worker(backend, environment, log, python)
 
 
-def expected_answers(case: str, config: Config, inputs: Path, folder: Path) -> Path:
-    """Return the file of the case's expected answers, computed in a process that then ends.
+def make_question(row: Row, config: Config, folder: Path) -> Question:
+    """Write the inputs of a row's group into ``folder`` and compute the answers that are expected.
+
+    They are computed in a process that then ends.
 
     Raises:
-        InputError: If the configuration has none.
+        InputError: If the case has no inputs or no answers in this configuration.
         WorkerFailed: If that process ended otherwise, as for want of memory.
     """
-    path = folder / "config.json"
+    case, inputs, path = row["case"], folder / "inputs.npz", folder / "config.json"
+    write_arrays(inputs, CASES[case].inputs(row["variant"], config, folder))
     path.write_text(json.dumps(config.to_json()), encoding="utf-8")
     say("  float64 reference (computed once, then cached)")
     program = [sys.executable, "-m", "benchmarks.equal_work.case_answers"]
@@ -128,33 +145,25 @@ def expected_answers(case: str, config: Config, inputs: Path, folder: Path) -> P
         raise InputError(last_line(done.stderr))
     if done.returncode:
         raise WorkerFailed(f"the reference of {case}: {last_line(done.stderr)}")
-    return Path(done.stdout.splitlines()[-1])
+    return Question(config, inputs, Path(done.stdout.splitlines()[-1]))
 
 
-def make_question(row: Row, config: Config, folder: Path) -> Question:
-    """Write the inputs of a row's group into ``folder`` and get the answers that are expected."""
-    case, inputs = row["case"], folder / "inputs.npz"
-    write_arrays(inputs, CASES[case].inputs(row["variant"], config, folder))
-    return Question(config, inputs, expected_answers(case, config, inputs, folder))
+def prove(member: Member, question: Question) -> bool:
+    """Let a worker prepare its case and compare its answers; the row ends if they are wrong.
 
-
-def prove(results: Results, member: Member, question: Question) -> Process | None:
-    """Let a worker prepare its case and compare its answers; None if the row ends ``invalid``.
+    The row gets a new entry in ``processes``.
 
     Returns:
-        The row's new entry in ``processes``.
+        Whether the worker has proved that its work is the reference's.
 
     Raises:
-        InputError: What the backend does not offer, or not otherwise than by default.
+        InputError: If the backend does not offer the case, or the track changes nothing there.
         WorkerFailed: If it does not answer, or has other versions than the processes before it.
     """
     row, outputs = member.row, question.inputs.with_name("outputs.npz")
-    task, plant = "timing.turns.set_up", {}
-    if member.plant is not None:
-        task, plant = "timing.plants.set_up", {"plant": member.plant}
-    process: Process = member.worker.ask(
-        task,
-        results.document["settings"]["timeout"],
+    plant = {"plant": member.plant} if member.plant else {}
+    process: Process = member.ask(
+        "plants.set_up" if plant else "turns.set_up",
         **plant,
         backend=row["backend"],
         track=row["track"],
@@ -168,7 +177,7 @@ def prove(results: Results, member: Member, question: Question) -> Process | Non
         raise InputError(
             f"this track changes nothing where a {kind.upper()} computes: it has no row"
         )
-    if changed := other_versions(results.document, row, process):
+    if changed := other_versions(member.results.document, row, process):
         raise WorkerFailed(
             f"the environment is not the one that began this benchmark ({changed}): start a new one"
         )
@@ -177,8 +186,7 @@ def prove(results: Results, member: Member, question: Question) -> Process | Non
     outputs.unlink()
     if not gate["passed"]:
         end(row, "invalid", gate["reason"])
-        return None
-    return process
+    return gate["passed"]
 
 
 def other_versions(document: Bench, row: Row, process: Process) -> str | None:
@@ -186,31 +194,21 @@ def other_versions(document: Bench, row: Row, process: Process) -> str | None:
 
     A resumed benchmark may find another environment than the one that began it.
     """
-    now = process["backend"]
-    for other in document["rows"]:
-        if (other["backend"], other["track"]) != (row["backend"], row["track"]):
-            continue
-        for earlier in (one["backend"] for one in other["processes"]):
-            if earlier["versions"] != now["versions"]:
-                return f"versions {earlier['versions']} there, {now['versions']} here"
-            if earlier["device"] != now["device"]:
-                return f"device {earlier['device']} there, {now['device']} here"
+    here: Mapping[str, object] = process["backend"]
+    for like in document["rows"]:
+        if (like["backend"], like["track"]) == (row["backend"], row["track"]):
+            for earlier in like["processes"]:
+                there: Mapping[str, object] = earlier["backend"]
+                for name in ("versions", "device"):
+                    if there[name] != here[name]:
+                        return f"{name} {there[name]} there, {here[name]} here"
     return None
 
 
-def calibrate(results: Results, member: Member, seconds: float, least: int) -> bool:
-    """Find how many steps fill a turn; end the row if work is left after ``synchronize``.
-
-    Returns:
-        Whether the row goes on.
-    """
+def calibrate(member: Member, seconds: float, least: int) -> None:
+    """Find how many steps fill a turn; end the row if work is left after ``synchronize``."""
     row = member.row
-    calibration = member.worker.ask(
-        "timing.turns.calibrate",
-        results.document["settings"]["timeout"],
-        seconds=seconds,
-        least=least,
-    )
+    calibration = member.ask("turns.calibrate", seconds=seconds, least=least)
     row["processes"][-1] |= calibration
     late, steps = calibration["late_seconds"], calibration["late_steps"]
     clocked = steps * calibration["step_seconds"]
@@ -220,15 +218,13 @@ def calibrate(results: Results, member: Member, seconds: float, least: int) -> b
             f"left after synchronize had returned (by its clock they took {clocked:.3f} s)"
         )
         end(row, "invalid", reason)
-        return False
     member.steps = calibration["steps"]
-    return True
 
 
 def check(outputs: Path, question: Question, row: Row) -> Gate:
     """Return the gate's verdict about what a worker left in ``outputs``."""
     try:
-        answers = arrays_in(outputs)
+        answers = read_arrays(outputs)
     except (OSError, ValueError, BadZipFile) as error:
         raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
     for name, array in answers.items():
@@ -236,32 +232,35 @@ def check(outputs: Path, question: Question, row: Row) -> Gate:
             raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy does not have")
     case, track = CASES[row["case"]], row["track"]
     limits = row_limits(case.bounds, row["precision"], track, row["backend"])
-    expected = case.expected_of(arrays_in(question.expected), code_of(track))
-    return judge(case, answers, expected, arrays_in(question.inputs), limits)
-
-
-def arrays_in(path: Path) -> Arrays:
-    """Return the arrays of an ``.npz`` file."""
-    with np.load(path) as file:
-        return dict(file)
+    expected = case.expected_of(read_arrays(question.expected), code_of(track))
+    return judge(case, answers, expected, read_arrays(question.inputs), limits)
 
 
 @contextmanager
-def ending_on_failure(member: Member, refused: RowStatus = "unsupported") -> Iterator[None]:
-    """End a row whose worker refuses or fails within; what it had measured stays in it."""
+def ending_on_failure(
+    results: Results, rows: list[Row], refused: RowStatus = "unsupported"
+) -> Iterator[None]:
+    """End rows whose worker refuses or fails within, and save; what they had measured stays.
+
+    Args:
+        results: Saved at the end, whatever happened.
+        rows: That end.
+        refused: Their status where a worker refused.
+    """
     kills_before = kills_for_memory()
     try:
         yield
     except InputError as error:
-        end(member.row, refused, str(error))
-        member.worker.close()
+        for row in rows:
+            end(row, refused, str(error))
     except WorkerFailed as error:
         reason = str(error)
         if "SIGKILL" in reason:
             known = kills_for_memory() > kills_before
             reason += " (the kernel does so when memory runs out" + (", and did)" if known else ")")
-        end(member.row, "failed", reason)
-        member.worker.close()
+        for row in rows:
+            end(row, "failed", reason)
+    results.save()
 
 
 def end(row: Row, status: RowStatus, reason: str | None) -> None:

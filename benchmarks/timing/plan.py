@@ -1,7 +1,8 @@
 """The rows of a benchmark, the configuration of each, and the order in which they are measured."""
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Machine
@@ -15,24 +16,17 @@ from common.machine.threads import available_cpus
 from common.recipes import Recipe, make_recipe
 
 
-def machine_of(settings: Settings) -> Machine:
-    """Return what of this machine decides which rows there are."""
-    gpus = 0 if settings["device"] == "cpu" else gpu_count()
-    return Machine(gpus, settings["threads"] or len(available_cpus()))
-
-
 def planned_rows(settings: Settings) -> list[Row]:
     """Return a row for each case, batch, variant, precision, track and backend, in this order.
 
     A backend that computes a case no otherwise on a track than by default has no row there.
     """
     recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
-    machine = machine_of(settings)
+    gpus = 0 if settings["device"] == "cpu" else gpu_count()
+    machine = Machine(gpus, settings["threads"] or len(available_cpus()))
     rows = []
-    for name in settings["cases"]:
-        if name not in CASES:
-            continue
-        case, precisions = CASES[name], settings["precisions"]
+    for case in (CASES[name] for name in settings["cases"] if name in CASES):
+        precisions = settings["precisions"]
         for batch, variant, precision, track, backend in product(
             settings["batch_sizes"],
             case.variants(machine),
@@ -42,47 +36,32 @@ def planned_rows(settings: Settings) -> list[Row]:
         ):
             if not case.has_row(variant, track, backend, machine):
                 continue
-            if has_rows(track, backend, name, settings):
-                rows.append(
-                    new_row(name, variant, backend, track, recipe, batch, precision, settings)
-                )
+            if not has_rows(track, backend, case.name, settings):
+                continue
+            row: Row = {
+                "key": "",
+                "case": case.name,
+                "variant": variant,
+                "backend": backend,
+                "title": BACKENDS[backend],
+                "track": track,
+                "backbone": recipe.backbone,
+                "recipe": recipe.name,
+                "batch_size": batch,
+                "crop": list(settings["crop"]),
+                "precision": precision,
+                "device": settings["device"],
+                "status": "running",
+                "reason": None,
+                "gate": None,
+                "processes": [],
+                "samples": [],
+                "figures": None,
+                "warnings": [],
+                "profile": None,
+            }
+            rows.append(row | {"key": row_name(row)})
     return rows
-
-
-def new_row(
-    case: str,
-    variant: str | None,
-    backend: str,
-    track: str,
-    recipe: Recipe,
-    batch: int,
-    precision: str,
-    settings: Settings,
-) -> Row:
-    """Return a row with nothing measured."""
-    row: Row = {
-        "key": "",
-        "case": case,
-        "variant": variant,
-        "backend": backend,
-        "title": BACKENDS[backend],
-        "track": track,
-        "backbone": recipe.backbone,
-        "recipe": recipe.name,
-        "batch_size": batch,
-        "crop": list(settings["crop"]),
-        "precision": precision,
-        "device": settings["device"],
-        "status": "running",
-        "reason": None,
-        "gate": None,
-        "processes": [],
-        "samples": [],
-        "figures": None,
-        "warnings": [],
-        "profile": None,
-    }
-    return row | {"key": row_name(row)}
 
 
 def groups(document: Bench) -> Iterator[list[Row]]:
@@ -94,37 +73,34 @@ def groups(document: Bench) -> Iterator[list[Row]]:
     """
     settings = document["settings"]
     batches, precisions = settings["batch_sizes"], settings["precisions"]
-    pending: dict[tuple[str, str | None, int, str], list[Row]] = {}
-    for row in document["rows"]:
-        if row["status"] == "running":
-            key = (row["case"], row["variant"], row["batch_size"], row["precision"])
-            pending.setdefault(key, []).append(row)
 
-    def order(key: tuple[str, str | None, int, str]) -> tuple[int, ...]:
-        name, _, batch, precision = key
-        case = CASES[name]
-        last = list(CASES).index(name) + 1 if case.place == 2 else 0
-        return last, batches.index(batch), precisions.index(precision), case.place
+    def order(row: Row) -> tuple[int, ...]:
+        case = CASES[row["case"]]
+        last = list(CASES).index(case.name) + 1 if case.place == 2 else 0
+        batch, precision = batches.index(row["batch_size"]), precisions.index(row["precision"])
+        return last, batch, precision, case.place
 
-    for key in sorted(pending, key=order):
-        yield pending[key]
+    rows = sorted((row for row in document["rows"] if row["status"] == "running"), key=order)
+    for _, group in groupby(rows, itemgetter("case", "variant", "batch_size", "precision")):
+        yield list(group)
 
 
 def config_of(settings: Settings, row: Row) -> Config:
     """Return the configuration that a row is measured with; its track may change it further."""
-    height, width = settings["crop"]
-    recipe = make_recipe(
-        settings["recipe"],
-        backbone=settings["backbone"],
-        batch_size=row["batch_size"],
-        crop=(height, width),
-    )
-    config = Config(
+    name, backbone, (height, width) = settings["recipe"], settings["backbone"], settings["crop"]
+    batch_size = row["batch_size"]
+    recipe = make_recipe(name, backbone=backbone, batch_size=batch_size, crop=(height, width))
+    config = config_with(settings, recipe, row["precision"])
+    return CASES[row["case"]].configured(config, row["variant"])
+
+
+def config_with(settings: Settings, recipe: Recipe, precision: str) -> Config:
+    """Return the configuration of a recipe with the machine's part of the settings."""
+    return Config(
         recipe,
         seed=settings["seed"],
         device=settings["device"],
-        precision=row["precision"],
+        precision=precision,
         upsampling=settings["upsampling"],
         threads=settings["threads"],
     )
-    return CASES[row["case"]].configured(config, row["variant"])

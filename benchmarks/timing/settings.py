@@ -114,17 +114,6 @@ class Settings:
         }
         return cast(documents.Settings, values)
 
-    def accuracy_config(self) -> Config:
-        """Return the configuration of the trainings of the case ``accuracy``, its first seed's."""
-        return Config(
-            make_recipe("generated", backbone=self.backbone),
-            seed=self.seed,
-            device=self.device,
-            precision=self.precisions[0],
-            upsampling=self.upsampling,
-            threads=self.threads,
-        )
-
 
 def check_trainings(settings: Settings) -> None:
     """Raise InputError if the case ``accuracy`` cannot train."""

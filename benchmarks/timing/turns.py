@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Work
-from benchmarks.cases.inputs import write_arrays
+from benchmarks.cases.inputs import read_arrays, write_arrays
 from benchmarks.records.documents import Process
 from benchmarks.timing.tracks import code_of, config_of_track
 from common.config import Config, check_precision
@@ -114,9 +114,13 @@ def set_up(
     Turn.config = config_of_track(Config.from_json(config), track)
     Turn.backend = track_module(package, backend, track)
     started = time.perf_counter()
-    if not hasattr(Turn.backend, CASES[case].needs):
+    measured = CASES[case]
+    if not hasattr(Turn.backend, measured.needs):
         raise InputError(f"{backend} has no {case} on the track {track}")
-    Turn.work = prepared(case, inputs)
+    Turn.backend.configure(Turn.config)
+    if measured.heeds_precision:
+        check_precision(Turn.config, Turn.backend.precisions(Turn.config))
+    Turn.work = measured.work(Turn.backend, Turn.config, read_arrays(Path(inputs)))
     created, clock = time.perf_counter(), time.monotonic()
     write_arrays(Path(outputs), Turn.work.answer())
     rest()
@@ -133,14 +137,10 @@ def set_up(
     }
 
 
-def prepared(name: str, inputs: str) -> Work:
-    """Set a case up in this process, with the backend and configuration that ``Turn`` has."""
-    case, backend, config = CASES[name], Turn.backend, Turn.config
-    backend.configure(config)
-    if case.heeds_precision:
-        check_precision(config, backend.precisions(config))
-    with np.load(inputs) as file:
-        return case.set_up(backend, config, dict(file))
+def complete(steps: int) -> None:
+    """Do that many steps and wait until all of them have been computed."""
+    Turn.work.run(steps)
+    Turn.work.finish()
 
 
 def time_steps(steps: int) -> float:
@@ -149,8 +149,7 @@ def time_steps(steps: int) -> float:
     gc.disable()
     try:
         started = time.perf_counter()
-        Turn.work.run(steps)
-        Turn.work.finish()
+        complete(steps)
         return time.perf_counter() - started
     finally:
         gc.enable()
@@ -159,8 +158,7 @@ def time_steps(steps: int) -> float:
 def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, float]:
     """Find how many steps fill ``seconds``, and whether anything is computed after a turn's end."""
     whole = Turn.work.steps_together
-    Turn.work.run(1)
-    Turn.work.finish()
+    complete(1)
     for _ in range(ATTEMPTS):
         step = min(time_steps(whole), time_steps(whole)) / whole
         if whole * step < seconds / 8:  # Few steps are short beside what a turn costs itself.
@@ -210,8 +208,7 @@ def work_left(step_seconds: float) -> tuple[int, float]:
 def until_read(steps: int, wait: float) -> tuple[float, float]:
     """Return the seconds from a turn's beginning until its outcome was read, and of the read."""
     started = time.perf_counter()
-    Turn.work.run(steps)
-    Turn.work.finish()
+    complete(steps)
     time.sleep(wait)
     reading = time.perf_counter()
     Turn.work.read()
@@ -225,8 +222,7 @@ def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
     slept = time.perf_counter() - wall
     awake = cpu_seconds() - cpu
     started, cpu_started = time.perf_counter(), cpu_seconds()
-    Turn.work.run(1)
-    Turn.work.finish()
+    complete(1)
     seconds = time_steps(steps)
     rest()
     return {
@@ -243,8 +239,7 @@ def profile(package: ModuleType, folder: str, steps: int) -> None:
     """Leave the framework's own trace of ``steps`` steps in ``folder``."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with package.trace(Path(folder)):
-        Turn.work.run(steps)
-        Turn.work.finish()
+        complete(steps)
     rest()
 
 
@@ -257,8 +252,7 @@ def used(package: ModuleType, steps: int) -> dict[str, Any]:
     """
     reset = steps > 0 and forget_peak()
     if reset:
-        Turn.work.run(steps)
-        Turn.work.finish()
+        complete(steps)
         rest()
     children = sum(resident_peak(child.pid or 0) for child in multiprocessing.active_children())
     return {

@@ -5,12 +5,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.cases.case import Arrays
-from benchmarks.cases.inputs import write_arrays
+from benchmarks.cases.inputs import Arrays, read_arrays, write_arrays
 from benchmarks.equal_work.case_answers import cached_answers
 from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Gate, Process
@@ -19,11 +17,6 @@ from benchmarks.workers.client import Worker
 from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.reference.tolerances import row_limits
-
-
-def arrays_in(path: Path) -> Arrays:
-    with np.load(path) as file:
-        return dict(file)
 
 
 class Question:
@@ -37,7 +30,7 @@ class Question:
         self.case, self.config, self.path = CASES[case], config, folder / "inputs.npz"
         self.inputs = self.case.inputs(variant, config, folder)
         write_arrays(self.path, self.inputs)
-        self.expected = arrays_in(cached_answers(case, config, self.path))
+        self.expected = read_arrays(cached_answers(case, config, self.path))
 
     def gate(self, answers: Arrays, precision: str, track: str, backend: str) -> Gate:
         """Return the gate's record of a backend's answers."""
@@ -72,7 +65,7 @@ class Asked:
             inputs=str(question.path),
             outputs=str(self.outputs),
         )
-        self.answers = arrays_in(self.outputs)
+        self.answers = read_arrays(self.outputs)
         return question.gate(self.answers, precision, track, self.backend)
 
     def ask(self, task: str, **arguments: Any) -> Any:

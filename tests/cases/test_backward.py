@@ -33,7 +33,7 @@ def expected(inputs: dict[str, Any]) -> dict[str, Any]:
 
 def gate_of(backend: ModuleType, name: str, inputs: Any, expected: Any) -> Gate:
     backend.configure(CONFIG)
-    answers = CASE.set_up(backend, CONFIG, inputs).answer()
+    answers = CASE.work(backend, CONFIG, inputs).answer()
     limits = row_limits(CASE.bounds, "float32", "default", name)
     return judge(CASE, answers, expected, inputs, limits)
 
@@ -55,7 +55,7 @@ def test_the_backward_pass_gives_what_the_reference_gives(
 
 def test_the_backward_pass_updates_no_parameter(backend: ModuleType, inputs: Any) -> None:
     backend.configure(CONFIG)
-    work: Any = CASE.set_up(backend, CONFIG, inputs)
+    work: Any = CASE.work(backend, CONFIG, inputs)
     work.run(2)
     work.finish()
     before, after = parameters_in(inputs), backend.parameters_of(work.state)

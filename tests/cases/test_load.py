@@ -81,7 +81,7 @@ def test_a_turn_of_loading_has_two_batches_for_every_cpu_and_so_has_one_that_fee
         monkeypatch.setattr(f"{module}.available_cpus", lambda: list(range(16)))
     case, backend = CASES[name], stand_in(device)
     config = Config(make_recipe("chapter-torch", batch_size=1, crop=(32, 64)))
-    work = case.set_up(backend, config, case.inputs("cold", config, tmp_path))
+    work = case.work(backend, config, case.inputs("cold", config, tmp_path))
     monkeypatch.setattr(turns.Turn, "work", work, raising=False)
     monkeypatch.setattr("gc.collect", int)  # With four frameworks loaded it takes seconds.
     steps = turns.calibrate(backend, seconds=0.0, least=2)["steps"]

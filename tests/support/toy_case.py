@@ -6,16 +6,14 @@ Processes that are started with ``environment`` have it in their registry; this 
 
 import os
 from pathlib import Path
-from types import MappingProxyType, ModuleType
 from typing import Any
 
 import numpy as np
 
-from benchmarks.cases.case import Arrays, Case, Steps, Work
-from benchmarks.cases.inputs import BATCHES
+from benchmarks.cases.case import Case, Steps, bounds_of
+from benchmarks.cases.inputs import BATCHES, Arrays
 from common.config import Config
 from common.parameters.costs import Costs
-from common.reference.tolerances import BOUNDS
 
 PROJECT = Path(__file__).parents[2]
 MISTAKE = "TOY_MISTAKE"
@@ -24,8 +22,7 @@ MISTAKE = "TOY_MISTAKE"
 class Squares(Steps):
     """In a worker: the squares of maps that are on the device."""
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, [(backend.to_device(x, config),) for x in inputs["x"]])
+    takes = ("x",)
 
     def step(self, *batch: Any) -> Any:
         (x,) = batch
@@ -42,7 +39,8 @@ class Toy(Case):
 
     name = "toy"
     sentence = "the square of a random map"
-    bounds = MappingProxyType({"squares": BOUNDS["upsampling: output"]})
+    work = Squares
+    bounds = bounds_of(squares="upsampling: output")
 
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         recipe = config.recipe
@@ -50,14 +48,8 @@ class Toy(Case):
         generator = np.random.default_rng((config.seed, 17))
         return {"x": generator.standard_normal(shape, np.float32)}
 
-    def reference_inputs(self, inputs: Arrays) -> Arrays:
-        return {"x": inputs["x"][:1]}
-
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         return {"squares": inputs["x"][0].astype(np.float64) ** 2}
-
-    def set_up(self, backend: ModuleType, config: Config, inputs: Arrays) -> Work:
-        return Squares(backend, config, inputs)
 
     def costs(self, config: Config) -> Costs:
         height, width = config.recipe.crop

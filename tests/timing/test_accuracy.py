@@ -20,7 +20,6 @@ from benchmarks.records.equivalence import equivalence, equivalences
 from benchmarks.records.results import Results, read_document
 from benchmarks.timing import accuracy
 from benchmarks.timing.accuracy import measure_accuracy, train_all
-from benchmarks.timing.settings import Settings
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
 from common.config import Config
@@ -151,7 +150,7 @@ def measured(
     monkeypatch.setattr(accuracy, "train_backend", trainings)
     monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: trace)
     results = Results(folder, read_document(folder, Bench))
-    measure_accuracy(results, Settings.from_json(results.document["settings"]))
+    measure_accuracy(results)
     return results
 
 
@@ -320,8 +319,8 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config(SMALL, max_steps=2, threads=1)
-    trainings = accuracy.Trainings(config, generated, tmp_path, pythons={}, silence=300.0)
-    rows = train_all(PRESENT[:1], trainings, seeds=2)
+    settings = planned(backends=PRESENT[:1], rounds=2, timeout=300.0)["settings"]
+    rows = train_all(settings, config, generated, tmp_path)
     (row,) = rows
     assert row["status"] == "ok" and [run["seed"] for run in row["runs"]] == [0, 1]
     assert row["runs"][0]["train_loss"] != row["runs"][1]["train_loss"]
@@ -330,9 +329,9 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
         return Outcome("failed", "trained again")
 
     monkeypatch.setattr(accuracy, "train_backend", refuse)
-    assert train_all(PRESENT[:1], trainings, seeds=2) == rows
+    assert train_all(settings, config, generated, tmp_path) == rows
     monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: TRACE)
-    (again,) = train_all(PRESENT[:1], trainings, seeds=3)
+    (again,) = train_all({**settings, "rounds": 3}, config, generated, tmp_path)
     assert again["reason"] == "trained again" and again["runs"] == row["runs"]
 
 

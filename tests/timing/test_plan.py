@@ -252,7 +252,9 @@ def test_no_worker_is_looked_at_while_another_imports_its_framework(
     )
     monkeypatch.setattr(conductor, "make_question", lambda *_: question)
     document = planned(cases=["predict"], tracks=["default"], batch_sizes=[1])
-    conductor.run_group(Results(tmp_path, document), document["rows"], question.config, tmp_path)
+    conductor.run_group(
+        Results(tmp_path, document), document["rows"], question.config, tmp_path, {}
+    )
     names = [row["backend"] for row in document["rows"]]
     assert asked[:4] == [(name, "timing.turns.ready") for name in names]
     others = [name for name in names if name != "mxnet"]  # It has failed, and is not asked again.

@@ -163,9 +163,8 @@ def test_what_is_planted_in_a_real_backend_is_refused(backend_name: str, tmp_pat
     # One process for both: of the second plant it has to compile no more than a prediction.
     with Worker(backend_name, backend_environment(None, "cpu"), tmp_path / "log") as worker:
         for row, plant in ((train, "unsynchronised"), (predict, "epsilon")):
-            member = members.Member(row, worker, plant)
-            question = members.make_question(row, config, tmp_path)
-            if members.prove(results, member, question) is not None:
-                assert not members.calibrate(results, member, seconds=0.1, least=2)
+            member = members.Member(results, row, worker, plant)
+            if members.prove(member, members.make_question(row, config, tmp_path)):
+                members.calibrate(member, seconds=0.1, least=2)
             assert row["status"] == "invalid"
             assert row["reason"].startswith(REFUSED[plant][:15])
