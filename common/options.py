@@ -11,17 +11,25 @@ from common.fields import add_field_options, field_arguments, field_values, opti
 from common.recipes import RECIPES, Recipe, make_recipe
 
 
-class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+class HelpFormatter(argparse.HelpFormatter):
     """Says an option's default, where it has one."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         default = action.default
-        if default is None or default is False or default in ([], ()):
+        if default is None or default is False or default in ([], (), argparse.SUPPRESS):
             return action.help
-        if isinstance(default, list | tuple):  # As it is typed.
-            shown = (" " if action.nargs else ",").join(map(str, default))
-            return f"{action.help} (default: {shown})"
-        return super()._get_help_string(action)
+        return f"{action.help} (default: {as_typed(action, default)})"
+
+
+def as_typed(action: argparse.Action, value: Any) -> str:
+    """Return the value of an option as it is typed on the command line."""
+    if value is None or isinstance(value, bool):
+        return "set" if value else "unset"
+    if isinstance(value, dict):  # Of an option that may be repeated.
+        value = [f"{name}={item}" for name, item in value.items()]
+    if isinstance(value, list | tuple):
+        return (" " if action.nargs else ",").join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Parser(argparse.ArgumentParser):

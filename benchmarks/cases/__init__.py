@@ -3,7 +3,6 @@
 ``CASES`` has the cases that are timed in rows; a new one is one more file and one more line here.
 """
 
-from benchmarks.cases.accuracy import ACCURACY
 from benchmarks.cases.backward import Backward
 from benchmarks.cases.case import Case
 from benchmarks.cases.epoch import Epoch
@@ -32,5 +31,3 @@ CASES: dict[str, Case] = {
     )
 }
 """Name -> case, in the order of ``--help``."""
-
-__all__ = ["ACCURACY", "CASES"]

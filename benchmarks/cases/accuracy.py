@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Trainings:
-    """A case without rows: what it finds is a part of the document of its own.
+    """A case that is trained, where the others are timed; it has no rows.
 
     Attributes:
         name: On the command line.

@@ -9,6 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
@@ -95,8 +96,7 @@ class Steps(Work):
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
         super().__init__(backend, config, inputs)
         arguments = zip(*(inputs[name] for name in self.takes), strict=True)
-        self.batches = [tuple(map(self.to_device, batch)) for batch in arguments]
-        self.done = 0
+        self.batches = cycle([tuple(map(self.to_device, batch)) for batch in arguments])
         self.outcome: Any = None
 
     @abstractmethod
@@ -110,16 +110,10 @@ class Steps(Work):
             array = array.transpose(0, 3, 1, 2)
         return self.backend.to_device(array, self.config)
 
-    def next_batch(self) -> tuple[Any, ...]:
-        """Return the arguments of the next step."""
-        batch = self.batches[self.done % len(self.batches)]
-        self.done += 1
-        return batch
-
     def run(self, steps: int) -> None:
         """Do, or only queue, that many steps."""
         for _ in range(steps):
-            self.outcome = self.step(*self.next_batch())
+            self.outcome = self.step(*next(self.batches))
 
     def finish(self) -> None:
         """Wait until the last step has been computed."""

@@ -1,5 +1,6 @@
 """The case `epoch`: training steps from files."""
 
+from itertools import cycle
 from pathlib import Path
 from types import ModuleType
 
@@ -30,7 +31,7 @@ class EpochSteps(TrainingSteps):
             self.outcome = self.step(*batch)
 
     def answer(self) -> Arrays:
-        self.batches = list(self.loader(len(AFTER)))
+        self.batches = cycle(self.loader(len(AFTER)))
         return super().answer()
 
 

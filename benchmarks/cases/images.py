@@ -73,20 +73,19 @@ class WholeImages(Work):
         super().__init__(backend, config, inputs)
         self.kinds = order(config.recipe.batch_size)
         self.images = [(inputs[kind], number) for number, kind in enumerate(self.kinds)]
-        self.predict_area = getattr(backend, "predict_area", None)
-        if self.predict_area is None:
-            self.predict = partial(predict, backend)
         self.state = backend.create_state(config, parameters_in(inputs))
-        self.labels: dict[int, NDArray[np.uint8]] = {}
 
     def run(self, steps: int) -> None:
         for _ in range(steps):
-            if self.predict_area is None:
-                self.labels = {n: labels for labels, n in self.predict(self.state, self.images)}
-                continue
-            predict_area = partial(self.predict_area, self.state)
-            for image, number in self.images:
-                self.labels[number] = by_areas(image, self.config.recipe.crop, predict_area)
+            self.labels = self.predict()
+
+    def predict(self) -> dict[int, NDArray]:
+        """Return the label map of each image, by its number."""
+        backend, state, crop = self.backend, self.state, self.config.recipe.crop
+        if not hasattr(backend, "predict_area"):
+            return {number: labels for labels, number in predict(backend, state, self.images)}
+        predict_area = partial(backend.predict_area, state)
+        return {number: by_areas(image, crop, predict_area) for image, number in self.images}
 
     def finish(self) -> None:
         """Do nothing: the label maps are on the host."""

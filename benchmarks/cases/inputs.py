@@ -39,12 +39,13 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
     """
     generator = np.random.default_rng((seed, 3))
     parameters = dict(initial_parameters(recipe, seed))
+    drawn: NDArray
     for name, value in parameters.items():
         shape = value.shape
         if is_statistic(name):
-            continue
-        if name.startswith("backbone.") and len(shape) == 4:
-            drawn: NDArray = value * 0.05
+            drawn = np.zeros(shape)
+        elif name.startswith("backbone.") and len(shape) == 4:
+            drawn = value * 0.05
         elif len(shape) == 4:
             drawn = value + generator.normal(0, 0.3 * value.std(), shape)
         elif name.endswith("weight"):
@@ -52,8 +53,6 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
         else:
             drawn = generator.normal(0, 0.2, shape)
         parameters[name] = drawn.astype(np.float32)
-    for name in filter(is_statistic, parameters):
-        parameters[name] = np.zeros_like(parameters[name])
     image = draw_pair((64, 96), generator)[0][None]
     moved = reference.forward(parameters, image, recipe.backbone, training=True).statistics
     for name, statistic in moved.items():

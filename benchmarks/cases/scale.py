@@ -20,9 +20,9 @@ class Scale(Training):
 
     def configured(self, config: Config, variant: str | None) -> Config:
         kind, count = parts_of(variant)
-        return (
-            replace(config, devices=count) if kind == "devices" else replace(config, threads=count)
-        )
+        if kind == "devices":
+            return replace(config, devices=count)
+        return replace(config, threads=count)
 
     def limit(self, precision: str, variant: str | None) -> tuple[str, int]:
         # Few threads have a limit of their own; each of several devices has that of one.

@@ -44,7 +44,7 @@ class TrainingSteps(NetworkSteps):
         started = time.perf_counter()
         losses = ("loss", "second_loss")
         for rate, after, name in zip(gate_rates(self.config.recipe), AFTER, losses, strict=True):
-            self.outcome = self.step(*self.next_batch(), rate=rate)
+            self.outcome = self.step(*next(self.batches), rate=rate)
             if not answers:
                 self.finish()
                 self.first_seconds = time.perf_counter() - started

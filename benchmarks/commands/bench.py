@@ -7,7 +7,6 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 
-from benchmarks.cases import ACCURACY
 from benchmarks.commands import check, diff, selftest
 from benchmarks.pages.bench_text import table
 from benchmarks.records.comparisons import compare_rows
@@ -18,11 +17,12 @@ from benchmarks.timing.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.plan import planned_rows
-from benchmarks.timing.settings import QUICK, Settings, flag_of, parsed, settings_from
+from benchmarks.timing.settings import QUICK, Settings, option_of, parsed, settings_from
 from benchmarks.workers.environment import limit_cpus
 from common.errors import InputError
 from common.machine.files import write_text
 from common.machine.provenance import git_commit, hardware
+from common.options import as_typed
 from common.run.folders import new_folder
 
 TABLE = "bench.txt"
@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     limit_cpus(settings.threads)
     try:
         run(results)
-        if ACCURACY.name in settings.cases and "accuracy" not in results.document:
+        if settings.trains and "accuracy" not in results.document:
             measure_accuracy(results)
     except KeyboardInterrupt:
         print(f"go on with: fcn bench --resume {results.folder}", file=sys.stderr)
@@ -111,8 +111,10 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
     implied = QUICK.keys() if "quick" in named else set()
     for name in sorted((named | implied) & there.keys()):
         if here[name] != there[name]:
+            option = option_of(name)
+            before, now = as_typed(option, there[name]), as_typed(option, here[name])
             raise InputError(
-                f"--resume {args.resume}: {flag_of(name)} is {there[name]} there, {here[name]} "
+                f"--resume {args.resume}: {option.option_strings[0]} is {before} there, {now} "
                 "here; leave the options out, and those of the interrupted run hold"
             )
     if different := unlike(document["hardware"], hardware()):

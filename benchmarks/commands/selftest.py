@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
         rows = measure(Path(folder), settings)
     planted = outcomes(rows)
     table = [("planted: expected", "", "seen")]
-    table += [(o.expected, "ok" if o.passed else "NO", shorten(o.seen, 110)) for o in planted]
+    table += [(o.expected, "ok" if o.passed else "NO", shorten(o.observed, 110)) for o in planted]
     print(text_table(table))
     for name, row in rows.items():
         for warning in row["warnings"]:

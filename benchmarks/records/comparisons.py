@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.cases import CASES
 from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Row
 from benchmarks.records.figures import kept_seconds
-from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired
+from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired_by_key
 from common.backends import device_kind
 
 SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
@@ -48,9 +48,7 @@ def compare_rows(document: Bench) -> None:
     for a, b in combinations(measured, 2):
         if crossed(a, b) or (a["track"], a["backend"]) == (b["track"], b["backend"]):
             continue
-        x, y = kept_seconds(a), kept_seconds(b)
-        shared = sorted(x.keys() & y.keys())
-        if ratio := paired([x[turn] for turn in shared], [y[turn] for turn in shared]):
+        if ratio := paired_by_key(kept_seconds(a), kept_seconds(b)):
             kind: Kind = "backends" if a["track"] == b["track"] else "tracks"
             pair: Pair = {"kind": kind, "a": a["key"], "b": b["key"], **ratio}
             tables.setdefault(json.dumps([kind, conditions(a)]), []).append(pair)

@@ -4,7 +4,7 @@ import numpy as np
 
 from benchmarks.cases import CASES
 from benchmarks.records.documents import BackendRates, Bench, Figures, Limit, Reached, Row
-from benchmarks.records.statistics import interval, paired
+from benchmarks.records.statistics import interval, paired_by_key
 from common.config import Config
 from common.parameters.costs import Costs
 from common.recipes import make_recipe
@@ -34,7 +34,6 @@ def summarize(document: Bench, row: Row) -> None:
     config = Config(recipe, precision=row["precision"])
     case, process = CASES[row["case"]], row["processes"][-1]
     first, second = ({n: v for (n, t), v in kept.items() if t == turn} for turn in (0, 1))
-    rounds = sorted(first.keys() & second.keys())
     costs, step_seconds = case.costs(config), interval(list(kept.values()))
     step, first_seconds = step_seconds["median"], process["first_seconds"]
     if case.in_new_processes:
@@ -44,7 +43,7 @@ def summarize(document: Bench, row: Row) -> None:
     figures: Figures = {
         "step_seconds": step_seconds,
         "examples_per_second": interval([batch_size / seconds for seconds in kept.values()]),
-        "self_ratio": paired([first[n] for n in rounds], [second[n] for n in rounds]),
+        "self_ratio": paired_by_key(first, second),
         "first_step_seconds": first_seconds,
         "compile_seconds": max(0.0, first_seconds - step),
         "break_even": None,

@@ -1,11 +1,13 @@
 """Medians, intervals and tests. NumPy alone, so that a bare container computes the same."""
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Literal, NotRequired, TypedDict
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, NotRequired, TypedDict, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+
+K = TypeVar("K", int, tuple[int, int])
 
 SEED = 0
 """Of every random draw here: the same samples give the same figures everywhere."""
@@ -133,6 +135,12 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     of_logs = interval(logs.tolist())
     ratio, low, high = (float(np.exp(of_logs[name])) for name in ("median", "low", "high"))
     return {"pairs": count, "ratio": ratio, "low": low, "high": high, "p_value": p_value}
+
+
+def paired_by_key(a: Mapping[K, float], b: Mapping[K, float]) -> Ratio | None:
+    """Return ``paired`` of the samples that both rows have, such as those of the same turn."""
+    shared = sorted(a.keys() & b.keys())
+    return paired([a[key] for key in shared], [b[key] for key in shared])
 
 
 def unpaired(a: Sequence[float], b: Sequence[float]) -> TimeRatio:

@@ -34,7 +34,7 @@ def started_nvml() -> Any | None:
     return pynvml
 
 
-def asked(nvml: Any, query: str, *arguments: Any) -> Any | None:
+def queried(nvml: Any, query: str, *arguments: Any) -> Any | None:
     """Return what one query gives; None where this card or its driver does not offer it."""
     try:
         return getattr(nvml, query)(*arguments)
@@ -54,8 +54,8 @@ def visible_gpus(nvml: Any) -> list[Any]:
         CUDA C++ Programming Guide, "CUDA Environment Variables", "Device Enumeration and
         Properties"; NVIDIA Multi-Instance GPU User Guide, "Device Enumeration".
     """
-    count = asked(nvml, "nvmlDeviceGetCount") or 0
-    cards = [asked(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
+    count = queried(nvml, "nvmlDeviceGetCount") or 0
+    cards = [queried(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count))))
     found: list[Any] = []
     for entry in map(str.strip, chosen.split(",")):
@@ -71,9 +71,9 @@ def visible_gpus(nvml: Any) -> list[Any]:
 def gpu_named(nvml: Any, entry: str, cards: Sequence[Any]) -> Any | None:
     """Return the handle of the card that an entry of ``CUDA_VISIBLE_DEVICES`` names, if any."""
     if entry.startswith("MIG-"):
-        return asked(nvml, "nvmlDeviceGetHandleByUUID", entry)
+        return queried(nvml, "nvmlDeviceGetHandleByUUID", entry)
     if entry.startswith("GPU-"):
-        names = [str(asked(nvml, "nvmlDeviceGetUUID", card)) for card in cards]
+        names = [str(queried(nvml, "nvmlDeviceGetUUID", card)) for card in cards]
         same = [card for card, name in zip(cards, names, strict=True) if name.startswith(entry)]
         return same[0] if len(same) == 1 else None
     return cards[int(entry)] if entry.isdecimal() and int(entry) < len(cards) else None
@@ -89,14 +89,14 @@ def gpu_state() -> Gpu | None:
         return None
 
     def of_card(query: str, *arguments: Any) -> Any | None:
-        return asked(nvml, query, cards[0], *arguments)
+        return queried(nvml, query, cards[0], *arguments)
 
     reasons = of_card("nvmlDeviceGetCurrentClocksThrottleReasons")
     power, memory = of_card("nvmlDeviceGetPowerUsage"), of_card("nvmlDeviceGetMemoryInfo")
     heat = of_card("nvmlDeviceGetViolationStatus", nvml.NVML_PERF_POLICY_THERMAL)
     return {
         "name": of_card("nvmlDeviceGetName") or "GPU without a name",
-        "driver": asked(nvml, "nvmlSystemGetDriverVersion"),
+        "driver": queried(nvml, "nvmlSystemGetDriverVersion"),
         "clock_mhz": of_card("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
         "memory_clock_mhz": of_card("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
         "temperature_celsius": of_card("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
@@ -171,7 +171,7 @@ def check_card(backend: str) -> None:
     nvml = started_nvml()
     if backend not in TOO_NEW or nvml is None or not (cards := visible_gpus(nvml)):
         return
-    found = asked(nvml, "nvmlDeviceGetCudaComputeCapability", cards[0])
+    found = queried(nvml, "nvmlDeviceGetCudaComputeCapability", cards[0])
     limit, builds = TOO_NEW[backend]
     if found is not None and tuple(found) >= limit:
         wanted, here = (".".join(map(str, version)) for version in (limit, found))

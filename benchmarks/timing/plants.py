@@ -20,9 +20,9 @@ def set_up(package: ModuleType, plant: str, **arguments: Any) -> Process:
 
 def changed(package: ModuleType, **functions: Any) -> ModuleType:
     """Return a package that differs in some functions."""
-    made = ModuleType(package.__name__)
-    vars(made).update({**vars(package), **functions})
-    return made
+    copy = ModuleType(package.__name__)
+    vars(copy).update(vars(package) | functions)
+    return copy
 
 
 def slower(package: ModuleType) -> ModuleType:
@@ -76,7 +76,6 @@ def epsilon(package: ModuleType) -> ModuleType:
 
 
 PLANTS: dict[str, Callable[[ModuleType], ModuleType]] = {
-    "slower": slower,
-    "unsynchronised": unsynchronised,
-    "epsilon": epsilon,
+    plant.__name__: plant for plant in (slower, unsynchronised, epsilon)
 }
+"""Name -> a function that returns a backend with the fault."""

@@ -1,12 +1,13 @@
-"""Does the harness, on this machine, find what it must and nothing else?"""
+"""The self-test: faults are planted in a backend, and the harness has to find each of them."""
 
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.records.documents import Row
 from benchmarks.records.figures import kept_seconds
 from benchmarks.records.results import Results, new_document, row_name
-from benchmarks.records.statistics import LEVEL, Ratio, holm, paired
+from benchmarks.records.statistics import LEVEL, holm, paired_by_key
 from benchmarks.timing.conductor import run_group
 from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.plants import PLANTS
@@ -21,18 +22,19 @@ EXPECTED = {
     "unsynchronised": "no synchronisation: invalid",
     "epsilon": "another epsilon: invalid",
 }
-"""Variant -> what is planted in it, and what the harness has to say of it."""
+"""Variant -> what is planted in it, and what the harness has to report."""
 REASONS = {"unsynchronised": "not synchronised", "epsilon": NOT_EQUAL}
-"""Variant that has to be invalid -> how the reason begins."""
-FOUND_SLOWDOWN = (1.03, 1.08)
+"""Variant that has to be invalid -> words of the reason."""
+SLOWDOWN_SHOWN = (1.03, 1.08)
+"""The range in which the ratio of the slower variant has to lie."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was planted and expected, what was seen, and whether that is as expected."""
+    """What was planted and expected, what was observed, and whether that is as expected."""
 
     expected: str
-    seen: str
+    observed: str
     passed: bool
 
 
@@ -42,9 +44,8 @@ def measure(folder: Path, settings: Settings) -> dict[str, Row]:
     (plain,) = planned_rows(record)
     rows: dict[str, Row] = {}
     for variant in (PLAIN, *EXPECTED):
-        row: Row = {**plain, "variant": variant, "processes": [], "samples": [], "warnings": []}
-        row["key"] = row_name(row)
-        rows[variant] = row
+        row = deepcopy(plain) | {"variant": variant}
+        rows[variant] = row | {"key": row_name(row)}
     results = Results(folder, new_document(record, list(rows.values())))
     plants = {row["key"]: name for name, row in rows.items() if name in PLANTS}
     run_group(results, list(rows.values()), config_of(record, plain), folder, plants)
@@ -52,35 +53,27 @@ def measure(folder: Path, settings: Settings) -> dict[str, Row]:
 
 
 def outcomes(rows: dict[str, Row]) -> list[Outcome]:
-    """Return what was seen of each variant."""
-    comparisons = {name: comparison(rows[PLAIN], rows[name]) for name in (AGAIN, "slower")}
-    tests = {name: test for name, test in comparisons.items() if test is not None}
-    corrected = dict(zip(tests, holm([t["p_value"] for t in tests.values()]), strict=True))
-    found = []
+    """Return the outcome of each variant."""
+    plain, tests = rows[PLAIN], {}
+    for name in (AGAIN, "slower"):
+        if plain["status"] == rows[name]["status"] == "ok":
+            tests[name] = paired_by_key(kept_seconds(plain), kept_seconds(rows[name]))
+    ratios = {name: ratio for name, ratio in tests.items() if ratio is not None}
+    p_values = holm([ratio["p_value"] for ratio in ratios.values()])
+    corrected = dict(zip(ratios, p_values, strict=True))
+    results = []
     for name, expected in EXPECTED.items():
-        row = rows[name] if rows[PLAIN]["status"] == "ok" else rows[PLAIN]
-        if name in tests:
-            test, p_value = tests[name], corrected[name]
-            between = f"{test['ratio']:.3f} [{test['low']:.3f}, {test['high']:.3f}]"
-            seen = f"takes {between} times as long, p {p_value:.2g}"
-            low, high = FOUND_SLOWDOWN
-            found_slower = p_value < LEVEL and low < test["ratio"] < high
-            passed = p_value >= LEVEL if name == AGAIN else found_slower
+        row = rows[name] if plain["status"] == "ok" else plain
+        status, reason = row["status"], row["reason"] or ""
+        if name in ratios:
+            ratio, p_value = ratios[name], corrected[name]
+            between = f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+            observed = f"takes {between} times as long, p {p_value:.2g}"
+            low, high = SLOWDOWN_SHOWN
+            differs = p_value < LEVEL
+            passed = not differs if name == AGAIN else differs and low < ratio["ratio"] < high
         else:
-            seen = f"{row['status']}: {row['reason']}" if row["reason"] else row["status"]
-            passed = (
-                name in REASONS
-                and row["status"] == "invalid"
-                and REASONS[name] in (row["reason"] or "")
-            )
-        found.append(Outcome(expected, seen, passed))
-    return found
-
-
-def comparison(plain: Row, other: Row) -> Ratio | None:
-    """Return the paired test of two rows; None unless both have samples enough."""
-    if plain["status"] != "ok" or other["status"] != "ok":
-        return None
-    a, b = kept_seconds(plain), kept_seconds(other)
-    both = sorted(a.keys() & b.keys())
-    return paired([a[turn] for turn in both], [b[turn] for turn in both])
+            observed = f"{status}: {reason}" if reason else status
+            passed = name in REASONS and status == "invalid" and REASONS[name] in reason
+        results.append(Outcome(expected, observed, passed))
+    return results

@@ -1,13 +1,16 @@
 """The settings of a benchmark: the options of `fcn bench`, each checked before anything starts."""
 
-from argparse import Namespace
+import json
+from argparse import Action, Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
-from benchmarks.cases import ACCURACY, CASES
+from benchmarks.cases import CASES
+from benchmarks.cases.accuracy import ACCURACY, Trainings
+from benchmarks.cases.case import Case
 from benchmarks.records import documents
 from benchmarks.timing.tracks import TRACKS, check_tracks
 from common.backends import BACKENDS
@@ -18,10 +21,8 @@ from common.machine.threads import thread_environment
 from common.options import Parser, add_result_options
 from common.recipes import BACKBONES, RECIPES, make_recipe
 
-SENTENCES = {name: case.sentence for name, case in CASES.items()} | {
-    ACCURACY.name: ACCURACY.sentence
-}
-"""Case -> what a step of it is."""
+CHOICES: dict[str, Case | Trainings] = {**CASES, ACCURACY.name: ACCURACY}
+"""Name -> case: those that are timed, and the one that is trained."""
 DEFAULT_CASES = ("train", "predict", "upsample", "loss")
 # The last map of this crop has 3x4 cells, more than the nine taps of its kernels. Where it has
 # fewer, XLA on a CPU takes the image for the kernel and the kernel for the image, which no crop
@@ -49,10 +50,11 @@ class Settings:
         "which are timed", default=tuple(BACKENDS), metavar="A,B", choices=tuple(BACKENDS)
     )
     cases: tuple[str, ...] = option(
-        "what is measured: " + ", ".join(f"{case} ({what})" for case, what in SENTENCES.items()),
+        "what is measured: "
+        + ", ".join(f"{name} ({case.sentence})" for name, case in CHOICES.items()),
         default=DEFAULT_CASES,
         metavar="A,B",
-        choices=tuple(SENTENCES),
+        choices=tuple(CHOICES),
     )
     tracks: tuple[str, ...] = option(
         "whose code: the chapter's, this project's, the latter with the framework's own "
@@ -96,8 +98,13 @@ class Settings:
         thread_environment(self.threads)
         for batch in self.batch_sizes:  # Raises for a recipe or crop that there cannot be.
             make_recipe(self.recipe, backbone=self.backbone, batch_size=batch, crop=self.crop)
-        if ACCURACY.name in self.cases:
+        if self.trains:
             check_trainings(self)
+
+    @property
+    def trains(self) -> bool:
+        """Whether backends are trained; all other cases are timed."""
+        return ACCURACY.name in self.cases
 
     @staticmethod
     def from_json(record: documents.Settings) -> "Settings":
@@ -108,11 +115,8 @@ class Settings:
     def to_json(self) -> documents.Settings:
         """Return the settings as they stand in the document."""
         backbone = make_recipe(self.recipe, backbone=self.backbone).backbone
-        values = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(replace(self, backbone=backbone)).items()
-        }
-        return cast(documents.Settings, values)
+        values = asdict(replace(self, backbone=backbone))
+        return cast(documents.Settings, json.loads(json.dumps(values)))
 
 
 def check_trainings(settings: Settings) -> None:
@@ -171,19 +175,18 @@ def settings_from(args: Namespace, named: set[str]) -> Settings:
         values |= {name: value for name, value in QUICK.items() if name not in named}
     settings = Settings(**values, pythons=dict(interpreter(text) for text in args.pythons or ()))
     check_tracks(settings.to_json())
-    cases = [ACCURACY if name == ACCURACY.name else CASES[name] for name in settings.cases]
-    if idle := named.intersection(*(case.unheeded for case in cases)):
-        flags = ", ".join(sorted(flag_of(name) for name in idle))
+    if idle := named.intersection(*(CHOICES[name].unheeded for name in settings.cases)):
+        flags = ", ".join(sorted(option_of(name).option_strings[0] for name in idle))
         raise InputError(
             f"{flags}: without effect on --cases {','.join(settings.cases)}; leave it out"
         )
     return settings
 
 
-def flag_of(name: str) -> str:
+def option_of(name: str) -> Action:
     """Return the option of `fcn bench` that fills a setting."""
-    (action,) = (a for a in bench_parser()._actions if a.dest == name)
-    return action.option_strings[0]
+    (action,) = (action for action in bench_parser()._actions if action.dest == name)
+    return action
 
 
 def interpreter(text: str) -> tuple[str, str]:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cases import ACCURACY, CASES
+from benchmarks.cases import CASES
+from benchmarks.cases.accuracy import ACCURACY
 from benchmarks.cases.case import Case, Work
 from common.backends import BACKENDS
 from common.tricks import FORMER, TRICKS

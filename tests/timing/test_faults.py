@@ -218,8 +218,9 @@ def test_killed_at_any_time_it_is_resumed_and_loses_nothing(
     assert fcn(["bench", "--resume", str(out), "--rounds", str(ROUNDS)]) == 1
     for option, value, words in (
         ("--rounds", "7", f"--rounds is {ROUNDS} there, 7 here"),
-        ("--backends", "jax", "--backends is ['torch', 'mxnet', 'jax'] there, ['jax'] here"),
-        ("--track", "chapter", "--track is ['default'] there, ['chapter'] here"),
+        ("--backends", "jax", "--backends is torch,mxnet,jax there, jax here"),
+        ("--track", "chapter", "--track is default there, chapter here"),
+        ("--timeout", "7", "--timeout is 900 there, 7 here"),
         ("--out", str(tmp_path / "new"), "leave --out"),
     ):
         capsys.readouterr()
