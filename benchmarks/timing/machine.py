@@ -23,27 +23,19 @@ TOO_NEW = {"mxnet": ((9, 0), "MXNet's last CUDA wheels (1.9.1, for CUDA 11)")}
 """Backend -> the compute capability that came after its last build, and what that was."""
 
 
-def started_nvml() -> Any | None:
-    """Return NVIDIA's management library; None without the package, the driver or a card."""
+def query(nvml: Any, name: str, *arguments: Any) -> Any | None:
+    """Return what one function of NVML gives; None where the card or driver does not offer it."""
     try:
-        import pynvml
-
-        pynvml.nvmlInit()
-    except Exception:  # Whatever it is that is missing: the fields are null.
-        return None
-    return pynvml
-
-
-def queried(nvml: Any, query: str, *arguments: Any) -> Any | None:
-    """Return what one query gives; None where this card or its driver does not offer it."""
-    try:
-        return getattr(nvml, query)(*arguments)
+        return getattr(nvml, name)(*arguments)
     except nvml.NVMLError:
         return None
 
 
-def visible_gpus(nvml: Any) -> list[Any]:
-    """Return the handles of the GPUs that a CUDA program started here sees, in its order.
+def visible_gpus() -> tuple[Any, list[Any]]:
+    """Return NVIDIA's management library and the GPUs that a CUDA program started here sees.
+
+    The handles are in the program's order. There are none without the package, the driver or a
+    card.
 
     ``CUDA_VISIBLE_DEVICES`` lists indices, or UUIDs (``GPU-...``, ``MIG-...``) of which a GPU's may
     be cut short as long as it is the only one; the first entry that names no card ends the list, so
@@ -54,26 +46,32 @@ def visible_gpus(nvml: Any) -> list[Any]:
         CUDA C++ Programming Guide, "CUDA Environment Variables", "Device Enumeration and
         Properties"; NVIDIA Multi-Instance GPU User Guide, "Device Enumeration".
     """
-    count = queried(nvml, "nvmlDeviceGetCount") or 0
-    cards = [queried(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count))))
-    found: list[Any] = []
-    for entry in map(str.strip, chosen.split(",")):
+    try:
+        import pynvml as nvml
+
+        nvml.nvmlInit()
+    except Exception:  # Whatever it is that is missing: the fields are null.
+        return None, []
+    count = query(nvml, "nvmlDeviceGetCount") or 0
+    cards = [query(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
+    entries = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(count))))
+    visible: list[Any] = []
+    for entry in map(str.strip, entries.split(",")):
         handle = gpu_named(nvml, entry, cards)
         if handle is None:
             break
-        found.append(handle)
+        visible.append(handle)
         if entry.startswith("MIG-"):  # A process has one instance at most.
             break
-    return found
+    return nvml, visible
 
 
 def gpu_named(nvml: Any, entry: str, cards: Sequence[Any]) -> Any | None:
     """Return the handle of the card that an entry of ``CUDA_VISIBLE_DEVICES`` names, if any."""
     if entry.startswith("MIG-"):
-        return queried(nvml, "nvmlDeviceGetHandleByUUID", entry)
+        return query(nvml, "nvmlDeviceGetHandleByUUID", entry)
     if entry.startswith("GPU-"):
-        names = [str(queried(nvml, "nvmlDeviceGetUUID", card)) for card in cards]
+        names = [str(query(nvml, "nvmlDeviceGetUUID", card)) for card in cards]
         same = [card for card, name in zip(cards, names, strict=True) if name.startswith(entry)]
         return same[0] if len(same) == 1 else None
     return cards[int(entry)] if entry.isdecimal() and int(entry) < len(cards) else None
@@ -84,19 +82,19 @@ def gpu_state() -> Gpu | None:
 
     What a card, or an instance or virtual part of one, does not tell is null. None without a GPU.
     """
-    nvml = started_nvml()
-    if nvml is None or not (cards := visible_gpus(nvml)):
+    nvml, cards = visible_gpus()
+    if not cards:
         return None
 
-    def of_card(query: str, *arguments: Any) -> Any | None:
-        return queried(nvml, query, cards[0], *arguments)
+    def of_card(name: str, *arguments: Any) -> Any | None:
+        return query(nvml, name, cards[0], *arguments)
 
     reasons = of_card("nvmlDeviceGetCurrentClocksThrottleReasons")
     power, memory = of_card("nvmlDeviceGetPowerUsage"), of_card("nvmlDeviceGetMemoryInfo")
     heat = of_card("nvmlDeviceGetViolationStatus", nvml.NVML_PERF_POLICY_THERMAL)
     return {
         "name": of_card("nvmlDeviceGetName") or "GPU without a name",
-        "driver": queried(nvml, "nvmlSystemGetDriverVersion"),
+        "driver": query(nvml, "nvmlSystemGetDriverVersion"),
         "clock_mhz": of_card("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_SM),
         "memory_clock_mhz": of_card("nvmlDeviceGetClockInfo", nvml.NVML_CLOCK_MEM),
         "temperature_celsius": of_card("nvmlDeviceGetTemperature", nvml.NVML_TEMPERATURE_GPU),
@@ -112,7 +110,7 @@ def gpu_state() -> Gpu | None:
 def gpu_watched(used: bool) -> Iterator[list[Gpu]]:
     """Yield a list that gets the GPU's state now, every ``POLL_SECONDS``, and at the end.
 
-    Where there is no GPU, or none is ``used``, it stays empty and nobody looks.
+    Where there is no GPU, or none is ``used``, it stays empty and nothing is polled.
     """
     states: list[Gpu] = []
 
@@ -158,7 +156,7 @@ def least_and_most(values: Sequence[float | None]) -> list[float] | None:
 
 
 def was_throttled(states: Sequence[Gpu]) -> bool:
-    """Tell whether the GPU was slowed in one of ``states``, or by heat between them.
+    """Return whether the GPU was slowed in one of ``states``, or by heat between them.
 
     Where a card does not tell, it is taken not to have been.
     """
@@ -168,20 +166,22 @@ def was_throttled(states: Sequence[Gpu]) -> bool:
 
 def check_card(backend: str) -> None:
     """Raise InputError if the framework's last CUDA build is older than the GPU it would see."""
-    nvml = started_nvml()
-    if backend not in TOO_NEW or nvml is None or not (cards := visible_gpus(nvml)):
+    nvml, cards = visible_gpus()
+    if backend not in TOO_NEW or not cards:
         return
-    found = queried(nvml, "nvmlDeviceGetCudaComputeCapability", cards[0])
+    capability = query(nvml, "nvmlDeviceGetCudaComputeCapability", cards[0])
     limit, builds = TOO_NEW[backend]
-    if found is not None and tuple(found) >= limit:
-        wanted, here = (".".join(map(str, version)) for version in (limit, found))
-        raise InputError(f"{builds} are older than capability {wanted}, and this card has {here}")
+    if capability is not None and tuple(capability) >= limit:
+        newer, here = (".".join(map(str, version)) for version in (limit, capability))
+        raise InputError(
+            f"{builds} are older than capability {newer}, and this card has {here}: "
+            f"use --device cpu, or leave {backend} out of --backends"
+        )
 
 
 def gpu_count() -> int:
     """Return how many GPUs a worker sees; 0 without NVIDIA's driver."""
-    nvml = started_nvml()
-    return len(visible_gpus(nvml)) if nvml else 0
+    return len(visible_gpus()[1])
 
 
 def busy_seconds() -> float | None:

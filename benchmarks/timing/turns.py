@@ -124,10 +124,9 @@ def set_up(
     created, clock = time.perf_counter(), time.monotonic()
     write_arrays(Path(outputs), Turn.work.answer())
     rest()
-    has_switches = hasattr(Turn.backend, "switches")
     return {
         "backend": Turn.backend.describe(Turn.config),
-        "switches": Turn.backend.switches(Turn.config) if has_switches else None,
+        "switches": Turn.backend.switches(Turn.config),
         "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
         "cpus": available_cpus(),
         "create_seconds": created - started,
