@@ -30,26 +30,18 @@ TRICKS: dict[str, dict[str, Trick]] = {
             frozenset({"network", "gradients"}),
             ("gpu",),
         ),
-        "channels-last": Trick(
-            "the network's tensors have their channels last in memory (off: NCHW)", _NETWORK
-        ),
+        "channels-last": Trick("tensors have their channels last in memory (off: NCHW)", _NETWORK),
     },
     "mxnet": {
-        "onednn-relu": Trick(
-            "ReLU as oneDNN's activation (off: as an operation of MXNet's own)", _NETWORK
-        ),
+        "onednn-relu": Trick("ReLU as oneDNN's activation (off: MXNet's own)", _NETWORK),
         "loss-last-axis": Trick("log_softmax over the last axis (off: over axis 1)", _LOSS),
     },
     "jax": {
         "eigen-convolutions": Trick(
             "convolutions on a CPU by Eigen (off: on some CPUs by YNNPACK)", _NETWORK, ("cpu",)
         ),
-        "pool-selections": Trick(
-            "max-pooling as nine selections (off: a window reduction)", _NETWORK
-        ),
-        "loss-comparison": Trick(
-            "the label's logit is chosen by a comparison (off: by its index)", _LOSS
-        ),
+        "pool-selections": Trick("max-pooling as nine selections (off: a reduction)", _NETWORK),
+        "loss-comparison": Trick("the label's logit by a comparison (off: by its index)", _LOSS),
     },
     "tf": {
         "fused-norm": Trick("batch norm by the fused kernel (off: products and sums)", _NETWORK),

@@ -133,12 +133,8 @@ class Images(Case):
         return answers
 
     def expected_of(self, expected: Arrays, code: str) -> Arrays:
-        prefix = f"{code}/"
-        return {
-            name.removeprefix(prefix): array
-            for name, array in expected.items()
-            if name.startswith(prefix)
-        }
+        names = {kind: f"{code}/{kind}" for kind in KINDS}
+        return {kind: expected[name] for kind, name in names.items() if name in expected}
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
         return {name: preference(answers[name], logits) for name, logits in expected.items()}

@@ -32,9 +32,6 @@ from common.recipes import Recipe
 EPOCH_IMAGES, LEAST_BATCHES, BATCHES_PER_CPU = 128, 4, 2
 """An epoch has so many images, or so many batches if that is more. A turn has whole epochs, so that
 what a loader needs to begin one is a small part of its figures, and no CPU is without a batch."""
-SIDE_BY_SIDE = 4 * (4 + 6)
-"""Bytes a pixel that the workers of the variant ``cached`` keep. In each of four backends this
-project's loader keeps 4, and the framework's own 6, for its label maps are colours."""
 LARGER = (55, 20)
 """Pixels by which the images are larger than the crop: 375x500, as many in VOC, for 320x480."""
 
@@ -70,12 +67,14 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
     height, width = (side + more for side, more in zip(recipe.crop, LARGER, strict=True))
     batches = max(LEAST_BATCHES, BATCHES_PER_CPU * len(available_cpus()))
     count = max(EPOCH_IMAGES, batches * recipe.batch_size)
-    kept = SIDE_BY_SIDE * height * width * count
+    # Each of four backends has two workers side by side: a pixel takes 4 bytes in this project's
+    # loader, and 6 in the framework's own, whose label maps are colours.
+    decoded_bytes = 4 * (4 + 6) * height * width * count
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    if cached and kept > memory // 2:
+    if cached and decoded_bytes > memory // 2:
         raise InputError(
-            f"{count} decoded images would take {kept / 2**30:.1f} GiB in all workers, more than "
-            f"half of this machine's {memory / 2**30:.1f}; choose a smaller --batch-sizes"
+            f"{count} decoded images would take {decoded_bytes / 2**30:.1f} GiB in all workers, "
+            f"more than half of this machine's {memory / 2**30:.1f}; choose a smaller --batch-sizes"
         )
     make_dataset(root, train=EPOCH_IMAGES, val=1, size=(height, width), seed=seed)
     try:
@@ -105,9 +104,8 @@ def name_anew(root: Path, count: int) -> None:
                 named.hardlink_to(drawn)
             except OSError:  # A file system without hard links, or without so many of one file.
                 shutil.copyfile(drawn, named)
-    write_text(
-        root / "ImageSets" / "Segmentation" / "train.txt", "".join(f"{name}\n" for name in names)
-    )
+    listing = root / "ImageSets" / "Segmentation" / "train.txt"
+    write_text(listing, "".join(f"{name}\n" for name in names))
 
 
 def batches_per_epoch(arrays: Arrays, recipe: Recipe) -> int:
@@ -176,21 +174,17 @@ def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
     if files.cached:  # The whole data set, which may be larger than the default bound.
         config = replace(config, cache_mib=math.ceil(dataset.decoded_bytes / 2**20))
 
-    def new() -> Loader:
-        return loader_for(dataset, config)
-
-    kept = new() if files.cached else None
+    cache: Loader | None = None
+    if files.cached:
+        cache = loader_for(dataset, config)
+        for _ in cache.epoch(files.plan, 0):
+            pass
 
     def batches(count: int) -> Iterator[tuple[Any, Any]]:
-        for batch in (kept or new()).epoch(files.plan, 0, stop=count):
-            yield (
-                backend.to_device(batch.images, config),
-                backend.to_device(batch.labels, config),
-            )
+        loader = cache or loader_for(dataset, config)
+        for batch in loader.epoch(files.plan, 0, stop=count):
+            yield backend.to_device(batch.images, config), backend.to_device(batch.labels, config)
 
-    if files.cached:
-        for _ in batches(files.plan.batches_per_epoch):
-            pass
     return batches
 
 

@@ -31,9 +31,6 @@ from benchmarks.workers.client import WorkerFailed
 from common.config import Config
 from common.errors import InputError
 
-TURNS = (0, 1)
-"""In each round every worker has two turns, the second in reverse order: a drift of the machine
-cancels, and a worker's first turn against its second is A against A."""
 SCRATCH = "scratch-"
 """How the folder of a group's arrays begins, in the results' folder."""
 
@@ -61,6 +58,7 @@ def measure_limits(results: Results, row: Row) -> None:
     waited for those that it does not need.
     """
     settings, limits = results.document["settings"], results.document["limits"]
+    seconds, timeout = settings["seconds"], settings["timeout"]
     name, _ = CASES[row["case"]].limit(row["precision"], row["variant"])
     if name in limits:
         return
@@ -72,10 +70,7 @@ def measure_limits(results: Results, row: Row) -> None:
         try:
             with start_worker(results, backend, f"limits-{backend}", config.threads) as worker:
                 rates = worker.ask(
-                    "timing.limits.measure",
-                    settings["timeout"],
-                    config=config.to_json(),
-                    seconds=settings["seconds"],
+                    "timing.limits.measure", timeout, config=config.to_json(), seconds=seconds
                 )
         except (InputError, WorkerFailed) as error:
             rates = {"reason": str(error)}
@@ -150,7 +145,11 @@ def start(
 
 
 def take_turns(members: list[Member]) -> None:
-    """Time the members in interleaved rounds, in an order drawn from the seed."""
+    """Time the members in interleaved rounds, in an order drawn from the seed.
+
+    In each round every worker has two turns, the second in reverse order. So a drift of the machine
+    cancels, and a worker's first turn is compared with its second as A against A.
+    """
     members = running(members)
     if not members:
         return
@@ -158,7 +157,7 @@ def take_turns(members: list[Member]) -> None:
     generator = np.random.default_rng((settings["seed"], 11))
     for number in range(settings["rounds"]):
         shuffled = generator.permutation(len(members))
-        for turn in TURNS:
+        for turn in (0, 1):
             for position, index in enumerate(shuffled[::-1] if turn else shuffled):
                 row = members[index].row
                 done = {(sample["round"], sample["turn"]) for sample in row["samples"]}
@@ -168,7 +167,8 @@ def take_turns(members: list[Member]) -> None:
 
 def take_turn(member: Member, number: int, turn: int, position: int) -> None:
     """Time one turn of one member; the parent sleeps meanwhile."""
-    place = {"round": number, "turn": turn, "position": position, "process": member.process}
+    process = len(member.row["processes"]) - 1
+    place = {"round": number, "turn": turn, "position": position, "process": process}
     with member.measured():
         sample = watched(
             member.results.document,
@@ -240,13 +240,13 @@ def take_start(member: Member, question: Question, started: float) -> Any:
             "turn_cpu_seconds": process["cpu_seconds"],
             "slept_seconds": 0.0,
             "asleep_cpu_share": 0.0,
-            "process": member.process,
+            "process": len(row["processes"]) - 1,
         }
 
     sample = watched(member.results.document, row, first_step)
     if row["status"] == "running":
-        process = row["processes"][member.process]
-        if member.process == 0:
+        process = row["processes"][-1]
+        if len(row["processes"]) == 1:
             calibrate(member, seconds=0.0, least=1)
         else:
             process["step_seconds"] = member.ask("turns.time_turn", steps=1)["seconds"]

@@ -7,12 +7,6 @@ from typing import Any
 from common.backends import device_kind
 from common.config import Config
 
-MATRIX_SIZE = {"cpu": 2048, "gpu": 8192}
-STREAM_SIZE = {"cpu": 11520, "gpu": 16384}
-"""Sides of the square matrices. The streamed one, of half a GiB or one, does not fit into a cache,
-not even the 480 MiB of a large server's, and is no more than
-`common.machine.allocator.LARGEST_KEPT`."""
-
 
 def measure(package: ModuleType, config: dict[str, Any], seconds: float) -> dict[str, float]:
     """Measure the rates of this machine as a framework reaches them.
@@ -25,7 +19,10 @@ def measure(package: ModuleType, config: dict[str, Any], seconds: float) -> dict
     package.configure(settings)
     device = device_kind(package.describe(settings)["device"])
     best = {}
-    size, side = MATRIX_SIZE[device], STREAM_SIZE[device]
+    # The sides of two square matrices. The streamed one, of half a GiB or one, does not fit into a
+    # cache, not even the 480 MiB of a large server's. On a CPU it is no more than
+    # `common.machine.allocator.LARGEST_KEPT`.
+    size, side = (8192, 16384) if device == "gpu" else (2048, 11520)
     for name, work, operation in (
         ("flops_per_second", 2.0 * size**3, package.matrix_product(settings, size)),
         ("bytes_per_second", 8.0 * side**2, package.stream(settings, side)),

@@ -1,11 +1,11 @@
 """The machine while it is timed: the GPU's clocks and throttling, and what other processes take."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import Any
+from typing import Any, cast
 
 from benchmarks.records.documents import Bench, Gpu, GpuRanges, Row
 from common.backends import device_kind
@@ -141,18 +141,12 @@ def gpu_ranges(states: Sequence[Gpu]) -> GpuRanges | None:
     """Return the least and the most of what varied over ``states``; None without a GPU."""
     if not states:
         return None
-    return {
-        "states": len(states),
-        "clock_mhz": least_and_most([state["clock_mhz"] for state in states]),
-        "temperature_celsius": least_and_most([state["temperature_celsius"] for state in states]),
-        "power_watts": least_and_most([state["power_watts"] for state in states]),
-    }
-
-
-def least_and_most(values: Sequence[float | None]) -> list[float] | None:
-    """Return the least and the largest of the values that are known; None if none is."""
-    known = [value for value in values if value is not None]
-    return [min(known), max(known)] if known else None
+    records: Sequence[Mapping[str, Any]] = states
+    ranges: dict[str, object] = {"states": len(states)}
+    for name in ("clock_mhz", "temperature_celsius", "power_watts"):
+        values = [record[name] for record in records if record[name] is not None]
+        ranges[name] = [min(values), max(values)] if values else None
+    return cast(GpuRanges, ranges)
 
 
 def was_throttled(states: Sequence[Gpu]) -> bool:
@@ -184,31 +178,30 @@ def gpu_count() -> int:
     return len(visible_gpus()[1])
 
 
+def proc_lines(name: str) -> list[str]:
+    """Return the lines of a file in /proc; none on a system without it."""
+    path = Path(f"/proc/{name}")
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def busy_seconds() -> float | None:
     """Return the CPU seconds spent on the CPUs this one may use, by processes and a host's guests.
 
     On a virtual machine the host may give a CPU to another guest: time stolen from whoever ran.
     """
-    path = Path("/proc/stat")
-    if not path.exists():
-        return None
     names = {f"cpu{index}" for index in available_cpus()}
-    ticks = 0
-    for line in path.read_text(encoding="utf-8").splitlines():
-        name, *fields = line.split()
+    busy: list[int] = []
+    for name, *fields in map(str.split, proc_lines("stat")):
         if name in names:
             user, nice, system, _, _, interrupt, soft, stolen, *_ = map(int, fields)
-            ticks += user + nice + system + interrupt + soft + stolen
-    return ticks / os.sysconf("SC_CLK_TCK")
+            busy += user, nice, system, interrupt, soft, stolen
+    return sum(busy) / os.sysconf("SC_CLK_TCK") if busy else None
 
 
 def kills_for_memory() -> int:
     """Return how many processes the kernel has ended for want of memory since the start."""
-    path = Path("/proc/vmstat")
-    if not path.exists():
-        return 0
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+    counts = dict(map(str.split, proc_lines("vmstat")))
+    return int(counts.get("oom_kill", 0))
 
 
 def watched(document: Bench, row: Row, take: Callable[[], Any]) -> Any:

@@ -16,7 +16,7 @@ from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus
 from benchmarks.records.results import Results
 from benchmarks.timing.machine import check_card, kills_for_memory
-from benchmarks.timing.tracks import code_of, is_default_on, keeps_memory
+from benchmarks.timing.tracks import WITHOUT_KEPT_MEMORY, code_of, is_default_on
 from benchmarks.timing.turns import late_bound
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import (
@@ -50,7 +50,6 @@ class Member:
     """A row and, while it is being measured, its worker.
 
     Attributes:
-        process: Index of the worker in the row's ``processes``.
         steps: Of a turn, when the worker has been calibrated.
         plant: A fault that the self-test plants in the backend, of ``timing.plants``.
     """
@@ -60,7 +59,6 @@ class Member:
     ) -> None:
         self.results, self.row, self.worker, self.plant = results, row, worker, plant
         self.settings = results.document["settings"]
-        self.process = len(row["processes"])
         self.steps = 1
 
     def ask(self, task: str, **arguments: Any) -> Any:
@@ -111,7 +109,9 @@ def start_worker(
         check_backend(backend)
         python = sys.executable
     cache = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
-    environment = backend_environment(threads, settings["device"], keeps_memory(track)) | cache
+    # A reader who runs the chapter's code has the C library's own allocator settings.
+    keeps_memory = track not in ("chapter", WITHOUT_KEPT_MEMORY)
+    environment = backend_environment(threads, settings["device"], keeps_memory) | cache
     with cpus_limited(threads):
         return Worker(backend, environment, log, python)
 
@@ -130,16 +130,12 @@ def make_question(row: Row, config: Config, folder: Path) -> Question:
     path.write_text(json.dumps(config.to_json()), encoding="utf-8")
     say("  float64 reference (computed once, then cached)")
     program = [sys.executable, "-m", "benchmarks.equal_work.case_answers"]
+    command = [*program, case, str(path), str(inputs)]
     # With one thread for each image and as many images at once as there are CPUs; and with memory
     # kept between steps, for the reference's arrays are large.
     environment = backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [*program, case, str(path), str(inputs)],
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=PROJECT,
-        env=environment,
+        command, capture_output=True, text=True, check=False, cwd=PROJECT, env=environment
     )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))

@@ -10,8 +10,6 @@ from typing import Any
 from benchmarks.records.documents import Process
 from benchmarks.timing import turns
 
-SLOWDOWN = 0.05
-
 
 def set_up(package: ModuleType, plant: str, **arguments: Any) -> Process:
     """Set a case up, as ``timing.turns.set_up`` does, with a fault planted in the backend."""
@@ -32,7 +30,7 @@ def slower(package: ModuleType) -> ModuleType:
         started = time.perf_counter()
         state, loss = package.train_step(*arguments)
         package.synchronize(loss)
-        time.sleep(SLOWDOWN * (time.perf_counter() - started))
+        time.sleep(0.05 * (time.perf_counter() - started))
         return state, loss
 
     return changed(package, train_step=train_step)

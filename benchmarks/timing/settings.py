@@ -23,7 +23,6 @@ from common.recipes import BACKBONES, RECIPES, make_recipe
 
 CHOICES: dict[str, Case | Trainings] = {**CASES, ACCURACY.name: ACCURACY}
 """Name -> case: those that are timed, and the one that is trained."""
-DEFAULT_CASES = ("train", "predict", "upsample", "loss")
 # The last map of this crop has 3x4 cells, more than the nine taps of its kernels. Where it has
 # fewer, XLA on a CPU takes the image for the kernel and the kernel for the image, which no crop
 # that anybody trains on makes it do.
@@ -52,7 +51,7 @@ class Settings:
     cases: tuple[str, ...] = option(
         "what is measured: "
         + ", ".join(f"{name} ({case.sentence})" for name, case in CHOICES.items()),
-        default=DEFAULT_CASES,
+        default=("train", "predict", "upsample", "loss"),
         metavar="A,B",
         choices=tuple(CHOICES),
     )

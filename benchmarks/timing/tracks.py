@@ -29,14 +29,6 @@ def code_of(track: str) -> str:
     return track if track == "chapter" else "default"
 
 
-def keeps_memory(track: str) -> bool:
-    """Return whether a track's process keeps memory between steps.
-
-    Who runs the chapter's code has the C library's own allocator settings.
-    """
-    return track not in ("chapter", WITHOUT_KEPT_MEMORY)
-
-
 def is_default_on(track: str, backend: str, device: str) -> bool:
     """Return whether a track goes without a trick that has no effect on ``cpu``, or on ``gpu``."""
     trick = TRICKS[backend].get(TRICK_TRACKS.get(track, ""))

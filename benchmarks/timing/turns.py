@@ -49,14 +49,6 @@ VARIABLES = [
     "NVIDIA_TF32_OVERRIDE",
 ]
 """Environment variables that change how a framework computes, or on which GPU."""
-LATE_SHARE, LATE_SECONDS = 0.25, 0.002
-"""How much work may be left when ``synchronize`` has returned, as a share of the steps' time; and
-the least bound of it, in seconds."""
-ATTEMPTS = 3
-"""A backend that does not wait leaves work every time, another process disturbs now and then."""
-PROBE_SECONDS, LONG = 0.05, 0.5
-"""The least time of the steps that are probed for work left over; and the time of one step from
-which on a single probe is enough, for a disturbance is short beside it."""
 
 
 class Turn:
@@ -75,10 +67,9 @@ def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
     Raises:
         InputError: If the backend has no such track, or what the track needs is not installed.
     """
-    code = code_of(track)
-    if code == "default":
+    if code_of(track) == "default":
         return package
-    name = f"benchmarks.baselines.{code}.{backend}_code"
+    name = f"benchmarks.baselines.{track}.{backend}_code"
     if importlib.util.find_spec(name) is None:
         raise InputError(f"{backend} has no {track} track")
     try:
@@ -158,7 +149,8 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, floa
     """Find how many steps fill ``seconds``, and whether anything is computed after a turn's end."""
     whole = Turn.work.steps_together
     complete(1)
-    for _ in range(ATTEMPTS):
+    # A backend that does not wait leaves work every time, another process disturbs now and then.
+    for _ in range(3):
         step = min(time_steps(whole), time_steps(whole)) / whole
         if whole * step < seconds / 8:  # Few steps are short beside what a turn costs itself.
             step = time_steps(4 * whole) / (4 * whole)
@@ -176,7 +168,7 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, floa
 
 def late_bound(seconds: float) -> float:
     """Return how much work, in seconds, may be left of steps that took ``seconds``."""
-    return max(LATE_SECONDS, LATE_SHARE * seconds)
+    return max(0.002, 0.25 * seconds)
 
 
 def work_left(step_seconds: float) -> tuple[int, float]:
@@ -192,9 +184,10 @@ def work_left(step_seconds: float) -> tuple[int, float]:
     """
     whole = Turn.work.steps_together
     first, _ = until_read(whole, 0)
-    steps = whole * max(1, int(PROBE_SECONDS / first))
+    steps = whole * max(1, int(0.05 / first))
     once, twice, waited = [], [], []
-    for _ in range(3 if first < LONG else 1):
+    # Beside a long step a disturbance is short: one probe is enough.
+    for _ in range(3 if first < 0.5 else 1):
         once.append(until_read(steps, 0))
         twice.append(until_read(2 * steps, 0))
         waited.append(until_read(steps, once[-1][0]))

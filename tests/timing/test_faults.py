@@ -179,11 +179,11 @@ def test_killed_at_any_time_it_is_resumed_and_loses_nothing(
 ) -> None:
     out = tmp_path / "out"
     chosen = bench_options(tmp_path, "fine", "raises", "fine")
-    status = killed(3, signal.SIGKILL, *chosen, "--out", out)
+    status = killed(6, signal.SIGKILL, *chosen, "--out", out)
     assert status == -signal.SIGKILL
     before = stored(out)
     assert {row["status"] for row in before["rows"]} == {"running"}
-    for after, how in ((4, signal.SIGINT), (5, signal.SIGKILL), (0, 0)):
+    for after, how in ((7, signal.SIGINT), (7, signal.SIGKILL), (0, 0)):
         status = killed(after, how, "--resume", out)
         assert status == {signal.SIGINT: 130, 0: 1}.get(how, -how)
         now = stored(out)
