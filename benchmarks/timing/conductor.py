@@ -102,7 +102,7 @@ def run_group(
         if not rows:
             return
         question = None
-        with ending_on_failure(results, rows):
+        with ending_on_failure(rows):
             question = make_question(rows[0], config, folder)
         if question is None:
             return
@@ -134,7 +134,7 @@ def start(
     members = []
     for row in rows:
         backend, key = row["backend"], row["key"]
-        with ending_on_failure(results, [row]):
+        with ending_on_failure([row]):
             if config.devices > 1 and backend == "torch":
                 raise InputError(
                     "PyTorch needs a process for each device; a row of a benchmark has one process"
@@ -212,13 +212,14 @@ def take_starts(results: Results, rows: list[Row], question: Question) -> None:
             say(f"  {backend} {track}: start {number + 1}")
             started = time.monotonic()
             with (
-                ending_on_failure(results, [row]),
+                ending_on_failure([row]),
                 start_worker(results, backend, key, threads, compiled, track) as worker,
             ):
                 sample = take_start(Member(results, row, worker), question, started)
                 if number >= 0 and row["status"] == "running":
                     place = {"round": number, "turn": 0, "position": position}
                     row["samples"].append(sample | place)
+            results.save()
     for row in rows:
         if row["status"] == "running":
             end(row, "ok", None)

@@ -67,11 +67,12 @@ class Member:
 
     @contextmanager
     def measured(self, refused: RowStatus = "failed") -> Iterator[None]:
-        """End the row if its worker refuses or fails within; end the worker with the row."""
-        with ending_on_failure(self.results, [self.row], refused):
+        """End the row if its worker refuses or fails within, end the worker with the row, save."""
+        with ending_on_failure([self.row], refused):
             yield
         if self.row["status"] != "running":
             self.worker.close()
+        self.results.save()
 
 
 def say(text: str) -> None:
@@ -233,15 +234,12 @@ def check(outputs: Path, question: Question, row: Row) -> Gate:
 
 
 @contextmanager
-def ending_on_failure(
-    results: Results, rows: list[Row], refused: RowStatus = "unsupported"
-) -> Iterator[None]:
-    """End rows whose worker refuses or fails within, and save; what they had measured stays.
+def ending_on_failure(rows: list[Row], refused: RowStatus = "unsupported") -> Iterator[None]:
+    """End rows if a worker refuses or fails within; what had been measured of them stays.
 
     Args:
-        results: Saved at the end, whatever happened.
         rows: That end.
-        refused: Their status where a worker refused.
+        refused: Their status if the worker refused.
     """
     kills_before = kills_for_memory()
     try:
@@ -256,7 +254,6 @@ def ending_on_failure(
             reason += " (the kernel does so when memory runs out" + (", and did)" if known else ")")
         for row in rows:
             end(row, "failed", reason)
-    results.save()
 
 
 def end(row: Row, status: RowStatus, reason: str | None) -> None:
