@@ -25,7 +25,7 @@ class BrokenBackend(InputError):
 def check_backend(name: str) -> None:
     """Raise InputError unless ``name`` is a backend whose framework is installed."""
     if name not in BACKENDS:
-        raise InputError(f"backend {name!r} is unknown: choose from {', '.join(BACKENDS)}")
+        raise InputError(f"--backend {name!r} is unknown: choose from {', '.join(BACKENDS)}")
     if importlib.util.find_spec(IMPORT_NAMES[name]) is None:
         raise InputError(
             f"backend {name}: {BACKENDS[name]} is not installed here; "

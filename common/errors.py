@@ -16,7 +16,7 @@ class TrainingDiverged(RuntimeError):
 
 
 def is_first_process() -> bool:
-    """Tell whether this process is the one that prints and writes: torchrun starts several."""
+    """Return whether this process is the one that prints and writes: torchrun starts several."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -34,7 +34,9 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             if not is_first_process():
                 # All meet the same error. When the first has ended, the launcher ends the others.
                 time.sleep(10)
-            print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+            line = " ".join(str(error).split())
+            shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+            print(f"error: {shown}", file=sys.stderr)
             return 2  # Options or data are also the cause of a loss that is not a number.
         except OSError as error:
             if error.filename is None:

@@ -91,7 +91,7 @@ def _comma_separated(kind: type) -> Callable[[str], tuple[Any, ...]]:
             return tuple(dict.fromkeys(kind(item) for item in items or [text]))
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"{text!r}: expected one {kind.__name__} or several, separated by commas"
+                f"{text!r}: expected whole numbers, separated by commas"
             ) from None
 
     return read

@@ -1,13 +1,14 @@
 """The options that every command shares, and the configuration they make."""
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from common.backends import BACKENDS
+from common import fields
+from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.errors import InputError
-from common.fields import add_field_options, field_arguments, field_values, option_fields
 from common.recipes import RECIPES, Recipe, make_recipe
 
 
@@ -43,20 +44,19 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
-def chosen_backends(text: str) -> list[str]:
-    """Return the backends of a comma-separated list, the value of ``--backends``.
+@dataclass(frozen=True)
+class Backends:
+    """The backends that a command works with, in this order."""
 
-    Raises:
-        InputError: For an empty list, an unknown backend, or one that is named twice.
-    """
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in BACKENDS]
-    if unknown or not names:
-        problem = f"{unknown[0]} is no backend" if unknown else "names none"
-        raise InputError(f"--backends {text!r}: {problem}; choose from {', '.join(BACKENDS)}")
-    if len(set(names)) < len(names):
-        raise InputError(f"--backends {text!r}: name each backend once")
-    return names
+    backends: tuple[str, ...] = fields.option(
+        f"which, in this order; mxnet: {NOTES['mxnet']}",
+        default=tuple(BACKENDS),
+        metavar="A,B",
+        choices=tuple(BACKENDS),
+    )
+
+    def __post_init__(self) -> None:
+        fields.check_fields(self)
 
 
 def add_recipe_options(
@@ -66,13 +66,13 @@ def add_recipe_options(
     group = parser.add_argument_group("recipe")
     depends = "" if recipe else "; by default generated, with --data chapter-torch"
     group.add_argument("--recipe", default=recipe, help=f"preset: {', '.join(RECIPES)}{depends}")
-    add_field_options(group, Recipe, unset="by default the preset's")
+    fields.add_field_options(group, Recipe, unset="by default the preset's")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of where and how a recipe is computed."""
     names = ("device", "precision", "upsampling", "without", "threads", "deterministic")
-    add_field_options(parser.add_argument_group("machine"), Config, names)
+    fields.add_field_options(parser.add_argument_group("machine"), Config, names)
 
 
 def add_result_options(parser: argparse.ArgumentParser, command: str) -> None:
@@ -112,7 +112,7 @@ def training_parser(prog: str) -> Parser:
     )
     add("--no-progress", action="store_true", help="no progress bar")
     add("--json", action="store_true", help="print the summary as JSON")
-    add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
+    fields.add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
     add_recipe_options(parser)
     add_machine_options(parser)
     return parser
@@ -137,8 +137,10 @@ def predict_parser(prog: str) -> Parser:
         metavar="DIR",
         help="gets IMAGE.png, a palette label map, and IMAGE-overlay.png",
     )
-    add_field_options(parser, Recipe, ("backbone",), unset="by default what the weight file says")
-    add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
+    fields.add_field_options(
+        parser, Recipe, ("backbone",), unset="by default what the weight file says"
+    )
+    fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")
     add("--json", action="store_true", help="print files and class shares as JSON")
@@ -153,14 +155,19 @@ def config_from(args: argparse.Namespace) -> Config:
         InputError: For a value that a field does not allow.
     """
     preset = getattr(args, "recipe", "chapter-torch")
-    recipe = make_recipe(preset, **field_values(args, Recipe))
-    return Config(recipe=recipe, **field_values(args, Config))
+    recipe = make_recipe(preset, **fields.field_values(args, Recipe))
+    return Config(recipe=recipe, **fields.field_values(args, Config))
 
 
 def config_arguments(config: Config) -> list[str]:
     """Return the options that make ``config`` again, as a command line."""
     recipe = config.recipe
-    arguments = ["--recipe", recipe.name, *field_arguments(recipe), *field_arguments(config)]
-    values = {field.name: getattr(recipe, field.name) for field in option_fields(Recipe)}
+    arguments = [
+        "--recipe",
+        recipe.name,
+        *fields.field_arguments(recipe),
+        *fields.field_arguments(config),
+    ]
+    values = {field.name: getattr(recipe, field.name) for field in fields.option_fields(Recipe)}
     assert make_recipe(recipe.name, **values) == recipe, "a recipe that no options make"
     return arguments

@@ -13,7 +13,7 @@ from benchmarks.records.training_documents import Compared, GalleryEntry, Traine
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.scripts import train_backend
 from common import options
-from common.backends import BACKENDS, NOTES
+from common.backends import BACKENDS
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError
@@ -33,8 +33,7 @@ def compare_parser() -> options.Parser:
         "they do equal work; leave compare.json and report.html.",
     )
     add = parser.add_argument
-    text = f"which, in this order; mxnet: {NOTES['mxnet']}"
-    add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
+    add_field_options(parser, options.Backends)
     add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
     text = "start every backend from these, as `fcn train` does"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)
@@ -50,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     args = compare_parser().parse_args(argv)
     if args.recipe is None:
         args.recipe = "generated" if args.data is None else "chapter-torch"
-    backends = options.chosen_backends(args.backends)
+    backends = options.Backends(args.backends).backends
     config = options.config_from(args)
     check_tricks(config.without, backends)
     out = new_folder("compare", args.out, args.force)

@@ -36,16 +36,16 @@ def main(argv: Sequence[str]) -> int:
     old, new = read_document(args.old, Bench), read_document(args.new, Bench)
     if different := unlike(old["hardware"], new["hardware"]):
         raise InputError(f"{args.old} and {args.new} are of different machines: {different}")
-    result = changes(old, new)
-    if not result["rows"]:
-        why = "; ".join(result["left_out"][:3]) or "they share no row"
+    rows, left_out = changes(old, new)
+    if not rows:
+        why = "; ".join(left_out[:3]) or "they share no row"
         raise InputError(f"{args.old} and {args.new} have no rows to compare: {why}")
     if args.json:
-        rows = [{**change, "said": in_words(change)} for change in result["rows"]]
-        print(json.dumps({**result, "rows": rows}, indent=2))
+        said = [{**change, "said": in_words(change)} for change in rows]
+        print(json.dumps({"rows": said, "left_out": left_out}, indent=2))
         return 0
-    print(text_table([HEADS, *map(cells, result["rows"])]))
-    for line in result["left_out"]:
+    print(text_table([HEADS, *map(cells, rows)]))
+    for line in left_out:
         print(f"not compared: {line}")
     return 0
 

@@ -11,13 +11,12 @@ from benchmarks.equal_work.questions import Source
 from benchmarks.pages.format import bound_text, error_text, text_table
 from benchmarks.pages.proof import text_of, write_page
 from benchmarks.workers.environment import limit_cpus
-from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.data.dataset import find_voc
 from common.errors import InputError
-from common.fields import field_values
+from common.fields import add_field_options, field_values
 from common.machine.files import write_json, write_text
-from common.options import Parser, add_machine_options, add_result_options, chosen_backends
+from common.options import Backends, Parser, add_machine_options, add_result_options
 from common.parameters.files import starting_parameters
 from common.recipes import BACKBONES, make_recipe
 from common.reference.distances import finite
@@ -39,8 +38,7 @@ def parity_parser() -> Parser:
         "common/reference/tolerances.py breaks; leaves parity.json, parity.txt and parity.html.",
     )
     add = parser.add_argument
-    text = f"which, in this order; mxnet: {NOTES['mxnet']}"
-    add("--backends", default=",".join(BACKENDS), metavar="A,B", help=text)
+    add_field_options(parser, Backends)
     names, text = (*BACKBONES, "both"), "which network"
     add("--backbone", default="both", choices=names, metavar="|".join(names), help=text)
     add(
@@ -50,7 +48,7 @@ def parity_parser() -> Parser:
         help="images in VOC2012's layout; by default those of FCN_VOC_ROOT, else generated ones",
     )
     add("--full", action="store_true", help="batch 8, 160x224, 20 steps; otherwise 2, 96x128, 8")
-    add("--seed", type=int, default=0, help="of the training's first parameters and its batches")
+    add_field_options(parser, Config, ("seed",))
     add_result_options(parser, "parity")
     add(
         "--weights",
@@ -74,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
     args = parity_parser().parse_args(argv)
     if args.against is not None:
         return show_comparison(compare_file(args.against), args.json)
-    backends = chosen_backends(args.backends)
+    backends = Backends(args.backends).backends
     check_tricks(args.without, backends)
     backbones = BACKBONES if args.backbone == "both" else (args.backbone,)
     out = new_folder("parity", args.out, args.force)

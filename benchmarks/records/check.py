@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from benchmarks.cases import CASES
 from benchmarks.records.comparisons import compare_rows, crossed
-from benchmarks.records.documents import Bench, Comparison, Row
+from benchmarks.records.documents import Bench, Row
 from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.results import row_name
@@ -14,9 +14,6 @@ from benchmarks.records.training_documents import Accuracy
 from common.reference.tolerances import row_limits
 from common.reference.verdicts import reason, row_findings
 
-EARLIER = {("statistics", "torch"): 5e-1}
-"""Quantity and backend -> a wider bound that rows of the track `chapter` had in early files. A file
-may state it; the error is held to the present bound all the same."""
 OF_OTHER_ROWS = {"break_even", "p_corrected", "least_p", "differ"}
 """Figures that depend on other rows: while rows are unmeasured they are those of fewer rows."""
 
@@ -51,18 +48,11 @@ def row_problems(row: Row, document: Bench) -> Iterator[str]:
     """Yield what is wrong with a row beside its figures."""
     if row["key"] != row_name(row):
         yield f"its fields make the key {row_name(row)}"
-    if row["status"] != "ok":
-        if row["figures"] is not None:
-            yield f"is {row['status']}, but has figures"
-        if row["status"] != "running" and not row["reason"]:
-            yield f"is {row['status']} without a reason"
-    elif row["figures"] is None:
-        yield "is ok, but has no figures"
-    else:
+    if row["status"] == "ok":  # The schema sees to it that just these rows have figures.
         yield from gate_problems(row)
-        rounds, wanted = len({s["round"] for s in row["samples"]}), document["settings"]["rounds"]
-        if rounds < wanted:
-            yield f"has {rounds} of {wanted} rounds"
+        measured = len({sample["round"] for sample in row["samples"]})
+        if measured < (planned := document["settings"]["rounds"]):
+            yield f"has {measured} of {planned} rounds"
 
 
 def gate_problems(row: Row) -> Iterator[str]:
@@ -78,10 +68,9 @@ def gate_problems(row: Row) -> Iterator[str]:
         limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
         for name, check in checks.items():
             own = limits.get(name, 0.0)
-            earlier = EARLIER.get((name, row["backend"]), 0.0) if row["track"] == "chapter" else 0.0
             if check["error"] is None or not check["error"] <= check["bound"]:
                 yield f"its gate passed, but {name} is past its bound"
-            if check["bound"] > max(own, earlier):
+            if check["bound"] > own:
                 yield f"its bound of {name}, {check['bound']:g}, is wider than {own:g}"
         errors = {name: check["error"] for name, check in checks.items()}
         if unequal := reason(row_findings(errors, limits)):
@@ -119,8 +108,7 @@ def accuracy_problems(accuracy: Accuracy) -> Iterator[str]:
 
 def figure_problems(document: Bench) -> list[str]:
     """Return which figures and comparisons do not follow from the samples, by the same code."""
-    measured = [row for row in document["rows"] if row["status"] == "ok" and row["figures"]]
-    stated = [row for row in measured if row["case"] in CASES]
+    stated = [r for r in document["rows"] if r["status"] == "ok" and r["case"] in CASES]
     again: Bench = {**document, "rows": copy.deepcopy(stated)}
     for row in again["rows"]:
         try:
@@ -135,24 +123,23 @@ def figure_problems(document: Bench) -> list[str]:
         return [f"no comparison can be made of its rows ({error})"]
     unfinished = any(row["status"] == "running" for row in document["rows"])
     later = OF_OTHER_ROWS if unfinished else set()
-    lines = []
-    for old, new in zip(stated, again["rows"], strict=True):
-        places = differences(old, new, later)
-        lines += [f"{old['key']}: its samples do not give its {place}" for place in places]
-    before, after = by_pair(document), by_pair(again)
+    lines = [
+        f"{row['key']}: its samples do not give its {place}"
+        for row, computed in zip(stated, again["rows"], strict=True)
+        for place in differences(row, computed, later)
+    ]
+    before, after = (
+        {(entry["a"], entry["b"]): entry for entry in each["comparisons"]}
+        for each in (document, again)
+    )
     pairs = before.keys() & after.keys() if unfinished else before.keys() | after.keys()
-    for pair in sorted(pairs):
-        one, other = before.get(pair), after.get(pair)
-        if one and other and "least_p" not in one:  # Early files have none.
-            del other["least_p"]
-        places, names = differences(one, other, later, "/comparison"), " and ".join(pair)
-        lines += [f"{names}: their samples do not give their {place}" for place in places]
+    for a, b in sorted(pairs):
+        old, new = before.get((a, b)), after.get((a, b))
+        if old and new and "least_p" not in old:  # Early files have none.
+            del new["least_p"]
+        places = differences(old, new, later, "/comparison")
+        lines += [f"{a} and {b}: their samples do not give their {place}" for place in places]
     return lines
-
-
-def by_pair(document: Bench) -> dict[tuple[str, str], Comparison]:
-    """Return a document's comparisons by the keys of their rows."""
-    return {(entry["a"], entry["b"]): entry for entry in document["comparisons"]}
 
 
 def differences(stated: object, computed: object, later: set[str], path: str = "") -> Iterator[str]:

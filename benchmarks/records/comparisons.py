@@ -1,12 +1,11 @@
 """Which rows of a benchmark may be divided by each other, and what the ratios show."""
 
 import json
+import math
 from itertools import combinations
 
-import numpy as np
-
 from benchmarks.cases import CASES
-from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Row
+from benchmarks.records.documents import Bench, BreakEven, Figures, Row
 from benchmarks.records.figures import kept_seconds
 from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired_by_key
 from common.backends import device_kind
@@ -29,10 +28,10 @@ def conditions(row: Row) -> dict[str, object]:
 
 def crossed(a: Row, b: Row) -> str | None:
     """Return what differs between two rows that no ratio may cross, or None."""
-    other = conditions(b)
+    of_b = conditions(b)
     for name, value in conditions(a).items():
-        if value != other[name]:
-            return f"{value} and {other[name]}" if name == COMPUTED_ON else name
+        if value != of_b[name]:
+            return f"{value} and {of_b[name]}" if name == COMPUTED_ON else name
     neither = a["track"] != b["track"] and a["backend"] != b["backend"]
     return "track and backend" if neither else None
 
@@ -52,17 +51,15 @@ def compare_rows(document: Bench) -> None:
             kind: Kind = "backends" if a["track"] == b["track"] else "tracks"
             pair: Pair = {"kind": kind, "a": a["key"], "b": b["key"], **ratio}
             tables.setdefault(json.dumps([kind, conditions(a)]), []).append(pair)
-    document["comparisons"] = [entry for pairs in tables.values() for entry in judged(pairs)]
+    document["comparisons"] = []
+    for pairs in tables.values():
+        least = [least_p(pair["pairs"]) for pair in pairs]
+        judgements = judge([pair["p_value"] for pair in pairs], least)
+        for pair, judgement in zip(pairs, judgements, strict=True):
+            document["comparisons"].append({**pair, **judgement})
     for row in measured:
         if row["figures"]:
             row["figures"]["break_even"] = break_even(row, measured)
-
-
-def judged(pairs: list[Pair]) -> list[Comparison]:
-    """Return the comparisons of one table."""
-    least = [least_p(pair["pairs"]) for pair in pairs]
-    judgements = judge([pair["p_value"] for pair in pairs], least)
-    return [{**pair, **result} for pair, result in zip(pairs, judgements, strict=True)]
 
 
 def break_even(row: Row, measured: list[Row]) -> BreakEven | None:
@@ -75,15 +72,13 @@ def break_even(row: Row, measured: list[Row]) -> BreakEven | None:
     if figures is None or not CASES[row["case"]].compiles:
         return None
     alike = {**conditions(row), "backend": row["backend"]}
-    others = [r for r in measured if {**conditions(r), "backend": r["backend"]} == alike]
-    tracks = [(other["key"], other["figures"]) for other in others if other["figures"]]
-    key, quickest = min(tracks, key=lambda track: start_and_step(track[1])[0])
-    if quickest is figures:
+    tracks = [r for r in measured if {**conditions(r), "backend": r["backend"]} == alike]
+    starts = [(*start_and_step(r["figures"]), r["key"]) for r in tracks if r["figures"]]
+    (start, step), (first, pace, key) = start_and_step(figures), min(starts)
+    if key == row["key"]:
         return None
-    (start, step), (first, pace) = start_and_step(figures), start_and_step(quickest)
     lost, gained = start - first, pace - step
-    steps = int(np.ceil(lost / gained)) + 1 if gained > 0 else None
-    return {"against": key, "steps": steps}
+    return {"against": key, "steps": math.ceil(lost / gained) + 1 if gained > 0 else None}
 
 
 def start_and_step(figures: Figures) -> tuple[float, float]:

@@ -1,7 +1,6 @@
 """What changed between two results files of one machine."""
 
 from collections.abc import Mapping
-from typing import TypedDict
 
 import numpy as np
 
@@ -23,13 +22,6 @@ class Change(TimeRatio, Judgement):
     new_versions: dict[str, str]
 
 
-class Changes(TypedDict):
-    """The rows that were compared, and in words why others were not."""
-
-    rows: list[Change]
-    left_out: list[str]
-
-
 def unlike(old: Mapping[str, object], new: Mapping[str, object]) -> str | None:
     """Return what of two machines' hardware forbids to compare their rows, or None."""
     return first_difference(*({name: machine[name] for name in ALIKE} for machine in (old, new)))
@@ -44,20 +36,20 @@ def first_difference(old: Mapping[str, object], new: Mapping[str, object]) -> st
     return None
 
 
-def changes(old: Bench, new: Bench) -> Changes:
-    """Compare each row that two documents share."""
-    before = {row["key"]: row for row in old["rows"]}
+def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
+    """Compare each row that two documents share; return in words, too, why others are left out."""
+    earlier_rows = {row["key"]: row for row in old["rows"]}
     pairs, left_out = [], []
     for row in new["rows"]:
-        other = before.pop(row["key"], None)
-        if other is None:
+        earlier = earlier_rows.pop(row["key"], None)
+        if earlier is None:
             left_out.append(f"{row['key']}: only in the new file")
-        elif reason := incomparable(other, row):
+        elif reason := incomparable(earlier, row):
             left_out.append(f"{row['key']}: {reason}")
         else:
-            pairs.append((other, row))
-    left_out += [f"{key}: only in the old file" for key in before]
-    samples = [(list(kept_seconds(a).values()), list(kept_seconds(b).values())) for a, b in pairs]
+            pairs.append((earlier, row))
+    left_out += [f"{key}: only in the old file" for key in earlier_rows]
+    samples = [[list(kept_seconds(row).values()) for row in pair] for pair in pairs]
     tests = [unpaired(a, b) for a, b in samples]
     least = [least_p_unpaired(len(a), len(b)) for a, b in samples]
     results = judge([test["p_value"] for test in tests], least)
@@ -73,7 +65,7 @@ def changes(old: Bench, new: Bench) -> Changes:
         }
         for (a, b), times, test, result in zip(pairs, samples, tests, results, strict=True)
     ]
-    return {"rows": rows, "left_out": left_out}
+    return rows, left_out
 
 
 def incomparable(old: Row, new: Row) -> str | None:

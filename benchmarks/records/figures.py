@@ -25,16 +25,16 @@ def kept_seconds(row: Row) -> dict[tuple[int, int], float]:
 
 def summarize(document: Bench, row: Row) -> None:
     """Fill in the figures and warnings of a row that has been measured."""
-    kept = kept_seconds(row)
-    if not kept:
+    seconds = kept_seconds(row)
+    if not seconds:
         row["status"], row["reason"] = "invalid", "every sample was taken while throttled"
         return
     name, batch_size, crop = row["recipe"], row["batch_size"], tuple(row["crop"])
     recipe = make_recipe(name, backbone=row["backbone"], batch_size=batch_size, crop=crop)
     config = Config(recipe, precision=row["precision"])
     case, process = CASES[row["case"]], row["processes"][-1]
-    first, second = ({n: v for (n, t), v in kept.items() if t == turn} for turn in (0, 1))
-    costs, step_seconds = case.costs(config), interval(list(kept.values()))
+    first, second = ({n: v for (n, t), v in seconds.items() if t == turn} for turn in (0, 1))
+    costs, step_seconds = case.costs(config), interval(list(seconds.values()))
     step, first_seconds = step_seconds["median"], process["first_seconds"]
     if case.in_new_processes:
         measured = [row["processes"][sample["process"]] for sample in row["samples"]]
@@ -42,7 +42,7 @@ def summarize(document: Bench, row: Row) -> None:
         step = float(np.median([p["step_seconds"] for p in measured]))
     figures: Figures = {
         "step_seconds": step_seconds,
-        "examples_per_second": interval([batch_size / seconds for seconds in kept.values()]),
+        "examples_per_second": interval([batch_size / value for value in seconds.values()]),
         "self_ratio": paired_by_key(first, second),
         "first_step_seconds": first_seconds,
         "compile_seconds": max(0.0, first_seconds - step),
@@ -53,7 +53,7 @@ def summarize(document: Bench, row: Row) -> None:
         "flops": costs.flops,
         "bytes": costs.bytes,
         "limit": reached(document, row, costs, step),
-        "dropped_samples": len(row["samples"]) - len(kept),
+        "dropped_samples": len(row["samples"]) - len(seconds),
     }
     if case.in_new_processes:
         figures["steady_seconds"] = step

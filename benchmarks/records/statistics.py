@@ -100,14 +100,14 @@ def interval(samples: Sequence[float]) -> Interval:
     return {"median": float(np.median(samples)), "low": low, "high": high}
 
 
-def share_as_large(null: NDArray, seen: float) -> float:
-    """Return how often |null| reaches |seen|; sums in another order differ by rounding."""
-    return float(np.mean(np.abs(null) >= abs(seen) * (1 - 1e-12) - 1e-300))
+def share_as_large(null: NDArray, measured: float) -> float:
+    """Return how often |null| reaches |measured|; sums in another order differ by rounding."""
+    return float(np.mean(np.abs(null) >= abs(measured) * (1 - 1e-12) - 1e-300))
 
 
-def share_drawn(null: NDArray, seen: float) -> float:
-    """Return the same where ``null`` was drawn at random: what was seen counts as one draw more."""
-    return (share_as_large(null, seen) * PERMUTATIONS + 1) / (PERMUTATIONS + 1)
+def share_drawn(null: NDArray, measured: float) -> float:
+    """Return the same where ``null`` was drawn at random: the measured value is one draw more."""
+    return (share_as_large(null, measured) * PERMUTATIONS + 1) / (PERMUTATIONS + 1)
 
 
 def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
@@ -125,13 +125,13 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     if count < 3:
         return None
     logs = np.log(np.asarray(b, np.float64) / np.asarray(a, np.float64))
-    seen = float(logs.sum())
+    measured = float(logs.sum())
     if count <= EXACT_PAIRS:
         flips = np.arange(2**count)[:, None] >> np.arange(count) & 1
-        p_value = share_as_large((1 - 2 * flips) @ logs, seen)
+        p_value = share_as_large((1 - 2 * flips) @ logs, measured)
     else:
         flips = np.random.default_rng(SEED).integers(0, 2, (PERMUTATIONS, count))
-        p_value = share_drawn((1 - 2 * flips) @ logs, seen)
+        p_value = share_drawn((1 - 2 * flips) @ logs, measured)
     of_logs = interval(logs.tolist())
     ratio, low, high = (float(np.exp(of_logs[name])) for name in ("median", "low", "high"))
     return {"pairs": count, "ratio": ratio, "low": low, "high": high, "p_value": p_value}
@@ -148,11 +148,11 @@ def unpaired(a: Sequence[float], b: Sequence[float]) -> TimeRatio:
     generator = np.random.default_rng(SEED)
     low, high = middle(bootstrap_medians(b, generator) / bootstrap_medians(a, generator))
     logs = np.log(np.concatenate([a, b]))
-    seen = float(logs[len(a) :].mean() - logs[: len(a)].mean())
+    measured = float(logs[len(a) :].mean() - logs[: len(a)].mean())
     shuffled = generator.permuted(np.tile(logs, (PERMUTATIONS, 1)), axis=1)
     null = shuffled[:, len(a) :].mean(axis=1) - shuffled[:, : len(a)].mean(axis=1)
     ratio = float(np.median(b) / np.median(a))
-    return {"ratio": ratio, "low": low, "high": high, "p_value": share_drawn(null, seen)}
+    return {"ratio": ratio, "low": low, "high": high, "p_value": share_drawn(null, measured)}
 
 
 def least_p(pairs: int) -> float:

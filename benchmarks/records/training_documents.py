@@ -4,14 +4,7 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 
 from benchmarks.records.proof_documents import BackendRow, Origin
 from benchmarks.records.statistics import Finite, Interval
-from common.documents import (
-    ConfigRecord,
-    DatasetRecord,
-    Epoch,
-    Platform,
-    Scores,
-    WeightsRecord,
-)
+from common import documents as written
 
 TrainedStatus = Literal["ok", "missing", "failed", "differs"]
 Score = Literal["pixel_accuracy", "mean_iou"]
@@ -45,14 +38,14 @@ class TrainedRow(BackendRow):
     agreement: NotRequired[float | None]
     train_loss: NotRequired[float | None]
     val_loss: NotRequired[float | None]
-    scores: NotRequired[Scores | None]
+    scores: NotRequired[written.Scores | None]
     examples_per_second: NotRequired[Rate | None]
     first_step_seconds: NotRequired[float | None]
     host_memory_peak_bytes: NotRequired[int]
     device_memory_peak_bytes: NotRequired[int | None]
     total_seconds: NotRequired[float]
     steps: NotRequired[list[tuple[int, float]]]
-    epochs: NotRequired[list[Epoch]]
+    epochs: NotRequired[list[written.Epoch]]
 
 
 class Trace(TypedDict):
@@ -88,9 +81,9 @@ class Compared(Origin):
 
     version: Literal[2]
     kind: Literal["compare"]
-    config: ConfigRecord
-    dataset: DatasetRecord
-    weights: NotRequired[WeightsRecord | None]
+    config: written.ConfigRecord
+    dataset: written.DatasetRecord
+    weights: NotRequired[written.WeightsRecord | None]
     agreement: Trace
     rows: list[TrainedRow]
     gallery: list[GalleryEntry]
@@ -103,7 +96,7 @@ class Margins(TypedDict):
     mean_iou: float
 
 
-class AccuracyRun(Platform):
+class AccuracyRun(written.Platform):
     """A finished training from one seed.
 
     Attributes:
@@ -114,9 +107,9 @@ class AccuracyRun(Platform):
 
     seed: int
     agreement: float
-    scores: Scores
+    scores: written.Scores
     train_loss: float
-    epochs: list[Epoch]
+    epochs: list[written.Epoch]
     seconds_to_target: float | None
 
 
@@ -158,7 +151,7 @@ class Accuracy(TypedDict):
             the first seed. Paths are relative to the results' folder.
     """
 
-    config: ConfigRecord
+    config: written.ConfigRecord
     seeds: int
     margins: Margins
     level: float

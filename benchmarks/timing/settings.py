@@ -18,7 +18,7 @@ from common.config import PRECISIONS, Config
 from common.errors import InputError
 from common.fields import add_field_options, check_fields, field_values, like, option
 from common.machine.threads import thread_environment
-from common.options import Parser, add_result_options
+from common.options import Backends, Parser, add_result_options
 from common.recipes import BACKBONES, RECIPES, make_recipe
 
 CHOICES: dict[str, Case | Trainings] = {**CASES, ACCURACY.name: ACCURACY}
@@ -45,9 +45,7 @@ class Settings:
     backend that has one of its own.
     """
 
-    backends: tuple[str, ...] = option(
-        "which are timed", default=tuple(BACKENDS), metavar="A,B", choices=tuple(BACKENDS)
-    )
+    backends: tuple[str, ...] = like(Backends, "backends")
     cases: tuple[str, ...] = option(
         "what is measured: "
         + ", ".join(f"{name} ({case.sentence})" for name, case in CHOICES.items()),

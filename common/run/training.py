@@ -38,12 +38,12 @@ class TrainingData:
         whole = recipe.evaluation == "tiles"
         self.val = open_dataset(root, "val", None if whole else recipe.crop)
         self._loader = loader_for(self.train, config)
+        if not whole:
+            # Refuses a batch that is larger than the validation set now, not after an epoch.
+            self._validation = plan_epoch(self.val, recipe, config.seed, 0, training=False)
         # Both loaders share the bound of --cache-mib: the training images come first.
         self._val_loader = loader_for(self.val, config, beside=self.train.decoded_bytes)
         self.steps_per_epoch = self._plan(0).batches_per_epoch
-        if not whole:
-            # Refuse a batch that is larger than the validation set now, not after an epoch.
-            plan_epoch(self.val, recipe, config.seed, 0, training=False)
         self.total_steps = recipe.epochs * self.steps_per_epoch
         if config.max_steps is not None:
             self.total_steps = min(self.total_steps, config.max_steps)
@@ -69,9 +69,7 @@ class TrainingData:
 
     def validation(self) -> Iterator[Batch]:
         """Yield batches of one crop of each validation image, the same in every epoch."""
-        recipe, seed = self.config.recipe, self.config.seed
-        plan = plan_epoch(self.val, recipe, seed, 0, training=False)
-        return self._val_loader.epoch(plan, 0)
+        return self._val_loader.epoch(self._validation, 0)
 
     def validation_images(self) -> Iterator[tuple[NDArray, NDArray]]:
         """Yield every validation image, uint8 [H, W, 3], and its label map, uint8 [H, W]."""

@@ -74,7 +74,7 @@ def test_written_options_make_the_same_again(sample: Sample) -> None:
         ("--kind=", "--kind '' is unknown: choose from a, b, c"),
         (
             "--sizes 8,x",
-            "argument --sizes: '8,x': expected one int or several, separated by commas",
+            "argument --sizes: '8,x': expected whole numbers, separated by commas",
         ),
         ("--hidden y", "unrecognized arguments: --hidden y"),
         ("--plain 6", "unrecognized arguments: --plain 6"),
