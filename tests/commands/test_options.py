@@ -74,6 +74,16 @@ def test_a_trick_of_another_backend_is_refused_before_anything_starts(
     assert f"without {trick!r}: no trick of {PRESENT[0]}; choose from" in line
 
 
+def test_what_a_terminal_would_obey_is_printed_as_text(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "bench.json").write_text(json.dumps({"kind": "bench", "version": "\x1b[31m"}))
+    line = refused(capsys, "report", tmp_path)
+    assert "has version \\x1b[31m, but" in line
+    (tmp_path / "bench.json").write_text('{"kind": "bench", "version": "\\ud800"}')
+    assert "surrogates not allowed" in refused(capsys, "report", tmp_path)
+
+
 def test_a_folder_with_something_in_it_is_kept(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

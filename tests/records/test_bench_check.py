@@ -15,7 +15,6 @@ from benchmarks.records.results import row_name
 from tests.support.bench_sample import sample_bench
 
 Document = dict[str, Any]
-"""Backend and track whose bound of `statistics` has become tighter."""
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,7 @@ def document() -> Document:
     [
         ("--threads=0", "threads 0 is too small"),
         ("--threads=-1", "threads -1 is too small"),
-        ("--batch-sizes=1,²", "--batch-sizes: '1,²': expected one int or several"),
+        ("--batch-sizes=1,²", "--batch-sizes: '1,²': expected whole numbers"),
         ("--batch-sizes=0", "--batch-sizes 0 is too small: at least 1"),
     ],
 )
