@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import sys
 from types import ModuleType
 
 from common.errors import InputError
@@ -14,6 +15,20 @@ NOTES = {
     "here for those who port from it"
 }
 """What a user should know before choosing a backend."""
+
+CONTRACT = {
+    "device": "configure describe device_memory_peak precisions synchronize to_device to_host",
+    "loss": "cross_entropy image_losses",
+    "measure": "backward_step loss_operation matrix_product stream switches trace "
+    "upsample_operation",
+    "model": "FCN LAYOUT create_model transposed_convolution",
+    "probe": "gradients layer_outputs",
+    "state": "State",
+    "step": "classify_step create_state eval_step predict_step train_step",
+    "weights": "from_canonical load_momentum load_parameters momentum_of parameters_of "
+    "to_canonical",
+}
+"""Module of a package -> the names in it that the package offers: see docs/ADDING_A_BACKEND.md."""
 
 IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
 
@@ -47,6 +62,13 @@ def load_backend(name: str) -> ModuleType:
         raise BrokenBackend(
             f"backend {name}: {BACKENDS[name]} is installed but cannot be imported: {error}"
         ) from error
+
+
+def offer_contract(package: str) -> None:
+    """Give ``package`` the names of ``CONTRACT`` from its modules; its ``__init__`` calls this."""
+    for module, names in CONTRACT.items():
+        part = importlib.import_module(f"{package}.{module}")
+        vars(sys.modules[package]).update({name: getattr(part, name) for name in names.split()})
 
 
 def device_kind(device: str) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
+from common.backends import device_kind
 from common.documents import ConfigRecord
 from common.errors import InputError
 from common.fields import check_fields, option
@@ -89,6 +90,40 @@ def for_backend(config: Config, backend: str) -> Config:
     """Return ``config`` for one of several backends: ``without`` keeps the backend's own tricks."""
     own = tuple(name for name in config.without if name in TRICKS[backend])
     return replace(config, without=own)
+
+
+def for_training(config: Config, backend: str, device: str, steps: int) -> Config:
+    """Return ``config`` without the tricks that do not pay in a training of ``steps`` steps.
+
+    Args:
+        device: As the backend describes it.
+    """
+    late = [
+        name
+        for name, trick in TRICKS[backend].items()
+        if steps < trick.least_steps and device_kind(device) in trick.devices
+    ]
+    late = [name for name in late if name not in config.without and config.devices == 1]
+    return replace(config, without=(*config.without, *late))
+
+
+def computes_on_gpu(config: Config, present: bool, framework: str) -> bool:
+    """Return whether ``config`` computes on a GPU, where ``framework`` sees one if ``present``.
+
+    Raises:
+        InputError: If ``config`` names a GPU and there is none.
+    """
+    if config.device == "gpu" and not present:
+        raise InputError(f"device gpu: {framework} sees no CUDA device here; use --device cpu")
+    return present and config.device != "cpu"
+
+
+def check_devices(config: Config, count: int, kind: str, framework: str) -> None:
+    """Raise InputError where ``framework`` has fewer devices in this process than ``config``."""
+    if count < config.devices:
+        raise InputError(
+            f"devices {config.devices}: {framework} has only {count} {kind} devices in this process"
+        )
 
 
 def check_precision(config: Config, offered: tuple[str, ...]) -> None:

@@ -14,11 +14,13 @@ class Trick:
         sentence: What is done, and in brackets what is done without it.
         parts: What it changes of a step: of ``network``, ``upsampling``, ``loss``, ``gradients``.
         devices: Where it has an effect.
+        least_steps: A shorter training, on one device, is faster without it.
     """
 
     sentence: str
     parts: frozenset[str]
     devices: tuple[str, ...] = ("cpu", "gpu")
+    least_steps: int = 0
 
 
 _NETWORK, _LOSS = frozenset({"network"}), frozenset({"loss"})
@@ -29,6 +31,7 @@ TRICKS: dict[str, dict[str, Trick]] = {
             "a training step on a GPU by torch.compile with CUDA graphs (off: eager)",
             frozenset({"network", "gradients"}),
             ("gpu",),
+            least_steps=6500,  # With batch 32 in bfloat16 on an H200: docs/PERFORMANCE.md.
         ),
         "channels-last": Trick("tensors have their channels last in memory (off: NCHW)", _NETWORK),
     },

@@ -13,8 +13,7 @@ from jax import Array
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
-from common.config import Config, check_precision
-from common.errors import InputError
+from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.machine.files import compiled_folder
 from common.machine.threads import available_cpus
 from common.tricks import check_tricks
@@ -25,12 +24,8 @@ DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 # On some CPUs XLA leaves convolutions to YNNPACK, which takes the gradient of a kernel for a
 # convolution whose channels are the few images of a batch. Eigen's is faster.
 EIGEN = "--xla_cpu_experimental_ynn_fusion_type=-LIBRARY_FUSION_TYPE_INDIVIDUAL_CONVOLUTION"
-MATMUL = {
-    "float32": "highest",
-    "tf32": "tensorfloat32",
-    "bfloat16": "default",
-    "float64": "highest",
-}
+MATMUL = {"tf32": "tensorfloat32", "bfloat16": "default"}
+"""How JAX names the precision of a product where it is not the highest."""
 
 
 @cache
@@ -41,15 +36,9 @@ def device_of(config: Config) -> jax.Device:
 
 def devices_of(config: Config) -> list[jax.Device]:
     """Return the devices that share a batch."""
-    gpu = jax.default_backend() == "gpu"
-    if config.device == "gpu" and not gpu:
-        raise InputError("device gpu: JAX sees no CUDA device here; use --device cpu")
-    devices = jax.devices("gpu" if gpu and config.device != "cpu" else "cpu")
-    if len(devices) < config.devices:
-        raise InputError(
-            f"devices {config.devices}: JAX has only {len(devices)} {devices[0].platform} devices "
-            "in this process"
-        )
+    gpu = computes_on_gpu(config, jax.default_backend() == "gpu", "JAX")
+    devices = jax.devices("gpu" if gpu else "cpu")
+    check_devices(config, len(devices), devices[0].platform.upper(), "JAX")
     return devices[: config.devices]
 
 
@@ -95,13 +84,8 @@ def configure(config: Config) -> None:
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", config.devices)
     check_precision(config, precisions(config))
-    jax.config.update("jax_default_matmul_precision", MATMUL[config.precision])
+    jax.config.update("jax_default_matmul_precision", MATMUL.get(config.precision, "highest"))
     jax.config.update("jax_enable_x64", config.precision == "float64")
-
-
-def effective_config(config: Config, steps: int) -> Config:
-    """Return ``config`` as a training of ``steps`` steps is done."""
-    return config
 
 
 def to_device(array: NDArray, config: Config) -> Array:

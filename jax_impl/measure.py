@@ -20,7 +20,7 @@ from jax_impl.device import device_of, to_device
 from jax_impl.loss import cross_entropy
 from jax_impl.model import LAYOUT, create_model, transposed_convolution
 from jax_impl.state import State
-from jax_impl.step import loss_and_gradients
+from jax_impl.step import loss_and_gradients, no_transfers
 from jax_impl.weights import canonical_name, from_canonical
 
 COMPUTE = {"bfloat16": jnp.bfloat16, "float64": jnp.float64}
@@ -71,6 +71,7 @@ def loss_operation(config: Config) -> Callable[..., Any]:
     return jax.jit(jax.value_and_grad(loss))
 
 
+@no_transfers
 @partial(jax.jit, donate_argnames="state")
 def backward_step(
     state: State, images: Array, labels: Array
@@ -101,7 +102,7 @@ def stream(config: Config, size: int) -> Callable[[], Any]:
     a = jax.device_put(jnp.ones((size, size), jnp.float32), device)
     # Into memory that is there: to get new pages from the system takes several times as long.
     negative = jax.device_put(jnp.zeros_like(a), device)
-    into = jax.jit(lambda a, given: -a, donate_argnums=1, keep_unused=True)
+    into = jax.jit(lambda a, negative: -a, donate_argnums=1, keep_unused=True)
 
     def step() -> Array:
         nonlocal negative

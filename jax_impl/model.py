@@ -38,11 +38,11 @@ class BatchNorm(nnx.BatchNorm):
     """Flax's, but with an unbiased running variance and the output in the input's precision."""
 
     def __call__(self, x: Array) -> Array:
-        kept = self.momentum * self.var[...]
+        old_share = self.momentum * self.var[...]
         y = super().__call__(x)
         if not self.use_running_average:
             n = x.size // x.shape[-1]
-            self.var[...] = kept + (self.var[...] - kept) * (n / (n - 1))
+            self.var[...] = old_share + (self.var[...] - old_share) * (n / (n - 1))
         return y.astype(x.dtype)
 
 
@@ -220,7 +220,7 @@ class Normalize(nnx.Module):
     """Bytes to ImageNet's mean and deviation, on the device."""
 
     def __call__(self, images: Array) -> Array:
-        # `float` is float64 where JAX has been told to offer it, float32 elsewhere.
+        # `float` is float64 where `configure` lets JAX offer it, float32 elsewhere.
         return (images.astype(float) / 255 - MEAN) / STD
 
 

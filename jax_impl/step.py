@@ -18,6 +18,8 @@ from jax_impl.model import create_model
 from jax_impl.state import State
 from jax_impl.weights import canonical_name, load_momentum, load_parameters
 
+LossAndGradients = tuple[tuple[Array, nnx.State], nnx.State]
+
 
 def create_optimizer(config: Config) -> optax.GradientTransformation:
     """Return SGD over what ``config`` trains: decay is added to the gradient, then momentum.
@@ -71,9 +73,7 @@ def batch_loss(state: State, logits: Array, labels: Array) -> Array:
     return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
 
-def loss_and_gradients(
-    state: State, images: Array, labels: Array
-) -> tuple[tuple[Array, nnx.State], nnx.State]:
+def loss_and_gradients(state: State, images: Array, labels: Array) -> LossAndGradients:
     """Return ((the training loss of a batch, the next ``rest``), the gradients)."""
 
     def loss(parameters: nnx.State) -> tuple[Array, nnx.State]:
@@ -83,15 +83,11 @@ def loss_and_gradients(
     return jax.value_and_grad(loss, has_aux=True)(state.parameters)
 
 
-def data_parallel(
-    state: State, images: Array, labels: Array
-) -> tuple[tuple[Array, nnx.State], nnx.State]:
+def data_parallel(state: State, images: Array, labels: Array) -> LossAndGradients:
     """Do ``loss_and_gradients`` on each device's part of a batch, and reduce what it gives."""
     reduce = lax.psum if state.config.recipe.loss_reduction == "sum" else lax.pmean
 
-    def compute(
-        state: State, images: Array, labels: Array
-    ) -> tuple[tuple[Array, nnx.State], nnx.State]:
+    def compute(state: State, images: Array, labels: Array) -> LossAndGradients:
         (loss, rest), gradients = loss_and_gradients(state, images, labels)
         first = lax.axis_index(REPLICA) == 0
         rest = jax.tree.map(lambda value: lax.psum(jnp.where(first, value, 0), REPLICA), rest)
@@ -108,6 +104,11 @@ def data_parallel(
     )(state, images, labels)
 
 
+# What is not on the device yet would be copied there in every step, unseen.
+no_transfers = jax.transfer_guard("disallow")
+
+
+@no_transfers
 @partial(jax.jit, donate_argnames="state")
 def _train_step(
     state: State, images: Array, labels: Array, learning_rate: Array
@@ -126,9 +127,7 @@ def train_step(
 ) -> tuple[State, Array]:
     """Forward, loss, backward and update; returns the next state and the batch's loss."""
     rate = to_device(np.asarray(learning_rate), state.config)
-    # What is not on the device yet would be copied there in every step, unseen.
-    with jax.transfer_guard("disallow"):
-        return _train_step(state, images, labels, rate)
+    return _train_step(state, images, labels, rate)
 
 
 def classes_of(logits: Array) -> Array:
@@ -136,6 +135,7 @@ def classes_of(logits: Array) -> Array:
     return logits.argmax(-1).astype(jnp.uint8)
 
 
+@no_transfers
 @jax.jit
 def eval_step(state: State, images: Array, labels: Array) -> tuple[Array, Array]:
     """Return the batch's loss and the predicted classes, uint8 [B, H, W]."""
@@ -143,6 +143,7 @@ def eval_step(state: State, images: Array, labels: Array) -> tuple[Array, Array]
     return batch_loss(state, logits, labels), classes_of(logits)
 
 
+@no_transfers
 @jax.jit
 def predict_step(state: State, images: Array) -> Array:
     """Return logits [B, H, W, classes]."""
@@ -150,6 +151,7 @@ def predict_step(state: State, images: Array) -> Array:
     return logits
 
 
+@no_transfers
 @jax.jit
 def classify_step(state: State, images: Array) -> Array:
     """Return the predicted classes, uint8 [B, H, W]."""

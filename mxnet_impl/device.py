@@ -9,7 +9,7 @@ import numpy as np
 from mxnet import nd
 from numpy.typing import NDArray
 
-from common.config import Config, check_precision
+from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.errors import InputError
 from common.machine.threads import available_cpus
 from common.tricks import check_tricks
@@ -18,17 +18,15 @@ from common.tricks import check_tricks
 @cache
 def device_of(config: Config) -> mx.Context:
     """Return the device that ``config`` names, the first of several."""
-    gpu = mx.context.num_gpus() > 0
-    if config.device == "gpu" and not gpu:
-        raise InputError("device gpu: MXNet sees no CUDA device here; use --device cpu")
-    return mx.gpu() if gpu and config.device != "cpu" else mx.cpu()
+    gpu = computes_on_gpu(config, mx.context.num_gpus() > 0, "MXNet")
+    return mx.gpu() if gpu else mx.cpu()
 
 
 def devices_of(config: Config) -> list[mx.Context]:
     """Return the devices that share a batch; MXNet has any number of CPUs."""
     kind = device_of(config).device_type
-    if kind == "gpu" and mx.context.num_gpus() < config.devices:
-        raise InputError(f"devices {config.devices}: only {mx.context.num_gpus()} GPUs here")
+    if kind == "gpu":
+        check_devices(config, mx.context.num_gpus(), "GPU", "MXNet")
     return [mx.Context(kind, index) for index in range(config.devices)]
 
 
@@ -42,7 +40,7 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 @cache
 def multiplies_bfloat16() -> bool:
-    """Tell whether MXNet's oneDNN has bfloat16 on this CPU, for which it needs AVX-512.
+    """Return whether MXNet's oneDNN has bfloat16 on this CPU, for which it needs AVX-512.
 
     MXNet asks NumPy for the type by a name that ml_dtypes gives it, which came with JAX, TensorFlow
     or ONNX if it is here.
@@ -50,8 +48,8 @@ def multiplies_bfloat16() -> bool:
     try:
         import ml_dtypes  # noqa: F401
 
-        one = nd.amp_cast(nd.ones((1, 1), ctx=mx.cpu()), "bfloat16")
-        nd.amp_cast(nd.FullyConnected(one, one, num_hidden=1, no_bias=True), "float32").asnumpy()
+        a = nd.amp_cast(nd.ones((1, 1), ctx=mx.cpu()), "bfloat16")
+        nd.amp_cast(nd.FullyConnected(a, a, num_hidden=1, no_bias=True), "float32").asnumpy()
     except (ImportError, mx.MXNetError):
         return False
     return True
@@ -75,11 +73,6 @@ def configure(config: Config) -> None:
 def threads_in_use() -> int:
     """Return the number of threads that MXNet's import found: half the CPUs if none was set."""
     return int(os.environ.get("OMP_NUM_THREADS") or max(1, len(available_cpus()) // 2))
-
-
-def effective_config(config: Config, steps: int) -> Config:
-    """Return ``config`` as a training of ``steps`` steps is done."""
-    return config
 
 
 def to_device(array: NDArray, config: Config) -> nd.NDArray:

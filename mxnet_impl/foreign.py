@@ -3,31 +3,24 @@
 `python -m mxnet_impl.foreign --publisher resnet18_v2` says where the model zoo publishes one.
 """
 
-import json
 import os
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import mxnet as mx
 import numpy as np
 from mxnet.gluon.model_zoo import model_store, vision
 
-from common.errors import InputError, command
-from common.parameters.files import save_parameters
-from common.parameters.names import Parameters
+from common.errors import InputError
+from common.parameters.names import Parameters, parameter_shapes
 from common.recipes import BACKBONES
+from common.run.loop import foreign_command
 
-TOP = {
-    "resnet18_v1": {"0": "conv1", "1": "bn1", "4": "layer1"},
-    "resnet18_v2": {"0": "data_bn", "1": "conv1", "2": "bn1", "5": "layer1", "9": "final_bn"},
-}
-"""Position in the zoo's ``features`` -> canonical name; the further stages follow the first."""
-BODY = {"0": "conv1", "1": "bn1", "3": "conv2", "4": "bn2"}
 PREFIX = re.compile(r"^(arg:|aux:)?(resnetv\d+_)?")
 """What an export and what a network's own prefix puts before the names."""
-KINDS = {"gamma": "weight", "beta": "bias"}
+INPUT_NORM = ("data_bn.weight", "data_bn.bias")
+"""What Gluon's norm on the input of v2 has, and the canonical one has not."""
 
 
 def read_foreign(path: Path) -> Parameters:
@@ -61,37 +54,22 @@ def read_foreign(path: Path) -> Parameters:
 
 def _zoo_names(backbone: str) -> tuple[dict[str, str], dict[str, str]]:
     """Return both kinds of names that Gluon gives, by attribute and by counter, to canonical."""
-    prefix = "zoo_"
-    network = vision.get_model(backbone, prefix=prefix)
+    network = vision.get_model(backbone, prefix="zoo_")
+    # Gluon's order is that of the canonical names.
+    names = [name for name in parameter_shapes(backbone) if name.startswith("backbone.")]
+    names = [name.removeprefix("backbone.") for name in names] + ["fc.weight", "fc.bias"]
+    if backbone == "resnet18_v2":
+        names = [*INPUT_NORM, *names]
+    by_counter = dict(zip(network.collect_params(), names, strict=True))
     # By attribute only this method names them; `collect_params` names them by counter.
-    parameters = network._collect_params_with_prefix()
-    by_attribute = {name: _canonical_name(backbone, name) for name in parameters}
-    by_counter = {
-        parameter.name.removeprefix(prefix): by_attribute[name]
-        for name, parameter in parameters.items()
-    }
-    return by_attribute, by_counter
-
-
-def _canonical_name(backbone: str, name: str) -> str:
-    """Translate such as ``features.5.0.body.3.weight`` to ``layer2.0.conv2.weight``."""
-    *layers, kind = name.split(".")
-    kind = KINDS.get(kind, kind)
-    if layers == ["output"]:
-        return f"fc.{kind}"
-    _, position, *inner = layers
-    top = TOP[backbone]
-    first = next(int(key) for key, value in top.items() if value == "layer1")
-    layer = f"layer{int(position) - first + 1}" if inner else top[position]
-    if "body" in inner:
-        inner = [inner[0], BODY[inner[2]]]
-    return ".".join([layer, *inner, kind])
+    parameters = network._collect_params_with_prefix().items()
+    by_attribute = {name: by_counter[parameter.name] for name, parameter in parameters}
+    return by_attribute, {name.removeprefix("zoo_"): by_counter[name] for name in by_counter}
 
 
 def _canonical(path: Path, parameters: Parameters) -> Parameters:
     """Leave out what the canonical norm on the input does not have."""
-    parameters.pop("data_bn.weight", None)
-    shift = parameters.pop("data_bn.bias", np.zeros(3))
+    _, shift = (parameters.pop(name, np.zeros(3)) for name in INPUT_NORM)
     if shift.any():
         raise InputError(f"{path}: the norm on the input has a shift: {shift.tolist()}, expected 0")
     return parameters
@@ -112,16 +90,7 @@ def publisher(network: str) -> dict[str, str | None]:
     }
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Convert one file, or print where one is published, for ``common.parameters.foreign``."""
-    source, target = sys.argv[1:] if argv is None else argv
-    if source == "--publisher":
-        print(json.dumps(publisher(target)))
-        return 0
-    save_parameters(Path(target), read_foreign(Path(source)), {})
-    return 0
-
+main = foreign_command(read_foreign, publisher)
 
 if __name__ == "__main__":
     sys.exit(main())

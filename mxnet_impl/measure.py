@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mxnet import autograd, nd, profiler
+from mxnet.gluon import HybridBlock
 from numpy.typing import NDArray
 
 from common.config import Config
@@ -33,9 +34,16 @@ def switches(config: Config) -> dict[str, Any]:
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
     layer = create_model(config).transpose_conv
+    layer.hybridize()
+    return layer_operation(layer, config, weight, bias)
+
+
+def layer_operation(
+    layer: HybridBlock, config: Config, weight: NDArray, bias: NDArray
+) -> Callable[..., Any]:
+    """Return what ``upsample_operation`` does, for a layer of any origin."""
     layer.weight.set_data(to_device(from_canonical("transpose_conv.weight", weight), config))
     layer.bias.set_data(to_device(bias, config))
-    layer.hybridize()
 
     def step(x: nd.NDArray, gradient: nd.NDArray) -> tuple[nd.NDArray, ...]:
         if x.grad is None:

@@ -29,7 +29,7 @@ Tensor: TypeAlias = nd.NDArray | Symbol
 
 
 class Convolution(nn.Conv2D):
-    """Computes in bfloat16 where it is told to; its parameters stay what they are."""
+    """Computes in bfloat16 where ``create_model`` says so; its parameters stay float32."""
 
     bfloat16 = False
 

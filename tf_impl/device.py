@@ -8,30 +8,27 @@ import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from common.config import Config, check_precision
+from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.data.batches import ALIGNMENT
 from common.errors import InputError
 from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 
+POLICIES = {"bfloat16": "mixed_bfloat16", "float64": "float64"}
+"""How Keras names a layer's precision where it is not float32."""
+
 
 @cache
 def device_of(config: Config) -> str:
     """Return the device that ``config`` names, the first of several."""
-    gpu = bool(tf.config.list_physical_devices("GPU"))
-    if config.device == "gpu" and not gpu:
-        raise InputError("device gpu: TensorFlow sees no CUDA device here; use --device cpu")
-    return "GPU:0" if gpu and config.device != "cpu" else "CPU:0"
+    gpu = computes_on_gpu(config, bool(tf.config.list_physical_devices("GPU")), "TensorFlow")
+    return "GPU:0" if gpu else "CPU:0"
 
 
 def devices_of(config: Config) -> list[str]:
     """Return the devices that share a batch."""
     kind = device_of(config).split(":")[0]
-    count = len(tf.config.list_logical_devices(kind))
-    if count < config.devices:
-        raise InputError(
-            f"devices {config.devices}: TensorFlow has only {count} {kind} devices in this process"
-        )
+    check_devices(config, len(tf.config.list_logical_devices(kind)), kind, "TensorFlow")
     return [f"{kind}:{index}" for index in range(config.devices)]
 
 
@@ -61,19 +58,15 @@ def configure(config: Config) -> None:
             (cpu,) = tf.config.list_physical_devices("CPU")
             tf.config.set_logical_device_configuration(cpu, parts)
         devices_of(config)
+    keras.config.set_dtype_policy(POLICIES.get(config.precision, "float32"))
     tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
 
 
 def threads_in_use() -> int:
-    """Return how many threads work on an operation: unless told otherwise, one for each CPU."""
+    """Return how many threads work on an operation: by default one for each CPU."""
     return tf.config.threading.get_intra_op_parallelism_threads() or len(available_cpus())
-
-
-def effective_config(config: Config, steps: int) -> Config:
-    """Return ``config`` as a training of ``steps`` steps is done."""
-    return config
 
 
 def to_device(array: NDArray, config: Config) -> tf.Tensor:

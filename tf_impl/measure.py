@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import keras
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.recipes import STRIDE
-from tf_impl.device import device_of, to_device
+from tf_impl.device import device_of
 from tf_impl.loss import cross_entropy
-from tf_impl.model import LAYOUT, transposed_convolution
+from tf_impl.model import LAYOUT, create_model
 from tf_impl.state import State
 from tf_impl.step import loss_and_gradients
 from tf_impl.weights import from_canonical
@@ -37,21 +37,25 @@ def switches(config: Config) -> dict[str, Any]:
 
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
-    upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
-    dtype = COMPUTE.get(config.precision, tf.float32)
-    kernel = to_device(from_canonical("transpose_conv.weight", weight), config)
-    # The bias keeps its precision in bfloat16, as the network's does.
-    kept = tf.float64 if config.precision == "float64" else tf.float32
-    shift = tf.cast(to_device(bias, config), kept)
+    with tf.device(device_of(config)):
+        layer = create_model(config).get_layer("transpose_conv")
+    return layer_operation(layer, config, weight, bias)
+
+
+def layer_operation(
+    layer: keras.Layer, config: Config, weight: NDArray, bias: NDArray
+) -> Callable[..., Any]:
+    """Return what ``upsample_operation`` does, for a layer of any origin."""
+    layer.set_weights([from_canonical("transpose_conv.weight", weight), bias])
 
     @tf.function
     def step(x: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        inputs = (x, kernel, shift)
         with tf.GradientTape() as tape:
-            tape.watch(inputs)
-            values, weight = tf.cast(x, dtype), tf.cast(kernel, dtype)
-            y = transposed_convolution(values, weight, shift, STRIDE, upsampling)
-        return y, *tape.gradient(y, inputs, tf.cast(gradient, y.dtype))
+            tape.watch(x)
+            y = layer(x, training=True)
+        inputs = (x, *layer.trainable_variables)
+        x_gradient, *gradients = tape.gradient(y, inputs, tf.cast(gradient, y.dtype))
+        return y, x_gradient, *gradients
 
     return step
 

@@ -44,7 +44,7 @@ def gradients(
 def _statistics_kept(state: State) -> Iterator[None]:
     """Let the running statistics, which training moves, end as they were."""
     statistics = state.model.non_trainable_variables
-    kept = [variable.numpy() for variable in statistics]
+    values = [variable.numpy() for variable in statistics]
     yield
-    for variable, value in zip(statistics, kept, strict=True):
+    for variable, value in zip(statistics, values, strict=True):
         variable.assign(value)

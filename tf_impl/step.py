@@ -10,6 +10,8 @@ from tf_impl.model import FCN, create_model
 from tf_impl.state import SGD, State
 from tf_impl.weights import load_momentum, load_parameters, variables_of
 
+LossAndGradients = tuple[tf.Tensor, list[tf.Tensor]]
+
 
 def create_optimizer(config: Config, model: FCN) -> SGD:
     """Return SGD over what ``config`` trains: decay is added to the gradient, then momentum."""
@@ -45,9 +47,7 @@ def batch_loss(state: State, logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     return cross_entropy(logits, labels, recipe.void, recipe.loss_reduction, config.without)
 
 
-def loss_and_gradients(
-    state: State, images: tf.Tensor, labels: tf.Tensor
-) -> tuple[tf.Tensor, list[tf.Tensor]]:
+def loss_and_gradients(state: State, images: tf.Tensor, labels: tf.Tensor) -> LossAndGradients:
     """Return the training loss of a batch, and the gradients of the optimizer's variables."""
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         values = [variable.value for variable in state.optimizer.variables.values()]
@@ -56,9 +56,7 @@ def loss_and_gradients(
     return loss, tape.gradient(loss, values)
 
 
-def data_parallel(
-    state: State, images: tf.Tensor, labels: tf.Tensor
-) -> tuple[tf.Tensor, list[tf.Tensor]]:
+def data_parallel(state: State, images: tf.Tensor, labels: tf.Tensor) -> LossAndGradients:
     """Do ``loss_and_gradients`` on each device's part of a batch, and reduce what it gives."""
     strategy, config = state.strategy, state.config
 

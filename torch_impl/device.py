@@ -2,7 +2,6 @@
 
 import os
 from contextlib import suppress
-from dataclasses import replace
 from functools import cache
 from importlib import metadata
 from typing import Any
@@ -11,27 +10,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-from common.config import Config, check_precision
-from common.errors import InputError
+from common.config import Config, check_precision, computes_on_gpu
 from common.machine.files import compiled_folder
 from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 from torch_impl.launch import start_ranks
 
-COMPILING_PAYS = 6500
-"""Steps after which a compiled step has made up for compiling it, measured at batch 32 in bfloat16
-on an H200: see docs/PERFORMANCE.md."""
-
 
 @cache
 def device_of(config: Config) -> torch.device:
     """Return the device that ``config`` names, of several that of this process."""
-    gpu = torch.cuda.is_available()
-    if config.device == "gpu" and not gpu:
-        raise InputError("device gpu: PyTorch sees no CUDA device here; use --device cpu")
-    if not gpu or config.device == "cpu":
-        return torch.device("cpu")
-    return torch.device("cuda", distributed.get_rank() if config.devices > 1 else 0)
+    if computes_on_gpu(config, torch.cuda.is_available(), "PyTorch"):
+        return torch.device("cuda", distributed.get_rank() if config.devices > 1 else 0)
+    return torch.device("cpu")
 
 
 def precisions(config: Config) -> tuple[str, ...]:
@@ -42,7 +33,7 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 
 def compiles(config: Config) -> bool:
-    """Tell whether a training step is compiled: on one GPU, unless that is turned off."""
+    """Return whether a training step is compiled: on one GPU, unless that is turned off."""
     one_gpu = device_of(config).type == "cuda" and config.devices == 1
     return one_gpu and "compile" not in config.without
 
@@ -68,16 +59,6 @@ def configure(config: Config) -> None:
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = not config.deterministic
     torch.use_deterministic_algorithms(config.deterministic)
-
-
-def effective_config(config: Config, steps: int) -> Config:
-    """Return ``config`` as a training of ``steps`` steps is done.
-
-    A short one is not compiled, for it would end before compiling has paid.
-    """
-    if compiles(config) and steps < COMPILING_PAYS:
-        return replace(config, without=(*config.without, "compile"))
-    return config
 
 
 def to_device(array: NDArray, config: Config) -> Tensor:

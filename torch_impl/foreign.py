@@ -3,19 +3,17 @@
 `python -m torch_impl.foreign --publisher resnet18` says where torchvision publishes one.
 """
 
-import json
 import pickle
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import torchvision
 
-from common.errors import InputError, command
-from common.parameters.files import save_parameters
+from common.errors import InputError
 from common.parameters.names import Parameters
+from common.run.loop import foreign_command
 
 
 def read_foreign(path: Path) -> Parameters:
@@ -58,16 +56,7 @@ def publisher(network: str) -> dict[str, str | None]:
     return {"url": url, "file": file, "sha256": digest[1], "member": None}
 
 
-@command
-def main(argv: Sequence[str] | None = None) -> int:
-    """Convert one file, or print where one is published, for ``common.parameters.foreign``."""
-    source, target = sys.argv[1:] if argv is None else argv
-    if source == "--publisher":
-        print(json.dumps(publisher(target)))
-        return 0
-    save_parameters(Path(target), read_foreign(Path(source)), {})
-    return 0
-
+main = foreign_command(read_foreign, publisher)
 
 if __name__ == "__main__":
     sys.exit(main())

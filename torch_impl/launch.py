@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import distributed
 
-from common.config import Config
+from common.config import Config, check_devices
 from common.errors import InputError
 
 
@@ -19,8 +19,8 @@ def start_ranks(config: Config) -> None:
     if config.devices == 1 or distributed.is_initialized():
         return
     gpu = torch.cuda.is_available() and config.device != "cpu"
-    if gpu and torch.cuda.device_count() < config.devices:
-        raise InputError(f"devices {config.devices}: only {torch.cuda.device_count()} GPUs here")
+    if gpu:
+        check_devices(config, torch.cuda.device_count(), "GPU", "PyTorch")
     if not distributed.is_torchelastic_launched():
         sys.exit(run_ranks(config.devices, sys.orig_argv[sys.orig_argv.index("-m") :]))
     sys.excepthook = report_late

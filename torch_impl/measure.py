@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from common.config import Config
 from torch_impl.device import compiles, device_of
@@ -34,10 +34,15 @@ def switches(config: Config) -> dict[str, Any]:
 
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
-    layer = create_model(config).transpose_conv
-    with torch.no_grad():
-        layer.weight.copy_(torch.from_numpy(from_canonical("transpose_conv.weight", weight)))
-        layer.bias.copy_(torch.from_numpy(bias))
+    return layer_operation(create_model(config).transpose_conv, config, weight, bias)
+
+
+def layer_operation(
+    layer: nn.Module, config: Config, weight: NDArray, bias: NDArray
+) -> Callable[..., Any]:
+    """Return what ``upsample_operation`` does, for a layer of any origin."""
+    kernel = from_canonical("transpose_conv.weight", weight)
+    layer.load_state_dict({"weight": torch.from_numpy(kernel), "bias": torch.from_numpy(bias)})
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     layer.to(device_of(config), dtype)
 

@@ -69,11 +69,12 @@ def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
     """
     if code_of(track) == "default":
         return package
-    name = f"benchmarks.baselines.{track}.{backend}_code"
-    if importlib.util.find_spec(name) is None:
+    baseline = f"benchmarks.baselines.{track}"
+    if importlib.util.find_spec(f"{baseline}.{backend}_code") is None:
         raise InputError(f"{backend} has no {track} track")
     try:
-        return importlib.import_module(name)
+        own = importlib.import_module(f"{baseline}.{backend}_code")
+        return importlib.import_module(baseline).completed(own, package)
     except ModuleNotFoundError as error:
         raise InputError(
             f"{backend}'s {track} track needs {error.name}, which is not installed"

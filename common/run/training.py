@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from common.config import Config
+from common.config import Config, for_training
 from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.dataset import open_dataset
 from common.data.images import read_label
@@ -109,8 +109,8 @@ def start_training(
     Args:
         args: What ``common.options.training_parser`` parsed.
         config: The training, from the same arguments.
-        backend: The backend's package. It says in which configuration the run's steps are done,
-            which is the one that the run has and records.
+        backend: The backend's package. The configuration that the run has and records is the one
+            that its steps are done in: ``common.config.for_training``.
 
     Raises:
         InputError: Before anything is written.
@@ -129,9 +129,10 @@ def start_training(
             raise InputError("--out is missing: name the folder of the new run")
         is_new = _becomes_new(out, args)
         start, weights = _start_of(args, config, data)
-        config = backend.effective_config(config, data.total_steps - start.step)
+        described, steps = backend.describe(config), data.total_steps - start.step
+        config = for_training(config, described["name"], described["device"], steps)
         manifest: Manifest = {
-            "backend": backend.describe(config) | backend.switches(config),
+            "backend": described | backend.switches(config),
             "hardware": hardware(),
             "commit": git_commit(),
             "dataset": data.describe(),

@@ -7,6 +7,7 @@ from types import ModuleType
 
 import pytest
 
+from benchmarks.baselines.chapter import completed
 from common.config import Config
 from common.errors import InputError
 from common.parameters.names import is_statistic
@@ -40,7 +41,8 @@ OWN = {"create_loader", "predict_area"}
 
 @pytest.fixture(scope="module")
 def chapter(backend: ModuleType, backend_name: str) -> ModuleType:
-    return importlib.import_module(f"benchmarks.baselines.chapter.{backend_name}_code")
+    code = importlib.import_module(f"benchmarks.baselines.chapter.{backend_name}_code")
+    return completed(code, backend)
 
 
 def small(**changes: object) -> Config:

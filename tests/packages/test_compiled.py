@@ -4,15 +4,12 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks.workers.environment import COMPILED_ANEW
-from common.config import Config
-from common.recipes import make_recipe
 from tests.conftest import required
 
 PROGRAM = """
@@ -88,18 +85,3 @@ def test_torch_compiles_once_for_all_processes(tmp_path: Path) -> None:
     assert run(cache, TORCH_PROGRAM, TORCHINDUCTOR_CACHE_DIR=str(other))["hits"] == 0
     assert any(path.is_file() for path in other.rglob("*"))
     assert run(cache, TORCH_PROGRAM, **COMPILED_ANEW)["hits"] == 0
-
-
-@pytest.mark.parametrize("steps, compiled", [(6500, True), (6499, False)])
-def test_torch_compiles_a_training_only_where_it_pays(
-    steps: int, compiled: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    device = required("torch", "torch_impl.device")
-    config = Config(make_recipe("chapter-torch"))
-    assert device.effective_config(config, steps) == config  # A CPU compiles nothing.
-    monkeypatch.setattr(device, "compiles", lambda config: "compile" not in config.without)
-    effective = device.effective_config(config, steps)
-    assert effective == (config if compiled else replace(config, without=("compile",)))
-    assert device.effective_config(replace(config, without=("compile",)), steps) == replace(
-        config, without=("compile",)
-    )

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import common
-from common.backends import BACKENDS
+from common.backends import BACKENDS, CONTRACT
 from common.config import Config
 from common.data.batches import aligned_bytes
 from common.machine.threads import available_cpus
@@ -23,7 +23,6 @@ from common.recipes import BACKBONES, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from tests.conftest import required
-from tests.packages.test_mirror import exports_of
 
 PROJECT = Path(common.__file__).parents[1]
 DOCUMENT = (PROJECT / "docs" / "ADDING_A_BACKEND.md").read_text(encoding="utf-8")
@@ -102,18 +101,21 @@ def test_what_the_proof_asks_for_has_the_shapes_and_types_stated(backend: Module
         np.testing.assert_array_equal(value, parameters[name], err_msg=name)
 
 
-def test_a_training_on_a_cpu_is_done_as_it_is_configured(backend: ModuleType) -> None:
-    for steps in (1, 10**6):
-        assert backend.effective_config(CONFIG, steps) == CONFIG
-
-
-def test_jax_takes_no_batch_that_is_not_on_the_device_yet() -> None:
+@pytest.mark.parametrize(
+    "step", ["train_step", "backward_step", "eval_step", "predict_step", "classify_step"]
+)
+def test_jax_takes_no_batch_that_is_not_on_the_device_yet(step: str) -> None:
     backend = required("jax", "jax_impl")
     backend.configure(CONFIG)
     state = backend.create_state(CONFIG, single(probe_parameters(CONFIG.recipe.backbone)))
     images, labels = probe_batch(32, 64)
+    arguments = [images]
+    if "labels" in inspect.signature(getattr(backend, step)).parameters:
+        arguments.append(backend.to_device(labels, CONFIG))
+    if step == "train_step":
+        arguments.append(1e-3)
     with pytest.raises(Exception, match="Disallowed host-to-device transfer"):
-        backend.train_step(state, images, backend.to_device(labels, CONFIG), 1e-3)
+        getattr(backend, step)(state, *arguments)
 
 
 @pytest.mark.parametrize("void", ["background", "ignore"])
@@ -151,9 +153,9 @@ def test_parameters_go_into_the_network_all_or_none(backend: ModuleType, backbon
 def test_every_public_name_stands_in_the_document_with_its_parameters(backend: ModuleType) -> None:
     functions = [line.split("|")[1] for line in PARTS["Functions"].splitlines() if "|" in line]
     stated = dict(re.findall(r"`(\w+)(?:\((.*?)\))?`", " ".join(functions)))
-    names = [name for _, name in exports_of(backend.__name__.removesuffix("_impl"))]
-    assert set(names) - {"restore_numpy_names"} <= stated.keys()
-    for name in stated.keys() & set(names):
+    names = {name for names in CONTRACT.values() for name in names.split()}
+    assert names <= stated.keys()
+    for name in names:
         value = getattr(backend, name)
         if callable(value) and not inspect.isclass(value):
             parameters = [p.partition("=")[0] for p in stated[name].split(", ")]
@@ -219,7 +221,7 @@ from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
 from common.machine.threads import available_cpus
-from tf_impl import configure, describe
+from tf_impl.device import configure, describe
 recipe, cpus = make_recipe("chapter-torch"), len(available_cpus())
 configure(Config(recipe, device="cpu"))
 assert describe(Config(recipe, device="cpu"))["threads"] == cpus

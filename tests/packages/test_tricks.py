@@ -16,7 +16,7 @@ from benchmarks.commands.compare import compare_parser
 from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
 from common.backends import BACKENDS
-from common.config import Config, for_backend
+from common.config import Config, for_backend, for_training
 from common.errors import InputError
 from common.options import config_arguments, config_from
 from common.recipes import BACKBONES
@@ -151,7 +151,7 @@ def test_eigen_computes_convolutions_where_asked_to() -> None:
     required("jax", "jax_impl")
     program = """
 import sys, jax, jax.numpy as jnp
-from jax_impl import configure
+from jax_impl.device import configure
 from common.config import Config
 from common.recipes import make_recipe
 configure(Config(make_recipe("chapter-torch"), without=tuple(sys.argv[1:])))
@@ -212,6 +212,21 @@ def test_names_are_known_or_listed_and_belong_to_one_backend() -> None:
     config = Config(RECIPE, without=("channels-last", "fused-norm"))
     assert for_backend(config, "tf").without == ("fused-norm",)
     assert not set(names) & set(FORMER)
+
+
+@pytest.mark.parametrize("steps, compiled", [(6500, True), (6499, False)])
+def test_a_training_is_compiled_only_where_it_pays(steps: int, compiled: bool) -> None:
+    config = Config(RECIPE, without=("channels-last",))
+    effective = for_training(config, "torch", "NVIDIA H200", steps)
+    assert effective.without == ("channels-last", *([] if compiled else ["compile"]))
+    assert for_training(effective, "torch", "NVIDIA H200", 1).without.count("compile") == 1
+    for others in (
+        for_training(config, "torch", "cpu", steps),
+        for_training(config, "jax", "NVIDIA H200", steps),
+    ):
+        assert others == config
+    several = replace(config, devices=2)
+    assert for_training(several, "torch", "NVIDIA H200", steps) == several
 
 
 def test_a_configuration_is_the_same_again_from_json_and_from_options() -> None:

@@ -18,18 +18,16 @@ from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 from common.run.training import TrainingData, start_training
+from common.tricks import TRICKS
 
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
 
 
 class Backend(ModuleType):
-    """What opens a run asks of a package; it leaves a trick out of what has less than 15 steps."""
-
-    def effective_config(self, config: Config, steps: int) -> Config:
-        return replace(config, without=("compile",)) if steps < 15 else config
+    """What opens a run asks of a package."""
 
     def describe(self, config: Config) -> dict[str, Any]:
-        return {"name": "torch", "versions": {"numpy": "2"}}
+        return {"name": "torch", "versions": {"numpy": "2"}, "device": "NVIDIA H200"}
 
     def switches(self, config: Config) -> dict[str, Any]:
         return {"compile": "no" if "compile" in config.without else "yes"}
@@ -44,8 +42,12 @@ def one_step(*options: object) -> dict[str, Any]:
     return manifest
 
 
-def test_a_run_records_how_its_steps_are_really_done(generated: Path, tmp_path: Path) -> None:
+def test_a_run_records_how_its_steps_are_really_done(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Of fifteen steps one is done when the run is resumed."""
+    late = replace(TRICKS["torch"]["compile"], least_steps=15)
+    monkeypatch.setitem(TRICKS["torch"], "compile", late)
     for options, effective in ((("--out",), []), (("--resume",), ["compile"])):
         manifest = one_step("--data", generated, *options, tmp_path)
         config = json.loads((tmp_path / "config.json").read_text("utf-8"))
@@ -53,6 +55,7 @@ def test_a_run_records_how_its_steps_are_really_done(generated: Path, tmp_path: 
         assert manifest["backend"] == {
             "name": "torch",
             "versions": {"numpy": "2"},
+            "device": "NVIDIA H200",
             "compile": "no" if effective else "yes",
         }
         state = next((tmp_path / "checkpoints").glob("step-*/state.json"))

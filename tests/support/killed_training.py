@@ -64,8 +64,7 @@ def stand_in() -> Callable[[list[str]], int]:
     parts: dict[str, dict[str, Any]] = {
         "device": {
             "configure": lambda config: None,
-            "effective_config": lambda config, steps: config,
-            "describe": lambda config: {"name": "torch", "versions": {}},
+            "describe": lambda config: {"name": "torch", "versions": {}, "device": "cpu"},
             "device_memory_peak": lambda config: None,
             "to_device": lambda array, config: array,
             "to_host": lambda value: value,

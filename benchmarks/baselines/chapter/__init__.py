@@ -2,25 +2,58 @@
 
 *Dive into Deep Learning*, "Fully Convolutional Networks", has the network in PyTorch and in MXNet;
 these modules are that reading written anew, and its like in Flax and Keras: the framework's own
-layers, loss and optimizer with their defaults wherever these mean the same, no trick. Their names
-are those that a measurement needs of a package, so that one can stand in for the other. They know
-the chapter's recipe alone: void is background, everything decays, no momentum.
+layers, loss and optimizer with their defaults wherever these mean the same, no trick. What a
+measurement needs beside is the package's: ``completed`` makes a module of both, which stands in for
+the package. They know the chapter's recipe alone: void is background, everything decays, no
+momentum.
 
 The chapter's loading stands beside them, with the one change that void keeps a label of its own.
 JAX has no loader; Grain is the usual one.
 """
 
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cases.load import Files
 from common.config import Config
 from common.data.voc import CLASSES, VOID, palette
 from common.errors import InputError
+
+OF_THE_PACKAGE = (
+    "configure describe device_memory_peak parameters_of synchronize to_canonical to_device to_host"
+)
+"""What is the package's where the chapter's code in a framework has none of its own."""
+
+
+@dataclass(eq=False)
+class State:
+    """What a training keeps from step to step: the framework's own network and optimizer."""
+
+    config: Config
+    model: Any
+    optimizer: Any
+
+
+def completed(code: ModuleType, package: ModuleType) -> ModuleType:
+    """Return what stands in for ``package``: the chapter's code in that framework, and the rest."""
+    track = ModuleType(code.__name__)
+    vars(track).update({name: getattr(package, name) for name in OF_THE_PACKAGE.split()})
+    vars(track).update(vars(code))
+
+    def precisions(config: Config) -> tuple[str, ...]:
+        return tuple(name for name in package.precisions(config) if name in code.PRECISIONS)
+
+    def switches(config: Config) -> dict[str, Any]:
+        own = {"compile": code.COMPILED, "layout": code.LAYOUT, "upsampling": "native"}
+        return {**package.switches(config), **own}
+
+    vars(track).update(precisions=precisions, switches=switches)
+    return track
 
 
 def check_chapter(config: Config, backbones: tuple[str, ...] = ("resnet18_v1",)) -> None:
@@ -44,25 +77,6 @@ def check_chapter(config: Config, backbones: tuple[str, ...] = ("resnet18_v1",))
             )
 
 
-def precisions_of(
-    package: ModuleType, names: tuple[str, ...]
-) -> Callable[[Config], tuple[str, ...]]:
-    """Return ``precisions`` of a package, but for what the chapter's code does not compute in."""
-
-    def precisions(config: Config) -> tuple[str, ...]:
-        return tuple(name for name in package.precisions(config) if name in names)
-
-    return precisions
-
-
-def switches_of(
-    package: ModuleType, compiled: str, layout: str
-) -> Callable[[Config], dict[str, Any]]:
-    """Return ``switches`` of a package, but for what the chapter's code does in its own way."""
-    own = {"compile": compiled, "layout": layout, "upsampling": "native"}
-    return lambda config: {**package.switches(config), **own}
-
-
 def color_table() -> NDArray[np.uint8]:
     """Return the label of each of the 256^3 colours, 0 where it is none's, as the chapter does."""
     colors = np.frombuffer(palette(), np.uint8).reshape(256, 3).astype(np.intp)
@@ -71,3 +85,44 @@ def color_table() -> NDArray[np.uint8]:
         red, green, blue = colors[label]
         table[(red * 256 + green) * 256 + blue] = label
     return table
+
+
+class Crops:
+    """One epoch's images and label maps, cut, in the plan's order, as a framework's loader asks.
+
+    A subclass reads a pair of files (``read``) and cuts one, uint8 (``cut``). ``classes`` is
+    ``color_table`` as the framework's array.
+    """
+
+    def __init__(self, files: Files, config: Config, classes: Any) -> None:
+        self.plan, self.paths, self.size = files.plan, files.paths, config.recipe.crop
+        self.classes = classes
+        self.pairs = [self.read(row) for row in range(len(self))] if files.cached else None
+
+    def __len__(self) -> int:
+        return len(self.plan.indices)
+
+    def __getitem__(self, row: int) -> tuple[Any, Any]:
+        pair = self.pairs[row] if self.pairs else self.read(row)
+        corner = int(self.plan.tops[row]), int(self.plan.lefts[row])
+        return self.cut(pair, corner, bool(self.plan.flips[row]))
+
+    def read(self, row: int) -> Any:
+        raise NotImplementedError
+
+    def cut(self, pair: Any, corner: tuple[int, int], flip: bool) -> tuple[Any, Any]:
+        raise NotImplementedError
+
+
+class Rows:
+    """The rows of each batch; how many batches is set anew for every epoch."""
+
+    def __init__(self, size: int) -> None:
+        self.size, self.count = size, 0
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for number in range(self.count):
+            yield list(range(number * self.size, (number + 1) * self.size))

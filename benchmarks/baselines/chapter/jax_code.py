@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import metadata
 from typing import Any
 
@@ -13,25 +13,23 @@ from flax import nnx
 from jax import Array
 from numpy.typing import NDArray
 
-import jax_impl
-from benchmarks.baselines import chapter
+from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.jax_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
-from jax_impl import device_memory_peak, synchronize, to_canonical, to_device, to_host
+from jax_impl import device
+from jax_impl.device import to_device, to_host
 from jax_impl.weights import canonical_parameters, from_canonical, load_parameters
 
-LAYOUT = "NHWC"
-precisions = chapter.precisions_of(jax_impl, ("float32", "tf32"))
-switches = chapter.switches_of(jax_impl, "nnx.jit", LAYOUT)
+LAYOUT, COMPILED, PRECISIONS = "NHWC", "nnx.jit", ("float32", "tf32")
 
 
 def describe(config: Config) -> dict[str, Any]:
     """Return what the package does, with the version of Grain."""
-    record = jax_impl.describe(config)
+    record = device.describe(config)
     with suppress(metadata.PackageNotFoundError):  # Only loading needs it.
         record["versions"]["grain"] = metadata.version("grain")
     return record
@@ -39,14 +37,7 @@ def describe(config: Config) -> dict[str, Any]:
 
 def configure(config: Config) -> None:
     """Set JAX's process-wide switches, but none of XLA's that a reader does not set."""
-    jax_impl.configure(replace(config, without=("eigen-convolutions",)))
-
-
-@dataclass
-class State:
-    config: Config
-    net: nnx.Module
-    optimizer: nnx.Optimizer
+    device.configure(replace(config, without=("eigen-convolutions",)))
 
 
 def convolution(inputs: int, outputs: int, size: int, stride: int, rngs: nnx.Rngs) -> nnx.Conv:
@@ -114,19 +105,16 @@ class FCN(nnx.Module):
 
 
 def create_state(config: Config, parameters: Parameters) -> State:
-    chapter.check_chapter(config)
-    net = FCN(nnx.Rngs(0))
+    check_chapter(config)
+    # The shapes alone: all parameters are loaded, so none is drawn.
+    net = nnx.eval_shape(lambda: FCN(nnx.Rngs(0)))
     load_parameters(net, parameters)
-    optimizer = nnx.Optimizer(net, sgd(config.recipe.learning_rate, config), wrt=nnx.Param)
-    return State(config, net, optimizer)
-
-
-def sgd(learning_rate: float | Array, config: Config) -> optax.GradientTransformation:
     # optax's own SGD has no decay of this kind.
-    return optax.chain(
+    sgd = optax.chain(
         optax.add_decayed_weights(config.recipe.weight_decay),
-        optax.inject_hyperparams(optax.sgd)(learning_rate),
+        optax.inject_hyperparams(optax.sgd)(config.recipe.learning_rate),
     )
+    return State(config, net, nnx.Optimizer(net, sgd, wrt=nnx.Param))
 
 
 def batch_loss(logits: Array, labels: Array, summed: bool) -> Array:
@@ -148,10 +136,10 @@ def _train_step(
 def train_step(
     state: State, images: Array, labels: Array, learning_rate: float
 ) -> tuple[State, Array]:
-    state.net.train()
+    state.model.train()
     state.optimizer.opt_state[1].hyperparams["learning_rate"][...] = learning_rate
     summed = state.config.recipe.loss_reduction == "sum"
-    return state, _train_step(state.net, state.optimizer, images, labels, summed=summed)
+    return state, _train_step(state.model, state.optimizer, images, labels, summed=summed)
 
 
 @nnx.jit
@@ -161,8 +149,8 @@ def _predict_step(net: FCN, images: Array) -> Array:
 
 def predict_step(state: State, images: Array) -> Array:
     """Return logits [B, H, W, classes]."""
-    state.net.eval()
-    return _predict_step(state.net, images)
+    state.model.eval()
+    return _predict_step(state.model, images)
 
 
 def predict_area(state: State, area: NDArray) -> NDArray:
@@ -172,7 +160,7 @@ def predict_area(state: State, area: NDArray) -> NDArray:
 
 
 def parameters_of(state: State) -> Parameters:
-    return canonical_parameters(nnx.state(state.net))
+    return canonical_parameters(nnx.state(state.model))
 
 
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:

@@ -6,36 +6,27 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.baselines.chapter import color_table
+from benchmarks.baselines import chapter
 from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from common.errors import InputError
 from common.machine.threads import available_cpus
 from jax_impl.device import device_of
 
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
-class Crops:
-    def __init__(self, files: Files, config: Config) -> None:
-        self.plan, self.size = files.plan, config.recipe.crop
-        self.paths = files.paths
-        self.classes = color_table()
-        self.pairs = [self.read(row) for row in range(len(self))] if files.cached else None
 
-    def __len__(self) -> int:
-        return len(self.plan.indices)
-
-    def read(self, row: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+class Crops(chapter.Crops):
+    def read(self, row: int) -> Pair:
         from PIL import Image
 
         image, label = (np.asarray(Image.open(paths[row]).convert("RGB")) for paths in self.paths)
         return image, label
 
-    def __getitem__(self, row: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        pair = self.pairs[row] if self.pairs else self.read(row)
-        top, left = int(self.plan.tops[row]), int(self.plan.lefts[row])
-        height, width = self.size
+    def cut(self, pair: Pair, corner: tuple[int, int], flip: bool) -> Pair:
+        (top, left), (height, width) = corner, self.size
         image, label = (part[top : top + height, left : left + width] for part in pair)
-        if self.plan.flips[row]:
+        if flip:
             image, label = image[:, ::-1], label[:, ::-1]
         colors = label.astype(np.int32)
         packed = (colors[..., 0] * 256 + colors[..., 1]) * 256 + colors[..., 2]
@@ -51,7 +42,8 @@ def create_loader(files: Files, config: Config) -> Batches:
     except ModuleNotFoundError as error:
         raise InputError(f"jax's own loader needs {error.name}, not installed") from error
 
-    rows, size = grain.MapDataset.source(Crops(files, config)), config.recipe.batch_size
+    crops, size = Crops(files, config, chapter.color_table()), config.recipe.batch_size
+    rows = grain.MapDataset.source(crops)
     device, threads = device_of(config), config.threads or len(available_cpus())
     # A thread for each CPU: with Grain's default of 16 they wait for each other. Processes instead
     # (`mp_prefetch`) would start anew in every epoch, which takes longer than an epoch's images.

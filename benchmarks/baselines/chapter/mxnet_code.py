@@ -1,52 +1,35 @@
 """The chapter's network and step as a reader writes them in MXNet Gluon: imperative, NCHW."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
-import mxnet_impl
-from benchmarks.baselines import chapter
+from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.mxnet_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
 from common.recipes import STRIDE
-from mxnet_impl import (
-    configure,
-    describe,
-    device_memory_peak,
-    synchronize,
-    to_canonical,
-    to_device,
-    to_host,
-)
-from mxnet_impl.device import device_of
+from mxnet_impl.device import device_of, to_device, to_host
+from mxnet_impl.measure import layer_operation
 
 # Importable since mxnet_impl gave back the NumPy names that it takes.
 from mxnet import autograd, gluon, nd  # isort: skip
 from mxnet.gluon import nn  # isort: skip
 
-LAYOUT = "NCHW"
-precisions = chapter.precisions_of(mxnet_impl, ("float32", "tf32"))
-switches = chapter.switches_of(mxnet_impl, "imperative", LAYOUT)
+LAYOUT, COMPILED, PRECISIONS = "NCHW", "imperative", ("float32", "tf32")
 LAYERS = {"resnet18_v1": -1, "resnet18_v2": -2}
 """What comes before the pooling and, in the second version, a flattening."""
 
 
-@dataclass
-class State:
-    config: Config
-    net: nn.HybridSequential
-    loss: gluon.loss.Loss
-    trainer: gluon.Trainer
+entropy = gluon.loss.SoftmaxCrossEntropyLoss(axis=1)
 
 
 def create_state(config: Config, parameters: Parameters) -> State:
     backbone = config.recipe.backbone
-    chapter.check_chapter(config, tuple(LAYERS))
+    check_chapter(config, tuple(LAYERS))
     net = nn.HybridSequential()
     net.add(
         *gluon.model_zoo.vision.get_model(backbone).features[: LAYERS[backbone]],
@@ -59,7 +42,7 @@ def create_state(config: Config, parameters: Parameters) -> State:
     recipe = config.recipe
     options = {"learning_rate": recipe.learning_rate, "wd": recipe.weight_decay}
     trainer = gluon.Trainer(net.collect_params(), "sgd", options)
-    return State(config, net, gluon.loss.SoftmaxCrossEntropyLoss(axis=1), trainer)
+    return State(config, net, trainer)
 
 
 def upsampling() -> nn.Conv2DTranspose:
@@ -94,19 +77,19 @@ def classes(labels: nd.NDArray) -> nd.NDArray:
 def train_step(
     state: State, images: nd.NDArray, labels: nd.NDArray, learning_rate: float
 ) -> tuple[State, nd.NDArray]:
-    state.trainer.set_learning_rate(learning_rate)
+    state.optimizer.set_learning_rate(learning_rate)
     x, y = normalize(images), classes(labels)
     with autograd.record():
-        loss = state.loss(state.net(x), y)
+        loss = entropy(state.model(x), y)
     loss.backward()
     mean = state.config.recipe.loss_reduction == "mean"
-    state.trainer.step(len(images) if mean else 1)
+    state.optimizer.step(len(images) if mean else 1)
     return state, (loss.mean() if mean else loss.sum()).as_np_ndarray()
 
 
 def predict_step(state: State, images: nd.NDArray) -> nd.NDArray:
     """Return logits [B, H, W, classes]."""
-    return state.net(normalize(images)).transpose((0, 2, 3, 1))
+    return state.model(normalize(images)).transpose((0, 2, 3, 1))
 
 
 def predict_area(state: State, area: NDArray) -> NDArray:
@@ -116,7 +99,7 @@ def predict_area(state: State, area: NDArray) -> NDArray:
 
 
 def parameters_of(state: State) -> Parameters:
-    named = named_parameters(state.net, state.config.recipe.backbone)
+    named = named_parameters(state.model, state.config.recipe.backbone)
     return {name: parameter.data().asnumpy() for name, parameter in named.items()}
 
 
@@ -124,23 +107,11 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
     """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
     layer = upsampling()
     layer.initialize(ctx=device_of(config))
-    layer.weight.set_data(nd.array(weight))
-    layer.bias.set_data(nd.array(bias))
-
-    def step(x: nd.NDArray, gradient: nd.NDArray) -> tuple[nd.NDArray, ...]:
-        if x.grad is None:
-            x.attach_grad()
-        with autograd.record():
-            y = layer(x)
-        y.backward(gradient)
-        return y, x.grad, layer.weight.grad(), layer.bias.grad()
-
-    return step
+    return layer_operation(layer, config, weight, bias)
 
 
 def loss_operation(config: Config) -> Callable[..., Any]:
     """Return f(logits, labels) -> (loss, gradient of the logits)."""
-    entropy = gluon.loss.SoftmaxCrossEntropyLoss(axis=1)
     mean = config.recipe.loss_reduction == "mean"
 
     def step(logits: nd.NDArray, labels: nd.NDArray) -> tuple[Any, nd.NDArray]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmarks.baselines.chapter import color_table
+from benchmarks.baselines import chapter
 from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from mxnet_impl.device import device_of, threads_in_use
@@ -11,50 +11,27 @@ from mxnet_impl.device import device_of, threads_in_use
 from mxnet import gluon, image, nd  # isort: skip
 
 
-class Crops(gluon.data.Dataset):
-    def __init__(self, files: Files, config: Config) -> None:
-        self.plan, self.size = files.plan, config.recipe.crop
-        self.paths = files.paths
-        self.classes = nd.array(color_table(), dtype="uint8")
-        self.pairs = [self.read(row) for row in range(len(self))] if files.cached else None
-
-    def __len__(self) -> int:
-        return len(self.plan.indices)
-
+class Crops(chapter.Crops, gluon.data.Dataset):
     def read(self, row: int) -> list[nd.NDArray]:
         return [image.imread(paths[row]) for paths in self.paths]
 
-    def __getitem__(self, row: int) -> tuple[nd.NDArray, nd.NDArray]:
-        pair = self.pairs[row] if self.pairs else self.read(row)
-        left, top = int(self.plan.lefts[row]), int(self.plan.tops[row])
-        height, width = self.size
+    def cut(
+        self, pair: list[nd.NDArray], corner: tuple[int, int], flip: bool
+    ) -> tuple[nd.NDArray, nd.NDArray]:
+        (top, left), (height, width) = corner, self.size
         picture, label = (image.fixed_crop(part, left, top, width, height) for part in pair)
-        if self.plan.flips[row]:
+        if flip:
             picture, label = picture.flip(axis=1), label.flip(axis=1)
         colors = label.astype("int32")
         packed = (colors[:, :, 0] * 256 + colors[:, :, 1]) * 256 + colors[:, :, 2]
         return picture, self.classes[packed]
 
 
-class Rows:
-    """The rows of each batch; how many batches is set anew for every epoch."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.count = size, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for number in range(self.count):
-            yield list(range(number * self.size, (number + 1) * self.size))
-
-
 def create_loader(files: Files, config: Config) -> Batches:
     """Return f(n), which yields the first n batches of an epoch."""
-    rows, device = Rows(config.recipe.batch_size), device_of(config)
+    rows, device = chapter.Rows(config.recipe.batch_size), device_of(config)
     loader = gluon.data.DataLoader(
-        Crops(files, config),
+        Crops(files, config, nd.array(chapter.color_table(), dtype="uint8")),
         batch_sampler=rows,
         num_workers=threads_in_use(),
         pin_memory=device.device_type == "gpu",

@@ -1,7 +1,6 @@
 """The chapter's network and step as a reader writes them in Keras: tf.function, no XLA, NHWC."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import keras
@@ -9,41 +8,20 @@ import tensorflow as tf
 from keras import layers
 from numpy.typing import NDArray
 
-import tf_impl
-from benchmarks.baselines import chapter
+from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.tf_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
-from tf_impl import (
-    configure,
-    describe,
-    device_memory_peak,
-    synchronize,
-    to_canonical,
-    to_device,
-    to_host,
-)
-from tf_impl.device import device_of
-from tf_impl.weights import from_canonical, load_parameters, variables_of
+from tf_impl.device import device_of, to_device, to_host
+from tf_impl.measure import layer_operation
+from tf_impl.weights import load_parameters
 
-LAYOUT = "NHWC"
-precisions = chapter.precisions_of(tf_impl, ("float32", "tf32"))
-switches = chapter.switches_of(tf_impl, "tf.function", LAYOUT)
+LAYOUT, COMPILED, PRECISIONS = "NHWC", "tf.function", ("float32", "tf32")
 
-
-def entropy() -> keras.losses.Loss:
-    return keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
-
-
-@dataclass(eq=False)
-class State:
-    config: Config
-    net: keras.Model
-    optimizer: keras.optimizers.Optimizer
-    loss: keras.losses.Loss = field(default_factory=entropy)
+entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=True, reduction=None)
 
 
 def upsampling() -> layers.Layer:
@@ -87,7 +65,7 @@ def create_net() -> keras.Model:
 
 
 def create_state(config: Config, parameters: Parameters) -> State:
-    chapter.check_chapter(config)
+    check_chapter(config)
     net = create_net()
     load_parameters(net, parameters)
     # Keras' decay is decoupled, which is the same as long as there is no momentum.
@@ -98,11 +76,9 @@ def create_state(config: Config, parameters: Parameters) -> State:
     return State(config, net, optimizer)
 
 
-def batch_loss(
-    loss: keras.losses.Loss, logits: tf.Tensor, labels: tf.Tensor, config: Config
-) -> tf.Tensor:
+def batch_loss(logits: tf.Tensor, labels: tf.Tensor, config: Config) -> tf.Tensor:
     labels = tf.where(labels == VOID, tf.zeros_like(labels), labels)
-    images = tf.reduce_mean(loss(labels, logits), (1, 2))
+    images = tf.reduce_mean(entropy(labels, logits), (1, 2))
     summed = config.recipe.loss_reduction == "sum"
     return tf.reduce_sum(images) if summed else tf.reduce_mean(images)
 
@@ -110,9 +86,9 @@ def batch_loss(
 @tf.function
 def _train_step(state: State, images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
     with tf.GradientTape() as tape:
-        logits = state.net(tf.cast(images, tf.float32), training=True)
-        loss = batch_loss(state.loss, logits, labels, state.config)
-    variables = state.net.trainable_variables
+        logits = state.model(tf.cast(images, tf.float32), training=True)
+        loss = batch_loss(logits, labels, state.config)
+    variables = state.model.trainable_variables
     state.optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
     return loss
 
@@ -127,7 +103,7 @@ def train_step(
 @tf.function
 def predict_step(state: State, images: tf.Tensor) -> tf.Tensor:
     """Return logits [B, H, W, classes]."""
-    return state.net(tf.cast(images, tf.float32), training=False)
+    return state.model(tf.cast(images, tf.float32), training=False)
 
 
 def predict_area(state: State, area: NDArray) -> NDArray:
@@ -136,39 +112,22 @@ def predict_area(state: State, area: NDArray) -> NDArray:
     return to_host(tf.cast(tf.argmax(logits, axis=-1), tf.uint8))[0]
 
 
-def parameters_of(state: State) -> Parameters:
-    named = variables_of(state.net)
-    return {name: to_canonical(name, value.numpy()).copy() for name, value in named.items()}
-
-
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
     with tf.device(device_of(config)):
         layer = upsampling()
         layer.build((None, None, None, NUM_CLASSES))
-        layer.set_weights([from_canonical("transpose_conv.weight", weight), bias])
-
-    @tf.function
-    def step(x: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:
-        with tf.GradientTape() as tape:
-            tape.watch(x)
-            y = layer(x)
-        own = layer.trainable_variables
-        x_gradient, *gradients = tape.gradient(y, [x, *own], gradient)
-        return y, x_gradient, *gradients
-
-    return step
+    return layer_operation(layer, config, weight, bias)
 
 
 def loss_operation(config: Config) -> Callable[..., Any]:
     """Return f(logits, labels) -> (loss, gradient of the logits)."""
-    own = entropy()
 
     @tf.function
     def step(logits: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, ...]:
         with tf.GradientTape() as tape:
             tape.watch(logits)
-            loss = batch_loss(own, logits, labels, config)
+            loss = batch_loss(logits, labels, config)
         return loss, tape.gradient(loss, logits)
 
     return step

@@ -46,11 +46,11 @@ def create_loader(files: Files, config: Config) -> Batches:
 
     def pipeline(count: int) -> tf.data.Dataset:
         rows = tf.data.Dataset.zip(pairs, crops).take(count * recipe.batch_size)
-        found = rows.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
-        found = found.batch(recipe.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+        cuts = rows.map(cut, num_parallel_calls=tf.data.AUTOTUNE)
+        batched = cuts.batch(recipe.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
         options = tf.data.Options()
         options.threading.private_threadpool_size = threads
-        return found.with_options(options)
+        return batched.with_options(options)
 
     # Made once: a new pipeline is traced before it runs.
     pipelines = [pipeline(count) for count in range(1, plan.batches_per_epoch + 1)]

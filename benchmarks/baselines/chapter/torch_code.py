@@ -2,7 +2,6 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,39 +10,22 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models import resnet18
 
-import torch_impl
-from benchmarks.baselines import chapter
+from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.torch_loader import create_loader
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, Parameters
 from common.recipes import STRIDE
-from torch_impl import (
-    configure,
-    describe,
-    device_memory_peak,
-    synchronize,
-    to_canonical,
-    to_device,
-    to_host,
-)
-from torch_impl.device import device_of
+from torch_impl.device import device_of, to_device, to_host
+from torch_impl.measure import layer_operation
+from torch_impl.weights import load_parameters
 
-LAYOUT = "NCHW"
-precisions = chapter.precisions_of(torch_impl, ("float32", "tf32", "bfloat16"))
-switches = chapter.switches_of(torch_impl, "eager", LAYOUT)
-
-
-@dataclass
-class State:
-    config: Config
-    net: nn.Sequential
-    trainer: torch.optim.SGD
+LAYOUT, COMPILED, PRECISIONS = "NCHW", "eager", ("float32", "tf32", "bfloat16")
 
 
 def create_state(config: Config, parameters: Parameters) -> State:
-    chapter.check_chapter(config)
+    check_chapter(config)
     features = OrderedDict(list(resnet18().named_children())[:-2])
     net = nn.Sequential(
         OrderedDict(
@@ -52,9 +34,7 @@ def create_state(config: Config, parameters: Parameters) -> State:
             transpose_conv=upsampling(),
         )
     )
-    net.load_state_dict(
-        {name: torch.tensor(value) for name, value in parameters.items()}, strict=False
-    )
+    load_parameters(net, parameters)
     net.to(device_of(config))
     recipe = config.recipe
     trainer = torch.optim.SGD(
@@ -76,7 +56,7 @@ def forward(state: State, images: Tensor) -> Tensor:
     with torch.autocast(
         x.device.type, torch.bfloat16, enabled=state.config.precision == "bfloat16"
     ):
-        return state.net(x)
+        return state.model(x)
 
 
 def batch_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
@@ -89,19 +69,19 @@ def batch_loss(logits: Tensor, labels: Tensor, config: Config) -> Tensor:
 def train_step(
     state: State, images: Tensor, labels: Tensor, learning_rate: float
 ) -> tuple[State, Tensor]:
-    for group in state.trainer.param_groups:
+    for group in state.optimizer.param_groups:
         group["lr"] = learning_rate
-    state.net.train()
-    state.trainer.zero_grad()
+    state.model.train()
+    state.optimizer.zero_grad()
     loss = batch_loss(forward(state, images).float(), labels, state.config)
     loss.backward()
-    state.trainer.step()
+    state.optimizer.step()
     return state, loss.detach()
 
 
 def predict_step(state: State, images: Tensor) -> Tensor:
     """Return logits [B, H, W, classes]."""
-    state.net.eval()
+    state.model.eval()
     with torch.no_grad():
         return forward(state, images).float().permute(0, 2, 3, 1)
 
@@ -112,29 +92,9 @@ def predict_area(state: State, area: NDArray) -> NDArray:
     return to_host(logits.argmax(dim=-1).to(torch.uint8))[0]
 
 
-def parameters_of(state: State) -> Parameters:
-    return {
-        name: value.cpu().numpy().copy()
-        for name, value in state.net.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
-
-
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
-    layer = upsampling()
-    layer.load_state_dict({"weight": torch.from_numpy(weight), "bias": torch.from_numpy(bias)})
-    layer.to(device_of(config))
-    bfloat16 = config.precision == "bfloat16"
-
-    def step(x: Tensor, gradient: Tensor) -> tuple[Tensor, ...]:
-        x.requires_grad_()
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=bfloat16):
-            y = layer(x)
-        y = y.float()
-        return y.detach(), *torch.autograd.grad(y, (x, layer.weight, layer.bias), gradient)
-
-    return step
+    return layer_operation(upsampling(), config, weight, bias)
 
 
 def loss_operation(config: Config) -> Callable[..., Any]:
