@@ -50,11 +50,7 @@ def main(argv: Sequence[str]) -> int:
     finally:  # However it ends, what has been measured is compared and shown.
         conclude(results)
     document = results.document
-    if args.json:
-        print(json.dumps(document))
-    else:
-        print(table(document))
-        print(f"results: {results.folder}")
+    print(json.dumps(document) if args.json else f"{table(document)}\nresults: {results.folder}")
     rows = document["rows"] + document.get("accuracy", {}).get("rows", [])
     return int(any(row["status"] in ("failed", "invalid", "differs") for row in rows))
 

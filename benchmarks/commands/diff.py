@@ -35,7 +35,10 @@ def main(argv: Sequence[str]) -> int:
     args = parser.parse_args(argv)
     old, new = read_document(args.old, Bench), read_document(args.new, Bench)
     if different := unlike(old["hardware"], new["hardware"]):
-        raise InputError(f"{args.old} and {args.new} are of different machines: {different}")
+        raise InputError(
+            f"{args.old} and {args.new} are of different machines: {different}; "
+            "name two files of one machine"
+        )
     rows, left_out = changes(old, new)
     if not rows:
         why = "; ".join(left_out[:3]) or "they share no row"

@@ -39,7 +39,10 @@ def is_bench(folder: Path) -> bool:
     """
     holds_bench = (folder / RESULTS).is_file()
     if holds_bench and (folder / COMPARISON).is_file():
-        raise InputError(f"{folder}: holds {RESULTS} and {COMPARISON}, and has room for one page")
+        raise InputError(
+            f"{folder}: holds {RESULTS} and {COMPARISON}, and has room for one page; "
+            "move one of them to a folder of its own"
+        )
     return holds_bench
 
 
@@ -70,7 +73,10 @@ def main(argv: Sequence[str]) -> int:
     if args.beside and others:
         raise InputError(f"--beside: {others[0]} holds no {RESULTS} for it to stand beside")
     if args.beside and not can_check_schema():
-        raise InputError("--beside: other people's results cannot be checked without jsonschema")
+        raise InputError(
+            "--beside: other people's results are checked by jsonschema, which is not installed; "
+            "`uv sync` installs it"
+        )
     beside = [read_document(path, Bench) for path in args.beside]
     for folder in args.folders:
         print(write_report(folder, beside))
