@@ -28,7 +28,7 @@ Bounds = Mapping[str, Mapping[str, Bound]]
 
 
 def bounds_of(**names: str) -> Bounds:
-    """Return the bounds of quantities; each is given its name in the table of tolerances."""
+    """Return the bounds of quantities; a value is the name of an entry of ``BOUNDS``."""
     return {quantity: BOUNDS[name] for quantity, name in names.items()}
 
 
@@ -76,7 +76,7 @@ class Work(ABC):
 
     @abstractmethod
     def read(self) -> None:
-        """Copy to the host what the last step computed: it cannot be read before it is there."""
+        """Copy the last step's outcome to the host, which waits until it has been computed."""
 
     @abstractmethod
     def answer(self) -> Arrays:
@@ -101,7 +101,7 @@ class Steps(Work):
 
     @abstractmethod
     def step(self, *batch: Any) -> Any:
-        """Do, or queue, one step and return what it will have computed."""
+        """Do, or queue, one step and return its outcome."""
 
     def to_device(self, array: NDArray) -> Any:
         """Copy an array to the device; a float map [B, H, W, C] gets the network's layout."""
@@ -184,7 +184,7 @@ class Case(ABC):
         needs: The function that a backend must have.
         heeds_precision: Its steps compute in the precision; bytes have none.
         compiles: Some backend compiles its steps.
-        in_new_processes: Every sample is the start of a process, told in seconds and not as a rate.
+        in_new_processes: Every sample is the start of a process, shown in seconds, not as a rate.
         column: ``rows`` if its rows are those of the table in Markdown, ``rate`` if its rate is a
             column of that table, else None.
         marker: matplotlib's marker in the roofline picture.
@@ -239,7 +239,7 @@ class Case(ABC):
     def reference_inputs(self, inputs: Arrays) -> Arrays:
         """Return the inputs that ``expected`` depends on; its answers are kept by their digest.
 
-        By default of the batches those that are compared, and all else.
+        By default these are the batches that are compared, and every input that is no batch.
         """
         return inputs | {name: inputs[name][: self.compared] for name in self.work.takes}
 
@@ -261,9 +261,9 @@ class Case(ABC):
         """Return the least that a step has to compute and to move."""
 
     def limit(self, precision: str, variant: str | None) -> tuple[str, int]:
-        """Return the name of the machine's limit that a row is held to, and how often it counts."""
+        """Return the name of the machine's limit of a row, and how many times it counts."""
         return precision, 1
 
     def pixels(self, config: Config, code: str) -> int | None:
-        """Return how many pixels get a label in a step, where that rate is told too."""
+        """Return how many pixels get a label in a step, if that rate is shown."""
         return None

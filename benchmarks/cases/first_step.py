@@ -5,7 +5,7 @@ from benchmarks.cases.train import Training
 
 
 class FirstStep(Training):
-    """Nothing is compiled before, or, in the variant ``cached``, what another process has kept."""
+    """A process finds nothing compiled; in the variant ``cached``, what another one compiled."""
 
     name = "first_step"
     sentence = "from the start of a process to the end of its first training step"
@@ -17,7 +17,7 @@ class FirstStep(Training):
         return [None, "cached"]
 
     def has_row(self, variant: str | None, track: str, backend: str, machine: Machine) -> bool:
-        # The others compile nothing that lasts: on a CPU PyTorch's steps are eager, TensorFlow's
-        # do without a compiler, and MXNet's graphs are their process's.
+        # No other backend keeps compiled programs for later processes: on a CPU PyTorch's steps are
+        # eager, TensorFlow uses no compiler, and MXNet's graphs end with their process.
         keeps = backend == "jax" or (backend == "torch" and machine.gpus > 0)
         return variant is None or (track == "default" and keeps)

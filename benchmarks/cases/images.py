@@ -27,7 +27,7 @@ from common.reference.distances import preference
 from common.run.loop import predict
 
 KINDS = ("landscape", "portrait")
-"""Names of the two images, and of the answers about them: one of four images is upright."""
+"""Names of the two images and of their answers. One image of four is a portrait."""
 
 
 def order(count: int) -> list[str]:
@@ -46,9 +46,9 @@ def by_areas(
     area: tuple[int, int],
     predict_area: Callable[[NDArray[np.uint8]], NDArray],
 ) -> NDArray:
-    """Return what ``predict_area`` gives for the fewest areas that cover an image, laid together.
+    """Return what ``predict_area`` gives for the fewest areas that cover an image, put together.
 
-    Where areas overlap the later one stays. Averaging would cost the chapter's way more.
+    Where areas overlap, the later one counts: averaging would make the chapter's way slower.
 
     Source:
         Dive into Deep Learning, "Fully Convolutional Networks: Prediction": several areas of the
@@ -154,9 +154,9 @@ class Images(Case):
 
 
 def area_pixels(size: tuple[int, int], area: tuple[int, int]) -> int:
-    """Return how many labels areas give to an image of ``size``, several where they overlap.
+    """Return how many labels the areas of an image of ``size`` give.
 
-    What only fills an area up does not count.
+    A pixel in two areas counts twice. Pixels that only fill up an area do not count.
     """
     total = 0
     for top, left in tiles((max(size[0], area[0]), max(size[1], area[1])), area):

@@ -30,8 +30,8 @@ from common.parameters.costs import Costs
 from common.recipes import Recipe
 
 EPOCH_IMAGES, LEAST_BATCHES, BATCHES_PER_CPU = 128, 4, 2
-"""An epoch has so many images, or so many batches if that is more. A turn has whole epochs, so that
-what a loader needs to begin one is a small part of its figures, and no CPU is without a batch."""
+"""An epoch has 128 images, or more where that is less than 4 batches or less than 2 for each CPU. A
+turn has whole epochs, so that the time to begin one counts little and every CPU has a batch."""
 LARGER = (55, 20)
 """Pixels by which the images are larger than the crop: 375x500, as many in VOC, for 320x480."""
 
@@ -94,7 +94,7 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
 
 
 def name_anew(root: Path, count: int) -> None:
-    """Give the training images further names until there are ``count``: drawing takes long."""
+    """Give the drawn images more names until there are ``count``, because drawing takes long."""
     names = [f"train_{index:06d}" for index in range(count)]
     for index in range(EPOCH_IMAGES, count):
         for folder, ending in (("JPEGImages", ".jpg"), ("SegmentationClass", ".png")):
@@ -114,7 +114,7 @@ def batches_per_epoch(arrays: Arrays, recipe: Recipe) -> int:
 
 
 def files_in(arrays: Arrays, recipe: Recipe) -> Files:
-    """Return the files that ``make_files`` made."""
+    """Return the files that the arrays of ``make_files`` describe."""
     indices, tops, lefts, flips = arrays["plan"].T
     count = batches_per_epoch(arrays, recipe)
     plan = EpochPlan(indices, tops, lefts, flips.astype(bool), count)
@@ -145,9 +145,9 @@ def check_pillow() -> None:
 
 
 def make_loader(backend: ModuleType, config: Config, arrays: Arrays) -> Batches:
-    """Return a loader of any count of batches, which begins nothing that is not used.
+    """Return a loader of any count of batches, which loads none that is not used.
 
-    It is the framework's own where ``backend`` is a track that has one, else this project's.
+    A track may have a loader, the framework's own; otherwise it is this project's.
 
     Raises:
         InputError: If the track or this interpreter has none.
@@ -171,7 +171,7 @@ def make_loader(backend: ModuleType, config: Config, arrays: Arrays) -> Batches:
 def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
     """Return this project's loader; an epoch begins with nothing decoded unless ``cached``."""
     dataset = open_dataset(files.root, "train", config.recipe.crop)
-    if files.cached:  # The whole data set, which may be larger than the default bound.
+    if files.cached:  # Room for the whole data set.
         config = replace(config, cache_mib=math.ceil(dataset.decoded_bytes / 2**20))
 
     cache: Loader | None = None

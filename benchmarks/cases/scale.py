@@ -25,7 +25,7 @@ class Scale(Training):
         return replace(config, threads=count)
 
     def limit(self, precision: str, variant: str | None) -> tuple[str, int]:
-        # Few threads have a limit of their own; each of several devices has that of one.
+        # Each number of threads has its own limit; several devices have that of one so many times.
         kind, count = parts_of(variant)
         return (precision, count) if kind == "devices" else (f"{precision}, {variant}", 1)
 

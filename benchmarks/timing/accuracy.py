@@ -37,7 +37,7 @@ def measure_accuracy(results: Results) -> None:
     rows = train_all(settings, config, data, folder / "accuracy")
     gallery = write_examples(folder, TrainingData(data, config))
     for row in rows:
-        if row["status"] == "ok":  # Of the first seed, which every finished backend has.
+        if row["status"] == "ok":  # The first seed is one that every finished backend has.
             run = folder / "accuracy" / row["backend"] / f"seed-{config.seed}"
             copy_predictions(folder, gallery, row["backend"], run / "predictions")
     results.document["accuracy"] = {
@@ -56,10 +56,11 @@ def train_all(settings: Settings, config: Config, data: Path, out: Path) -> list
     """Train every backend from every seed and return a row for each backend.
 
     Seeds are the outer loop, so that a machine that slows down slows every backend. A training that
-    ``out`` holds already is not repeated: an interrupted measurement goes on. No score without
-    proof of equal work: a row ends with a training whose first losses leave the float64 trace of
-    its seed, with a seed without a trace, or with a training that hangs or fails. The finished
-    trainings of such a row are kept, and neither shown nor tested.
+    ``out`` holds already is not repeated: an interrupted measurement goes on.
+
+    A score needs proof of equal work. So a row ends when the first losses of a training leave the
+    float64 trace of its seed, when a seed has no trace, and when a training hangs or fails. The
+    finished trainings of such a row stay in ``out``; they are neither shown nor tested.
 
     Args:
         settings: Of the benchmark.

@@ -32,11 +32,11 @@ from common.config import Config
 from common.errors import InputError
 
 SCRATCH = "scratch-"
-"""How the folder of a group's arrays begins, in the results' folder."""
+"""Beginning of the name of a group's folder of arrays, which lies in the results' folder."""
 
 
 def run(results: Results) -> None:
-    """Measure all rows that are not done; each is written when it ends, each sample when it comes.
+    """Measure all rows that are not finished; every sample is written as soon as it is there.
 
     Raises:
         KeyboardInterrupt: What has been measured is written.
@@ -46,7 +46,7 @@ def run(results: Results) -> None:
         measure_limits(results, first)
         config = config_of(results.document["settings"], first)
         say(f"{first['case']} batch {first['batch_size']} {first['precision']}")
-        # Beside the results, so that what a kill leaves is found by the one that resumes.
+        # In the results' folder, so that a benchmark that goes on after a kill can delete it.
         with tempfile.TemporaryDirectory(prefix=SCRATCH, dir=results.folder) as folder:
             run_group(results, rows, config, Path(folder).resolve(), {})
 
@@ -54,8 +54,8 @@ def run(results: Results) -> None:
 def measure_limits(results: Results, row: Row) -> None:
     """Let every backend measure the rates that a row is held to, and keep the best.
 
-    They are measured when the first of their rows is due, so that an interrupted benchmark has not
-    waited for those that it does not need.
+    They are measured just before the first row that needs them, so that an interrupted benchmark
+    has spent no time on the limits of later rows.
     """
     settings, limits = results.document["settings"], results.document["limits"]
     seconds, timeout = settings["seconds"], settings["timeout"]
@@ -85,7 +85,7 @@ def run_group(
     """Prove and time the rows of one group.
 
     Args:
-        results: Get what is measured.
+        results: The document that gets what is measured.
         rows: All that are measured side by side.
         config: Of all rows, without the changes of their tracks.
         folder: Gets the group's arrays.
@@ -109,7 +109,7 @@ def run_group(
         if in_new_processes:
             take_starts(results, rows, question)
             return
-        for member in members:  # Before one is measured, none is busy with its import any more.
+        for member in members:  # No row is measured while a worker still imports its framework.
             with member.measured(refused="unsupported"):
                 member.ask("turns.ready")
         for member in running(members):
@@ -179,13 +179,13 @@ def take_turn(member: Member, number: int, turn: int, position: int) -> None:
 
 
 def finish(member: Member) -> None:
-    """Get the memory's peaks, and a trace if one is wanted; end the worker; sum the row up."""
+    """Record the memory's peaks, and a trace with ``--profile``; end the row with its figures."""
     row, results = member.row, member.results
     with member.measured():
         row["processes"][-1] |= member.ask("turns.used", steps=member.steps)
-        if member.settings["profile"]:  # When all is timed and counted: tracing leaves its traces.
+        if member.settings["profile"]:  # Last, because tracing changes times and memory.
             folder = results.folder / "profiles" / row["key"].replace("/", "-")
-            # A worker runs elsewhere.
+            # A worker has another working directory.
             member.ask("turns.profile", folder=str(folder.absolute()), steps=2)
             row["profile"] = str(folder.relative_to(results.folder))
         end(row, "ok", None)
@@ -195,8 +195,8 @@ def finish(member: Member) -> None:
 def take_starts(results: Results, rows: list[Row], question: Question) -> None:
     """Start every row's process once a round; each proves its work like any other.
 
-    Rows of the variant ``cached`` are started once before, unmeasured, to compile what the measured
-    processes find.
+    In the variant ``cached`` a process of each row is started first that is not measured. It
+    compiles what the measured processes then find.
     """
     settings, threads = results.document["settings"], question.config.threads
     generator = np.random.default_rng((settings["seed"], 13))

@@ -1,4 +1,4 @@
-"""What the machine could do at most, as a framework reaches it: measured in a worker."""
+"""The machine's limits of arithmetic and bandwidth, as a framework reaches them in a worker."""
 
 from time import perf_counter
 from types import ModuleType

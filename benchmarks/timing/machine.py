@@ -20,7 +20,7 @@ POLL_SECONDS = 0.2
 """Between two looks at a GPU while a worker has its turn and the parent waits."""
 
 TOO_NEW = {"mxnet": ((9, 0), "MXNet's last CUDA wheels (1.9.1, for CUDA 11)")}
-"""Backend -> the compute capability that came after its last build, and what that was."""
+"""Backend -> the first compute capability that its last CUDA build lacks, and that build."""
 
 
 def query(nvml: Any, name: str, *arguments: Any) -> Any | None:
@@ -50,7 +50,7 @@ def visible_gpus() -> tuple[Any, list[Any]]:
         import pynvml as nvml
 
         nvml.nvmlInit()
-    except Exception:  # Whatever it is that is missing: the fields are null.
+    except Exception:  # The package, the driver or a card is missing.
         return None, []
     count = query(nvml, "nvmlDeviceGetCount") or 0
     cards = [query(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
@@ -80,7 +80,8 @@ def gpu_named(nvml: Any, entry: str, cards: Sequence[Any]) -> Any | None:
 def gpu_state() -> Gpu | None:
     """Return clocks, temperature, power, memory and throttling of the first GPU a worker sees.
 
-    What a card, or an instance or virtual part of one, does not tell is null. None without a GPU.
+    A value is null where the card, or the instance or virtual part of one, does not report it. None
+    without a GPU.
     """
     nvml, cards = visible_gpus()
     if not cards:
@@ -152,7 +153,7 @@ def gpu_ranges(states: Sequence[Gpu]) -> GpuRanges | None:
 def was_throttled(states: Sequence[Gpu]) -> bool:
     """Return whether the GPU was slowed in one of ``states``, or by heat between them.
 
-    Where a card does not tell, it is taken not to have been.
+    A card that does not report it counts as not slowed.
     """
     slowed = [state["thermal_slowdown_seconds"] or 0.0 for state in states]
     return any(state["throttled"] for state in states) or bool(slowed and slowed[-1] > slowed[0])
@@ -185,9 +186,9 @@ def proc_lines(name: str) -> list[str]:
 
 
 def busy_seconds() -> float | None:
-    """Return the CPU seconds spent on the CPUs this one may use, by processes and a host's guests.
+    """Return how many seconds this process's CPUs have been busy; None where nothing reports it.
 
-    On a virtual machine the host may give a CPU to another guest: time stolen from whoever ran.
+    On a virtual machine this includes time in which the host gave a CPU to another guest.
     """
     names = {f"cpu{index}" for index in available_cpus()}
     busy: list[int] = []
@@ -207,8 +208,8 @@ def kills_for_memory() -> int:
 def watched(document: Bench, row: Row, take: Callable[[], Any]) -> Any:
     """Return the sample of a row that ``take`` brings, with the machine's state meanwhile.
 
-    A GPU counts only where the row computes on it: with ``--device auto`` another may. Where a
-    first process will compute is known when it has answered.
+    The GPU's state is recorded only for a row that computes on it: with ``--device auto`` some rows
+    do and others do not. For the first process of a row this is known when it has answered.
     """
 
     def on_gpu() -> bool:
@@ -220,12 +221,12 @@ def watched(document: Bench, row: Row, take: Callable[[], Any]) -> Any:
         sample = take()
     if not on_gpu():
         states = []
-    busy_after, others = busy_seconds(), None
+    busy_after, other_share = busy_seconds(), None
     if busy is not None and busy_after is not None:
         cpu_seconds = sample["turn_seconds"] * len(available_cpus())
-        others = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / cpu_seconds)
+        other_share = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / cpu_seconds)
     return sample | {
-        "other_cpu_share": others,
+        "other_cpu_share": other_share,
         "gpu": states[-1] if states else None,
         "gpu_ranges": gpu_ranges(states),
         "dropped": "throttled" if was_throttled(states) else None,

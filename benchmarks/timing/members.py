@@ -124,7 +124,7 @@ def make_question(row: Row, config: Config, folder: Path) -> Question:
 
     Raises:
         InputError: If the case has no inputs or no answers in this configuration.
-        WorkerFailed: If that process ended otherwise, as for want of memory.
+        WorkerFailed: If that process ended in another way, for example because memory ran out.
     """
     case, inputs, path = row["case"], folder / "inputs.npz", folder / "config.json"
     write_arrays(inputs, CASES[case].inputs(row["variant"], config, folder))
@@ -132,8 +132,8 @@ def make_question(row: Row, config: Config, folder: Path) -> Question:
     say("  float64 reference (computed once, then cached)")
     program = [sys.executable, "-m", "benchmarks.equal_work.case_answers"]
     command = [*program, case, str(path), str(inputs)]
-    # With one thread for each image and as many images at once as there are CPUs; and with memory
-    # kept between steps, for the reference's arrays are large.
+    # One thread computes an image, and as many images are computed at once as there are CPUs. Freed
+    # memory is kept between steps, because the reference's arrays are large.
     environment = backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, cwd=PROJECT, env=environment
@@ -225,7 +225,7 @@ def check(outputs: Path, question: Question, row: Row) -> Gate:
     except (OSError, ValueError, BadZipFile) as error:
         raise WorkerFailed(f"{row['backend']} left outputs that cannot be read: {error}") from None
     for name, array in answers.items():
-        if array.dtype.kind not in "biuf":  # As NumPy reads what was bfloat16.
+        if array.dtype.kind not in "biuf":  # NumPy has no bfloat16.
             raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy does not have")
     case, track = CASES[row["case"]], row["track"]
     limits = row_limits(case.bounds, row["precision"], track, row["backend"])
@@ -250,8 +250,9 @@ def ending_on_failure(rows: list[Row], refused: RowStatus = "unsupported") -> It
     except WorkerFailed as error:
         reason = str(error)
         if "SIGKILL" in reason:
-            known = kills_for_memory() > kills_before
-            reason += " (the kernel does so when memory runs out" + (", and did)" if known else ")")
+            killed = kills_for_memory() > kills_before
+            meanwhile = "; it ended a process meanwhile" if killed else ""
+            reason += f" (the kernel does so when memory runs out{meanwhile})"
         for row in rows:
             end(row, "failed", reason)
 

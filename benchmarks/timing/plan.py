@@ -19,7 +19,7 @@ from common.recipes import Recipe, make_recipe
 def planned_rows(settings: Settings) -> list[Row]:
     """Return a row for each case, batch, variant, precision, track and backend, in this order.
 
-    A backend that computes a case no otherwise on a track than by default has no row there.
+    A track on which a backend computes a case as it does by default has no row.
     """
     recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
     gpus = 0 if settings["device"] == "cpu" else gpu_count()
@@ -67,9 +67,10 @@ def planned_rows(settings: Settings) -> list[Row]:
 def groups(document: Bench) -> Iterator[list[Row]]:
     """Yield the unfinished rows that are measured side by side: all but backend and track equal.
 
-    Cases come by their place. Among those of one place the first batch size in the first precision
-    is measured first, then it in the other precisions, then the other batch sizes, each in the
-    order of the options: whatever ends a benchmark early leaves what is wanted most.
+    Cases of the last place are measured last, one after the other. All other cases are measured at
+    the first batch size in the first precision, in the order of their places; then in the other
+    precisions; then at the other batch sizes. So a benchmark that ends early has the rows that most
+    readers want.
     """
     settings = document["settings"]
     batches, precisions = settings["batch_sizes"], settings["precisions"]

@@ -18,7 +18,7 @@ SELFTEST_CASE = "train"
 PLAIN, AGAIN = "plain", "again"
 EXPECTED = {
     AGAIN: "nothing: no difference",
-    "slower": "5 % slower: found, as 3 to 8 %",
+    "slower": "5 % slower: shown, as 3 to 8 %",
     "unsynchronised": "no synchronisation: invalid",
     "epsilon": "another epsilon: invalid",
 }

@@ -24,8 +24,7 @@ from common.recipes import BACKBONES, RECIPES, make_recipe
 CHOICES: dict[str, Case | Trainings] = {**CASES, ACCURACY.name: ACCURACY}
 """Name -> case: those that are timed, and the one that is trained."""
 # The last map of this crop has 3x4 cells, more than the nine taps of its kernels. Where it has
-# fewer, XLA on a CPU takes the image for the kernel and the kernel for the image, which no crop
-# that anybody trains on makes it do.
+# fewer, XLA on a CPU exchanges the image and the kernel, which it does at no crop of a training.
 QUICK = {
     "cases": ("train", "predict"),
     "batch_sizes": (2,),
@@ -54,16 +53,16 @@ class Settings:
         choices=tuple(CHOICES),
     )
     tracks: tuple[str, ...] = option(
-        "whose code: the chapter's, this project's, the latter with the framework's own "
-        "transposed convolution, or the latter without one trick (common/tricks.py names them; "
-        "or kept-memory); several: A,B",
+        "the code that is timed: the chapter's, this project's, or this project's with the "
+        "framework's own transposed convolution, without kept memory, or without one trick of "
+        "common/tricks.py; several: A,B",
         default=("default",),
         flag="track",
         metavar="chapter|default|native-upsampling|without-TRICK",
         choices=TRACKS,
     )
     batch_sizes: tuple[int, ...] = option(
-        "images a step, the most wanted first", default=(8,), metavar="N,M", least=1
+        "images a step; the first is measured first", default=(8,), metavar="N,M", least=1
     )
     crop: tuple[int, int] = option(
         "height and width of the images in pixels, multiples of 32",

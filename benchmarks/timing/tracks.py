@@ -1,4 +1,4 @@
-"""The tracks of a benchmark: whose code a row times, and what it does unlike the default."""
+"""The tracks of a benchmark: whose code a row times, and how it differs from the default."""
 
 from collections.abc import Set
 from dataclasses import replace
@@ -58,7 +58,7 @@ def changed_parts(track: str, backend: str, settings: Settings) -> Set[str] | No
 
 
 def has_rows(track: str, backend: str, case: str, settings: Settings) -> bool:
-    """Return whether a backend computes a case otherwise on a track than by default."""
+    """Return whether a track is the default, or changes how a backend computes a case."""
     changed = changed_parts(track, backend, settings)
     parts = CASES[case].parts if case in CASES else frozenset()
     return changed is not None and changed <= parts

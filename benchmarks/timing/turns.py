@@ -1,4 +1,4 @@
-"""The requests that a benchmark's worker answers: set up, time a turn, tell what was used.
+"""The requests that a benchmark's worker answers: set up, time a turn, report the memory.
 
 Runs in a worker, with NumPy and the framework alone. A process has one case and keeps it through
 all rounds; between its turns it waits for the next request.
@@ -168,7 +168,10 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, floa
 
 
 def late_bound(seconds: float) -> float:
-    """Return how much work, in seconds, may be left of steps that took ``seconds``."""
+    """Return how many seconds of work may be left of steps that took ``seconds``: a quarter.
+
+    Of the shortest steps 2 ms may be left.
+    """
     return max(0.002, 0.25 * seconds)
 
 
