@@ -90,26 +90,15 @@ def training_parser(prog: str) -> Parser:
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
     add("--out", type=Path, metavar="RUN", help="the new run folder")
-    add(
-        "--weights",
-        type=Path,
-        metavar="FILE|imagenet",
-        help="start from these: safetensors, torchvision's .pth or Gluon's .params; or `imagenet`, "
-        "the published weights of the backbone, which are downloaded once",
-    )
+    text = "start from these: safetensors, torchvision's .pth or Gluon's .params; or `imagenet`, "
+    text += "the published weights of the backbone, which are downloaded once"
+    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     add("--resume", type=Path, metavar="RUN", help="go on from that run's last checkpoint")
-    add(
-        "--resume-changed",
-        action="store_true",
-        help="resume although recipe, seed or data set differ",
-    )
+    text = "resume although recipe, seed or data set differ"
+    add("--resume-changed", action="store_true", help=text)
     add("--force", action="store_true", help="overwrite the run in --out")
-    add(
-        "--checkpoint-every",
-        type=int,
-        metavar="N",
-        help="steps between checkpoints; by default one an epoch",
-    )
+    text = "steps between checkpoints; by default one an epoch"
+    add("--checkpoint-every", type=int, metavar="N", help=text)
     add("--no-progress", action="store_true", help="no progress bar")
     add("--json", action="store_true", help="print the summary as JSON")
     fields.add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
@@ -123,23 +112,12 @@ def predict_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Predict label maps of images of any size.")
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG files")
-    add(
-        "--weights",
-        type=Path,
-        required=True,
-        metavar="FILE",
-        help="safetensors of a trained network, as a run's model.safetensors",
-    )
-    add(
-        "--out",
-        type=Path,
-        required=True,
-        metavar="DIR",
-        help="gets IMAGE.png, a palette label map, and IMAGE-overlay.png",
-    )
-    fields.add_field_options(
-        parser, Recipe, ("backbone",), unset="by default what the weight file says"
-    )
+    text = "safetensors of a trained network, as a run's model.safetensors"
+    add("--weights", type=Path, required=True, metavar="FILE", help=text)
+    text = "gets IMAGE.png, a palette label map, and IMAGE-overlay.png"
+    add("--out", type=Path, required=True, metavar="DIR", help=text)
+    text = "by default what the weight file says"
+    fields.add_field_options(parser, Recipe, ("backbone",), unset=text)
     fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")

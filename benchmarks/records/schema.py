@@ -51,6 +51,13 @@ def only_if(fields: Schema, then: Schema) -> Schema:
 OK, OBJECT, SOME = {"status": {"const": "ok"}}, {"type": "object"}, {"minItems": 1}
 MEASURED = {"figures": OBJECT, "gate": OBJECT, "processes": SOME, "samples": SOME}
 TRAINED = {"scores": OBJECT, "train_loss": {"type": "number"}, "steps": SOME, "epochs": SOME}
+COMPARED = {
+    "config": {
+        "required": ["max_steps", "precision"],
+        "properties": {"recipe": {"required": ["epochs", "evaluation", "loss_reduction"]}},
+    },
+    "dataset": {"required": ["generated"]},
+}
 REASON = {"reason": {"type": "string", "minLength": 1}}
 ENDED = {"status": {"enum": ["invalid", "failed", "unsupported"]}}
 STARTS = {"case": {"enum": [case.name for case in CASES.values() if case.in_new_processes]}}
@@ -65,6 +72,7 @@ RULES: dict[object, Schema] = {
     },
     AccuracyRow: only_if(OK, {"properties": {"runs": SOME}}),
     BackendRates: {"dependentRequired": {"flops_per_second": ["bytes_per_second"]}},
+    Compared: {"allOf": [{"properties": COMPARED}]},
     ProofRow: only_if(OK, {"required": ["errors"]})
     | {"dependentRequired": {"errors": sorted(ProofRow.__optional_keys__)}},
     TrainedRow: only_if(

@@ -149,6 +149,18 @@ def test_what_contradicts_itself_is_said(documents: list[dict[str, Any]], tmp_pa
     assert "its samples do not give its figures/step_seconds/median" in notices[0]
 
 
+def test_a_row_that_catches_up_with_no_row_is_a_problem_of_the_page(
+    documents: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    theirs = copy.deepcopy(documents[1])
+    evens = [row["figures"]["break_even"] for row in theirs["rows"] if row["figures"]]
+    next(filter(None, evens))["against"] = "x"
+    ours, other = write(tmp_path / "ours", documents[0]), write(tmp_path / "other", theirs)
+    assert fcn(["report", str(ours), "--beside", str(other)]) == 0
+    page = (ours / "report.html").read_text(encoding="utf-8")
+    assert "catches up with &#39;x&#39;, which is not a row" in page
+
+
 def refused(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
     assert fcn(["report", *map(str, arguments)]) == 2
     captured = capsys.readouterr()

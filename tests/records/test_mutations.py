@@ -4,7 +4,6 @@ import copy
 import json
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,18 +23,18 @@ VALUES: list[Any] = [
 ]
 
 
-def places(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Yield (container, key or index) of every value in a document."""
-    for name in value if isinstance(value, dict) else range(len(value)):
-        yield value, name
-        if isinstance(value[name], dict | list):
-            yield from places(value[name])
+def place(value: Any, generator: random.Random) -> tuple[Any, Any]:
+    """Return a container in a document and a key or index of it, of any depth."""
+    name = generator.choice(list(value) if isinstance(value, dict) else range(len(value)))
+    if isinstance(value[name], dict | list) and value[name] and generator.random() < 0.8:
+        return place(value[name], generator)
+    return value, name
 
 
 def mutated(document: Any, generator: random.Random) -> str:
     """Return the text of a document in which one value is deleted, doubled, replaced or nested."""
     changed = copy.deepcopy(document)
-    container, name = generator.choice(list(places(changed)))
+    container, name = place(changed, generator)
     kind = generator.choice(["delete", "double", "replace", "replace", "replace", "nest"])
     if kind == "delete":
         del container[name]
