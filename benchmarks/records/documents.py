@@ -10,10 +10,11 @@ from typing import Annotated, Literal, NotRequired, TypedDict
 from benchmarks.records.proof_documents import BackendRow, Origin, Precision
 from benchmarks.records.statistics import Interval, Judgement, Pair, Ratio, Test
 from benchmarks.records.training_documents import Accuracy
+from common.config import DEVICES
 from common.documents import BackendRecord, Positive, Sides
 
 Track = Annotated[str, ("pattern", "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$")]
-Device = Annotated[str, ("enum", ("auto", "cpu", "gpu"))]
+Device = Annotated[str, ("enum", DEVICES)]
 Seconds = Annotated[float, ("exclusiveMinimum", 0), ("maximum", 1e9)]
 LeastAndMost = Annotated[list[float], ("minItems", 2), ("maxItems", 2)]
 RowStatus = Literal["running", "ok", "invalid", "failed", "unsupported"]

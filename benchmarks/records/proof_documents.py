@@ -6,11 +6,12 @@
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
+from common.config import PRECISIONS
 from common.documents import Hardware, Positive, Sides
 
 Error = Annotated[float, ("minimum", 0), ("maximum", 1e18)]
 """A relative error, or the bound of one."""
-Precision = Annotated[str, ("enum", ("float32", "tf32", "bfloat16", "float64"))]
+Precision = Annotated[str, ("enum", PRECISIONS)]
 SHOWN = ("layer, evaluation", "layer, training", "gradient")
 """Quantities of which a page shows every layer or parameter."""
 

@@ -7,19 +7,18 @@ import inspect
 import json
 import re
 import typing
-from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, Union
 
 from benchmarks.cases import CASES
 from benchmarks.records.documents import BackendRates, Bench, Row
 from benchmarks.records.proof_documents import Proof, ProofRow
+from benchmarks.records.results import SCHEMAS
 from benchmarks.records.training_documents import AccuracyRow, Compared, TrainedRow
 from common import documents as written
 from common.config import Config
 from common.recipes import Recipe
 
-FOLDER = Path(__file__).with_name("schemas")
 DOCUMENTS = {
     "bench": Bench,
     "compare": Compared,
@@ -147,4 +146,4 @@ def text_of(document: object) -> str:
 
 if __name__ == "__main__":
     for name, document in DOCUMENTS.items():
-        (FOLDER / f"{name}.json").write_text(text_of(document), encoding="utf-8")
+        (SCHEMAS / f"{name}.json").write_text(text_of(document), encoding="utf-8")

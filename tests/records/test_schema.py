@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from benchmarks.records.schema import DOCUMENTS, FOLDER, schema_of, text_of
+from benchmarks.records.schema import DOCUMENTS, SCHEMAS, schema_of, text_of
 from common.config import Config
 from common.machine.provenance import hardware
 from common.recipes import make_recipe
@@ -22,19 +22,19 @@ PROJECT = Path(__file__).parents[2]
 
 def follows(value: object, name: str) -> None:
     """Raise ``ValidationError`` unless a document follows the stored schema of its kind."""
-    schema = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    schema = json.loads((SCHEMAS / f"{name}.json").read_text(encoding="utf-8"))
     Draft202012Validator(schema).validate(value)
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
 def test_a_stored_schema_is_a_schema_and_that_of_its_type(name: str) -> None:
-    stored = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    stored = (SCHEMAS / f"{name}.json").read_text(encoding="utf-8")
     assert stored == text_of(DOCUMENTS[name]), "run `python -m benchmarks.records.schema`"
     Draft202012Validator.check_schema(json.loads(stored))
 
 
 def test_every_stored_schema_has_a_type() -> None:
-    assert {path.stem for path in FOLDER.iterdir()} == DOCUMENTS.keys()
+    assert {path.stem for path in SCHEMAS.iterdir()} == DOCUMENTS.keys()
 
 
 class Part(TypedDict):
