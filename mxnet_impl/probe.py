@@ -1,14 +1,14 @@
 """What the proof of equal work looks at: every layer's output and every gradient, as NumPy."""
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from mxnet import autograd, nd
 from mxnet.gluon import Block
 from numpy.typing import NDArray
 
 from common.parameters.names import layer_names, trainable_names
-from mxnet_impl.model import LAYOUT, create_model
+from mxnet_impl.model import create_model
 from mxnet_impl.state import State
 from mxnet_impl.step import batch_loss, forward
 from mxnet_impl.weights import load_parameters, parameters_of, to_canonical
@@ -18,17 +18,14 @@ def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str,
     """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
     probe, outputs = _copy(state), {}
 
-    def hook(name: str) -> Callable[..., None]:
-        def record(module: object, inputs: object, output: nd.NDArray) -> None:
-            outputs[name] = nd.amp_cast(output, "float32").asnumpy()  # NumPy has no bfloat16.
-            if name != "transpose_conv" or LAYOUT == "NCHW":
-                outputs[name] = outputs[name].transpose(0, 2, 3, 1)
-
-        return record
+    def record(name: str, module: object, inputs: object, output: nd.NDArray) -> None:
+        outputs[name] = nd.amp_cast(output, "float32").asnumpy()  # NumPy has no bfloat16.
+        if name != "transpose_conv":  # Which has the layout of the logits.
+            outputs[name] = outputs[name].transpose(0, 2, 3, 1)
 
     names = layer_names(state.config.recipe.backbone)
     for name in names:
-        _layer(probe.model, name).register_forward_hook(hook(name))
+        _layer(probe.model, name).register_forward_hook(partial(record, name))
     forward(probe, images, training)
     return {name: outputs[name] for name in names}
 

@@ -1,8 +1,8 @@
 """What the proof of equal work looks at: every layer's output and every gradient, as NumPy."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import torch
 from numpy.typing import NDArray
@@ -18,16 +18,13 @@ def layer_outputs(state: State, images: Tensor, training: bool) -> dict[str, NDA
     """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
     probe, outputs = _copy(state), {}
 
-    def hook(name: str) -> Callable[..., None]:
-        def record(module: object, inputs: object, output: Tensor) -> None:
-            output = output.float() if output.dtype == torch.bfloat16 else output
-            outputs[name] = output.permute(0, 2, 3, 1).cpu().numpy()
-
-        return record
+    def record(name: str, module: object, inputs: object, output: Tensor) -> None:
+        output = output.float() if output.dtype == torch.bfloat16 else output
+        outputs[name] = output.permute(0, 2, 3, 1).cpu().numpy()
 
     names = layer_names(state.config.recipe.backbone)
     for name in names:
-        probe.model.get_submodule(name).register_forward_hook(hook(name))
+        probe.model.get_submodule(name).register_forward_hook(partial(record, name))
     with torch.no_grad():
         forward(probe, images, training)
     return {name: outputs[name] for name in names}
