@@ -14,9 +14,6 @@ from common.errors import InputError
 from common.machine.threads import available_cpus
 from common.tricks import check_tricks
 
-POLICIES = {"bfloat16": "mixed_bfloat16", "float64": "float64"}
-"""How Keras names a layer's precision where it is not float32."""
-
 
 @cache
 def device_of(config: Config) -> str:
@@ -58,7 +55,6 @@ def configure(config: Config) -> None:
             (cpu,) = tf.config.list_physical_devices("CPU")
             tf.config.set_logical_device_configuration(cpu, parts)
         devices_of(config)
-    keras.config.set_dtype_policy(POLICIES.get(config.precision, "float32"))
     tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()

@@ -13,12 +13,19 @@ LAYOUT = "NHWC"
 
 
 def convolution(
-    x: tf.Tensor, name: str, channels: int, size: int, stride: int = 1, bias: bool = False
+    x: tf.Tensor,
+    name: str,
+    channels: int,
+    size: int,
+    stride: int = 1,
+    bias: bool = False,
+    *,
+    dtype: str,
 ) -> tf.Tensor:
     padding = "same"
     if stride > 1 and size > 1:  # SAME would pad asymmetrically.
-        x, padding = layers.ZeroPadding2D(size // 2)(x), "valid"
-    return layers.Conv2D(channels, size, stride, padding, use_bias=bias, name=name)(x)
+        x, padding = layers.ZeroPadding2D(size // 2, dtype=dtype)(x), "valid"
+    return layers.Conv2D(channels, size, stride, padding, use_bias=bias, name=name, dtype=dtype)(x)
 
 
 class BatchNorm(layers.Layer):
@@ -79,51 +86,51 @@ class BatchNorm(layers.Layer):
             running.assign(running.value + BATCH_NORM_MOMENTUM * (new - running.value))
 
 
-def batch_norm(x: tf.Tensor, name: str, affine: bool = True) -> tf.Tensor:
-    return BatchNorm(affine, name=name)(x)
+def batch_norm(x: tf.Tensor, name: str, affine: bool = True, *, dtype: str) -> tf.Tensor:
+    return BatchNorm(affine, name=name, dtype=dtype)(x)
 
 
-def block_v1(x: tf.Tensor, name: str, channels: int, stride: int) -> tf.Tensor:
+def block_v1(x: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str) -> tf.Tensor:
     """Convolution, norm, ReLU; the ReLU comes last (He et al. 2015, figure 5 left)."""
     shortcut = x
     if stride > 1 or x.shape[-1] != channels:
-        shortcut = convolution(x, f"{name}.downsample.0", channels, 1, stride)
-        shortcut = batch_norm(shortcut, f"{name}.downsample.1")
-    x = convolution(x, f"{name}.conv1", channels, 3, stride)
-    x = layers.ReLU()(batch_norm(x, f"{name}.bn1"))
-    x = convolution(x, f"{name}.conv2", channels, 3)
-    x = batch_norm(x, f"{name}.bn2")
-    return layers.ReLU(name=name)(layers.Add()([x, shortcut]))
+        shortcut = convolution(x, f"{name}.downsample.0", channels, 1, stride, dtype=dtype)
+        shortcut = batch_norm(shortcut, f"{name}.downsample.1", dtype=dtype)
+    x = convolution(x, f"{name}.conv1", channels, 3, stride, dtype=dtype)
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn1", dtype=dtype))
+    x = convolution(x, f"{name}.conv2", channels, 3, dtype=dtype)
+    x = batch_norm(x, f"{name}.bn2", dtype=dtype)
+    return layers.ReLU(name=name, dtype=dtype)(layers.Add(dtype=dtype)([x, shortcut]))
 
 
-def block_v2(x: tf.Tensor, name: str, channels: int, stride: int) -> tf.Tensor:
+def block_v2(x: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str) -> tf.Tensor:
     """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
     shortcut = x
-    x = layers.ReLU()(batch_norm(x, f"{name}.bn1"))
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn1", dtype=dtype))
     if stride > 1 or x.shape[-1] != channels:
-        shortcut = convolution(x, f"{name}.downsample", channels, 1, stride)
-    x = convolution(x, f"{name}.conv1", channels, 3, stride)
-    x = layers.ReLU()(batch_norm(x, f"{name}.bn2"))
-    x = convolution(x, f"{name}.conv2", channels, 3)
-    return layers.Add(name=name)([x, shortcut])
+        shortcut = convolution(x, f"{name}.downsample", channels, 1, stride, dtype=dtype)
+    x = convolution(x, f"{name}.conv1", channels, 3, stride, dtype=dtype)
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn2", dtype=dtype))
+    x = convolution(x, f"{name}.conv2", channels, 3, dtype=dtype)
+    return layers.Add(name=name, dtype=dtype)([x, shortcut])
 
 
-def resnet18(x: tf.Tensor, backbone: str) -> tf.Tensor:
+def resnet18(x: tf.Tensor, backbone: str, *, dtype: str) -> tf.Tensor:
     """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
     v2 = backbone == "resnet18_v2"
     if v2:
-        x = batch_norm(x, "backbone.data_bn", affine=False)
-    x = convolution(x, "backbone.conv1", 64, 7, 2)
-    x = layers.ReLU()(batch_norm(x, "backbone.bn1"))
+        x = batch_norm(x, "backbone.data_bn", affine=False, dtype=dtype)
+    x = convolution(x, "backbone.conv1", 64, 7, 2, dtype=dtype)
+    x = layers.ReLU(dtype=dtype)(batch_norm(x, "backbone.bn1", dtype=dtype))
     # Zeros do as well as minus infinity after a ReLU.
-    x = layers.ZeroPadding2D(1)(x)
-    x = layers.MaxPooling2D(3, 2, name="backbone.maxpool")(x)
+    x = layers.ZeroPadding2D(1, dtype=dtype)(x)
+    x = layers.MaxPooling2D(3, 2, name="backbone.maxpool", dtype=dtype)(x)
     block = block_v2 if v2 else block_v1
     for stage, (channels, stride) in enumerate(STAGES, start=1):
-        x = block(x, f"backbone.layer{stage}.0", channels, stride)
-        x = block(x, f"backbone.layer{stage}.1", channels, 1)
+        x = block(x, f"backbone.layer{stage}.0", channels, stride, dtype=dtype)
+        x = block(x, f"backbone.layer{stage}.1", channels, 1, dtype=dtype)
     if v2:
-        x = layers.ReLU()(batch_norm(x, "backbone.final_bn"))
+        x = layers.ReLU(dtype=dtype)(batch_norm(x, "backbone.final_bn", dtype=dtype))
     return x
 
 
@@ -197,12 +204,12 @@ class Upsample(layers.Layer):
 class FCN(keras.Model):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, upsampling: str) -> None:
+    def __init__(self, backbone: str, upsampling: str, *, dtype: str) -> None:
         images = keras.Input((None, None, 3), dtype="uint8")
-        x = Normalize(name="normalize")(images)
-        x = resnet18(x, backbone)
-        x = convolution(x, "final_conv", NUM_CLASSES, 1, bias=True)
-        super().__init__(images, Upsample(upsampling, name="transpose_conv")(x))
+        x = Normalize(name="normalize", dtype=dtype)(images)
+        x = resnet18(x, backbone, dtype=dtype)
+        x = convolution(x, "final_conv", NUM_CLASSES, 1, bias=True, dtype=dtype)
+        super().__init__(images, Upsample(upsampling, name="transpose_conv", dtype=dtype)(x))
 
 
 class Normalize(layers.Layer):
@@ -218,7 +225,8 @@ class Normalize(layers.Layer):
 
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
-    model = FCN(config.recipe.backbone, config.upsampling)
+    dtype = {"bfloat16": "mixed_bfloat16", "float64": "float64"}.get(config.precision, "float32")
+    model = FCN(config.recipe.backbone, config.upsampling, dtype=dtype)
     for norm in (layer for layer in model.layers if isinstance(layer, BatchNorm)):
         norm.fused = "fused-norm" not in config.without
     return model

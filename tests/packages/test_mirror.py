@@ -22,8 +22,8 @@ ONLY = {
 
 CALL = {"forward": "call", "hybrid_forward": "call", "__call__": "call"}
 """How PyTorch, Gluon and Flax name the method that applies a layer -> how Keras does."""
-HANDED_ON = {"jax": {"rngs"}}
-"""Parameters that reach every layer of a framework: the source of randomness."""
+HANDED_ON = {"jax": {"rngs"}, "tf": {"dtype"}}
+"""Parameters that reach every layer of a framework: the source of randomness, the precision."""
 OF_METHODS = {"mxnet": {"F"}, "tf": {"training", "options"}}
 """Parameters that the framework gives a layer's methods: its operations; the mode, a name."""
 
@@ -48,7 +48,6 @@ EXCEPTIONS = (
     Exempt("mxnet", "device.py", "multiplies_bfloat16", "MXNet has bfloat16 on some CPUs only"),
     Exempt("mxnet tf", "device.py", "threads_in_use", "others can be asked in one line"),
     Exempt("jax", "device.py", "REPLICA DETERMINISTIC EIGEN MATMUL", "XLA is set by such names"),
-    Exempt("tf", "device.py", "POLICIES", "Keras has names of its own for precisions"),
     Exempt("mxnet", "foreign.py", "PREFIX INPUT_NORM _zoo_names _canonical", "Gluon's names vary"),
     Exempt("mxnet", "loss.py", "Loss", "Gluon compiles blocks"),
     Exempt("mxnet", "loss.py", "scalar", "`float` refuses one of MXNet's two kinds of array"),
