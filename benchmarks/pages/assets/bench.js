@@ -7,6 +7,7 @@
   const FILTERS = ["machine", "case", "batch_size", "precision"];
   // The same dashes as the keys in page.css, so that no line is known by its colour alone.
   const DASHES = [[], [9, 4], [3, 4], [10, 4, 3, 4], [6, 6]];
+  const WHOLE = [0, 1, 2, 3, 4, 5, 6, 7].flatMap((power) => [1, 2, 5].map((step) => step * 10 ** power));
   const groups = [...document.querySelectorAll(".group")];
   for (const row of document.querySelectorAll("tr[data-backend]")) {
     row.dataset.place = [...row.parentNode.children].indexOf(row);
@@ -30,6 +31,7 @@
       const place = (row) => Number(row.dataset[view.sort || "place"] ?? Infinity);
       rows.sort((a, b) => place(a) - place(b) || a.dataset.place - b.dataset.place);
       rows[0].parentNode.append(...rows);
+      for (const head of group.querySelectorAll("[aria-sort]")) head.removeAttribute("aria-sort");
     }
     const query = new URLSearchParams(Object.entries(view).filter(([, value]) => value));
     document.getElementById("link").href = `#${query}`;
@@ -61,7 +63,7 @@
       width: Math.max(200, box.clientWidth),
       height: 260,
       scales: { x: { time: false }, y: { range: (plot, low, high) => [0, high * 1.05] } },
-      axes: [{ ...axis, label: "round", incrs: [1, 2, 5, 10, 20, 50] }, { ...axis, size: 58 }],
+      axes: [{ ...axis, label: "round", incrs: WHOLE }, { ...axis, size: 58 }],
       series: [{ label: "round" }, ...shown.map((line) => ({
         label: line.title,
         stroke: color(`--c${line.color}`),
