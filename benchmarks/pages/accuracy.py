@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.pages.format import significant, text_table
+from benchmarks.pages.format import small_percent, text_table
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure
 from benchmarks.records.documents import Bench
@@ -22,6 +22,7 @@ from benchmarks.records.training_documents import (
     Score,
 )
 from common.errors import InputError
+from common.run.plots import whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from common.documents import Epoch
 
 NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
-HEADS = ("backend", *NAMES.values(), "to target", "first losses")
+HEADS = ("backend", *NAMES.values(), "to target", "error of the first losses")
 
 
 def finished_rows(accuracy: Accuracy) -> list[AccuracyRow]:
@@ -57,9 +58,9 @@ def score_rows(accuracy: Accuracy) -> list[list[str]]:
         to_target = "never"
         if reached:
             to_target = f"{np.mean(reached):.1f} s, {len(reached)} of {len(times)}"
-        share = significant(100 * max(run["agreement"] for run in runs), 2)
+        share = small_percent(max(run["agreement"] for run in runs))
         scores = spreads(accuracy, runs)
-        cells.append([row["backend"], *scores, to_target, f"{share}% of the bound"])
+        cells.append([row["backend"], *scores, to_target, f"{share} of what is allowed"])
     return cells
 
 
@@ -77,22 +78,25 @@ def values_of(
     return [each["scores"][void][score] for each in scored]
 
 
-def notes(accuracy: Accuracy) -> list[str]:
-    """Return why trainings are absent, and the tests of equivalence as sentences."""
-    failures = [
-        f"{row['backend']}: {row['status']}: {row['reason']}"
+def failures(accuracy: Accuracy) -> list[str]:
+    """Return why trainings are absent."""
+    return [
+        f"{row['title']} – {row['status']}: {row['reason']}"
         for row in accuracy["rows"]
         if row["status"] != "ok"
     ]
-    return failures + [words_of(test) for test in accuracy["equivalence"]]
+
+
+def finding(test: Equivalence) -> str:
+    """Return in words what a test of equivalence shows."""
+    return "equivalent" if test["equivalent"] else "equivalence not shown"
 
 
 def words_of(test: Equivalence) -> str:
     """Return a test of equivalence as a sentence."""
-    finding = "equivalent" if test["equivalent"] else "equivalence not shown"
     return (
         f"{' - '.join(test['backends'])}, {NAMES[test['score']]}: {test['mean']:+.4f} "
-        f"[{test['low']:+.4f}, {test['high']:+.4f}], margin {test['margin']}: {finding} "
+        f"[{test['low']:+.4f}, {test['high']:+.4f}], margin {test['margin']}: {finding(test)} "
         f"(p {test['p']:.2g}, {len(test['differences'])} pairs)"
     )
 
@@ -100,7 +104,8 @@ def words_of(test: Equivalence) -> str:
 def accuracy_text(accuracy: Accuracy) -> list[str]:
     """Return the scores of every backend and the tests of every pair, a line each."""
     table = text_table([HEADS, *score_rows(accuracy)])
-    return [accuracy_title(accuracy), table, *(f"  {line}" for line in notes(accuracy))]
+    notes = [*failures(accuracy), *map(words_of, accuracy["equivalence"])]
+    return [accuracy_title(accuracy), table, *(f"  {line}" for line in notes)]
 
 
 def accuracy_curves(accuracy: Accuracy) -> Figure | None:
@@ -119,6 +124,7 @@ def accuracy_curves(accuracy: Accuracy) -> Figure | None:
             axes.plot(epochs, curves.mean(0), "o-", color=color, label=row["title"])
             axes.fill_between(epochs, curves.min(0), curves.max(0), color=color, alpha=0.15)
         axes.set(xlabel="epoch", ylabel=NAMES[name])
+        axes.xaxis.set_major_locator(whole_numbers())
         mute(axes)
     axes.legend(loc="lower right", frameon=False, labelcolor=TEXT)
     return figure

@@ -1,6 +1,7 @@
 """A benchmark's results as one page that needs no other file and no network."""
 
 from collections.abc import Sequence
+from operator import itemgetter
 from pathlib import Path
 
 from benchmarks.cases import CASES
@@ -9,10 +10,12 @@ from benchmarks.pages import proof as parity
 from benchmarks.pages import roofline
 from benchmarks.pages import rows as words
 from benchmarks.pages.facts import bench_facts, computed_on, machine_names
+from benchmarks.pages.format import join
 from benchmarks.pages.html import render
 from benchmarks.records.check import problems
-from benchmarks.records.documents import Bench, Row
+from benchmarks.records.documents import Bench, Comparison, Row
 from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
+from benchmarks.records.figures import MOST_FOR_OTHERS
 from benchmarks.records.training_documents import Accuracy
 from common.machine.files import write_text
 
@@ -38,6 +41,9 @@ def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Pat
         groups=shown,
         charts=[words.chart(rows) for _, _, rows in shown],
         words=words,
+        fastest=fastest,
+        conditions=conditions(document),
+        most_for_others=round(100 * MOST_FOR_OTHERS),
         cases=CASES,
         parity=parity,
         proof=parity.stored_proof(path.parent),
@@ -52,8 +58,9 @@ def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Pat
 
 
 def verdict(document: Bench) -> str:
-    """Return what was measured, and which rows have no figure, in one sentence."""
-    rows, comparisons = document["rows"], document["comparisons"]
+    """Return who is fastest as far as tests show it, and then what was measured and compared."""
+    rows = document["rows"]
+    tests = [test for table in words.tables(rows) for test in words.paired_tests(table, document)]
     measured = [row for row in rows if row["status"] == "ok"]
     parts = []
     if rows or "accuracy" not in document:
@@ -61,16 +68,116 @@ def verdict(document: Bench) -> str:
     if measured:
         names = ", ".join(dict.fromkeys(row["title"] for row in measured))
         parts[0] += f" ({names}), each after its worker reproduced the float64 reference"
-    if comparisons:
-        differ = sum(entry["differ"] for entry in comparisons)
-        blind = sum(words.finding(entry).startswith("too few") for entry in comparisons)
+    if tests:
+        differ = sum(test["differ"] for test in tests)
+        withheld = sum("not_judged" in test for test in tests)
+        blind = sum(words.finding(test).startswith("too few") for test in tests)
         parts.append(
-            f"{differ} of {len(comparisons)} paired tests find a difference"
+            f"{differ} of {len(tests)} paired tests find a difference"
             + (f", {blind} have too few pairs to tell" if blind else "")
+            + (f", {withheld} are not judged" if withheld else "")
         )
     if "accuracy" in document:
         parts.append(trained(document["accuracy"]))
-    return "; ".join(parts) + "."
+    first = headline(document)
+    return (f"{first}. " if first else "") + "; ".join(parts) + "."
+
+
+def headline(document: Bench) -> str | None:
+    """Return who is fastest in the first table that tells it, one of `train` if there is one."""
+    said = [
+        (rows[0]["case"] != "train", text)
+        for rows in words.tables(document["rows"])
+        if (text := fastest(rows, document))
+    ]
+    return min(said, key=itemgetter(0))[1] if said else None
+
+
+def fastest(rows: Sequence[Row], document: Bench) -> str | None:
+    """Return who of one table is fastest and by how much, as far as its paired tests show it.
+
+    Compared are the backends on the first track that several have figures on, or else the tracks
+    of one backend. None where no two rows of a table are compared.
+    """
+    order = contenders(rows)
+    tests = words.paired_tests(order, document)
+    first = next((row for row in order if not beaten(row, tests)), None)
+    others = [(row, test) for row in order if first and (test := between(first, row, tests))]
+    if first is None or not others:
+        return None
+    place = f"in {words.case_name(first)} ({words.batch_name(first)}, {first['precision']})"
+    slower = [f"{label(row, order)} takes {longer(test)}" for row, test in others if test["differ"]]
+    untold: dict[str, list[str]] = {}
+    for row, test in others:
+        if not test["differ"]:
+            untold.setdefault(words.finding(test), []).append(label(row, order))
+    if not slower and len(untold) == 1:
+        return f"Who is fastest {place}: {next(iter(untold))}"
+    name, rank = label(first, order), "among the fastest" if untold else "fastest"
+    parts = [f"{name} is {rank} {place}: {', '.join(slower)}"]
+    if not slower:
+        parts = [f"Who is fastest {place} is not shown"]
+    parts += [f"{name} and {join(names)}: {found}" for found, names in untold.items()]
+    return "; ".join(parts)
+
+
+def contenders(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows that `fastest` compares, in the order of their steps' medians."""
+    medians = {
+        row["key"]: row["figures"]["step_seconds"]["median"] for row in rows if row["figures"]
+    }
+    measured = [row for row in rows if row["key"] in medians]
+    groups = [
+        [row for row in measured if row[name] == value]
+        for name in ("track", "backend")
+        for value in dict.fromkeys(row[name] for row in measured)
+    ]
+    several = next((group for group in groups if len(group) > 1), [])
+    return sorted(several, key=lambda row: medians[row["key"]])
+
+
+def label(row: Row, rows: Sequence[Row]) -> str:
+    """Return a row's title, with its track where the others have the same title."""
+    alone = sum(other["title"] == row["title"] for other in rows) == 1
+    return row["title"] if alone else f"{row['title']} {row['track']}"
+
+
+def between(first: Row, other: Row, tests: Sequence[Comparison]) -> Comparison | None:
+    """Return the test of two rows, its ratio the time of ``other`` over that of ``first``."""
+    for test in tests:
+        if (test["a"], test["b"]) == (first["key"], other["key"]):
+            return test
+        if (test["b"], test["a"]) == (first["key"], other["key"]):
+            low, high = 1 / test["high"], 1 / test["low"]
+            return {**test, "ratio": 1 / test["ratio"], "low": low, "high": high}
+    return None
+
+
+def beaten(row: Row, tests: Sequence[Comparison]) -> bool:
+    """Return whether a test shows that another row takes less time."""
+    return any(
+        test["differ"] and row["key"] == test["b" if test["ratio"] > 1 else "a"] for test in tests
+    )
+
+
+def longer(test: Comparison) -> str:
+    """Return a ratio above 1 with its interval; next to 1 it has a third decimal."""
+    digits = 2 if test["low"] >= 1.005 else 3
+    ratio, low, high = (
+        f"{number:.{digits}f}" for number in (test["ratio"], test["low"], test["high"])
+    )
+    return f"{ratio} times as long (95 % interval {low} to {high})"
+
+
+def conditions(document: Bench) -> str:
+    """Return which networks were timed and trained, and at which sizes."""
+    timed = dict.fromkeys((row["backbone"], *row["crop"]) for row in document["rows"])
+    places = [f"{backbone}, {height} × {width}" for backbone, height, width in timed]
+    if "accuracy" in document:
+        recipe = document["accuracy"]["config"]["recipe"]
+        height, width = recipe["crop"]
+        places.append(f"trained: {recipe['backbone']}, {height} × {width}")
+    return "; ".join(places)
 
 
 def trained(accuracy: Accuracy) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from benchmarks.pages import format as text
 from benchmarks.pages import rows as words
 from benchmarks.pages.accuracy import accuracy_text
+from benchmarks.pages.bench import headline
 from benchmarks.pages.facts import computed_on, versions
 from benchmarks.records.documents import Bench, Comparison, Figures, Row
 from common.backends import device_kind
@@ -17,7 +18,8 @@ LEAST_ROUNDS = 5
 def table(document: Bench) -> str:
     """Return the whole table: a block for each case, batch and precision."""
     machine, settings = document["hardware"], document["settings"]
-    lines = [
+    lines = [f"{first}."] if (first := headline(document)) else []
+    lines += [
         f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; "
         f"{settings['recipe']}, {settings['rounds']} rounds, seed {settings['seed']}"
     ]

@@ -10,6 +10,7 @@ from benchmarks.pages.compare_tables import finished_rows, scores_of
 from benchmarks.pages.facts import COMPUTED, compare_facts, versions
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import render
+from benchmarks.records.figures import MOST_FOR_OTHERS, WORTH_A_WARNING, others_took
 from benchmarks.records.training_documents import Compared, Rate, TrainedRow
 from common.data.voc import CLASSES
 from common.reference import tolerances
@@ -109,8 +110,8 @@ def proof_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
     worst = max(row.get("agreement") or 0.0 for row in rows)
     first = f"first {text.count_word(steps)} steps" if steps > 1 else "first step"
     return (
-        f"the losses of the {first} follow {trace['reference']}'s in float64 within {worst:.0%} "
-        "of the bound"
+        f"the losses of the {first} follow {trace['reference']}'s in float64 with an error of at "
+        f"most {text.small_percent(worst)} of what is allowed"
     )
 
 
@@ -140,6 +141,8 @@ def speed_words(rows: Sequence[TrainedRow]) -> str | None:
     if len(timed) < 2 or len(timed) < len(rows) or not settings_are_equal(rows):
         return None
     timed.sort(key=lambda pair: pair[0]["median"])
+    if reason := disturbance(rows):
+        return f"their speeds are not judged: {reason}"
     (slowest, slow_title), (fastest, fast_title) = timed[0], timed[-1]
     if fastest["low"] <= slowest["high"]:
         return "their speeds lie within each other's intervals"
@@ -150,6 +153,12 @@ def speed_words(rows: Sequence[TrainedRow]) -> str | None:
         f"{text.significant(fastest['median'])} examples/s, {slow_title} "
         f"{'' if slow_alone else 'among the '}slowest with {text.significant(slowest['median'])}"
     )
+
+
+def disturbance(rows: Sequence[TrainedRow]) -> str | None:
+    """Return why the rows' speeds are not judged: other processes took too many CPUs."""
+    share = max((row.get("other_cpu_share") or 0.0 for row in rows), default=0.0)
+    return others_took(share) if share > MOST_FOR_OTHERS else None
 
 
 def notices(compare: Compared) -> list[tuple[str, str]]:
@@ -171,6 +180,12 @@ def notices(compare: Compared) -> list[tuple[str, str]]:
             f"A speed with fewer than {LEAST_SAMPLES} samples has no interval, and no backend is "
             "called faster."
         )
+    for row in rows:
+        if (share := row.get("other_cpu_share") or 0.0) > WORTH_A_WARNING:
+            warnings.append(
+                f"{row['title']}: other processes took {text.small_percent(share)} of the CPUs "
+                "while it trained."
+            )
     if not settings_are_equal(rows):
         warnings.append(
             "Device, threads, precision or determinism differ between the rows: their speeds do "
@@ -221,4 +236,4 @@ def table(compare: Compared) -> str:
     reasons = [
         f"{row['backend']}: {row['reason']}" for row in compare["rows"] if row["status"] != "ok"
     ]
-    return "\n".join([text.text_table(lines), *reasons])
+    return "\n".join([text.text_table(lines), *reasons, verdict(compare)])

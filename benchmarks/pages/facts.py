@@ -128,18 +128,23 @@ def bench_facts(document: Bench) -> dict[str, Facts]:
         name += "; state unknown: nvidia-ml-py is missing or sees no card"
     blocks = {
         "Machine": machine_facts(document["hardware"]) | {"GPU": name},
-        "Settings": named(
-            {**settings, "threads": settings["threads"] or "all CPUs"},
-            ("rounds", "seed", "threads", "upsampling"),
-        )
-        | {
-            "Test": f"{test['name']}, level {test['level']}",
-            "Commit": document["commit"] or NO_COMMIT,
-        },
+        "Settings": {"Commit": document["commit"] or NO_COMMIT},
     }
+    if document["rows"]:
+        threads = settings["threads"] or "all CPUs"
+        shown = ("rounds", "seed", "threads", "upsampling")
+        blocks["Settings"] |= named({**settings, "threads": threads}, shown)
+        blocks["Settings"]["Test"] = f"{test['name']}, level {test['level']}"
     if gpu and is_used:
         samples = [sample for row in document["rows"] for sample in row["samples"]]
         blocks["GPU"] = gpu_facts(gpu, samples)
+    if "accuracy" in document:
+        accuracy = document["accuracy"]
+        blocks["Trainings"] = {
+            "Seeds": str(accuracy["seeds"]),
+            **named(accuracy["config"], ("precision", "seed")),
+            **named(accuracy["config"]["recipe"]),
+        }
     return blocks | process_facts(document["rows"])
 
 

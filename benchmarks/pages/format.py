@@ -68,6 +68,11 @@ def percent(share: float | None) -> str:
     return DASH if share is None else f"{share:.0%}"
 
 
+def small_percent(share: float | None) -> str:
+    """Return a share in percent to two digits: one below 1 % is not 0 %."""
+    return DASH if share is None else f"{significant(100 * share, 2)} %"
+
+
 def size(count: float | None) -> str:
     """Return bytes in the unit that fits."""
     if count is None:
@@ -119,6 +124,9 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
 
 WORDS: dict[str, Callable[..., str]] = {
     words.__name__: words
-    for words in (bound_text, error_text, moment, number, percent, seconds, significant, size, span)
+    for words in (
+        *(bound_text, error_text, moment, number, percent, seconds),
+        *(significant, size, small_percent, span),
+    )
 }
 """How one value is written, by name: the templates' filters."""

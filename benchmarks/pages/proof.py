@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.pages.facts import proof_facts
-from benchmarks.pages.format import bound_text, error_text, number, text_table
+from benchmarks.pages.format import bound_text, error_text, number, small_percent, text_table
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
 from benchmarks.records.proof_documents import Proof, ProofPart, ProofRow, Yardstick
 from benchmarks.records.results import read_document
 from common.backends import BACKENDS
 from common.machine.files import write_text
 from common.reference.tolerances import BOUNDS, PROOF
+from common.run.plots import whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -94,8 +95,6 @@ def drift_curves(part: ProofPart) -> Figure | None:
     """Return the losses' distance from the reference by step; None without matplotlib."""
     if not (figure := new_figure(9, 3.6)):
         return None
-    from matplotlib.ticker import MaxNLocator
-
     axes = figure.subplots()
 
     def draw(values: Sequence[float | None], color: str, label: str, style: str) -> None:
@@ -112,7 +111,7 @@ def drift_curves(part: ProofPart) -> Figure | None:
         label = f"{title}, {thread_numbers(yardstick)}"
         draw(yardstick["drift"], MUTED, label, "--")
     draw(part["limits"], MUTED, "bound", "-")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(whole_numbers())
     axes.set(yscale="log", xlabel="step", ylabel="relative distance")
     mute(axes)
     figure.legend(loc="outside right upper", frameon=False, labelcolor=TEXT, fontsize=8)
@@ -169,5 +168,5 @@ def outcome(row: ProofRow) -> str:
     share = (worst["error"] or 0.0) / worst["limit"] if worst["limit"] else 0.0
     return (
         f"{row['backend']}: ok; nearest to its bound is {worst['quantity']} {worst['name']}, "
-        f"at {share:.0%} of it"
+        f"with an error of {small_percent(share)} of what is allowed"
     )

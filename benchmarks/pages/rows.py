@@ -7,6 +7,7 @@ from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
 from benchmarks.pages.format import significant
 from benchmarks.pages.html import backend_color
+from benchmarks.records.comparisons import without_disturbed
 from benchmarks.records.documents import Bench, BreakEven, Check, Comparison, Figures, Row
 from benchmarks.records.statistics import LEVEL, Interval, Judgement
 from common.backends import BACKENDS
@@ -92,9 +93,10 @@ def is_unfinished(document: Bench) -> bool:
 
 
 def paired_tests(rows: Sequence[Row], document: Bench) -> list[Comparison]:
-    """Return the paired tests of one table."""
+    """Return the paired tests of one table; early files judge a disturbed machine too."""
     keys = {row["key"] for row in rows}
-    return [entry for entry in document["comparisons"] if {entry["a"], entry["b"]} <= keys]
+    tests = [entry for entry in document["comparisons"] if {entry["a"], entry["b"]} <= keys]
+    return without_disturbed(tests, rows)
 
 
 def gate_heads(document: Bench) -> list[tuple[str, str]]:
@@ -128,7 +130,9 @@ def pixel_rate(figures: Figures) -> str:
 def finding(
     entry: Judgement, differ: str = "they differ", alike: str = "no difference shown"
 ) -> str:
-    """Return in words what a test shows, or that it has too few samples to show anything."""
+    """Return in words what a test shows, or why it shows nothing."""
+    if reason := entry.get("not_judged"):
+        return f"not judged: {reason}"
     if entry["differ"]:
         return differ
     if entry.get("least_p", 0.0) < LEVEL:

@@ -2,12 +2,14 @@
 
 import json
 import math
+from collections.abc import Sequence
 from itertools import combinations
+from typing import cast
 
 from benchmarks.cases import CASES
-from benchmarks.records.documents import Bench, BreakEven, Figures, Row
-from benchmarks.records.figures import kept_seconds
-from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired_by_key
+from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Row
+from benchmarks.records.figures import disturbance, kept_seconds
+from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired_by_key, withheld
 from common.backends import device_kind
 
 SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
@@ -51,15 +53,25 @@ def compare_rows(document: Bench) -> None:
             kind: Kind = "backends" if a["track"] == b["track"] else "tracks"
             pair: Pair = {"kind": kind, "a": a["key"], "b": b["key"], **ratio}
             tables.setdefault(json.dumps([kind, conditions(a)]), []).append(pair)
-    document["comparisons"] = []
+    comparisons: list[Comparison] = []
     for pairs in tables.values():
         least = [least_p(pair["pairs"]) for pair in pairs]
         judgements = judge([pair["p_value"] for pair in pairs], least)
         for pair, judgement in zip(pairs, judgements, strict=True):
-            document["comparisons"].append({**pair, **judgement})
+            comparisons.append({**pair, **judgement})
+    document["comparisons"] = without_disturbed(comparisons, measured)
     for row in measured:
         if row["figures"]:
             row["figures"]["break_even"] = break_even(row, measured)
+
+
+def without_disturbed(comparisons: Sequence[Comparison], rows: Sequence[Row]) -> list[Comparison]:
+    """Return the comparisons; one of a row that was disturbed is not judged, and says why."""
+    reasons = {row["key"]: reason for row in rows if (reason := disturbance(row))}
+    return [
+        cast(Comparison, withheld(entry, reasons.get(entry["a"]) or reasons.get(entry["b"])))
+        for entry in comparisons
+    ]
 
 
 def break_even(row: Row, measured: list[Row]) -> BreakEven | None:

@@ -5,8 +5,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from benchmarks.records.documents import Bench, Row
-from benchmarks.records.figures import kept_seconds
-from benchmarks.records.statistics import Judgement, TimeRatio, judge, least_p_unpaired, unpaired
+from benchmarks.records.figures import disturbance, kept_seconds
+from benchmarks.records.statistics import (
+    Judgement,
+    TimeRatio,
+    judge,
+    least_p_unpaired,
+    unpaired,
+    withheld,
+)
 
 ALIKE = ("processor", "cpus", "system")
 """Of the hardware: rows are compared only between machines that share these."""
@@ -52,7 +59,11 @@ def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
     samples = [[list(kept_seconds(row).values()) for row in pair] for pair in pairs]
     tests = [unpaired(a, b) for a, b in samples]
     least = [least_p_unpaired(len(a), len(b)) for a, b in samples]
-    results = judge([test["p_value"] for test in tests], least)
+    judgements = judge([test["p_value"] for test in tests], least)
+    results = [
+        withheld(judgement, disturbance(a) or disturbance(b))
+        for judgement, (a, b) in zip(judgements, pairs, strict=True)
+    ]
     rows: list[Change] = [
         {
             "key": b["key"],

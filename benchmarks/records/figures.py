@@ -12,6 +12,14 @@ from common.recipes import make_recipe
 WORTH_A_WARNING = 0.05
 """A row gets a warning where a larger share of a CPU went to its sleeping worker, of all CPUs to
 other processes, or where its second turns differ from its first by a larger share of their time."""
+MOST_FOR_OTHERS = 0.1
+"""Of all CPUs: a row is not judged where other processes took more while it was timed. A framework
+that gives each thread an equal part of a loop waits for the slowest thread. On two CPUs a tenth of
+both is a fifth of one, and such a step takes up to 1.25 times as long, while a framework whose
+threads share what is left loses a tenth. The ratio of the two then shows the load."""
+MOST_DROPPED = 0.5
+"""A row is not judged where a larger share of its samples was dropped: what is left was chosen by
+the card's temperature and power, and not at random."""
 
 
 def kept_seconds(row: Row) -> dict[tuple[int, int], float]:
@@ -70,8 +78,7 @@ def warnings_of(row: Row) -> list[str]:
     waits = [s["asleep_cpu_share"] for s in row["samples"] if s["slept_seconds"] > 0.5]
     if (asleep := max(waits, default=0.0)) > WORTH_A_WARNING:
         warnings.append(f"took {asleep:.0%} of a CPU while it should have slept")
-    others = [s["other_cpu_share"] for s in row["samples"] if s["other_cpu_share"] is not None]
-    if others and (share := float(np.median(others))) > WORTH_A_WARNING:
+    if (share := share_of_others(row)) > WORTH_A_WARNING:
         warnings.append(f"other processes took {share:.0%} of the CPUs while it was timed")
     processes = {sample["process"] for sample in row["samples"]}
     if len(processes) > 1 and not CASES[row["case"]].in_new_processes:
@@ -80,6 +87,28 @@ def warnings_of(row: Row) -> list[str]:
     if ratio and max(ratio["high"] - 1, 1 - ratio["low"]) > WORTH_A_WARNING:
         warnings.append(f"against itself {ratio['low']:.2f} to {ratio['high']:.2f}")
     return warnings
+
+
+def share_of_others(row: Row) -> float:
+    """Return the mean share of all CPUs that others took in a row's turns; 0 if unknown."""
+    shares = [s["other_cpu_share"] for s in row["samples"] if s["other_cpu_share"] is not None]
+    return float(np.mean(shares)) if shares else 0.0
+
+
+def disturbance(row: Row) -> str | None:
+    """Return why no test of a row's samples is a verdict about its backend; None if one is."""
+    if (share := share_of_others(row)) > MOST_FOR_OTHERS:
+        return others_took(share)
+    dropped = sum(sample["dropped"] is not None for sample in row["samples"])
+    if dropped > MOST_DROPPED * len(row["samples"]):
+        return f"{dropped} of {len(row['samples'])} samples were taken while throttled"
+    return None
+
+
+def others_took(share: float) -> str:
+    """Return in words that other processes took too large a share of the CPUs."""
+    most = f"at most {100 * MOST_FOR_OTHERS:.3g} %"
+    return f"other processes took {100 * share:.3g} % of the CPUs ({most})"
 
 
 def highest(by_backend: list[BackendRates]) -> Limit | None:

@@ -40,6 +40,7 @@ def training_row(backend: str, outcome: Outcome, folder: Path) -> TrainedRow:
     rates = [summary["batch_size"] / seconds for seconds in summary["step_seconds"]]
     # A training of one step has no rate: the first is timed apart.
     row["examples_per_second"] = {**interval(rates), "samples": rates} if rates else None
+    row["other_cpu_share"] = outcome.other_cpu_share
     row["first_step_seconds"] = summary["first_step_seconds"]
     row["host_memory_peak_bytes"] = summary["host_memory_peak_bytes"]
     row["device_memory_peak_bytes"] = summary["device_memory_peak_bytes"]

@@ -60,6 +60,8 @@ COMPARED = {
 REASON = {"reason": {"type": "string", "minLength": 1}}
 ENDED = {"status": {"enum": ["invalid", "failed", "unsupported"]}}
 STARTS = {"case": {"enum": [case.name for case in CASES.values() if case.in_new_processes]}}
+LATER = {"other_cpu_share"}
+"""Fields that early files of a finished training do not have."""
 RULES: dict[object, Schema] = {
     Row: {
         "allOf": [
@@ -75,7 +77,7 @@ RULES: dict[object, Schema] = {
     ProofRow: only_if(OK, {"required": ["errors"]})
     | {"dependentRequired": {"errors": sorted(ProofRow.__optional_keys__)}},
     TrainedRow: only_if(
-        OK, {"properties": TRAINED, "required": sorted(TrainedRow.__optional_keys__)}
+        OK, {"properties": TRAINED, "required": sorted(TrainedRow.__optional_keys__ - LATER)}
     ),
 }
 """Type -> what its fields' types cannot say, since one field depends on another."""

@@ -68,11 +68,13 @@ class Judgement(TypedDict):
 
     Attributes:
         least_p: The least p_corrected that so few pairs can give. Absent in early files.
+        not_judged: Why the test is no verdict, as for a busy machine; differ is false then.
     """
 
     p_corrected: float
     least_p: NotRequired[float]
     differ: bool
+    not_judged: NotRequired[str]
 
 
 def bootstrap_medians(samples: Sequence[float], generator: np.random.Generator) -> NDArray:
@@ -153,6 +155,11 @@ def unpaired(a: Sequence[float], b: Sequence[float]) -> TimeRatio:
     null = shuffled[:, len(a) :].mean(axis=1) - shuffled[:, : len(a)].mean(axis=1)
     ratio = float(np.median(b) / np.median(a))
     return {"ratio": ratio, "low": low, "high": high, "p_value": share_drawn(null, measured)}
+
+
+def withheld(judgement: Judgement, reason: str | None) -> Judgement:
+    """Return a judgement that is no verdict where there is a ``reason`` against one."""
+    return {**judgement, "differ": False, "not_judged": reason} if reason else judgement
 
 
 def least_p(pairs: int) -> float:

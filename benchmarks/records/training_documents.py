@@ -25,6 +25,8 @@ class TrainedRow(BackendRow):
     Attributes:
         agreement: The largest share of a first loss's bound.
         train_loss: null where the row differs.
+        other_cpu_share: Of all CPUs, taken by other processes while it trained; null where the
+            system does not tell. Absent in early files.
         steps: Step and loss.
     """
 
@@ -40,6 +42,7 @@ class TrainedRow(BackendRow):
     val_loss: NotRequired[float | None]
     scores: NotRequired[written.Scores | None]
     examples_per_second: NotRequired[Rate | None]
+    other_cpu_share: NotRequired[float | None]
     first_step_seconds: NotRequired[float | None]
     host_memory_peak_bytes: NotRequired[int]
     device_memory_peak_bytes: NotRequired[int | None]

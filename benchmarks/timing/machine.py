@@ -3,13 +3,13 @@
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from threading import Event, Thread
 from typing import Any, cast
 
 from benchmarks.records.documents import Bench, Gpu, GpuRanges, Row
 from common.backends import device_kind
 from common.errors import InputError
+from common.machine.load import busy_seconds, proc_lines
 from common.machine.threads import available_cpus
 
 THROTTLED = 0x0000_0000_0000_00E8
@@ -177,26 +177,6 @@ def check_card(backend: str) -> None:
 def gpu_count() -> int:
     """Return how many GPUs a worker sees; 0 without NVIDIA's driver."""
     return len(visible_gpus()[1])
-
-
-def proc_lines(name: str) -> list[str]:
-    """Return the lines of a file in /proc; none on a system without it."""
-    path = Path(f"/proc/{name}")
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
-def busy_seconds() -> float | None:
-    """Return how many seconds this process's CPUs have been busy; None where nothing reports it.
-
-    On a virtual machine this includes time in which the host gave a CPU to another guest.
-    """
-    names = {f"cpu{index}" for index in available_cpus()}
-    busy: list[int] = []
-    for name, *fields in map(str.split, proc_lines("stat")):
-        if name in names:
-            user, nice, system, _, _, interrupt, soft, stolen, *_ = map(int, fields)
-            busy += user, nice, system, interrupt, soft, stolen
-    return sum(busy) / os.sysconf("SC_CLK_TCK") if busy else None
 
 
 def kills_for_memory() -> int:

@@ -12,15 +12,22 @@ from benchmarks.workers.supervision import last_line, run_logged
 from common.backends import BACKENDS, NOTES, check_backend
 from common.config import Config, for_backend
 from common.errors import InputError
+from common.machine.load import others_watched
 from common.options import Parser, config_arguments, config_from
 from common.tricks import check_tricks
 
 
 class Outcome(NamedTuple):
-    """How a training ended; ``reason`` is one line unless the status is ok."""
+    """How a training ended.
+
+    Attributes:
+        reason: One line, unless the status is ok.
+        other_cpu_share: Of all CPUs, taken by other processes meanwhile; None if unknown.
+    """
 
     status: Literal["ok", "missing", "failed"]
     reason: str | None
+    other_cpu_share: float | None = None
 
 
 def script_command(
@@ -98,10 +105,11 @@ def train_backend(
     arguments += ["--weights", str(weights)] if weights else []
     command = script_command(backend, "train", arguments, python or sys.executable)
     try:
-        status = run_logged(command, environment, log, silence)
+        with others_watched() as others:
+            status = run_logged(command, environment, log, silence)
     except OSError as error:  # The interpreter cannot be run, or was silent for too long.
         return Outcome("failed", str(error))
     if status == 0:
-        return Outcome("ok", None)
+        return Outcome("ok", None, others.share)
     reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
     return Outcome("failed", f"ended by signal {-status}: {reason}" if status < 0 else reason)

@@ -16,6 +16,7 @@ from common.run.metrics import in_reading
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
 TRAIN_COLOR, VAL_COLOR, IOU_COLOR = "#0067b0", "#c84c00", "#007a5a"
 LOSSES: tuple[tuple[Literal["train_loss", "val_loss"], str, str, str], ...] = (
@@ -32,19 +33,16 @@ SCORES: tuple[tuple[Score, str, str, str], ...] = (
 """What a line shows, its colour, its style and its name."""
 
 
-def draw_curves(
-    metrics: Sequence[StepLine | EpochLine], path: Path, recipe_name: str, void: str
-) -> None:
+def draw_curves(metrics: Sequence[StepLine | EpochLine], path: Path, title: str, void: str) -> None:
     """Draw the loss by step and the scores by epoch, with the always-background predictor's.
 
     Args:
         metrics: The lines of a ``metrics.jsonl``, as ``common.run.runs.read_metrics`` returns them.
         path: The PNG, replaced as a whole.
-        recipe_name: For the title.
+        title: Of the picture: the recipe and the backend.
         void: Which reading of the void pixels to draw: ``background`` or ``ignore``.
     """
     from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
 
     steps = [line for line in metrics if line["kind"] == "step"]
     last = {line["epoch"]: line["step"] for line in steps}
@@ -69,12 +67,12 @@ def draw_curves(
         )
     words = "void counts as background" if void == "background" else "void ignored"
     score_axes.set(xlabel="epoch", title=f"Validation scores ({words})", ylim=(0, 1))
-    score_axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in figure.axes:
+        axes.xaxis.set_major_locator(whole_numbers())
         axes.grid(color="#d5dae0", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
-    figure.suptitle(recipe_name, parse_math=False)
+    figure.suptitle(title, parse_math=False)
     _save(figure, path)
 
 
@@ -124,6 +122,16 @@ def class_name(label: int) -> str:
 def hex_color(label: int) -> str:
     """Return the colour of a class, 0..20, or of void, 255, as "#rrggbb"."""
     return f"#{index_to_rgb(np.array(label, np.uint8)).tobytes().hex()}"
+
+
+def whole_numbers() -> MaxNLocator:
+    """Return what places an axis's ticks at whole numbers: of steps, epochs or rounds.
+
+    Without ``min_n_ticks`` an axis with room for one of them has fractions all the same.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(integer=True, min_n_ticks=1)
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from common.backends import BACKENDS
 from common.config import Config, for_training
 from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.dataset import open_dataset
@@ -214,7 +215,8 @@ def report(run: Run, data: TrainingData, summary: Summary, as_json: bool) -> int
     from common.run.plots import draw_curves, draw_examples
 
     recipe = run.config.recipe
-    draw_curves(run.lines, run.folder / "curves.png", recipe.name, recipe.void)
+    title = f"{recipe.name}, {BACKENDS[run.manifest['backend']['name']]}"
+    draw_curves(run.lines, run.folder / "curves.png", title, recipe.void)
     rows = [
         (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
         for image, (name, truth) in data.examples()

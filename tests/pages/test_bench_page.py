@@ -88,6 +88,36 @@ def test_trainings_alone_have_a_verdict_and_no_empty_tables(tmp_path: Path) -> N
     assert 'aria-labelledby="rates" hidden' in page and '<li><a href="#rates">' not in page
 
 
+def test_the_page_of_trainings_says_how_they_were_trained(tmp_path: Path) -> None:
+    accuracy = sample_accuracy(tmp_path)
+    test = {
+        "backends": ["torch", "jax"],
+        "score": "mean_iou",
+        "differences": [0.001, 0.002, 0.003],
+        "mean": 0.002,
+        "low": 0.0003,
+        "high": 0.0037,
+        "margin": 0.02,
+        "p": 0.0013,
+        "equivalent": True,
+    }
+    accuracy["equivalence"] = [test]
+    document = {**sample_bench(), "rows": [], "comparisons": [], "accuracy": accuracy}
+    page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
+    top = page[page.index("<header") : page.index("</header>")]
+    assert "trained: resnet18_v1, 96 × 128" in top and "320" not in top and "rounds" not in top
+    assert cells_of(page, "equivalence-1")[1] == [
+        *("PyTorch less JAX/Flax", "mean IoU", "+0.0020", "+0.0003 to +0.0037"),
+        *("0.02", "0.0013", "3", "equivalent"),
+    ]
+    assert cells_of(page, "scores-1")[1][0] == "PyTorch"
+    assert cells_of(page, "scores-1")[1][-1].endswith("% of what is allowed")
+    assert "<dt>Batch size</dt><dd>8</dd>" in page and "Rounds" not in page
+    both = {**sample_bench(), "accuracy": accuracy}
+    page = write_page(both, tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "resnet18_v1, 320 × 480; trained: resnet18_v1, 96 × 128" in page
+
+
 def shown(check: dict[str, Any]) -> tuple[str, int]:
     """Return an error as the page shows it, and its shade."""
     return error_text(check["error"]), shade(check["error"], check["bound"])

@@ -68,7 +68,7 @@ def test_every_backend_has_a_row_with_its_figures(compare: dict[str, Any], tmp_p
         scores = of["scores"]["background"]
         for figure in (
             "ok",
-            f"{of['agreement']:.0%}",
+            f"{100 * of['agreement']:.2g} % of what is allowed",
             f"{of['train_loss']:.4f}",
             f"{of['val_loss']:.4f}",
             f"{scores['pixel_accuracy']:.4f}",
@@ -135,9 +135,30 @@ def test_markup_in_the_results_stays_text(compare: dict[str, Any], tmp_path: Pat
     compare["hardware"]["processor"] = nasty
     compare["gallery"][0]["name"] = nasty
     page = page_of(compare, tmp_path)
-    assert len(page.all("script")) == 4
+    assert len(page.all("script")) == 5
     assert not any("onerror" in image for image in page.all("img"))
     assert nasty in page.text
+
+
+def test_a_loss_that_no_recipe_computed_has_no_column(
+    compare: dict[str, Any], tmp_path: Path
+) -> None:
+    assert "Validation loss" in compare_page.render_page(compare, tmp_path)
+    for one in compare["rows"]:
+        one["val_loss"] = None
+        for epoch in one["epochs"]:
+            epoch["val_loss"] = None
+    withhold(row(compare, "tf"), "failed", "no luck")
+    html = compare_page.render_page(compare, tmp_path)
+    assert "Validation loss" not in html
+    for caption in ("results-caption", "epochs-caption"):
+        table = html[html.index(f'<caption id="{caption}">') :].partition("</table>")[0]
+        rows = [re.findall(r"<t[hd]([^>]*)>", line) for line in table.split("<tr")[1:]]
+        spans = [
+            sum(int((re.findall(r'colspan="(\d+)"', cell) or ["1"])[0]) for cell in line)
+            for line in rows
+        ]
+        assert len(set(spans)) == 1, (caption, spans)
 
 
 def test_nothing_is_fetched_and_nothing_is_not_a_number(

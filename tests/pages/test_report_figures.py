@@ -37,9 +37,9 @@ def test_the_verdict_states_what_the_numbers_say(compare: dict[str, Any]) -> Non
         one["examples_per_second"].update(low=rate[0], median=rate[1], high=rate[2])
     assert compare_page.verdict(compare) == (
         "All four backends did equal work (the losses of the first 18 steps follow PyTorch's in "
-        "float64 within 30% of the bound); their pixel accuracies lie 0.0200 apart, from 0.8000 "
-        "to 0.8200, all above always predicting background (0.7000); JAX/Flax was fastest with "
-        "10.0 examples/s, MXNet Gluon slowest with 2.00."
+        "float64 with an error of at most 30 % of what is allowed); their pixel accuracies lie "
+        "0.0200 apart, from 0.8000 to 0.8200, all above always predicting background (0.7000); "
+        "JAX/Flax was fastest with 10.0 examples/s, MXNet Gluon slowest with 2.00."
     )
 
 

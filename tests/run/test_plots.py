@@ -54,6 +54,17 @@ def test_curves_are_drawn_however_short_the_training(
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(("epochs", "steps"), [(1, 1), (1, 2), (2, 1), (3, 7), (40, 50)])
+def test_steps_and_epochs_are_whole_numbers_on_every_axis(
+    tmp_path: Path, figures: list[Any], epochs: int, steps: int
+) -> None:
+    plots.draw_curves(metrics(epochs, steps), tmp_path / "curves.png", "modern", "ignore")
+    for axes in figures[0].axes:
+        low, high = axes.get_xlim()
+        ticks = [tick for tick in axes.get_xticks() if low <= tick <= high]
+        assert ticks and all(tick == round(tick) for tick in ticks)
+
+
 def test_curves_show_every_step_and_the_always_background_line(
     tmp_path: Path, figures: list[Any]
 ) -> None:

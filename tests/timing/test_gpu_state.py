@@ -17,6 +17,7 @@ from benchmarks.timing import machine as machine_state
 from benchmarks.timing.machine import check_card, gpu_count, gpu_state, was_throttled, watched
 from benchmarks.workers.environment import backend_environment
 from common.errors import InputError
+from common.machine import load
 from tests.support.commands import ROUNDS, bench, stored
 
 IDLE, POWER_CAP, HOT = 0x1, 0x4, 0x20
@@ -298,6 +299,6 @@ def test_time_that_the_host_gave_to_another_guest_counts_as_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "stat").write_text("cpu 9 9\ncpu0 1 2 4 800 1600 8 16 32 1 1\ncpu9 5 5\n")
-    monkeypatch.setattr(machine_state, "Path", lambda path: tmp_path / "stat")
-    monkeypatch.setattr(machine_state, "available_cpus", lambda: [0])
-    assert machine_state.busy_seconds() == 63 / os.sysconf("SC_CLK_TCK")
+    monkeypatch.setattr(load, "Path", lambda path: tmp_path / "stat")
+    monkeypatch.setattr(load, "available_cpus", lambda: [0])
+    assert load.busy_seconds() == 63 / os.sysconf("SC_CLK_TCK")
