@@ -4,10 +4,12 @@ import importlib
 import signal
 import sys
 from collections.abc import Sequence
+from importlib.metadata import version
 from textwrap import indent
 
 from benchmarks.pages.format import text_table
-from common.errors import InputError, command
+from common.errors import command
+from common.suggestions import unknown
 
 COMMANDS = {
     "bench": "throughput of every backend, each figure beside its proof of equal work",
@@ -24,7 +26,8 @@ COMMANDS = {
 
 def usage() -> str:
     commands = indent(text_table(list(COMMANDS.items())), "  ")
-    return f"usage: fcn COMMAND [options]\n\n{commands}\n\n`fcn COMMAND --help` shows its options."
+    more = "`fcn COMMAND --help` shows its options, `fcn --version` the version."
+    return f"usage: fcn COMMAND [options]\n\n{commands}\n\n{more}"
 
 
 @command
@@ -40,8 +43,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     if name in ("-h", "--help"):
         print(usage())
         return 0
+    if name == "--version":
+        print(f"fcn {version('fcn-frameworks')}")
+        return 0
     if name not in COMMANDS:
-        raise InputError(f"command {name!r} is unknown: choose one of {', '.join(COMMANDS)}")
+        raise unknown("command", name, COMMANDS)
     status: int = importlib.import_module(f"benchmarks.commands.{name}").main(rest)
     return status
 

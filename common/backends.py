@@ -4,8 +4,10 @@ import importlib
 import importlib.util
 import sys
 from types import ModuleType
+from typing import Any
 
 from common.errors import InputError
+from common.suggestions import unknown
 
 BACKENDS = {"torch": "PyTorch", "mxnet": "MXNet Gluon", "jax": "JAX/Flax", "tf": "TensorFlow"}
 """Name on the command line -> name on a page, in the order of every table."""
@@ -30,6 +32,14 @@ CONTRACT = {
 }
 """Module of a package -> the names in it that the package offers: see docs/ADDING_A_BACKEND.md."""
 
+PACKAGES = {
+    "torch": "torch torchvision",
+    "mxnet": "--no-deps mxnet==1.9.1",
+    "jax": "jax flax optax grain",
+    "tf": "tensorflow keras",
+}
+"""What pip installs for a backend; the groups of pyproject.toml have the versions."""
+
 IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
 
 
@@ -40,11 +50,11 @@ class BrokenBackend(InputError):
 def check_backend(name: str) -> None:
     """Raise InputError unless ``name`` is a backend whose framework is installed."""
     if name not in BACKENDS:
-        raise InputError(f"--backend {name!r} is unknown: choose from {', '.join(BACKENDS)}")
+        raise unknown("--backend", name, BACKENDS)
     if importlib.util.find_spec(IMPORT_NAMES[name]) is None:
         raise InputError(
-            f"backend {name}: {BACKENDS[name]} is not installed here; "
-            f"`uv sync --group {name}` installs it"
+            f"backend {name}: {BACKENDS[name]} is not installed here; in a checkout "
+            f"`uv sync --group {name}` installs it, elsewhere `pip install {PACKAGES[name]}`"
         )
 
 
@@ -57,6 +67,8 @@ def load_backend(name: str) -> ModuleType:
     """
     check_backend(name)
     try:
+        for module in CONTRACT:
+            importlib.import_module(f"{name}_impl.{module}")
         return importlib.import_module(f"{name}_impl")
     except (ImportError, OSError) as error:
         raise BrokenBackend(
@@ -64,11 +76,19 @@ def load_backend(name: str) -> ModuleType:
         ) from error
 
 
-def offer_contract(package: str) -> None:
-    """Give ``package`` the names of ``CONTRACT`` from its modules; its ``__init__`` calls this."""
+def from_contract(package: str, name: str) -> Any:
+    """Return what ``package`` offers as ``name``: one of its modules, or what ``CONTRACT`` lists.
+
+    A package's ``__getattr__``. A module is imported when it is first used, and the framework with
+    it: a command reads its options, and answers ``--help``, before that.
+    """
     for module, names in CONTRACT.items():
-        part = importlib.import_module(f"{package}.{module}")
-        vars(sys.modules[package]).update({name: getattr(part, name) for name in names.split()})
+        if name in (module, *names.split()):
+            part = importlib.import_module(f"{package}.{module}")
+            value = part if name == module else getattr(part, name)
+            setattr(sys.modules[package], name, value)
+            return value
+    raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
 
 def device_kind(device: str) -> str:

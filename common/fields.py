@@ -8,6 +8,7 @@ from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
 from common.errors import InputError
+from common.suggestions import unknown
 
 
 def option(
@@ -137,8 +138,7 @@ def check_fields(instance: Any) -> None:
         name = _flag(field) if limits["help"] else field.name
         for item in value if isinstance(value, tuple) else (value,):
             if limits["choices"] and item not in limits["choices"]:
-                allowed = ", ".join(limits["choices"])
-                raise InputError(f"{name} {item!r} is unknown: choose from {allowed}")
+                raise unknown(name, item, limits["choices"])
             if limits["least"] is not None and not item >= limits["least"]:
                 raise InputError(f"{name} {item} is too small: at least {limits['least']}")
             if limits["above"] is not None and not limits["above"] < item < math.inf:

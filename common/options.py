@@ -1,6 +1,7 @@
 """The options that every command shares, and the configuration they make."""
 
 import argparse
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.errors import InputError
 from common.recipes import RECIPES, Recipe, make_recipe
+from common.suggestions import nearest, unknown
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -38,6 +40,36 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=HelpFormatter, **options)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Return the options; one that does not exist is named with the one that is most like it.
+
+        Raises:
+            InputError: For the first thing that is wrong.
+        """
+        known = [option.removeprefix("--") for option in self._options()]
+        for word in sys.argv[1:] if args is None else args:
+            if word == "--":
+                break
+            option = word.partition("=")[0].removeprefix("--")
+            if word.startswith("--") and option not in known and (near := nearest(option, known)):
+                self.error(f"unknown option --{option}: did you mean --{near}?")
+        return super().parse_args(args, namespace)
+
+    def _options(self) -> list[str]:
+        """Return all options, those of the actions below this one too."""
+        below = [
+            parser._options()
+            for action in self._actions
+            if isinstance(action, argparse._SubParsersAction)
+            for parser in action.choices.values()
+        ]
+        return sum(below, list(self._option_string_actions))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            name = "/".join(action.option_strings) or action.dest
+            raise unknown(name, str(value), map(str, action.choices))
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.fields import check_fields, option
+from common.suggestions import unknown
 
 BACKBONES = ("resnet18_v1", "resnet18_v2")
 STRIDE = 32
@@ -148,7 +149,7 @@ def make_recipe(name: str, **changes: Any) -> Recipe:
         InputError: For an unknown preset, or a value that a field does not allow.
     """
     if name not in RECIPES:
-        raise InputError(f"--recipe {name!r} is unknown: choose from {', '.join(RECIPES)}")
+        raise unknown("--recipe", name, RECIPES)
     return replace(RECIPES[name], **{k: v for k, v in changes.items() if v is not None})
 
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.errors import InputError
+from common.suggestions import choices
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,5 @@ def check_tricks(without: Sequence[str], backends: Sequence[str] = tuple(TRICKS)
     for name in without:
         if name not in known:
             raise InputError(
-                f"--without {name!r}: no trick of {', '.join(backends)}; "
-                f"choose from {', '.join(known)}"
+                f"--without {name!r}: no trick of {', '.join(backends)}; {choices(name, known)}"
             )

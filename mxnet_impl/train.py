@@ -1,6 +1,7 @@
 """The training loop in MXNet: `python -m mxnet_impl.train --data DIR --out RUN`."""
 
 import sys
+from typing import Any
 
 import mxnet_impl
 from common.config import Config
@@ -9,25 +10,28 @@ from common.run.checkpoints import Checkpoint
 from common.run.loop import evaluate, training_command
 from common.run.runs import Run
 from common.run.training import TrainingData
-from mxnet_impl.device import to_device
-from mxnet_impl.state import State
-from mxnet_impl.step import create_state, train_step
-from mxnet_impl.weights import momentum_of, parameters_of
 
 
-def train(config: Config, data: TrainingData, run: Run, start: Checkpoint) -> State:
+def train(config: Config, data: TrainingData, run: Run, start: Checkpoint) -> Any:
     """Train from ``start`` to the end of the recipe, recording in ``run``."""
-    state = create_state(config, start.parameters, start.momentum)
+    state = mxnet_impl.create_state(config, start.parameters, start.momentum)
     for epoch in data.epochs(start.step):
         for batch in data.training(epoch, start.step):
             rate = learning_rate(config.recipe, batch.step, data.steps_per_epoch)
-            images, labels = to_device(batch.images, config), to_device(batch.labels, config)
-            state, loss = train_step(state, images, labels, rate)
+            images, labels = (
+                mxnet_impl.to_device(batch.images, config),
+                mxnet_impl.to_device(batch.labels, config),
+            )
+            state, loss = mxnet_impl.train_step(state, images, labels, rate)
             run.step(batch.step, epoch, loss)
             if run.checkpoint_due(batch.step):
-                run.checkpoint(parameters_of(state), momentum_of(state), batch.step + 1)
+                run.checkpoint(
+                    mxnet_impl.parameters_of(state), mxnet_impl.momentum_of(state), batch.step + 1
+                )
         run.epoch(epoch, evaluate(mxnet_impl, state, data))
-        run.checkpoint(parameters_of(state), momentum_of(state), data.steps_after(epoch))
+        run.checkpoint(
+            mxnet_impl.parameters_of(state), mxnet_impl.momentum_of(state), data.steps_after(epoch)
+        )
     return state
 
 

@@ -1,5 +1,9 @@
 """The network and its training in PyTorch."""
 
-from common.backends import offer_contract
+from typing import Any
 
-offer_contract(__name__)
+from common.backends import from_contract
+
+
+def __getattr__(name: str) -> Any:
+    return from_contract(__name__, name)

@@ -24,6 +24,7 @@ from common.machine.files import write_text
 from common.machine.provenance import git_commit, hardware
 from common.options import as_typed
 from common.run.folders import new_folder
+from common.suggestions import unknown
 
 TABLE = "bench.txt"
 COMMANDS = {"check": check.main, "diff": diff.main, "selftest": selftest.main}
@@ -33,6 +34,8 @@ def main(argv: Sequence[str]) -> int:
     """Measure; status 1 if a row failed or is invalid."""
     if argv and argv[0] in COMMANDS:
         return COMMANDS[argv[0]](argv[1:])
+    if argv and not argv[0].startswith("-"):
+        raise unknown("fcn bench", argv[0], COMMANDS)
     args, named = parsed(argv)
     if args.resume:
         results, settings = resumed(args, named)

@@ -176,7 +176,7 @@ def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path
     "options, words",
     [
         (["--backends", "caffe"], "caffe"),
-        (["--backbone", "vgg"], "--backbone: invalid choice: 'vgg' (choose from"),
+        (["--backbone", "vgg"], "--backbone 'vgg' is unknown: choose from"),
         (["--data", "absent-folder"], "absent-folder"),
         (["--precision", "float8"], "float8"),
         (["--backends", "torch,jax", "--without", "onednn-relu"], "no trick of torch, jax"),

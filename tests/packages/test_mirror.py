@@ -228,7 +228,7 @@ def test_a_file_has_the_same_definitions_in_all_packages(file: str) -> None:
 @pytest.mark.parametrize("package", BACKENDS)
 def test_the_packages_offer_the_same_names(package: str) -> None:
     """A package offers the contract's names, each of them defined in the module that it names."""
-    assert "\noffer_contract(__name__)\n" in source_of(package, "__init__.py")
+    assert "return from_contract(__name__, name)\n" in source_of(package, "__init__.py")
     names = [name for names in CONTRACT.values() for name in names.split()]
     assert len(names) == len(set(names)) > 30
     for module, offered in CONTRACT.items():

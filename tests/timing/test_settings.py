@@ -43,7 +43,10 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
 @pytest.mark.parametrize(
     "command, said",
     [
-        ("--backends pytorch", "--backends 'pytorch' is unknown: choose from torch,"),
+        (
+            "--backends pytorch",
+            "--backends 'pytorch' is unknown: did you mean torch? choose from torch,",
+        ),
         ("--backends ,", "--backends ',' is unknown: choose from torch,"),
         ("--batch-sizes 2,0", "--batch-sizes 0 is too small: at least 1"),
         (
@@ -52,7 +55,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ),
         ("--crop 100 128", "--crop 100x128: both sides must be positive multiples of 32"),
         ("--crop 96", "argument --crop: expected 2 arguments (see fcn bench --help)"),
-        ("--cases tain", "--cases 'tain' is unknown: choose from train, "),
+        ("--cases tain", "--cases 'tain' is unknown: did you mean train? choose from train, "),
         ("--cases=", "--cases '' is unknown: choose from train, "),
         ("--track fast", "--track 'fast' is unknown: choose from chapter, default, without-"),
         ("--backends tf --track without-compile", "--track without-compile: the same as default"),
@@ -63,13 +66,16 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("--python torch=absent", "--python 'torch=absent': expected BACKEND=PATH of an interp"),
         ("--resume absent", "absent: cannot be read (No such file"),
         ("--resume .", "bench.json: cannot be read (No such file"),
-        ("chekc", "unrecognized arguments: chekc (see fcn bench --help)"),
+        ("chekc", "fcn bench 'chekc' is unknown: did you mean check? choose from check, diff, "),
         ("check", "the following arguments are required: FILE (see fcn bench check --help)"),
         ("check broken.json", "broken.json: is not JSON ("),
         ("check other.json", "other.json: is no results file of `fcn bench`"),
         ("diff broken.json", "the following arguments are required: NEW (see fcn bench diff"),
         ("diff absent other.json", "absent: cannot be read (No such file"),
-        ("selftest --backend pytorch", "--backend 'pytorch' is unknown: choose from torch,"),
+        (
+            "selftest --backend pytorch",
+            "--backend 'pytorch' is unknown: did you mean torch? choose from torch,",
+        ),
         ("selftest --rounds 3", "--rounds 3: must be 4 at least"),
         ("selftest --seconds 0", "--seconds 0.0: expected a finite number greater than 0"),
     ],
