@@ -20,6 +20,20 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+def printable(text: str) -> str:
+    """Return ``text`` in one line, in which what could steer a terminal is written as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in " ".join(text.split())
+    )
+
+
+def notice(text: str) -> None:
+    """Print a line that a user should know beside the result, on standard error."""
+    if is_first_process():
+        print(printable(text), file=sys.stderr)
+
+
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Wrap a ``main(argv) -> status`` so that a user's error is one line, not a traceback.
 
@@ -34,9 +48,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             if not is_first_process():
                 # All meet the same error. When the first has ended, the launcher ends the others.
                 time.sleep(10)
-            line = " ".join(str(error).split())
-            shown = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-            print(f"error: {shown}", file=sys.stderr)
+            print(f"error: {printable(str(error))}", file=sys.stderr)
             return 2  # Options or data are also the cause of a loss that is not a number.
         except OSError as error:
             if error.filename is None:

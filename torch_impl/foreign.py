@@ -1,62 +1,164 @@
-"""PyTorch's own weight files: `python -m torch_impl.foreign IN.pth OUT.safetensors`.
+"""PyTorch's own weight files: `python -m torch_impl.foreign IN.pth OUT.safetensors BYTES`.
 
-`python -m torch_impl.foreign --publisher resnet18` says where torchvision publishes one.
+BYTES bounds what the tensors may take in memory. `python -m torch_impl.foreign --publisher
+resnet18` says where torchvision publishes a file.
 """
 
+import argparse
 import pickle
-import re
+import resource
 import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 import torchvision
+from safetensors.torch import save_file
 
-from common.errors import InputError
-from common.parameters.names import Parameters
-from common.run.loop import foreign_command
+from common.errors import InputError, command
+from common.parameters.foreign import TAKEN_FROM
+
+WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "network", "weights")
+"""Keys under which programs save a network beside other things, the likeliest first."""
+DEEPEST = 4
+"""Wrappers within wrappers that are looked into."""
+SCALAR = np.float64(0).__reduce__()[0]
+HARMLESS = [
+    argparse.Namespace,
+    (SCALAR, "numpy.core.multiarray.scalar"),
+    (SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
+]
+"""What programs save beside a network, options and scores, and PyTorch does not load by itself:
+none of these runs code of the file."""
+SPARE_BYTES = 2**30
+"""Memory that reading takes beside the tensors."""
 
 
-def read_foreign(path: Path) -> Parameters:
-    """Read a ``state_dict`` as NumPy, float32; code in the pickle is refused, not run.
+def read_foreign(path: Path, limit: int) -> tuple[dict[str, torch.Tensor], str]:
+    """Read a ``state_dict``; code in the pickle is refused, not run.
+
+    Returns:
+        Its tensors, dense and on the CPU, in the file's types; and the keys that lead to it in a
+        file that holds other things beside, ``model.state_dict`` for example.
 
     Raises:
-        InputError: If the file is no such dictionary, or holds anything but tensors.
+        InputError: If the file holds no such dictionary, or objects that PyTorch does not load, or
+            its tensors take more than ``limit`` bytes.
     """
+    loaded = _load(path)
+    candidates = list(_state_dicts(loaded))
+    if not candidates:
+        kind = type(loaded).__name__
+        raise InputError(
+            f"{path}: not a state_dict: expected names and tensors, it holds a {kind}; save "
+            "net.state_dict()"
+        )
+    keys, tensors = candidates[0]
+    if len(candidates) > 1 and keys and keys.split(".")[-1] not in WRAPPERS:
+        names = ", ".join(keys for keys, _ in candidates[:4])
+        raise InputError(f"{path}: holds several networks: {names}: save one in a file of its own")
+    for name, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta:
+            raise InputError(
+                f"{path}: {name} is sparse, quantized or without values: save dense tensors"
+            )
+    size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if size > limit:
+        raise InputError(
+            f"{path}: its tensors expand to {size / 2**20:,.0f} MiB, more than the "
+            f"{limit // 2**20:,} MiB that are read; `fcn weights import --max-mib` reads more"
+        )
+    # Tensors that share memory, which a safetensors file cannot, become copies.
+    return {name: t.detach().clone().contiguous() for name, t in tensors.items()}, keys
+
+
+def _load(path: Path) -> Any:
     try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(HARMLESS):
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # Of the message the cause, without the advice around it to load the file unsafely.
         _, _, cause = str(error).partition("WeightsUnpickler error: ")
         reason = cause.strip().splitlines()[0].partition(". Please")[0] if cause else "no pickle"
-        raise InputError(f"{path}: refused: it holds more than tensors ({reason})") from error
-    except (RuntimeError, EOFError, OSError, ValueError) as error:
-        raise InputError(f"{path}: not a complete PyTorch weight file ({error})") from error
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        loaded = loaded["state_dict"]
-    if not isinstance(loaded, dict) or not all(
-        isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in loaded.items()
-    ):
-        raise InputError(f"{path}: not a state_dict: expected names and tensors")
-    return {
-        name: tensor.detach().float().numpy()
-        for name, tensor in loaded.items()
-        if not name.endswith("num_batches_tracked")
-    }
+        raise InputError(
+            f"{path}: refused: it holds more than tensors ({reason}), and code in it is not run: "
+            "save net.state_dict() alone"
+        ) from error
+    except MemoryError as error:
+        raise InputError(f"{path}: refused: it expands beyond the memory it may take") from error
+    except Exception as error:  # The unpickler meets hostile bytes with errors of any kind.
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"{path}: not a complete PyTorch weight file ({reason}); save or fetch it again"
+        ) from error
 
 
-def publisher(network: str) -> dict[str, str | None]:
-    """Return what ``publisher_of`` of ``common.parameters.foreign`` does.
+def _state_dicts(
+    value: Any, keys: tuple[str, ...] = ()
+) -> Iterator[tuple[str, dict[str, torch.Tensor]]]:
+    """Yield each dictionary of names and tensors within ``value`` with its keys, likeliest first.
 
-    The file's name holds the first digits of the digest.
+    Values that are no tensors are left out of it.
     """
-    url = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
-    file = url.rpartition("/")[2]
-    digest = re.fullmatch(r".*-([0-9a-f]{8,})\.pth", file)
-    assert digest is not None, url
-    return {"url": url, "file": file, "sha256": digest[1], "member": None}
+    if not isinstance(value, dict):
+        return
+    tensors = {
+        name: tensor
+        for name, tensor in value.items()
+        if isinstance(name, str) and isinstance(tensor, torch.Tensor)
+    }
+    wrappers = [name for name in WRAPPERS if isinstance(value.get(name), dict)]
+    own = [(".".join(keys), tensors)] if tensors else []
+    if not wrappers:
+        yield from own
+    if len(keys) < DEEPEST:
+        others = (name for name in value if isinstance(name, str) and name not in wrappers)
+        for name in (*wrappers, *others):
+            yield from _state_dicts(value[name], (*keys, name))
+    if wrappers:
+        yield from own
 
 
-main = foreign_command(read_foreign, publisher)
+@contextmanager
+def bounded_memory(size: int) -> Iterator[None]:
+    """Let the process take at most ``size`` bytes more within the block, where the system can."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    with suppress(OSError, ValueError):  # Only Linux has this file, and lowers this limit.
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+        most = pages * resource.getpagesize() + size
+        if limits[0] == resource.RLIM_INFINITY or limits[0] > most:
+            resource.setrlimit(resource.RLIMIT_AS, (most, limits[1]))
+    try:
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_AS, limits)
+
+
+def publisher(network: str) -> str:
+    """Return the address at which torchvision publishes a network's weights."""
+    url: str = torchvision.models.get_model_weights(network)["IMAGENET1K_V1"].url
+    return url
+
+
+@command
+def main(argv: Sequence[str] | None = None) -> int:
+    """Convert one file, or print where one is published, for ``common.parameters.foreign``."""
+    source, target, *limit = sys.argv[1:] if argv is None else argv
+    if source == "--publisher":
+        print(publisher(target))
+        return 0
+    most = int(limit[0])
+    with bounded_memory(3 * most + SPARE_BYTES):
+        tensors, keys = read_foreign(Path(source), most)
+        save_file(tensors, target, {TAKEN_FROM: keys})
+    return 0
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pages.format import text_table
-from common.errors import InputError
+from common.errors import InputError, printable
 from common.machine.files import write_bytes
 from common.options import Parser
 from common.parameters import files
@@ -25,20 +25,21 @@ def weights_parser() -> Parser:
     text = "turn another framework's weights into this project's safetensors"
     add_to_import = actions.add_parser("import", help=text, description=text).add_argument
     text = (
-        "a file (torchvision's resnet18 as .pth, Gluon's resnet18_v1 or resnet18_v2 as .params, "
-        "safetensors), or the name of published weights, which are downloaded once: "
+        "a file (safetensors, PyTorch's state_dict, Gluon's .params) of the chapter's network, of "
+        "torchvision's resnet18 or of Gluon's resnet18_v1 or resnet18_v2, told from its content; "
+        "or the name of published weights, which are downloaded once: "
         f"{', '.join(PUBLISHED)}; imagenet is the first"
     )
     add_to_import("source", metavar="SOURCE", help=text)
 
     text = "list a weight file's tensors and metadata"
     add_to_show = actions.add_parser("show", help=text, description=text).add_argument
-    add_to_show("file", type=Path, metavar="FILE", help="safetensors, .pth or .params")
+    add_to_show("file", type=Path, metavar="FILE", help="a file as import takes it")
     add_to_show("--json", action="store_true", help="print them as JSON")
 
     text = "write weights as others read them"
     add_to_export = actions.add_parser("export", help=text, description=text).add_argument
-    text = "safetensors, as a run's model.safetensors"
+    text = "a run's model.safetensors, or a file as import takes it"
     add_to_export("file", type=Path, metavar="FILE", help=text)
     text = (
         "onnx: the whole network, bytes in and logits out; torchvision: safetensors under the "
@@ -46,6 +47,9 @@ def weights_parser() -> Parser:
     )
     forms = ("onnx", "torchvision")
     add_to_export("--format", required=True, choices=forms, metavar="|".join(forms), help=text)
+    for add in (add_to_import, add_to_show, add_to_export):
+        text = "largest file that is read, and most memory for its tensors"
+        add("--max-mib", type=int, default=files.LIMIT // 2**20, metavar="N", help=text)
     for add in (add_to_import, add_to_export):
         add("--out", type=Path, required=True, metavar="FILE", help="the new file")
         add("--force", action="store_true", help="overwrite the file in --out")
@@ -55,61 +59,76 @@ def weights_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Run the named action."""
     args = weights_parser().parse_args(argv)
+    limit = args.max_mib * 2**20
     if args.action == "show":
-        show(args.file, args.json)
+        show(args.file, limit, args.json)
         return 0
     if args.out.exists() and not args.force:
         raise InputError(f"--out {args.out}: exists; choose another file, or --force to overwrite")
     if args.action == "import":
-        import_weights(args.source, args.out)
+        import_weights(args.source, limit, args.out)
     else:
-        export_weights(args.file, args.format, args.out)
+        export_weights(args.file, limit, args.format, args.out)
     return 0
 
 
-def import_weights(source: str, out: Path) -> None:
-    """Write the weights of ``source`` in canonical form and print what they are."""
+def import_weights(source: str, limit: int, out: Path) -> None:
+    """Write the weights of ``source`` in canonical form; print what they are and what is next."""
     name = IMAGENET["resnet18_v1"] if source == "imagenet" else source
-    parameters = files.read_weights(name)
-    backbone = files.backbone_of(Path(source), parameters)
+    parameters, backbone = read(name, limit)
     origin = name if name in PUBLISHED else Path(source).name
     files.save_parameters(out, parameters, {"backbone": backbone, "source": origin})
-    part = "network" if "final_conv.weight" in parameters else "backbone, without a head"
+    whole = "final_conv.weight" in parameters
+    part = "network" if whole else "backbone, without a head"
     print(f"{out}: {backbone} {part}, {len(parameters)} tensors, {millions(parameters)}")
+    predict = f"fcn predict --backend B --weights {out} --out DIR IMAGES, or " if whole else ""
+    train = f"fcn train --backend B --data DIR --out RUN --weights {out} --backbone {backbone}"
+    print(f"next: {predict}{train}")
+
+
+def read(source: str, limit: int) -> tuple[Parameters, str]:
+    """Return the parameters of a source and their backbone; print what was changed in reading."""
+    parameters, changes = files.read_weights(source, limit)
+    backbone = files.backbone_of(Path(source), parameters)
+    if changes:
+        print(f"{source}: {'; '.join(changes)}")
+    return parameters, backbone
 
 
 def millions(parameters: Parameters) -> str:
     return f"{sum(array.size for array in parameters.values()) / 1e6:.2f} million values"
 
 
-def show(path: Path, as_json: bool) -> None:
+def show(path: Path, limit: int, as_json: bool) -> None:
     """Print each tensor's name, type, shape and Euclidean norm, and the metadata."""
-    tensors, metadata = files.read_foreign_tensors(path)
-    rows, table = [], []
+    content, rows, table = files.read_file(path, limit), [], []
+    tensors, metadata = content.tensors, content.metadata
     for name, array in tensors.items():
-        norm, dtype = float(np.linalg.norm(array.astype(np.float64).ravel())), str(array.dtype)
+        norm, dtype = float(np.linalg.norm(array.astype(np.float64).ravel())), content.types[name]
         shape = list(array.shape)
         rows.append({"name": name, "dtype": dtype, "shape": shape, "norm": finite(norm)})
-        table.append((name, dtype, "x".join(map(str, shape)) or "scalar", f"{norm:.6g}"))
+        table.append((printable(name), dtype, "x".join(map(str, shape)) or "scalar", f"{norm:.6g}"))
     if as_json:
         print(json.dumps({"file": str(path), "metadata": metadata, "tensors": rows}, indent=2))
         return
     if table:
         print(text_table(table))
     for key, value in metadata.items():
-        print(f"{key}: {value}")
+        print(printable(f"{key}: {value}"))
     print(f"{len(tensors)} tensors, {millions(tensors)}")
 
 
-def export_weights(path: Path, form: str, out: Path) -> None:
+def export_weights(path: Path, limit: int, form: str, out: Path) -> None:
     """Write the network of ``path`` as an ONNX graph, or its backbone as torchvision names it."""
-    parameters, _ = files.read_parameters(path)
-    backbone = files.backbone_of(path, parameters)
+    parameters, backbone = read(str(path), limit)
     if form == "onnx":
         files.check_parameters(path, parameters, backbone)
         write_bytes(out, onnx_model(parameters, backbone).SerializeToString())
-        sizes = "uint8 [batch, height, width, 3], to logits; sides in multiples of 32"
-        print(f"{out}: images, {sizes}")
+        print(f"{out}: images, uint8 [batch, height, width, 3] of any size, to logits of that size")
+        print(
+            f"next, in Python: onnxruntime.InferenceSession({str(out)!r})"
+            '.run(["logits"], {"images": array})'
+        )
         return
     if backbone != "resnet18_v1":
         raise InputError(
@@ -127,3 +146,7 @@ def export_weights(path: Path, form: str, out: Path) -> None:
     print(f"{out}: {len(tensors)} tensors of torchvision's resnet18; it has no fc")
     if head:
         print(f"left out, as torchvision has no such head: {', '.join(head)}")
+    print(
+        "next, in Python: torchvision.models.resnet18().load_state_dict("
+        f"safetensors.torch.load_file({str(out)!r}), strict=False)"
+    )

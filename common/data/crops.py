@@ -7,6 +7,9 @@ from numpy.typing import NDArray
 
 from common.data.images import MEAN
 
+PADDING = np.round(MEAN * 255).astype(np.uint8)
+"""The colour that extends an image: ImageNet's mean, which normalisation makes almost zero."""
+
 
 def crop_pair(
     image: NDArray[np.uint8],
@@ -50,14 +53,14 @@ def tiles(size: tuple[int, int], tile: tuple[int, int]) -> list[tuple[int, int]]
 def pad_to(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Extend an image [H, W, 3] below and to the right to at least ``size``.
 
-    The new pixels have ImageNet's mean colour, which normalisation makes almost zero.
+    The new pixels have ``PADDING``'s colour.
     """
     height, width = image.shape[:2]
     target = (max(height, size[0]), max(width, size[1]))
     if target == (height, width):
         return image
     padded = np.empty((*target, 3), np.uint8)
-    padded[:] = np.round(MEAN * 255)
+    padded[:] = PADDING
     padded[:height, :width] = image
     return padded
 

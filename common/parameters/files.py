@@ -1,6 +1,7 @@
 """Weight files: safetensors of the canonical parameters, and other files that are converted."""
 
-import tempfile
+import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,18 @@ from numpy.typing import NDArray
 from common.documents import WeightsRecord
 from common.errors import InputError
 from common.machine.files import file_digest, write_bytes
-from common.parameters.foreign import READERS, convert
+from common.parameters.foreign import read_pytorch
+from common.parameters.gluon import read_gluon
 from common.parameters.initial import initial_parameters
+from common.parameters.kinds import GLUON, PYTORCH, SAFETENSORS, kind_of
 from common.parameters.names import Parameters, parameter_shapes
 from common.parameters.published import IMAGENET, PUBLISHED, published_file
+from common.parameters.schemes import HEAD, Weights, canonical
+from common.parameters.tensors import TensorFile, read_safetensors
 from common.recipes import BACKBONES, Recipe
+
+LIMIT = 2 * 2**30
+"""Bytes that a weight file may have, and its tensors in memory: the network's are 50 MB."""
 
 
 def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]) -> None:
@@ -28,7 +36,30 @@ def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]
     from safetensors.numpy import save
 
     arrays = {name: np.asarray(array, order="C") for name, array in parameters.items()}
-    write_bytes(path, save(arrays, metadata))
+    data = save(arrays)
+    # safetensors writes metadata in another order in each process; equal content is equal bytes.
+    length = int.from_bytes(data[:8], "little")
+    described = {"__metadata__": dict(sorted(metadata.items()))} if metadata else {}
+    header = described | json.loads(data[8 : 8 + length])
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    write_bytes(path, len(text).to_bytes(8, "little") + text + data[8 + length :])
+
+
+def read_file(path: Path, limit: int = LIMIT) -> TensorFile:
+    """Read a weight file of any kind; its content says which it is, not its name.
+
+    Args:
+        path: The file.
+        limit: Bytes that the file may have, and its tensors in memory.
+
+    Raises:
+        InputError: If it is absent, broken, too large or of a kind that is not read.
+    """
+    kind = kind_of(path, limit)
+    if kind == PYTORCH:
+        return read_pytorch(path, limit)
+    return (read_gluon if kind == GLUON else read_safetensors)(path, path.read_bytes())
 
 
 def read_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
@@ -37,28 +68,33 @@ def read_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
     Raises:
         InputError: If the file is absent, truncated, or not safetensors of NumPy's types.
     """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except FileNotFoundError:
-        raise InputError(f"{path}: there is no such weight file") from None
-    except (SafetensorError, OSError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: not a complete safetensors file ({error})") from error
-    return tensors, metadata
+    content = _read_own(path)
+    return content.tensors, content.metadata
 
 
 def read_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
-    """Read a safetensors file: its float32 tensors and its metadata.
+    """Read a safetensors file as ``save_parameters`` writes it: float32 tensors and metadata.
 
     Raises:
         InputError: If the file is absent, truncated, not safetensors, not float32 or not finite.
     """
-    tensors, metadata = read_tensors(path)
-    _check_values(path, tensors)
-    return tensors, metadata
+    content = _read_own(path)
+    for name, array in content.tensors.items():
+        if content.types[name] != "float32":
+            raise InputError(f"{path}: {name} is {content.types[name]}, expected float32")
+        if not np.isfinite(array).all():
+            raise InputError(f"{path}: {name} holds values that are not finite numbers")
+    return content.tensors, content.metadata
+
+
+def _read_own(path: Path) -> TensorFile:
+    kind = kind_of(path, LIMIT)
+    if kind != SAFETENSORS:
+        raise InputError(
+            f"{path}: is a file of {kind}'s, expected safetensors: "
+            f"`fcn weights import {path} --out FILE` converts it"
+        )
+    return read_safetensors(path, path.read_bytes())
 
 
 def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bool = True) -> None:
@@ -95,11 +131,14 @@ def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bo
     raise InputError(f"{path}: not the weights of {backbone}: {', '.join(problems)}{hint}")
 
 
-def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Parameters:
+def starting_parameters(
+    recipe: Recipe, seed: int, weights: Path | None, say: Callable[[str], None] | None = None
+) -> Parameters:
     """Return the parameters a training starts from.
 
     ``weights`` is ``imagenet``, the published weights of the recipe's backbone, or a file as
-    ``read_weights`` takes it. If it holds a backbone alone, the head is drawn from the seed.
+    ``read_weights`` takes it. If it holds a backbone alone, the head is drawn from the seed. If
+    something was changed in reading it, ``say`` is called with a line about that.
 
     Raises:
         InputError: If the file does not fit the recipe's backbone.
@@ -108,8 +147,10 @@ def starting_parameters(recipe: Recipe, seed: int, weights: Path | None) -> Para
     if weights is None:
         return parameters
     source = IMAGENET[recipe.backbone] if str(weights) == "imagenet" else str(weights)
-    loaded = read_weights(source)
-    check_parameters(weights, loaded, recipe.backbone, head="final_conv.weight" in loaded)
+    loaded, changes = read_weights(source)
+    check_parameters(weights, loaded, recipe.backbone, head=_has_head(loaded))
+    if changes and say:
+        say(f"{weights}: {'; '.join(changes)}")
     return {**parameters, **loaded}
 
 
@@ -122,38 +163,19 @@ def describe_weights(recipe: Recipe, weights: Path | None) -> WeightsRecord | No
     return {"name": published or weights.name, "sha256": file_digest(path)}
 
 
-def read_weights(source: str) -> Parameters:
+def read_weights(source: str, limit: int = LIMIT) -> Weights:
     """Read canonical parameters, of a whole network or a backbone alone.
 
     Args:
-        source: One of ``common.parameters.published.PUBLISHED``, or a file: safetensors (canonical
-            names, or a backbone's under torchvision's own), a PyTorch ``.pth`` of torchvision's
-            ``resnet18`` or a Gluon ``.params`` of its model zoo's ``resnet18_v1`` or
-            ``resnet18_v2``; a classifier in it is left out.
+        source: One of ``common.parameters.published.PUBLISHED``, or a file of any of the kinds and
+            with any of the names that ``common.parameters.schemes`` lists.
+        limit: Bytes that the file may have, and its tensors in memory.
 
     Raises:
-        InputError: If it cannot be downloaded or read, is not float32 or not finite.
+        InputError: If it cannot be downloaded or read, or is of another network.
     """
     path = published_file(source) if source in PUBLISHED else Path(source)
-    tensors, _ = read_foreign_tensors(path)
-    _check_values(path, tensors)
-    return canonical_names(tensors)
-
-
-def read_foreign_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
-    """Read tensors and metadata of any kind of weight file; Gluon's get torchvision's names.
-
-    Raises:
-        InputError: If the file is absent, broken or refused.
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such weight file")
-    if path.suffix not in READERS:
-        return read_tensors(path)
-    with tempfile.TemporaryDirectory() as folder:
-        converted = Path(folder) / "converted.safetensors"
-        convert(path, converted)
-        return read_tensors(converted)
+    return canonical(path, read_file(path, limit))
 
 
 def backbone_of(path: Path, parameters: Parameters) -> str:
@@ -164,27 +186,12 @@ def backbone_of(path: Path, parameters: Parameters) -> str:
     """
     # Only v2 has a norm after the last block.
     likely = BACKBONES[any(name.startswith("backbone.final_bn.") for name in parameters)]
-    check_parameters(path, parameters, likely, head="final_conv.weight" in parameters)
+    check_parameters(path, parameters, likely, head=_has_head(parameters))
     return likely
 
 
-def canonical_names(parameters: Parameters) -> Parameters:
-    """Put the names of a backbone alone below ``backbone.``; its classifier ``fc`` is left out."""
-    if any(name.startswith(("backbone.", "final_conv.")) for name in parameters):
-        return parameters
-    return {
-        f"backbone.{name}": array
-        for name, array in parameters.items()
-        if not name.startswith("fc.")
-    }
-
-
-def _check_values(path: Path, tensors: dict[str, NDArray]) -> None:
-    for name, array in tensors.items():
-        if array.dtype != np.float32:
-            raise InputError(f"{path}: {name} is {array.dtype}, expected float32")
-        if not np.isfinite(array).all():
-            raise InputError(f"{path}: {name} holds values that are not finite numbers")
+def _has_head(parameters: Parameters) -> bool:
+    return any(name.startswith(HEAD) for name in parameters)
 
 
 def _fits(parameters: Parameters, backbone: str) -> bool:

@@ -1,48 +1,90 @@
-"""What only a framework knows: how to read its weight files, and where it publishes them.
+"""PyTorch's own weight files, and where torchvision publishes some: what only PyTorch knows.
 
-The framework runs in its own process, so that a training in one framework reads files of another.
+It runs in its own process, so that a training in another framework reads files of it, and so that
+its memory can be bounded.
 """
 
-import json
 import subprocess
 import sys
+import tempfile
+import zipfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from common.backends import check_backend
 from common.errors import InputError
+from common.parameters.tensors import TensorFile, read_safetensors
 
-READERS = {".pth": "torch", ".params": "mxnet"}
-"""Suffix of a framework's own weight file -> the backend whose ``foreign`` module reads it."""
+TAKEN_FROM = "taken from"
+"""Metadata of what PyTorch converts: the keys that lead to the tensors in its file."""
+MOST_PICKLE = 2**24
+"""Bytes of the pickle in a PyTorch file, which holds names and shapes: each may become 60 bytes."""
 
 
-def convert(source: Path, target: Path) -> None:
-    """Let the framework that wrote ``source`` turn it into safetensors at ``target``.
+def read_pytorch(path: Path, limit: int) -> TensorFile:
+    """Let PyTorch read ``path`` without running code in it.
+
+    Args:
+        path: A file that ``kind_of`` calls PyTorch's.
+        limit: Bytes that its tensors may take in memory.
 
     Raises:
-        InputError: If the framework is not installed, or refuses the file.
+        InputError: If PyTorch is not installed or refuses the file, or it expands too far.
     """
-    _ask(READERS[source.suffix], str(source), str(target))
+    check_sizes(path, limit)
+    try:
+        check_backend("torch")
+    except InputError as error:
+        raise InputError(
+            f"{path}: is a PyTorch file, which PyTorch has to read: {error}"
+        ) from error
+    with tempfile.TemporaryDirectory() as folder:
+        converted = Path(folder) / "converted.safetensors"
+        _torch(str(path), str(converted), str(limit))
+        content = read_safetensors(path, converted.read_bytes())
+    return replace(content, metadata={}, taken_from=content.metadata.get(TAKEN_FROM, ""))
 
 
-def publisher_of(backend: str, network: str) -> dict[str, Any]:
-    """Return where a framework publishes the weights of one of its networks.
+def check_sizes(path: Path, limit: int) -> None:
+    """Raise InputError if the parts of a zip archive, unpacked, have more than ``limit`` bytes."""
+    if not zipfile.is_zipfile(path):
+        return  # A file of PyTorch 1.5 and before is not packed.
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+    total = sum(part.file_size for part in parts)
+    if total > limit:
+        raise InputError(
+            f"{path}: expands from {path.stat().st_size / 2**20:,.1f} to {total / 2**20:,.0f} MiB, "
+            f"more than the {limit // 2**20:,} MiB that are read; `fcn weights import --max-mib` "
+            "reads more"
+        )
+    for part in parts:
+        if part.filename.endswith("data.pkl") and part.file_size > MOST_PICKLE:
+            raise InputError(
+                f"{path}: its data.pkl, which lists the tensors, has "
+                f"{part.file_size / 2**20:,.0f} MiB, more than {MOST_PICKLE // 2**20}: it holds "
+                "more than tensors; save net.state_dict() alone"
+            )
 
-    Returns:
-        ``url``; ``file``, the name to keep it under; the digest that the publisher states, as
-        ``sha256`` (perhaps only its first digits) or ``sha1``; and ``member``, the name of the file
-        within the archive at ``url``, or None if the file itself is there.
+
+def torchvision_url(network: str) -> str:
+    """Return where torchvision publishes the weights of one of its networks.
+
+    Raises:
+        InputError: If PyTorch is not installed.
     """
-    return json.loads(_ask(backend, "--publisher", network))
+    check_backend("torch")
+    return _torch("--publisher", network).strip()
 
 
-def _ask(backend: str, *arguments: str) -> str:
-    """Return what a backend's ``foreign`` module prints; its last error line is the InputError."""
-    check_backend(backend)
-    module = f"{backend}_impl.foreign"
+def _torch(*arguments: str) -> str:
+    """Return what ``torch_impl.foreign`` prints; its last error line is the InputError."""
+    module = "torch_impl.foreign"
     result = subprocess.run(
         [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False
     )
+    if result.returncode < 0:
+        raise InputError(f"{arguments[0]}: {module} was ended by signal {-result.returncode}")
     if result.returncode:
         lines = result.stderr.strip().splitlines() or [f"{module} failed"]
         raise InputError(lines[-1].removeprefix("error: "))

@@ -1,60 +1,102 @@
 """Weights that others publish: fetched once, checked, and kept in a cache folder."""
 
 import fcntl
+import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
+from common.errors import InputError
 from common.machine.download import fetch
 from common.machine.files import cache_folder, file_digest, reading_json, write_json, writing
-from common.parameters.foreign import publisher_of
+from common.parameters.foreign import torchvision_url
+
+
+class Published(NamedTuple):
+    """A file that others publish.
+
+    Attributes:
+        file: Its name, and that of the zip archive's member which it is.
+        sha256, sha1: What the publisher states of its digest: of a SHA-256 the first digits.
+    """
+
+    file: str
+    sha256: str | None = None
+    sha1: str | None = None
+
 
 PUBLISHED = {
-    "torchvision:resnet18": ("torch", "resnet18"),
-    "gluon:resnet18_v1": ("mxnet", "resnet18_v1"),
-    "gluon:resnet18_v2": ("mxnet", "resnet18_v2"),
+    "torchvision:resnet18": Published("resnet18-f37072fd.pth", sha256="f37072fd"),
+    "gluon:resnet18_v1": Published(
+        "resnet18_v1-a0666292.params", sha1="a0666292f0a30ff61f857b0b66efc0228eb6a54b"
+    ),
+    "gluon:resnet18_v2": Published(
+        "resnet18_v2-a81db45f.params", sha1="a81db45fd7b7a2d12ab97cd88ef0a5ac48b8f657"
+    ),
 }
-"""Name on the command line -> the backend that knows it, and its name there."""
+"""Name on the command line -> the file."""
 
 IMAGENET = {"resnet18_v1": "torchvision:resnet18", "resnet18_v2": "gluon:resnet18_v2"}
 """Backbone -> the published weights that ``imagenet`` stands for."""
+
+GLUON = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/"
+"""Where MXNet's model zoo lies; the variable MXNET_GLUON_REPO names another place, as in MXNet."""
 
 
 def published_file(name: str) -> Path:
     """Return the file of the published weights ``name``, downloaded unless it is in the cache.
 
-    The digest that the publisher states checks the first download. Its whole SHA-256 is then
-    recorded in ``<name>.json`` beside it and checks every later use.
+    The digest that the publisher states checks every use. Its whole SHA-256 is recorded at the
+    first download in ``<name>.json`` beside it, and checks every later use too.
 
     Raises:
-        InputError: If the framework that knows the publisher is not installed, the download fails,
-            or the bytes have another digest.
+        InputError: If the publisher's address is not known here, the download fails, or the bytes
+            have another digest.
     """
-    folder = cache_folder()
+    folder, published = cache_folder(), PUBLISHED[name]
     record_path = folder / f"{name.replace(':', '-')}.json"
+    path = folder / published.file
     with _only_process(folder):
-        record = _read_record(record_path)
-        known = record if record is not None else publisher_of(*PUBLISHED[name])
-        path = fetch(
-            known["url"],
-            folder / known["file"],
-            sha256=known.get("sha256"),
-            sha1=known.get("sha1"),
-            member=known["member"],
+        recorded = _recorded_digest(record_path, published)
+        # For a file that is there no address is needed: torchvision's takes a second to find out.
+        url = GLUON if path.exists() else address(name)
+        archive = not name.startswith("torchvision:")
+        fetch(
+            url,
+            path,
+            sha256=recorded or published.sha256,
+            sha1=published.sha1,
+            member=published.file if archive else None,
             progress=sys.stderr.isatty(),
         )
-        if record is None:
-            write_json(record_path, {**known, "sha256": file_digest(path)})
+        if recorded is None:
+            write_json(record_path, {"file": published.file, "sha256": file_digest(path)})
     return path
 
 
-def _read_record(path: Path) -> dict[str, Any] | None:
+def address(name: str) -> str:
+    """Return where the file of ``name`` is published.
+
+    Raises:
+        InputError: If that is torchvision's, and torchvision, which knows it, is not installed.
+    """
+    if name == "torchvision:resnet18":
+        return torchvision_url("resnet18")
+    base = os.environ.get("MXNET_GLUON_REPO", GLUON).rstrip("/")
+    return f"{base}/gluon/models/{PUBLISHED[name].file.replace('.params', '.zip')}"
+
+
+def _recorded_digest(path: Path, published: Published) -> str | None:
     if not path.exists():
         return None
     with reading_json(path, "a record of a download: remove it") as record:
-        return {key: record[key] for key in ("url", "file", "member", "sha256")}
+        digest = str(record["sha256"])
+    if not re.fullmatch(r"[0-9a-f]{64}", digest) or not digest.startswith(published.sha256 or ""):
+        raise InputError(f"{path}: is the record of another file than {published.file}: remove it")
+    return digest
 
 
 @contextmanager

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.data.crops import PADDING
 from common.data.images import MEAN, STD
 from common.errors import InputError
 from common.parameters.names import BATCH_NORM_EPSILON, NUM_CLASSES, Parameters, layers
+from common.recipes import STRIDE
 
 OPERATOR_SET, IR_VERSION = 17, 8
 FLOAT = 1
@@ -34,8 +36,18 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
             "--format onnx: the package onnx is not installed; `uv sync` installs it"
         ) from error
 
-    constants: dict[str, NDArray] = {"white": np.array(255, np.float32)}
-    constants |= {"mean": MEAN, "deviation": STD, **parameters}
+    constants: dict[str, NDArray] = {
+        "white": np.array(255, np.float32),
+        "mean": MEAN,
+        "deviation": STD,
+        "filling": PADDING.astype(np.float32),
+        "multiples": np.array([1, STRIDE, STRIDE, 1], np.int64),
+        "no_margin": np.zeros(4, np.int64),
+        "first": np.zeros(1, np.int64),
+        "third": np.full(1, 3, np.int64),
+        "corner": np.zeros(3, np.int64),
+        **parameters,
+    }
     if backbone == "resnet18_v2":  # Its norm of the input has neither.
         constants["backbone.data_bn.weight"] = np.ones(3, np.float32)
         constants["backbone.data_bn.bias"] = np.zeros(3, np.float32)
@@ -63,9 +75,21 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
 
 
 def nodes(backbone: str) -> Iterator[Node]:
-    """Yield the graph's nodes in forward order; between bytes and logits maps are NCHW."""
+    """Yield the graph's nodes in forward order; between bytes and logits maps are NCHW.
+
+    Images are padded below and to the right to multiples of the stride, in the colour that
+    ``common.data.crops.pad_to`` uses, and the logits cropped to their size.
+    """
+    yield "Shape", ["images"], "shape", {}
+    yield "Neg", ["shape"], "negative", {}
+    yield "Mod", ["negative", "multiples"], "margin", {}  # At least 0, as in Python.
+    yield "Concat", ["no_margin", "margin"], "margins", {"axis": 0}
     yield "Cast", ["images"], "float", {"to": FLOAT}
-    yield "Div", ["float", "white"], "scaled", {}
+    # An operator pads with one number, not with a colour: with 0 where the colour is taken off.
+    yield "Sub", ["float", "filling"], "unfilled", {}
+    yield "Pad", ["unfilled", "margins"], "wider", {}
+    yield "Add", ["wider", "filling"], "padded", {}
+    yield "Div", ["padded", "white"], "scaled", {}
     yield "Sub", ["scaled", "mean"], "centred", {}
     yield "Div", ["centred", "deviation"], "normalized", {}
     yield "Transpose", ["normalized"], "normalize", {"perm": [0, 3, 1, 2]}
@@ -91,4 +115,6 @@ def nodes(backbone: str) -> Iterator[Node]:
             case "add_relu":
                 yield "Add", inputs, f"{name}.sum", {}
                 yield "Relu", [f"{name}.sum"], name, {}
-    yield "Transpose", ["transpose_conv"], "logits", {"perm": [0, 2, 3, 1]}
+    yield "Transpose", ["transpose_conv"], "padded_logits", {"perm": [0, 2, 3, 1]}
+    yield "Slice", ["shape", "first", "third"], "size", {}
+    yield "Slice", ["padded_logits", "corner", "size"], "logits", {}

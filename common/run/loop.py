@@ -3,10 +3,7 @@
 A backend is handed over as its package, of which docs/ADDING_A_BACKEND.md lists the functions.
 """
 
-import json
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -18,8 +15,6 @@ from common.documents import Evaluation
 from common.errors import command
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
-from common.parameters.files import save_parameters
-from common.parameters.names import Parameters
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
 from common.run.prediction import checked_parameters, images_of, write_predictions
 from common.run.training import TrainingData, report, start_training
@@ -65,31 +60,6 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
         backend.configure(config)
         state = backend.create_state(config, parameters)
         return write_predictions(args, predict(backend, state, images_of(args.images)))
-
-    return main
-
-
-def foreign_command(
-    read_foreign: Callable[[Path], Parameters], publisher: Callable[[str], dict[str, str | None]]
-) -> Callable[..., int]:
-    """Return the ``main`` of a backend's script for the framework's own weight files.
-
-    ``common.parameters.foreign`` runs it.
-
-    Args:
-        read_foreign: f(file of the framework's own) -> its parameters.
-        publisher: f(network) -> what ``publisher_of`` there returns.
-    """
-
-    @command
-    def main(argv: Sequence[str] | None = None) -> int:
-        """Convert one file, or print where one is published."""
-        source, target = sys.argv[1:] if argv is None else argv
-        if source == "--publisher":
-            print(json.dumps(publisher(target)))
-        else:
-            save_parameters(Path(target), read_foreign(Path(source)), {})
-        return 0
 
     return main
 

@@ -11,10 +11,9 @@ from numpy.typing import NDArray
 
 from common.data.images import read_image, write_image, write_label
 from common.data.voc import CLASSES, index_to_rgb
-from common.errors import InputError
-from common.parameters.files import check_parameters, read_parameters
+from common.errors import InputError, notice
+from common.parameters.files import backbone_of, check_parameters, read_weights
 from common.parameters.names import NUM_CLASSES, Parameters
-from common.recipes import BACKBONES
 from common.run.folders import check_out
 
 
@@ -29,10 +28,11 @@ def checked_parameters(args: Namespace) -> Parameters:
     Raises:
         InputError: Before anything is written.
     """
-    parameters, metadata = read_parameters(args.weights)
-    backbone = args.backbone or metadata.get("backbone", BACKBONES[0])
-    check_parameters(args.weights, parameters, backbone)
-    args.backbone = backbone
+    parameters, changes = read_weights(str(args.weights))
+    args.backbone = args.backbone or backbone_of(args.weights, parameters)
+    check_parameters(args.weights, parameters, args.backbone)
+    if changes:
+        notice(f"{args.weights}: {'; '.join(changes)}")
     owners = {path.resolve(): f"the image {path}" for path in args.images}
     for path in args.images:
         if not path.is_file():

@@ -18,7 +18,7 @@ from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.dataset import open_dataset
 from common.data.images import read_label
 from common.documents import DatasetRecord, Manifest, Summary, WeightsRecord
-from common.errors import InputError, is_first_process
+from common.errors import InputError, is_first_process, notice
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
@@ -184,7 +184,7 @@ def _start_of(
             are done.
     """
     if args.resume is None:
-        parameters = starting_parameters(config.recipe, config.seed, args.weights)
+        parameters = starting_parameters(config.recipe, config.seed, args.weights, notice)
         start = Checkpoint(parameters, {}, 0, config, data.train.digest)
         return start, describe_weights(config.recipe, args.weights)
     if args.weights is not None:

@@ -14,7 +14,7 @@ from common.backends import BACKENDS, CONTRACT
 PROJECT = Path(common.__file__).parents[1]
 
 ONLY = {
-    "foreign.py": {"torch", "mxnet"},  # These publish weights in a format of their own.
+    "foreign.py": {"torch"},  # Only PyTorch reads its own weight files.
     "launch.py": {"torch"},  # Its replicas are processes.
     "compat.py": {"mxnet"},  # It gives NumPy's removed names back.
 }
@@ -48,7 +48,6 @@ EXCEPTIONS = (
     Exempt("mxnet", "device.py", "multiplies_bfloat16", "MXNet has bfloat16 on some CPUs only"),
     Exempt("mxnet tf", "device.py", "threads_in_use", "others can be asked in one line"),
     Exempt("jax", "device.py", "REPLICA DETERMINISTIC EIGEN MATMUL", "XLA is set by such names"),
-    Exempt("mxnet", "foreign.py", "PREFIX INPUT_NORM _zoo_names _canonical", "Gluon's names vary"),
     Exempt("mxnet", "loss.py", "Loss", "Gluon compiles blocks"),
     Exempt("mxnet", "loss.py", "scalar", "`float` refuses one of MXNet's two kinds of array"),
     Exempt("jax", "measure.py", "layer_operation", "JAX takes the gradients of a function"),
@@ -203,10 +202,6 @@ def source_of(package: str, file: str) -> str:
 
 
 MIRRORED = sorted(set().union(*map(files_of, BACKENDS)) - ONLY.keys())
-COMPARED = {file: set(BACKENDS) for file in MIRRORED} | {
-    file: packages for file, packages in ONLY.items() if len(packages) > 1
-}
-"""File -> the packages that have it: more than one."""
 
 
 def test_the_packages_have_the_same_files() -> None:
@@ -216,11 +211,9 @@ def test_the_packages_have_the_same_files() -> None:
         assert {name for name in BACKENDS if file in files_of(name)} == packages, file
 
 
-@pytest.mark.parametrize("file", COMPARED)
+@pytest.mark.parametrize("file", MIRRORED)
 def test_a_file_has_the_same_definitions_in_all_packages(file: str) -> None:
-    packages = {
-        name: forms_of(source_of(name, file), name) for name in BACKENDS if name in COMPARED[file]
-    }
+    packages = {name: forms_of(source_of(name, file), name) for name in BACKENDS}
     exceptions = [entry for entry in EXCEPTIONS if entry.file == file]
     assert list(differences(packages, exceptions)) == []
 
@@ -246,7 +239,7 @@ def test_the_scripts_have_the_same_text(file: str) -> None:
 
 
 def test_every_exemption_is_of_a_mirrored_file() -> None:
-    assert {entry.file for entry in EXCEPTIONS} <= COMPARED.keys()
+    assert {entry.file for entry in EXCEPTIONS} <= set(MIRRORED)
 
 
 ALIKE = """

@@ -21,7 +21,6 @@ from common.machine.download import fetch
 from common.machine.files import cache_folder
 from common.parameters import published
 from common.parameters.files import read_parameters, save_parameters, starting_parameters
-from common.parameters.foreign import publisher_of
 from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 from tests.conftest import SKIPPED, required
@@ -183,62 +182,64 @@ def test_what_is_there_is_kept(
     assert len(read_parameters(out)[0]) == 104
 
 
-class Publisher:
-    """Publishes what a server on loopback sends, by the first digits of a digest."""
-
-    def __init__(self, server: Server, digest: str, file: str = "weights.pth") -> None:
-        self.asked: list[tuple[str, str]] = []
-        self.answer = {"url": server.url, "file": file, "sha256": digest[:8], "member": None}
-
-    def __call__(self, backend: str, network: str) -> dict[str, Any]:
-        self.asked.append((backend, network))
-        return self.answer
-
-
 @pytest.fixture
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def kept(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return the folder that keeps what torchvision publishes, which the server has here."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr(published, "fetch", functools.partial(fetch, timeout=0.3))
+    monkeypatch.setattr(published, "address", lambda name: server.url)
+    publish(monkeypatch, SHA256)
     return cache_folder()
 
 
-@pytest.fixture
-def publisher(server: Server, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Publisher:
-    publisher = Publisher(server, SHA256)
-    monkeypatch.setattr(published, "publisher_of", publisher)
-    return publisher
+NAME, FILE = "torchvision:resnet18", "weights.pth"
 
 
-NAME = "torchvision:resnet18"
+def publish(monkeypatch: pytest.MonkeyPatch, digest: str) -> None:
+    """Let the file be published by the first digits of a digest."""
+    file = published.Published(FILE, sha256=digest[:8])
+    monkeypatch.setitem(published.PUBLISHED, NAME, file)
 
 
 def test_a_published_file_is_downloaded_once_and_its_whole_digest_recorded(
-    server: Server, publisher: Publisher, cache: Path
+    server: Server, kept: Path
 ) -> None:
     path = published.published_file(NAME)
-    assert path == cache / "weights.pth" and path.read_bytes() == BODY
-    record = json.loads((cache / "torchvision-resnet18.json").read_text(encoding="utf-8"))
-    assert record["sha256"] == SHA256 and record["url"] == server.url
+    assert path == kept / FILE and path.read_bytes() == BODY
+    record = json.loads((kept / "torchvision-resnet18.json").read_text(encoding="utf-8"))
+    assert record == {"file": FILE, "sha256": SHA256}
     assert published.published_file(NAME) == path
-    assert len(server.ranges) == 1 and publisher.asked == [("torch", "resnet18")]
+    assert len(server.ranges) == 1
 
 
-def test_what_was_recorded_is_checked_ever_after(
-    server: Server, publisher: Publisher, cache: Path
-) -> None:
+def test_what_was_recorded_is_checked_ever_after(kept: Path) -> None:
     path = published.published_file(NAME)
     path.write_bytes(b"x" + BODY[1:])
     with pytest.raises(InputError, match=r"weights\.pth: is there already but its sha256"):
         published.published_file(NAME)
     path.unlink()
     # Other bytes that the publisher's own, shorter digest would let pass.
-    record = cache / "torchvision-resnet18.json"
+    record = kept / "torchvision-resnet18.json"
     record.write_text(record.read_text(encoding="utf-8").replace(SHA256[8:], "0" * 56))
     with pytest.raises(InputError, match=f"its sha256 is {SHA256}, expected {SHA256[:8]}0000"):
         published.published_file(NAME)
     record.write_text("{")
     with pytest.raises(InputError, match=r"torchvision-resnet18\.json: not a record"):
         published.published_file(NAME)
+
+
+def test_a_record_names_neither_another_file_nor_another_digest(kept: Path, tmp_path: Path) -> None:
+    planted = tmp_path / "planted.pth"
+    planted.write_bytes(b"planted")
+    digest = hashlib.sha256(b"planted").hexdigest()
+    kept.mkdir(parents=True)
+    record = kept / "torchvision-resnet18.json"
+    entry = {"url": "http://x", "file": str(planted), "member": None, "sha256": digest}
+    record.write_text(json.dumps(entry), encoding="utf-8")
+    with pytest.raises(InputError, match=r"resnet18\.json: is the record of another file than"):
+        published.published_file(NAME)
+    record.write_text(json.dumps({**entry, "sha256": SHA256}), encoding="utf-8")
+    assert published.published_file(NAME) == kept / FILE
 
 
 @pytest.mark.parametrize(
@@ -252,8 +253,7 @@ def test_what_was_recorded_is_checked_ever_after(
 )
 def test_a_failed_download_is_one_line_and_is_resumed(
     server: Server,
-    publisher: Publisher,
-    cache: Path,
+    kept: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     mood: str,
@@ -262,7 +262,7 @@ def test_a_failed_download_is_one_line_and_is_resumed(
     server.mood = mood
     out = tmp_path / "out.safetensors"
     assert words in refused(capsys, "weights", "import", "imagenet", "--out", out)
-    assert not out.exists() and not (cache / "torchvision-resnet18.json").exists()
+    assert not out.exists() and not (kept / "torchvision-resnet18.json").exists()
     server.mood = "good"
     assert published.published_file(NAME).read_bytes() == BODY
     resumed = mood in ("stalling", "truncating")
@@ -271,24 +271,22 @@ def test_a_failed_download_is_one_line_and_is_resumed(
 
 def test_wrong_bytes_are_neither_used_nor_recorded(
     server: Server,
-    publisher: Publisher,
-    cache: Path,
+    kept: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server.body = b"x" + BODY[1:]
     line = refused(capsys, "weights", "import", "imagenet", "--out", tmp_path / "out")
     assert f"expected {SHA256[:8]}" in line
-    assert [entry.name for entry in cache.iterdir()] == [".lock"]
+    assert [entry.name for entry in kept.iterdir()] == [".lock"]
 
 
 def test_imagenet_starts_a_training(
-    server: Server, cache: Path, origins: Any, monkeypatch: pytest.MonkeyPatch
+    server: Server, kept: Path, origins: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = origins("torchvision", "resnet18_v1")
     server.body = origin.path.read_bytes()
-    publisher = Publisher(server, hashlib.sha256(server.body).hexdigest())
-    monkeypatch.setattr(published, "publisher_of", publisher)
+    publish(monkeypatch, hashlib.sha256(server.body).hexdigest())
     recipe = make_recipe("chapter-torch")
     started = starting_parameters(recipe, 0, Path("imagenet"))
     expected = starting_parameters(recipe, 0, origin.imported)
@@ -296,23 +294,28 @@ def test_imagenet_starts_a_training(
     drawn = initial_parameters(recipe, 0)["final_conv.weight"]
     np.testing.assert_array_equal(started["final_conv.weight"], drawn)
 
-    publisher.answer = {"url": f"{server.url}/absent", "file": "v2", "sha1": "0", "member": "v2"}
     server.mood = "absent"
     with pytest.raises(InputError, match="404"):
         starting_parameters(make_recipe("chapter-mxnet"), 0, Path("imagenet"))
-    assert publisher.asked[-1] == ("mxnet", "resnet18_v2")
 
 
-def test_torchvision_says_where_it_publishes() -> None:
-    found = required("torch", "torch_impl.foreign").publisher("resnet18")
-    assert found["url"].endswith("/models/resnet18-f37072fd.pth")
-    assert found["sha256"] == "f37072fd"
+def test_torchvision_publishes_the_file_that_is_expected() -> None:
+    required("torch", "torch")
+    file = published.PUBLISHED[NAME]
+    url = published.address(NAME)
+    assert url.endswith(f"/models/{file.file}") and file.sha256 in file.file
 
 
-def test_gluon_says_where_it_publishes(monkeypatch: pytest.MonkeyPatch) -> None:
-    required("mxnet", "mxnet")
+def test_the_model_zoo_publishes_the_files_that_are_expected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    required("mxnet", "mxnet_impl")
+    store = importlib.import_module("mxnet.gluon.model_zoo.model_store")
+    assert store.apache_repo_url == published.GLUON
+    for backbone in ("resnet18_v1", "resnet18_v2"):
+        file = published.PUBLISHED[f"gluon:{backbone}"]
+        assert file.file == f"{backbone}-{store.short_hash(backbone)}.params"
+        assert file.sha1 == store._model_sha1[backbone]
     monkeypatch.setenv("MXNET_GLUON_REPO", "http://mirror.example/")
-    found = publisher_of(*published.PUBLISHED["gluon:resnet18_v2"])
-    assert found["url"] == "http://mirror.example/gluon/models/resnet18_v2-a81db45f.zip"
-    assert found["sha1"] == "a81db45fd7b7a2d12ab97cd88ef0a5ac48b8f657"
-    assert found["member"] == found["file"] == "resnet18_v2-a81db45f.params"
+    expected = "http://mirror.example/gluon/models/resnet18_v2-a81db45f.zip"
+    assert published.address("gluon:resnet18_v2") == expected

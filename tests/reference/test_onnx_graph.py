@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from benchmarks.cli import main as fcn
 from common.config import Config
+from common.data.crops import pad_to
 from common.parameters.files import save_parameters
-from common.recipes import BACKBONES
+from common.parameters.names import NUM_CLASSES
+from common.recipes import BACKBONES, STRIDE
 from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
+from common.reference.network import forward
 from common.reference.tolerances import bound
 
 
@@ -45,6 +48,20 @@ def test_onnx_runtime_agrees_with_every_backend(
         )
         assert found.shape == (count, height, width, 21)
         assert relative_error(found, expected) < bound("logits")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_images_of_any_size_give_logits_of_that_size(backbone: str, tmp_path: Path) -> None:
+    session, parameters = exported(backbone, tmp_path), probe_parameters(backbone)
+    generator = np.random.default_rng(0)
+    for count, height, width in ((1, 100, 100), (2, 33, 64), (1, 64, 31), (1, 1, 1)):
+        images = generator.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
+        (logits,) = session.run(["logits"], {"images": images})
+        assert logits.shape == (count, height, width, NUM_CLASSES)
+        whole = [-(-side // STRIDE) * STRIDE for side in (height, width)]
+        padded = np.stack([pad_to(image, (whole[0], whole[1])) for image in images])
+        expected = forward(parameters, padded, backbone, False).layers["transpose_conv"]
+        assert relative_error(logits, expected[:, :height, :width]) < bound("logits")
 
 
 def test_a_backbone_alone_is_no_network_to_export(

@@ -32,6 +32,16 @@ def gluon_network(backbone: str) -> SimpleNamespace:
     images = random_images()
     x = mx.nd.array(normalized(images))
     network(x)
+    shuffle_values(network, generator)
+    for layer in range(GLUON_FEATURES[backbone]):
+        x = network.features[layer](x)
+    features = x.asnumpy().transpose(0, 2, 3, 1)
+    return SimpleNamespace(network=network, images=images, features=features)
+
+
+def shuffle_values(network: Any, generator: np.random.Generator) -> None:
+    """Give the norms of a Gluon network values that are not those of a start."""
+    mx = importlib.import_module("mxnet")
     for parameter in network.collect_params().values():
         if parameter.name.endswith(("gamma", "running_var")):
             parameter.set_data(mx.nd.array(generator.uniform(0.5, 1.5, parameter.shape)))
@@ -39,10 +49,36 @@ def gluon_network(backbone: str) -> SimpleNamespace:
             parameter.name.endswith("beta") and parameter.grad_req != "null"
         ):
             parameter.set_data(mx.nd.array(generator.normal(0, 0.3, parameter.shape)))
-    for layer in range(GLUON_FEATURES[backbone]):
-        x = network.features[layer](x)
-    features = x.asnumpy().transpose(0, 2, 3, 1)
-    return SimpleNamespace(network=network, images=images, features=features)
+
+
+def gluon_chapter_network(
+    backbone: str, nested: bool
+) -> tuple[Any, NDArray[np.float32], NDArray[np.uint8]]:
+    """Return the network of the chapter's MXNet tab, its logits [B, H, W, 21], and the images.
+
+    ``nested`` adds the backbone's layers as one, as ``net.add(features[:-2])`` does.
+    """
+    importlib.import_module("mxnet_impl")
+    mx = importlib.import_module("mxnet")
+    nn = mx.gluon.nn
+    features = mx.gluon.model_zoo.vision.get_model(backbone).features
+    features = features[: GLUON_FEATURES[backbone]]
+    network = nn.HybridSequential()
+    network.add(*([features] if nested else features))
+    network.add(
+        nn.Conv2D(21, kernel_size=1),
+        nn.Conv2DTranspose(21, kernel_size=64, padding=16, strides=32),
+    )
+    network.initialize(mx.init.Xavier())
+    network.hybridize()
+    images = random_images()
+    x = mx.nd.array(normalized(images))
+    network(x)
+    generator = np.random.default_rng(0)
+    shuffle_values(network, generator)
+    for layer in (network[-2], network[-1]):
+        layer.bias.set_data(mx.nd.array(generator.normal(0, 0.3, 21)))
+    return network, network(x).asnumpy().transpose(0, 2, 3, 1), images
 
 
 def torchvision_features(network: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -72,3 +108,21 @@ def torchvision_network() -> SimpleNamespace:
     images = random_images()
     features = torchvision_features(network, images)
     return SimpleNamespace(network=network, images=images, features=features)
+
+
+def chapter_network(biased: bool = True) -> Any:
+    """Return the network of the chapter's PyTorch tab; ``biased`` is its transposed convolution."""
+    nn = importlib.import_module("torch").nn
+    network = nn.Sequential(*list(torchvision_network().network.children())[:-2])
+    network.add_module("final_conv", nn.Conv2d(512, 21, kernel_size=1))
+    upsampling = nn.ConvTranspose2d(21, 21, kernel_size=64, padding=16, stride=32, bias=biased)
+    network.add_module("transpose_conv", upsampling)
+    return network.eval()
+
+
+def chapter_logits(network: Any, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Return the logits [B, H, W, 21] that the chapter's PyTorch network has of ``images``."""
+    torch = importlib.import_module("torch")
+    with torch.no_grad():
+        logits = network(torch.from_numpy(normalized(images)))
+    return logits.numpy().transpose(0, 2, 3, 1)
