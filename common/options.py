@@ -122,7 +122,7 @@ def training_parser(prog: str) -> Parser:
     add = parser.add_argument
     add("--data", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
     add("--out", type=Path, metavar="RUN", help="the new run folder")
-    text = "start from these: safetensors, torchvision's .pth or Gluon's .params; or `imagenet`, "
+    text = "start from these: a file as `fcn weights import` takes it; or `imagenet`, "
     text += "the published weights of the backbone, which are downloaded once"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     add("--resume", type=Path, metavar="RUN", help="go on from that run's last checkpoint")
@@ -144,7 +144,7 @@ def predict_parser(prog: str) -> Parser:
     parser = Parser(prog=prog, description="Predict label maps of images of any size.")
     add = parser.add_argument
     add("images", nargs="+", type=Path, metavar="IMAGE", help="JPEG or PNG files")
-    text = "safetensors of a trained network, as a run's model.safetensors"
+    text = "a trained network: a run's model.safetensors, or what `fcn weights import` takes"
     add("--weights", type=Path, required=True, metavar="FILE", help=text)
     text = "gets IMAGE.png, a palette label map, and IMAGE-overlay.png"
     add("--out", type=Path, required=True, metavar="DIR", help=text)

@@ -128,6 +128,8 @@ def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bo
     ]
     others = [b for b in BACKBONES if b != backbone and _fits(parameters, b)]
     hint = f"; it is a {others[0]}: use --backbone {others[0]}" if others else ""
+    if missing and not (extra or wrong) and all(name.startswith(HEAD) for name in missing):
+        hint = "; it has no head: `fcn train --weights` gives it one"
     raise InputError(f"{path}: not the weights of {backbone}: {', '.join(problems)}{hint}")
 
 

@@ -1,12 +1,14 @@
 """What a file is, told from its content: a weight file that is read, or what else and what then."""
 
 import re
+import shlex
 import stat
 import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
+from common.parameters.published import PUBLISHED
 
 READ = "read are safetensors, PyTorch's state_dict (.pth, .pt, .bin, .ckpt) and Gluon's .params"
 SAFETENSORS, PYTORCH, GLUON = "safetensors", "PyTorch", "Gluon"
@@ -20,9 +22,10 @@ LEVELDB_END = b"\x57\xfb\x80\x8b\x24\x75\x47\xdb"
 """The last bytes of the index of a TensorFlow checkpoint."""
 
 _TENSORFLOW = (
-    "python -c 'import sys, tensorflow as tf, safetensors.numpy as s; "
-    "r = tf.train.load_checkpoint(sys.argv[1]); s.save_file({n: r.get_tensor(n) for n in "
-    'r.get_variable_to_shape_map()}, "weights.safetensors")\' {prefix}'
+    "convert it: python -c 'import sys, tensorflow as tf, safetensors.numpy as s; "
+    "r = tf.train.load_checkpoint(sys.argv[1]); a = {n: r.get_tensor(n) for n in "
+    "r.get_variable_to_shape_map()}; s.save_file({n: v for n, v in a.items() if "
+    'getattr(v, "ndim", 0)}, "weights.safetensors")\' {path}'
 )
 _UNPACK = "unpack it and name the weight file in it"
 
@@ -33,7 +36,7 @@ class Other(NamedTuple):
     Attributes:
         start: How its bytes begin, a regular expression.
         what: What it is, with its article.
-        advice: What to do; ``{path}`` stands for the file.
+        advice: What to do, as ``refused`` takes it.
     """
 
     start: bytes
@@ -61,7 +64,7 @@ OTHERS = (
         'hasattr(d, "dtype") else None); s.save_file(a, "weights.safetensors")\' {path}',
     ),
     Other(
-        rb"\x08[\x01-\x20][\x12\x1a\x22\x3a\x42]",
+        rb"\x08[\x03-\x20][\x12\x1a\x22\x3a\x42]",
         "an ONNX model",
         "convert it: python -c 'import sys, onnx, safetensors.numpy as s; s.save_file({t.name: "
         "onnx.numpy_helper.to_array(t) for t in onnx.load(sys.argv[1]).graph.initializer}, "
@@ -72,7 +75,23 @@ OTHERS = (
         "one NumPy array",
         "save all arrays of the network by name with safetensors.numpy.save_file",
     ),
-    Other(rb"(model|all_model)_checkpoint_path:", "the index of TensorFlow checkpoints", ""),
+    Other(
+        rb"(model|all_model)_checkpoint_path:",
+        "the list of TensorFlow checkpoints",
+        "name one of those in it",
+    ),
+    Other(
+        rb"\x08\x01\x12",
+        "the program of a TensorFlow SavedModel",
+        "name the folder that it lies in",
+    ),
+    Other(
+        rb"[\x81-\x8f][\xa1-\xbf]|\xde\x00",
+        "a MessagePack file, as Flax writes",
+        "convert it: python -c 'import sys, flax, safetensors.numpy as s; d = "
+        'flax.serialization.msgpack_restore(open(sys.argv[1], "rb").read()); '
+        's.save_file(flax.traverse_util.flatten_dict(d, sep="."), "weights.safetensors")\' {path}',
+    ),
     Other(rb".{4}TFL3", "a TensorFlow Lite model", "take the checkpoint that it was made from"),
     Other(rb"GGUF", "a GGUF model", "take the safetensors that it was made from"),
     Other(
@@ -127,21 +146,24 @@ def kind_of(path: Path, limit: int) -> str:
         return _kind_of_zip(path)
     if end == LEVELDB_END or re.search(r"\.data-\d+-of-\d+$", path.name):
         prefix = re.sub(r"\.(index|data-\d+-of-\d+)$", "", str(path))
-        advice = f"convert it: {_TENSORFLOW.replace('{prefix}', prefix)}"
-        raise refused(path, "a part of a TensorFlow checkpoint", advice)
+        raise refused(path, "a part of a TensorFlow checkpoint", _TENSORFLOW, prefix)
     if head[8:9] == b"{" and not _is_text(head[:8]):  # Before it is a length, perhaps a wrong one.
         return SAFETENSORS
     for other in OTHERS:
         if re.match(other.start, head):
-            raise refused(path, other.what, other.advice.replace("{path}", str(path)))
+            raise refused(path, other.what, other.advice)
     if _is_text(head):
         first = head.decode("ascii").split("\n", 1)[0][:60]
         raise refused(path, f"a text that begins with {first!r}", "name the file with the tensors")
     raise refused(path, f"no known kind of file (it begins with {head[:8].hex(' ')})", "")
 
 
-def refused(path: Path, what: str, advice: str) -> InputError:
-    """Return the error that says what a file is, which kinds are read, and what to do."""
+def refused(path: Path, what: str, advice: str, named: str | None = None) -> InputError:
+    """Return the error that says what a file is, which kinds are read, and what to do.
+
+    ``{path}`` in ``advice`` stands for ``named``, by default the file, as a shell takes it.
+    """
+    advice = advice.replace("{path}", shlex.quote(named or str(path)))
     return InputError(f"{path}: is {what}; {READ}" + (f"; {advice}" if advice else ""))
 
 
@@ -165,24 +187,26 @@ def _absent(path: Path) -> InputError:
     text = str(path)
     if re.match(r"https?:/", text):
         return InputError(f"{path}: is an address: download the file first, then name it")
+    if re.match(r"(torchvision|gluon):", text):
+        names = ", ".join(PUBLISHED)
+        return InputError(f"{path}: is no name of published weights: choose from {names}")
     if path.with_name(f"{path.name}.index").is_file():
-        advice = f"convert it: {_TENSORFLOW.replace('{prefix}', text)}"
-        return refused(path, "a TensorFlow checkpoint of several files", advice)
+        return refused(path, "a TensorFlow checkpoint of several files", _TENSORFLOW)
     return InputError(f"{path}: there is no such weight file")
 
 
 def _folder(path: Path) -> InputError:
     """Return the error that names the weight file in a folder, where there is one."""
     if (path / "saved_model.pb").is_file():
-        advice = f"convert it: {_TENSORFLOW.replace('{prefix}', f'{path}/variables/variables')}"
-        return refused(path, "the folder of a TensorFlow SavedModel", advice)
+        prefix = f"{path}/variables/variables"
+        return refused(path, "the folder of a TensorFlow SavedModel", _TENSORFLOW, prefix)
     for folder in ("", "checkpoints/*/"):
         for pattern in WEIGHT_FILES:
             if inside := sorted(path.glob(f"{folder}{pattern}")):
                 return InputError(f"{path}: is a folder: name the weight file in it, {inside[-1]}")
     if index := sorted(path.glob("*.index")):
-        advice = f"convert it: {_TENSORFLOW.replace('{prefix}', str(index[-1])[: -len('.index')])}"
-        return refused(path, "a folder with a TensorFlow checkpoint", advice)
+        prefix = str(index[-1].with_suffix(""))
+        return refused(path, "a folder with a TensorFlow checkpoint", _TENSORFLOW, prefix)
     return refused(path, "a folder without a weight file", "name a file")
 
 
@@ -199,7 +223,7 @@ def _kind_of_zip(path: Path) -> str:
     if "constants.pkl" in files:
         advice = (
             "convert it: python -c 'import sys, torch; "
-            f'torch.save(torch.jit.load(sys.argv[1]).state_dict(), "weights.pth")\' {path}'
+            'torch.save(torch.jit.load(sys.argv[1]).state_dict(), "weights.pth")\' {path}'
         )
         raise refused(path, "a TorchScript program", advice)
     if "data.pkl" in files:
@@ -207,13 +231,13 @@ def _kind_of_zip(path: Path) -> str:
     if any(name.endswith(".npy") for name in files):
         advice = (
             "convert it: python -c 'import sys, numpy as np, safetensors.numpy as s; "
-            f's.save_file(dict(np.load(sys.argv[1])), "weights.safetensors")\' {path}'
+            's.save_file(dict(np.load(sys.argv[1])), "weights.safetensors")\' {path}'
         )
         raise refused(path, "a NumPy archive", advice)
     if any(name.endswith(".weights.h5") for name in files):
-        raise refused(path, "a Keras model", f"`unzip {path}` gives the HDF5 file of its weights")
+        raise refused(path, "a Keras model", "`unzip {path}` gives the HDF5 file of its weights")
     listed = ", ".join(sorted(filter(None, files))[:3]) or "nothing"
-    raise refused(path, f"a zip archive of {listed}", f"unzip {path}, and name the file in it")
+    raise refused(path, f"a zip archive of {listed}", "unzip {path}, and name the file in it")
 
 
 def _is_text(head: bytes) -> bool:

@@ -93,7 +93,9 @@ OTHERS = [
     (b"\x28\xb5\x2f\xfd", "a Zstandard archive", "unpack"),
     (b"\x1c\x00\x00\x00TFL3" + bytes(40), "a TensorFlow Lite model", "checkpoint"),
     (b"GGUF\x03\x00\x00\x00", "a GGUF model", "safetensors"),
-    (b'model_checkpoint_path: "ckpt-1"\n', "the index of TensorFlow checkpoints", ""),
+    (b'model_checkpoint_path: "ckpt-1"\n', "the list of TensorFlow checkpoints", "name one"),
+    (b"\x08\x01\x12\xa0\x03", "the program of a TensorFlow SavedModel", "name the folder"),
+    (b"\x81\xa6params\x81", "a MessagePack file, as Flax writes", "msgpack_restore"),
     (bytes(40) + b"\x57\xfb\x80\x8b\x24\x75\x47\xdb", "a part of a TensorFlow", "load_checkpoint"),
     (b"\x89PNG\r\n\x1a\n", "an image", "name a weight file"),
     (b"\xff\xd8\xff\xe0", "an image", "name a weight file"),
@@ -149,6 +151,8 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
         read_file(tmp_path / "absent.pth")
     with pytest.raises(InputError, match="is an address: download the file first"):
         read_file(Path("https://example.org/fcn.pth"))
+    with pytest.raises(InputError, match=r"resnet50: is no name of published weights: choose from"):
+        read_file(Path("torchvision:resnet50"))
     loop = tmp_path / "loop"
     loop.symlink_to(loop)
     with pytest.raises(InputError, match="cannot be read"):
