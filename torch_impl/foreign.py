@@ -6,6 +6,7 @@ resnet18` says where torchvision publishes a file.
 
 import argparse
 import pickle
+import re
 import resource
 import sys
 from collections.abc import Iterator, Sequence
@@ -82,11 +83,11 @@ def _load(path: Path) -> Any:
         with torch.serialization.safe_globals(HARMLESS):
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        # Of the message the cause, without the advice around it to load the file unsafely.
-        _, _, cause = str(error).partition("WeightsUnpickler error: ")
-        reason = cause.strip().splitlines()[0].partition(". Please")[0] if cause else "no pickle"
+        # Of the message the name, without the advice around it to load the file unsafely.
+        name = re.search(r"GLOBAL (\S+)", str(error))
+        what = f"an object of {name[1]}" if name else "what no state_dict has"
         raise InputError(
-            f"{path}: refused: it holds more than tensors ({reason}), and code in it is not run: "
+            f"{path}: refused: it holds {what}, not only tensors, and code in a file is not run: "
             "save net.state_dict() alone"
         ) from error
     except MemoryError as error:

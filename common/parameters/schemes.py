@@ -21,15 +21,14 @@ CLASSIFIER = "fc"
 SEQUENTIAL = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
 """torchvision's name -> position in ``nn.Sequential(*list(resnet18.children())[:-2])``."""
 POSITIONS = {
-    "resnet18_v1": ["conv1", "bn1", None, None, "layer1", "layer2", "layer3", "layer4"],
-    "resnet18_v2": [
-        *("data_bn", "conv1", "bn1", None, None, "layer1", "layer2", "layer3", "layer4", "final_bn")
-    ],
+    "resnet18_v1": "conv1 bn1 relu maxpool layer1 layer2 layer3 layer4".split(),
+    "resnet18_v2": "data_bn conv1 bn1 relu maxpool layer1 layer2 layer3 layer4 final_bn".split(),
 }
 """Backbone -> what lies at each position of ``features`` in Gluon's model zoo."""
 BODY = {"conv1": "body.0", "bn1": "body.1", "conv2": "body.3", "bn2": "body.4"}
 """Layer of a v1 block -> its position in the zoo's block."""
-GLUON_PARTS = {"gamma": "weight", "beta": "bias"}
+NORM_PARTS = {"weight": "gamma", "bias": "beta"}
+"""Part of a norm -> its name in Gluon."""
 ZOO = "resnetv"
 ZOO_PREFIX = re.compile(rf"^(arg:|aux:)?(\w*{ZOO}\d+_)?")
 """What an export, and a network's own prefix, put before the zoo's names by counter."""
@@ -201,11 +200,10 @@ def _zoo_name(backbone: str, name: str) -> str:
     if layer == CLASSIFIER:
         return f"output.{part}"
     top, *inner = layer.split(".")
-    norm = re.search(r"bn\d?$|downsample\.1$", layer) is not None
     if backbone == "resnet18_v1" and inner:
-        inner = [inner[0], *(BODY.get(layer, layer) for layer in inner[1:])]
-    position = POSITIONS[backbone].index(top)
-    return ".".join(["features", str(position), *inner, _gluon_part(part, norm)])
+        inner = [inner[0], *(BODY.get(name, name) for name in inner[1:])]
+    position = str(POSITIONS[backbone].index(top))
+    return ".".join(["features", position, *inner, _gluon_part(layer, part)])
 
 
 def _counted(names: list[str]) -> Iterator[str]:
@@ -214,18 +212,20 @@ def _counted(names: list[str]) -> Iterator[str]:
     numbers: dict[str, int] = {}
     for name in names:
         layer, _, part = name.rpartition(".")
-        norm = re.search(r"bn\d?$|downsample\.1$", layer) is not None
-        kind = "batchnorm" if norm else "dense" if layer == CLASSIFIER else "conv"
+        kind = "dense" if layer == CLASSIFIER else "batchnorm" if _is_norm(layer) else "conv"
         stage = re.match(r"layer(\d)", layer)
         scope = f"stage{stage[1]}_" if stage else ""
         if layer not in numbers:
             numbers[layer] = next(counters.setdefault((scope, kind), count()))
-        yield f"{scope}{kind}{numbers[layer]}_{_gluon_part(part, norm)}"
+        yield f"{scope}{kind}{numbers[layer]}_{_gluon_part(layer, part)}"
 
 
-def _gluon_part(part: str, norm: bool) -> str:
-    names = {canonical: own for own, canonical in GLUON_PARTS.items()}
-    return names.get(part, part) if norm else part
+def _is_norm(layer: str) -> bool:
+    return layer.endswith(("bn", "bn1", "bn2", "downsample.1"))
+
+
+def _gluon_part(layer: str, part: str) -> str:
+    return NORM_PARTS.get(part, part) if _is_norm(layer) else part
 
 
 def _left_out(path: Path, parameters: Parameters) -> list[str]:

@@ -1,5 +1,6 @@
 """A weight file is told by its content; of what is none the message says what it is."""
 
+import importlib.util
 import io
 import json
 import os
@@ -157,6 +158,16 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
     loop.symlink_to(loop)
     with pytest.raises(InputError, match="cannot be read"):
         read_file(loop)
+
+
+def test_without_pytorch_its_files_are_refused_with_a_way_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "fcn.pth"
+    path.write_bytes(KINDS[PYTORCH])
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"fcn\.pth: is a PyTorch file, .*uv sync --group torch"):
+        read_file(path)
 
 
 def test_a_file_beyond_the_limit_is_refused_before_it_is_read(
