@@ -1,7 +1,7 @@
-"""PyTorch's own weight files: `python -m torch_impl.foreign IN.pth OUT.safetensors BYTES`.
+"""PyTorch's own weight files: `python -m torch_impl.foreign IN.pth OUT.safetensors LIMIT MEMORY`.
 
-BYTES bounds what the tensors may take in memory. `python -m torch_impl.foreign --publisher
-resnet18` says where torchvision publishes a file.
+LIMIT bounds the bytes of the tensors, MEMORY what the process takes for reading them. `python -m
+torch_impl.foreign --publisher resnet18` says where torchvision publishes a file.
 """
 
 import argparse
@@ -36,8 +36,6 @@ HARMLESS = [
 ]
 """What programs save beside a network, options and scores, and PyTorch does not load by itself:
 none of these runs code of the file."""
-SPARE_BYTES = 2**30
-"""Memory that reading takes beside the tensors."""
 
 
 def read_foreign(path: Path, limit: int) -> tuple[dict[str, torch.Tensor], str]:
@@ -51,7 +49,8 @@ def read_foreign(path: Path, limit: int) -> tuple[dict[str, torch.Tensor], str]:
         InputError: If the file holds no such dictionary, or objects that PyTorch does not load, or
             its tensors take more than ``limit`` bytes.
     """
-    loaded = _load(path)
+    with refusing(path), torch.serialization.safe_globals(HARMLESS):
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
     candidates = list(_state_dicts(loaded))
     if not candidates:
         kind = type(loaded).__name__
@@ -74,14 +73,16 @@ def read_foreign(path: Path, limit: int) -> tuple[dict[str, torch.Tensor], str]:
             f"{path}: its tensors expand to {size / 2**20:,.0f} MiB, more than the "
             f"{limit // 2**20:,} MiB that are read; `fcn weights import --max-mib` reads more"
         )
-    # Tensors that share memory, which a safetensors file cannot, become copies.
-    return {name: t.detach().clone().contiguous() for name, t in tensors.items()}, keys
+    with refusing(path):
+        # Tensors that share memory, which a safetensors file cannot, become copies.
+        return {name: t.detach().clone().contiguous() for name, t in tensors.items()}, keys
 
 
-def _load(path: Path) -> Any:
+@contextmanager
+def refusing(path: Path) -> Iterator[None]:
+    """Turn what PyTorch raises in the block for the file's sake into an InputError."""
     try:
-        with torch.serialization.safe_globals(HARMLESS):
-            return torch.load(path, map_location="cpu", weights_only=True)
+        yield
     except pickle.UnpicklingError as error:
         # Of the message the name, without the advice around it to load the file unsafely.
         name = re.search(r"GLOBAL (\S+)", str(error))
@@ -90,9 +91,11 @@ def _load(path: Path) -> Any:
             f"{path}: refused: it holds {what}, not only tensors, and code in a file is not run: "
             "save net.state_dict() alone"
         ) from error
-    except MemoryError as error:
-        raise InputError(f"{path}: refused: it expands beyond the memory it may take") from error
     except Exception as error:  # The unpickler meets hostile bytes with errors of any kind.
+        if isinstance(error, MemoryError) or "allocate memory" in str(error):
+            raise InputError(
+                f"{path}: refused: it expands beyond the memory that a file of its size may take"
+            ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path}: not a complete PyTorch weight file ({reason}); save or fetch it again"
@@ -150,13 +153,13 @@ def publisher(network: str) -> str:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Convert one file, or print where one is published, for ``common.parameters.foreign``."""
-    source, target, *limit = sys.argv[1:] if argv is None else argv
+    source, target, *numbers = sys.argv[1:] if argv is None else argv
     if source == "--publisher":
         print(publisher(target))
         return 0
-    most = int(limit[0])
-    with bounded_memory(3 * most + SPARE_BYTES):
-        tensors, keys = read_foreign(Path(source), most)
+    limit, memory = map(int, numbers)
+    with bounded_memory(memory):
+        tensors, keys = read_foreign(Path(source), limit)
         save_file(tensors, target, {TAKEN_FROM: keys})
     return 0
 

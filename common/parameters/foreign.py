@@ -17,6 +17,8 @@ from common.parameters.tensors import TensorFile, read_safetensors
 
 TAKEN_FROM = "taken from"
 """Metadata of what PyTorch converts: the keys that lead to the tensors in its file."""
+COPIES, SPARE_BYTES = 4, 2**30
+"""Memory that PyTorch may take to convert a file: copies of it unpacked, and some beside them."""
 MOST_PICKLE = 2**24
 """Bytes of the pickle in a PyTorch file, which holds names and shapes: each may become 60 bytes."""
 
@@ -31,7 +33,7 @@ def read_pytorch(path: Path, limit: int) -> TensorFile:
     Raises:
         InputError: If PyTorch is not installed or refuses the file, or it expands too far.
     """
-    check_sizes(path, limit)
+    unpacked = unpacked_size(path, limit)
     try:
         check_backend("torch")
     except InputError as error:
@@ -40,15 +42,19 @@ def read_pytorch(path: Path, limit: int) -> TensorFile:
         ) from error
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / "converted.safetensors"
-        _torch(str(path), str(converted), str(limit))
+        _torch(str(path), str(converted), str(limit), str(COPIES * unpacked + SPARE_BYTES))
         content = read_safetensors(path, converted.read_bytes())
     return replace(content, metadata={}, taken_from=content.metadata.get(TAKEN_FROM, ""))
 
 
-def check_sizes(path: Path, limit: int) -> None:
-    """Raise InputError if the parts of a zip archive, unpacked, have more than ``limit`` bytes."""
+def unpacked_size(path: Path, limit: int) -> int:
+    """Return the bytes of a PyTorch file's parts, unpacked.
+
+    Raises:
+        InputError: If they are more than ``limit``.
+    """
     if not zipfile.is_zipfile(path):
-        return  # A file of PyTorch 1.5 and before is not packed.
+        return path.stat().st_size  # A file of PyTorch 1.5 and before is not packed.
     with zipfile.ZipFile(path) as archive:
         parts = archive.infolist()
     total = sum(part.file_size for part in parts)
@@ -65,6 +71,7 @@ def check_sizes(path: Path, limit: int) -> None:
                 f"{part.file_size / 2**20:,.0f} MiB, more than {MOST_PICKLE // 2**20}: it holds "
                 "more than tensors; save net.state_dict() alone"
             )
+    return total
 
 
 def torchvision_url(network: str) -> str:

@@ -20,21 +20,8 @@ HEAD = ("final_conv", "transpose_conv")
 CLASSIFIER = "fc"
 SEQUENTIAL = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
 """torchvision's name -> position in ``nn.Sequential(*list(resnet18.children())[:-2])``."""
-POSITIONS = {
-    "resnet18_v1": ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"],
-    "resnet18_v2": [
-        "data_bn",
-        "conv1",
-        "bn1",
-        "relu",
-        "maxpool",
-        "layer1",
-        "layer2",
-        "layer3",
-        "layer4",
-        "final_bn",
-    ],
-}
+_BOTH = ["conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4"]
+POSITIONS = {"resnet18_v1": _BOTH, "resnet18_v2": ["data_bn", *_BOTH, "final_bn"]}
 """Backbone -> what lies at each position of ``features`` in Gluon's model zoo."""
 BODY = {"conv1": "body.0", "bn1": "body.1", "conv2": "body.3", "bn2": "body.4"}
 """Layer of a v1 block -> its position in the zoo's block."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from common.errors import InputError
-from common.parameters.foreign import check_sizes
+from common.parameters.foreign import unpacked_size
 from tests.conftest import required
 from tests.support.commands import refused
 
@@ -40,7 +40,7 @@ def test_an_archive_that_expands_is_refused_before_it_is_unpacked(
     assert "expands from 0.0 to 40 MiB, more than the 39 MiB that are read" in line
     path.write_bytes(torch_archive(bytes(17 * MIB)))
     with pytest.raises(InputError, match=r"its data\.pkl, which lists the tensors, has 17 MiB"):
-        check_sizes(path, 100 * MIB)
+        unpacked_size(path, 100 * MIB)
 
 
 def huge_by_stride(torch: Any) -> Any:
@@ -81,10 +81,10 @@ def test_a_pickle_that_asks_for_memory_ends_in_one_line(
 ) -> None:
     torch, path = required("torch", "torch"), tmp_path / "bomb.pth"
     limits = resource.getrlimit(resource.RLIMIT_AS)
-    for call in (Call(bytearray, 10**11), Call(torch.Tensor, 10**11)):
+    for call in (Call(bytearray, 2**31), Call(torch.Tensor, 2**29)):
         path.write_bytes(torch_archive(pickle.dumps({"a": call}, protocol=2)))
-        line = refused(capsys, "weights", "show", path, "--max-mib", 100)
-        assert "bomb.pth: " in line and ("memory" in line or "expand" in line), line
+        line = refused(capsys, "weights", "show", path, "--max-mib", 10_000)
+        assert "bomb.pth: refused: it expands beyond the memory that a file of its size" in line
     assert resource.getrlimit(resource.RLIMIT_AS) == limits
 
 
@@ -107,6 +107,7 @@ def test_what_holds_no_tensors_is_said(content: Any, tmp_path: Path) -> None:
         read(path, 300 * MIB)
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
 def test_what_has_no_dense_values_is_refused(tmp_path: Path) -> None:
     torch, path = required("torch", "torch"), tmp_path / "some.pth"
     read = required("torch", "torch_impl.foreign").read_foreign
