@@ -104,8 +104,9 @@ def show(path: Path, limit: int, as_json: bool) -> None:
     content, rows, table = files.read_file(path, limit), [], []
     tensors, metadata = content.tensors, content.metadata
     for name, array in tensors.items():
-        norm, dtype = float(np.linalg.norm(array.astype(np.float64).ravel())), content.types[name]
-        shape = list(array.shape)
+        with np.errstate(over="ignore"):
+            norm = float(np.linalg.norm(array.astype(np.float64).ravel()))
+        dtype, shape = content.types[name], list(array.shape)
         rows.append({"name": name, "dtype": dtype, "shape": shape, "norm": finite(norm)})
         table.append((printable(name), dtype, "x".join(map(str, shape)) or "scalar", f"{norm:.6g}"))
     if as_json:
