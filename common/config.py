@@ -63,6 +63,14 @@ class Config:
         least=0,
     )
 
+    max_pixels: int = option(
+        "pixels of the largest image; a larger one is refused before it is decoded, which takes "
+        "some 16 bytes a pixel",
+        default=50_000_000,
+        metavar="N",
+        least=1,
+    )
+
     def __post_init__(self) -> None:
         check_fields(self)
         check_tricks(self.without)

@@ -114,6 +114,7 @@ class Reading(TypedDict):
 
     The means are over the classes present in the truth, so that a model and the constant predictor
     beside it are compared over the same classes. In the paper's validation set all are present.
+    Where no pixel counts, because all are void and void is ignored, every score is null.
 
     Attributes:
         pixel_accuracy: Correct pixels over all pixels.
@@ -125,14 +126,14 @@ class Reading(TypedDict):
         background_pixel_accuracy, background_mean_iou: Of a predictor that always says background.
     """
 
-    pixel_accuracy: Share
-    mean_class_accuracy: Share
-    mean_iou: Share
-    frequency_weighted_iou: Share
+    pixel_accuracy: Share | None
+    mean_class_accuracy: Share | None
+    mean_iou: Share | None
+    frequency_weighted_iou: Share | None
     class_iou: Annotated[list[Share | None], ("minItems", 21), ("maxItems", 21)]
-    classes_present: Positive
-    background_pixel_accuracy: Share
-    background_mean_iou: Share
+    classes_present: Annotated[int, ("minimum", 0)]
+    background_pixel_accuracy: Share | None
+    background_mean_iou: Share | None
 
 
 class Scores(TypedDict):

@@ -53,7 +53,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
         except OSError as error:
             if error.filename is None:
                 raise
-            print(f"error: {error.filename}: {error.strerror}", file=sys.stderr)
+            print(printable(f"error: {error.filename}: {error.strerror}"), file=sys.stderr)
             return 2
         except KeyboardInterrupt:
             if "RANK" not in os.environ:  # With several processes the launcher prints it.

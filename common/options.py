@@ -76,6 +76,10 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+RUN_FIELDS = ("seed", "max_steps", "devices", "cache_mib", "max_pixels")
+"""Fields of a configuration that are options of a training, beside its recipe and machine."""
+
+
 @dataclass(frozen=True)
 class Backends:
     """The backends that a command works with, in this order."""
@@ -91,13 +95,11 @@ class Backends:
         fields.check_fields(self)
 
 
-def add_recipe_options(
-    parser: argparse.ArgumentParser, recipe: str | None = "chapter-torch"
-) -> None:
-    """Add the options that make a recipe; without a default it depends on ``--data``."""
+def add_recipe_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that make a recipe; by default it depends on ``--data``."""
     group = parser.add_argument_group("recipe")
-    depends = "" if recipe else "; by default generated, with --data chapter-torch"
-    group.add_argument("--recipe", default=recipe, help=f"preset: {', '.join(RECIPES)}{depends}")
+    depends = "by default generated for a generated data set, else chapter-torch"
+    group.add_argument("--recipe", help=f"preset: {', '.join(RECIPES)}; {depends}")
     fields.add_field_options(group, Recipe, unset="by default the preset's")
 
 
@@ -133,7 +135,7 @@ def training_parser(prog: str) -> Parser:
     add("--checkpoint-every", type=int, metavar="N", help=text)
     add("--no-progress", action="store_true", help="no progress bar")
     add("--json", action="store_true", help="print the summary as JSON")
-    fields.add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
+    fields.add_field_options(parser, Config, RUN_FIELDS)
     add_recipe_options(parser)
     add_machine_options(parser)
     return parser
@@ -154,6 +156,7 @@ def predict_parser(prog: str) -> Parser:
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")
     add("--json", action="store_true", help="print files and class shares as JSON")
+    fields.add_field_options(parser, Config, ("max_pixels",))
     add_machine_options(parser)
     return parser
 
@@ -164,8 +167,8 @@ def config_from(args: argparse.Namespace) -> Config:
     Raises:
         InputError: For a value that a field does not allow.
     """
-    preset = getattr(args, "recipe", "chapter-torch")
-    recipe = make_recipe(preset, **fields.field_values(args, Recipe))
+    preset = getattr(args, "recipe", None)
+    recipe = make_recipe(preset or "chapter-torch", **fields.field_values(args, Recipe))
     return Config(recipe=recipe, **fields.field_values(args, Config))
 
 

@@ -16,12 +16,12 @@ from common import options
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.synthetic import default_dataset
-from common.errors import InputError
+from common.errors import InputError, notice
 from common.fields import add_field_options
 from common.machine.files import write_json, write_text
 from common.parameters.files import describe_weights, starting_parameters
 from common.run.folders import new_folder
-from common.run.training import TrainingData
+from common.run.training import TrainingData, choose_recipe
 from common.tricks import check_tricks
 
 
@@ -38,8 +38,8 @@ def compare_parser() -> options.Parser:
     text = "start every backend from these, as `fcn train` does"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     options.add_result_options(parser, "compare")
-    add_field_options(parser, Config, ("seed", "max_steps", "devices", "cache_mib"))
-    options.add_recipe_options(parser, recipe=None)
+    add_field_options(parser, Config, options.RUN_FIELDS)
+    options.add_recipe_options(parser)
     options.add_machine_options(parser)
     return parser
 
@@ -47,8 +47,10 @@ def compare_parser() -> options.Parser:
 def main(argv: Sequence[str]) -> int:
     """Compare; status 1 if a backend is missing, fails or does other work."""
     args = compare_parser().parse_args(argv)
-    if args.recipe is None:
-        args.recipe = "generated" if args.data is None else "chapter-torch"
+    if args.data is None:
+        args.recipe = args.recipe or "generated"
+    if chosen := choose_recipe(args):
+        notice(chosen)
     backends = options.Backends(args.backends).backends
     config = options.config_from(args)
     check_tricks(config.without, backends)
@@ -60,6 +62,7 @@ def main(argv: Sequence[str]) -> int:
 
     data, runs = args.data or default_dataset(out / "data"), out / "runs"
     dataset = TrainingData(data, config)
+    dataset.warn()
     print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
     steps = dataset.total_steps
     trace = reference_trace(config, data, args.weights, steps, runs / "trace.log", {})

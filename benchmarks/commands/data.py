@@ -1,13 +1,19 @@
 """`fcn data make|fetch|check DIR`: data sets in Pascal VOC2012's layout."""
 
 import json
+import shlex
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.config import Config
 from common.data.check import check_dataset
+from common.data.dataset import read_fitting
 from common.data.download import fetch_voc
 from common.data.synthetic import make_dataset
+from common.errors import printable
+from common.fields import add_field_options
 from common.options import Parser
 
 
@@ -30,23 +36,52 @@ def main(argv: Sequence[str]) -> int:
     text = "decode every listed file; status 1 if one is wrong"
     check = actions.add_parser("check", help=text, description=text)
     check.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
+    add_field_options(check, Config, ("max_pixels",))
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
     args = parser.parse_args(argv)
     if args.action == "make":
-        height, width = args.size
-        make_dataset(
-            args.root, train=args.train, val=args.val, size=(height, width), seed=args.seed
-        )
-        print(f"{args.root}: {args.train} training and {args.val} validation images")
-        return 0
+        return make_generated(args)
     if args.action == "fetch":
-        print(fetch_voc(args.root, progress=True))
+        folder = fetch_voc(args.root, progress=sys.stderr.isatty())
+        print(f"{folder}: Pascal VOC2012's images with label maps")
+        print(f"next: fcn data check {shlex.quote(str(folder))}")
         return 0
-    problems = check_dataset(args.root)
+    return check_files(args)
+
+
+def make_generated(args: Namespace) -> int:
+    """Make a generated data set and say for which recipe."""
+    height, width = args.size
+    make_dataset(args.root, train=args.train, val=args.val, size=(height, width), seed=args.seed)
+    print(
+        f"{args.root}: {args.train} training and {args.val} validation images of {height}x{width}, "
+        f"for {read_fitting(args.root)}, which `fcn train` and `fcn compare` take by default"
+    )
+    print(next_step(args.root))
+    return 0
+
+
+def check_files(args: Namespace) -> int:
+    """Print what is wrong with a data set, and what it holds; status 1 if anything is wrong."""
+    findings = check_dataset(args.root, args.max_pixels)
     if args.json:
-        print(json.dumps([{"file": str(p.file), "what": p.what} for p in problems]))
+        print(json.dumps([{"file": str(p.file), "what": p.what} for p in findings.problems]))
     else:
-        for problem in problems:
-            print(f"{problem.file}: {problem.what}")
-        print(f"{args.root}: {len(problems)} problems", file=sys.stderr)
-    return 1 if problems else 0
+        for problem in findings.problems:
+            print(printable(f"{problem.file}: {problem.what}"))
+    images, shares = findings.images, findings.shares
+    count = len(findings.problems)
+    lines = [
+        f"{args.root}: {images['train']} training and {images['val']} validation images, "
+        f"{count} problem{'' if count == 1 else 's'}",
+        f"pixels: {', '.join(f'{name} {share:.1%}' for name, share in shares.items()) or 'none'}",
+    ]
+    if not findings.problems:
+        lines.append(next_step(args.root))
+    print(*map(printable, lines), sep="\n", file=sys.stderr)
+    return 1 if findings.problems else 0
+
+
+def next_step(root: Path) -> str:
+    """Return the line that says how to train on a data set."""
+    return f"next: fcn train --backend torch --data {shlex.quote(str(root))} --out runs/first"

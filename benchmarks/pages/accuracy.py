@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.pages.format import small_percent, text_table
+from benchmarks.pages.format import DASH, small_percent, text_table
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure
 from benchmarks.records.documents import Bench
@@ -67,15 +67,19 @@ def score_rows(accuracy: Accuracy) -> list[list[str]]:
 def spreads(accuracy: Accuracy, scored: Sequence[AccuracyRun] | Sequence[Epoch]) -> list[str]:
     """Return the mean of each score, the least and the most, over runs or their epochs."""
     columns = [values_of(accuracy, scored, name) for name in SCORES]
-    return [f"{np.mean(column):.4f} [{min(column):.4f}, {max(column):.4f}]" for column in columns]
+    return [
+        f"{np.mean(column):.4f} [{min(column):.4f}, {max(column):.4f}]" if column else DASH
+        for column in columns
+    ]
 
 
 def values_of(
     accuracy: Accuracy, scored: Sequence[AccuracyRun] | Sequence[Epoch], score: Score
 ) -> list[float]:
-    """Return one score of runs or epochs, in the recipe's reading of the void pixels."""
+    """Return one score of runs or epochs that have it, in the recipe's reading of void pixels."""
     void = accuracy["config"]["recipe"]["void"]
-    return [each["scores"][void][score] for each in scored]
+    values = [each["scores"][void][score] for each in scored]
+    return [value for value in values if value is not None]
 
 
 def failures(accuracy: Accuracy) -> list[str]:

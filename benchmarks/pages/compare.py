@@ -63,7 +63,8 @@ def frameworks(count: int) -> str:
 def beats_background(compare: Compared, row: TrainedRow) -> bool:
     """Return whether a row's pixel accuracy is above that of always predicting background."""
     scores = scores_of(compare, row)
-    return scores["pixel_accuracy"] > scores["background_pixel_accuracy"]
+    accuracy, constant = scores["pixel_accuracy"], scores["background_pixel_accuracy"]
+    return accuracy is not None and constant is not None and accuracy > constant
 
 
 def work_is_equal(rows: Sequence[TrainedRow]) -> bool:
@@ -117,8 +118,13 @@ def proof_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
 
 def accuracy_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
     """Return how far the accuracies are apart, and how many show any learning."""
-    values = [scores_of(compare, row)["pixel_accuracy"] for row in rows]
-    constants = {scores_of(compare, row)["background_pixel_accuracy"] for row in rows}
+    readings = [scores_of(compare, row) for row in rows]
+    values = [value for each in readings if (value := each["pixel_accuracy"]) is not None]
+    constants = {
+        value for each in readings if (value := each["background_pixel_accuracy"]) is not None
+    }
+    if len(values) < len(rows):
+        return "there is no accuracy, for all pixels of the validation images are void"
     above = sum(beats_background(compare, row) for row in rows)
     which = {0: "none", len(rows): "all"}.get(above, text.count_word(above))
     constant = f" ({min(constants):.4f})" if len(constants) == 1 else ""
@@ -164,7 +170,13 @@ def disturbance(rows: Sequence[TrainedRow]) -> str | None:
 def notices(compare: Compared) -> list[tuple[str, str]]:
     """Return what a reader has to know before using the figures: severities and sentences."""
     rows, warnings = finished_rows(compare), []
-    if no_better := [row for row in rows if not beats_background(compare, row)]:
+    scored_rows = [row for row in rows if scores_of(compare, row)["pixel_accuracy"] is not None]
+    if len(scored_rows) < len(rows):
+        warnings.append(
+            "All pixels of the validation images are void, which this recipe ignores: there is no "
+            "score."
+        )
+    if no_better := [row for row in scored_rows if not beats_background(compare, row)]:
         names = text.join([row["title"] for row in no_better])
         scored = [scores_of(compare, row) for row in no_better]
         figures = dict.fromkeys(

@@ -123,7 +123,7 @@ def shown_steps(count: int) -> list[int]:
     return sorted({*spread.tolist()})
 
 
-def background_scores(scores: Reading) -> dict[str, float]:
+def background_scores(scores: Reading) -> dict[str, float | None]:
     """Return the scores of always predicting background, on the truth of ``scores``.
 
     It finds all of one class and none of the others; its one IoU is that class's share.
@@ -131,7 +131,7 @@ def background_scores(scores: Reading) -> dict[str, float]:
     share = scores["background_pixel_accuracy"]
     return {
         "pixel_accuracy": share,
-        "mean_class_accuracy": 1 / scores["classes_present"] if share else 0.0,
+        "mean_class_accuracy": 1 / scores["classes_present"] if share else share,
         "mean_iou": scores["background_mean_iou"],
-        "frequency_weighted_iou": share**2,
+        "frequency_weighted_iou": None if share is None else share**2,
     }

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.records.training_documents import GalleryEntry
-from common.data.images import read_image, read_label
-from common.data.voc import VOID, palette
+from common.data.images import read_image
+from common.data.masks import read_label
+from common.data.voc import VOID, class_name, palette
 from common.errors import InputError
-from common.run.plots import class_name, hex_color
+from common.run.plots import hex_color
 
 DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
 """RGB by the number of distinct answers, darker for more; the last is for more answers, too."""

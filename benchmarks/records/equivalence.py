@@ -18,7 +18,8 @@ TARGET_ABOVE_BACKGROUND = 0.10
 def equivalences(rows: Sequence[AccuracyRow], void: str) -> list[Equivalence]:
     """Return the test of every score of every pair of backends that finished all their seeds.
 
-    With a single seed there is no test, since one difference has no spread.
+    With a single seed there is no test, since one difference has no spread; nor where a training
+    has no score.
     """
     finished = [row for row in rows if row["status"] == "ok" and len(row["runs"]) > 1]
     tests = []
@@ -27,8 +28,10 @@ def equivalences(rows: Sequence[AccuracyRow], void: str) -> list[Equivalence]:
         runs = list(zip(first["runs"], second["runs"], strict=True))
         readings = [[in_reading(run["scores"], void) for run in pair] for pair in runs]
         for score in SCORES:
-            differences = [a[score] - b[score] for a, b in readings]
-            tests.append(equivalence(backends, score, differences))
+            pairs = [(a[score], b[score]) for a, b in readings]
+            differences = [a - b for a, b in pairs if a is not None and b is not None]
+            if len(differences) == len(pairs):
+                tests.append(equivalence(backends, score, differences))
     return tests
 
 

@@ -6,7 +6,8 @@ from benchmarks.records.statistics import interval
 from benchmarks.records.training_documents import GalleryEntry, TrainedRow
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS, NOTES
-from common.data.images import write_image, write_label
+from common.data.images import write_image
+from common.data.masks import write_label
 from common.documents import Manifest, Summary
 from common.machine.files import read_json, write_bytes
 from common.run.runs import read_metrics

@@ -139,7 +139,9 @@ def seconds_to_target(folder: Path, void: str) -> float | None:
             total += line["seconds"]
             continue
         scores = in_reading(line["scores"], void)
-        target = scores["background_pixel_accuracy"] + TARGET_ABOVE_BACKGROUND
-        if scores["pixel_accuracy"] >= target:
+        reached, background = scores["pixel_accuracy"], scores["background_pixel_accuracy"]
+        if reached is None or background is None:
+            continue
+        if reached >= background + TARGET_ABOVE_BACKGROUND:
             return total
     return None

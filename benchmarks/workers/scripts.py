@@ -14,6 +14,7 @@ from common.config import Config, for_backend
 from common.errors import InputError
 from common.machine.load import others_watched
 from common.options import Parser, config_arguments, config_from
+from common.run.training import choose_recipe
 from common.tricks import check_tricks
 
 
@@ -55,6 +56,8 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
         text = f"framework; mxnet: {NOTES['mxnet']}"
         reader.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
     args = parser.parse_args(argv)
+    if script == "train":
+        choose_recipe(args)  # The script says so.
     config = config_from(args)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))

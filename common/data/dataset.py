@@ -3,16 +3,22 @@
 import functools
 import hashlib
 import os
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.images import image_size, read_image, read_label
+from common.data.images import LARGEST, image_size, is_sideways, read_image
+from common.data.lists import Pair, read_pairs
+from common.data.masks import read_label
 from common.errors import InputError
+from common.machine.files import reading_json, write_json
+from common.recipes import make_recipe
 
 PROJECT = Path(__file__).parents[2]
+FITTING = "recipe.json"
+"""In the folder of a data set that was made for one recipe."""
 
 
 @dataclass(frozen=True)
@@ -22,24 +28,31 @@ class Dataset:
     Attributes:
         root: The folder with JPEGImages, SegmentationClass and ImageSets.
         split: ``train`` or ``val``.
-        names: File names without suffix, in the list's order.
+        pairs: Names without suffix and paths of each image and label map, in the list's order.
         sizes: Height and width of each in pixels.
         dropped: How many of the list are left out as smaller than the crop.
+        largest: Pixels that an image may have.
     """
 
     root: Path
     split: str
-    names: tuple[str, ...]
+    pairs: tuple[Pair, ...]
     sizes: tuple[tuple[int, int], ...]
     dropped: int
+    largest: int = LARGEST
+
+    @functools.cached_property
+    def names(self) -> tuple[str, ...]:
+        """The images' names: paths within their folder, without suffix."""
+        return tuple(pair.name for pair in self.pairs)
 
     def image_path(self, index: int) -> Path:
         """Return the path of an image."""
-        return self.root / "JPEGImages" / f"{self.names[index]}.jpg"
+        return self.pairs[index].image
 
     def label_path(self, index: int) -> Path:
         """Return the path of a label map."""
-        return self.root / "SegmentationClass" / f"{self.names[index]}.png"
+        return self.pairs[index].label
 
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Decode an image, uint8 [H, W, 3], and its label map, uint8 [H, W].
@@ -47,16 +60,16 @@ class Dataset:
         Raises:
             InputError: Naming the file that cannot be read, or has another size than when opened.
         """
-        paths = self.image_path(index), self.label_path(index)
-        image, label = read_image(paths[0]), read_label(paths[1])
         height, width = self.sizes[index]
-        for path, array in zip(paths, (image, label), strict=True):
+        pair = self.pairs[index]
+        arrays = read_image(pair.image, self.largest), read_label(pair.label, self.largest)
+        for path, array in zip((pair.image, pair.label), arrays, strict=True):
             if array.shape[:2] != (height, width):
                 raise InputError(
                     f"{path}: is {array.shape[0]}x{array.shape[1]} now, but was {height}x{width} "
                     "when the data set was opened: leave the files as they are while it is used"
                 )
-        return image, label
+        return arrays
 
     @property
     def decoded_bytes(self) -> int:
@@ -64,17 +77,87 @@ class Dataset:
         return 4 * sum(height * width for height, width in self.sizes)
 
     @functools.cached_property
+    def digests(self) -> tuple[tuple[bytes, bytes], ...]:
+        """SHA-256 over the bytes of each image and of each label map."""
+        return tuple((_digest(pair.image), _digest(pair.label)) for pair in self.pairs)
+
+    @functools.cached_property
     def digest(self) -> str:
         """SHA-256 in hex over the names and the bytes of all files, those dropped left out."""
         total = hashlib.sha256()
-        for index, name in enumerate(self.names):
+        for name, digests in zip(self.names, self.digests, strict=True):
             total.update(name.encode() + b"\0")
-            for path in (self.image_path(index), self.label_path(index)):
-                try:
-                    total.update(hashlib.sha256(path.read_bytes()).digest())
-                except OSError as error:
-                    raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+            for digest in digests:
+                total.update(digest)
         return total.hexdigest()
+
+
+def _digest(path: Path) -> bytes:
+    try:
+        return hashlib.sha256(path.read_bytes()).digest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def shared_images(train: Dataset, val: Dataset) -> str | None:
+    """Return how many images are in both splits, in a line; None if there are none.
+
+    The same bytes count, whatever the file's name.
+    """
+    names, digests = set(train.names), {image for image, _ in train.digests}
+    shared = [
+        name
+        for name, (image, _) in zip(val.names, val.digests, strict=True)
+        if name in names or image in digests
+    ]
+    if not shared:
+        return None
+    return (
+        f"{len(shared)} of {len(val.names)} validation images are training images too, such as "
+        f"{shared[0]}: their scores say nothing about images that the network has not seen"
+    )
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """The recipe that a data set was made for, with what is other than its preset's.
+
+    Attributes:
+        recipe: The preset's name.
+        crop: Height and width in pixels.
+        batch_size: Images a step.
+    """
+
+    recipe: str
+    crop: tuple[int, int]
+    batch_size: int
+
+    def __str__(self) -> str:
+        return (
+            f"the recipe {self.recipe} (crop {self.crop[0]}x{self.crop[1]}, "
+            f"batch size {self.batch_size})"
+        )
+
+
+def write_fitting(root: Path, fitting: Fitting) -> None:
+    """Record in a data set for which recipe it was made."""
+    write_json(root / FITTING, asdict(fitting))
+
+
+def read_fitting(root: Path) -> Fitting | None:
+    """Return for which recipe a data set was made; None where nothing says so.
+
+    Raises:
+        InputError: If the record is damaged.
+    """
+    path = root / FITTING
+    if not path.is_file():
+        return None
+    with reading_json(path, "the record of a recipe: remove it") as record:
+        height, width = map(int, record["crop"])
+        name = str(record["recipe"])
+        make_recipe(name, crop=(height, width), batch_size=int(record["batch_size"]))
+        return Fitting(name, (height, width), int(record["batch_size"]))
 
 
 def find_voc() -> Path | None:
@@ -88,36 +171,9 @@ def find_voc() -> Path | None:
     return root if root.is_dir() else None
 
 
-def read_names(root: Path, split: str) -> list[str]:
-    """Return the names that a split's list holds.
-
-    Raises:
-        InputError: If folder or list is absent, or the list is empty, names something twice or
-            leads out of the folder, where predictions would be written too.
-    """
-    if not root.is_dir():
-        raise InputError(f"{root}: there is no such data folder")
-    path = root / "ImageSets" / "Segmentation" / f"{split}.txt"
-    try:
-        names = path.read_text(encoding="utf-8-sig").split()
-    except FileNotFoundError:
-        raise InputError(
-            f"{path}: is absent: {root} must be a folder in VOC2012's layout "
-            "(`fcn data make DIR` makes one)"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    if not names:
-        raise InputError(f"{path}: is empty: it must name an image")
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"{path}: names {twice} twice: name each image once")
-    if away := [name for name in names if {"/", ".."} & set(PurePath(name).parts)]:
-        raise InputError(f"{path}: {away[0]} leads out of the folder: name files inside it")
-    return names
-
-
-def open_dataset(root: Path, split: str, crop: tuple[int, int] | None) -> Dataset:
+def open_dataset(
+    root: Path, split: str, crop: tuple[int, int] | None, largest: int = LARGEST
+) -> Dataset:
     """Open a split; only the files' headers are read.
 
     Args:
@@ -125,25 +181,14 @@ def open_dataset(root: Path, split: str, crop: tuple[int, int] | None) -> Datase
         split: ``train`` or ``val``.
         crop: Leave out images smaller than this height or width in pixels, as the chapter does;
             None keeps all.
+        largest: Pixels that an image may have.
 
     Raises:
-        InputError: Naming the file that is absent or broken, or whose label map has another size,
-            or the crop that no image is large enough for.
+        InputError: Naming the line of the list or the file that is wrong, or the crop that no image
+            is large enough for.
     """
-    names = read_names(root, split)
-    whole = Dataset(root, split, tuple(names), (), 0)
-    sizes = []
-    for index, name in enumerate(names):
-        for path in (whole.image_path(index), whole.label_path(index)):
-            if not path.is_file():
-                raise InputError(f"{path}: is absent, but {split}.txt names {name}")
-        size, label_size = image_size(whole.image_path(index)), image_size(whole.label_path(index))
-        if size != label_size:
-            raise InputError(
-                f"{whole.label_path(index)}: is {label_size[0]}x{label_size[1]}, "
-                f"but its image {size[0]}x{size[1]}"
-            )
-        sizes.append(size)
+    pairs = [pair for _, pair in read_pairs(root, split)]
+    sizes = [pair_size(pair, largest) for pair in pairs]
     kept = [
         index
         for index, (height, width) in enumerate(sizes)
@@ -151,14 +196,38 @@ def open_dataset(root: Path, split: str, crop: tuple[int, int] | None) -> Datase
     ]
     if not kept:
         assert crop is not None
+        height, width = max(sizes, key=lambda size: size[0] * size[1])
         raise InputError(
-            f"--crop {crop[0]}x{crop[1]} is larger than every image of {split} in {root}: "
-            "choose a smaller one"
+            f"--crop {crop[0]}x{crop[1]} is larger than every image of {split} in {root}, of which "
+            f"the largest is {height}x{width}: choose a smaller one"
         )
     return Dataset(
         root,
         split,
-        tuple(names[index] for index in kept),
+        tuple(pairs[index] for index in kept),
         tuple(sizes[index] for index in kept),
-        len(names) - len(kept),
+        len(pairs) - len(kept),
+        largest,
+    )
+
+
+def pair_size(pair: Pair, largest: int = LARGEST) -> tuple[int, int]:
+    """Return height and width of an image, from the headers of its two files.
+
+    Raises:
+        InputError: If one of them cannot be read or is too large, or if they differ in size.
+    """
+    size, label_size = image_size(pair.image, largest), image_size(pair.label, largest)
+    if size == label_size:
+        return size
+    turned = ""
+    if size == label_size[::-1] and is_sideways(pair.image) != is_sideways(pair.label):
+        which = "image" if is_sideways(pair.image) else "label map"
+        turned = (
+            f", because the EXIF orientation of the {which} turns it: turn the pixels themselves, "
+            "or remove the orientation"
+        )
+    raise InputError(
+        f"{pair.label}: is {label_size[0]}x{label_size[1]}, but its image {size[0]}x{size[1]}"
+        f"{turned}"
     )

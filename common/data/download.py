@@ -15,6 +15,17 @@ VOC_MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
 VOC_FOLDER = "VOCdevkit/VOC2012"
 VOC_PARTS = ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation")
 """What segmentation needs of the archive."""
+VOC_LARGEST = 2**31
+"""Bytes; the archive has 1,999,639,040."""
+BROKEN_TAR = (
+    tarfile.TarError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+    MemoryError,
+)
+"""What ``tarfile`` raises for malformed headers, for a long chain of them or an absurd size."""
 
 
 def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
@@ -31,10 +42,12 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
 
     Raises:
         InputError: If the archive is broken, has a path that is absolute or climbs with ``..``,
-            has something other than files in a part, or nothing at all.
+            has something other than files in a part, or nothing at all. A file that would take
+            more bytes than the archive has is no such file.
     """
     missing = set(parts)
     try:
+        size = archive.stat().st_size
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
                 name = PurePosixPath(member.name)
@@ -43,7 +56,8 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
                 part = next((part for part in parts if name.is_relative_to(part)), None)
                 if part is None or member.isdir():
                     continue
-                source = tar.extractfile(member) if member.isreg() else None
+                plain = member.isreg() and not member.issparse() and member.size <= size
+                source = tar.extractfile(member) if plain else None
                 if source is None:
                     raise InputError(f"{archive}: {member.name!r} is no regular file")
                 target = root / name
@@ -51,7 +65,9 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
                 with source, target.open("xb") as file:
                     shutil.copyfileobj(source, file)
                 missing.discard(part)
-    except tarfile.TarError as error:
+    except InputError:
+        raise
+    except BROKEN_TAR as error:
         raise InputError(f"{archive}: not a complete tar archive ({error})") from error
     except OSError as error:
         raise InputError(f"{archive}: cannot be unpacked ({error})") from error
@@ -82,7 +98,9 @@ def fetch_voc(
     folder = root / VOC_FOLDER
     if folder.exists():
         raise InputError(f"{folder}: is there already: name another folder, or remove it")
-    archive = fetch(url, root / url.rsplit("/", 1)[-1], md5=md5, progress=progress)
+    archive = fetch(
+        url, root / url.rsplit("/", 1)[-1], md5=md5, progress=progress, largest=VOC_LARGEST
+    )
     unpacking = root / ".unpacking"
     with writing(root):
         if unpacking.exists():

@@ -1,7 +1,9 @@
-"""Images and label maps on disk. Pillow is imported inside functions: a worker may lack it."""
+"""Images on disk. Pillow is imported inside functions: a worker may lack it."""
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.voc import CLASSES, VOID, palette, rgb_to_index
+from common.config import Config
+from common.data import png
 from common.errors import InputError
 from common.machine.files import write_file
 
@@ -26,13 +29,35 @@ ORIENTATION = 0x0112
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap height and width."""
 
+LARGEST = Config.max_pixels
+"""Pixels of the largest image that is read unless the user says otherwise, with --max-pixels."""
+
 
 @contextmanager
-def _opened(path: Path, *formats: str) -> Iterator[Image]:
+def opened(path: Path, *formats: str, largest: int, data: bytes | None = None) -> Iterator[Image]:
+    """Open an image file, of which only the header is read so far.
+
+    Args:
+        path: The file.
+        formats: Pillow's names of those that are allowed.
+        largest: Pixels that the image may have.
+        data: The file's bytes where they have been read.
+
+    Raises:
+        InputError: Naming the file, if it is absent, no image, or too large. An error of the block
+            becomes one too.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit cannot be stated; this one is checked below.
     try:
-        with Image.open(path, formats=formats) as image:
+        with Image.open(path if data is None else io.BytesIO(data), formats=formats) as image:
+            width, height = image.size
+            if width * height > largest:
+                raise InputError(
+                    f"{path}: has {height:,}x{width:,} pixels, more than {largest:,}: make it "
+                    f"smaller, or allow it with --max-pixels {width * height}"
+                )
             yield image
     except InputError:
         raise
@@ -45,7 +70,7 @@ def _opened(path: Path, *formats: str) -> Iterator[Image]:
         raise InputError(f"{path}: not a complete, readable image ({error})") from error
 
 
-def _orientation(image: Image) -> int:
+def orientation(image: Image) -> int:
     """Return the EXIF orientation, 1 (upright) to 8."""
     # Pillow would decode the whole PNG to look for EXIF at its end.
     if image.format == "PNG" and "exif" not in image.info:
@@ -53,31 +78,46 @@ def _orientation(image: Image) -> int:
     return int(image.getexif().get(ORIENTATION, 1))
 
 
-def _upright(image: Image) -> Image:
+def upright(image: Image) -> Image:
     """Return the image as its EXIF orientation turns it."""
     from PIL import ImageOps
 
-    return image if _orientation(image) == 1 else ImageOps.exif_transpose(image)
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
-def image_size(path: Path) -> tuple[int, int]:
+def image_size(path: Path, largest: int = LARGEST) -> tuple[int, int]:
     """Return height and width as ``read_image`` and ``read_label`` give them, from the header."""
-    with _opened(path, "JPEG", "PNG") as image:
+    with opened(path, "JPEG", "PNG", largest=largest) as image:
         width, height = image.size
-        return (width, height) if _orientation(image) in SIDEWAYS else (height, width)
+        return (width, height) if orientation(image) in SIDEWAYS else (height, width)
 
 
-def read_image(path: Path) -> NDArray[np.uint8]:
+def is_sideways(path: Path) -> bool:
+    """Tell whether an image file's EXIF orientation swaps its height and width."""
+    with opened(path, "JPEG", "PNG", largest=sys.maxsize) as image:
+        return orientation(image) in SIDEWAYS
+
+
+def read_image(path: Path, largest: int = LARGEST) -> NDArray[np.uint8]:
     """Read a JPEG or PNG as RGB, uint8 [H, W, 3].
 
     Grey of 8 or 16 bits, palette, RGBA (its alpha left out) and CMYK are converted; an EXIF
     orientation is applied.
 
+    Args:
+        path: The file.
+        largest: Pixels that it may have; a larger one is refused before it is decoded.
+
     Raises:
-        InputError: Naming the file, if it is absent, truncated or no image.
+        InputError: Naming the file, if it is absent, truncated, too large or no image.
     """
-    with _opened(path, "JPEG", "PNG") as image:
-        picture = _upright(image)
+    with opened(path, "JPEG", "PNG", largest=largest) as image:
+        if image.format == "PNG":
+            for _ in png.rows(path.read_bytes()):
+                pass  # Pillow leaves rows that the file lacks black.
+        elif _is_cut_short(image, path):
+            raise ValueError("its data end early")
+        picture = upright(image)
         if picture.mode.startswith("I"):
             # Pillow would clip 16 bits at 255; the upper eight bits are the picture.
             return np.repeat((np.array(picture) >> 8).astype(np.uint8)[..., None], 3, axis=2)
@@ -88,72 +128,21 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         return np.array(picture.convert("RGB"))
 
 
-def read_label(path: Path) -> NDArray[np.uint8]:
-    """Read a label map from a PNG, uint8 [H, W] of 0..20 and 255.
+def _is_cut_short(jpeg: Image, path: Path) -> bool:
+    """Tell whether a JPEG's end marker comes before its last block.
 
-    A palette or 8-bit grey file holds the labels themselves, an RGB one VOC's colours. An EXIF
-    orientation is applied, as it is to images.
-
-    Raises:
-        InputError: Naming the file, if its mode is another, a value or colour is no label, or its
-            palette shows a label in the colour of another class.
+    libjpeg makes blocks that are missing mid-grey and only warns, which Pillow does not pass on. So
+    the data of an image that ends in this grey are made longer, which changes nothing in a whole
+    one.
     """
-    with _opened(path, "PNG") as image:
-        if image.mode not in ("P", "L", "RGB"):
-            raise InputError(
-                f"{path}: mode {image.mode}: a label map must be a palette, grey or RGB image"
-            )
-        picture = _upright(image)
-        array = np.array(picture)
-        if picture.mode == "RGB":
-            try:
-                return rgb_to_index(array)
-            except InputError as error:
-                raise InputError(f"{path}: {error}") from None
-        # Less 21, the labels 0..20 and 255 wrap around to the largest bytes: one pass finds a wrong
-        # one. np.unique sorts, so it is left to the error message.
-        if (array - np.uint8(len(CLASSES))).min() < VOID - len(CLASSES):
-            wrong = [value for value in np.unique(array) if len(CLASSES) <= value < VOID]
-            raise InputError(
-                f"{path}: label {wrong[0]} is neither 0..{len(CLASSES) - 1} nor {VOID}"
-            )
-        if picture.mode == "P":
-            _check_palette(path, picture, array)
-        return array
-
-
-def _check_palette(path: Path, picture: Image, labels: NDArray[np.uint8]) -> None:
-    """Refuse a palette that an image program has sorted: its indices are no labels."""
-    colors = bytes(picture.getpalette() or ())
-    if palette().startswith(colors):
-        return
-    voc = np.frombuffer(palette(), np.uint8).reshape(256, 3)
-    own = np.frombuffer(colors, np.uint8).reshape(-1, 3)
-    for value in np.unique(labels):
-        if value >= len(own):
-            continue
-        label = int((voc == own[value]).all(1).argmax())
-        # 0 stands for black, which many palettes have, and for a colour that no label has.
-        if label not in (0, value) and (label < len(CLASSES) or label == VOID):
-            raise InputError(
-                f"{path}: its palette gives index {value} the colour of label {label}; "
-                "save it with VOC's palette or as RGB"
-            )
-
-
-def label_image(labels: NDArray[np.uint8]) -> Image:
-    """Return Pillow's palette image, in VOC's colours, of a label map, uint8 [H, W]."""
     from PIL import Image
 
-    assert labels.dtype == np.uint8 and labels.ndim == 2, (labels.dtype, labels.shape)
-    image = Image.fromarray(labels)
-    image.putpalette(palette())
-    return image
-
-
-def write_label(path: Path, labels: NDArray[np.uint8]) -> None:
-    """Write a label map, uint8 [H, W], as a palette PNG in VOC's colours."""
-    write_file(path, lambda file: label_image(labels).save(file, "PNG"))
+    corner = (jpeg.width - 1, jpeg.height - 1)
+    if not set(jpeg.crop((*corner, jpeg.width, jpeg.height)).tobytes()) <= {127, 128}:
+        return False
+    start, marker, end = path.read_bytes().rpartition(b"\xff\xd9")
+    with Image.open(io.BytesIO(start + bytes(1024) + marker + end)) as longer:
+        return bool((np.array(longer) != np.array(jpeg)).any())
 
 
 def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:

@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.images import label_image
+from common.data.dataset import Fitting, write_fitting
+from common.data.masks import label_image
 from common.data.voc import CLASSES, VOID
 from common.errors import InputError
 from common.machine.files import write_text, writing
+from common.recipes import RECIPES, STRIDE
 
 LEAST_SIDE = 64
 """Pixels; objects in smaller images would be smaller than one cell of the network's grid."""
@@ -95,8 +97,18 @@ def make_dataset(
             for index, name in enumerate(listed):
                 image, label = draw_pair(size, np.random.default_rng([seed, number, index]))
                 _write_pair(root, name, image, label)
+        write_fitting(root, fitting_recipe(train, size))
         for split, listed in names.items():
             write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in listed))
+
+
+def fitting_recipe(train: int, size: tuple[int, int]) -> Fitting:
+    """Return the recipe that fits so many training images of a size, height and width in pixels."""
+    recipe = RECIPES["generated"]
+    height, width = (
+        min(side, own // STRIDE * STRIDE) for side, own in zip(recipe.crop, size, strict=True)
+    )
+    return Fitting(recipe.name, (height, width), min(recipe.batch_size, train))
 
 
 def default_dataset(root: Path) -> Path:

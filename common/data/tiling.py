@@ -3,13 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.crops import merge_tiles, pad_to, tiles
+from common.data.crops import pad_to, tile_offsets
 from common.recipes import STRIDE
 
 T = TypeVar("T")
@@ -21,24 +20,87 @@ TILES_PER_BATCH = 2
 others with four."""
 
 
-@dataclass
 class Tiled(Generic[T]):
-    """An image whose tiles are being predicted: its size, their places, and their predictions.
+    """An image whose tiles are being predicted, and its label map as far as that is done.
 
-    The prediction of a single tile is a label map, uint8 [h, w]; those of several tiles are logits,
-    float32 [h, w, C].
+    A row of pixels is done when no tile to come covers it. The sums of logits that are not done are
+    of as many rows as a tile has: beside image and label map, an image in several tiles takes
+    4 * classes * (height of a tile) * (width of the image) bytes, which is 43 KB for each pixel of
+    its width with 21 classes and 512x512 tiles.
+
+    Attributes:
+        companion: What came with the image.
+        labels: uint8 [H, W].
     """
 
-    size: tuple[int, int]
-    companion: T
-    offsets: list[tuple[int, int]]
-    parts: list[NDArray] = field(default_factory=list)
+    def __init__(self, image: NDArray[np.uint8], companion: T, tile: tuple[int, int]) -> None:
+        self._image, self.companion, self._tile = image, companion, tile
+        height, width = image.shape[:2]
+        self.labels = np.empty((height, width), np.uint8)
+        self._tops = tile_offsets(max(height, tile[0]), tile[0])
+        self._lefts = tile_offsets(max(width, tile[1]), tile[1])
+        self._added = 0
+        self._sums: NDArray[np.float32] | None = None
 
-    def labels(self) -> NDArray[np.uint8]:
-        """Return the image's label map, uint8 [H, W], when all parts are there."""
-        if len(self.offsets) == 1:
-            return self.parts[0][: self.size[0], : self.size[1]]
-        return merge_tiles(self.parts, self.offsets, self.size).argmax(-1).astype(np.uint8)
+    @property
+    def is_whole(self) -> bool:
+        """Tell whether the image is a single tile, which is predicted as a label map."""
+        return len(self._tops) == len(self._lefts) == 1
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether all tiles have been added."""
+        return self._added == len(self._tops) * len(self._lefts)
+
+    def parts(self) -> Iterator[NDArray[np.uint8]]:
+        """Yield the tiles of the image, uint8 [h, w, 3], row by row."""
+        for top in self._tops:
+            for left in self._lefts:
+                rows, columns = slice(top, top + self._tile[0]), slice(left, left + self._tile[1])
+                yield pad_to(self._image[rows, columns], self._tile)
+
+    def add(self, part: NDArray) -> None:
+        """Add a tile's prediction, in the order of ``parts``.
+
+        Args:
+            part: A label map, uint8 [h, w], of a whole image; else logits, float32 [h, w, C].
+        """
+        if self.is_whole:
+            self.labels[:] = part[: self.labels.shape[0], : self.labels.shape[1]]
+            self._added += 1
+            return
+        if self._sums is None:
+            width = self._lefts[-1] + self._tile[1]
+            self._sums = np.zeros((self._tile[0], width, part.shape[-1]), np.float32)
+        row, column = divmod(self._added, len(self._lefts))
+        left = self._lefts[column]
+        self._sums[:, left : left + self._tile[1]] += part
+        self._added += 1
+        if column == len(self._lefts) - 1:
+            self._finish_rows(row, self._sums)
+
+    def _finish_rows(self, row: int, sums: NDArray[np.float32]) -> None:
+        """Classify the pixels that only tiles up to this row of them cover; move the others up."""
+        (height, width), top = self.labels.shape, self._tops[row]
+        bottom = self._tops[row + 1] if row + 1 < len(self._tops) else top + self._tile[0]
+        counts = np.multiply.outer(
+            _times_covered(self._tops, self._tile[0])[top:bottom],
+            _times_covered(self._lefts, self._tile[1]),
+        )
+        done = sums[: bottom - top]
+        done /= counts[..., None]
+        self.labels[top:bottom] = done[: height - top, :width].argmax(-1)
+        for line in range(bottom - top, self._tile[0]):
+            sums[line - (bottom - top)] = sums[line]
+        sums[self._tile[0] - (bottom - top) :] = 0
+
+
+def _times_covered(starts: list[int], length: int) -> NDArray[np.float32]:
+    """Return how many tiles cover each pixel along one side."""
+    counts = np.zeros(starts[-1] + length, np.float32)
+    for start in starts:
+        counts[start : start + length] += 1
+    return counts
 
 
 def tile_for(size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]:
@@ -88,17 +150,13 @@ def predict_tiled(
     """
     waiting: dict[tuple[tuple[int, int], bool], list[tuple[Tiled[T], NDArray[np.uint8]]]] = {}
     for image, companion in ahead(items):
-        size = (image.shape[0], image.shape[1])
-        tile = tile_for(size, largest)
-        padded = pad_to(image, tile)
-        offsets = tiles((padded.shape[0], padded.shape[1]), tile)
-        tiled = Tiled(size, companion, offsets)
-        whole = len(offsets) == 1
-        queue = waiting.setdefault((tile, whole), [])
-        for top, left in offsets:
-            queue.append((tiled, padded[top : top + tile[0], left : left + tile[1]]))
+        tile = tile_for((image.shape[0], image.shape[1]), largest)
+        tiled = Tiled(image, companion, tile)
+        queue = waiting.setdefault((tile, tiled.is_whole), [])
+        for part in tiled.parts():
+            queue.append((tiled, part))
             if len(queue) == TILES_PER_BATCH:
-                yield from _finished(queue, classify_batch if whole else predict_batch)
+                yield from _finished(queue, classify_batch if tiled.is_whole else predict_batch)
     for (_, whole), queue in waiting.items():
         if queue:
             yield from _finished(queue, classify_batch if whole else predict_batch)
@@ -112,7 +170,7 @@ def _finished(
     inputs = [part for _, part in queue]
     filler = [np.zeros_like(inputs[0])] * (TILES_PER_BATCH - len(inputs))
     for (tiled, _), part in zip(queue, compute(np.stack(inputs + filler)), strict=False):
-        tiled.parts.append(part)
-        if len(tiled.parts) == len(tiled.offsets):
-            yield tiled.labels(), tiled.companion
+        tiled.add(part)
+        if tiled.is_done:
+            yield tiled.labels, tiled.companion
     queue.clear()

@@ -49,6 +49,9 @@ def _colors(count: int) -> NDArray[np.uint8]:
 
 COLORS = _colors(len(CLASSES))
 """uint8 [21, 3], RGB of each class (the development kit's VOClabelcolormap)."""
+LABELS = {*range(len(CLASSES)), VOID}
+LABEL_COLORS = {tuple(map(int, color)) for color in (*COLORS, VOID_COLOR)}
+"""RGB of each class and of void."""
 
 
 @functools.cache
@@ -62,6 +65,25 @@ def palette() -> bytes:
 def index_to_rgb(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the colours, uint8 [..., 3], of labels 0..20 and 255, uint8 [...]."""
     return np.frombuffer(palette(), np.uint8).reshape(256, 3)[labels]
+
+
+def class_name(label: int) -> str:
+    """Return the name of a class, 0..20, or of void, 255."""
+    return "void" if label == VOID else CLASSES[label]
+
+
+GREY_WEIGHTS = ((0.299, 0.587, 0.114), (0.2125, 0.7154, 0.0721), (1 / 3, 1 / 3, 1 / 3))
+"""Of red, green and blue in the grey of ITU-R BT.601 (Pillow, OpenCV), of BT.709, and in a mean."""
+
+
+def grey_values() -> list[set[int]]:
+    """Return the greys that VOC's colours become in each way, give or take the rounding."""
+    colors = np.array(sorted(LABEL_COLORS))
+    weights = [*GREY_WEIGHTS, *(weights[::-1] for weights in GREY_WEIGHTS[:2])]
+    return [
+        {int(np.floor(grey)) + more for grey in colors @ np.array(weight) for more in (0, 1)}
+        for weight in weights
+    ]
 
 
 @functools.cache

@@ -2,10 +2,13 @@
 
 import contextlib
 import http.client
+import lzma
+import math
 import os
 import re
-import shutil
+import struct
 import urllib.error
+import urllib.parse
 import urllib.request
 import zipfile
 import zlib
@@ -17,6 +20,29 @@ from common.errors import InputError
 from common.machine.files import file_digest, sync_folder, writing
 
 CHUNK = 2**20
+LARGEST = 2**28
+"""Bytes of the largest file that is fetched or unpacked, unless the caller expects a larger one."""
+UNREADABLE_ZIP = (
+    zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, LookupError, NotImplementedError,
+    RuntimeError, ValueError, OverflowError, struct.error,
+)  # fmt: skip
+"""What the standard library raises for an archive that is damaged, encrypted or of another kind."""
+
+
+class SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a server to another address, but never from https to one that anybody may change."""
+
+    def redirect_request(
+        self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        """Return the request of the address ``newurl``, where the server has answered so."""
+        allowed = ("https",) if req.type == "https" else ("http", "https")
+        if urllib.parse.urlsplit(newurl).scheme not in allowed:
+            raise InputError(
+                f"{req.full_url}: the server redirects to {newurl}, which is not "
+                f"{' or '.join(allowed)}"
+            )
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
 def fetch(
@@ -26,6 +52,7 @@ def fetch(
     member: str | None = None,
     progress: bool = False,
     timeout: float = 60,
+    largest: int = LARGEST,
     **digests: str | None,
 ) -> Path:
     """Download ``url`` to ``path``, or go on where an earlier call was cut off.
@@ -41,6 +68,7 @@ def fetch(
             within it.
         progress: Draw a bar on standard error.
         timeout: Seconds without a byte after which the connection counts as lost.
+        largest: Bytes that the download, and the file unpacked from it, may have.
         digests: The file's ``sha256``, ``sha1`` or ``md5`` in hexadecimal, or its first digits
             where a publisher states no more; at least one.
 
@@ -49,8 +77,8 @@ def fetch(
 
     Raises:
         InputError: If the server cannot be reached, refuses, stalls or stops early (the part file
-            stays), if the digest is another (the part file is deleted), or if ``path`` cannot be
-            written or holds something else.
+            stays), if the file is too large or its digest is another (the part file is deleted), or
+            if ``path`` cannot be written or holds something else.
     """
     expected = {name: digest.lower() for name, digest in digests.items() if digest}
     if not expected:
@@ -65,17 +93,24 @@ def fetch(
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        _receive(url, part, progress, timeout)
-        _accept(url, part, path, expected, member)
+        _receive(url, part, progress, timeout, largest)
+        _accept(url, part, path, expected, member, largest)
     return path
 
 
-def _accept(url: str, part: Path, path: Path, expected: dict[str, str], member: str | None) -> None:
+def _accept(
+    url: str,
+    part: Path,
+    path: Path,
+    expected: dict[str, str],
+    member: str | None,
+    largest: int,
+) -> None:
     """Give what was received its name, or delete it and raise InputError if it is another file."""
     wrong, whole = None, part
     if member is not None:
         whole = path.with_name(f"{path.name}.unpacked")
-        wrong = _wrong_member(part, member, whole)
+        wrong = _wrong_member(part, member, whole, largest)
     wrong = wrong or _wrong_digest(whole, expected)
     if wrong:
         part.unlink()
@@ -95,24 +130,31 @@ def _wrong_digest(path: Path, expected: dict[str, str]) -> str | None:
     return None
 
 
-def _wrong_member(archive: Path, member: str, target: Path) -> str | None:
+def _wrong_member(archive: Path, member: str, target: Path, largest: int) -> str | None:
     """Unpack one file of a zip archive to ``target``, or return what is wrong with the archive."""
+    target.unlink(missing_ok=True)  # Of an earlier call, or a link that somebody has put there.
     try:
         with (
             zipfile.ZipFile(archive) as files,
             files.open(member) as source,
-            target.open("wb") as file,
+            target.open("xb") as file,
         ):
-            shutil.copyfileobj(source, file, CHUNK)
+            # The size that the archive states may be wrong.
+            while data := source.read(CHUNK):
+                if file.tell() + len(data) > largest:
+                    return f"{member} in it is larger than {largest:,} bytes"
+                file.write(data)
             file.flush()
             os.fsync(file.fileno())
-    except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, NotImplementedError) as error:
+    except UNREADABLE_ZIP as error:
         return f"not a zip archive with {member} in it ({error})"
     return None
 
 
-def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
+def _receive(url: str, part: Path, progress: bool, timeout: float, largest: int) -> None:
     """Append to ``part`` what is missing of ``url``."""
+    if part.is_symlink():
+        raise InputError(f"{part}: is a link, whose target would be overwritten: remove it")
     received = part.stat().st_size if part.exists() else 0
     headers = {"Accept-Encoding": "identity"}
     if received:
@@ -121,7 +163,8 @@ def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
         with _network(url, part, timeout):
             try:
                 request = urllib.request.Request(url, headers=headers)
-                response = stack.enter_context(urllib.request.urlopen(request, timeout=timeout))
+                opener = urllib.request.build_opener(SafeRedirects)
+                response = stack.enter_context(opener.open(request, timeout=timeout))
             except urllib.error.HTTPError as error:
                 error.close()
                 # Nothing lies beyond the part file: it is whole, or its digest will be wrong.
@@ -136,8 +179,10 @@ def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
                 f"{url}: the server continues at another byte than {received:,}; what was received "
                 "is deleted: run again"
             )
-        length = response.headers.get("Content-Length", "")
-        total = received + int(length) if re.fullmatch(r"\d+", length) else None
+        total = _total(received, response.headers.get("Content-Length", ""))
+        if total is not None and total > largest:
+            part.unlink(missing_ok=True)
+            raise InputError(f"{url}: announces more than {largest:,} bytes, its largest size")
         file = stack.enter_context(part.open("ab" if received else "wb"))
         bar = stack.enter_context(_bar(part.stem, received, total, progress))
         while total is None or received < total:
@@ -146,8 +191,14 @@ def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
                 data = response.read1(CHUNK)
             if not data:
                 break
-            file.write(data)
             received += len(data)
+            if received > largest:
+                part.unlink(missing_ok=True)
+                raise InputError(
+                    f"{url}: sends more than {largest:,} bytes, its largest size; what was "
+                    "received is deleted"
+                )
+            file.write(data)
             bar.update(len(data))
         file.flush()
         os.fsync(file.fileno())
@@ -158,20 +209,29 @@ def _receive(url: str, part: Path, progress: bool, timeout: float) -> None:
         )
 
 
+def _total(received: int, length: str) -> float | None:
+    """Return the bytes of the whole file by its Content-Length, infinity for an absurd one."""
+    if not re.fullmatch(r"[0-9]+", length):
+        return None
+    return received + int(length) if len(length) < 20 else math.inf
+
+
 @contextlib.contextmanager
 def _network(url: str, part: Path, timeout: float) -> Iterator[None]:
     """Turn what can break on the way into one line; errors of the disk stay what they are."""
     advice = f"run again to resume {part}" if part.exists() else "run again"
     try:
         yield
-    except (OSError, http.client.HTTPException) as error:
+    except InputError:
+        raise
+    except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
             raise InputError(f"{url}: no data for {timeout:g} s: {advice}") from error
         raise InputError(f"{url}: the connection failed ({reason}): {advice}") from error
 
 
-def _bar(name: str, received: int, total: int | None, progress: bool) -> Any:
+def _bar(name: str, received: int, total: float | None, progress: bool) -> Any:
     from tqdm import tqdm
 
     units: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}

@@ -102,7 +102,10 @@ def read_json(text: str | bytes) -> Any:
         value = float(number)
         return value if isfinite(value) else refuse(number)
 
-    return json.loads(text, parse_constant=refuse, parse_float=finite)
+    try:
+        return json.loads(text, parse_constant=refuse, parse_float=finite)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 @contextmanager

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from common.data.tiling import predict_tiled
 from common.documents import Evaluation
-from common.errors import command
+from common.errors import command, notice
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
 from common.run.prediction import checked_parameters, images_of, write_predictions
-from common.run.training import TrainingData, report, start_training
+from common.run.training import TrainingData, choose_recipe, report, start_training
 
 T = TypeVar("T")
 
@@ -35,6 +35,8 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
         """Run one training from the command line."""
         args = training_parser(f"python -m {backend.__name__}.train").parse_args(argv)
         restart_with_environment(args.threads, args.device)
+        if chosen := choose_recipe(args):
+            notice(chosen)
         config = config_from(args)
         backend.configure(config)
         with start_training(args, config, backend) as (data, run, start):
@@ -59,7 +61,7 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
         config = config_from(args)
         backend.configure(config)
         state = backend.create_state(config, parameters)
-        return write_predictions(args, predict(backend, state, images_of(args.images)))
+        return write_predictions(args, predict(backend, state, images_of(args)))
 
     return main
 

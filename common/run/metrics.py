@@ -33,7 +33,7 @@ def scores(confusion: NDArray[np.int64], void: str) -> Reading:
     """Return the scores of a confusion matrix [22, 21].
 
     Args:
-        confusion: As ``confusion_matrix`` counts it; at least one pixel must count.
+        confusion: As ``confusion_matrix`` counts it.
         void: ``background`` adds the void row to class 0, as the chapter does; ``ignore`` drops it.
     """
     matrix = confusion[:NUM_CLASSES].astype(np.float64)
@@ -41,6 +41,17 @@ def scores(confusion: NDArray[np.int64], void: str) -> Reading:
         matrix[0] += confusion[NUM_CLASSES]
     truth, predicted, correct = matrix.sum(1), matrix.sum(0), np.diag(matrix)
     present = truth > 0
+    if not present.any():
+        return {
+            "pixel_accuracy": None,
+            "mean_class_accuracy": None,
+            "mean_iou": None,
+            "frequency_weighted_iou": None,
+            "class_iou": [None] * NUM_CLASSES,
+            "classes_present": 0,
+            "background_pixel_accuracy": None,
+            "background_mean_iou": None,
+        }
     iou = correct[present] / (truth + predicted - correct)[present]
     iou_of = dict(zip(np.flatnonzero(present).tolist(), iou.tolist(), strict=True))
     background = float(truth[0] / truth.sum())
@@ -60,7 +71,7 @@ def evaluation_record(confusion: NDArray[np.int64], losses: list[float]) -> Eval
     """Return an evaluation's mean batch loss, and its scores in both readings of the void pixels.
 
     Args:
-        confusion: As ``confusion_matrix`` counts it; at least one pixel must count.
+        confusion: As ``confusion_matrix`` counts it.
         losses: One a batch; none where whole images are tiled.
     """
     background, ignore = scores(confusion, "background"), scores(confusion, "ignore")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.voc import CLASSES, VOID, index_to_rgb
+from common.data.voc import class_name, index_to_rgb
 from common.documents import EpochLine, StepLine
 from common.machine.files import write_file
 from common.run.metrics import in_reading
@@ -112,11 +112,6 @@ def draw_examples(
         handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize="small"
     )
     _save(figure, path)
-
-
-def class_name(label: int) -> str:
-    """Return the name of a class, 0..20, or of void, 255."""
-    return "void" if label == VOID else CLASSES[label]
 
 
 def hex_color(label: int) -> str:

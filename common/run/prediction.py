@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.images import read_image, write_image, write_label
+from common.data.images import read_image, write_image
+from common.data.masks import write_label
 from common.data.voc import CLASSES, index_to_rgb
-from common.errors import InputError, notice
+from common.errors import InputError, notice, printable
 from common.parameters.files import backbone_of, check_parameters, read_weights
 from common.parameters.names import NUM_CLASSES, Parameters
 from common.run.folders import check_out
@@ -41,14 +42,14 @@ def checked_parameters(args: Namespace) -> Parameters:
             if owner := owners.get(target.resolve()):
                 raise InputError(f"{path}: its result would overwrite {owner}: rename it")
             owners[target.resolve()] = f"the result of {path}"
-        read_image(path)
+        read_image(path, args.max_pixels)
     check_out(args.out, args.force)
     return parameters
 
 
-def images_of(paths: Iterable[Path]) -> Iterator[tuple[NDArray[np.uint8], Path]]:
-    """Yield each image, uint8 [H, W, 3], with its path."""
-    return ((read_image(path), path) for path in paths)
+def images_of(args: Namespace) -> Iterator[tuple[NDArray[np.uint8], Path]]:
+    """Yield each image of a prediction, uint8 [H, W, 3], with its path."""
+    return ((read_image(path, args.max_pixels), path) for path in args.images)
 
 
 def targets(out: Path, image: Path) -> tuple[Path, Path]:
@@ -58,8 +59,12 @@ def targets(out: Path, image: Path) -> tuple[Path, Path]:
 
 def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return ``image`` with the classes other than background tinted in VOC's colours."""
-    mixed = (image.astype(np.uint16) * 2 + index_to_rgb(labels).astype(np.uint16) * 3) // 5
-    return np.where((labels > 0)[..., None], mixed, image).astype(np.uint8)
+    tinted = image.copy()
+    for line, row in zip(tinted, labels, strict=True):  # Row by row, for an image may be large.
+        objects = row > 0
+        colors = index_to_rgb(row[objects]).astype(np.uint16)
+        line[objects] = (line[objects].astype(np.uint16) * 2 + colors * 3) // 5
+    return tinted
 
 
 def write_predictions(
@@ -74,8 +79,9 @@ def write_predictions(
     for labels, path in tqdm(predictions, total=count, unit="image", disable=hidden):
         target, beside = targets(args.out, path)
         write_label(target, labels)
-        write_image(beside, overlay(read_image(path), labels))
-        shares = np.bincount(labels.ravel(), minlength=NUM_CLASSES) / labels.size
+        write_image(beside, overlay(read_image(path, args.max_pixels), labels))
+        counts = sum(np.bincount(row, minlength=NUM_CLASSES) for row in labels)
+        shares = counts / labels.size
         present = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
         written.append({"image": str(path), "labels": str(target), "shares": present})
     if args.json:
@@ -83,5 +89,5 @@ def write_predictions(
         return 0
     for entry in written:
         listed = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
-        print(f"{entry['labels']}: {listed}")
+        print(printable(f"{entry['labels']}: {listed}"))
     return 0

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.data.images import write_label
+from common.data.masks import write_label
 from common.documents import EpochLine, Evaluation, Manifest, StepLine, Summary, WeightsRecord
 from common.errors import TrainingDiverged, is_first_process
 from common.machine.files import reading_json, write_json, write_text
@@ -211,12 +211,14 @@ class Run:
 def describe_scores(evaluation: Evaluation, void: str) -> str:
     """Return one line about an evaluation, with a warning if it is no better than background."""
     scores = in_reading(evaluation["scores"], void)
+    accuracy, constant = scores["pixel_accuracy"], scores["background_pixel_accuracy"]
+    if accuracy is None or constant is None:
+        return "no score, for all validation pixels are void, which this recipe ignores"
     text = (
-        f"pixel accuracy {scores['pixel_accuracy']:.4f} "
-        f"(always background {scores['background_pixel_accuracy']:.4f}), "
+        f"pixel accuracy {accuracy:.4f} (always background {constant:.4f}), "
         f"mean IoU {scores['mean_iou']:.4f}"
     )
-    if scores["pixel_accuracy"] <= scores["background_pixel_accuracy"]:
+    if accuracy <= constant:
         text += " - no better than always predicting background"
     return text
 

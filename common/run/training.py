@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from common.backends import BACKENDS
 from common.config import Config, for_training
 from common.data.batches import Batch, loader_for, plan_epoch
-from common.data.dataset import open_dataset
-from common.data.images import read_label
+from common.data.check import survey
+from common.data.dataset import open_dataset, read_fitting
+from common.data.masks import read_label
 from common.documents import DatasetRecord, Manifest, Summary, WeightsRecord
 from common.errors import InputError, is_first_process, notice
 from common.machine.provenance import git_commit, hardware
@@ -35,9 +36,9 @@ class TrainingData:
     def __init__(self, root: Path, config: Config) -> None:
         recipe = config.recipe
         self.config = config
-        self.train = open_dataset(root, "train", recipe.crop)
+        self.train = open_dataset(root, "train", recipe.crop, config.max_pixels)
         whole = recipe.evaluation == "tiles"
-        self.val = open_dataset(root, "val", None if whole else recipe.crop)
+        self.val = open_dataset(root, "val", None if whole else recipe.crop, config.max_pixels)
         self._loader = loader_for(self.train, config)
         if not whole:
             # Refuses a batch that is larger than the validation set now, not after an epoch.
@@ -87,6 +88,16 @@ class TrainingData:
             image, label = self.val.read(index)
             yield image[:height, :width], (self.val.names[index], label[:height, :width])
 
+    def warn(self) -> None:
+        """Say on standard error what is odd about the data set as a whole.
+
+        Raises:
+            InputError: Naming the first label map that cannot be read, with the likely cause.
+        """
+        if is_first_process():
+            for sign in survey(self.train, self.val):
+                notice(f"warning: {self.train.root}: {sign}")
+
     def describe(self) -> DatasetRecord:
         """Return the data set's identity and sizes, for a run's manifest."""
         return {
@@ -99,6 +110,27 @@ class TrainingData:
             "val_dropped": self.val.dropped,
             "steps_per_epoch": self.steps_per_epoch,
         }
+
+
+def choose_recipe(args: Namespace) -> str | None:
+    """Set the recipe to that for which the data set was made, unless the options name one.
+
+    Returns:
+        What is to be said of it, if it was set.
+
+    Raises:
+        InputError: If the data set's record of it is damaged.
+    """
+    if args.recipe is not None or args.data is None:
+        return None
+    if (fitting := read_fitting(args.data)) is None:
+        return None
+    args.recipe = fitting.recipe
+    if args.crop is None:
+        args.crop = fitting.crop
+    if args.batch_size is None:
+        args.batch_size = fitting.batch_size
+    return f"{args.data} was made for {fitting}: taken, as no --recipe is named"
 
 
 @contextmanager
@@ -130,6 +162,7 @@ def start_training(
             raise InputError("--out is missing: name the folder of the new run")
         is_new = _becomes_new(out, args)
         start, weights = _start_of(args, config, data)
+        data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
         config = for_training(config, described["name"], described["device"], steps)
         manifest: Manifest = {

@@ -15,7 +15,8 @@ import pytest
 
 from benchmarks.workers.environment import backend_environment
 from common.config import Config
-from common.data.images import read_image, read_label
+from common.data.images import read_image
+from common.data.masks import read_label
 from common.errors import TrainingDiverged
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters

@@ -18,7 +18,9 @@ from common.config import Config
 from common.data.batches import CACHE_MIB, Loader, default_cache_mib, loader_for, plan_epoch
 from common.data.crops import crop_pair
 from common.data.dataset import Dataset, open_dataset
-from common.data.images import write_image, write_label
+from common.data.images import write_image
+from common.data.lists import Pair
+from common.data.masks import write_label
 from common.errors import InputError
 from common.machine.threads import available_cpus
 from common.recipes import make_recipe
@@ -35,7 +37,8 @@ def dataset(generated):
 def unread(count: int, size: tuple[int, int] = (80, 112)) -> Dataset:
     """A data set whose files a plan never asks for."""
     names = tuple(f"image{n}" for n in range(count))
-    return Dataset(Path("nowhere"), "train", names, (size,) * count, 0)
+    pairs = tuple(Pair(name, Path(name), Path(name)) for name in names)
+    return Dataset(Path("nowhere"), "train", pairs, (size,) * count, 0)
 
 
 def threads() -> list[str]:

@@ -1,12 +1,14 @@
 """The generated data set: the layout, the classes, the borders, and the same bytes each time."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.data import synthetic
+from common.data.dataset import Fitting, read_fitting
 from common.data.synthetic import LOOKS, draw_pair, make_dataset
 from common.data.voc import CLASSES, VOID, palette
 from common.errors import InputError
@@ -42,7 +44,33 @@ def test_the_layout_is_vocs(tmp_path: Path) -> None:
                 colors = bytes(mask.getpalette() or [])
                 assert colors == palette()[: len(colors)]
                 assert set(np.unique(mask)) <= {*range(len(CLASSES)), VOID}
-    assert len(tree(root)) == 2 * 5 + 2
+    assert len(tree(root)) == 2 * 5 + 3
+
+
+@pytest.mark.parametrize(
+    "train, size, fitting",
+    [
+        (320, (96, 128), Fitting("generated", (96, 96), 16)),
+        (3, (64, 100), Fitting("generated", (64, 96), 3)),
+        (16, (400, 500), Fitting("generated", (96, 96), 16)),
+    ],
+)
+def test_it_says_which_recipe_fits(tmp_path: Path, train: int, size: Any, fitting: Fitting) -> None:
+    root = tmp_path / "new"
+    make_dataset(root, train=train, val=1, size=size, seed=0)
+    assert read_fitting(root) == fitting
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"recipe": "none", "crop": [96, 96], "batch_size": 2}',
+    '{"recipe": "modern", "crop": [96], "batch_size": 2}',
+    '{"recipe": "modern", "crop": [95, 96], "batch_size": 2}',
+    '{"recipe": "modern", "crop": 5, "batch_size": "x"}', pytest.param("[" * 100_000, id="deep")],
+)  # fmt: skip
+def test_a_damaged_record_of_the_recipe_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "recipe.json").write_text(text)
+    with pytest.raises(InputError):
+        read_fitting(tmp_path)
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -59,7 +87,7 @@ def test_a_larger_set_begins_with_the_smaller_one(tmp_path: Path) -> None:
     make_dataset(tmp_path / "large", train=4, val=3, size=SIZE, seed=0)
     large = tree(tmp_path / "large")
     for name, data in tree(tmp_path / "small").items():
-        assert large[name].startswith(data)
+        assert name == "recipe.json" or large[name].startswith(data)
 
 
 def test_no_validation_image_is_a_training_image(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Images of any size in, their own labels out, by as few batches as there are shapes and tiles."""
 
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from common.data.crops import merge_tiles, tiles
 from common.data.images import read_image
 from common.data.tiling import TILES_PER_BATCH, ahead, predict_tiled, tile_for
 from common.errors import InputError
@@ -54,17 +56,62 @@ def test_every_image_gets_its_own_labels_once(sizes):
     for labels, n in found:
         assert labels.dtype == np.uint8
         np.testing.assert_array_equal(labels, images[n].argmax(-1))
-    tiles: dict[tuple[bool, tuple[int, ...]], int] = {}
+    counts: dict[tuple[bool, tuple[int, ...]], int] = {}
     for height, width in sizes:
         tile = tile_for((height, width), largest)
         count = -(-height // tile[0]) * -(-width // tile[1])
-        tiles[count == 1, tile] = tiles.get((count == 1, tile), 0) + count
+        counts[count == 1, tile] = counts.get((count == 1, tile), 0) + count
     expected = [
         (whole, (TILES_PER_BATCH, *tile))
-        for (whole, tile), count in tiles.items()
+        for (whole, tile), count in counts.items()
         for _ in range(-(-count // TILES_PER_BATCH))
     ]
     assert sorted(batches) == sorted(expected)
+
+
+@given(SIZE, st.tuples(st.sampled_from([32, 64]), st.sampled_from([32, 96])), st.integers(0, 9))
+def test_rows_that_are_finished_early_are_those_of_the_whole_image(size, largest, seed):
+    """The same numbers in the same order: equal to the last bit, ties among them too."""
+    generator = np.random.default_rng(seed)
+    image = generator.integers(0, 256, (*size, 3), dtype=np.uint8)
+    tile = tile_for(size, largest)
+    offsets = tiles((max(size[0], tile[0]), max(size[1], tile[1])), tile)
+    logits = [generator.integers(-2, 3, (*tile, 4)) / np.float32(7) for _ in offsets]
+    logits = [part.astype(np.float32) for part in logits]
+    expected = merge_tiles(logits, offsets, size).argmax(-1)
+
+    coming = iter(logits)
+
+    def predict_batch(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        parts = [next(coming, logits[0]) for _ in batch]
+        return np.stack(parts)
+
+    def classify_batch(batch: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return predict_batch(batch).argmax(-1).astype(np.uint8)
+
+    [(labels, _)] = predict_tiled([(image, None)], largest, predict_batch, classify_batch)
+    np.testing.assert_array_equal(labels, expected)
+
+
+def test_the_memory_of_a_large_image_grows_with_its_width_alone() -> None:
+    classes, side = 21, 128
+    logits = np.zeros((TILES_PER_BATCH, side, side, classes), np.float32)
+
+    def peak_beside_the_image(size: tuple[int, int]) -> int:
+        image = np.zeros((*size, 3), np.uint8)
+        tracemalloc.start()
+        steps = lambda _: logits, lambda _: logits.argmax(-1)
+        [(labels, _)] = predict_tiled([(image, None)], (side, side), *steps)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak - labels.nbytes
+
+    width = 1500
+    stated = 4 * classes * side * width
+    low, high = peak_beside_the_image((600, width)), peak_beside_the_image((2400, width))
+    # Beside the sums there are the classes of a row of tiles, eight bytes a pixel, and two tiles.
+    assert stated < low < 1.5 * stated
+    assert high < 1.05 * low
 
 
 def test_images_are_made_in_order_by_a_thread_while_others_are_used() -> None:

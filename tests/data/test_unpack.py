@@ -1,8 +1,10 @@
 """Archives that mean harm, and Pascal VOC's from the server to the folder."""
 
+import contextlib
 import functools
 import hashlib
 import io
+import random
 import tarfile
 import threading
 from collections.abc import Iterator
@@ -100,6 +102,78 @@ def test_an_archive_without_a_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.tar").write_bytes(archive(member("keep/x")))
     with pytest.raises(InputError, match="no files in more"):
         unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep", "more"])
+
+
+def sparse(size: int) -> bytes:
+    """Return an archive of one GNU sparse file: it states ``size`` bytes, and has none."""
+    info = tarfile.TarInfo("keep/sparse")
+    header = bytearray(info.tobuf(tarfile.GNU_FORMAT))
+    header[156:157] = tarfile.GNUTYPE_SPARSE
+    header[257:265] = b"ustar  \0"
+    header[386:398], header[398:410] = b"%011o\0" % size, b"%011o\0" % 0
+    header[483:495] = b"%011o\0" % size
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    return bytes(header) + bytes(1024)
+
+
+@pytest.mark.parametrize("size", [1, 2**30])
+def test_a_sparse_member_is_refused_before_it_is_written(tmp_path: Path, size: int) -> None:
+    (tmp_path / "a.tar").write_bytes(sparse(size))
+    with tarfile.open(tmp_path / "a.tar") as tar:
+        assert tar.next().issparse()
+    with pytest.raises(InputError, match=r"'keep/sparse' is no regular file"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
+    assert not list(tmp_path.rglob("sparse"))
+
+
+def pax(*records: bytes) -> bytes:
+    """Return an archive whose file has a pax header of these records, as they are."""
+    header, file = tarfile.TarInfo("pax"), tarfile.TarInfo("keep/x")
+    header.type, body = tarfile.XHDTYPE, b"".join(records)
+    header.size = len(body)
+    padded = body + bytes(-len(body) % 512)
+    return header.tobuf(tarfile.USTAR_FORMAT) + padded + file.tobuf() + bytes(1024)
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        [b"0 path=a\n"], [b"99999999999999999999 path=a\n"], [b"11 path=\xff\n"], [b"x"],
+        [b"26 GNU.sparse.major=abc\n\n"], [b"22 GNU.sparse.size=x\n\n"], [b"12 size=abc\n"],
+        [b"13 mtime=abc\n"], [b"21 GNU.sparse.map=a,\n"], [b"20 hdrcharset=BINARX\n"],
+        [b"22 size=99999999999999\n"], [b"13 size=-100\n"], [b"12 path=a\0b\n"],
+        [b"22 GNU.sparse.major=1\n", b"22 GNU.sparse.minor=0\n", b"25 GNU.sparse.realsize=9\n"],
+    ],
+)  # fmt: skip
+def test_a_malformed_header_is_one_line_or_does_not_matter(
+    tmp_path: Path, records: list[bytes]
+) -> None:
+    (tmp_path / "a.tar").write_bytes(pax(*records))
+    with contextlib.suppress(InputError):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
+    assert not list(tmp_path.glob("*/keep/*/*"))
+
+
+def test_a_long_chain_of_headers_is_one_line(tmp_path: Path) -> None:
+    info = tarfile.TarInfo("long")
+    info.type, info.size = tarfile.GNUTYPE_LONGNAME, 512
+    (tmp_path / "a.tar").write_bytes((info.tobuf() + bytes(512)) * 5000)
+    with pytest.raises(InputError, match=r"a\.tar: not a complete tar archive"):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
+
+
+def test_an_archive_with_bytes_changed_is_unpacked_or_one_line(tmp_path: Path) -> None:
+    data = bytearray(archive(member("keep/a", b"1" * 600), member("keep/b", b"2")))
+    generator = random.Random(1)
+    for trial in range(300):
+        changed = bytearray(data)
+        for _ in range(generator.randint(1, 4)):
+            changed[generator.randrange(2600)] = generator.choice(b"\x00\x01/.-019xL\x80\xff")
+        (tmp_path / "a.tar").write_bytes(changed)
+        with contextlib.suppress(InputError):
+            unpack_tar(tmp_path / "a.tar", tmp_path / "in" / str(trial), ["keep"])
+    assert {path.name for path in tmp_path.iterdir()} <= {"a.tar", "in"}
 
 
 def unpacked(root: Path) -> list[str]:

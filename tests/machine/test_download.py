@@ -1,14 +1,18 @@
 """Downloads over a loopback server that misbehaves."""
 
+import contextlib
+import functools
 import hashlib
 import io
+import struct
+import urllib.request
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from common.errors import InputError
-from common.machine.download import fetch
+from common.machine.download import SafeRedirects, fetch
 from tests.support.loopback import BODY, HALF, SHA256, Server
 
 
@@ -222,3 +226,85 @@ def test_progress_is_drawn_only_when_asked(
     assert capfd.readouterr().err == ""
     fetch(server.url, tmp_path / "shown", sha256=SHA256, progress=True)
     assert "100k" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("mood", ["good", "lengthless"])
+def test_a_body_larger_than_allowed_is_not_kept(server: Server, path: Path, mood: str) -> None:
+    server.mood = mood
+    assert fetch(server.url, path, sha256=SHA256, largest=len(BODY)).read_bytes() == BODY
+    path.unlink()
+    what = "announces" if mood == "good" else "sends"
+    with pytest.raises(InputError, match=f"{what} more than 102,399 bytes"):
+        fetch(server.url, path, sha256=SHA256, largest=len(BODY) - 1)
+    assert files(path) == []
+
+
+@pytest.mark.parametrize("length", ["9" * 4301, "9" * 30, "99999999999"])
+def test_a_length_beyond_all_bounds_is_refused(server: Server, path: Path, length: str) -> None:
+    server.length = length
+    with pytest.raises(InputError, match="announces more than"):
+        fetch(server.url, path, sha256=SHA256)
+    assert files(path) == []
+
+
+@pytest.mark.parametrize("length", ["-1", "x", "1e3", "\u0663", "+5", ""])
+def test_a_length_that_is_none_is_left_out(server: Server, path: Path, length: str) -> None:
+    server.length = length.encode().decode("latin-1")
+    server.mood = "good" if length else "lengthless"
+    with contextlib.suppress(InputError):
+        assert fetch(server.url, path, sha256=SHA256).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["http://[::1", "http://[", "ftp://127.0.0.1/x", "file:///etc/passwd", "gopher://x", "http://",
+     "//", "http://a\u0000b/", "https://127.0.0.1:1/x", "http://127.0.0.1:99999/x"],
+)  # fmt: skip
+def test_a_redirect_to_nowhere_is_one_line(server: Server, path: Path, location: str) -> None:
+    server.mood, server.location = "redirecting", location
+    with pytest.raises(InputError) as error:
+        fetch(server.url, path, sha256=SHA256, timeout=2)
+    assert str(error.value).startswith(server.url)
+    assert not path.exists()
+
+
+def test_https_is_not_left_for_http() -> None:
+    follow = functools.partial(
+        SafeRedirects().redirect_request, fp=None, code=302, msg="", headers={}
+    )
+    secure = urllib.request.Request("https://a.example/x")
+    plain = urllib.request.Request("http://a.example/x")
+    for request, address in ((secure, "https://b.example/"), (plain, "http://b.example/"),
+                             (plain, "https://b.example/")):  # fmt: skip
+        assert follow(request, newurl=address).full_url == address
+    for request, address in ((secure, "http://b.example/"), (secure, "ftp://b.example/"),
+                             (plain, "file:///etc/passwd")):  # fmt: skip
+        with pytest.raises(InputError, match=f"redirects to {address}"):
+            follow(request, newurl=address)
+
+
+def test_a_member_of_a_zip_archive_has_a_largest_size_whatever_it_states(
+    server: Server, path: Path
+) -> None:
+    content = bytes(1_000_000)
+    server.body = zip_of("member", content)
+    assert len(server.body) < 10_000
+    lying = server.body.replace(struct.pack("<I", 1_000_000), struct.pack("<I", 10))
+    for body in (server.body, lying):
+        server.body = body
+        with pytest.raises(InputError, match="member in it"):
+            fetch(server.url, path, sha1="0" * 40, member="member", largest=999_999)
+        assert files(path) == []
+
+
+def test_a_link_in_the_place_of_a_part_is_not_followed(server: Server, path: Path) -> None:
+    path.parent.mkdir()
+    (path.parent / "mine").write_bytes(b"mine")
+    part_of(path).symlink_to("mine")
+    with pytest.raises(InputError, match="is a link, whose target would be overwritten"):
+        fetch(server.url, path, sha256=SHA256)
+    part_of(path).unlink()
+    path.with_name("file.tar.unpacked").symlink_to("mine")
+    server.body = zip_of("member", BODY)
+    fetch(server.url, path, sha256=SHA256, member="member")
+    assert (path.parent / "mine").read_bytes() == b"mine"

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.commands import report
@@ -15,6 +16,7 @@ from benchmarks.pages import compare as compare_page
 from benchmarks.pages import compare_tables
 from common.backends import BACKENDS
 from common.errors import InputError
+from common.run.metrics import scores
 from tests.support.report_sample import row, sample_compare, withhold, write_compare
 
 VENDOR = Path(compare_page.__file__).parent / "assets/vendor"
@@ -239,6 +241,27 @@ def test_a_model_no_better_than_always_background_gets_a_warning(
     assert "No better than always predicting background: MXNet Gluon (pixel accuracy" in page.text
     assert "three above always predicting background" in page.text
     assert page.text.count("not above background") == 1
+
+
+@pytest.mark.parametrize("void", ["background", "ignore"])
+def test_scores_over_nothing_are_dashes_and_no_learning_is_claimed(
+    compare: dict[str, Any], tmp_path: Path, void: str
+) -> None:
+    compare["config"]["recipe"]["void"] = void
+    nothing = scores(np.zeros((22, 21), np.int64), "ignore")
+    for each in compare["rows"]:
+        each["scores"]["ignore"] = nothing
+        for line in each["epochs"]:
+            line["scores"]["ignore"] = nothing
+    write_compare(tmp_path, compare)
+    assert report.main([str(tmp_path)]) == 0  # The schema allows it.
+    page = page_of(compare, tmp_path)
+    words = "All pixels of the validation images are void, which this recipe ignores"
+    assert (words in page.text) == (void == "ignore")
+    assert ("there is no accuracy" in page.text) == (void == "ignore")
+    assert "None" not in page.text and "nan" not in page.text.lower().split()
+    line = compare_page.table(compare).splitlines()[1].split()
+    assert (line[3:5] == ["–", "–"]) == (void == "ignore")
 
 
 @pytest.mark.parametrize("first", ["background", "ignore"])

@@ -13,7 +13,7 @@ from benchmarks.pages import compare as compare_page
 from benchmarks.pages import compare_tables
 from benchmarks.pages import gallery as gallery_page
 from common.backends import BACKENDS
-from common.data.images import read_label, write_label
+from common.data.masks import read_label, write_label
 from common.data.voc import CLASSES
 from common.errors import InputError
 from tests.support.report_sample import row, sample_compare

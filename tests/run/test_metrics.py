@@ -1,9 +1,13 @@
 """Scores against literal values worked out by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
-from common.run.metrics import confusion_matrix, empty_confusion, scores
+from common.machine.files import read_json
+from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record, scores
+from common.run.runs import describe_scores
 
 LABELS = np.array([[0, 0, 0, 0, 1, 1, 2, 255, 255, 255]], np.uint8)
 PREDICTIONS = np.array([[0, 0, 0, 1, 1, 0, 2, 0, 1, 5]], np.uint8)
@@ -50,3 +54,23 @@ def test_background_scores_are_those_of_the_constant_predictor(
         other = scores(confusion_matrix(np.full_like(labels, 3), labels), void)
         assert constant["pixel_accuracy"] == pytest.approx(other["background_pixel_accuracy"])
         assert constant["mean_iou"] == pytest.approx(other["background_mean_iou"])
+
+
+def test_a_score_over_nothing_is_none() -> None:
+    void = np.full((2, 8), 255, np.uint8)
+    for confusion in (confusion_matrix(np.zeros_like(void), void), empty_confusion()):
+        nothing = scores(confusion, "ignore")
+        assert nothing["class_iou"] == [None] * 21
+        assert nothing["classes_present"] == 0
+        others = {key: nothing[key] for key in nothing if key.endswith(("accuracy", "iou"))}
+        assert all(value is None for key, value in others.items() if key != "class_iou")
+    counted = scores(confusion_matrix(np.zeros_like(void), void), "background")
+    assert (counted["pixel_accuracy"], counted["classes_present"]) == (1.0, 1)
+
+
+def test_an_evaluation_of_void_alone_is_a_line_and_strict_json() -> None:
+    void = np.full((2, 8), 255, np.uint8)
+    record = evaluation_record(confusion_matrix(np.zeros_like(void), void), [])
+    assert read_json(json.dumps(record, allow_nan=False))["scores"]["ignore"]["mean_iou"] is None
+    assert describe_scores(record, "ignore").startswith("no score")
+    assert describe_scores(record, "background").startswith("pixel accuracy 1.0000")

@@ -135,3 +135,17 @@ def test_a_failed_drawing_leaves_the_old_picture(
     with pytest.raises(OSError, match="disk full"):
         plots.draw_curves(metrics(1), path, "modern", "ignore")
     assert path.read_bytes() == b"old"
+
+
+@pytest.mark.parametrize("scored", [0, 1])
+def test_curves_are_drawn_where_a_score_is_none(
+    tmp_path: Path, figures: list[Any], scored: int
+) -> None:
+    lines = metrics(2)
+    void = np.full(4, 255, np.uint8)
+    nothing = scores(confusion_matrix(np.zeros_like(void), void), "ignore")
+    for line in [line for line in lines if line["kind"] == "epoch"][scored:]:
+        line["scores"] = {**line["scores"], "ignore": nothing}
+    plots.draw_curves(lines, tmp_path / "curves.png", "modern", "ignore")
+    drawn = figures[0].axes[1].lines[0].get_ydata()
+    assert np.isnan(np.asarray(drawn, float)).sum() == 2 - scored

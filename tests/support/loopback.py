@@ -11,7 +11,12 @@ HALF = len(BODY) // 2
 
 
 class Server(ThreadingHTTPServer):
-    """Serves ``body`` as ``mood`` says and keeps the Range header of each request."""
+    """Serves ``body`` as ``mood`` says and keeps the Range header of each request.
+
+    Attributes:
+        length: The Content-Length that it states, if not the right one.
+        location: Where it redirects to in that mood.
+    """
 
     daemon_threads = True
 
@@ -19,6 +24,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.body = BODY
         self.mood = "good"
+        self.length: str | None = None
+        self.location = ""
         self.ranges: list[str | None] = []
         self.released = threading.Event()
 
@@ -39,6 +46,11 @@ class Handler(BaseHTTPRequestHandler):
         if mood == "silent":
             self.server.released.wait()
             return
+        if mood == "redirecting":
+            self.send_response(302)
+            self.send_header("Location", self.server.location)
+            self.end_headers()
+            return
         start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked else 0
         if mood == "rangeless":
             start = 0
@@ -52,7 +64,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         if mood != "lengthless":
-            self.send_header("Content-Length", str(len(body) - start))
+            self.send_header("Content-Length", self.server.length or str(len(body) - start))
         self.end_headers()
         stop = HALF if mood in ("stalling", "truncating") else len(body)
         self.wfile.write(body[start:stop])

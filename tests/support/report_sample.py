@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from common.backends import BACKENDS
 from common.config import Config
-from common.data.images import write_image, write_label
+from common.data.images import write_image
+from common.data.masks import write_label
 from common.data.synthetic import draw_pair
 from common.recipes import make_recipe
 from common.run.metrics import confusion_matrix, scores

@@ -23,7 +23,8 @@ from benchmarks.timing.accuracy import measure_accuracy, train_all
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
 from common.config import Config
-from common.data.images import read_image, read_label, write_label
+from common.data.images import read_image
+from common.data.masks import read_label, write_label
 from common.data.synthetic import default_dataset, make_dataset
 from common.errors import InputError
 from common.machine.files import write_json
