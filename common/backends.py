@@ -67,9 +67,10 @@ def load_backend(name: str) -> ModuleType:
     """
     check_backend(name)
     try:
-        for module in CONTRACT:
-            importlib.import_module(f"{name}_impl.{module}")
-        return importlib.import_module(f"{name}_impl")
+        package = importlib.import_module(f"{name}_impl")
+        for module in CONTRACT:  # Which are imported when they are first used.
+            getattr(package, module, None)
+        return package
     except (ImportError, OSError) as error:
         raise BrokenBackend(
             f"backend {name}: {BACKENDS[name]} is installed but cannot be imported: {error}"

@@ -12,6 +12,7 @@ from benchmarks.workers.environment import backend_environment
 from common.backends import BACKENDS, NOTES, check_backend
 from common.documents import BackendRecord
 from common.errors import InputError
+from common.machine.progress import tracked
 from common.machine.provenance import hardware
 from common.options import Parser
 
@@ -36,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(prog="fcn doctor", description="Say which backends and devices work here.")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
     args = parser.parse_args(argv)
-    findings = {name: examine(name) for name in BACKENDS}
+    names = tracked(BACKENDS, len(BACKENDS), "backend", "one training step with each")
+    findings = {name: examine(name) for name in names}
     machine = hardware()
     if args.json:
         backends = {

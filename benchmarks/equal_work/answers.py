@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from benchmarks.equal_work.cache import answer
 from common.data.crops import merge_tiles, pad_to, tiles
 from common.data.tiling import tile_for
+from common.machine.progress import tracked
 from common.parameters.names import Parameters
 from common.recipes import Recipe
 from common.reference import network as reference
@@ -53,7 +54,8 @@ def _trained(
     momentum: Arrays = {}
     first: Arrays = {}
     losses: list[float] = []
-    for (images, labels), rate in zip(batches, rates, strict=True):
+    steps = zip(batches, rates, strict=True)
+    for (images, labels), rate in tracked(steps, len(rates), "step", "float64 reference"):
         loss, gradients, statistics = reference.gradients(after, images, labels, recipe)
         after, momentum = reference.sgd_step(after, momentum, gradients, recipe, rate)
         after |= statistics

@@ -31,6 +31,7 @@ from common.backends import BACKENDS, check_backend
 from common.config import Config
 from common.documents import ConfigRecord
 from common.errors import InputError
+from common.machine.progress import tracked
 from common.parameters.files import starting_parameters
 from common.parameters.names import Parameters
 from common.recipes import learning_rate
@@ -44,6 +45,8 @@ WITH_FLOAT64 = ("torch", "jax", "tf")
 STEPS, EXAMPLES = 20, 320
 """The trace ends after so many steps, or so many examples if that is sooner."""
 TIMEOUT_SECONDS = 3600
+_losses: Iterator[float] = iter(())
+"""Of the training that this process, a worker, is in."""
 NO_TRACE = "no backend here computes the first losses in float64, which would show equal work"
 
 
@@ -52,18 +55,19 @@ def trace_steps(config: Config, total_steps: int) -> int:
     return min(STEPS, max(EXAMPLES // config.recipe.batch_size, 4), total_steps)
 
 
-def first_losses(
+def begin_losses(
     backend: ModuleType,
     config: ConfigRecord,
     data: str,
     weights: str | None,
     steps: int,
     starts: int,
-) -> list[list[float]]:
-    """Return the first losses of a training from each of its starts, in a worker.
+) -> None:
+    """Begin, in a worker, what ``next_loss`` goes on with: the first losses of each of its starts.
 
     In all starts but the first each parameter is one rounding up or down.
     """
+    global _losses
     own = configured(backend, config)
     training, recipe = TrainingData(Path(data), own), own.recipe
     parameters = starting_parameters(recipe, own.seed, Path(weights) if weights else None)
@@ -75,11 +79,17 @@ def first_losses(
                 rate = learning_rate(recipe, batch.step, training.steps_per_epoch)
                 yield batch.images, batch.labels, rate
 
-    losses = []
-    for start in range(starts):
-        rounded = nudged(parameters, ROUNDING[own.precision], rng) if start else parameters
-        losses.append(train(backend, own, rounded, islice(batches(), steps)))
-    return losses
+    def losses() -> Iterator[float]:
+        for start in range(starts):
+            rounded = nudged(parameters, ROUNDING[own.precision], rng) if start else parameters
+            yield from train(backend, own, rounded, islice(batches(), steps))
+
+    _losses = losses()
+
+
+def next_loss(backend: ModuleType) -> float:
+    """Return the next of the losses that were begun: an answer a step shows how far it has come."""
+    return next(_losses)
 
 
 def nudged(parameters: Parameters, rounding: float, rng: np.random.Generator) -> Parameters:
@@ -110,17 +120,24 @@ def reference_trace(
     def ask(name: str, precision: str, starts: int) -> list[list[float]]:
         python = pythons.get(name, sys.executable)
         environment = backend_environment(config.threads, config.device)
+        steps = trace_steps(config, total_steps)
         with Worker(name, environment, log, python) as worker:
-            losses: list[list[float]] = worker.ask(
-                "equal_work.drift.first_losses",
+            worker.ask(
+                "equal_work.drift.begin_losses",
                 TIMEOUT_SECONDS,
                 config=replace(config, precision=precision, without=()).to_json(),
                 data=str(data.resolve()),
                 weights=str(weights.resolve()) if weights else None,
-                steps=trace_steps(config, total_steps),
+                steps=steps,
                 starts=starts,
             )
-        return losses
+            losses = [
+                worker.ask("equal_work.drift.next_loss", TIMEOUT_SECONDS)
+                for _ in tracked(
+                    range(starts * steps), starts * steps, "step", f"{name} {precision}"
+                )
+            ]
+        return [losses[start * steps :][:steps] for start in range(starts)]
 
     # torchrun, which several devices need in PyTorch, starts scripts and no worker.
     for name in WITH_FLOAT64[config.devices > 1 :]:

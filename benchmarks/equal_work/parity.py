@@ -21,12 +21,15 @@ from common.backends import BACKENDS, check_backend
 from common.config import Config, for_backend
 from common.documents import BackendRecord
 from common.errors import InputError
+from common.machine.progress import counter
 from common.machine.threads import available_cpus
 from common.reference import verdicts
 from common.reference.distances import finite, step_errors
 from common.reference.tolerances import trace_limits
 
 TIMEOUT_SECONDS = 1800
+ASKED = 6
+"""Questions that a backend is asked about a backbone, at most."""
 
 Errors = dict[str, dict[str, float | None]]
 
@@ -77,11 +80,14 @@ def prove(
         print(f"reference of {backbone}", file=sys.stderr)
         start = weights if backbone == "resnet18_v1" else None
         by_backbone[backbone] = make_questions(config, source, steps, start)
-    outcomes = {name: ask_backend(name, by_backbone, out / f"{name}.log") for name in backends}
     parts, dataset = [], source.dataset
-    for backbone, questions in by_backbone.items():
-        of_backbone = {name: outcomes[name][backbone] for name in backends}
-        parts.append(part(of_backbone, questions, out / "yardstick.log"))
+    with counter((len(backends) * ASKED + 1) * len(by_backbone), "question") as bar:
+        outcomes = {
+            name: ask_backend(name, by_backbone, out / f"{name}.log", bar) for name in backends
+        }
+        for backbone, questions in by_backbone.items():
+            of_backbone = {name: outcomes[name][backbone] for name in backends}
+            parts.append(part(of_backbone, questions, out / "yardstick.log", bar))
     for log in out.glob("*.log"):
         log.unlink()
     return {
@@ -101,7 +107,7 @@ def prove(
 
 
 def ask_backend(
-    name: str, by_backbone: Mapping[str, Questions], log: Path
+    name: str, by_backbone: Mapping[str, Questions], log: Path, bar: Any
 ) -> dict[str, Answers | Failure]:
     """Return what a backend answers for each backbone, whatever happens in its process."""
     outcomes: dict[str, Answers | Failure] = {}
@@ -112,7 +118,7 @@ def ask_backend(
         config = next(iter(by_backbone.values())).config
         with Worker(name, backend_environment(config.threads, config.device), log) as worker:
             for backbone, questions in by_backbone.items():
-                outcomes[backbone] = ask_all(worker, questions)
+                outcomes[backbone] = ask_all(worker, questions, bar)
         return outcomes
     except InputError as error:
         failure = Failure(status, str(error))
@@ -120,49 +126,53 @@ def ask_backend(
         failure = Failure("failed", str(error))
     for backbone in by_backbone.keys() - outcomes.keys():
         outcomes[backbone] = failure
-        print(f"{name} {backbone}: {failure.reason}", file=sys.stderr)
+        bar.write(f"{name} {backbone}: {failure.reason}", file=sys.stderr)
     return outcomes
 
 
-def ask_all(worker: Worker, questions: Questions) -> Answers:
+def ask_all(worker: Worker, questions: Questions, bar: Any) -> Answers:
     """Return a worker's answers to all questions about one backbone."""
     config = for_backend(questions.config, worker.backend)
     about = worker.ask("equal_work.proof.describe", TIMEOUT_SECONDS, config=config.to_json())
     errors: Errors = {}
     for question in ("layers", "losses", "steps", "prediction"):
-        by_quantity: Errors = ask(worker, question, questions)
+        by_quantity: Errors = ask(worker, question, questions, bar)
         for quantity, by_name in by_quantity.items():
             errors.setdefault(quantity, {}).update(by_name)
-    losses, losses_float64 = ask(worker, "trace", questions), None
+    losses, losses_float64 = ask(worker, "trace", questions, bar), None
     if config.precision == "float32" and worker.backend in WITH_FLOAT64:
-        losses_float64 = ask(worker, "trace", questions, precision="float64")
+        losses_float64 = ask(worker, "trace", questions, bar, precision="float64")
     return Answers(about, errors, losses, losses_float64)
 
 
-def ask(worker: Worker, question: str, questions: Questions, **changes: Any) -> Any:
+def ask(worker: Worker, question: str, questions: Questions, bar: Any, **changes: Any) -> Any:
     """Return the answer to one question of ``benchmarks.equal_work.proof``.
 
     Args:
+        bar: Counts the questions.
         changes: Of the proof's configuration.
     """
     answers, recipe = questions.files[question]
     config = replace(for_backend(questions.config, worker.backend), recipe=recipe, **changes)
-    print(f"{worker.backend} {recipe.backbone}: {question}, {config.precision}", file=sys.stderr)
-    return worker.ask(
+    name = f"{worker.backend} {recipe.backbone}"
+    bar.write(f"{name}: {question}, {config.precision}", file=sys.stderr)
+    answer = worker.ask(
         "equal_work.proof.answer",
         TIMEOUT_SECONDS,
         question=question,
         config=config.to_json(),
         answers=str(answers),
     )
+    bar.update()
+    return answer
 
 
 def part(
-    outcomes: Mapping[str, Answers | Failure], questions: Questions, log: Path
+    outcomes: Mapping[str, Answers | Failure], questions: Questions, log: Path, bar: Any
 ) -> documents.ProofPart:
     """Return the judged proofs of all backends with one backbone."""
     losses, config = questions.losses, questions.config
-    distance = yardstick(outcomes, questions, log)
+    distance = yardstick(outcomes, questions, log, bar)
     drift = distance["drift"] if distance else [0.0] * len(losses)
     limits = trace_limits("trace", config.precision, drift)
     return {
@@ -178,7 +188,7 @@ def part(
 
 
 def yardstick(
-    outcomes: Mapping[str, Answers | Failure], questions: Questions, log: Path
+    outcomes: Mapping[str, Answers | Failure], questions: Questions, log: Path, bar: Any
 ) -> documents.Yardstick | None:
     """Return how far the first proven backend's losses are from its own with other threads.
 
@@ -192,12 +202,13 @@ def yardstick(
     name, answers = next(iter(answered.items()))
     threads = config.threads or cpus
     changed = 1 if threads > 1 else 2
-    print(f"the same training on {changed} threads", file=sys.stderr)
+    plural = "s" * (changed > 1)
+    bar.write(f"the same training on {changed} thread{plural}", file=sys.stderr)
     try:
         with Worker(name, backend_environment(changed, config.device), log) as worker:
-            losses = ask(worker, "trace", questions, threads=changed)
+            losses = ask(worker, "trace", questions, bar, threads=changed)
     except WorkerFailed as error:
-        print(f"no yardstick: {error}", file=sys.stderr)
+        bar.write(f"no yardstick: {error}", file=sys.stderr)
         return None
     drift = step_errors(losses, [math.nan if loss is None else loss for loss in answers.losses])
     if not all(map(math.isfinite, drift)):

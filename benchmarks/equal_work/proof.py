@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import filterfalse
 from types import ModuleType
@@ -70,20 +70,19 @@ def part(arrays: Arrays, prefix: str) -> dict[str, NDArray]:
 
 def train(
     backend: ModuleType, config: Config, parameters: Parameters, batches: Iterable[Batch]
-) -> list[float]:
-    """Return the loss of every step of a training from ``parameters``."""
-    state, losses = backend.create_state(config, parameters), []
+) -> Iterator[float]:
+    """Yield the loss of every step of a training from ``parameters``."""
+    state = backend.create_state(config, parameters)
     for images, labels, rate in batches:
         x, y = backend.to_device(images, config), backend.to_device(labels, config)
         state, loss = backend.train_step(state, x, y, float(rate))
-        losses.append(float(loss))
-    return losses
+        yield float(loss)
 
 
 def trace(backend: ModuleType, config: Config, arrays: Arrays) -> list[float]:
     """Return the losses of a training on the file's batches, from its parameters."""
     batches = zip(arrays["images"], arrays["labels"], arrays["rates"], strict=True)
-    return train(backend, config, part(arrays, "parameters"), batches)
+    return list(train(backend, config, part(arrays, "parameters"), batches))
 
 
 def layers(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:

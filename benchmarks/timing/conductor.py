@@ -30,6 +30,7 @@ from benchmarks.timing.plan import config_of, groups
 from benchmarks.workers.client import WorkerFailed
 from common.config import Config
 from common.errors import InputError
+from common.machine.progress import counter
 
 SCRATCH = "scratch-"
 """Beginning of the name of a group's folder of arrays, which lies in the results' folder."""
@@ -155,14 +156,16 @@ def take_turns(members: list[Member]) -> None:
         return
     settings = members[0].settings
     generator = np.random.default_rng((settings["seed"], 11))
-    for number in range(settings["rounds"]):
-        shuffled = generator.permutation(len(members))
-        for turn in (0, 1):
-            for position, index in enumerate(shuffled[::-1] if turn else shuffled):
+    shuffled = np.arange(len(members))
+    with counter(settings["rounds"] * 2 * len(members), "turn", "  timed") as bar:
+        for number, turn in np.ndindex(settings["rounds"], 2):
+            shuffled = generator.permutation(len(members)) if turn == 0 else shuffled[::-1]
+            for position, index in enumerate(shuffled):
                 row = members[index].row
                 done = {(sample["round"], sample["turn"]) for sample in row["samples"]}
                 if row["status"] == "running" and (number, turn) not in done:
                     take_turn(members[index], number, turn, position)
+                bar.update()
 
 
 def take_turn(member: Member, number: int, turn: int, position: int) -> None:

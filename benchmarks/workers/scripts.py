@@ -13,6 +13,7 @@ from common.backends import BACKENDS, NOTES, check_backend
 from common.config import Config, for_backend
 from common.errors import InputError
 from common.machine.load import others_watched
+from common.machine.progress import ON_TERMINAL, shows_bars
 from common.options import Parser, config_arguments, config_from
 from common.run.training import choose_recipe
 from common.tricks import check_tricks
@@ -100,6 +101,8 @@ def train_backend(
     else:
         paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
+    if shows_bars():
+        environment[ON_TERMINAL] = "1"
     print(heading, file=sys.stderr)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")

@@ -18,6 +18,7 @@ from typing import Any
 
 from common.errors import InputError
 from common.machine.files import file_digest, sync_folder, writing
+from common.machine.progress import counter
 
 CHUNK = 2**20
 LARGEST = 2**28
@@ -232,7 +233,4 @@ def _network(url: str, part: Path, timeout: float) -> Iterator[None]:
 
 
 def _bar(name: str, received: int, total: float | None, progress: bool) -> Any:
-    from tqdm import tqdm
-
-    units: dict[str, Any] = {"unit": "B", "unit_scale": True, "unit_divisor": 1024}
-    return tqdm(desc=name, initial=received, total=total, disable=not progress, **units)
+    return counter(total, "B", name, initial=received, hidden=not progress)

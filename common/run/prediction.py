@@ -13,6 +13,7 @@ from common.data.images import read_image, write_image
 from common.data.masks import write_label
 from common.data.voc import CLASSES, index_to_rgb
 from common.errors import InputError, notice, printable
+from common.machine.progress import tracked
 from common.parameters.files import backbone_of, check_parameters, read_weights
 from common.parameters.names import NUM_CLASSES, Parameters
 from common.run.folders import check_out
@@ -71,17 +72,15 @@ def write_predictions(
     args: Namespace, predictions: Iterable[tuple[NDArray[np.uint8], Path]]
 ) -> int:
     """Write ``STEM.png`` (palette) and ``STEM-overlay.png`` of each image; return the status."""
-    from tqdm import tqdm
-
     args.out.mkdir(parents=True, exist_ok=True)
     written: list[dict[str, Any]] = []
     count, hidden = len(args.images), args.no_progress
-    for labels, path in tqdm(predictions, total=count, unit="image", disable=hidden):
+    for labels, path in tracked(predictions, count, "image", hidden=hidden):
         target, beside = targets(args.out, path)
         write_label(target, labels)
         write_image(beside, overlay(read_image(path, args.max_pixels), labels))
-        counts = sum(np.bincount(row, minlength=NUM_CLASSES) for row in labels)
-        shares = counts / labels.size
+        counts = [np.bincount(row, minlength=NUM_CLASSES) for row in labels]
+        shares: NDArray[np.float64] = np.sum(counts, axis=0) / labels.size
         present = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
         written.append({"image": str(path), "labels": str(target), "shares": present})
     if args.json:

@@ -17,6 +17,7 @@ from common.data.masks import write_label
 from common.documents import EpochLine, Evaluation, Manifest, StepLine, Summary, WeightsRecord
 from common.errors import TrainingDiverged, is_first_process
 from common.machine.files import reading_json, write_json, write_text
+from common.machine.progress import counter
 from common.machine.provenance import host_memory_peak
 from common.parameters.files import save_parameters
 from common.parameters.names import Parameters
@@ -51,8 +52,6 @@ class Run:
         checkpoint_every: int | None = None,
         progress: bool = True,
     ) -> None:
-        from tqdm import tqdm
-
         self.folder, self.config, self.manifest = folder, config, manifest
         self.total_steps, self.steps_per_epoch = total_steps, steps_per_epoch
         self._checkpoint_every = checkpoint_every
@@ -68,13 +67,7 @@ class Run:
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
         write_text(folder / "metrics.jsonl", text)
         self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
-        self._bar = tqdm(
-            total=total_steps,
-            initial=first_step,
-            unit="step",
-            dynamic_ncols=True,
-            disable=not progress,
-        )
+        self._bar = counter(total_steps, "step", initial=first_step, hidden=not progress)
 
     def step(self, step: int, epoch: int, loss: Any) -> None:
         """Note a step's loss, a value on the device."""

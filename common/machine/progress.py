@@ -1,0 +1,138 @@
+"""How far something has come that takes more than some seconds, on standard error.
+
+On a terminal it is tqdm's bar, with a rate and the remaining time. Elsewhere, as in a log or a
+pipe, it is a line at the start, one a minute, and one at the end.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+ON_TERMINAL = "FCN_PROGRESS_ON_TERMINAL"
+"""Environment variable of a process whose messages its parent passes on to a terminal."""
+LINE_SECONDS = 60.0
+"""Between two lines where there is no terminal."""
+
+
+def shows_bars() -> bool:
+    """Return whether standard error ends at a terminal, and there is tqdm to draw a bar on it."""
+    is_seen = sys.stderr.isatty() or ON_TERMINAL in os.environ
+    return is_seen and find_spec("tqdm") is not None
+
+
+def has_width() -> bool:
+    """Return whether the terminal says how wide it is; tqdm draws nothing on one of no width."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    except (OSError, ValueError):
+        return False
+
+
+class Lines:
+    """What counts as ``tqdm`` does and prints lines; a bare container has no other."""
+
+    def __init__(
+        self, total: float | None, unit: str, desc: str = "", initial: int = 0, scale: float = 1
+    ) -> None:
+        self.total, self.unit, self.desc, self.n = total, unit, desc, initial
+        self._plural = unit if scale > 1 else f"{unit}s"
+        self._scale, self._initial, self._notes = scale, initial, ""
+        self._started = self._printed = time.monotonic()
+        self._is_open = True
+        self._print("")
+
+    def update(self, n: int = 1) -> None:
+        """Count ``n`` more; print a line if the last one is a minute old."""
+        self.n += n
+        now = time.monotonic()
+        if now - self._printed >= LINE_SECONDS:
+            self._printed = now
+            seconds = (now - self._started) / max(1, self.n - self._initial)
+            rate = f"{seconds:.3g} s a {self.unit}"
+            left = "" if self.total is None else f", {clock(seconds * (self.total - self.n))} left"
+            self._print(f"{left} ({rate})" if self._scale == 1 else left)
+
+    def set_postfix(self, **notes: str) -> None:
+        """Set what the next line has at its end."""
+        self._notes = "".join(f", {name} {value}" for name, value in notes.items())
+
+    def write(self, text: str, file: Any = None) -> None:
+        """Print ``text`` as a line of its own."""
+        print(text, file=file or sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Print the last line, once."""
+        if self._is_open:
+            self._is_open = False
+            self._print(f" in {clock(time.monotonic() - self._started)}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _print(self, more: str) -> None:
+        count = f"{self.n / self._scale:.6g}"
+        of = "" if self.total is None else f" of {self.total / self._scale:.6g}"
+        start = f"{self.desc}: " if self.desc else ""
+        print(f"{start}{count}{of} {self._plural}{self._notes}{more}", file=sys.stderr, flush=True)
+
+
+class Hidden(Lines):
+    """Counts and prints nothing but what is written."""
+
+    def _print(self, more: str) -> None:
+        pass
+
+
+def clock(seconds: float) -> str:
+    """Return a time as minutes and seconds, 2:05."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02}"
+
+
+def counter(
+    total: float | None, unit: str, desc: str = "", initial: int = 0, hidden: bool = False
+) -> Any:
+    """Return a bar, or what prints lines: both have the methods of ``Lines``, and end a ``with``.
+
+    Args:
+        total: The number of units, if it is known.
+        unit: In the singular; of ``B``, bytes, a line shows MiB.
+        desc: What is done.
+        initial: So many units are done before.
+        hidden: Show nothing.
+    """
+    if hidden:
+        return Hidden(total, unit, desc, initial)
+    is_bytes = unit == "B"
+    if not shows_bars():
+        shown, scale = ("MiB", 2.0**20) if is_bytes else (unit, 1)
+        return Lines(total, shown, desc, initial, scale)
+    from tqdm import tqdm
+
+    size: dict[str, Any] = {"dynamic_ncols": True} if has_width() else {"ncols": 80, "nrows": 24}
+    return tqdm(
+        total=total,
+        initial=initial,
+        unit=unit,
+        desc=desc or None,
+        unit_scale=is_bytes,
+        unit_divisor=1024,
+        **size,
+    )
+
+
+def tracked(
+    items: Iterable[T], total: int, unit: str, desc: str = "", **options: Any
+) -> Iterator[T]:
+    """Yield ``items`` and show how many of them are done with."""
+    with counter(total, unit, desc, **options) as bar:
+        for item in items:
+            yield item
+            bar.update()
