@@ -5,10 +5,12 @@ torch_impl.foreign --publisher resnet18` says where torchvision publishes a file
 """
 
 import argparse
+import pathlib
 import pickle
 import re
 import resource
 import sys
+import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -26,11 +28,15 @@ WRAPPERS = ("state_dict", "model_state_dict", "model_state", "model", "net", "ne
 """Keys under which programs save a network beside other things, the likeliest first."""
 DEEPEST = 4
 """Wrappers within wrappers that are looked into."""
-SCALAR = np.float64(0).__reduce__()[0]
+_SCALAR, _ARRAY = (value.__reduce__()[0] for value in (np.float64(0), np.zeros(1)))
 HARMLESS = [
     argparse.Namespace,
-    (SCALAR, "numpy.core.multiarray.scalar"),
-    (SCALAR, "numpy._core.multiarray.scalar"),
+    types.SimpleNamespace,
+    (pathlib.PurePosixPath, "pathlib.PosixPath"),
+    (pathlib.PureWindowsPath, "pathlib.WindowsPath"),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    *((_ARRAY, f"numpy.{core}.multiarray._reconstruct") for core in ("core", "_core")),
+    np.ndarray,
     np.dtype,
     *(type(np.dtype(name)) for name in ("f2", "f4", "f8", "i4", "i8", "u1", "?")),
 ]
@@ -85,6 +91,11 @@ def refusing(path: Path) -> Iterator[None]:
         yield
     except pickle.UnpicklingError as error:
         # Of the message the name, without the advice around it to load the file unsafely.
+        if "Unsupported operand" in str(error):
+            raise InputError(
+                f"{path}: refused: its pickle has another protocol than PyTorch's, or is damaged: "
+                "save it with torch.save(net.state_dict(), FILE), without pickle_protocol"
+            ) from error
         name = re.search(r"GLOBAL (\S+)", str(error))
         what = f"an object of {name[1]}" if name else "what no state_dict has"
         raise InputError(

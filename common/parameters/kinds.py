@@ -51,7 +51,7 @@ OTHERS = (
         "`git lfs pull` in its repository fetches that",
     ),
     Other(
-        rb"\s*(?i:<!doctype html|<html|<head|<!--|<body)",
+        rb"(\xef\xbb\xbf)?\s*(?i:<!doctype html|<html|<head|<!--|<body)",
         "an HTML page, as a browser shows it",
         "download the file itself, from the page's link to the raw file",
     ),
@@ -93,6 +93,16 @@ OTHERS = (
         's.save_file(flax.traverse_util.flatten_dict(d, sep="."), "weights.safetensors")\' {path}',
     ),
     Other(rb".{4}TFL3", "a TensorFlow Lite model", "take the checkpoint that it was made from"),
+    Other(
+        rb"MATLAB ",
+        "a MATLAB file",
+        "read it with scipy.io.loadmat and save its arrays with safetensors.numpy.save_file",
+    ),
+    Other(
+        rb"\x00\x05\x16\x07",
+        "what macOS writes beside a file on other disks",
+        "name the file whose name lacks the ._ at the beginning",
+    ),
     Other(rb"GGUF", "a GGUF model", "take the safetensors that it was made from"),
     Other(
         rb"\x80[\x02-\x05]",

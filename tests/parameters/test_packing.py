@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -145,6 +146,8 @@ WRAPPERS: list[Any] = [
     {"model_state_dict": {}, "loss": 1.5},
     {"epoch": 3, "args": argparse.Namespace(lr=0.1), "model": {}, "score": np.float64(0.5)},
     {"model": {"state_dict": {}}},
+    {"config": {"out": Path("runs"), "extra": SimpleNamespace(a=1)}, "weights": {}},
+    {"confusion": np.eye(3), "network": {}},
     {"ema": {}},
 ]
 
@@ -196,6 +199,17 @@ def test_a_file_of_an_old_pytorch_is_read(tmp_path: Path) -> None:
     tensors = {name: torch.from_numpy(array) for name, array in TORCHVISION.items()}
     torch.save(tensors, path, _use_new_zipfile_serialization=False)
     check_equal(read_weights(str(path)).parameters, BACKBONE)
+
+
+def test_another_protocol_of_pickle_is_said(tmp_path: Path) -> None:
+    torch, path = required("torch", "torch"), tmp_path / "some.pth"
+    read_foreign = required("torch", "torch_impl.foreign").read_foreign
+    torch.save({"conv1.weight": torch.ones(3)}, path, pickle_protocol=4)
+    with (
+        pytest.warns(UserWarning, match="pickle protocol 4"),
+        pytest.raises(InputError, match="its pickle has another protocol than PyTorch's"),
+    ):
+        read_foreign(path, 2**30)
 
 
 def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
