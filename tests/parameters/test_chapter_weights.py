@@ -25,6 +25,9 @@ from tests.support.foreign_networks import (
     random_images,
 )
 
+# In one worker, so that the framework is imported once.
+pytestmark = pytest.mark.xdist_group("every framework")
+
 
 def reference_logits(parameters: Any, backbone: str, images: NDArray[np.uint8]) -> NDArray:
     exact = {name: array.astype(np.float64) for name, array in parameters.items()}

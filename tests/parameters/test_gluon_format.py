@@ -16,6 +16,9 @@ from tests.parameters.damage import check_outcomes
 from tests.parameters.mxnet_file import TYPES, encode, same_but_for_devices, some_arrays
 from tests.support.foreign_networks import gluon_network
 
+# In one worker, so that the framework is imported once.
+pytestmark = pytest.mark.xdist_group("mxnet")
+
 ARRAYS = some_arrays()
 
 

@@ -25,6 +25,9 @@ from tests.conftest import required
 from tests.parameters.damage import check_outcomes
 from tests.support.commands import refused
 
+# In one worker, so that the framework is imported once.
+pytestmark = pytest.mark.xdist_group("torch")
+
 NETWORK = initial_parameters(make_recipe("chapter-torch"), 0)
 BACKBONE = {n: a for n, a in NETWORK.items() if n.startswith("backbone.")}
 TORCHVISION = {name.removeprefix("backbone."): array for name, array in BACKBONE.items()}

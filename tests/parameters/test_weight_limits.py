@@ -15,6 +15,9 @@ from common.parameters.foreign import unpacked_size
 from tests.conftest import required
 from tests.support.commands import refused
 
+# In one worker, so that the framework is imported once.
+pytestmark = pytest.mark.xdist_group("torch")
+
 MIB = 2**20
 
 
