@@ -122,7 +122,11 @@ def computes_on_gpu(config: Config, present: bool, framework: str) -> bool:
         InputError: If ``config`` names a GPU and there is none.
     """
     if config.device == "gpu" and not present:
-        raise InputError(f"device gpu: {framework} sees no CUDA device here; use --device cpu")
+        raise InputError(
+            f"--device gpu: {framework} sees no CUDA device here; `nvidia-smi` shows whether the "
+            "driver does, `uv sync --extra gpu` installs the frameworks' CUDA parts; or use "
+            "--device cpu"
+        )
     return present and config.device != "cpu"
 
 

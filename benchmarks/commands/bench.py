@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from shlex import quote
 
 from benchmarks.commands import check, diff, selftest
 from benchmarks.pages.bench_text import table
@@ -19,7 +20,7 @@ from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.plan import planned_rows
 from benchmarks.timing.settings import QUICK, Settings, option_of, parsed, settings_from
 from benchmarks.workers.environment import limit_cpus
-from common.errors import InputError
+from common.errors import InputError, printable
 from common.machine.files import write_text
 from common.machine.provenance import git_commit, hardware
 from common.options import as_typed
@@ -31,7 +32,7 @@ COMMANDS = {"check": check.main, "diff": diff.main, "selftest": selftest.main}
 
 
 def main(argv: Sequence[str]) -> int:
-    """Measure; status 1 if a row failed or is invalid."""
+    """Measure; status 1 if a row failed or is invalid, 2 if none could be measured at all."""
     if argv and argv[0] in COMMANDS:
         return COMMANDS[argv[0]](argv[1:])
     if argv and not argv[0].startswith("-"):
@@ -53,9 +54,21 @@ def main(argv: Sequence[str]) -> int:
     finally:  # However it ends, what has been measured is compared and shown.
         conclude(results)
     document = results.document
-    print(json.dumps(document) if args.json else f"{table(document)}\nresults: {results.folder}")
+    folder = quote(str(results.folder))
+    if args.json:
+        print(json.dumps(document))
+    else:
+        print(table(document))
+        print(f"{folder} has the page report.html, bench.json with every sample, bench.txt, logs/")
+        print(f"next: `fcn bench diff OLD {folder}` says what changed since an earlier benchmark")
     rows = document["rows"] + document.get("accuracy", {}).get("rows", [])
-    return int(any(row["status"] in ("failed", "invalid", "differs") for row in rows))
+    failed = any(row["status"] in ("failed", "invalid", "differs") for row in rows)
+    if rows and all(row["status"] != "ok" for row in rows):
+        reasons = list(dict.fromkeys(str(row["reason"]) for row in rows))
+        more = f" (and {len(reasons) - 1} other reasons, above)" if len(reasons) > 1 else ""
+        print(printable(f"error: no row has a figure: {reasons[0]}{more}"), file=sys.stderr)
+        return 1 if failed else 2
+    return int(failed)
 
 
 def conclude(results: Results) -> None:

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
 from benchmarks.pages.compare import render_page, table
@@ -88,7 +89,14 @@ def main(argv: Sequence[str]) -> int:
     write_json(out / "compare.json", compared)
     page = out / "report.html"
     write_text(page, render_page(compared, out))
-    print(json.dumps(compared) if args.json else f"{table(compared)}\npage: {page}")
+    if args.json:
+        print(json.dumps(compared))
+    else:
+        place = quote(str(out))
+        print(f"{table(compared)}\npage: {page}")
+        print(f"{place} has compare.json, and in runs/ each backend's training with its weights")
+        proof = f"`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof"
+        print(f"next: `fcn bench` times the backends in turns; {proof}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.pages.format import text_table
+from benchmarks.pages.format import join, text_table
+from benchmarks.timing.machine import gpu_count
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
-from common.backends import BACKENDS, NOTES, check_backend
+from common.backends import BACKENDS, NOTES, check_backend, device_kind
 from common.documents import BackendRecord
 from common.errors import InputError
 from common.machine.progress import tracked
@@ -58,6 +59,15 @@ def main(argv: Sequence[str]) -> int:
             table.append((name, "ok" if offer else "absent", words))
             table += [("", "", NOTES[name])] if name in NOTES else []
         print(text_table(table))
+        offers = {BACKENDS[name]: offer for name, (offer, _) in findings.items() if offer}
+        on_cpu = [title for title, o in offers.items() if device_kind(o["device"]) == "cpu"]
+        if on_cpu and gpu_count():
+            print(
+                f"a GPU is here, and {join(on_cpu)} compute on the CPU: `uv sync --extra gpu` "
+                "installs the CUDA parts of JAX and TensorFlow"
+            )
+        if offers:
+            print("next: `fcn compare` trains these backends side by side and leaves a page")
     return int(all(finding.reason for finding in findings.values()))
 
 

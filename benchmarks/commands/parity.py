@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 
 from benchmarks.equal_work.against import Comparison, compare_file
 from benchmarks.equal_work.parity import prove
@@ -97,7 +98,12 @@ def main(argv: Sequence[str]) -> int:
     text = text_of(proof)
     write_text(out / "parity.txt", f"{text}\n")
     page = write_page(proof, out / "parity.html")
-    print(json.dumps(proof) if args.json else f"{text}\npage: {page}")
+    if args.json:
+        print(json.dumps(proof))
+    else:
+        print(f"{text}\npage: {page}")
+        print(f"{quote(str(out))} has parity.json with every error, and this text in parity.txt")
+        print("next: `fcn parity --against FILE` compares a port of your own; `fcn bench` times")
     rows = (row for part in proof["backbones"] for row in part["rows"])
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 

@@ -2,7 +2,7 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +58,36 @@ def targets(out: Path, image: Path) -> tuple[Path, Path]:
     return out / f"{image.stem}.png", out / f"{image.stem}-overlay.png"
 
 
+def legend(width: int, classes: Sequence[int]) -> NDArray[np.uint8]:
+    """Return a picture, uint8 [H, ``width``, 3], of the names of classes beside their colours."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    size = min(max(10, width // 40), 40)
+    font = ImageFont.load_default(size)
+    places, x, y = [], size // 2, size // 2
+    for index in classes:
+        name = CLASSES[index]
+        advance = 2 * size + int(font.getlength(name)) + size
+        if x > size and x + advance > width:
+            x, y = size // 2, y + 2 * size
+        places.append((index, name, x, y))
+        x += advance
+    picture = Image.new("RGB", (width, y + 2 * size), "white")
+    draw = ImageDraw.Draw(picture)
+    for index, name, x, y in places:
+        # The background is not tinted.
+        color = tuple(index_to_rgb(np.array(index, np.uint8)).tolist()) if index else None
+        draw.rectangle((x, y, x + size, y + size), fill=color, outline="black")
+        draw.text((x + size + size // 2, y + size // 2), name, "black", font, anchor="lm")
+    return np.asarray(picture)
+
+
 def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ``image`` with the classes other than background tinted in VOC's colours."""
-    tinted = image.copy()
-    for line, row in zip(tinted, labels, strict=True):  # Row by row, for an image may be large.
+    """Return ``image`` with its objects tinted in VOC's colours, above a legend of the classes."""
+    present = np.flatnonzero(np.sum([np.bincount(row, minlength=256) for row in labels], axis=0))
+    tinted = np.concatenate([image, legend(image.shape[1], present.tolist())])
+    # Row by row, for an image may be large.
+    for line, row in zip(tinted[: len(image)], labels, strict=True):
         objects = row > 0
         colors = index_to_rgb(row[objects]).astype(np.uint16)
         line[objects] = (line[objects].astype(np.uint16) * 2 + colors * 3) // 5
@@ -82,11 +108,13 @@ def write_predictions(
         counts = [np.bincount(row, minlength=NUM_CLASSES) for row in labels]
         shares: NDArray[np.float64] = np.sum(counts, axis=0) / labels.size
         present = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
-        written.append({"image": str(path), "labels": str(target), "shares": present})
+        paths = {"image": str(path), "labels": str(target), "overlay": str(beside)}
+        written.append({**paths, "shares": present})
     if args.json:
         print(json.dumps(written))
         return 0
     for entry in written:
         listed = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
         print(printable(f"{entry['labels']}: {listed}"))
+        print(printable(f"{entry['overlay']}: the same over the image, with a legend"))
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 from types import ModuleType
 from typing import Any
 
@@ -19,7 +20,7 @@ from common.data.check import survey
 from common.data.dataset import open_dataset, read_fitting
 from common.data.masks import read_label
 from common.documents import DatasetRecord, Manifest, Summary, WeightsRecord
-from common.errors import InputError, is_first_process, notice
+from common.errors import InputError, is_first_process, notice, printable
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
@@ -256,5 +257,13 @@ def report(run: Run, data: TrainingData, summary: Summary, as_json: bool) -> int
     ]
     draw_examples(rows, run.folder / "examples.png")
     scores = describe_scores(summary["final"], recipe.void)
-    print(json.dumps(summary) if as_json else f"{run.folder}: {scores}")
+    if as_json:
+        print(json.dumps(summary))
+        return 0
+    folder = quote(str(run.folder))
+    print(printable(f"{run.folder}: {scores}"))
+    print(printable(f"{folder} has model.safetensors, curves.png, examples.png, metrics.jsonl"))
+    model, backend = quote(str(run.folder / "model.safetensors")), summary["backend"]
+    command = f"fcn predict --backend {backend} --weights {model} --out DIR IMAGE"
+    print(printable(f"next: {command}"))
     return 0

@@ -56,9 +56,16 @@ def test_train_on_two_devices_resume_on_one_and_predict(
         *("--tile", "64", "64", "--no-progress"),
     )
     assert predicted.returncode == 0, predicted.stderr
-    labels = read_label(tmp_path / "maps" / f"{image.stem}.png")
-    assert labels.shape == read_image(image).shape[:2]
-    assert (tmp_path / "maps" / f"{image.stem}-overlay.png").is_file()
+    labels, size = tmp_path / "maps" / f"{image.stem}.png", read_image(image).shape
+    assert read_label(labels).shape == size[:2]
+    overlay = tmp_path / "maps" / f"{image.stem}-overlay.png"
+    assert read_image(overlay).shape[0] > size[0] and read_image(overlay).shape[1] == size[1]
+    assert [line.partition(": ")[0] for line in predicted.stdout.splitlines()] == [
+        *map(str, (labels, overlay))
+    ]
+    last = rest.stdout.splitlines()[-1]
+    model = out / "model.safetensors"
+    assert last == f"next: fcn predict --backend {backend_name} --weights {model} --out DIR IMAGE"
 
 
 def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_path: Path) -> None:

@@ -1,0 +1,83 @@
+"""The last lines of a command: what lies where, what comes next, or that nothing was measured."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.cli import main as fcn
+from common import backends
+from common.config import Config
+from common.data.voc import index_to_rgb
+from common.errors import InputError
+from common.recipes import make_recipe
+from common.run.prediction import legend, overlay
+from tests.support.commands import bench, bench_options
+
+
+def test_a_benchmark_names_its_files_and_what_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _ = bench(tmp_path, "fine", "aborts")
+    lines = capsys.readouterr().out.splitlines()
+    assert status == 1
+    out = tmp_path / "out"
+    assert lines[-2].startswith(f"{out} has the page report.html, bench.json")
+    assert lines[-1].startswith(f"next: `fcn bench diff OLD {out}`")
+
+
+@pytest.mark.parametrize(("moods", "status"), [((), 2), (("aborts",), 1)])
+def test_a_benchmark_without_a_figure_is_no_success(
+    tmp_path: Path,
+    moods: tuple[str, ...],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    options = bench_options(tmp_path, *moods)
+    if not moods:
+        options = ["--backends", "torch,jax", "--cases", "loss", *options[4:]]
+        for name in ("torch", "jax"):
+            monkeypatch.setitem(backends.IMPORT_NAMES, name, "absent_framework")
+    out = tmp_path / "a folder"
+    assert fcn(["bench", *options, "--out", str(out)]) == status
+    out_text, error = capsys.readouterr()
+    last = error.splitlines()[-1]
+    assert last.startswith("error: no row has a figure: ")
+    assert ("is not installed here" in last) == (not moods)
+    assert ("(and 1 other reasons" in last) == (not moods)
+    assert f"'{out}' has the page" in out_text
+
+
+def test_a_gpu_that_is_not_there_is_told_with_what_installs_the_rest() -> None:
+    from common.config import computes_on_gpu
+
+    config = Config(make_recipe("chapter-torch"), device="gpu")
+    with pytest.raises(InputError, match="--device gpu: JAX sees no CUDA device.*--extra gpu"):
+        computes_on_gpu(config, False, "JAX")
+
+
+def colors_below(picture: np.ndarray[Any, Any], height: int) -> set[tuple[int, ...]]:
+    below = picture[height:].reshape(-1, 3)
+    return {tuple(color) for color in below.tolist()}
+
+
+@pytest.mark.parametrize("size", [(96, 128), (375, 500), (33, 20), (1, 1)])
+def test_an_overlay_has_a_legend_of_the_classes_that_occur(size: tuple[int, int]) -> None:
+    image = np.full((*size, 3), 100, np.uint8)
+    labels = np.zeros(size, np.uint8)
+    labels[-1:, -1:] = 15
+    picture = overlay(image, labels)
+    assert picture.shape[1:] == (size[1], 3) and len(picture) > size[0]
+    assert (picture[: size[0]][labels == 0] == 100).all()
+    assert not (picture[: size[0]][labels == 15] == 100).all()
+    person = tuple(index_to_rgb(np.array(15, np.uint8)).tolist())
+    absent = tuple(index_to_rgb(np.array(1, np.uint8)).tolist())
+    below = colors_below(picture, size[0])
+    assert (person in below) == (size[1] > 10) and absent not in below
+
+
+def test_a_legend_wraps_its_names() -> None:
+    assert len(legend(120, range(21))) > 3 * len(legend(1000, range(3)))
+    assert legend(500, range(21)).shape[1] == 500
