@@ -1,9 +1,10 @@
 """What is wrong with a data set: file by file, and what its label maps have in common."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from common.data.voc import LABEL_COLORS, LABELS, VOID, class_name, grey_values,
 from common.errors import InputError
 from common.machine.threads import available_cpus
 
+T = TypeVar("T")
 SPLITS = ("train", "val")
 ENOUGH = 10
 """Label maps from which on what all have in common is no chance."""
@@ -94,10 +96,13 @@ def _shown(mask: Mask, used: NDArray[np.intp]) -> frozenset[tuple[int, ...]]:
     return frozenset((int(index), *map(int, colors[index])) for index in used)
 
 
-def look_at_all(pairs: Sequence[Pair], largest: int = LARGEST) -> Iterator[Look]:
-    """Yield what each label map shows, read by as many threads as there are CPUs."""
+def _of_all(read: Callable[[Pair, int], T], pairs: Sequence[Pair], largest: int) -> Iterator[T]:
+    """Yield what ``read`` returns of each pair; a terminal shows a bar after five seconds."""
+    from tqdm import tqdm
+
     with ThreadPoolExecutor(len(available_cpus())) as pool:
-        yield from pool.map(lambda pair: look_at(pair.label, largest), pairs)
+        results = pool.map(lambda pair: read(pair, largest), pairs)
+        yield from tqdm(results, "reading", len(pairs), unit="image", delay=5, disable=None)
 
 
 def signs(looks: Sequence[Look]) -> list[str]:
@@ -207,7 +212,8 @@ def survey(train: Dataset, val: Dataset) -> list[str]:
     Raises:
         InputError: Naming the first label map that cannot be read, with the likely cause.
     """
-    looks = list(look_at_all((*train.pairs, *val.pairs), train.largest))
+    pairs = (*train.pairs, *val.pairs)
+    looks = list(_of_all(lambda pair, largest: look_at(pair.label, largest), pairs, train.largest))
     wrong, odd = [look for look in looks if look.wrong is not None], signs(looks)
     if wrong:
         more = f" (and {len(wrong) - 1} more cannot be read)" if wrong[1:] else ""
@@ -256,13 +262,10 @@ def check_dataset(root: Path, largest: int = LARGEST) -> Findings:
         problems += [Problem(path, _what(path, error)) for error in errors]
         images[split] = len(pairs)
         sound = []
-        with ThreadPoolExecutor(len(available_cpus())) as pool:
-            for pair, (look, wrong) in zip(
-                pairs, pool.map(lambda p: _check_pair(p, largest), pairs), strict=True
-            ):
-                problems += wrong
-                looks.append(look)
-                sound += [] if wrong else [pair]
+        for pair, (look, wrong) in zip(pairs, _of_all(_check_pair, pairs, largest), strict=True):
+            problems += wrong
+            looks.append(look)
+            sound += [] if wrong else [pair]
         datasets.append(Dataset(root, split, tuple(sound), (), 0))
     odd = signs(looks)
     if shared := shared_images(*datasets):

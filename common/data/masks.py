@@ -162,15 +162,19 @@ def read_mask(path: Path, largest: int = LARGEST) -> Mask:
     with opened(path, "PNG", largest=largest) as image:
         data = path.read_bytes()
         header = png.read_header(data)
-        raw = b"".join(png.rows(data))
         if header.depth == 16 and header.color != png.GREY:
             raise InputError(f"{path}: has 16 bits a channel: save the label map with 8")
         is_plain = header.depth == 8 and header.color in (png.GREY, png.INDEXED)
+        samples: NDArray[Any] | None = None
         if is_plain and not header.interlaced and orientation(image) == 1:
-            lines = np.frombuffer(raw, np.uint8).reshape(header.height, 1 + header.width)
+            rows = np.frombuffer(b"".join(png.rows(data)), np.uint8)
+            rows = rows.reshape(header.height, 1 + header.width)
             # Most files of label maps have no filter: their rows are the samples.
-            samples = np.array(image) if lines[:, 0].any() else lines[:, 1:].copy()
+            if not rows[:, 0].any():
+                samples = rows[:, 1:].copy()
         else:
+            png.check_rows(data)
+        if samples is None:
             samples = np.array(upright(image))
         if header.color == png.GREY and header.depth < 8:
             # Pillow stretches the samples; of one bit it makes booleans.

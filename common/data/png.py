@@ -105,3 +105,9 @@ def rows(data: bytes) -> Iterator[bytes]:
         raise ValueError(f"its rows are damaged: {error}") from error
     if missing or not decompressor.eof:
         raise ValueError("its rows end early")
+
+
+def check_rows(data: bytes) -> None:
+    """Raise ValueError if a PNG file has fewer rows than it states; Pillow leaves those black."""
+    for _ in rows(data):
+        pass

@@ -207,7 +207,8 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, rgb, monk
 
 
 @pytest.mark.parametrize("kind", ["a.jpg", "progressive.jpg", "rgb.png", "palette.png", "grey.png"])
-def test_a_file_with_bytes_changed_is_an_image_or_one_line(tmp_path, generator, kind):
+@pytest.mark.parametrize("trials", [150, pytest.param(3000, marks=pytest.mark.slow)])
+def test_a_file_with_bytes_changed_is_an_image_or_one_line(tmp_path, generator, kind, trials):
     """Whatever a stranger's file holds: an array, or one line that names it."""
     path, rgb = tmp_path / kind, generator.integers(0, 21, (24, 40, 3), dtype=np.uint8)
     picture = Image.fromarray(
@@ -216,7 +217,7 @@ def test_a_file_with_bytes_changed_is_an_image_or_one_line(tmp_path, generator, 
     picture = mask_with_palette(rgb[..., 0], COLORS) if kind == "palette.png" else picture
     options = {"progressive": True} if kind == "progressive.jpg" else {}
     whole = np.frombuffer(save(path, picture, **options).read_bytes(), np.uint8)
-    for _ in range(150):
+    for _ in range(trials):
         data = whole.copy()
         for _ in range(generator.integers(1, 4)):
             data[generator.integers(len(data))] = generator.choice([0, 1, 127, 128, 254, 255])

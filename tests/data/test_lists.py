@@ -276,13 +276,14 @@ def test_a_data_set_of_such_names_opens(generated, tmp_path):
     assert len(dataset.digest) == 64
 
 
-def test_a_list_with_bytes_changed_is_read_or_one_line(root, generator):
+@pytest.mark.parametrize("trials", [150, pytest.param(3000, marks=pytest.mark.slow)])
+def test_a_list_with_bytes_changed_is_read_or_one_line(root, generator, trials):
     text = f"a\r\nsub/c.jpg\r\nmy image 1\r\nJPEGImages/b.jpg SegmentationClass/b.png\r\n{NFC}\r\n"
     add(root, NFD)
     odd = list(b"\0\r\n /.\\\xff\x1b,ab")
     for encoding in ("utf-8", "utf-8-sig", "utf-16"):
         whole = np.frombuffer(text.encode(encoding), np.uint8)
-        for _ in range(150):
+        for _ in range(trials):
             data = whole.copy()
             for _ in range(generator.integers(1, 4)):
                 data[generator.integers(len(data))] = generator.choice(odd)
