@@ -124,6 +124,7 @@ class Reading(TypedDict):
         class_iou: IoU of each of the 21 classes, null where absent from the truth.
         classes_present: How many classes the truth has.
         background_pixel_accuracy, background_mean_iou: Of a predictor that always says background.
+        pixels: Scored in this reading; absent from early files.
     """
 
     pixel_accuracy: Share | None
@@ -134,6 +135,7 @@ class Reading(TypedDict):
     classes_present: Annotated[int, ("minimum", 0)]
     background_pixel_accuracy: Share | None
     background_mean_iou: Share | None
+    pixels: NotRequired[Annotated[int, ("minimum", 0)]]
 
 
 class Scores(TypedDict):
@@ -148,10 +150,13 @@ class Evaluation(TypedDict):
 
     Attributes:
         val_loss: null where the evaluation tiles whole images.
+        confusion: Pixels by true class (rows, the last for void) and predicted class; absent from
+            early files, and from comparisons and benchmarks.
     """
 
     val_loss: float | None
     scores: Scores
+    confusion: NotRequired[list[list[Annotated[int, ("minimum", 0)]]]]
 
 
 class Epoch(Evaluation):

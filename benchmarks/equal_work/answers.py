@@ -18,6 +18,7 @@ from common.parameters.names import Parameters
 from common.recipes import Recipe
 from common.reference import network as reference
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, single
+from common.run.metrics import confusion_matrix, empty_confusion
 
 Arrays = dict[str, NDArray]
 Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -147,11 +148,21 @@ def prediction_file(
     recipe: Recipe,
     images: NDArray[np.uint8],
     labels: NDArray[np.uint8],
-    odd: Mapping[str, NDArray[np.uint8]],
+    odd: Mapping[str, Batch],
 ) -> Path:
-    """Return the file with the logits of a batch and of images of odd sizes, tiled."""
+    """Return the file with the logits of batches and of images of odd sizes, tiled.
+
+    It also has the confusion matrix of the batches, ``matrix/crops``, and that of the odd images,
+    ``matrix/tiles``.
+
+    Args:
+        images, labels: Of N batches, uint8 [N, B, H, W, 3] and [N, B, H, W].
+        odd: Name -> an image and its label map.
+    """
     parameters = single(probe_parameters(recipe.backbone))
-    inputs = {"images": images, "labels": labels, **_prefixed("odd", odd)}
+    inputs = {"images": images, "labels": labels}
+    inputs |= _prefixed("odd", {name: image for name, (image, _) in odd.items()})
+    inputs |= _prefixed("odd labels", {name: label for name, (_, label) in odd.items()})
 
     def logits(batch: NDArray[np.uint8]) -> NDArray:
         return reference.forward(parameters, batch, recipe.backbone, training=False).logits
@@ -164,7 +175,17 @@ def prediction_file(
         return merge_tiles([logits(part)[0] for part in parts], offsets, image.shape[:2])
 
     def compute() -> Arrays:
-        merged = {name: tiled(image) for name, image in odd.items()}
-        return {"evaluation": logits(images), **_prefixed("logits", merged)}
+        of_batches = np.stack([logits(batch) for batch in images])
+        merged = {name: tiled(image) for name, (image, _) in odd.items()}
+        tiles_matrix = sum(
+            (confusion_matrix(merged[name].argmax(-1), label) for name, (_, label) in odd.items()),
+            empty_confusion(),
+        )
+        return {
+            "evaluation": of_batches,
+            **_prefixed("logits", merged),
+            "matrix/crops": confusion_matrix(of_batches.argmax(-1), labels),
+            "matrix/tiles": tiles_matrix,
+        }
 
     return _file("prediction", recipe, parameters, inputs, compute)

@@ -135,7 +135,7 @@ def ask_all(worker: Worker, questions: Questions, bar: Any) -> Answers:
     config = for_backend(questions.config, worker.backend)
     about = worker.ask("equal_work.proof.describe", TIMEOUT_SECONDS, config=config.to_json())
     errors: Errors = {}
-    for question in ("layers", "losses", "steps", "prediction"):
+    for question in ("layers", "losses", "steps", "prediction", "evaluation"):
         by_quantity: Errors = ask(worker, question, questions, bar)
         for quantity, by_name in by_quantity.items():
             errors.setdefault(quantity, {}).update(by_name)

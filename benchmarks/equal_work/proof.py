@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import filterfalse
 from types import ModuleType
@@ -15,14 +15,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.equal_work.evaluation import pixel_errors, recorded_evaluation
 from common.config import Config
-from common.data.tiling import predict_tiled
 from common.data.voc import VOID
 from common.documents import BackendRecord, ConfigRecord
 from common.parameters.names import Parameters, is_statistic, layer_names, trainable_names
 from common.recipes import LOSS_REDUCTIONS, VOID_READINGS
 from common.reference import network as reference
-from common.reference.distances import finite, preference, relative_error
+from common.reference.distances import finite, moved_share, preference, relative_error, ties
+from common.reference.tolerances import bound
+from common.run import loop
 
 Arrays = Mapping[str, NDArray]
 Errors = dict[str, dict[str, float]]
@@ -41,7 +43,7 @@ def answer(
     """Return what a question of this module gives, with None for what is no finite number.
 
     Args:
-        question: ``layers``, ``losses``, ``steps``, ``trace`` or ``prediction``.
+        question: ``layers``, ``losses``, ``steps``, ``trace``, ``prediction`` or ``evaluation``.
         config: Of ``common.config.Config``.
         answers: A file of ``benchmarks.equal_work.answers``.
     """
@@ -166,25 +168,51 @@ def prediction(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     state = backend.create_state(config, part(arrays, "parameters"))
     images, expected = part(arrays, "odd"), part(arrays, "logits")
 
-    def on_device(step: Callable[..., Any]) -> Callable[[NDArray[np.uint8]], NDArray]:
-        return lambda batch: np.asarray(
-            backend.to_host(step(state, backend.to_device(batch, config)))
-        )
-
     errors = {}
-    tile = config.recipe.tile
-    of_tile = on_device(backend.predict_step), on_device(backend.classify_step)
-    for labels, name in predict_tiled(((images[n], n) for n in images), tile, *of_tile):
+    for labels, name in loop.predict(backend, state, ((images[n], n) for n in images)):
         errors[f"tiled {name}"] = preference(labels, expected[name])
-    x, y = (backend.to_device(arrays[name], config) for name in ("images", "labels"))
+    x, y = (backend.to_device(arrays[name][0], config) for name in ("images", "labels"))
     loss, classes = backend.eval_step(state, x, y)
-    logits = arrays["evaluation"]
+    logits = arrays["evaluation"][0]
     errors["evaluated batch"] = preference(np.asarray(backend.to_host(classes)), logits)
-    expected_loss = reference.loss(logits, arrays["labels"], config.recipe)
+    expected_loss = reference.loss(logits, arrays["labels"][0], config.recipe)
     return {"loss": {"evaluation": relative_error(float(loss), expected_loss)}, "labels": errors}
 
 
-QUESTIONS = {"layers": layers, "losses": losses, "steps": steps, "prediction": prediction}
+def evaluation(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
+    """Compare the evaluation that the package's training records, of crops and of whole images.
+
+    The parameters' running statistics are far from those of any batch.
+    """
+    parameters, limit = part(arrays, "parameters"), bound("labels", config.precision)
+    batches = list(zip(arrays["images"], arrays["labels"], strict=True))
+    labels, logits = part(arrays, "odd labels"), part(arrays, "logits")
+    images = [(image, labels[name]) for name, image in part(arrays, "odd").items()]
+    errors: Errors = {"pixels": {}, "loss": {}, "confusion matrix": {}}
+    for way, of_way in (("crops", arrays["evaluation"]), ("tiles", logits.values())):
+        own = replace(config, recipe=replace(config.recipe, evaluation=way))
+        record = recorded_evaluation(backend, own, parameters, batches, images)
+        expected, near = arrays[f"matrix/{way}"], sum(ties(each, limit) for each in of_way)
+        for void, error in pixel_errors(record, expected.sum(1)).items():
+            errors["pixels"][f"{way}, void {void}"] = error
+        confusion = record.get("confusion", [])
+        errors["confusion matrix"][way] = moved_share(confusion, expected, near)
+        if way == "crops":
+            pairs = zip(arrays["evaluation"], arrays["labels"], strict=True)
+            mean = np.mean([reference.loss(*pair, config.recipe) for pair in pairs])
+            errors["loss"]["of an evaluation"] = relative_error(
+                record.get("val_loss", math.nan), mean
+            )
+    return errors
+
+
+QUESTIONS = {
+    "layers": layers,
+    "losses": losses,
+    "steps": steps,
+    "prediction": prediction,
+    "evaluation": evaluation,
+}
 
 
 def _errors(

@@ -8,12 +8,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.equal_work.answers import layers_file, prediction_file, steps_file, trace_file
+from benchmarks.equal_work.answers import (
+    Batch,
+    layers_file,
+    prediction_file,
+    steps_file,
+    trace_file,
+)
 from common.config import Config
 from common.data.batches import Loader, plan_epoch
 from common.data.crops import pad_to
 from common.data.dataset import open_dataset
 from common.data.synthetic import draw_pair
+from common.data.voc import VOID
 from common.parameters.files import starting_parameters
 from common.recipes import Recipe, make_recipe
 from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, single
@@ -23,6 +30,10 @@ ODD = ((29, 45), (-19, -35))
 PROBE_SIZE = (96, 128)
 EXAMPLES = 2
 """Of a batch, as many images are compared layer by layer, and predicted."""
+BATCHES = 2
+"""So many batches are evaluated."""
+LEAST_SIDE = 5
+"""Pixels of an image of odd sizes, however small the crop is."""
 
 
 class Source:
@@ -56,18 +67,40 @@ class Source:
             images[step], labels[step] = batch.images, batch.labels
         return images, labels
 
-    def odd_images(self) -> dict[str, NDArray[np.uint8]]:
-        """Return images of odd sizes, by their size."""
-        images = {}
+    def odd_images(self) -> dict[str, Batch]:
+        """Return images of odd sizes with their label maps, by their size."""
+        pairs = {}
         for index, more in enumerate(ODD):
-            height, width = (side + extra for side, extra in zip(self.crop, more, strict=True))
+            sides = (side + extra for side, extra in zip(self.crop, more, strict=True))
+            height, width = (max(side, LEAST_SIDE) for side in sides)
             if self.dataset is None:
                 size = (max(height, 64), max(width, 64))
-                image, _ = draw_pair(size, np.random.default_rng([self.seed, index]))
+                image, label = draw_pair(size, np.random.default_rng([self.seed, index]))
             else:
-                image, _ = self.dataset.read(index % len(self.dataset.names))
-            images[f"{height}x{width}"] = pad_to(image, (height, width))[:height, :width].copy()
-        return images
+                image, label = self.dataset.read(index % len(self.dataset.names))
+            whole = np.full((height, width), VOID, np.uint8)
+            part = label[:height, :width]
+            whole[: part.shape[0], : part.shape[1]] = part
+            image = pad_to(image, (height, width))[:height, :width].copy()
+            pairs[f"{height}x{width}"] = image, whole
+        return pairs
+
+    def prediction(self, recipe: Recipe) -> Path:
+        """Return the file of the questions ``prediction`` and ``evaluation``.
+
+        A quarter of the pixels becomes void, differently many in each batch and image: what is
+        left out, or read otherwise, shows in the counts.
+        """
+        generator = np.random.default_rng(self.seed)
+
+        def some_void(labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return np.where(generator.random(labels.shape) < 0.25, np.uint8(VOID), labels)
+
+        images, labels = (part[:, :EXAMPLES] for part in self.batches(BATCHES))
+        odd = {
+            name: (image, some_void(label)) for name, (image, label) in self.odd_images().items()
+        }
+        return prediction_file(recipe, images, some_void(labels), odd)
 
 
 @dataclass(frozen=True)
@@ -109,13 +142,14 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
         losses = file["losses"].tolist()
     probe = replace(recipe, batch_size=2, crop=PROBE_SIZE)
     batch = images[0, :EXAMPLES], labels[0, :EXAMPLES]
-    layers = layers_file(recipe, *batch)
+    layers, prediction = layers_file(recipe, *batch), source.prediction(recipe)
     updates = steps_file(probe, *probe_batch(*probe.crop), (2, 2, 1), config.precision)
     files = {
         "layers": (layers, recipe),
         "losses": (layers, recipe),
         "steps": (updates, probe),
-        "prediction": (prediction_file(recipe, *batch, source.odd_images()), recipe),
+        "prediction": (prediction, recipe),
+        "evaluation": (prediction, recipe),
         "trace": (trace, trained),
     }
     return Questions(config, files, losses)

@@ -56,6 +56,30 @@ def length_error(actual: NDArray, expected: NDArray) -> float:
     return abs(1 - along) if math.isfinite(along) else math.inf
 
 
+def ties(logits: NDArray, limit: float) -> int:
+    """Return how many pixels of ``logits`` [..., C] may fall to either of two classes.
+
+    Args:
+        limit: So many standard deviations of all logits the largest is above the second at most.
+    """
+    second, first = np.moveaxis(np.partition(logits, -2, axis=-1)[..., -2:], -1, 0)
+    return int((first - second <= limit * logits.std()).sum())
+
+
+def moved_share(confusion: ArrayLike, expected: NDArray, ties: int) -> float:
+    """Return the share of the pixels that a confusion matrix has in other cells than expected.
+
+    Args:
+        confusion: Counts; of another shape than ``expected`` they count as an infinite error.
+        ties: So many pixels may be in either of two cells, and do not count.
+    """
+    if np.shape(confusion) != expected.shape:
+        return math.inf
+    # A pixel that moves is one too few in its cell and one too many in another.
+    moved = np.abs(np.asarray(confusion) - expected).sum() / 2
+    return max(0.0, float(moved) - ties) / float(expected.sum())
+
+
 def preference(classes: NDArray, logits: NDArray) -> float:
     """Return the most by which ``logits`` are against one of the ``classes``; 0 in a tie.
 

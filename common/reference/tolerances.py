@@ -57,6 +57,10 @@ _PROOF = {
         "1.6e-5 measured, as of the layers in training",
         "1.2e-2 measured",
     ),
+    "pixels": _bounds(
+        (0.0, 0.0, 0.0, 0.0),
+        "counted: an evaluation scores every pixel of its plan, in both readings of void",
+    ),
     "loss": _bounds(
         (1e-13, 1e-6, 1e-3, 5e-3),
         "2.5e-7 measured: a mean, in which rounding averages out",
@@ -90,6 +94,11 @@ _PROOF = {
         "0 measured: a tie is a preference below the logits' own error",
         "5.2e-2 measured: five of the logits' own errors",
     ),
+    "confusion matrix": _bounds(
+        (0.0, 0.0, 0.0, 0.0),
+        "counted: only a tie may fall to another class, where the two largest logits are closer "
+        "than the bound of the labels",
+    ),
     "trace": _bounds(
         (1e-11, 1e-5, 1e-3, 1e-2),
         "2.6e-7 measured from the probe's parameters; from trained ones rounding grows, and "
@@ -104,6 +113,8 @@ PROOF = tuple(_PROOF)
 
 BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     **_PROOF,
+    # Of a training's own record: its scores beside those of its confusion matrix.
+    "scores": _bounds((1e-12, 1e-12, 1e-12, 1e-12), "the same arithmetic in float64"),
     # The first losses of a training: the least that a comparison allows them, whatever the drift.
     "first losses": _bounds(
         (1e-11, 5e-6, 2e-3, 2e-2),

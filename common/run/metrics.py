@@ -64,11 +64,12 @@ def scores(confusion: NDArray[np.int64], void: str) -> Reading:
         "classes_present": int(present.sum()),
         "background_pixel_accuracy": background,
         "background_mean_iou": background / int(present.sum()),
+        "pixels": int(truth.sum()),
     }
 
 
 def evaluation_record(confusion: NDArray[np.int64], losses: list[float]) -> Evaluation:
-    """Return an evaluation's mean batch loss, and its scores in both readings of the void pixels.
+    """Return an evaluation's mean batch loss, its matrix and the scores in both readings of void.
 
     Args:
         confusion: As ``confusion_matrix`` counts it.
@@ -78,6 +79,7 @@ def evaluation_record(confusion: NDArray[np.int64], losses: list[float]) -> Eval
     return {
         "val_loss": sum(losses) / len(losses) if losses else None,
         "scores": {"background": background, "ignore": ignore},
+        "confusion": confusion.tolist(),
     }
 
 

@@ -47,7 +47,7 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
             return losses if question == "trace" else errors_of_all(error)
 
     def make_questions(config: Config, *_: object) -> Questions:
-        names = ("layers", "losses", "steps", "prediction", "trace")
+        names = ("layers", "losses", "steps", "prediction", "evaluation", "trace")
         file = Path("answers.npz"), config.recipe
         return Questions(config, dict.fromkeys(names, file), [4.0, 2.0, *ONES])
 

@@ -11,13 +11,14 @@ import pytest
 
 from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
+from benchmarks.equal_work.questions import Source
 from common.config import Config
 from common.reference.inputs import probe_batch, probe_recipe
 from common.reference.verdicts import breaches, proof_findings
 from tests.support.plants import PLANTS
 
 pytestmark = pytest.mark.slow
-RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
+RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96), tile=(64, 96))
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,7 @@ def files() -> dict[str, Path]:
         "layers": layers,
         "losses": layers,
         "steps": steps_file(RECIPE, *batch, (2, 2), "float32"),
+        "evaluation": Source(None, 2, RECIPE.crop, seed=0).prediction(RECIPE),
     }
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.equal_work import proof
-from benchmarks.equal_work.answers import layers_file, prediction_file, steps_file
+from benchmarks.equal_work.answers import layers_file, steps_file
+from benchmarks.equal_work.questions import Source
 from common.config import Config
 from common.errors import InputError
 from common.recipes import BACKBONES, Recipe, make_recipe
@@ -28,20 +29,17 @@ def small(recipe: Recipe) -> Recipe:
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_layers_loss_and_predictions_equal_the_reference(
-    backend: ModuleType, backbone: str, generator: np.random.Generator
+    backend: ModuleType, backbone: str
 ) -> None:
-    """Every layer in both modes, every reading of the loss, label maps of images of odd sizes."""
+    """Layers in both modes, readings of the loss, label maps of odd sizes, a training's scores."""
     recipe, batch = small(probe_recipe(backbone)), probe_batch(*SIZE)
     config, layers = Config(recipe).to_json(), str(layers_file(recipe, *batch))
-    odd = {
-        f"{height}x{width}": generator.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        for height, width in ((71, 125), (33, 50))
-    }
-    predicted = str(prediction_file(recipe, *batch, odd))
+    predicted = str(Source(None, 2, SIZE, seed=0).prediction(recipe))
     for errors in (
         proof.answer(backend, "layers", config, layers),
         proof.answer(backend, "losses", config, layers),
         proof.answer(backend, "prediction", config, predicted),
+        proof.answer(backend, "evaluation", config, predicted),
     ):
         assert not breaches(proof_findings(errors, "float32"))
 

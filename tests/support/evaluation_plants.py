@@ -1,0 +1,116 @@
+"""Single mistakes of an evaluation or a prediction, each planted in what one backend runs.
+
+A plant is a function of (monkeypatch, backend's name, backend's package), as in ``plants``.
+"""
+
+import importlib
+from itertools import islice
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from common.data.tiling import predict_tiled
+from common.data.voc import VOID
+from common.run import loop, metrics
+
+Patch = pytest.MonkeyPatch
+
+
+def first_batch_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
+    training = importlib.import_module(f"{name}_impl.train")
+    right = training.evaluate
+
+    def planted(package: ModuleType, state: Any, data: Any) -> Any:
+        batches = islice(data.validation(), 1, None)
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(data, "validation", lambda: batches)
+            return right(package, state, data)
+
+    patch.setattr(training, "evaluate", planted)
+
+
+def first_batch_twice(patch: Patch, name: str, backend: ModuleType) -> None:
+    training = importlib.import_module(f"{name}_impl.train")
+    right = training.evaluate
+
+    def planted(package: ModuleType, state: Any, data: Any) -> Any:
+        batches = list(data.validation())
+        with pytest.MonkeyPatch.context() as inner:
+            inner.setattr(data, "validation", lambda: [batches[0], *batches[:-1]])
+            return right(package, state, data)
+
+    patch.setattr(training, "evaluate", planted)
+
+
+def void_as_class_0(patch: Patch, name: str, backend: ModuleType) -> None:
+    right = loop.confusion_matrix
+
+    def planted(predictions: NDArray, labels: NDArray) -> NDArray[np.int64]:
+        return right(predictions, np.where(labels == VOID, 0, labels))
+
+    patch.setattr(loop, "confusion_matrix", planted)
+
+
+def void_counted_in_ignore(patch: Patch, name: str, backend: ModuleType) -> None:
+    right = metrics.scores
+    patch.setattr(metrics, "scores", lambda confusion, void: right(confusion, "background"))
+
+
+def truth_and_prediction_swapped(patch: Patch, name: str, backend: ModuleType) -> None:
+    right = loop.confusion_matrix
+
+    def planted(predictions: NDArray, labels: NDArray) -> NDArray[np.int64]:
+        matrix = right(predictions, labels)
+        matrix[:-1] = matrix[:-1].T.copy()
+        return matrix
+
+    patch.setattr(loop, "confusion_matrix", planted)
+
+
+def predicted_in_training_mode(patch: Patch, name: str, backend: ModuleType) -> None:
+    def planted(package: ModuleType, state: Any, items: Any) -> Any:
+        config = state.config
+
+        def logits(images: NDArray[np.uint8]) -> NDArray:
+            device = package.to_device(images, config)
+            return package.layer_outputs(state, device, training=True)["transpose_conv"]
+
+        def classes(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+            return logits(images).argmax(-1).astype(np.uint8)
+
+        return predict_tiled(items, config.recipe.tile, logits, classes)
+
+    patch.setattr(loop, "predict", planted)
+
+
+def evaluated_in_training_mode(patch: Patch, name: str, backend: ModuleType) -> None:
+    right = backend.eval_step
+
+    def planted(state: Any, images: Any, labels: Any) -> tuple[Any, Any]:
+        logits = backend.layer_outputs(state, images, training=True)["transpose_conv"]
+        classes = backend.to_device(logits.argmax(-1).astype(np.uint8), state.config)
+        return right(state, images, labels)[0], classes
+
+    patch.setattr(backend, "eval_step", planted)
+
+
+def last_image_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
+    """The last one waits in a batch of tiles that is not full."""
+    right = loop.predict_tiled
+    patch.setattr(loop, "predict_tiled", lambda *arguments: list(right(*arguments))[:-1])
+
+
+EVALUATION_PLANTS = {
+    "first validation batch left out": (first_batch_left_out, "pixels", "crops, void background"),
+    "first validation batch twice": (first_batch_twice, "pixels", "crops, void ignore"),
+    "void scored as class 0": (void_as_class_0, "pixels", "void ignore"),
+    "void counted in ignore": (void_counted_in_ignore, "pixels", "void ignore"),
+    "truth and prediction swapped": (truth_and_prediction_swapped, "confusion matrix", ""),
+    "predicted in training mode": (predicted_in_training_mode, "confusion matrix", "tiles"),
+    "evaluated in training mode": (evaluated_in_training_mode, "confusion matrix", "crops"),
+    "last image left out": (last_image_left_out, "pixels", "tiles, void background"),
+}
+"""What is planted: where, the quantity that shows it first, and its name."""
