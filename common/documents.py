@@ -150,8 +150,8 @@ class Evaluation(TypedDict):
 
     Attributes:
         val_loss: null where the evaluation tiles whole images.
-        confusion: Pixels by true class (rows, the last for void) and predicted class; absent from
-            early files, and from comparisons and benchmarks.
+        confusion: Pixels by true class (rows, the last for void) and predicted class. Comparisons
+            and benchmarks leave it out.
     """
 
     val_loss: float | None
@@ -178,6 +178,8 @@ class EpochLine(Epoch):
     Attributes:
         train_loss: Mean loss of the epoch's training batches.
         val_loss: null where the evaluation tiles whole images.
+        confusion: Pixels by true class (rows, the last for void) and predicted class; absent from
+            early files.
     """
 
     kind: Literal["epoch"]

@@ -7,6 +7,12 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
+from benchmarks.equal_work.trained import (
+    check_evaluations,
+    evaluation_file,
+    pixels_to_score,
+    prove_evaluation,
+)
 from benchmarks.pages.compare import render_page, table
 from benchmarks.records.results import RESULTS, origin
 from benchmarks.records.runs import training_row, write_examples
@@ -69,11 +75,17 @@ def main(argv: Sequence[str]) -> int:
     trace = reference_trace(config, data, args.weights, steps, runs / "trace.log", {})
     if trace is None:  # No figure could be shown, so nothing is trained.
         raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
+    print("[0] an evaluation in float64, which every backend must repeat", file=sys.stderr)
+    answers, pixels = evaluation_file(config), pixels_to_score(dataset)
     rows = []
     for position, backend in enumerate(backends, start=1):
         heading, folder = f"[{position}] {BACKENDS[backend]}", runs / backend
-        outcome = train_backend(backend, config, data, folder, heading, args.weights)
-        rows.append(training_row(backend, outcome, folder))
+        outcome = prove_evaluation(backend, config, answers, runs / f"{backend}-evaluation.log")
+        if outcome.status == "ok":
+            outcome = train_backend(backend, config, data, folder, heading, args.weights)
+        row = training_row(backend, outcome, folder)
+        check_evaluations(row, folder, pixels)
+        rows.append(row)
     check_agreement(rows, trace)
     compared: Compared = {
         "version": 2,
@@ -83,6 +95,7 @@ def main(argv: Sequence[str]) -> int:
         "dataset": {**dataset.describe(), "generated": args.data is None},
         "weights": describe_weights(config.recipe, args.weights),
         "agreement": trace,
+        "pixels": {"background": int(pixels.sum()), "ignore": int(pixels[:-1].sum())},
         "rows": rows,
         "gallery": gallery(out, dataset, rows),
     }

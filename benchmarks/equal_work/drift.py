@@ -37,7 +37,7 @@ from common.parameters.names import Parameters
 from common.recipes import learning_rate
 from common.reference.distances import finite, step_errors
 from common.reference.tolerances import BLIND, ROUNDING, STARTS, trace_limits
-from common.reference.verdicts import breaches, reason, step_findings, worst
+from common.reference.verdicts import Finding, breaches, reason, step_findings, worst
 from common.run.training import TrainingData
 
 WITH_FLOAT64 = ("torch", "jax", "tf")
@@ -183,5 +183,10 @@ def check_agreement(rows: Sequence[TrainedRow], trace: Trace) -> None:
         steps = step_findings(quantity, errors, trace["bounds"])
         row["agreement"] = finite(worst(steps).share)
         if breaches(steps):
-            row["status"], row["reason"] = "differs", reason(steps)
-            row["scores"] = row["train_loss"] = row["val_loss"] = row["examples_per_second"] = None
+            refuse(row, steps)
+
+
+def refuse(row: TrainedRow, findings: Sequence[Finding]) -> None:
+    """Say of a trained row what in ``findings`` shows no equal work; it keeps no figure."""
+    row["status"], row["reason"] = "differs", reason(findings)
+    row["scores"] = row["train_loss"] = row["val_loss"] = row["examples_per_second"] = None

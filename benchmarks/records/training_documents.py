@@ -22,6 +22,8 @@ class Rate(Interval):
 class TrainedRow(BackendRow):
     """One backend's training in a comparison. Only a finished one has more than six fields.
 
+    One that differs before it is trained is not trained.
+
     Attributes:
         agreement: The largest share of a first loss's bound.
         train_loss: null where the row differs.
@@ -66,6 +68,13 @@ class Trace(TypedDict):
     bounds: list[float | None]
 
 
+class Pixels(TypedDict):
+    """Pixels in both readings of void."""
+
+    background: int
+    ignore: int
+
+
 class GalleryEntry(TypedDict):
     """A validation image as files. Paths are relative to the document's folder.
 
@@ -80,7 +89,11 @@ class GalleryEntry(TypedDict):
 
 
 class Compared(Origin):
-    """`compare.json`: every backend's training from the same start over the same bytes."""
+    """`compare.json`: every backend's training from the same start over the same bytes.
+
+    Attributes:
+        pixels: That each evaluation of each backend has to score; absent from early files.
+    """
 
     version: Literal[2]
     kind: Literal["compare"]
@@ -88,6 +101,7 @@ class Compared(Origin):
     dataset: written.DatasetRecord
     weights: NotRequired[written.WeightsRecord | None]
     agreement: Trace
+    pixels: NotRequired[Pixels]
     rows: list[TrainedRow]
     gallery: list[GalleryEntry]
 

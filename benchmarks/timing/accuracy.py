@@ -5,12 +5,22 @@ two backends are compared by their differences seed by seed.
 """
 
 import json
+import sys
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
+from benchmarks.equal_work.trained import (
+    check_evaluations,
+    evaluation_file,
+    pixels_to_score,
+    prove_evaluation,
+)
 from benchmarks.records.documents import Settings
 from benchmarks.records.equivalence import LEVEL, MARGINS, TARGET_ABOVE_BACKGROUND, equivalences
 from benchmarks.records.results import Results
@@ -26,6 +36,13 @@ from common.recipes import make_recipe
 from common.run.metrics import in_reading
 from common.run.runs import read_metrics
 from common.run.training import TrainingData
+
+
+class Expected(NamedTuple):
+    """What the trainings from one seed are held to: first losses, and pixels to be scored."""
+
+    trace: Trace | None
+    pixels: NDArray[np.int64]
 
 
 def measure_accuracy(results: Results) -> None:
@@ -58,8 +75,9 @@ def train_all(settings: Settings, config: Config, data: Path, out: Path) -> list
     Seeds are the outer loop, so that a machine that slows down slows every backend. A training that
     ``out`` holds already is not repeated: an interrupted measurement goes on.
 
-    A score needs proof of equal work. So a row ends when the first losses of a training leave the
-    float64 trace of its seed, when a seed has no trace, and when a training hangs or fails. The
+    A score needs proof of equal work. So a row ends when its backend does not evaluate as the
+    reference does, when the first losses of a training leave the float64 trace of its seed, when a
+    seed has no trace, when an evaluation leaves out pixels, and when a training hangs or fails. The
     finished trainings of such a row stay in ``out``; they are neither shown nor tested.
 
     Args:
@@ -72,7 +90,8 @@ def train_all(settings: Settings, config: Config, data: Path, out: Path) -> list
         {"backend": name, "title": BACKENDS[name], "status": "ok", "reason": None, "runs": []}
         for name in settings["backends"]
     ]
-    traces: dict[int, Trace | None] = {}
+    expected: dict[int, Expected] = {}
+    asked: set[str] = set()
     seeds = range(config.seed, config.seed + settings["rounds"])
     for number, (seed, row) in enumerate(product(seeds, rows), start=1):
         if row["status"] != "ok":
@@ -80,12 +99,15 @@ def train_all(settings: Settings, config: Config, data: Path, out: Path) -> list
         seeded, folder = replace(config, seed=seed), out / row["backend"] / f"seed-{seed}"
         run = stored_run(folder.with_suffix(".json"), seeded)
         if run is None:
-            if seed not in traces:
-                steps = TrainingData(data, seeded).total_steps
-                log, pythons = out / "trace.log", settings["pythons"]
-                traces[seed] = reference_trace(seeded, data, None, steps, log, pythons)
+            if seed not in expected:
+                expected[seed] = expect(settings, seeded, data, out)
+            if row["backend"] not in asked:
+                asked.add(row["backend"])
+                prove_row(settings, row, seeded, out)
+                if row["status"] != "ok":
+                    continue
             heading = f"[{number}/{len(seeds) * len(rows)}] {row['title']}, seed {seed}"
-            run = train_one(settings, row, seeded, data, folder, traces[seed], heading)
+            run = train_one(settings, row, seeded, data, folder, expected[seed], heading)
         if run is not None:
             row["runs"].append(run)
     return rows
@@ -100,24 +122,48 @@ def stored_run(path: Path, config: Config) -> Any | None:
     return stored["run"] if same else None
 
 
+def expect(settings: Settings, config: Config, data: Path, out: Path) -> Expected:
+    """Return what the trainings from the seed of ``config`` are held to."""
+    training, log = TrainingData(data, config), out / "trace.log"
+    pythons = settings["pythons"]
+    trace = reference_trace(config, data, None, training.total_steps, log, pythons)
+    return Expected(trace, pixels_to_score(training))
+
+
+def prove_row(settings: Settings, row: AccuracyRow, config: Config, out: Path) -> None:
+    """Ask a row's backend for an evaluation; the row ends if it is not the reference's."""
+    name = row["backend"]
+    print(f"{row['title']}: an evaluation beside the reference's", file=sys.stderr)
+    outcome = prove_evaluation(
+        name,
+        config,
+        evaluation_file(config),
+        out / f"{name}-evaluation.log",
+        settings["pythons"].get(name),
+        settings["timeout"],
+    )
+    row["status"], row["reason"] = outcome.status, outcome.reason
+
+
 def train_one(
     settings: Settings,
     row: AccuracyRow,
     config: Config,
     data: Path,
     folder: Path,
-    trace: Trace | None,
+    expected: Expected,
     heading: str,
 ) -> Any | None:
     """Train a row's backend from one seed; store and return its run, or end the row."""
-    if trace is None:
+    if expected.trace is None:
         row["status"], row["reason"] = "failed", NO_TRACE
         return None
     name = row["backend"]
     python, silence = settings["pythons"].get(name), settings["timeout"]
     outcome = train_backend(name, config, data, folder, heading, python=python, silence=silence)
     trained = training_row(name, outcome, folder)
-    check_agreement([trained], trace)
+    check_evaluations(trained, folder, expected.pixels)
+    check_agreement([trained], expected.trace)
     row["status"], row["reason"] = trained["status"], trained["reason"]
     if row["status"] != "ok":
         return None

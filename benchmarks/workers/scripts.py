@@ -20,14 +20,14 @@ from common.tricks import check_tricks
 
 
 class Outcome(NamedTuple):
-    """How a training ended.
+    """How a training ended, or the question before it.
 
     Attributes:
         reason: One line, unless the status is ok.
         other_cpu_share: Of all CPUs, taken by other processes meanwhile; None if unknown.
     """
 
-    status: Literal["ok", "missing", "failed"]
+    status: Literal["ok", "missing", "failed", "differs"]
     reason: str | None
     other_cpu_share: float | None = None
 

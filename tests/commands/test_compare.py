@@ -5,10 +5,12 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.cli import main as fcn
+from benchmarks.commands import compare
 from benchmarks.equal_work.drift import WITH_FLOAT64
 from benchmarks.workers import scripts
 from common import backends
@@ -35,6 +37,12 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
         return right(backend, script, arguments, python)
 
     monkeypatch.setattr(scripts, "script_command", command)
+    prove = compare.prove_evaluation
+
+    def prove_all_but_the_crashing(backend: str, *rest: Any) -> scripts.Outcome:
+        return scripts.Outcome("ok", None) if backend == crashing else prove(backend, *rest)
+
+    monkeypatch.setattr(compare, "prove_evaluation", prove_all_but_the_crashing)
     out = tmp_path / "out"
     small = ["--crop", "64", "64", "--batch-size", "4", "--max-steps", "2"]
     order = ",".join((missing, crashing, trained))
@@ -50,6 +58,11 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
     assert "ended by signal 6" in second["reason"]
     assert (third["backend"], third["status"]) == (trained, "ok")
     assert third["agreement"] <= 1 and len(third["steps"]) == 2
+    pixels = result["pixels"]
+    assert pixels["background"] == 4 * 64 * 64 > pixels["ignore"] > 0
+    for reading, scores in third["epochs"][0]["scores"].items():
+        assert scores["pixels"] == pixels[reading]
+    assert f"{pixels['background']:,} validation pixels" in (out / "report.html").read_text("utf-8")
     page = (out / "report.html").read_text(encoding="utf-8")
     assert first["reason"].partition(";")[0] in page and "ended by signal 6" in page
     for example in result["gallery"]:

@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.commands.compare import compare_parser
+from benchmarks.equal_work.trained import pixels_to_score
 from benchmarks.pages.accuracy import accuracy_curves, accuracy_text, score_rows
 from benchmarks.pages.bench import write_page
 from benchmarks.pages.html import write_png
@@ -30,8 +31,10 @@ from common.errors import InputError
 from common.machine.files import write_json
 from common.options import Parser, config_arguments, config_from, training_parser
 from common.recipes import make_recipe
+from common.run.metrics import empty_confusion, evaluation_record
+from common.run.training import TrainingData
 from tests.conftest import PRESENT
-from tests.support.bench_sample import READING, planned, sample_bench
+from tests.support.bench_sample import planned, sample_bench
 
 SMALL = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=1)
 
@@ -102,10 +105,14 @@ TRACE = {"reference": "PyTorch", "losses": [1.0], "bounds": [5e-6]}
 
 
 class Trainings:
-    """Stands in for the trainings: counted; ``ending`` says which fails or is interrupted."""
+    """Stands in for the trainings: counted; ``ending`` says which fails or is interrupted.
+
+    What ``ending`` says of seed 0 is the answer to the question before the training.
+    """
 
     def __init__(self, ending: dict[tuple[str, int], str]) -> None:
         self.done: list[tuple[str, int]] = []
+        self.asked: list[str] = []
         self.ending = ending
 
     def __call__(
@@ -119,21 +126,33 @@ class Trainings:
             return Outcome("failed", "no luck")
         loss = 1.1 if ending == "differs" else 1.0
         self.done.append((backend, seed))
+        pixels = pixels_to_score(TrainingData(data, config))
+        confusion = empty_confusion()
+        confusion[:, 0] = pixels
+        if ending == "leaves out pixels":
+            confusion //= 2
+        evaluation = evaluation_record(confusion, [])
         number = list(BACKENDS).index(backend)
         for index in range(6):
             labels = np.full((96, 96), 10 * seed + number, np.uint8)
             write_label(folder / "predictions" / f"val_{index:06d}.png", labels)
         step = {"kind": "step", "step": 0, "epoch": 0, "loss": loss, "seconds": 1.0}
-        (folder / "metrics.jsonl").write_text(json.dumps(step) + "\n")
-        reading = {**READING, "pixel_accuracy": 0.9, "mean_iou": 0.5}
-        scores = {"background": reading, "ignore": reading}
-        final = {"scores": scores, "train_loss": 1.0, "val_loss": None}
+        final = {"kind": "epoch", "epoch": 0, "train_loss": 1.0, **evaluation}
+        text = f"{json.dumps(step)}\n{json.dumps(final)}\n"
+        (folder / "metrics.jsonl").write_text(text, encoding="utf-8")
         times = {"first_step_seconds": 1.0, "step_seconds": [], "total_seconds": 1.0}
         peaks = {"host_memory_peak_bytes": 1, "device_memory_peak_bytes": None}
         write_json(folder / "summary.json", {"batch_size": 1, "final": final, **times, **peaks})
         described = {"versions": {}, "device": "cpu", "threads": 1, "precision": "float32"}
         backend_record = {**described, "deterministic": False}
         write_json(folder / "manifest.json", {"backend": backend_record})
+        return Outcome("ok", None)
+
+    def prove(self, backend: str, *_: object) -> Outcome:
+        """Stand in for the question before a training."""
+        self.asked.append(backend)
+        if self.ending.get((backend, 0)) == "evaluates otherwise":
+            return Outcome("differs", "not equal work: pixels")
         return Outcome("ok", None)
 
 
@@ -149,6 +168,7 @@ def measured(
         document = planned(cases=["accuracy"], rounds=2, seed=1, tracks=["default"])
         Results(folder, document).save()
     monkeypatch.setattr(accuracy, "train_backend", trainings)
+    monkeypatch.setattr(accuracy, "prove_evaluation", trainings.prove)
     monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: trace)
     results = Results(folder, read_document(folder, Bench))
     measure_accuracy(results)
@@ -196,6 +216,31 @@ def test_a_backend_that_ends_at_a_later_seed_has_no_figures_and_is_in_no_test(
     tested = {name for test in case["equivalence"] for name in test["backends"]}
     assert tested == {"torch", "mxnet", "tf"}
     assert any("in float64, step 0 is off by" in line for line in accuracy_text(case))
+
+
+@pytest.mark.parametrize(
+    ("ending", "trained", "reason"),
+    [
+        (("jax", 2, "leaves out pixels"), 8, "not equal work: pixels, epoch 0, void background"),
+        (("jax", 0, "evaluates otherwise"), 6, "not equal work: pixels"),
+    ],
+)
+def test_a_backend_that_does_not_score_every_pixel_has_no_scores(
+    ending: tuple[str, int, str],
+    trained: int,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    backend, seed, what = ending
+    trainings = Trainings({(backend, seed): what})
+    case = measured(tmp_path, trainings, monkeypatch).document["accuracy"]
+    assert [row["status"] for row in case["rows"]] == ["ok", "ok", "differs", "ok"]
+    assert case["rows"][2]["reason"].startswith(reason)
+    assert len(trainings.done) == trained
+    assert trainings.asked == list(BACKENDS), "each is asked once"
+    tested = {name for test in case["equivalence"] for name in test["backends"]}
+    assert tested == {"torch", "mxnet", "tf"}
 
 
 def test_without_a_float64_trace_nothing_is_trained_and_no_score_stands(
@@ -248,6 +293,7 @@ def test_trainings_that_cannot_be_leave_the_table_of_what_was_measured(
 def own_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options of a benchmark of trainings: PyTorch's hangs with a child, MXNet's ends at once."""
     monkeypatch.setattr(accuracy, "reference_trace", lambda *arguments: TRACE)
+    monkeypatch.setattr(accuracy, "prove_evaluation", lambda *_: Outcome("ok", None))
     make_dataset(tmp_path / "data", train=16, val=1, size=(96, 128), seed=0)
     monkeypatch.setattr(accuracy, "default_dataset", lambda root: tmp_path / "data")
     options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--rounds", "1"]
