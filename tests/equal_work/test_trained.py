@@ -19,7 +19,7 @@ from common.data.dataset import open_dataset
 from common.recipes import make_recipe
 from common.run import loop
 from common.run.training import TrainingData
-from tests.support.evaluation_plants import EVALUATION_PLANTS
+from tests.equal_work.evaluation_plants import EVALUATION_PLANTS
 
 CROPS = Config(make_recipe("chapter-torch", batch_size=2, crop=(64, 96), tile=(64, 96)))
 TILES = replace(CROPS, recipe=replace(CROPS.recipe, evaluation="tiles"))

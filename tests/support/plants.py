@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from common.data.images import MEAN, STD
-from tests.support.evaluation_plants import EVALUATION_PLANTS
 
 Patch = pytest.MonkeyPatch
 
@@ -272,8 +271,4 @@ PLANTS: dict[str, tuple[Callable[..., None], str, str, str]] = {
     "blue first": (blue_first, "layers", "layer, evaluation", "normalize"),
     "normalised twice": (normalised_twice, "layers", "layer, evaluation", "normalize"),
     "rate inside the velocity": (rate_inside_velocity, "steps", "momentum", ""),
-    **{
-        mistake: (plant, "evaluation", quantity, name)
-        for mistake, (plant, quantity, name) in EVALUATION_PLANTS.items()
-    },
 }

@@ -1,6 +1,7 @@
 """Single mistakes of an evaluation or a prediction, each planted in what one backend runs.
 
-A plant is a function of (monkeypatch, backend's name, backend's package), as in ``plants``.
+A plant is a function of (monkeypatch, backend's name, backend's package), as in
+``tests.support.plants``.
 """
 
 import importlib
