@@ -28,7 +28,7 @@ from common.reference.distances import finite, step_errors
 from common.reference.tolerances import trace_limits
 
 TIMEOUT_SECONDS = 1800
-ASKED = 6
+ASKED = 7
 """Questions that a backend is asked about a backbone, at most."""
 
 Errors = dict[str, dict[str, float | None]]

@@ -27,7 +27,7 @@ from benchmarks.workers.scripts import Outcome
 from common.backends import check_backend
 from common.config import Config, for_backend
 from common.data.batches import plan_epoch
-from common.data.images import read_label
+from common.data.masks import read_label
 from common.errors import InputError
 from common.recipes import make_recipe
 from common.reference.distances import relative_error
@@ -103,7 +103,7 @@ def pixels_to_score(data: TrainingData) -> NDArray[np.int64]:
         ]
     pixels = empty_confusion().sum(1)
     for index, area in areas:
-        label = read_label(val.label_path(index))[area]
+        label = read_label(val.label_path(index), val.largest)[area]
         pixels += confusion_matrix(np.zeros_like(label), label).sum(1)
     return pixels
 

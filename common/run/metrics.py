@@ -51,6 +51,7 @@ def scores(confusion: NDArray[np.int64], void: str) -> Reading:
             "classes_present": 0,
             "background_pixel_accuracy": None,
             "background_mean_iou": None,
+            "pixels": 0,
         }
     iou = correct[present] / (truth + predicted - correct)[present]
     iou_of = dict(zip(np.flatnonzero(present).tolist(), iou.tolist(), strict=True))
