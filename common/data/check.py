@@ -21,10 +21,8 @@ T = TypeVar("T")
 SPLITS = ("train", "val")
 ENOUGH = 10
 """Label maps from which on what all have in common is no chance."""
-RAMPS = 0.2
+RAMPS = 0.1
 """Share of slopes among the edges of labels that no hand draws."""
-MANY_COLORS = 300
-"""Colours of one file above which it is a picture and no label map."""
 
 
 @dataclass(frozen=True)
@@ -67,22 +65,10 @@ def look_at(path: Path, largest: int = LARGEST) -> Look:
     try:
         labels = mask.labels()
     except InputError as error:
-        return Look(path, shape, wrong=str(error), values=_values(mask))
+        return Look(path, shape, wrong=str(error), values=mask.values())
     pixels = np.bincount(labels.ravel(), minlength=256)
     shown, slopes = _shown(mask, np.flatnonzero(pixels)), ramps_and_edges(labels)
     return Look(path, shape, pixels, shown=shown, ramps=slopes[0], edges=slopes[1])
-
-
-def _values(mask: Mask) -> frozenset[tuple[int, ...]]:
-    """Return the different numbers of a mask, or its colours unless they are a picture's."""
-    values = mask.samples.reshape(-1, mask.samples.shape[2] if mask.samples.ndim == 3 else 1)
-    distinct = np.unique(values, axis=0)
-    if len(distinct) > MANY_COLORS:
-        return frozenset()
-    # Three equal channels are one number.
-    if (distinct == distinct[:, :1]).all():
-        distinct = distinct[:, :1]
-    return frozenset(tuple(map(int, value)) for value in distinct)
 
 
 def _shown(mask: Mask, used: NDArray[np.intp]) -> frozenset[tuple[int, ...]]:
@@ -117,12 +103,15 @@ def signs(looks: Sequence[Look]) -> list[str]:
     values = frozenset().union(*(look.values for look in wrong))
     if wrong and (cause := _cause(values, classes if len(wrong) < len(looks) else None)):
         odd.append(f"{len(wrong)} of {len(looks)} label maps have no labels: {cause}")
-    elif classes and classes <= {0, VOID} and not wrong:
+    elif classes and classes <= {0, VOID} and all(look.wrong is None for look in looks):
         names = " and ".join(f"{label} ({class_name(label)})" for label in sorted(classes))
         odd.append(
             f"the label maps hold nothing but {names}: no class can be learned; objects must be "
             "saved as their class number, 1 to 20, not as 255"
         )
+    elif pixels[VOID] > pixels.sum() / 2:
+        share = pixels[VOID] / pixels.sum()
+        odd.append(f"{share:.0%} of all pixels are void (255): is that the background, which is 0?")
     readable = sum(look.wrong is None for look in looks)
     if readable >= ENOUGH and 0 not in classes and classes != {VOID}:
         odd.append(
@@ -135,6 +124,7 @@ def signs(looks: Sequence[Look]) -> list[str]:
             f"{ramps / edges:.0%} of the edges between labels are slopes: the label maps were "
             "likely resized or compressed as photographs are, which makes classes of mixtures"
         )
+        return odd
     return odd + _object_signs(looks) + _palette_signs(looks)
 
 

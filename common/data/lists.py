@@ -85,6 +85,10 @@ class Files:
         return self._by_stem[parent]
 
 
+def _short(line: str) -> str:
+    return line if len(line) <= 80 else f"{line[:80]}..."
+
+
 def _stem(file: str) -> str:
     return posixpath.splitext(file)[0]
 
@@ -106,24 +110,24 @@ class Resolver:
             InputError: If there is no such image or label map, more than one, or one outside.
         """
         name = self._name(line)
-        if name is None and len(columns := re.split(r"[\s,;]+", line)) > 1:
+        if name is None and (columns := re.findall(r"[^\s,;\"']+", line)) != [line]:
             names = {self._name(column) for column in columns}
             name = names.pop() if len(names) == 1 else None
             if name is None:
                 raise InputError(
-                    f"has {len(columns)} columns, {line!r}, which do not name one image: leave "
-                    "the image's name alone on its line"
+                    f"has {len(columns)} columns, {_short(line)!r}, which do not name one image: "
+                    "leave the image's name alone on its line"
                 )
         if name is None:
             wanted = _without_suffix(self._inside(line)[-1])
             raise InputError(
-                f"names {line}, but {IMAGES} has no {wanted}{', '.join(IMAGE_SUFFIXES[:2])} or "
-                f"{IMAGE_SUFFIXES[2]}: {self.images.nearest(wanted)}"
+                f"names {_short(line)}, but {IMAGES} has no {_short(wanted)}.jpg, .jpeg or .png: "
+                f"{self.images.nearest(wanted)}"
             )
         labels = self.labels.find(name)
         if not labels:
             raise InputError(
-                f"names {line}, but {LABELS} has no {name}{LABEL_SUFFIXES[0]}: "
+                f"names {_short(line)}, but {LABELS} has no {name}{LABEL_SUFFIXES[0]}: "
                 f"{self.labels.nearest(name)}"
             )
         files = self._only(line, self.images.find(name)), self._only(line, labels)
@@ -156,14 +160,18 @@ class Resolver:
                     inside.append("/".join(after))
                     continue
             if path.startswith("/") or parts[0] == "..":
-                raise InputError(f"names {text}, which leads out of the folder: name files inside")
+                raise InputError(
+                    f"names {_short(text)}, which leads out of the folder: name files inside"
+                )
             inside.append(path)
         return inside
 
     @staticmethod
     def _only(line: str, files: list[str]) -> str:
         if len(files) > 1:
-            raise InputError(f"names {line}, which may be {' or '.join(files)}: keep one of them")
+            raise InputError(
+                f"names {_short(line)}, which may be {' or '.join(files)}: keep one of them"
+            )
         return files[0]
 
 

@@ -28,6 +28,8 @@ from common.machine.files import write_file
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+MANY_COLORS = 300
+"""Colours of one file above which it is a picture and no label map."""
 NEAR = 4
 """How far a colour's channels may be from VOC's where a program has rounded them."""
 
@@ -73,6 +75,19 @@ class Mask:
         if self.opaque is not None and not self.opaque.all():
             _check_transparency(labels, self.opaque)
         return labels
+
+    def values(self) -> frozenset[tuple[int, ...]]:
+        """Return the different numbers or colours, none of a picture or where they are labels."""
+        values = self.samples.reshape(-1, self.samples.shape[2] if self.samples.ndim == 3 else 1)
+        distinct = np.unique(values, axis=0)
+        if len(distinct) > MANY_COLORS:
+            return frozenset()
+        if self.palette is not None and set(distinct[:, 0].tolist()) <= LABELS:
+            return frozenset()  # It is the palette that is wrong.
+        # Three equal channels are one number.
+        if (distinct == distinct[:, :1]).all():
+            distinct = distinct[:, :1]
+        return frozenset(tuple(map(int, value)) for value in distinct)
 
 
 ADVICE = "save the label map with VOC's palette, as grey or as RGB"

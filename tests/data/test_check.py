@@ -254,6 +254,23 @@ def test_label_maps_that_were_resized_or_compressed_as_photographs_are_told(root
     assert "of the edges between labels are slopes" in what
 
 
+def test_a_palette_that_is_refused_is_not_taken_for_equal_channels(root):
+    change_masks(
+        root,
+        lambda labels: Image.fromarray(index_to_rgb(labels)).convert(
+            "P", palette=Image.Palette.ADAPTIVE
+        ),
+    )
+    assert odd(root) == []
+    assert len(check_dataset(root).problems) == 18
+
+
+def test_background_that_was_saved_as_void_is_told(root):
+    change_masks(root, lambda labels: np.where(labels == VOID, VOID, labels - 1).astype(np.uint8))
+    [what] = odd(root)
+    assert re.match(r"\d\d% of all pixels are void \(255\): is that the background", what)
+
+
 def test_nearest_neighbours_are_no_slopes(root):
     change_masks(root, lambda labels: Image.fromarray(labels).resize((51, 37)).resize((112, 80)))
     assert odd(root) == []

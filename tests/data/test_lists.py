@@ -69,6 +69,9 @@ def names(root):
         ("/JPEGImages/a.jpg\t/SegmentationClass/a.png", "a"),
         ("JPEGImages/a.jpg,SegmentationClass/a.png", "a"),
         ("a.jpg a.png", "a"),
+        ('"a"', "a"),
+        ("'a.jpg'", "a"),
+        ('"JPEGImages/a.jpg","SegmentationClass/a.png"', "a"),
     ],
 )
 def test_a_line_that_can_mean_one_image_is_read(root, line, name):
@@ -104,7 +107,8 @@ def test_an_absolute_path_into_the_data_set_is_read(root, tmp_path):
         ("b.jpg", "line 2 names b again, after line 1"),
         ("JPEGImages/b.jpg", "line 2 names b again, after line 1"),
         (".", "line 2 names"),
-        ("a" * 5000, "line 2 names aaa"),
+        ("a" * 5000, "line 2 names aaa.{77}[.]{3}, but JPEGImages has no "),
+        ("c " * 5000, "line 2 has 5000 columns, '(c ){40}[.]{3}', which"),
     ],
 )
 def test_a_line_that_means_no_image_is_named_with_what_stands_beside_it(root, line, what):
