@@ -57,7 +57,7 @@ class Config:
     )
     cache_mib: int | None = option(
         "memory for decoded images, kept from epoch to epoch, in MiB of each process; by "
-        "default 1280, enough for VOC's training images, or a quarter of the machine's memory",
+        "default 1280, enough for VOC's training images, or a quarter of the usable memory",
         default=None,
         metavar="N",
         least=0,
@@ -86,7 +86,8 @@ class Config:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Config":
-        """Rebuild what ``to_json`` returned."""
+        """Rebuild what ``to_json`` returned; a run's file names its data, too."""
+        values = {name: value for name, value in values.items() if name != "data"}
         recipe = dict(values["recipe"])
         recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}
         # Older runs have no such field, or tricks that have lost their switch.

@@ -1,6 +1,8 @@
 """The errors that a user can mend, and how a command reports them."""
 
+import errno
 import functools
+import io
 import os
 import sys
 import time
@@ -37,11 +39,14 @@ def notice(text: str) -> None:
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Wrap a ``main(argv) -> status`` so that a user's error is one line, not a traceback.
 
-    Exit statuses: 0 success, 1 the work itself failed, 2 bad input, 130 interrupted.
+    Exit statuses: 0 success, 1 the work itself failed, 2 bad input, 130 interrupted. Names of files
+    that are not UTF-8 are printed with escape sequences.
     """
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
         try:
             return main(argv)
         except (InputError, TrainingDiverged) as error:
@@ -51,13 +56,15 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             print(f"error: {printable(str(error))}", file=sys.stderr)
             return 2  # Options or data are also the cause of a loss that is not a number.
         except OSError as error:
-            if error.filename is None:
+            if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            print(printable(f"error: {error.filename}: {error.strerror}"), file=sys.stderr)
+            named = f"{error.filename}: " if error.filename else ""
+            print(printable(f"error: {named}{error.strerror}"), file=sys.stderr)
             return 2
-        except KeyboardInterrupt:
-            if "RANK" not in os.environ:  # With several processes the launcher prints it.
-                print("interrupted", file=sys.stderr)
+        except KeyboardInterrupt as error:
+            # Of several processes the first says it, where a training says how to go on with it.
+            if is_first_process() and (str(error) or "RANK" not in os.environ):
+                print(printable(str(error)) or "interrupted", file=sys.stderr)
             return 130
 
     return wrapped

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -76,6 +77,16 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+def parsed(
+    parser: argparse.ArgumentParser, argv: Sequence[str] | None
+) -> tuple[argparse.Namespace, set[str]]:
+    """Return the options, and the names of those that stand on the command line."""
+    args = parser.parse_args(argv)
+    unset = argparse.Namespace(**dict.fromkeys(vars(args)))
+    stated = vars(parser.parse_args(argv, unset))
+    return args, {name for name, value in stated.items() if value is not None}
+
+
 RUN_FIELDS = ("seed", "max_steps", "devices", "cache_mib", "max_pixels")
 """Fields of a configuration that are options of a training, beside its recipe and machine."""
 
@@ -127,7 +138,8 @@ def training_parser(prog: str) -> Parser:
     text = "start from these: a file as `fcn weights import` takes it; or `imagenet`, "
     text += "the published weights of the backbone, which are downloaded once"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)
-    add("--resume", type=Path, metavar="RUN", help="go on from that run's last checkpoint")
+    text = "go on from that run's last checkpoint, with its recipe, its data and its options"
+    add("--resume", type=Path, metavar="RUN", help=text)
     text = "resume although recipe, seed or data set differ"
     add("--resume-changed", action="store_true", help=text)
     add("--force", action="store_true", help="overwrite the run in --out")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.machine.files import compiled_folder
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.tricks import check_tricks
 
 REPLICA = "replica"
@@ -122,7 +122,7 @@ def describe(config: Config) -> dict[str, Any]:
         "name": "jax",
         "versions": {module.__name__: module.__version__ for module in modules},
         "device": device_of(config).device_kind,
-        "threads": int(os.environ.get("PJRT_NPROC", len(available_cpus()))),
+        "threads": int(os.environ.get("PJRT_NPROC", cpu_count())),
         "precision": config.precision,
         "deterministic": DETERMINISTIC in os.environ.get("XLA_FLAGS", ""),
     }

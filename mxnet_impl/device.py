@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.errors import InputError
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.tricks import check_tricks
 
 
@@ -72,7 +72,7 @@ def configure(config: Config) -> None:
 
 def threads_in_use() -> int:
     """Return the number of threads that MXNet's import found: half the CPUs if none was set."""
-    return int(os.environ.get("OMP_NUM_THREADS") or max(1, len(available_cpus()) // 2))
+    return int(os.environ.get("OMP_NUM_THREADS") or max(1, cpu_count() // 2))
 
 
 def to_device(array: NDArray, config: Config) -> nd.NDArray:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.data.batches import ALIGNMENT
 from common.errors import InputError
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.tricks import check_tricks
 
 
@@ -40,7 +40,7 @@ def configure(config: Config) -> None:
     """Set TensorFlow's process-wide switches for ``config``; call before any work."""
     check_tricks(config.without, ("tf",))
     check_precision(config, precisions(config))
-    threads = config.threads or len(available_cpus())
+    threads = config.threads or cpu_count()
     try:
         if threads_in_use() != threads:
             tf.config.threading.set_intra_op_parallelism_threads(threads)
@@ -62,7 +62,7 @@ def configure(config: Config) -> None:
 
 def threads_in_use() -> int:
     """Return how many threads work on an operation: by default one for each CPU."""
-    return tf.config.threading.get_intra_op_parallelism_threads() or len(available_cpus())
+    return tf.config.threading.get_intra_op_parallelism_threads() or cpu_count()
 
 
 def to_device(array: NDArray, config: Config) -> tf.Tensor:

@@ -12,7 +12,7 @@ from torch import Tensor, distributed
 
 from common.config import Config, check_precision, computes_on_gpu
 from common.machine.files import compiled_folder
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.tricks import check_tricks
 from torch_impl.launch import start_ranks
 
@@ -52,7 +52,7 @@ def configure(config: Config) -> None:
     keep_compiled()
     start_ranks(config)
     check_precision(config, precisions(config))
-    threads = config.threads or len(available_cpus())
+    threads = config.threads or cpu_count()
     torch.set_num_threads(max(1, threads // config.devices))
     tf32 = config.precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = tf32

@@ -1,6 +1,8 @@
 """Several processes, one a device, which torchrun starts and PyTorch's training shares."""
 
 import logging
+import os
+import signal
 import sys
 import tempfile
 import time
@@ -12,6 +14,7 @@ from torch import distributed
 
 from common.config import Config, check_devices
 from common.errors import InputError
+from common.machine.children import ending_with_this
 
 
 def start_ranks(config: Config) -> None:
@@ -38,10 +41,14 @@ def run_ranks(count: int, module_and_options: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     logging.disable(logging.ERROR)  # A failure is reported below, in one line.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `fcn train` passes on what it hears.
+        os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGTERM"
     with tempfile.TemporaryDirectory() as logs:
         to_files = ",".join(f"{rank}:3" for rank in range(1, count))
-        options = ["--standalone", f"--nproc-per-node={count}"]
-        options += ["--log-dir", logs, "--redirects", to_files, *module_and_options]
+        options = ["--standalone", f"--nproc-per-node={count}", "--no-python"]
+        options += ["--log-dir", logs, "--redirects", to_files]
+        # So that a rank ends with this process even if that is killed.
+        options += ending_with_this([sys.executable, *module_and_options])
         try:
             torchrun.run(torchrun.parse_args(options))
         except ChildFailedError as failed:
@@ -56,7 +63,7 @@ def run_ranks(count: int, module_and_options: list[str]) -> int:
             print(f"error: process {rank} of {count} ended ({how}){last}", file=sys.stderr)
             return status
         except SignalException:
-            raise KeyboardInterrupt from None
+            return 130  # The first rank has said how to go on.
     return 0
 
 

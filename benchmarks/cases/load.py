@@ -6,7 +6,6 @@ batches, again and again: the same crops of the same files, as bytes on the devi
 
 import importlib.util
 import math
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -24,8 +23,9 @@ from common.data.batches import EpochPlan, Loader, loader_for, plan_epoch
 from common.data.dataset import open_dataset
 from common.data.synthetic import make_dataset
 from common.errors import InputError
+from common.machine.cgroups import usable_memory
 from common.machine.files import write_text
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.parameters.costs import Costs
 from common.recipes import Recipe
 
@@ -65,16 +65,16 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
     """
     check_pillow()
     height, width = (side + more for side, more in zip(recipe.crop, LARGER, strict=True))
-    batches = max(LEAST_BATCHES, BATCHES_PER_CPU * len(available_cpus()))
+    batches = max(LEAST_BATCHES, BATCHES_PER_CPU * cpu_count())
     count = max(EPOCH_IMAGES, batches * recipe.batch_size)
     # Each of four backends has two workers side by side: a pixel takes 4 bytes in this project's
     # loader, and 6 in the framework's own, whose label maps are colours.
     decoded_bytes = 4 * (4 + 6) * height * width * count
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    memory = usable_memory()
     if cached and decoded_bytes > memory // 2:
         raise InputError(
             f"{count} decoded images would take {decoded_bytes / 2**30:.1f} GiB in all workers, "
-            f"more than half of this machine's {memory / 2**30:.1f}; choose a smaller --batch-sizes"
+            f"more than half of the {memory / 2**30:.1f} usable; choose a smaller --batch-sizes"
         )
     make_dataset(root, train=EPOCH_IMAGES, val=1, size=(height, width), seed=seed)
     try:

@@ -6,6 +6,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
+from pathlib import Path
 from shlex import quote
 
 from benchmarks.commands import check, diff, selftest
@@ -18,12 +19,13 @@ from benchmarks.timing.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.plan import planned_rows
-from benchmarks.timing.settings import QUICK, Settings, option_of, parsed, settings_from
+from benchmarks.timing.settings import QUICK, Settings, bench_parser, option_of, settings_from
 from benchmarks.workers.environment import limit_cpus
 from common.errors import InputError, printable
 from common.machine.files import write_text
+from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware
-from common.options import as_typed
+from common.options import as_typed, parsed
 from common.run.folders import new_folder
 from common.suggestions import unknown
 
@@ -37,12 +39,18 @@ def main(argv: Sequence[str]) -> int:
         return COMMANDS[argv[0]](argv[1:])
     if argv and not argv[0].startswith("-"):
         raise unknown("fcn bench", argv[0], COMMANDS)
-    args, named = parsed(argv)
-    if args.resume:
-        results, settings = resumed(args, named)
-    else:
-        settings = settings_from(args, named)
-        results = started(args, settings)
+    args, named = parsed(bench_parser(), argv)
+    if args.resume and not args.resume.is_dir():
+        read_document(args.resume, Bench)
+        raise InputError(f"--resume {args.resume}: name the folder of this file")
+    new = None if args.resume else settings_from(args, named)
+    with only_writer(args.resume or new_folder("bench", args.out, args.force)) as folder:
+        results, settings = (started(folder, new), new) if new else resumed(args, named)
+        return measure(results, settings, args.json)
+
+
+def measure(results: Results, settings: Settings, as_json: bool) -> int:
+    """Measure what is not measured yet, write and print all; return the exit status."""
     limit_cpus(settings.threads)
     try:
         run(results)
@@ -55,7 +63,7 @@ def main(argv: Sequence[str]) -> int:
         conclude(results)
     document = results.document
     folder = quote(str(results.folder))
-    if args.json:
+    if as_json:
         print(json.dumps(document))
     else:
         print(table(document))
@@ -94,10 +102,8 @@ def conclude(results: Results) -> None:
         write_png(accuracy_curves(document["accuracy"]), folder / "accuracy.png")
 
 
-def started(args: Namespace, settings: Settings) -> Results:
+def started(out: Path, settings: Settings) -> Results:
     """Return new results with nothing measured, in a folder that is free for them."""
-    out = new_folder("bench", args.out, args.force)
-    out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("accuracy/*/seed-*.json"):  # Only a resumed benchmark goes on with them.
         old.unlink()
     record = settings.to_json()

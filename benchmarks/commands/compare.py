@@ -2,6 +2,7 @@
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
@@ -16,18 +17,22 @@ from benchmarks.equal_work.trained import (
 from benchmarks.pages.compare import render_page, table
 from benchmarks.records.results import RESULTS, origin
 from benchmarks.records.runs import training_row, write_examples
-from benchmarks.records.training_documents import Compared, GalleryEntry, TrainedRow
+from benchmarks.records.training_documents import Compared, GalleryEntry, Trace, TrainedRow
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.scripts import train_backend
+from benchmarks.workers.progress import PLAN, Progress
+from benchmarks.workers.scripts import Outcome, train_backend
 from common import options
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError, notice
 from common.fields import add_field_options
-from common.machine.files import write_json, write_text
+from common.machine.files import reading_json, write_json, write_text
+from common.machine.locks import only_writer
+from common.machine.provenance import git_commit, hardware
 from common.parameters.files import describe_weights, starting_parameters
 from common.run.folders import new_folder
+from common.run.resume import fill_options
 from common.run.training import TrainingData, choose_recipe
 from common.tricks import check_tricks
 
@@ -44,6 +49,10 @@ def compare_parser() -> options.Parser:
     add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
     text = "start every backend from these, as `fcn train` does"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)
+    text = "go on with an interrupted comparison: what is trained is not trained again"
+    add("--resume", type=Path, metavar="DIR", help=text)
+    text = "seconds that a training may neither print nor compute anything before it is ended"
+    add("--timeout", type=float, default=900.0, metavar="S", help=text)
     options.add_result_options(parser, "compare")
     add_field_options(parser, Config, options.RUN_FIELDS)
     options.add_recipe_options(parser)
@@ -53,7 +62,21 @@ def compare_parser() -> options.Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Compare; status 1 if a backend is missing, fails or does other work."""
-    args = compare_parser().parse_args(argv)
+    args, named = options.parsed(compare_parser(), argv)
+    if not args.timeout > 0:
+        raise InputError(f"--timeout {args.timeout:g}: expected seconds, more than 0")
+    for name in ("data", "weights"):
+        if getattr(args, name) not in (None, Path("imagenet")):
+            setattr(args, name, getattr(args, name).absolute())
+    if args.resume:
+        out: Path = args.resume
+        resume_options(args, named)
+    else:
+        out = new_folder("compare", args.out, args.force)
+        if (out / RESULTS).exists():
+            raise InputError(
+                f"--out {out}: holds {RESULTS}, whose page would be lost; choose another"
+            )
     if args.data is None:
         args.recipe = args.recipe or "generated"
     if chosen := choose_recipe(args):
@@ -61,28 +84,68 @@ def main(argv: Sequence[str]) -> int:
     backends = options.Backends(args.backends).backends
     config = options.config_from(args)
     check_tricks(config.without, backends)
-    out = new_folder("compare", args.out, args.force)
-    if (out / RESULTS).exists():
-        raise InputError(f"--out {out}: holds {RESULTS}, whose page would be lost; choose another")
     starting_parameters(config.recipe, config.seed, args.weights)  # A bad file is refused early.
-    limit_cpus(args.threads)
+    with only_writer(out):
+        try:
+            return compare(args, backends, config, out)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; go on with: fcn compare --resume {quote(str(out))}"
+            ) from None
 
-    data, runs = args.data or default_dataset(out / "data"), out / "runs"
-    dataset = TrainingData(data, config)
+
+def resume_options(args: Namespace, named: set[str]) -> None:
+    """Set the options to those of the comparison that is gone on with.
+
+    Raises:
+        InputError: If an option says otherwise, or there is no such comparison.
+    """
+    if named & {"out", "force"}:
+        raise InputError("--resume writes into the folder that it names: leave --out and --force")
+    with reading_json(args.resume / PLAN, "the plan of a comparison") as plan:
+        config = Config.from_json(plan["config"])
+        stored = {
+            "backends": tuple(plan["backends"]),
+            **{name: plan[name] and Path(plan[name]) for name in ("data", "weights")},
+        }
+    stated = {name: getattr(args, name) for name in named & stored.keys()}
+    for name, value in stored.items():
+        setattr(args, name, value)
+    fill_options(args, named, config)
+    if stated != {name: stored[name] for name in stated} or options.config_from(args) != config:
+        raise InputError(
+            f"--resume {args.resume}: an option differs from those of the interrupted comparison; "
+            "leave the options out, and those hold"
+        )
+
+
+def compare(args: Namespace, backends: Sequence[str], config: Config, out: Path) -> int:
+    """Train what is not trained yet, put all side by side, and return the exit status."""
+    limit_cpus(args.threads)
+    paths = {"data": args.data and str(args.data), "weights": args.weights and str(args.weights)}
+    write_json(out / PLAN, {"backends": backends, "config": config.to_json(), **paths})
+    data = args.data or default_dataset(out / "data")
+    dataset, weights = TrainingData(data, config), describe_weights(config.recipe, args.weights)
     dataset.warn()
-    print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
-    steps = dataset.total_steps
-    trace = reference_trace(config, data, args.weights, steps, runs / "trace.log", {})
-    if trace is None:  # No figure could be shown, so nothing is trained.
-        raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
+    identity = {
+        "config": config.to_json(),
+        "dataset": dataset.describe(),
+        "weights": weights,
+        "commit": git_commit(),
+        "hardware": hardware(),
+    }
+    progress = Progress(out / "runs", identity)
+    trace = trace_of(progress, config, data, args.weights, dataset.total_steps)
     print("[0] an evaluation in float64, which every backend must repeat", file=sys.stderr)
     answers, pixels = evaluation_file(config), pixels_to_score(dataset)
     rows = []
     for position, backend in enumerate(backends, start=1):
-        heading, folder = f"[{position}] {BACKENDS[backend]}", runs / backend
-        outcome = prove_evaluation(backend, config, answers, runs / f"{backend}-evaluation.log")
-        if outcome.status == "ok":
-            outcome = train_backend(backend, config, data, folder, heading, args.weights)
+        heading, folder = f"[{position}] {BACKENDS[backend]}", progress.folder / backend
+        outcome = progress.training(backend)
+        if outcome is None:
+            outcome = train(progress, backend, config, data, args, answers, heading)
+        else:
+            print(f"{heading}: trained before", file=sys.stderr)
         row = training_row(backend, outcome, folder)
         check_evaluations(row, folder, pixels)
         rows.append(row)
@@ -93,7 +156,7 @@ def main(argv: Sequence[str]) -> int:
         **origin(),
         "config": config.to_json(),
         "dataset": {**dataset.describe(), "generated": args.data is None},
-        "weights": describe_weights(config.recipe, args.weights),
+        "weights": weights,
         "agreement": trace,
         "pixels": {"background": int(pixels.sum()), "ignore": int(pixels[:-1].sum())},
         "rows": rows,
@@ -111,6 +174,49 @@ def main(argv: Sequence[str]) -> int:
         proof = f"`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof"
         print(f"next: `fcn bench` times the backends in turns; {proof}")
     return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+def train(
+    progress: Progress,
+    backend: str,
+    config: Config,
+    data: Path,
+    args: Namespace,
+    answers: Path,
+    heading: str,
+) -> Outcome:
+    """Let a backend repeat the evaluation of the file ``answers``, train it, and note that."""
+    progress.forget(backend)
+    folder = progress.folder / backend
+    log = progress.folder / f"{backend}-evaluation.log"
+    outcome = prove_evaluation(backend, config, answers, log)
+    if outcome.status != "ok":
+        return outcome
+    outcome = train_backend(
+        backend, config, data, folder, heading, args.weights, silence=args.timeout
+    )
+    if outcome.status == "ok":
+        progress.write_training(backend, outcome)
+    return outcome
+
+
+def trace_of(
+    progress: Progress, config: Config, data: Path, weights: Path | None, total_steps: int
+) -> Trace:
+    """Return the first losses in float64, which are computed unless they have been.
+
+    Raises:
+        InputError: If no backend here computes them: no figure could be shown.
+    """
+    trace: Trace | None = progress.read("trace")
+    if trace is None:
+        print("[0] the first losses in float64, which every backend must follow", file=sys.stderr)
+        log = progress.folder / "trace.log"
+        trace = reference_trace(config, data, weights, total_steps, log, {})
+        if trace is None:
+            raise InputError(f"{NO_TRACE}; `fcn train` trains without a comparison")
+        progress.write("trace", trace)
+    return trace
 
 
 def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[GalleryEntry]:

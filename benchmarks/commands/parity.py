@@ -17,6 +17,7 @@ from common.data.dataset import find_voc
 from common.errors import InputError
 from common.fields import add_field_options, field_values
 from common.machine.files import write_json, write_text
+from common.machine.locks import only_writer
 from common.options import Backends, Parser, add_machine_options, add_result_options
 from common.parameters.files import starting_parameters
 from common.recipes import BACKBONES, make_recipe
@@ -91,13 +92,12 @@ def main(argv: Sequence[str]) -> int:
         replace(probe_recipe(name), batch_size=batch, crop=crop, tile=crop) for name in backbones
     ]
     configs = [Config(recipe, **field_values(args, Config)) for recipe in recipes]
-    out.mkdir(parents=True, exist_ok=True)
-
-    proof = prove(backends, configs, source, steps, args.weights, out)
-    write_json(out / "parity.json", proof)
-    text = text_of(proof)
-    write_text(out / "parity.txt", f"{text}\n")
-    page = write_page(proof, out / "parity.html")
+    with only_writer(out):
+        proof = prove(backends, configs, source, steps, args.weights, out)
+        write_json(out / "parity.json", proof)
+        text = text_of(proof)
+        write_text(out / "parity.txt", f"{text}\n")
+        page = write_page(proof, out / "parity.html")
     if args.json:
         print(json.dumps(proof))
     else:

@@ -8,7 +8,9 @@ import ast
 import inspect
 import io
 import json
+import sys
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from hashlib import sha256
@@ -18,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.machine.files import cache_folder, write_bytes
+from common.machine.locks import locked
 
 PROJECT = Path(__file__).parents[2]
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What reading a damaged archive raises."""
 KEPT_BYTES = 2 * 2**30
 """Room of the folder; the files that were not used for longest go first."""
 
@@ -47,14 +52,30 @@ def answer(
     for name, array in sorted(inputs.items()):
         digest.update(f"\0{name} {array.dtype} {array.shape} ".encode() + array.tobytes())
     path = cache_folder() / "references" / f"{kind}-{digest.hexdigest()[:32]}.npz"
-    if path.exists() and zipfile.is_zipfile(path):
-        path.touch()
+    if is_whole(path):
         return path
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **compute())
-    write_bytes(path, buffer.getvalue())
-    _make_room(path)
+    with locked(path.with_suffix(".lock"), f"{path}: is being computed", wait=True):
+        if not is_whole(path):  # Another process may have made it meanwhile.
+            buffer = io.BytesIO()
+            np.savez(buffer, allow_pickle=False, **compute())
+            write_bytes(path, buffer.getvalue())
+            _make_room(path)
     return path
+
+
+def is_whole(path: Path) -> bool:
+    """Return whether a file of answers is there and undamaged; it then counts as used now."""
+    if not path.is_file():
+        return False
+    try:
+        with zipfile.ZipFile(path) as file:
+            damaged = file.testzip() is not None
+        path.touch()
+    except (OSError, *UNREADABLE):
+        damaged = True
+    if damaged:
+        print(f"{path}: is damaged: its answers are computed anew", file=sys.stderr)
+    return not damaged
 
 
 @cache

@@ -22,7 +22,7 @@ from common.config import Config, for_backend
 from common.documents import BackendRecord
 from common.errors import InputError
 from common.machine.progress import counter
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.reference import verdicts
 from common.reference.distances import finite, step_errors
 from common.reference.tolerances import trace_limits
@@ -196,7 +196,7 @@ def yardstick(
     answered or there is but one CPU, or where that fails.
     """
     answered = {name: answers for name, answers in outcomes.items() if isinstance(answers, Answers)}
-    config, cpus = questions.config, len(available_cpus())
+    config, cpus = questions.config, cpu_count()
     if cpus == 1 or not answered:
         return None
     name, answers = next(iter(answered.items()))

@@ -15,6 +15,7 @@ from common.data.images import read_image
 from common.data.masks import read_label
 from common.data.voc import VOID, class_name, palette
 from common.errors import InputError
+from common.machine.files import inside
 from common.run.plots import hex_color
 
 DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
@@ -95,10 +96,10 @@ def gallery_item(example: GalleryEntry, folder: Path, titles: dict[str, str], vo
         InputError: For a picture that is missing, unreadable or of another size than its image.
     """
     name = example["name"]
-    image = read_image(folder / example["image"])
-    truth = _read_map(folder / example["truth"], image)
+    image = read_image(inside(folder, example["image"]))
+    truth = _read_map(inside(folder, example["truth"]), image)
     predictions = {
-        backend: _read_map(folder / example["predictions"][backend], image)
+        backend: _read_map(inside(folder, example["predictions"][backend]), image)
         for backend in titles
         if backend in example["predictions"]
     }

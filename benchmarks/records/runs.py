@@ -10,7 +10,7 @@ from common.data.images import write_image
 from common.data.masks import write_label
 from common.documents import Manifest, Summary
 from common.machine.files import read_json, write_bytes
-from common.run.runs import read_metrics
+from common.run.log import read_metrics
 from common.run.training import TrainingData
 
 

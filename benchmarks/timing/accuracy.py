@@ -33,8 +33,8 @@ from common.config import Config
 from common.data.synthetic import default_dataset
 from common.machine.files import write_json
 from common.recipes import make_recipe
+from common.run.log import read_metrics
 from common.run.metrics import in_reading
-from common.run.runs import read_metrics
 from common.run.training import TrainingData
 
 

@@ -9,7 +9,7 @@ from typing import Any, cast
 from benchmarks.records.documents import Bench, Gpu, GpuRanges, Row
 from common.backends import device_kind
 from common.errors import InputError
-from common.machine.load import busy_seconds, proc_lines
+from common.machine.load import busy_seconds
 from common.machine.threads import available_cpus
 
 THROTTLED = 0x0000_0000_0000_00E8
@@ -177,12 +177,6 @@ def check_card(backend: str) -> None:
 def gpu_count() -> int:
     """Return how many GPUs a worker sees; 0 without NVIDIA's driver."""
     return len(visible_gpus()[1])
-
-
-def kills_for_memory() -> int:
-    """Return how many processes the kernel has ended for want of memory since the start."""
-    counts = dict(map(str.split, proc_lines("vmstat")))
-    return int(counts.get("oom_kill", 0))
 
 
 def watched(document: Bench, row: Row, take: Callable[[], Any]) -> Any:

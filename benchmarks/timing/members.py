@@ -15,7 +15,7 @@ from benchmarks.cases.inputs import read_arrays, write_arrays
 from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus
 from benchmarks.records.results import Results
-from benchmarks.timing.machine import check_card, kills_for_memory
+from benchmarks.timing.machine import check_card
 from benchmarks.timing.tracks import WITHOUT_KEPT_MEMORY, code_of, is_default_on
 from benchmarks.timing.turns import late_bound
 from benchmarks.workers.client import Worker, WorkerFailed
@@ -25,10 +25,11 @@ from benchmarks.workers.environment import (
     backend_environment,
     cpus_limited,
 )
-from benchmarks.workers.supervision import last_line
+from benchmarks.workers.supervision import how_ended, last_line
 from common.backends import check_backend, device_kind
 from common.config import Config
 from common.errors import InputError
+from common.machine.children import ending_with_this
 from common.reference.tolerances import row_limits
 
 
@@ -136,12 +137,18 @@ def make_question(row: Row, config: Config, folder: Path) -> Question:
     # memory is kept between steps, because the reference's arrays are large.
     environment = backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, cwd=PROJECT, env=environment
+        ending_with_this(command),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+        env=environment,
     )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))
     if done.returncode:
-        raise WorkerFailed(f"the reference of {case}: {last_line(done.stderr)}")
+        how = how_ended(done.returncode)
+        raise WorkerFailed(f"the reference of {case} {how}: {last_line(done.stderr)}")
     return Question(config, inputs, Path(done.stdout.splitlines()[-1]))
 
 
@@ -241,20 +248,14 @@ def ending_on_failure(rows: list[Row], refused: RowStatus = "unsupported") -> It
         rows: That end.
         refused: Their status if the worker refused.
     """
-    kills_before = kills_for_memory()
     try:
         yield
     except InputError as error:
         for row in rows:
             end(row, refused, str(error))
     except WorkerFailed as error:
-        reason = str(error)
-        if "SIGKILL" in reason:
-            killed = kills_for_memory() > kills_before
-            meanwhile = "; it ended a process meanwhile" if killed else ""
-            reason += f" (the kernel does so when memory runs out{meanwhile})"
         for row in rows:
-            end(row, "failed", reason)
+            end(row, "failed", str(error))
 
 
 def end(row: Row, status: RowStatus, reason: str | None) -> None:

@@ -12,7 +12,7 @@ from benchmarks.timing.machine import gpu_count
 from benchmarks.timing.tracks import has_rows
 from common.backends import BACKENDS
 from common.config import Config
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.recipes import Recipe, make_recipe
 
 
@@ -23,7 +23,7 @@ def planned_rows(settings: Settings) -> list[Row]:
     """
     recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
     gpus = 0 if settings["device"] == "cpu" else gpu_count()
-    machine = Machine(gpus, settings["threads"] or len(available_cpus()))
+    machine = Machine(gpus, settings["threads"] or cpu_count())
     rows = []
     for case in (CASES[name] for name in settings["cases"] if name in CASES):
         precisions = settings["precisions"]

@@ -2,7 +2,6 @@
 
 import json
 from argparse import Action, Namespace
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -146,14 +145,6 @@ def bench_parser() -> Parser:
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted benchmark")
     add_result_options(parser, "bench")
     return parser
-
-
-def parsed(argv: Sequence[str]) -> tuple[Namespace, set[str]]:
-    """Return the options, and the names of those that stand on the command line."""
-    args = bench_parser().parse_args(argv)
-    unset = Namespace(**dict.fromkeys(vars(args)))
-    named = vars(bench_parser().parse_args(argv, unset))
-    return args, {name for name, value in named.items() if value is not None}
 
 
 def settings_from(args: Namespace, named: set[str]) -> Settings:

@@ -3,7 +3,6 @@
 import json
 import os
 import selectors
-import signal
 import subprocess
 import sys
 import time
@@ -12,9 +11,14 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.workers.environment import PROJECT
-from benchmarks.workers.supervision import end_group, last_line
+from benchmarks.workers.supervision import (
+    end_group,
+    how_ended,
+    kills_for_memory,
+    last_line,
+)
 from common.errors import InputError
-from common.machine.files import read_json
+from common.machine.files import open_own, read_json
 
 LONGEST_ANSWER = 2**24
 """Bytes; arrays travel in files."""
@@ -40,8 +44,8 @@ class Worker:
     def __init__(
         self, backend: str, environment: dict[str, str], log: Path, python: str = sys.executable
     ) -> None:
-        self.backend, self.log = backend, log
-        with log.open("ab") as file:
+        self.backend, self.log, self._kills = backend, log, kills_for_memory()
+        with open_own(log, append=True) as file:
             try:
                 self.process = subprocess.Popen(
                     [python, "-m", "benchmarks.workers.server", backend],
@@ -109,9 +113,8 @@ class Worker:
     def _failure(self) -> WorkerFailed:
         """Return why the process ended without an answer."""
         self.close()
-        status = self.process.returncode
         message = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
-        how = f"was ended by {signal.Signals(-status).name}" if status < 0 else f"ended ({status})"
+        how = how_ended(self.process.returncode, self._kills)
         return WorkerFailed(f"{self.backend} {how}: {message}")
 
     def close(self) -> None:

@@ -1,22 +1,38 @@
 """A backend's own ``train`` and ``predict``, each in a process of its own."""
 
 import os
-import subprocess
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from benchmarks.workers.environment import COMPILED_ANEW, PROJECT, backend_environment, limit_cpus
-from benchmarks.workers.supervision import last_line, run_logged
+from benchmarks.workers.supervision import (
+    how_ended,
+    kills_for_memory,
+    last_line,
+    run_logged,
+    run_to_end,
+)
 from common.backends import BACKENDS, NOTES, check_backend
 from common.config import Config, for_backend
 from common.errors import InputError
 from common.machine.load import others_watched
+from common.machine.locks import only_writer
 from common.machine.progress import ON_TERMINAL, shows_bars
 from common.options import Parser, config_arguments, config_from
+from common.run.checkpoints import has_checkpoint
+from common.run.folders import resume_command
+from common.run.resume import training_options
 from common.run.training import choose_recipe
 from common.tricks import check_tricks
+
+LESS_MEMORY = {
+    "train": ("the training", "a smaller --batch-size or --cache-mib"),
+    "predict": ("the prediction", "a smaller --tile"),
+}
+"""Script -> what it is in words, and what would take less memory."""
 
 
 class Outcome(NamedTuple):
@@ -42,7 +58,8 @@ def script_command(
 def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     """Run the script of the backend that ``--backend`` names; return its exit status.
 
-    Its options are read here first: what is wrong with them is found before a framework loads.
+    Its options are read here first: what is wrong with them is found before a framework loads. If
+    it is ended by a signal, that is said with what to do, and the status is 1.
 
     Args:
         script: ``train`` or ``predict``.
@@ -56,9 +73,11 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     for reader in (parser, chooser):
         text = f"framework; mxnet: {NOTES['mxnet']}"
         reader.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
-    args = parser.parse_args(argv)
     if script == "train":
+        args = training_options(parser, argv)
         choose_recipe(args)  # The script says so.
+    else:
+        args = parser.parse_args(argv)
     config = config_from(args)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
@@ -66,8 +85,40 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     environment = backend_environment(args.threads, args.device)
     limit_cpus(args.threads)
     sys.stdout.flush()
-    command = script_command(args.backend, script, rest)
-    return subprocess.run(command, env=environment, check=False).returncode
+    refuse_second_writer(args)
+    kills = kills_for_memory()
+    try:
+        status = run_to_end(script_command(args.backend, script, rest), environment)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("; ".join(["interrupted", *way_on(args)])) from None
+    if status >= 0:
+        return status
+    what, saving = LESS_MEMORY[script]
+    advice = way_on(args) or [f"run it again; {saving} takes less memory"]
+    print(f"error: {what} {how_ended(status, kills)}: {advice[0]}", file=sys.stderr)
+    return 1
+
+
+def refuse_second_writer(args: Namespace) -> None:
+    """Raise InputError if another command writes into the folder, before a framework is loaded."""
+    folder = folder_of(args)
+    if folder is not None and folder.is_dir():
+        with only_writer(folder):
+            pass
+
+
+def folder_of(args: Namespace) -> Path | None:
+    """Return the folder that a script writes into."""
+    folder: Path | None = args.out or getattr(args, "resume", None)
+    return folder
+
+
+def way_on(args: Namespace) -> list[str]:
+    """Return how a training that ended early is gone on with, if it can be."""
+    folder = folder_of(args)
+    if folder is None or not has_checkpoint(folder):
+        return []
+    return [f"go on with: {resume_command(args.backend, folder)}"]
 
 
 def train_backend(
@@ -90,7 +141,7 @@ def train_backend(
         heading: Printed on standard error before it starts.
         weights: Where it starts, as ``--weights`` of ``X_impl.train``.
         python: An interpreter of its own, which need not have this project installed.
-        silence: Seconds without a message after which it counts as hanging and is ended.
+        silence: Seconds without a message and without computing after which it is ended.
     """
     environment = backend_environment(config.threads, config.device) | COMPILED_ANEW
     if python is None:
@@ -110,12 +161,13 @@ def train_backend(
     arguments += config_arguments(for_backend(config, backend))
     arguments += ["--weights", str(weights)] if weights else []
     command = script_command(backend, "train", arguments, python or sys.executable)
+    kills = kills_for_memory()
     try:
         with others_watched() as others:
             status = run_logged(command, environment, log, silence)
-    except OSError as error:  # The interpreter cannot be run, or was silent for too long.
+    except OSError as error:  # It hangs, or there is no room for its messages.
         return Outcome("failed", str(error))
     if status == 0:
         return Outcome("ok", None, others.share)
     reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
-    return Outcome("failed", f"ended by signal {-status}: {reason}" if status < 0 else reason)
+    return Outcome("failed", f"{how_ended(status, kills)}: {reason}" if status < 0 else reason)

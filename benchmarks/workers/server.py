@@ -14,27 +14,35 @@ import os
 import select
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 from contextlib import suppress
 
 from benchmarks.workers.supervision import descendants
 from common.backends import BrokenBackend, load_backend
 from common.errors import InputError, TrainingDiverged
+from common.machine.children import end_with, let_forks_end_with_this
 
 
 def end_with_reader(answers: int) -> None:
-    """Wait until nobody is left to read ``answers``, then end this process and what it started.
+    """Let a process wait until nobody reads ``answers`` any more, and then end this one.
 
-    The parent may be killed while a request is worked on, and that request may never end.
+    It ends what this one has started, too. The parent may be killed while a request is worked on;
+    that request may never end, and this process may be stopped or may never let a thread run.
     """
+    worker = os.getpid()
+    if os.fork():
+        return
+    end_with(worker)
     waiting = select.poll()
     waiting.register(answers, 0)  # Asks for nothing: only the pipe's other end can end the wait.
-    waiting.poll()
-    for process in descendants(os.getpid()):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-    os._exit(1)
+    while not waiting.poll(10_000):
+        if os.getppid() != worker:  # Where no kernel sees to it.
+            os._exit(0)
+    for process in (*descendants(worker), worker):
+        if process != os.getpid():
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+    os._exit(0)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -43,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # What a framework prints must not be taken for an answer: it goes where its messages go.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    threading.Thread(target=end_with_reader, args=[answers.fileno()], daemon=True).start()
+    end_with_reader(answers.fileno())
+    let_forks_end_with_this()
     import_error: Exception | None = None
     try:  # Once: a second import, after half of one, may fail for another reason.
         load_backend(name)

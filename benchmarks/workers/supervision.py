@@ -5,12 +5,88 @@ import selectors
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from common.machine.children import ending_with_this
+from common.machine.files import open_own
+from common.machine.load import proc_lines
+
 LONGEST_SILENCE = 2.0**20
 """Seconds, 12 days: the system's call accepts no time much longer than this."""
+IDLE_SHARE = 0.01
+"""A process that is silent hangs if it also takes less than this share of one CPU."""
+CAUSES = {
+    signal.SIGKILL: "the kernel does so when memory runs out",
+    signal.SIGABRT: "a fault in the framework's own code",
+    signal.SIGSEGV: "a fault in the framework's own code",
+    signal.SIGBUS: "a fault in the framework's own code, or a file that was cut short",
+    signal.SIGFPE: "a fault in the framework's own code",
+    signal.SIGILL: "the framework was built for another CPU",
+}
+"""What usually ends a process by a signal."""
+SAME_PRESS = 0.2
+"""Seconds within which two signals to end are one: some programs send theirs twice."""
+
+
+def how_ended(status: int, kills_before: int | None = None) -> str:
+    """Return in words how a process ended.
+
+    Args:
+        status: As ``subprocess`` gives it, negative for a signal.
+        kills_before: What ``kills_for_memory`` returned when it began.
+    """
+    if status >= 0:
+        return f"ended ({status})"
+    number = signal.Signals(-status)
+    cause = CAUSES.get(number)
+    if number == signal.SIGKILL and kills_before is not None and kills_for_memory() > kills_before:
+        cause = f"{cause}; it ended a process meanwhile"
+    return f"was ended by {number.name}" + (f" ({cause})" if cause else "")
+
+
+def kills_for_memory() -> int:
+    """Return how many processes the kernel has ended for want of memory since the start."""
+    counts = dict(map(str.split, proc_lines("vmstat")))
+    return int(counts.get("oom_kill", 0))
+
+
+def run_to_end(command: Sequence[str], environment: dict[str, str]) -> int:
+    """Run ``command`` on this terminal; return its exit status.
+
+    It is told once, by SIGTERM, when this process is interrupted or told to end, so that it may
+    finish what it does; the second time it is killed. It ends with this process, too.
+
+    Raises:
+        KeyboardInterrupt: If that ended it.
+    """
+    first: float | None = None
+
+    def pass_on(number: int, frame: object) -> None:
+        nonlocal first
+        if first is None:
+            first = time.monotonic()
+            process.terminate()
+        elif time.monotonic() - first > SAME_PRESS:
+            process.kill()
+
+    # A terminal interrupts all its processes. The command is to hear it once, from this one.
+    before = {signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN)}
+    try:
+        process = subprocess.Popen(ending_with_this(command), env=environment)
+        if before[signal.SIGINT] is not signal.SIG_IGN:  # As a shell's background job has it.
+            signal.signal(signal.SIGINT, pass_on)
+        before[signal.SIGTERM] = signal.signal(signal.SIGTERM, pass_on)
+        with process:
+            status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if first is not None and status < 0:
+        raise KeyboardInterrupt
+    return status
 
 
 def run_logged(
@@ -18,14 +94,17 @@ def run_logged(
 ) -> int:
     """Run ``command``, its messages both on the terminal and in ``log``; return its exit status.
 
+    It ends with this process.
+
     Raises:
-        TimeoutError: If it printed nothing for ``silence`` seconds; all that it started has ended.
+        TimeoutError: If it neither printed nor computed anything for ``silence`` seconds; all that
+            it started has ended.
     """
     limit = None if silence is None else min(silence, LONGEST_SILENCE)
     with (
-        log.open("wb") as file,
+        open_own(log) as file,
         subprocess.Popen(
-            command,
+            ending_with_this(command),
             env=environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -35,10 +114,17 @@ def run_logged(
     ):
         assert process.stderr is not None
         selector.register(process.stderr, selectors.EVENT_READ)
+        worked: float | None = None  # Until the last look, if there was no message since.
         try:
             while True:
-                if not selector.select(limit):
-                    raise TimeoutError(f"gave no message within {silence:.0f} s")
+                if not selector.select(limit and limit / 2):
+                    if process.poll() is not None:  # What it left behind holds on to its output.
+                        break
+                    before, worked = worked, cpu_seconds(process.pid)
+                    if before is not None and worked - before < IDLE_SHARE * (limit or 0) / 2:
+                        raise TimeoutError(f"neither printed nor computed for {silence:.0f} s")
+                    continue
+                worked = None
                 chunk = os.read(process.stderr.fileno(), 4096)
                 if not chunk:
                     break
@@ -50,6 +136,17 @@ def run_logged(
             end_group(process)
             raise
     return process.returncode
+
+
+def cpu_seconds(process: int) -> float:
+    """Return the CPU time of a process and its living descendants; 0 where there is no /proc."""
+    ticks = 0
+    for number in (process, *descendants(process)):
+        with suppress(OSError):
+            text = Path(f"/proc/{number}/stat").read_text(errors="replace")
+            # User and system time, the 14th and 15th field; the second ends with a parenthesis.
+            ticks += sum(map(int, text.rpartition(")")[2].split()[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def last_line(text: str) -> str:

@@ -1,7 +1,6 @@
 """The batch plan, a pure function of seed, epoch and data set, and the loader that follows it."""
 
 import math
-import os
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -16,7 +15,8 @@ from common.config import Config
 from common.data.crops import crop_pair
 from common.data.dataset import Dataset
 from common.errors import InputError
-from common.machine.threads import available_cpus
+from common.machine.cgroups import usable_memory
+from common.machine.threads import cpu_count
 from common.recipes import Recipe
 
 CACHE_MIB = 1280
@@ -228,9 +228,8 @@ class Loader:
 
 
 def default_cache_mib() -> int:
-    """Return ``CACHE_MIB``, or a quarter of this machine's memory if that is less."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(CACHE_MIB, memory // 4 // 2**20)
+    """Return ``CACHE_MIB``, or a quarter of the memory that may be used if that is less."""
+    return min(CACHE_MIB, usable_memory() // 4 // 2**20)
 
 
 def loader_for(dataset: Dataset, config: Config, beside: int = 0) -> Loader:
@@ -245,6 +244,6 @@ def loader_for(dataset: Dataset, config: Config, beside: int = 0) -> Loader:
     return Loader(
         dataset,
         config.recipe,
-        workers=config.threads or len(available_cpus()),
+        workers=config.threads or cpu_count(),
         cache_limit=max(0, mib * 2**20 - beside),
     )

@@ -18,6 +18,7 @@ from common.data.masks import label_image
 from common.data.voc import CLASSES, VOID
 from common.errors import InputError
 from common.machine.files import write_text, writing
+from common.machine.locks import LOCK
 from common.recipes import RECIPES, STRIDE
 
 LEAST_SIDE = 64
@@ -84,7 +85,7 @@ def make_dataset(
         raise InputError(f"--seed {seed} is too small: at least 0")
     with writing(root):
         root.mkdir(parents=True, exist_ok=True)
-        if any(root.iterdir()):
+        if {path.name for path in root.iterdir()} - {LOCK}:
             raise InputError(f"{root}: is not empty: name a new folder for the generated data set")
         lists = root / "ImageSets" / "Segmentation"
         for folder in (root / "JPEGImages", root / "SegmentationClass", lists):

@@ -1,5 +1,6 @@
 """Files: each is whole or absent, and what goes wrong with one is an error that names it."""
 
+import errno
 import hashlib
 import io
 import json
@@ -8,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from math import isfinite
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import IO, Any, BinaryIO, NoReturn
 
 from common.errors import InputError
 
@@ -32,12 +33,52 @@ def compiled_folder(backend: str) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in ``folder`` survive a power cut."""
+    """Make the names in ``folder`` survive a power cut, where the file system offers that.
+
+    Network shares may know no sync of a folder. The files in it are synced all the same.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP):
+            raise
     finally:
         os.close(descriptor)
+
+
+def open_new(path: Path) -> BinaryIO:
+    """Open a new file for writing; what lay at ``path`` is removed.
+
+    A link that somebody put there is removed too, and what it points to stays as it is.
+    """
+    try:
+        return path.open("xb")
+    except FileExistsError:
+        path.unlink()
+        return path.open("xb")
+
+
+def open_own(path: Path, append: bool = False) -> IO[bytes]:
+    """Open a file for writing, or to go on with it, unless its name is a link."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    mode, more = ("ab", os.O_APPEND) if append else ("wb", os.O_TRUNC)
+    return os.fdopen(os.open(path, flags | more, 0o666), mode)
+
+
+def inside(folder: Path, name: str) -> Path:
+    """Return the file ``name`` of ``folder``, which a document or a list names.
+
+    Raises:
+        InputError: If it lies elsewhere, by its name or by a link.
+    """
+    path = folder / name
+    try:
+        if path.resolve().is_relative_to(folder.resolve()):
+            return path
+    except (OSError, RuntimeError, ValueError):  # Links in a circle, or a NUL in the name.
+        pass
+    raise InputError(f"{name!r}: leads out of {folder}: only files inside it are read")
 
 
 @contextmanager
@@ -49,17 +90,23 @@ def writing(path: Path) -> Iterator[None]:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, make_folder: bool = True) -> None:
     """Write ``data`` to ``path``: beside it, synced and renamed.
+
+    Args:
+        path: The file.
+        data: All of it.
+        make_folder: Make the folders above it; otherwise one that somebody removed stays away.
 
     Raises:
         InputError: Naming the file, if it cannot be written; a previous file is then unchanged.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}.partial")
     with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make_folder:
+            path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with beside.open("wb") as file:
+            with open_new(beside) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
@@ -84,8 +131,8 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` in UTF-8, as ``write_bytes`` does."""
-    write_bytes(path, text.encode())
+    """Write ``text`` as ``write_bytes`` does, in UTF-8; file names that are not are escaped."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def read_json(text: str | bytes) -> Any:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.documents import Hardware
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 
 
 def host_memory_peak() -> int:
@@ -57,7 +57,7 @@ def hardware() -> Hardware:
         memory = int(total) * 1024
     return {
         "processor": model,
-        "cpus": len(available_cpus()),
+        "cpus": cpu_count(),
         "memory_bytes": memory,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

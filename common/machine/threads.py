@@ -5,6 +5,7 @@ import sys
 
 from common.errors import InputError
 from common.machine.allocator import allocator_environment
+from common.machine.cgroups import cpu_limit
 
 
 def available_cpus() -> list[int]:
@@ -14,10 +15,19 @@ def available_cpus() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
+def cpu_count() -> int:
+    """Return how many CPUs this process may keep busy.
+
+    That is all that it may use, or as many as its container's quota of their time is enough for.
+    """
+    cpus, limit = len(available_cpus()), cpu_limit()
+    return cpus if limit is None else max(1, min(cpus, int(limit)))
+
+
 def thread_environment(threads: int | None) -> dict[str, str]:
     """Return the environment variables that set a framework's thread count at its import.
 
-    Without OMP_NUM_THREADS MXNet would use half of the cores.
+    Without OMP_NUM_THREADS MXNet would use half of the cores. JAX knows no quota of a container.
 
     Raises:
         InputError: If this process may use fewer CPUs than ``threads``.
@@ -25,7 +35,9 @@ def thread_environment(threads: int | None) -> dict[str, str]:
     cpus = len(available_cpus())
     if threads is not None and threads > cpus:
         raise InputError(f"--threads {threads}: this process may use only {cpus} CPUs")
-    return {"OMP_NUM_THREADS": str(threads or cpus)}
+    count = threads or cpu_count()
+    quota = {} if threads or count == cpus else {"PJRT_NPROC": str(count)}
+    return {"OMP_NUM_THREADS": str(count), **quota}
 
 
 def restart_with_environment(threads: int | None, device: str) -> None:
@@ -37,12 +49,11 @@ def restart_with_environment(threads: int | None, device: str) -> None:
     """
     environment = thread_environment(threads) | allocator_environment(device)
     cpus = available_cpus()
-    count = threads or len(cpus)
-    limited = len(cpus) == count or not hasattr(os, "sched_setaffinity")
+    limited = threads in (None, len(cpus)) or not hasattr(os, "sched_setaffinity")
     if limited and all(os.environ.get(k) == v for k, v in environment.items()):
         return
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cpus[:count])
+        os.sched_setaffinity(0, cpus[:threads])
     os.environ.update(environment)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])

@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from common.errors import InputError
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 
 Array = NDArray[np.float64]
@@ -30,7 +30,7 @@ def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
     as leave each thread a CPU. So OMP_NUM_THREADS=1 suits a batch of many images best.
     """
     images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
-    cpus, limit = len(available_cpus()), os.environ.get("OMP_NUM_THREADS", "")
+    cpus, limit = cpu_count(), os.environ.get("OMP_NUM_THREADS", "")
     at_once = cpus // (int(limit) if limit.isdecimal() and int(limit) > 0 else cpus)
     if at_once < 2:
         return [function(*image) for image in images]

@@ -1,8 +1,11 @@
 """Checkpoints: a training's whole state in canonical form, which any backend can resume."""
 
+import json
 import shutil
 from dataclasses import dataclass, fields
+from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +15,7 @@ from common.machine.files import file_digest, reading_json, sync_folder, write_j
 from common.parameters.files import check_parameters, read_parameters, save_parameters
 from common.parameters.names import Parameters, trainable_names
 from common.recipes import Recipe
+from common.run.log import LogPart
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Checkpoint:
         step: Steps done, over all epochs: with the batch plan, the exact position in the data.
         config: Of the training.
         dataset: The training set's digest.
+        log: What of the run's log belongs to it; None in one that was written before it said so.
     """
 
     parameters: Parameters
@@ -30,6 +35,7 @@ class Checkpoint:
     step: int
     config: Config
     dataset: str
+    log: LogPart | None = None
 
 
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
@@ -40,29 +46,33 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
 
     It is written beside, synced and renamed, and only then are the older ones removed: whenever
     the process is killed, the newest folder of that name is complete. ``state.json`` holds the
-    digests of the two other files, so that files of different steps never pass as one checkpoint.
+    digests of the two other files, of the log up to here and of itself, so that what belongs to
+    different steps, or was changed, never passes as one checkpoint.
 
     Raises:
         InputError: If it cannot be written, or a checkpoint of that step exists.
     """
-    target = folder / f"step-{checkpoint.step:08d}"
+    target = folder / _name(checkpoint.step)
     beside = folder / f".{target.name}.partial"
     with writing(target):
         for unfinished in folder.glob(".step-*.partial"):
             shutil.rmtree(unfinished)
-        beside.mkdir(parents=True)
+        folder.mkdir(exist_ok=True)  # Not the run's: if somebody removed that, the run is lost.
+        beside.mkdir()
         backbone = {"backbone": checkpoint.config.recipe.backbone}
         tensors = (checkpoint.parameters, checkpoint.momentum)
         for name, arrays in zip(TENSOR_FILES, tensors, strict=True):
             save_parameters(beside / name, arrays, backbone)
-        state = {
+        state: dict[str, Any] = {
             "step": checkpoint.step,
             "config": checkpoint.config.to_json(),
             "dataset": checkpoint.dataset,
             "versions": versions,
             "sha256": {name: file_digest(beside / name) for name in TENSOR_FILES},
         }
-        write_json(beside / "state.json", state)
+        if checkpoint.log is not None:
+            state["log"] = checkpoint.log._asdict()
+        write_json(beside / "state.json", {**state, "digest": _digest(state)})
         sync_folder(beside)
         beside.replace(target)
         sync_folder(folder)
@@ -70,6 +80,20 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
             if older != target:
                 shutil.rmtree(older)
     return target
+
+
+def _name(step: int) -> str:
+    return f"step-{step:08d}"
+
+
+def _digest(state: dict[str, Any]) -> str:
+    """Return the SHA-256, in hex, of a checkpoint's state without its own digest."""
+    return sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Return whether a run folder holds one."""
+    return any((folder / "checkpoints").glob("step-*"))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -85,10 +109,17 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise InputError(f"{path}: holds no checkpoint to resume from: start anew with --out")
         folder = checkpoints[-1]
     with reading_json(folder / "state.json", "a checkpoint's state") as state:
+        digest = state.pop("digest", None)  # Early checkpoints have none.
+        if digest not in (None, _digest(state)):
+            raise ValueError("it has been changed since it was written")
         step = int(state["step"])
+        if folder != path and folder.name != _name(step):
+            raise ValueError(f"it is of step {step}")
         config = Config.from_json(state["config"])
         dataset = str(state["dataset"])
         digests = {name: str(state["sha256"][name]) for name in TENSOR_FILES}
+        log = state.get("log")
+        part = LogPart(int(log["steps_per_epoch"]), str(log["sha256"])) if log else None
     model, optimizer = (folder / name for name in TENSOR_FILES)
     parameters, _ = read_parameters(model)
     check_parameters(model, parameters, config.recipe.backbone)
@@ -105,7 +136,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         array.shape != parameters[name].shape for name, array in momentum.items()
     ):
         raise InputError(f"{optimizer}: does not hold the momentum buffers of {model}")
-    return Checkpoint(parameters, momentum, step, config, dataset)
+    return Checkpoint(parameters, momentum, step, config, dataset, part)
 
 
 def momentum_for(checkpoint: Checkpoint, recipe: Recipe) -> Parameters:

@@ -1,26 +1,30 @@
 """The folder that a command writes into: may it, and what of an earlier run has to go."""
 
+import shlex
 import shutil
 import time
 from datetime import datetime
 from pathlib import Path
 
 from common.errors import InputError
-from common.machine.files import write_bytes, writing
+from common.machine.files import open_new, writing
+from common.machine.locks import LOCK
+from common.run.log import LOG
 
-RUN_FILES = ("config.json", "manifest.json", "metrics.jsonl", "model.safetensors", "summary.json")
+SUMMARY, MODEL, PICTURES = "summary.json", "model.safetensors", ("curves.png", "examples.png")
+RUN_FILES = ("config.json", "manifest.json", LOG, MODEL, *PICTURES, SUMMARY)
 
 
 def check_out(folder: Path, force: bool) -> None:
     """Raise InputError if ``folder`` cannot become a new run's without losing anything."""
     if folder.exists() and not folder.is_dir():
         raise InputError(f"--out {folder}: is a file: name a folder")
-    if folder.is_dir() and any(folder.iterdir()) and not force:
+    if folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK} and not force:
         raise InputError(f"--out {folder}: is not empty; choose another, or --force to overwrite")
     existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
     with writing(folder):
         probe = existing / f".writable-{time.time_ns()}"
-        probe.touch()
+        open_new(probe).close()
         probe.unlink()
 
 
@@ -45,13 +49,11 @@ def start_folder(folder: Path, force: bool) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def resume_folder(source: Path, folder: Path) -> None:
-    """Copy the metrics of the run ``source`` into ``folder``, the run that goes on from it.
+def is_finished(folder: Path) -> bool:
+    """Tell whether a run has all that a finished training leaves."""
+    return all((folder / name).is_file() for name in (MODEL, *PICTURES, SUMMARY))
 
-    The two may be the same folder. Then the files that mark a finished run are removed.
-    """
-    if source.resolve() == folder.resolve():
-        for name in ("summary.json", "model.safetensors"):
-            (folder / name).unlink(missing_ok=True)
-    elif (source / "metrics.jsonl").is_file():
-        write_bytes(folder / "metrics.jsonl", (source / "metrics.jsonl").read_bytes())
+
+def resume_command(backend: str, folder: Path) -> str:
+    """Return the command that goes on with a run."""
+    return f"fcn train --backend {backend} --resume {shlex.quote(str(folder))}"

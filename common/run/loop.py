@@ -4,6 +4,7 @@ A backend is handed over as its package, of which docs/ADDING_A_BACKEND.md lists
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -13,11 +14,19 @@ from numpy.typing import NDArray
 from common.data.tiling import predict_tiled
 from common.documents import Evaluation
 from common.errors import command, notice
+from common.machine.locks import only_writer
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
 from common.run.prediction import checked_parameters, images_of, write_predictions
-from common.run.training import TrainingData, choose_recipe, report, start_training
+from common.run.resume import training_options
+from common.run.training import (
+    TrainingData,
+    choose_recipe,
+    draw_pictures,
+    report,
+    start_training,
+)
 
 T = TypeVar("T")
 
@@ -33,18 +42,20 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
     @command
     def main(argv: Sequence[str] | None = None) -> int:
         """Run one training from the command line."""
-        args = training_parser(f"python -m {backend.__name__}.train").parse_args(argv)
+        name = backend.__name__.removesuffix("_impl")
+        args = training_options(training_parser(f"python -m {name}_impl.train"), argv, name)
         restart_with_environment(args.threads, args.device)
         if chosen := choose_recipe(args):
             notice(chosen)
         config = config_from(args)
         backend.configure(config)
         with start_training(args, config, backend) as (data, run, start):
-            state = train(run.config, data, run, start)
+            with run.interruptible():
+                state = train(run.config, data, run, start)
             predictions = predict(backend, state, data.examples())
-            peak = backend.device_memory_peak(config)
-            summary = run.finish(backend.parameters_of(state), peak, predictions)
-        return report(run, data, summary, args.json)
+            peak, draw = backend.device_memory_peak(config), partial(draw_pictures, run, data)
+            summary = run.finish(backend.parameters_of(state), peak, predictions, draw)
+        return report(run, summary, args.json)
 
     return main
 
@@ -61,7 +72,8 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
         config = config_from(args)
         backend.configure(config)
         state = backend.create_state(config, parameters)
-        return write_predictions(args, predict(backend, state, images_of(args)))
+        with only_writer(args.out):
+            return write_predictions(args, predict(backend, state, images_of(args)))
 
     return main
 

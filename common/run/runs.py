@@ -1,11 +1,10 @@
 """The record of one training: a folder with its configuration, provenance, metrics and weights."""
 
-import json
 import math
-import os
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +13,20 @@ from numpy.typing import NDArray
 
 from common.config import Config
 from common.data.masks import write_label
-from common.documents import EpochLine, Evaluation, Manifest, StepLine, Summary, WeightsRecord
-from common.errors import TrainingDiverged, is_first_process
-from common.machine.files import reading_json, write_json, write_text
+from common.documents import Evaluation, Manifest, StepLine, Summary
+from common.errors import InputError, TrainingDiverged, is_first_process
+from common.machine.files import write_json
 from common.machine.progress import counter
 from common.machine.provenance import host_memory_peak
 from common.parameters.files import save_parameters
 from common.parameters.names import Parameters
 from common.recipes import learning_rate
-from common.run.checkpoints import Checkpoint, save_checkpoint
+from common.run.checkpoints import Checkpoint, has_checkpoint, save_checkpoint
+from common.run.folders import MODEL, SUMMARY, resume_command
+from common.run.interrupts import Interrupts
+from common.run.log import LOG, Line, Log
 from common.run.metrics import in_reading
+from common.run.resume import read_summary
 
 READ_EVERY = 10
 """Steps between two reads of the losses: a read makes the host wait for the device."""
@@ -49,6 +52,8 @@ class Run:
         first_step: int,
         total_steps: int,
         steps_per_epoch: int,
+        data: Path,
+        lines: Sequence[Line] = (),
         checkpoint_every: int | None = None,
         progress: bool = True,
     ) -> None:
@@ -58,15 +63,17 @@ class Run:
         self._pending: list[tuple[int, int, Any]] = []
         self._step_seconds: list[float] = []
         self._started = self._clock = time.perf_counter()
+        self._interrupts = Interrupts()
         folder.mkdir(parents=True, exist_ok=True)
         for unfinished in (*folder.glob(".*.partial"), *folder.glob("predictions/.*.partial")):
             unfinished.unlink()
-        self.lines = self._lines_before(first_step) if first_step else []
-        write_json(folder / "config.json", config.to_json())
+        # Its steps may all be done and only its pictures missing: then its figures stay.
+        done = first_step == total_steps and (folder / SUMMARY).is_file()
+        self._summary = read_summary(folder) if done else None
+        self.lines = self._complete_by(first_step, lines)
+        write_json(folder / "config.json", {**config.to_json(), "data": str(data.absolute())})
         write_json(folder / "manifest.json", manifest)
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        write_text(folder / "metrics.jsonl", text)
-        self._metrics = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+        self._log = Log(folder / LOG, steps_per_epoch, self.lines)
         self._bar = counter(total_steps, "step", initial=first_step, hidden=not progress)
 
     def step(self, step: int, epoch: int, loss: Any) -> None:
@@ -89,6 +96,7 @@ class Run:
         seconds = (now - self._clock) / len(losses)
         self._step_seconds.append(seconds)
         self._pending.clear()
+        self._check_folder()
         for step, epoch, loss in losses:
             if not math.isfinite(loss):
                 raise self._diverged(f"the loss is {loss} at step {step} (epoch {epoch})")
@@ -125,47 +133,95 @@ class Run:
         self._clock = time.perf_counter()
 
     def _diverged(self, what: str) -> TrainingDiverged:
-        has_checkpoint = any((self.folder / "checkpoints").glob("step-*"))
-        outlook = "; the checkpoint before it is kept" if has_checkpoint else ""
+        outlook = "; the checkpoint before it is kept" if has_checkpoint(self.folder) else ""
         return TrainingDiverged(f"{what}: lower --learning-rate{outlook}")
 
     def checkpoint_due(self, step: int) -> bool:
         """Return whether a checkpoint is due after ``step``; an epoch's end has its own."""
         done = step + 1
-        ends_epoch = done % self.steps_per_epoch == 0 or done == self.total_steps
+        if done % self.steps_per_epoch == 0 or done == self.total_steps:
+            return False
         every = self._checkpoint_every
-        return every is not None and done % every == 0 and not ends_epoch
+        return self._interrupted() or (every is not None and done % every == 0)
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within the block, let an interrupt wait for the next checkpoint, which is then due."""
+        with self._interrupts.watched():
+            yield
+
+    def _interrupted(self) -> bool:
+        """Return whether to end; of several processes the first decides, and ends the others."""
+        return self._interrupts.noted is not None and is_first_process()
 
     def checkpoint(self, parameters: Parameters, momentum: Parameters, step: int) -> None:
         """Write a checkpoint of the state after ``step`` steps.
 
         Raises:
             TrainingDiverged: If a loss or a value of the state is not finite.
+            KeyboardInterrupt: If there was an interrupt, saying how to go on.
         """
         self.read_losses()
         for name, value in (*parameters.items(), *momentum.items()):
             if not np.isfinite(value).all():
                 raise self._diverged(f"{name} is not finite after {step} steps")
-        # The metrics must be on disk before the checkpoint that they belong to.
-        os.fsync(self._metrics.fileno())
         dataset, versions = self.manifest["dataset"], self.manifest["backend"]["versions"]
-        checkpoint = Checkpoint(parameters, momentum, step, self.config, dataset["digest"])
-        save_checkpoint(self.folder / "checkpoints", checkpoint, versions)
+        # The log must be on disk before the checkpoint that it belongs to.
+        checkpoint = Checkpoint(
+            parameters, momentum, step, self.config, dataset["digest"], self._log.part()
+        )
+        try:
+            save_checkpoint(self.folder / "checkpoints", checkpoint, versions)
+        except InputError:
+            self._check_folder()  # The likelier reason.
+            raise
         self._clock = time.perf_counter()
+        if self._interrupted():
+            raise KeyboardInterrupt(f"interrupted at step {step}; {self._way_on()}")
+
+    @contextmanager
+    def saying_the_way_on(self) -> Iterator[None]:
+        """Let an interrupt within the block say how to go on, if there is a checkpoint."""
+        try:
+            yield
+        except KeyboardInterrupt as interrupt:
+            if interrupt.args or not has_checkpoint(self.folder):
+                raise
+            raise KeyboardInterrupt(f"interrupted; {self._way_on()}") from None
+
+    def _way_on(self) -> str:
+        return f"go on with: {resume_command(self.manifest['backend']['name'], self.folder)}"
+
+    def _check_folder(self) -> None:
+        """Raise InputError if the folder is gone: what is written now would be half a run."""
+        if not self._log.is_there():
+            raise InputError(
+                f"{self.folder}: was removed or replaced while its training ran, which has ended: "
+                "start it again with --out"
+            )
 
     def finish(
         self,
         parameters: Parameters,
         device_memory_peak: int | None,
         predictions: Iterable[tuple[NDArray[np.uint8], tuple[str, NDArray[np.uint8]]]],
+        draw: Callable[[], None],
     ) -> Summary:
-        """Write the trained model, its predictions of a few images and the summary, returned."""
+        """Write what a training leaves, and the summary, which is returned, as the last.
+
+        Args:
+            parameters: The trained ones.
+            device_memory_peak: Bytes, or None.
+            predictions: Label maps of a few images, each with its name.
+            draw: Draws the pictures of the run.
+        """
+        self._check_folder()
         for labels, (name, _) in predictions:
             write_label(self.folder / "predictions" / f"{name}.png", labels)
         recipe = self.config.recipe
         metadata = {"backbone": recipe.backbone, "recipe": recipe.name}
-        save_parameters(self.folder / "model.safetensors", parameters, metadata)
-        summary: Summary = {
+        save_parameters(self.folder / MODEL, parameters, metadata)
+        summary: Summary = self._summary or {
             "backend": self.manifest["backend"]["name"],
             "steps": self.total_steps,
             "first_step_seconds": next(iter(self._step_seconds), None),
@@ -176,29 +232,35 @@ class Run:
             "device_memory_peak_bytes": device_memory_peak,
             "final": [line for line in self.lines if line["kind"] == "epoch"][-1],
         }
-        write_json(self.folder / "summary.json", summary)
+        draw()
+        self._check_folder()
+        write_json(self.folder / SUMMARY, summary)
         self.close()
         return summary
 
     def close(self) -> None:
-        """End the progress bar and close the metrics file."""
+        """End the progress bar and close the log."""
         self._bar.close()
-        self._metrics.close()
+        self._log.close()
 
-    def _lines_before(self, first_step: int) -> list[StepLine | EpochLine]:
-        """Return the recorded steps before ``first_step`` and the epochs complete by then."""
+    def _complete_by(self, first_step: int, lines: Sequence[Line]) -> list[Line]:
+        """Return the recorded steps and the epochs that are complete by ``first_step``."""
 
-        def is_done(line: StepLine | EpochLine) -> bool:
-            if line["kind"] == "step":
-                return line["step"] < first_step
-            return min((line["epoch"] + 1) * self.steps_per_epoch, self.total_steps) <= first_step
+        def steps_after(epoch: int) -> int:
+            return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
 
-        return list(filter(is_done, read_metrics(self.folder / "metrics.jsonl")))
+        epochs = [line["epoch"] for line in lines if line["kind"] == "epoch"]
+        done = {epoch for epoch in epochs if steps_after(epoch) <= first_step}
+        if first_step == self.total_steps and steps_after(max(done, default=-1)) < first_step:
+            raise InputError(
+                f"all {first_step} steps are done, but the log has no evaluation after them: "
+                "raise --max-steps, or --epochs with --resume-changed"
+            )
+        return [line for line in lines if line["kind"] == "step" or line["epoch"] in done]
 
-    def _write(self, line: StepLine | EpochLine) -> None:
+    def _write(self, line: Line) -> None:
         self.lines.append(line)
-        self._metrics.write(json.dumps(line) + "\n")
-        self._metrics.flush()
+        self._log.write(line)
 
 
 def describe_scores(evaluation: Evaluation, void: str) -> str:
@@ -214,32 +276,3 @@ def describe_scores(evaluation: Evaluation, void: str) -> str:
     if accuracy <= constant:
         text += " - no better than always predicting background"
     return text
-
-
-def read_metrics(path: Path) -> list[StepLine | EpochLine]:
-    """Read a ``metrics.jsonl``; a last line that a kill cut short is left out.
-
-    Without a file there are no lines: a checkpoint may have been copied without its run.
-    """
-    lines: list[StepLine | EpochLine] = []
-    if not path.exists():
-        return lines
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
-    return lines
-
-
-def weights_of_run(folder: Path) -> WeightsRecord | None:
-    """Return what a run's manifest says of the weights it started from.
-
-    None without a manifest: a checkpoint may have been copied without its run.
-    """
-    path = folder / "manifest.json"
-    if not path.is_file():
-        return None
-    with reading_json(path, "a run's manifest") as manifest:
-        weights: WeightsRecord | None = manifest["weights"]
-    return weights

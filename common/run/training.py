@@ -1,6 +1,7 @@
 """What surrounds the training loop: the data before it, the run folder after it."""
 
 import json
+import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
@@ -19,13 +20,16 @@ from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.check import survey
 from common.data.dataset import open_dataset, read_fitting
 from common.data.masks import read_label
-from common.documents import DatasetRecord, Manifest, Summary, WeightsRecord
+from common.documents import BackendRecord, DatasetRecord, Manifest, Summary, WeightsRecord
 from common.errors import InputError, is_first_process, notice, printable
+from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
-from common.run.folders import check_out, resume_folder, start_folder
-from common.run.runs import Run, describe_scores, weights_of_run
+from common.run.folders import MODEL, PICTURES, SUMMARY, check_out, is_finished, start_folder
+from common.run.log import LOG, Line, lines_until
+from common.run.resume import weights_of_run
+from common.run.runs import Run, describe_scores
 
 EXAMPLES = 6
 """Validation images whose predictions a run draws."""
@@ -162,22 +166,21 @@ def start_training(
         if out is None:
             raise InputError("--out is missing: name the folder of the new run")
         is_new = _becomes_new(out, args)
+        if not is_new:  # Before its checkpoint is read.
+            stack.enter_context(only_writer(out))
         start, weights = _start_of(args, config, data)
+        lines = _log_until(start, args.resume, data, config)
         data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
         config = for_training(config, described["name"], described["device"], steps)
-        manifest: Manifest = {
-            "backend": described | backend.switches(config),
-            "hardware": hardware(),
-            "commit": git_commit(),
-            "dataset": data.describe(),
-            "weights": weights,
-            "resumed_from_step": start.step or None,
-        }
+        backend_record = described | backend.switches(config)
+        manifest = _manifest(backend_record, data, weights, start.step)
         if is_new:
+            stack.enter_context(only_writer(out))
             start_folder(out, args.force)
-        if args.resume is not None:
-            resume_folder(args.resume, out)
+        elif start.step < data.total_steps:
+            for name in (SUMMARY, MODEL):  # They mark a finished run.
+                (out / name).unlink(missing_ok=True)
         run = Run(
             out,
             config,
@@ -185,11 +188,27 @@ def start_training(
             first_step=start.step,
             total_steps=data.total_steps,
             steps_per_epoch=data.steps_per_epoch,
+            data=args.data,
+            lines=lines,
             checkpoint_every=args.checkpoint_every,
             progress=not args.no_progress,
         )
         stack.callback(run.close)
-        yield data, run, start
+        with run.saying_the_way_on():
+            yield data, run, start
+
+
+def _manifest(
+    backend: BackendRecord, data: TrainingData, weights: WeightsRecord | None, step: int
+) -> Manifest:
+    return {
+        "backend": backend,
+        "hardware": hardware(),
+        "commit": git_commit(),
+        "dataset": data.describe(),
+        "weights": weights,
+        "resumed_from_step": step or None,
+    }
 
 
 def _becomes_new(out: Path, args: Namespace) -> bool:
@@ -205,6 +224,8 @@ def _becomes_new(out: Path, args: Namespace) -> bool:
         return True
     if (out / "state.json").is_file():
         raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
+    if not out.is_dir():
+        raise InputError(f"--resume {out}: there is no such run")
     return False
 
 
@@ -231,10 +252,8 @@ def _start_of(
             f"({'; '.join(differences)}); --resume-changed goes on all the same"
         )
     check_parameters(args.resume, checkpoint.parameters, config.recipe.backbone)
-    # A run that was killed after its last checkpoint has all steps, but no weights and summary.
-    finished = (args.resume / "summary.json").is_file()
     steps = checkpoint.step
-    if steps > data.total_steps or (steps == data.total_steps and finished):
+    if steps > data.total_steps or (steps == data.total_steps and is_finished(args.resume)):
         raise InputError(
             f"--resume {args.resume}: all its {steps} steps are done; "
             "raise --max-steps, or --epochs with --resume-changed"
@@ -242,21 +261,52 @@ def _start_of(
     return replace(checkpoint, momentum=momentum_for(checkpoint, config.recipe)), weights
 
 
-def report(run: Run, data: TrainingData, summary: Summary, as_json: bool) -> int:
-    """Draw the curves and the examples, say how the training ended, return the exit status."""
+def _log_until(
+    start: Checkpoint, resume: Path | None, data: TrainingData, config: Config
+) -> list[Line]:
+    """Return the lines of the resumed run's log that belong to its checkpoint.
+
+    Raises:
+        InputError: If they do not belong together.
+    """
+    if resume is None:
+        return []
+    if (resume / "state.json").is_file():
+        if start.step % data.steps_per_epoch:
+            print(
+                f"{resume}: is a checkpoint without the log of its run: the mean loss of its "
+                "epoch will be that of the remaining steps",
+                file=sys.stderr,
+            )
+        return []
+    # An early checkpoint does not say of how many steps its epochs were.
+    earlier = start.config.recipe.batch_size, start.dataset
+    same = earlier == (config.recipe.batch_size, data.train.digest)
+    return lines_until(resume / LOG, start.log, start.step, data.steps_per_epoch if same else 0)
+
+
+def draw_pictures(run: Run, data: TrainingData) -> None:
+    """Draw the curves of a run and its examples."""
     if not is_first_process():
-        return 0
+        return
     from common.run.plots import draw_curves, draw_examples
 
     recipe = run.config.recipe
+    curves, examples = (run.folder / name for name in PICTURES)
     title = f"{recipe.name}, {BACKENDS[run.manifest['backend']['name']]}"
-    draw_curves(run.lines, run.folder / "curves.png", title, recipe.void)
+    draw_curves(run.lines, curves, title, recipe.void)
     rows = [
         (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
         for image, (name, truth) in data.examples()
     ]
-    draw_examples(rows, run.folder / "examples.png")
-    scores = describe_scores(summary["final"], recipe.void)
+    draw_examples(rows, examples)
+
+
+def report(run: Run, summary: Summary, as_json: bool) -> int:
+    """Say how the training ended, what it left and what comes next; return the exit status."""
+    if not is_first_process():
+        return 0
+    scores = describe_scores(summary["final"], run.config.recipe.void)
     if as_json:
         print(json.dumps(summary))
         return 0

@@ -57,7 +57,7 @@ def test_a_byte_that_differs_is_refused(few: int, tmp_path: Path) -> None:
 def test_an_epoch_has_batches_for_every_cpu(
     few: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load, "available_cpus", lambda: list(range(5)))
+    monkeypatch.setattr(load, "cpu_count", lambda: 5)
     inputs = make_files(tmp_path, RECIPE, 0, cached=False)
     count = 2 * 5 * RECIPE.batch_size
     names = inputs["paths"][0].tolist()
@@ -78,7 +78,7 @@ def test_a_turn_of_loading_has_two_batches_for_every_cpu_and_so_has_one_that_fee
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for module in ("benchmarks.cases.load", "common.data.batches"):
-        monkeypatch.setattr(f"{module}.available_cpus", lambda: list(range(16)))
+        monkeypatch.setattr(f"{module}.cpu_count", lambda: 16)
     case, backend = CASES[name], stand_in(device)
     config = Config(make_recipe("chapter-torch", batch_size=1, crop=(32, 64)))
     work = case.work(backend, config, case.inputs("cold", config, tmp_path))
@@ -124,8 +124,8 @@ def test_images_that_no_memory_could_keep_are_refused_where_they_are_kept(
 
     # They have 87x84 pixels, 40 bytes a pixel in all workers: 35.7 MiB, half of the memory at most.
     memory = {"SC_PAGE_SIZE": 1, "SC_PHYS_PAGES": mebibytes * 2**20}
-    monkeypatch.setattr(load.os, "sysconf", memory.get)
-    monkeypatch.setattr(load, "available_cpus", lambda: [0])
+    monkeypatch.setattr("os.sysconf", memory.get)
+    monkeypatch.setattr(load, "cpu_count", lambda: 1)
     monkeypatch.setattr(load, "make_dataset", draw)
     with pytest.raises(expected, match="128 decoded images"):
         make_files(tmp_path, RECIPE, 0, cached)
@@ -137,7 +137,7 @@ def test_files_get_further_names_where_there_are_no_hard_links(
     def refused(self: Path, target: Path) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(load, "available_cpus", lambda: list(range(3)))
+    monkeypatch.setattr(load, "cpu_count", lambda: 3)
     monkeypatch.setattr(Path, "hardlink_to", refused)
     images, _ = make_files(tmp_path / "copied", RECIPE, 0, cached=False)["paths"].tolist()
     first, again = (tmp_path / f"copied/JPEGImages/train_{n:06d}.jpg" for n in (0, few))

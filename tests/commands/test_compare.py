@@ -14,6 +14,9 @@ from benchmarks.commands import compare
 from benchmarks.equal_work.drift import WITH_FLOAT64
 from benchmarks.workers import scripts
 from common import backends
+from common.config import Config
+from common.machine.locks import only_writer
+from common.run import training
 from tests.conftest import PRESENT
 
 
@@ -55,7 +58,7 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
     assert (first["backend"], first["status"]) == (missing, "missing")
     assert "is not installed here" in first["reason"]
     assert (second["backend"], second["status"]) == (crashing, "failed")
-    assert "ended by signal 6" in second["reason"]
+    assert "was ended by SIGABRT" in second["reason"]
     assert (third["backend"], third["status"]) == (trained, "ok")
     assert third["agreement"] <= 1 and len(third["steps"]) == 2
     pixels = result["pixels"]
@@ -64,7 +67,7 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
         assert scores["pixels"] == pixels[reading]
     assert f"{pixels['background']:,} validation pixels" in (out / "report.html").read_text("utf-8")
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert first["reason"].partition(";")[0] in page and "ended by signal 6" in page
+    assert first["reason"].partition(";")[0] in page and "was ended by SIGABRT" in page
     for example in result["gallery"]:
         assert list(example["predictions"]) == [trained]
         assert all((out / path).is_file() for path in example["predictions"].values())
@@ -99,3 +102,110 @@ def test_a_comparison_of_nothing_but_defaults_learns_in_all_four(tmp_path: Path)
         assert scores["classes_present"] >= 8
         assert scores["pixel_accuracy"] >= scores["background_pixel_accuracy"] + 0.10
         assert scores["mean_iou"] >= 3 * scores["background_mean_iou"]
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Let the stand-in train for every backend; the commands that are run."""
+    started: list[str] = []
+
+    def command(
+        backend: str, script: str, arguments: Sequence[str], python: str = sys.executable
+    ) -> list[str]:
+        started.append(backend)
+        return [python, "-m", "tests.support.small_training", *arguments]
+
+    def trace(config: Config, data: Path, *_: object) -> dict[str, Any]:
+        started.append("trace")
+        return {
+            "reference": "none",
+            "losses": [2300.0] * 3,
+            "drift": [0.1] * 3,
+            "bounds": [0.5] * 3,
+        }
+
+    monkeypatch.setattr(scripts, "script_command", command)
+    monkeypatch.setattr(scripts, "check_backend", lambda name: None)
+    monkeypatch.setattr(compare, "reference_trace", trace)
+    monkeypatch.setattr(compare, "starting_parameters", lambda *_: None)
+    monkeypatch.setattr(training, "EXAMPLES", 1)
+    monkeypatch.chdir(Path(__file__).parents[2])
+    return started
+
+
+SMALL_TRAINING = ["--evaluation", "crops", "--crop", "64", "64", "--batch-size", "4"]
+SMALL_TRAINING += ["--recipe", "modern", "--epochs", "1"]
+
+
+def test_an_interrupted_comparison_keeps_what_is_trained(
+    small: list[str],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    train, stop = compare.train_backend, {"mxnet"}
+
+    def interrupted(backend: str, *arguments: Any, **options: Any) -> Any:
+        if backend in stop:
+            raise KeyboardInterrupt
+        return train(backend, *arguments, **options)
+
+    monkeypatch.setattr(compare, "train_backend", interrupted)
+    chosen = ["--data", str(generated), "--backends", "torch,mxnet", *SMALL_TRAINING]
+    assert fcn(["compare", *chosen, "--out", str(out)]) == 130
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"interrupted; go on with: fcn compare --resume {out}"
+    assert small == ["trace", "torch"]
+    stop.clear()
+    small.clear()
+    for options, words in (
+        (["--seed", "5"], "an option differs"),
+        (["--backends", "torch"], "an option differs"),
+        (["--out", str(out)], "leave --out and --force"),
+        (["--timeout", "0"], "--timeout 0: expected seconds"),
+    ):
+        assert fcn(["compare", "--resume", str(out), *options]) == 2
+        assert words in capsys.readouterr().err
+    assert fcn(["compare", "--resume", str(out), "--epochs", "1"]) == 0
+    assert small == ["mxnet"]
+    rows = json.loads((out / "compare.json").read_text(encoding="utf-8"))["rows"]
+    assert [(row["backend"], row["status"]) for row in rows] == [("torch", "ok"), ("mxnet", "ok")]
+    # What was changed is trained again, and a changed trace is refused.
+    summary = out / "runs/torch/summary.json"
+    summary.write_text(summary.read_text("utf-8").replace('"steps": 3', '"steps": 4'), "utf-8")
+    small.clear()
+    assert fcn(["compare", "--resume", str(out)]) == 0
+    assert small == ["torch"]
+    trace = out / "runs/trace.json"
+    trace.write_text(trace.read_text("utf-8").replace("0.5", "9.5", 1), "utf-8")
+    capsys.readouterr()
+    assert fcn(["compare", "--resume", str(out)]) == 2
+    assert "trace.json: not a part of a comparison" in capsys.readouterr().err
+
+
+def test_a_stopped_backend_does_not_hang_a_comparison(
+    small: list[str], generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+
+    def stopped(*_: object) -> list[str]:
+        return ["sh", "-c", "echo started >&2; kill -STOP $$"]
+
+    monkeypatch.setattr(scripts, "script_command", stopped)
+    options = ["--data", str(generated), "--backends", "torch", *SMALL_TRAINING]
+    assert fcn(["compare", *options, "--out", str(out), "--timeout", "1"]) == 1
+    (row,) = json.loads((out / "compare.json").read_text(encoding="utf-8"))["rows"]
+    assert (row["status"], row["reason"]) == ("failed", "neither printed nor computed for 1 s")
+
+
+def test_a_comparison_has_one_writer(
+    small: list[str], generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    options = ["--data", str(generated), "--backends", "torch", *SMALL_TRAINING]
+    with only_writer(out):
+        assert fcn(["compare", *options, "--out", str(out), "--force"]) == 2
+    assert f"{out}: is being written by process" in capsys.readouterr().err
+    assert small == [] and list(out.iterdir()) == []

@@ -156,7 +156,7 @@ def test_the_yardstick_is_one_training_more_on_other_threads(
         return right(self, task, timeout, config=config, **more)
 
     monkeypatch.setattr(parity_run.Worker, "ask", ask)
-    monkeypatch.setattr(parity_run, "available_cpus", lambda: [0, 1])
+    monkeypatch.setattr(parity_run, "cpu_count", lambda: 2)
     _, result = run(tmp_path / "out", "--backends", "torch")
     assert trainings == [("float32", None), ("float64", None), ("float32", 1)]
     yardstick = result["backbones"][0]["yardstick"]

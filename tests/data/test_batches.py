@@ -22,7 +22,7 @@ from common.data.images import write_image
 from common.data.lists import Pair
 from common.data.masks import write_label
 from common.errors import InputError
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.recipes import make_recipe
 
 RECIPE = make_recipe("modern", batch_size=4, crop=(64, 96))
@@ -286,7 +286,7 @@ def test_the_option_bounds_what_is_kept_in_mebibytes(large, mib, kept):
 
 
 def test_there_is_a_thread_for_each_cpu_or_as_many_as_asked_for(dataset):
-    assert loader_for(dataset, Config(RECIPE)).workers == len(available_cpus())
+    assert loader_for(dataset, Config(RECIPE)).workers == cpu_count()
     assert loader_for(dataset, Config(RECIPE, threads=3)).workers == 3
 
 

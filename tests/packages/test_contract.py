@@ -17,7 +17,7 @@ import common
 from common.backends import BACKENDS, CONTRACT
 from common.config import Config
 from common.data.batches import aligned_bytes
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from common.parameters.names import layer_names, trainable_names
 from common.recipes import BACKBONES, make_recipe
 from common.reference import network as reference
@@ -37,7 +37,7 @@ def test_a_backend_describes_what_is_in_effect(backend_name: str, backend: Modul
         found = json.loads(json.dumps(backend.describe(config)))
         assert found["name"] == backend_name and found["device"] == "cpu"
         assert found["versions"] and all(found["versions"].values())
-        assert found["threads"] in (1, len(available_cpus()))  # As this process was told at import.
+        assert found["threads"] in (1, cpu_count())  # As this process was told at import.
         assert found["precision"] == "float32"
         assert found["deterministic"] == config.deterministic
         assert backend.device_memory_peak(config) is None
@@ -220,9 +220,9 @@ tf.constant(1.0) + 1
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from tf_impl.device import configure, describe
-recipe, cpus = make_recipe("chapter-torch"), len(available_cpus())
+recipe, cpus = make_recipe("chapter-torch"), cpu_count()
 configure(Config(recipe, device="cpu"))
 assert describe(Config(recipe, device="cpu"))["threads"] == cpus
 try:
@@ -231,5 +231,5 @@ except InputError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    count = len(available_cpus()) + 1
+    count = cpu_count() + 1
     assert done.stdout == f"threads {count}: TensorFlow has started already\n", done.stderr

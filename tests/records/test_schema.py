@@ -127,12 +127,13 @@ def test_the_record_of_a_training_follows_its_schemas(generated: Path, tmp_path:
         first_step=0,
         total_steps=2,
         steps_per_epoch=2,
+        data=generated,
         progress=False,
     )
     for step in range(2):
         run.step(step, 0, np.float32(1.5))
     run.epoch(0, evaluation_record(empty_confusion() + 1, [1.0]))
-    run.finish({"w": np.ones(1, np.float32)}, None, [])
+    run.finish({"w": np.ones(1, np.float32)}, None, [], lambda: None)
     for name in ("config", "manifest", "summary"):
         follows(json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")), name)
     lines = (tmp_path / "metrics.jsonl").read_text(encoding="utf-8").splitlines()

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.workers.environment import backend_environment, cpus_limited
 from common.parameters.files import read_parameters
-from common.run.runs import read_metrics
+from common.run.log import read_metrics
 
 pytestmark = pytest.mark.slow
 OPTIONS = ["--recipe", "modern", "--epochs", "2", "--crop", "64", "64", "--batch-size", "4"]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support import killed_training
+from tests.run import killed_training
 
 pytestmark = pytest.mark.xdist_group("killed training")  # All of them look at one run.
 

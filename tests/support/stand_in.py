@@ -179,7 +179,8 @@ def main() -> int:
             os.abort()
         made = ModuleType(f"{name}_impl")
         vars(made).update(framework(mood))
-        sys.modules[made.__name__] = made
+        for part in ("", *(f".{module}" for module in backends.CONTRACT)):
+            sys.modules[made.__name__ + part] = made
     backends.IMPORT_NAMES[name] = "numpy"
     if mood == "epsilon":
         ops.BATCH_NORM_EPSILON = 1e-3

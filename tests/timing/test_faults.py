@@ -39,7 +39,7 @@ FAULTS = {
     "raises": ("failed", r"ended \(1\): RuntimeError: the device was lost"),
     "exits": ("failed", r"ended \(3\)"),
     "memory": ("failed", r"ended \(1\): MemoryError: Unable to allocate 9.0 GiB"),
-    "killed": ("failed", "was ended by SIGKILL: .*when memory runs out"),
+    "killed": ("failed", "was ended by SIGKILL .*when memory runs out"),
     "rubbish": ("failed", "answered '.*Segmentation is fun'; expected a line of JSON"),
     "nan": ("failed", "answered '.*NaN}}'; expected a line of JSON"),
     "flood": ("failed", "answered '0123456789.*'; expected a line of JSON"),

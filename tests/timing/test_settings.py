@@ -11,13 +11,14 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.commands import bench, selftest
 from benchmarks.records.results import fault
-from benchmarks.timing.settings import Settings, parsed, settings_from
+from benchmarks.timing.settings import Settings, bench_parser, settings_from
+from common.options import parsed
 from common.recipes import STRIDE
 from tests.support.bench_sample import sample_bench
 
 
 def settings_of(*options: str) -> Settings:
-    return settings_from(*parsed(options))
+    return settings_from(*parsed(bench_parser(), options))
 
 
 def test_quick_sets_only_what_is_not_stated() -> None:

@@ -10,7 +10,7 @@ from benchmarks.baselines import chapter
 from benchmarks.cases.load import Batches, Files
 from common.config import Config
 from common.errors import InputError
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 from jax_impl.device import device_of
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -44,7 +44,7 @@ def create_loader(files: Files, config: Config) -> Batches:
 
     crops, size = Crops(files, config, chapter.color_table()), config.recipe.batch_size
     rows = grain.MapDataset.source(crops)
-    device, threads = device_of(config), config.threads or len(available_cpus())
+    device, threads = device_of(config), config.threads or cpu_count()
     # A thread for each CPU: with Grain's default of 16 they wait for each other. Processes instead
     # (`mp_prefetch`) would start anew in every epoch, which takes longer than an epoch's images.
     options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)

@@ -1,0 +1,44 @@
+"""Being told to end: a training does so between two steps, with a checkpoint."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+SAME_PRESS = 0.2
+"""Seconds within which two interrupts are one: some programs send theirs twice."""
+
+
+class Interrupts:
+    """Notes SIGINT and SIGTERM for the one who asks between two steps.
+
+    A second SIGINT interrupts at once, whatever is done. A shell's background job is started with
+    SIGINT ignored, as `fcn train` starts a backend to which it passes on what it hears itself.
+    """
+
+    def __init__(self) -> None:
+        self.noted: float | None = None
+        """When the first one came."""
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Note signals within the block instead of obeying them."""
+        if threading.current_thread() is not threading.main_thread():
+            yield  # No other thread can be told.
+            return
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self._note)
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, frame: object) -> None:
+        if self.noted is None:
+            self.noted = time.monotonic()
+        elif number == signal.SIGINT and time.monotonic() - self.noted > SAME_PRESS:
+            raise KeyboardInterrupt

@@ -1,0 +1,86 @@
+"""What a run says of itself to the one who goes on with it."""
+
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from common.config import Config, for_backend
+from common.documents import Summary, WeightsRecord
+from common.fields import option_fields
+from common.machine.files import reading_json
+from common.options import Parser, parsed
+from common.recipes import Recipe
+from common.run.folders import SUMMARY, is_finished
+
+
+def training_options(
+    parser: Parser, argv: Sequence[str] | None, backend: str | None = None
+) -> Namespace:
+    """Parse a training's options; with ``--resume``, those of its run hold where none is stated.
+
+    Args:
+        parser: As ``common.options.training_parser`` returns it.
+        argv: By default this process's.
+        backend: The one that trains; by default that of ``--backend``.
+
+    Raises:
+        InputError: For a bad option, or a run whose configuration cannot be read.
+    """
+    args, named = parsed(parser, argv)
+    if args.resume is None or (values := _stored(args.resume)) is None:
+        return args
+    if args.data is None and "data" in values:
+        args.data = Path(values["data"])
+    if is_finished(args.resume):  # The one who goes on with it wants more steps.
+        named.add("max_steps")
+    fill_options(args, named, for_backend(Config.from_json(values), backend or args.backend))
+    return args
+
+
+def fill_options(args: Namespace, named: set[str], config: Config) -> None:
+    """Set the options that nobody ``named`` to what makes ``config``."""
+    parts: list[tuple[type, Any]] = [(Config, config)]
+    if "recipe" not in named:
+        args.recipe = config.recipe.name
+        parts.append((Recipe, config.recipe))
+    for cls, values in parts:
+        for field in option_fields(cls):
+            if field.name not in named:
+                setattr(args, field.name, getattr(values, field.name))
+
+
+def _stored(resume: Path) -> dict[str, Any] | None:
+    """Return the configuration of a run, or of one of its checkpoints; None where there is none."""
+    for folder in (resume, resume.parent.parent):
+        path = folder / "config.json"
+        if path.is_file():
+            with reading_json(path, "a run's configuration") as values:
+                Config.from_json(values)  # Raises for what is none.
+                return {**values, "data": str(values["data"])} if "data" in values else {**values}
+    return None
+
+
+def read_summary(folder: Path) -> Summary:
+    """Return the summary of a finished run.
+
+    Raises:
+        InputError: If it is not one.
+    """
+    with reading_json(folder / SUMMARY, "a run's summary") as values:
+        summary: Summary = values
+        summary["final"]["scores"]  # What is printed of it.
+    return summary
+
+
+def weights_of_run(folder: Path) -> WeightsRecord | None:
+    """Return what a run's manifest says of the weights it started from.
+
+    None without a manifest: a checkpoint may have been copied without its run.
+    """
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return None
+    with reading_json(path, "a run's manifest") as manifest:
+        weights: WeightsRecord | None = manifest["weights"]
+    return weights

@@ -1,0 +1,348 @@
+"""A training that is interrupted, killed or disturbed: it has one writer, and is gone on with."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.run.log import read_metrics
+
+COMMAND = [
+    sys.executable,
+    "-m",
+    "tests.support.small_training",
+    "fcn",
+    "train",
+    "--backend",
+    "torch",
+]
+OPTIONS = ["--recipe", "modern", "--evaluation", "crops", "--crop", "64", "64", "--seed", "3"]
+OPTIONS += ["--batch-size", "4", "--no-progress"]
+ROOT = Path(__file__).parents[2]
+ENDLESS = ["--epochs", "10000"]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+def environment(step_seconds: float) -> dict[str, str]:
+    return {**os.environ, "STEP_SECONDS": str(step_seconds)}
+
+
+@pytest.fixture
+def start(generated: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start a training, and wait until it has logged some steps; ended with the test."""
+    processes = []
+    # These tests may run as a shell's background job, which ignores interrupts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def run(*options: object, out: Path = tmp_path / "run", steps: int = 2) -> Any:
+        log = out / "metrics.jsonl"
+        before = log.read_bytes().count(b"\n") if log.exists() else 0
+        process = subprocess.Popen(
+            [*COMMAND, *map(str, options)],
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment(0.02),
+        )
+        processes.append(process)
+        deadline = time.monotonic() + 60
+        while not log.exists() or log.read_bytes().count(b"\n") < before + steps:
+            assert process.poll() is None and time.monotonic() < deadline, process.communicate()
+            time.sleep(0.01)
+        return process
+
+    yield run
+    signal.signal(signal.SIGINT, before)
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+def train(*options: object) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, *map(str, options)]
+    return subprocess.run(
+        command, cwd=ROOT, env=environment(0), capture_output=True, text=True, check=False
+    )
+
+
+def messages(process: subprocess.Popen[str]) -> list[str]:
+    """Return what a training said until its end, without its epochs."""
+    _, text = process.communicate(timeout=60)
+    return [line for line in text.splitlines() if not line.startswith("epoch ")]
+
+
+def trained_by(process: subprocess.Popen[str]) -> int:
+    """Return the number of the process that trains."""
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    (number,) = children.read_text(encoding="utf-8").split()
+    return int(number)
+
+
+def wait_for_the_end_of(number: int) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            state = Path(f"/proc/{number}/stat").read_text(encoding="utf-8").rpartition(")")[2]
+        except (FileNotFoundError, ProcessLookupError):
+            return
+        if state.split()[0] == "Z":
+            return
+        time.sleep(0.01)
+    pytest.fail(f"process {number} lives on")
+
+
+def steps_of(run: Path) -> list[int]:
+    return [line["step"] for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "step"]
+
+
+def check_equal(run: Path, whole: Path) -> None:
+    """Assert that a run ended as another did: each step once, the parameters bit for bit."""
+    lines, expected = (read_metrics(folder / "metrics.jsonl") for folder in (run, whole))
+    for line in (*lines, *expected):
+        line.pop("seconds", None)
+    assert lines == expected
+    for name in ("model.safetensors", "curves.png", "examples.png"):
+        assert (run / name).read_bytes() == (whole / name).read_bytes()
+    assert (run / "summary.json").is_file()
+
+
+def test_a_run_has_one_writer(generated: Path, tmp_path: Path, start: Start) -> None:
+    run, options = tmp_path / "run", ["--data", generated, *OPTIONS, *ENDLESS]
+    process = start(*options, "--out", run)
+    number = trained_by(process)
+    for second in (["--resume", run], [*options, "--out", run, "--force"]):
+        refused = train(*second)
+        assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+        assert f"is being written by process {number} on " in refused.stderr
+        assert "small_training --data" in refused.stderr
+    process.kill()
+    wait_for_the_end_of(number)
+    assert (run / ".lock").is_file()  # What is left of it holds nothing.
+    going_on = start("--resume", run)
+    assert process.wait() == -signal.SIGKILL
+    going_on.terminate()
+    assert going_on.wait() == 130
+    steps = steps_of(run)
+    assert steps == list(range(len(steps)))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_says_how_it_is_gone_on_with(
+    number: signal.Signals, generated: Path, tmp_path: Path, start: Start
+) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    options = ["--data", generated, *OPTIONS, "--epochs", "20", "--max-steps", "50"]
+    process = start(*options, "--out", run, steps=3)
+    process.send_signal(number)
+    (said,) = messages(process)
+    (checkpoint,) = (run / "checkpoints").iterdir()
+    step = int(checkpoint.name.removeprefix("step-"))
+    assert process.returncode == 130
+    command = f"fcn train --backend torch --resume {run}"
+    assert said == f"interrupted at step {step}; go on with: {command}"
+    assert 3 <= step < 50 and steps_of(run) == list(range(step))
+    assert train(*command.split()[4:], "--no-progress").returncode == 0
+    assert train(*options, "--out", whole).returncode == 0
+    check_equal(run, whole)
+
+
+def test_a_second_interrupt_ends_it_at_once(generated: Path, tmp_path: Path, start: Start) -> None:
+    run = tmp_path / "run"
+    process = start("--data", generated, "--out", run, *OPTIONS, *ENDLESS)
+    number = trained_by(process)
+    os.kill(number, signal.SIGSTOP)  # As if a step took for ever.
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert messages(process)[-1].startswith("interrupted")
+    assert process.returncode == 130
+    wait_for_the_end_of(number)
+
+
+def test_an_interrupt_of_all_processes_of_a_terminal_is_one(
+    generated: Path, tmp_path: Path, start: Start
+) -> None:
+    process = start("--data", generated, "--out", tmp_path / "run", *OPTIONS, *ENDLESS)
+    for number in (trained_by(process), process.pid):
+        os.kill(number, signal.SIGINT)
+    assert len(messages(process)) == 1 and process.returncode == 130
+
+
+def test_a_script_of_its_own_is_interrupted_alike(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: Start
+) -> None:
+    alone = [sys.executable, "-m", "tests.support.small_training"]
+    monkeypatch.setattr(f"{__name__}.COMMAND", alone)
+    process = start("--data", generated, "--out", tmp_path / "run", *OPTIONS, *ENDLESS)
+    process.send_signal(signal.SIGINT)
+    (said,) = messages(process)
+    assert said.startswith("interrupted at step ") and process.returncode == 130
+
+
+def test_nothing_outlives_a_killed_command(generated: Path, tmp_path: Path, start: Start) -> None:
+    process = start("--data", generated, "--out", tmp_path / "run", *OPTIONS, *ENDLESS)
+    number = trained_by(process)
+    process.kill()
+    wait_for_the_end_of(number)
+
+
+@pytest.mark.parametrize(
+    "number, cause",
+    [
+        (signal.SIGKILL, "the kernel does so when memory runs out"),
+        (signal.SIGABRT, "a fault in the framework's own code"),
+    ],
+)
+def test_a_killed_backend_is_told_in_a_line(
+    number: signal.Signals, cause: str, generated: Path, tmp_path: Path, start: Start
+) -> None:
+    run, options = tmp_path / "run", ["--data", generated, *OPTIONS, *ENDLESS]
+    process = start(*options, "--out", run, "--checkpoint-every", 1, steps=3)
+    os.kill(trained_by(process), number)
+    (said,) = messages(process)
+    assert process.returncode == 1
+    assert said == (
+        f"error: the training was ended by {number.name} ({cause}): "
+        f"go on with: fcn train --backend torch --resume {run}"
+    )
+
+
+def test_a_removed_folder_ends_its_training_and_does_not_come_back(
+    generated: Path, tmp_path: Path, start: Start
+) -> None:
+    run = tmp_path / "run"
+    process = start("--data", generated, "--out", run, *OPTIONS, *ENDLESS)
+    run.rename(tmp_path / "moved")
+    shutil.rmtree(tmp_path / "moved")
+    (said,) = messages(process)
+    assert process.returncode == 2
+    assert said.startswith(f"error: {run}: was removed or replaced while its training ran")
+    assert not run.exists()
+
+
+@pytest.fixture
+def finished(generated: Path, tmp_path: Path) -> Path:
+    run = tmp_path / "run"
+    done = train("--data", generated, "--out", run, *OPTIONS, "--epochs", "2")
+    assert done.returncode == 0, done.stderr
+    return run
+
+
+def test_a_finished_training_gets_its_missing_pictures(finished: Path, tmp_path: Path) -> None:
+    shutil.copytree(finished, whole := tmp_path / "whole")
+    summary = (finished / "summary.json").read_bytes()
+    (finished / "curves.png").unlink()
+    assert train("--resume", finished).returncode == 0
+    check_equal(finished, whole)
+    assert (finished / "summary.json").read_bytes() == summary
+    again = train("--resume", finished)
+    assert again.returncode == 2 and "all its 6 steps are done" in again.stderr
+
+
+def flip(path: Path, place: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[place] ^= 1
+    path.write_bytes(data)
+
+
+def drop(path: Path, *numbers: int) -> None:
+    """Remove lines of a file."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    kept = [line for index, line in enumerate(lines) if index - len(lines) not in numbers]
+    path.write_text("".join(kept), encoding="utf-8")
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+STATE = "checkpoints/step-00000006/state.json"
+FAULTS: dict[str, Callable[[Path], object]] = {
+    "a broken byte": lambda run: flip(run / "metrics.jsonl", 40),
+    "a digit of a loss": lambda run: change(run / "metrics.jsonl", '"loss": 2', '"loss": 3'),
+    "the last lines lost": lambda run: drop(run / "metrics.jsonl", -1, -2),
+    "an epoch's line lost": lambda run: drop(run / "metrics.jsonl", -5),
+    "a step's line lost": lambda run: drop(run / "metrics.jsonl", -3),
+    "the first line lost": lambda run: drop(run / "metrics.jsonl", -8),
+    "the log lost": lambda run: (run / "metrics.jsonl").unlink(),
+    "an empty log": lambda run: (run / "metrics.jsonl").write_bytes(b""),
+    "another step": lambda run: change(run / STATE, '"step": 6', '"step": 3'),
+    "another seed": lambda run: change(run / STATE, '"seed": 3', '"seed": 4'),
+    "a byte of the tensors": lambda run: flip(
+        run / "checkpoints/step-00000006/model.safetensors", -9
+    ),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("old", [False, True], ids=["now", "old"])
+def test_a_resume_refuses_what_was_changed(finished: Path, fault: str, old: bool) -> None:
+    if old:  # As checkpoints were written that do not say what belongs to them.
+        state = json.loads((finished / STATE).read_text(encoding="utf-8"))
+        del state["digest"], state["log"]
+        (finished / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+        if fault in ("a digit of a loss", "the first line lost", "another seed"):
+            pytest.skip("nothing in such a checkpoint tells")
+    FAULTS[fault](finished)
+    before = {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+    resumed = train("--resume", finished, "--max-steps", 8, "--epochs", 4, "--resume-changed")
+    assert resumed.returncode == 2, resumed.stderr
+    assert resumed.stderr.count("\n") == 1 and resumed.stderr.startswith("error: ")
+    assert str(finished) in resumed.stderr
+    assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
+
+
+def test_an_old_checkpoint_is_gone_on_with(finished: Path) -> None:
+    state = json.loads((finished / STATE).read_text(encoding="utf-8"))
+    del state["digest"], state["log"]
+    (finished / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
+    resumed = train("--resume", finished, "--epochs", 3, "--resume-changed")
+    assert resumed.returncode == 0, resumed.stderr
+    assert steps_of(finished) == list(range(9))
+
+
+def test_a_checkpoint_goes_on_without_its_log_in_a_new_folder(
+    finished: Path, tmp_path: Path
+) -> None:
+    (finished / "metrics.jsonl").unlink()
+    checkpoint = (finished / STATE).parent
+    options = ["--epochs", 3, "--resume-changed", "--out", tmp_path / "new"]
+    resumed = train("--resume", checkpoint, *options)
+    assert resumed.returncode == 0, resumed.stderr
+    assert steps_of(tmp_path / "new") == [6, 7, 8]
+
+
+def test_a_resume_takes_what_its_run_was_started_with(
+    finished: Path, generated: Path, tmp_path: Path
+) -> None:
+    config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
+    assert (config["data"], config["seed"]) == (str(generated), 3)
+    for options, words in (
+        (["--batch-size", "2"], "batch_size 4 -> 2"),
+        (["--seed", "0"], "seed 3 -> 0"),
+        (["--recipe", "chapter-torch", *OPTIONS[2:]], "loss_reduction 'mean' -> 'sum'"),
+    ):
+        refused = train("--resume", finished, *options)
+        assert refused.returncode == 2 and words in refused.stderr
+    other = tmp_path / "other"
+    shutil.copytree(generated, other)
+    lists = other / "ImageSets/Segmentation/train.txt"
+    names = lists.read_text(encoding="utf-8").split()
+    lists.write_text("\n".join(names[1:]), encoding="utf-8")
+    refused = train("--resume", finished, "--data", other)
+    assert refused.returncode == 2 and "data set" in refused.stderr
+    (finished / "config.json").write_text('{"recipe": 3}', encoding="utf-8")
+    refused = train("--resume", finished)
+    assert refused.returncode == 2 and "not a run's configuration" in refused.stderr
