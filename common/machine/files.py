@@ -171,4 +171,9 @@ def reading_json(path: Path, what: str) -> Iterator[Any]:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON; a number that is not finite is an error."""
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json_text(value))
+
+
+def json_text(value: Any) -> str:
+    """Return ``value`` as the text of a JSON file."""
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"

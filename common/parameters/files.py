@@ -25,13 +25,16 @@ LIMIT = 2 * 2**30
 """Bytes that a weight file may have, and its tensors in memory: the network's are 50 MB."""
 
 
-def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]) -> None:
+def save_parameters(
+    path: Path, parameters: Parameters, metadata: dict[str, str], make_folder: bool = True
+) -> None:
     """Write ``parameters`` as safetensors; the file is whole or unchanged.
 
     Args:
         path: The file; a previous one is replaced.
         parameters: Canonical parameters, or momentum buffers under the same names.
         metadata: The model's description; the format allows strings only.
+        make_folder: As of ``common.machine.files.write_bytes``.
     """
     from safetensors.numpy import save
 
@@ -43,7 +46,8 @@ def save_parameters(path: Path, parameters: Parameters, metadata: dict[str, str]
     header = described | json.loads(data[8 : 8 + length])
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    write_bytes(path, len(text).to_bytes(8, "little") + text + data[8 + length :])
+    data = len(text).to_bytes(8, "little") + text + data[8 + length :]
+    write_bytes(path, data, make_folder)
 
 
 def read_file(path: Path, limit: int = LIMIT) -> TensorFile:

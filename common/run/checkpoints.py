@@ -11,7 +11,14 @@ import numpy as np
 
 from common.config import Config
 from common.errors import InputError
-from common.machine.files import file_digest, reading_json, sync_folder, write_json, writing
+from common.machine.files import (
+    file_digest,
+    json_text,
+    reading_json,
+    sync_folder,
+    write_bytes,
+    writing,
+)
 from common.parameters.files import check_parameters, read_parameters, save_parameters
 from common.parameters.names import Parameters, trainable_names
 from common.recipes import Recipe
@@ -62,7 +69,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
         backbone = {"backbone": checkpoint.config.recipe.backbone}
         tensors = (checkpoint.parameters, checkpoint.momentum)
         for name, arrays in zip(TENSOR_FILES, tensors, strict=True):
-            save_parameters(beside / name, arrays, backbone)
+            save_parameters(beside / name, arrays, backbone, make_folder=False)
         state: dict[str, Any] = {
             "step": checkpoint.step,
             "config": checkpoint.config.to_json(),
@@ -72,7 +79,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
         }
         if checkpoint.log is not None:
             state["log"] = checkpoint.log._asdict()
-        write_json(beside / "state.json", {**state, "digest": _digest(state)})
+        text = json_text({**state, "digest": _digest(state)})
+        write_bytes(beside / "state.json", text.encode(), make_folder=False)
         sync_folder(beside)
         beside.replace(target)
         sync_folder(folder)
