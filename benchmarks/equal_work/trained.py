@@ -32,8 +32,8 @@ from common.errors import InputError
 from common.recipes import make_recipe
 from common.reference.distances import relative_error
 from common.reference.verdicts import breaches, proof_findings, reason
+from common.run.log import read_metrics
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
-from common.run.runs import read_metrics
 from common.run.training import TrainingData
 
 

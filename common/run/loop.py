@@ -19,14 +19,9 @@ from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
 from common.run.prediction import checked_parameters, images_of, write_predictions
+from common.run.results import draw_pictures, report
 from common.run.resume import training_options
-from common.run.training import (
-    TrainingData,
-    choose_recipe,
-    draw_pictures,
-    report,
-    start_training,
-)
+from common.run.training import TrainingData, choose_recipe, start_training
 
 T = TypeVar("T")
 

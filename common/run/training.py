@@ -1,6 +1,5 @@
 """What surrounds the training loop: the data before it, the run folder after it."""
 
-import json
 import sys
 import tempfile
 from argparse import Namespace
@@ -8,28 +7,25 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from shlex import quote
 from types import ModuleType
 from typing import Any
 
 from numpy.typing import NDArray
 
-from common.backends import BACKENDS
 from common.config import Config, for_training
 from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.check import survey
 from common.data.dataset import open_dataset, read_fitting
-from common.data.masks import read_label
-from common.documents import BackendRecord, DatasetRecord, Manifest, Summary, WeightsRecord
-from common.errors import InputError, is_first_process, notice, printable
+from common.documents import BackendRecord, DatasetRecord, Manifest, WeightsRecord
+from common.errors import InputError, is_first_process, notice
 from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
-from common.run.folders import MODEL, PICTURES, SUMMARY, check_out, is_finished, start_folder
+from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
 from common.run.log import LOG, Line, lines_until
 from common.run.resume import weights_of_run
-from common.run.runs import Run, describe_scores
+from common.run.runs import Run
 
 EXAMPLES = 6
 """Validation images whose predictions a run draws."""
@@ -283,37 +279,3 @@ def _log_until(
     earlier = start.config.recipe.batch_size, start.dataset
     same = earlier == (config.recipe.batch_size, data.train.digest)
     return lines_until(resume / LOG, start.log, start.step, data.steps_per_epoch if same else 0)
-
-
-def draw_pictures(run: Run, data: TrainingData) -> None:
-    """Draw the curves of a run and its examples."""
-    if not is_first_process():
-        return
-    from common.run.plots import draw_curves, draw_examples
-
-    recipe = run.config.recipe
-    curves, examples = (run.folder / name for name in PICTURES)
-    title = f"{recipe.name}, {BACKENDS[run.manifest['backend']['name']]}"
-    draw_curves(run.lines, curves, title, recipe.void)
-    rows = [
-        (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
-        for image, (name, truth) in data.examples()
-    ]
-    draw_examples(rows, examples)
-
-
-def report(run: Run, summary: Summary, as_json: bool) -> int:
-    """Say how the training ended, what it left and what comes next; return the exit status."""
-    if not is_first_process():
-        return 0
-    scores = describe_scores(summary["final"], run.config.recipe.void)
-    if as_json:
-        print(json.dumps(summary))
-        return 0
-    folder = quote(str(run.folder))
-    print(printable(f"{run.folder}: {scores}"))
-    print(printable(f"{folder} has model.safetensors, curves.png, examples.png, metrics.jsonl"))
-    model, backend = quote(str(run.folder / "model.safetensors")), summary["backend"]
-    command = f"fcn predict --backend {backend} --weights {model} --out DIR IMAGE"
-    print(printable(f"next: {command}"))
-    return 0
