@@ -129,6 +129,12 @@ def add_result_options(parser: argparse.ArgumentParser, command: str) -> None:
     parser.add_argument("--json", action="store_true", help=text)
 
 
+def add_verbose(parser: argparse.ArgumentParser) -> None:
+    """Add the option that shows what a framework's libraries print by themselves."""
+    text = "show the framework's own messages, which otherwise stand in framework.log alone"
+    parser.add_argument("--verbose", action="store_true", help=text)
+
+
 def training_parser(prog: str) -> Parser:
     """Return the parser of one backend's training command."""
     parser = Parser(prog=prog, description="Train the fully convolutional network.")
@@ -146,6 +152,7 @@ def training_parser(prog: str) -> Parser:
     text = "steps between checkpoints; by default one an epoch"
     add("--checkpoint-every", type=int, metavar="N", help=text)
     add("--no-progress", action="store_true", help="no progress bar")
+    add_verbose(parser)
     add("--json", action="store_true", help="print the summary as JSON")
     fields.add_field_options(parser, Config, RUN_FIELDS)
     add_recipe_options(parser)
@@ -167,6 +174,7 @@ def predict_parser(prog: str) -> Parser:
     fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")
+    add_verbose(parser)
     add("--json", action="store_true", help="print files and class shares as JSON")
     fields.add_field_options(parser, Config, ("max_pixels",))
     add_machine_options(parser)

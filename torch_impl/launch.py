@@ -15,6 +15,7 @@ from torch import distributed
 from common.config import Config, check_devices
 from common.errors import InputError
 from common.machine.children import ending_with_this
+from common.machine.messages import on_terminal
 
 
 def start_ranks(config: Config) -> None:
@@ -25,7 +26,8 @@ def start_ranks(config: Config) -> None:
     if gpu:
         check_devices(config, torch.cuda.device_count(), "GPU", "PyTorch")
     if not distributed.is_torchelastic_launched():
-        sys.exit(run_ranks(config.devices, sys.orig_argv[sys.orig_argv.index("-m") :]))
+        with on_terminal():
+            sys.exit(run_ranks(config.devices, sys.orig_argv[sys.orig_argv.index("-m") :]))
     sys.excepthook = report_late
     distributed.init_process_group("nccl" if gpu else "gloo")
     if distributed.get_world_size() != config.devices:

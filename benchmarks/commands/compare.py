@@ -57,6 +57,7 @@ def compare_parser() -> options.Parser:
     add_field_options(parser, Config, options.RUN_FIELDS)
     options.add_recipe_options(parser)
     options.add_machine_options(parser)
+    options.add_verbose(parser)
     return parser
 
 
@@ -192,9 +193,8 @@ def train(
     outcome = prove_evaluation(backend, config, answers, log)
     if outcome.status != "ok":
         return outcome
-    outcome = train_backend(
-        backend, config, data, folder, heading, args.weights, silence=args.timeout
-    )
+    more = {"silence": args.timeout, "verbose": args.verbose}
+    outcome = train_backend(backend, config, data, folder, heading, args.weights, **more)
     if outcome.status == "ok":
         progress.write_training(backend, outcome)
     return outcome

@@ -26,6 +26,7 @@ from common.config import Config, for_backend
 from common.errors import InputError
 from common.machine.load import others_watched
 from common.machine.locks import only_writer
+from common.machine.messages import LOG
 from common.machine.progress import ON_TERMINAL, shows_bars
 from common.options import Parser, config_arguments, config_from
 from common.run.checkpoints import has_checkpoint
@@ -136,6 +137,7 @@ def train_backend(
     weights: Path | None = None,
     pythons: Mapping[str, str] = {},
     silence: float | None = None,
+    verbose: bool = False,
 ) -> Outcome:
     """Train a backend, with nothing compiled earlier, and return how it ended, whatever happens.
 
@@ -165,6 +167,7 @@ def train_backend(
     arguments = ["--data", str(data), "--out", str(folder), "--force"]
     arguments += config_arguments(for_backend(config, backend))
     arguments += ["--weights", str(weights)] if weights else []
+    arguments += ["--verbose"] if verbose else []
     command = script_command(backend, "train", arguments, python)
     kills = kills_for_memory()
     try:
@@ -174,5 +177,7 @@ def train_backend(
         return Outcome("failed", str(error))
     if status == 0:
         return Outcome("ok", None, others.share)
-    reason = last_line(log.read_text(encoding="utf-8", errors="replace"))
+    own = folder / LOG  # What a library said before the process was ended.
+    logs = [log, own] if status < 0 and own.is_file() else [log]
+    reason = last_line("\n".join(path.read_text("utf-8", errors="replace") for path in logs))
     return Outcome("failed", f"{how_ended(status, kills)}: {reason}" if status < 0 else reason)

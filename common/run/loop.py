@@ -15,6 +15,7 @@ from common.data.tiling import predict_tiled
 from common.documents import Evaluation
 from common.errors import command, notice
 from common.machine.locks import only_writer
+from common.machine.messages import FrameworkMessages
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
@@ -43,13 +44,15 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
         if chosen := choose_recipe(args):
             notice(chosen)
         config = config_from(args)
-        backend.configure(config)
-        with start_training(args, config, backend) as (data, run, start):
-            with run.interruptible():
-                state = train(run.config, data, run, start)
-            predictions = predict(backend, state, data.examples())
-            peak, draw = backend.device_memory_peak(config), partial(draw_pictures, run, data)
-            summary = run.finish(backend.parameters_of(state), peak, predictions, draw)
+        with FrameworkMessages(args.verbose) as messages:
+            backend.configure(config)
+            with start_training(args, config, backend) as (data, run, start):
+                messages.keep_in(run.folder)
+                with run.interruptible():
+                    state = train(run.config, data, run, start)
+                predictions = predict(backend, state, data.examples())
+                peak, draw = backend.device_memory_peak(config), partial(draw_pictures, run, data)
+                summary = run.finish(backend.parameters_of(state), peak, predictions, draw)
         return report(run, summary, args.json)
 
     return main
@@ -65,10 +68,12 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
         restart_with_environment(args.threads, args.device)
         parameters = checked_parameters(args)
         config = config_from(args)
-        backend.configure(config)
-        state = backend.create_state(config, parameters)
-        with only_writer(args.out):
-            return write_predictions(args, predict(backend, state, images_of(args)))
+        with FrameworkMessages(args.verbose) as messages:
+            backend.configure(config)
+            state = backend.create_state(config, parameters)
+            with only_writer(args.out):
+                messages.keep_in(args.out)
+                return write_predictions(args, predict(backend, state, images_of(args)))
 
     return main
 
