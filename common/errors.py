@@ -4,6 +4,7 @@ import errno
 import functools
 import io
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -55,6 +56,10 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
                 time.sleep(10)
             print(f"error: {printable(str(error))}", file=sys.stderr)
             return 2  # Options or data are also the cause of a loss that is not a number.
+        except BrokenPipeError:
+            # Who read the output has enough, as `head` does. Python would complain at its end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            return 128 + signal.SIGPIPE
         except OSError as error:
             if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.equal_work.against import Comparison, compare_file
+from benchmarks.equal_work.against import Comparison, compare_file, layer_shapes
 from benchmarks.equal_work.parity import prove
 from benchmarks.equal_work.questions import Source
 from benchmarks.pages.format import bound_text, error_text, text_table
@@ -65,6 +65,7 @@ def parity_parser() -> Parser:
         help="instead of the backends, compare the outputs in this safetensors file with the "
         "reference; docs/PORTING.md says what it holds",
     )
+    add("--layers", action="store_true", help="list the layers that --against can compare")
     add_machine_options(parser)
     return parser
 
@@ -72,6 +73,11 @@ def parity_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
     args = parity_parser().parse_args(argv)
+    if args.layers:
+        for backbone in BACKBONES if args.backbone == "both" else (args.backbone,):
+            print(text_table([(backbone, "output"), *layer_shapes(backbone).items()]), end="\n\n")
+        print("B images of height H and width W; save them as evaluation/NAME and training/NAME")
+        return 0
     if args.against is not None:
         return show_comparison(compare_file(args.against), args.json)
     backends = Backends(args.backends).backends
@@ -113,7 +119,12 @@ def show_comparison(comparison: Comparison, as_json: bool) -> int:
     findings, broken = comparison.findings, breaches(comparison.findings)
     if as_json:
         rows = [
-            {**asdict(finding), "error": finite(finding.error), "passed": finding.passed}
+            {
+                **asdict(finding),
+                "error": finite(finding.error),
+                "passed": finding.passed,
+                "shape": comparison.shapes.get(finding.name),
+            }
             for finding in findings
         ]
         first = broken[0].name if broken else None
@@ -123,7 +134,10 @@ def show_comparison(comparison: Comparison, as_json: bool) -> int:
         table = [("output", "error", "bound", "")]
         for finding in findings:
             error, limit = error_text(finite(finding.error)), bound_text(finding.limit)
-            table.append((finding.name, error, limit, "" if finding.passed else "differs"))
+            found = "" if finding.passed else comparison.shapes.get(finding.name, "differs")
+            table.append((finding.name, error, limit, found))
         print(text_table(table))
+        if comparison.shapes:
+            print(f"{len(comparison.shapes)} outputs have another shape than [B, H, W, C] needs")
         print(f"{comparison.backbone}: {reason(findings) or 'equals the reference'}")
     return 1 if broken else 0

@@ -13,7 +13,8 @@ Its metadata may name a ``recipe`` (``chapter-torch`` by default), which says ho
 reduced and what decays, and the step's ``learning_rate`` (the recipe's by default).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +25,7 @@ from benchmarks.equal_work.answers import layers_file, steps_file
 from common.data.voc import VOID
 from common.errors import InputError
 from common.parameters.files import backbone_of, check_parameters, read_tensors
-from common.parameters.names import NUM_CLASSES, is_statistic
+from common.parameters.names import NUM_CLASSES, is_statistic, layer_names, layers
 from common.recipes import STRIDE, make_recipe
 from common.reference.distances import relative_error
 from common.reference.verdicts import Finding, proof_findings
@@ -39,11 +40,20 @@ QUANTITIES = {
 running statistic."""
 
 
+MENDED = 1e-2
+"""Below this error an output is that of its layer, and has its axes in another order."""
+
+
 class Comparison(NamedTuple):
-    """Every output of a file beside its bound, in the order of a step."""
+    """Every output of a file beside its bound, in the order of a step.
+
+    Attributes:
+        shapes: By output, what is wrong with a shape and what would be right.
+    """
 
     backbone: str
     findings: list[Finding]
+    shapes: dict[str, str]
 
 
 def compare_file(path: Path) -> Comparison:
@@ -83,22 +93,63 @@ def compare_file(path: Path) -> Comparison:
             )
         counts, rates = [len(images)], [rate]
         files.append(steps_file(recipe, images, labels, counts, "float64", parameters, rates))
-    return Comparison(backbone, proof_findings(errors_of(path, outputs, files), "float32"))
-
-
-def errors_of(
-    path: Path, outputs: Mapping[str, NDArray], files: Iterable[Path]
-) -> dict[str, dict[str, float]]:
-    """Return the relative error of every output of ``path`` by quantity and name.
-
-    Args:
-        files: Of ``benchmarks.equal_work.answers``, with what the outputs should be.
-    """
     expected: dict[str, NDArray] = {}
     for file in files:
         with np.load(file, allow_pickle=False) as answers:
             names = (name for name in answers.files if name.partition("/")[0] in QUANTITIES)
             expected |= {name: answers[name] for name in names}
+    findings = proof_findings(errors_of(path, outputs, expected), "float32")
+    wrong = (finding.name for finding in findings if not finding.passed)
+    shapes = {name: shape_of(outputs[name], expected[name]) for name in wrong if name in expected}
+    return Comparison(backbone, findings, {name: text for name, text in shapes.items() if text})
+
+
+def shape_of(output: NDArray, expected: NDArray) -> str:
+    """Return what is wrong with the shape of an output, and what mends it; nothing where it fits.
+
+    An output whose axes stand in another order, as of NCHW, fits after a transposition. Of several
+    that fit, as where height and width are equal, the one with the least error is told; so is one
+    of the same shape that is right after it.
+    """
+    fitting = [
+        axes
+        for axes in permutations(range(output.ndim))
+        if output.transpose(axes).shape == expected.shape
+    ]
+    errors = {axes: relative_error(output.transpose(axes), expected) for axes in fitting}
+    nearest = min(fitting, key=lambda axes: errors[axes], default=())
+    same = tuple(range(output.ndim))
+    if output.shape == expected.shape and (nearest == same or not errors[nearest] < MENDED):
+        return ""
+    is_, needs = f"is {list(output.shape)}", f"needs {list(expected.shape)}"
+    if expected.ndim == 4 and nearest:
+        return f"{is_}, {needs}: save np.transpose(x, {nearest})"
+    return f"{is_}, {needs}"
+
+
+def layer_shapes(backbone: str) -> dict[str, str]:
+    """Return the shape of the output of each layer that can be compared, by its name.
+
+    H and W are the images' height and width, B is their number.
+    """
+    channels, strides = {"images": 3}, {"images": 1}
+    for layer in layers(backbone):
+        name, x = layer.name, layer.inputs[0]
+        is_convolution = layer.kind in ("convolution", "transpose_convolution")
+        channels[name] = layer.shapes[f"{name}.weight"][0] if is_convolution else channels[x]
+        is_last = layer.kind == "transpose_convolution"
+        strides[name] = strides[x] // layer.stride if is_last else strides[x] * layer.stride
+    shapes = {}
+    for name in layer_names(backbone):
+        part = f"/{strides[name]}" if strides[name] > 1 else ""
+        shapes[name] = f"[B, H{part}, W{part}, {channels[name]}]"
+    return shapes
+
+
+def errors_of(
+    path: Path, outputs: Mapping[str, NDArray], expected: Mapping[str, NDArray]
+) -> dict[str, dict[str, float]]:
+    """Return the relative error of every output of ``path`` by quantity and name."""
     if unknown := sorted(outputs.keys() - expected.keys()):
         raise InputError(
             f"{path}: {unknown[0]} is the name of no output: expected "

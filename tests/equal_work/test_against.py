@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.cli import main as fcn
+from benchmarks.equal_work.against import layer_shapes
 from common.recipes import make_recipe
 from common.reference import network as reference
 from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, single
@@ -99,6 +100,50 @@ def test_an_output_of_another_shape_differs_and_leaves_valid_json(port, tmp_path
     assert row["error"] is None and not row["passed"]
     assert fcn(["parity", "--against", str(tmp_path / "port.safetensors")]) == 1
     assert f"{name} – " in " ".join(capsys.readouterr().out.split())
+
+
+def test_outputs_with_their_channels_first_are_told_which_shape_is_needed(
+    port, tmp_path, capsys
+) -> None:
+    first = {
+        name: np.moveaxis(value, -1, 1) if value.ndim == 4 else value
+        for name, value in port.items()
+        if name.partition("/")[0] in ("evaluation", "training")
+    }
+    status, found, _ = against(port | first, tmp_path, capsys)
+    assert status == 1
+    told = {row["name"]: row["shape"] for row in found["rows"] if row["shape"]}
+    # Of the last layers of the backbone, [2, 1, 2, 512] becomes [2, 512, 1, 2].
+    assert told.keys() == first.keys()
+    assert {text.rpartition("save ")[2] for text in told.values()} == {
+        "np.transpose(x, (0, 2, 3, 1))"
+    }
+    name = "evaluation/backbone.conv1"
+    assert told[name].startswith("is [2, 64, 16, 32], needs [2, 16, 32, 64]: save np.transpose")
+    assert fcn(["parity", "--against", str(tmp_path / "port.safetensors")]) == 1
+    text = capsys.readouterr().out
+    assert f"{len(told)} outputs have another shape than [B, H, W, C] needs" in text
+    assert text.count("save np.transpose(x, (0, 2, 3, 1))") == len(told)
+
+
+def test_a_kernel_in_another_framework_s_order_is_told_too(port, tmp_path, capsys) -> None:
+    name = "after/backbone.layer1.0.conv1.weight"
+    status, found, _ = against(port | {name: port[name].transpose(2, 3, 1, 0)}, tmp_path, capsys)
+    (row,) = (row for row in found["rows"] if row["name"] == name)
+    assert status == 1 and row["shape"].endswith("save np.transpose(x, (3, 2, 0, 1))")
+
+
+def test_the_layers_are_listed_with_the_shapes_that_the_reference_has(port, capsys) -> None:
+    assert fcn(["parity", "--layers", "--backbone", "resnet18_v1"]) == 0
+    text = capsys.readouterr().out
+    lines = [line.split(maxsplit=1) for line in text.partition("\n\n")[0].splitlines()[1:]]
+    assert dict(lines) == layer_shapes("resnet18_v1")
+    for name, shape in lines:
+        expected = port[f"evaluation/{name}"].shape
+        assert eval(shape, {"B": 2, "H": 32, "W": 64}) == list(expected), name
+    assert fcn(["parity", "--layers"]) == 0
+    assert "resnet18_v2" in capsys.readouterr().out
+    assert len(layer_shapes("resnet18_v2")) > 20
 
 
 def test_a_file_that_is_no_safetensors_is_one_line(tmp_path, capsys) -> None:
