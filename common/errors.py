@@ -23,11 +23,22 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
+LONGEST_LINE = 1000
+"""Characters of a line for a user; a damaged file may make a message quote the whole of it."""
+
+
 def printable(text: str) -> str:
-    """Return ``text`` in one line, in which what could steer a terminal is written as escapes."""
+    """Return ``text`` in one line, in which what could steer a terminal is written as escapes.
+
+    Of a very long one the middle is left out.
+    """
+    line = " ".join(text.split())
+    if len(line) > LONGEST_LINE:
+        half = LONGEST_LINE // 2
+        line = f"{line[:half]} ... {line[-half:]}"
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
-        for letter in " ".join(text.split())
+        for letter in line
     )
 
 

@@ -19,7 +19,7 @@ def judge(
     """Return the record of a worker's answers beside the reference's; an infinite error is null.
 
     Args:
-        case: The case of the answers.
+        case: That the answers are of.
         answers, expected: Name -> array; one that only the reference has is an infinite error.
         inputs: Of the case.
         limits: Quantity -> the largest error that passes.

@@ -50,6 +50,8 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
         size = archive.stat().st_size
         with tarfile.open(archive, "r:") as tar:
             for member in tar:
+                if member.size < 0:  # tarfile would go back and read it again.
+                    raise tarfile.ReadError("a size is negative")
                 name = PurePosixPath(member.name)
                 if name.is_absolute() or ".." in name.parts:
                     raise InputError(f"{archive}: {member.name!r} leads out of the folder")
@@ -65,6 +67,11 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
                 with source, target.open("xb") as file:
                     shutil.copyfileobj(source, file)
                 missing.discard(part)
+            # At a header that is damaged or absent tarfile stops as at the end, which is zeros.
+            with archive.open("rb") as file:
+                file.seek(tar.offset)
+                if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                    raise tarfile.ReadError("its end is missing, or a header is damaged")
     except InputError:
         raise
     except BROKEN_TAR as error:

@@ -53,11 +53,13 @@ def read_header(data: bytes) -> Header:
     Raises:
         ValueError: If it is cut short or no PNG.
     """
-    if len(data) < 33 or not data.startswith(SIGNATURE) or data[12:16] != b"IHDR":
+    if len(data) < 33 or not data.startswith(SIGNATURE + b"\0\0\0\rIHDR"):
         raise ValueError("has no PNG header")
-    width, height, depth, color, _, _, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
+    width, height, depth, color, *methods, interlaced = struct.unpack_from(">IIBBBBB", data, 16)
     if color not in CHANNELS:
         raise ValueError(f"colour type {color} is unknown")
+    if any(methods) or interlaced > 1:
+        raise ValueError("its method of compression, filters or interlacing is unknown")
     return Header(width, height, depth, color, bool(interlaced))
 
 
@@ -84,12 +86,18 @@ def rows(data: bytes) -> Iterator[bytes]:
     """Yield the decompressed rows of a PNG file in pieces, their filters not undone.
 
     Raises:
-        ValueError: If they are fewer than the header states, or damaged.
+        ValueError: If they are fewer than the header states, or damaged, or if the palette is.
     """
-    missing = read_header(data).row_bytes
+    header = read_header(data)
+    missing, has_palette, has_begun = header.row_bytes, False, False
     decompressor = zlib.decompressobj()
     try:
         for kind, content in chunks(data):
+            if kind == b"PLTE":
+                if has_palette or has_begun or len(content) not in range(3, 769, 3):
+                    raise ValueError("its palette is damaged or not where it belongs")
+                has_palette = True
+            has_begun |= kind == b"IDAT"
             waiting: bytes | memoryview = content if kind == b"IDAT" else b""
             more = bool(waiting)
             while more and not decompressor.eof:
@@ -105,6 +113,8 @@ def rows(data: bytes) -> Iterator[bytes]:
         raise ValueError(f"its rows are damaged: {error}") from error
     if missing or not decompressor.eof:
         raise ValueError("its rows end early")
+    if header.color == INDEXED and not has_palette:
+        raise ValueError("has no palette for the numbers of its pixels")
 
 
 def check_rows(data: bytes) -> None:

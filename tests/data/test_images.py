@@ -204,33 +204,3 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, rgb, monk
         write_image(path, rgb[::-1])
     assert (read_image(path) == rgb).all()
     assert [file.name for file in tmp_path.iterdir()] == ["a.png"]
-
-
-@pytest.mark.parametrize("kind", ["a.jpg", "progressive.jpg", "rgb.png", "palette.png", "grey.png"])
-@pytest.mark.parametrize("trials", [150, pytest.param(3000, marks=pytest.mark.slow)])
-def test_a_file_with_bytes_changed_is_an_image_or_one_line(tmp_path, generator, kind, trials):
-    """Whatever a stranger's file holds: an array, or one line that names it."""
-    path, rgb = tmp_path / kind, generator.integers(0, 21, (24, 40, 3), dtype=np.uint8)
-    picture = Image.fromarray(
-        rgb if kind in ("a.jpg", "progressive.jpg", "rgb.png") else rgb[..., 0]
-    )
-    picture = mask_with_palette(rgb[..., 0], COLORS) if kind == "palette.png" else picture
-    options = {"progressive": True} if kind == "progressive.jpg" else {}
-    whole = np.frombuffer(save(path, picture, **options).read_bytes(), np.uint8)
-    for _ in range(trials):
-        data = whole.copy()
-        for _ in range(generator.integers(1, 4)):
-            data[generator.integers(len(data))] = generator.choice([0, 1, 127, 128, 254, 255])
-        if generator.random() < 0.3:
-            start = generator.integers(len(data))
-            data = np.delete(data, np.s_[start : start + generator.integers(1, 40)])
-        path.write_bytes(data.tobytes())
-        for read, axes in ((read_image, 3), (read_label, 2)):
-            array, line = np.zeros((1,) * axes, np.uint8), f"{path}: "
-            try:
-                array = read(path, 2000)
-            except InputError as error:
-                line = str(error)
-            assert line.startswith(f"{path}: ") and "\n" not in line
-            assert array.dtype == np.uint8 and array.ndim == axes
-            assert array.shape[0] * array.shape[1] <= 2000

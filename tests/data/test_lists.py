@@ -1,12 +1,10 @@
 """Lists as people write them: what has one meaning is read, and of the rest the line is named."""
 
 import codecs
-import contextlib
 import shutil
 import time
 import unicodedata
 
-import numpy as np
 import pytest
 
 from common.data.dataset import open_dataset
@@ -278,23 +276,3 @@ def test_a_data_set_of_such_names_opens(generated, tmp_path):
     assert dataset.names == ("my image", second.name)
     assert dataset.read(0)[0].shape == (80, 112, 3)
     assert len(dataset.digest) == 64
-
-
-@pytest.mark.parametrize("trials", [150, pytest.param(3000, marks=pytest.mark.slow)])
-def test_a_list_with_bytes_changed_is_read_or_one_line(root, generator, trials):
-    text = f"a\r\nsub/c.jpg\r\nmy image 1\r\nJPEGImages/b.jpg SegmentationClass/b.png\r\n{NFC}\r\n"
-    add(root, NFD)
-    odd = list(b"\0\r\n /.\\\xff\x1b,ab")
-    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
-        whole = np.frombuffer(text.encode(encoding), np.uint8)
-        for _ in range(trials):
-            data = whole.copy()
-            for _ in range(generator.integers(1, 4)):
-                data[generator.integers(len(data))] = generator.choice(odd)
-            write(root, data.tobytes())
-            listed = []
-            with contextlib.suppress(InputError):
-                listed = names(root)
-            assert {unicodedata.normalize("NFC", name) for name in listed} <= {
-                "a", "b", "sub/c", "my image 1", "v1.2", NFC
-            }  # fmt: skip

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.parameters.gluon import read_gluon
 from tests.conftest import required
-from tests.parameters.damage import check_outcomes
+from tests.damaged.damage import check_weights
 from tests.parameters.mxnet_file import TYPES, encode, same_but_for_devices, some_arrays
 from tests.support.foreign_networks import gluon_network
 
@@ -136,7 +136,7 @@ def test_a_damaged_file_is_refused_or_read_as_it_is(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arrays = dict(list(ARRAYS.items())[:3])
-    accepted = check_outcomes(bytes(encode(arrays)), count, tmp_path / "some.params", capsys)
+    accepted = check_weights(bytes(encode(arrays)), count, tmp_path / "some.params", capsys)
     for data in accepted:
         versions = product(range(4), repeat=len(read(data)))
         assert any(same_but_for_devices(read(data), chosen, data) for chosen in versions)

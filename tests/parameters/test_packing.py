@@ -22,7 +22,7 @@ from common.parameters.schemes import canonical
 from common.parameters.tensors import TensorFile
 from common.recipes import make_recipe
 from tests.conftest import required
-from tests.parameters.damage import check_outcomes
+from tests.damaged.damage import check_weights
 from tests.support.commands import refused
 
 # In one worker, so that the framework is imported once.
@@ -240,7 +240,7 @@ def test_a_damaged_safetensors_file_is_refused_or_read_as_it_is(
     path = tmp_path / "some.safetensors"
     tensors: Any = {kind: np.arange(6).reshape(2, 3).astype(kind) for kind in ("f4", "f8", "i8")}
     save_parameters(path, tensors, {"backbone": "resnet18_v1", "source": "x"})
-    accepted = check_outcomes(path.read_bytes(), count, path, capsys)
+    accepted = check_weights(path.read_bytes(), count, path, capsys)
     for data in accepted:
         path.write_bytes(data)
         length = int.from_bytes(data[:8], "little")
