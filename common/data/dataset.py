@@ -17,7 +17,7 @@ from common.machine.files import reading_json, write_json
 from common.recipes import make_recipe
 
 PROJECT = Path(__file__).parents[2]
-FITTING = "recipe.json"
+FITTING = "fcn-recipe.json"
 """In the folder of a data set that was made for one recipe."""
 
 

@@ -68,7 +68,7 @@ def test_it_says_which_recipe_fits(tmp_path: Path, train: int, size: Any, fittin
     '{"recipe": "modern", "crop": 5, "batch_size": "x"}', pytest.param("[" * 100_000, id="deep")],
 )  # fmt: skip
 def test_a_damaged_record_of_the_recipe_is_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / "recipe.json").write_text(text)
+    (tmp_path / "fcn-recipe.json").write_text(text)
     with pytest.raises(InputError):
         read_fitting(tmp_path)
 
@@ -87,7 +87,7 @@ def test_a_larger_set_begins_with_the_smaller_one(tmp_path: Path) -> None:
     make_dataset(tmp_path / "large", train=4, val=3, size=SIZE, seed=0)
     large = tree(tmp_path / "large")
     for name, data in tree(tmp_path / "small").items():
-        assert name == "recipe.json" or large[name].startswith(data)
+        assert name == "fcn-recipe.json" or large[name].startswith(data)
 
 
 def test_no_validation_image_is_a_training_image(tmp_path: Path) -> None:
