@@ -41,6 +41,7 @@ PACKAGES = {
 """What pip installs for a backend; the groups of pyproject.toml have the versions."""
 
 IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
+"""The module that tells whether a backend's framework is installed."""
 
 
 class BrokenBackend(InputError):

@@ -45,7 +45,7 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
     """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
     upsampling = create_model(config).transpose_conv.upsampling
     dtype = COMPUTE.get(config.precision, jnp.float32)
-    weight = to_device(from_canonical("transpose_conv.weight", weight), config)
+    weight = to_device(from_canonical(weight), config)
     # The bias keeps its precision in bfloat16, as the network's does.
     bias = to_device(bias, config).astype(jnp.promote_types(dtype, jnp.float32))
 

@@ -36,18 +36,18 @@ def canonical_name(path: tuple[Any, ...]) -> str:
 def canonical_parameters(tree: nnx.State) -> Parameters:
     """Return copies of the variables in ``tree`` under their canonical names."""
     return {
-        name: np.array(to_canonical(name, np.asarray(variable[...])), order="C")
+        name: np.array(to_canonical(np.asarray(variable[...])), order="C")
         for path, variable in nnx.to_flat_state(tree)
         for name in [canonical_name(path)]
     }
 
 
-def from_canonical(name: str, array: NDArray) -> NDArray:
+def from_canonical(array: NDArray) -> NDArray:
     """Return ``array`` in this framework's layout: HWIO, of the transposed convolution HWOI."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
-def to_canonical(name: str, array: NDArray) -> NDArray:
+def to_canonical(array: NDArray) -> NDArray:
     """Undo ``from_canonical``."""
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
 
@@ -88,7 +88,7 @@ def _filled(tree: nnx.State, arrays: Parameters) -> nnx.State:
         name = canonical_name(path)
         if name not in arrays:
             return variable
-        value = jnp.array(from_canonical(name, arrays[name]), variable.dtype)
+        value = jnp.array(from_canonical(arrays[name]), variable.dtype)
         return variable.replace(value)
 
     return nnx.map_state(fill, tree)

@@ -42,7 +42,7 @@ def layer_operation(
     layer: HybridBlock, config: Config, weight: NDArray, bias: NDArray
 ) -> Callable[..., Any]:
     """Return what ``upsample_operation`` does, for a layer of any origin."""
-    layer.weight.set_data(to_device(from_canonical("transpose_conv.weight", weight), config))
+    layer.weight.set_data(to_device(from_canonical(weight), config))
     layer.bias.set_data(to_device(bias, config))
 
     def step(x: nd.NDArray, gradient: nd.NDArray) -> tuple[nd.NDArray, ...]:

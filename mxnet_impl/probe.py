@@ -40,7 +40,7 @@ def gradients(
     loss.backward()
     named = probe.model.named_parameters()
     return loss.asscalar().item(), {
-        name: to_canonical(name, named[name].grad().asnumpy())
+        name: to_canonical(named[name].grad().asnumpy())
         for name in trainable_names(state.config.recipe)
     }
 

@@ -9,12 +9,12 @@ from mxnet_impl.model import FCN
 from mxnet_impl.state import State
 
 
-def from_canonical(name: str, array: NDArray) -> NDArray:
+def from_canonical(array: NDArray) -> NDArray:
     """Return ``array`` in this framework's layout: MXNet's is the canonical one."""
     return array
 
 
-def to_canonical(name: str, array: NDArray) -> NDArray:
+def to_canonical(array: NDArray) -> NDArray:
     """Undo ``from_canonical``."""
     return array
 
@@ -24,13 +24,13 @@ def load_parameters(model: FCN, parameters: Parameters) -> None:
     named = model.named_parameters()
     assert named.keys() == parameters.keys(), named.keys() ^ parameters.keys()
     for name, parameter in named.items():
-        parameter.set_data(nd.array(from_canonical(name, parameters[name])))
+        parameter.set_data(nd.array(from_canonical(parameters[name])))
 
 
 def parameters_of(state: State) -> Parameters:
     """Return copies of all parameters and running statistics, float32."""
     return {
-        name: to_canonical(name, parameter.list_data()[0].asnumpy())
+        name: to_canonical(parameter.list_data()[0].asnumpy())
         for name, parameter in state.model.named_parameters().items()
     }
 
@@ -40,14 +40,14 @@ def load_momentum(state: State, momentum: Parameters) -> State:
     named, buffers = state.model.named_parameters(), state.trainer.optimizer.buffers
     for name, buffer in momentum.items():
         for device in named[name].list_ctx():
-            buffers[name, device] = nd.array(from_canonical(name, buffer), device)
+            buffers[name, device] = nd.array(from_canonical(buffer), device)
     return state
 
 
 def momentum_of(state: State) -> Parameters:
     """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
     return {
-        name: to_canonical(name, buffer.asnumpy())
+        name: to_canonical(buffer.asnumpy())
         for (name, device), buffer in state.trainer.optimizer.buffers.items()
         if device == device_of(state.config)
     }

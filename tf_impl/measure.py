@@ -46,7 +46,7 @@ def layer_operation(
     layer: keras.Layer, config: Config, weight: NDArray, bias: NDArray
 ) -> Callable[..., Any]:
     """Return what ``upsample_operation`` does, for a layer of any origin."""
-    layer.set_weights([from_canonical("transpose_conv.weight", weight), bias])
+    layer.set_weights([from_canonical(weight), bias])
 
     @tf.function
     def step(x: tf.Tensor, gradient: tf.Tensor) -> tuple[tf.Tensor, ...]:

@@ -35,7 +35,7 @@ def gradients(
     with _statistics_kept(state):
         loss, values = tf.function(loss_and_gradients)(state, images, labels)
     return float(loss), {
-        name: to_canonical(name, value.numpy())
+        name: to_canonical(value.numpy())
         for name, value in zip(state.optimizer.variables, values, strict=True)
     }
 

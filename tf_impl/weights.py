@@ -28,12 +28,12 @@ def variables_of(model: FCN) -> dict[str, keras.Variable]:
     }
 
 
-def from_canonical(name: str, array: NDArray) -> NDArray:
+def from_canonical(array: NDArray) -> NDArray:
     """Return ``array`` in this framework's layout: HWIO, of the transposed convolution HWOI."""
     return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
 
 
-def to_canonical(name: str, array: NDArray) -> NDArray:
+def to_canonical(array: NDArray) -> NDArray:
     """Undo ``from_canonical``."""
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array
 
@@ -43,13 +43,13 @@ def load_parameters(model: FCN, parameters: Parameters) -> None:
     variables = variables_of(model)
     assert variables.keys() == parameters.keys(), variables.keys() ^ parameters.keys()
     for name, array in parameters.items():
-        variables[name].assign(from_canonical(name, array))
+        variables[name].assign(from_canonical(array))
 
 
 def parameters_of(state: State) -> Parameters:
     """Return copies of all parameters and running statistics, float32."""
     return {
-        name: np.array(to_canonical(name, variable.numpy()), np.float32, order="C")
+        name: np.array(to_canonical(variable.numpy()), np.float32, order="C")
         for name, variable in variables_of(state.model).items()
     }
 
@@ -57,13 +57,13 @@ def parameters_of(state: State) -> Parameters:
 def load_momentum(state: State, momentum: Parameters) -> State:
     """Return the state with copies of ``momentum`` in its optimizer."""
     for name, array in momentum.items():
-        state.optimizer.buffers[name].assign(from_canonical(name, array))
+        state.optimizer.buffers[name].assign(from_canonical(array))
     return state
 
 
 def momentum_of(state: State) -> Parameters:
     """Return copies of the momentum buffers by parameter name, empty if the recipe has none."""
     return {
-        name: np.array(to_canonical(name, buffer.numpy()), np.float32, order="C")
+        name: np.array(to_canonical(buffer.numpy()), np.float32, order="C")
         for name, buffer in state.optimizer.buffers.items()
     }

@@ -41,7 +41,7 @@ def layer_operation(
     layer: nn.Module, config: Config, weight: NDArray, bias: NDArray
 ) -> Callable[..., Any]:
     """Return what ``upsample_operation`` does, for a layer of any origin."""
-    kernel = from_canonical("transpose_conv.weight", weight)
+    kernel = from_canonical(weight)
     layer.load_state_dict({"weight": torch.from_numpy(kernel), "bias": torch.from_numpy(bias)})
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     layer.to(device_of(config), dtype)

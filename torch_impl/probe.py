@@ -36,7 +36,7 @@ def gradients(state: State, images: Tensor, labels: Tensor) -> tuple[float, dict
     loss = training_loss(probe, images, labels)
     loss.backward()
     return loss.item(), {
-        name: to_canonical(name, parameter.grad.cpu().contiguous().numpy())
+        name: to_canonical(parameter.grad.cpu().contiguous().numpy())
         for name, parameter in probe.model.named_parameters()
         if parameter.grad is not None
     }

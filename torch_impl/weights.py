@@ -9,21 +9,19 @@ from torch_impl.model import FCN
 from torch_impl.state import State
 
 
-def from_canonical(name: str, array: NDArray) -> NDArray:
+def from_canonical(array: NDArray) -> NDArray:
     """Return ``array`` in this framework's layout: PyTorch's is the canonical one."""
     return array
 
 
-def to_canonical(name: str, array: NDArray) -> NDArray:
+def to_canonical(array: NDArray) -> NDArray:
     """Undo ``from_canonical``."""
     return array
 
 
 def load_parameters(model: FCN, parameters: Parameters) -> None:
     """Copy ``parameters`` into ``model``."""
-    tensors = {
-        name: torch.tensor(from_canonical(name, array)) for name, array in parameters.items()
-    }
+    tensors = {name: torch.tensor(from_canonical(array)) for name, array in parameters.items()}
     # A norm's step counter is PyTorch's own and serves only averages without a momentum.
     missing, unexpected = model.load_state_dict(tensors, strict=False)
     missing = [name for name in missing if not name.endswith("num_batches_tracked")]
@@ -33,7 +31,7 @@ def load_parameters(model: FCN, parameters: Parameters) -> None:
 def parameters_of(state: State) -> Parameters:
     """Return copies of all parameters and running statistics, float32."""
     return {
-        name: np.array(to_canonical(name, tensor.numpy(force=True)), np.float32, order="C")
+        name: np.array(to_canonical(tensor.numpy(force=True)), np.float32, order="C")
         for name, tensor in state.model.state_dict().items()
         if not name.endswith("num_batches_tracked")
     }
@@ -43,7 +41,7 @@ def load_momentum(state: State, momentum: Parameters) -> State:
     """Return the state with copies of ``momentum`` in its optimizer."""
     for name, parameter in state.model.named_parameters():
         if name in momentum:
-            buffer = torch.tensor(from_canonical(name, momentum[name])).to(parameter)
+            buffer = torch.tensor(from_canonical(momentum[name])).to(parameter)
             state.optimizer.state[parameter]["momentum_buffer"] = buffer
     return state
 
@@ -54,6 +52,6 @@ def momentum_of(state: State) -> Parameters:
     for name, parameter in state.model.named_parameters():
         buffer = state.optimizer.state.get(parameter, {}).get("momentum_buffer")
         if buffer is not None:
-            array = to_canonical(name, buffer.numpy(force=True))
+            array = to_canonical(buffer.numpy(force=True))
             buffers[name] = np.array(array, np.float32, order="C")
     return buffers

@@ -37,7 +37,7 @@ class BackwardSteps(NetworkSteps):
         answers = {"loss": np.array([float(self.outcome)])}
         for name, gradient in self.gradients.items():
             array: NDArray = np.asarray(self.backend.to_host(gradient))
-            answers[f"{GRADIENT}{name}"] = self.backend.to_canonical(name, array)
+            answers[f"{GRADIENT}{name}"] = self.backend.to_canonical(array)
         return answers | moved_statistics(self.backend.parameters_of(self.state))
 
 

@@ -214,7 +214,7 @@ class Case(ABC):
         return chosen
 
     def has_row(self, variant: str | None, track: str, backend: str, machine: Machine) -> bool:
-        """Return whether a variant differs from the case's first one on a track of a backend."""
+        """Return whether a variant has a row on a track of a backend."""
         return True
 
     def configured(self, config: Config, variant: str | None) -> Config:
@@ -264,6 +264,6 @@ class Case(ABC):
         """Return the name of the machine's limit of a row, and how many times it counts."""
         return precision, 1
 
-    def pixels(self, config: Config, code: str) -> int | None:
-        """Return how many pixels get a label in a step, if that rate is shown."""
+    def pixels(self, config: Config, track: str) -> int | None:
+        """Return how many pixels get a label in a step on a track, if that rate is shown."""
         return None

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cases.case import Case, Work, bounds_of
-from benchmarks.cases.inputs import Arrays, parameters_in, probe_arrays
+from benchmarks.cases.inputs import Arrays, parameters_in, part, probe_arrays
 from benchmarks.cases.load import LARGER
 from common.config import Config
 from common.data.crops import pad_to, tiles
@@ -133,8 +133,7 @@ class Images(Case):
         return answers
 
     def expected_of(self, expected: Arrays, code: str) -> Arrays:
-        names = {kind: f"{code}/{kind}" for kind in KINDS}
-        return {kind: expected[name] for kind, name in names.items() if name in expected}
+        return part(expected, code)
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
         return {name: preference(answers[name], logits) for name, logits in expected.items()}
@@ -145,11 +144,11 @@ class Images(Case):
         tile = tile_for(size, config.recipe.tile)
         return forward_costs(replace(config, recipe=replace(config.recipe, crop=tile)))
 
-    def pixels(self, config: Config, code: str) -> int:
+    def pixels(self, config: Config, track: str) -> int:
         crop, total = config.recipe.crop, 0
         for kind in order(config.recipe.batch_size):
             size = image_size(kind, crop)
-            total += area_pixels(size, crop) if code == "chapter" else size[0] * size[1]
+            total += area_pixels(size, crop) if track == "chapter" else size[0] * size[1]
         return total
 
 

@@ -1,5 +1,6 @@
 """The inputs of a case, made once by the parent: the same bytes for every worker."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,6 @@ gradient would decide where it lands. The second is longer, so that the head's u
 above what float32 parameters can hold. It is eight times the first, so that a first rate that is
 baked into a compiled step leaves 7/8 of the second update out: more than any bound of float32.
 """
-PARAMETER = "parameters/"
 AFTER = ("after the first step/", "after the second step/")
 """Prefixes of a parameter's name in the files of answers, one for each compared step."""
 
@@ -66,7 +66,7 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
 def probe_arrays(recipe: Recipe, seed: int) -> Arrays:
     """Return ``probe_parameters`` under the names that ``parameters_in`` finds them by."""
     parameters = probe_parameters(recipe, seed)
-    return {f"{PARAMETER}{name}": array for name, array in parameters.items()}
+    return {f"parameters/{name}": array for name, array in parameters.items()}
 
 
 def draw_batches(recipe: Recipe, seed: int, count: int) -> tuple[NDArray, NDArray]:
@@ -93,8 +93,14 @@ def gate_rates(recipe: Recipe) -> tuple[float, ...]:
 
 def parameters_in(arrays: Arrays) -> Parameters:
     """Return the canonical parameters among the arrays of a file."""
+    return part(arrays, "parameters")
+
+
+def part(arrays: Mapping[str, NDArray], prefix: str) -> Arrays:
+    """Return the arrays that are named ``prefix/NAME``, by NAME."""
+    start = f"{prefix}/"
     return {
-        name.removeprefix(PARAMETER): arrays[name] for name in arrays if name.startswith(PARAMETER)
+        name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)
     }
 
 

@@ -33,7 +33,7 @@ class Upsampling(Operation):
     def to_host(self, name: str, value: Any) -> NDArray:
         if name == "weight_gradient":
             array = np.asarray(self.backend.to_host(value))
-            canonical: NDArray = self.backend.to_canonical("transpose_conv.weight", array)
+            canonical: NDArray = self.backend.to_canonical(array)
             return canonical
         return super().to_host(name, value)
 

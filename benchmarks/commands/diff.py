@@ -44,8 +44,8 @@ def main(argv: Sequence[str]) -> int:
         why = "; ".join(left_out[:3]) or "they share no row"
         raise InputError(f"{args.old} and {args.new} have no rows to compare: {why}")
     if args.json:
-        said = [{**change, "said": in_words(change)} for change in rows]
-        print(json.dumps({"rows": said, "left_out": left_out}, indent=2))
+        described = [{**change, "said": in_words(change)} for change in rows]
+        print(json.dumps({"rows": described, "left_out": left_out}, indent=2))
         return 0
     print(text_table([HEADS, *map(cells, rows)]))
     for line in left_out:

@@ -1,6 +1,5 @@
 """`fcn report`: the page of a comparison or a benchmark again, from its stored results."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -81,7 +80,3 @@ def main(argv: Sequence[str]) -> int:
     for folder in args.folders:
         print(write_report(folder, beside))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

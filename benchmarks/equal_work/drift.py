@@ -1,14 +1,14 @@
 """The agreement of `fcn compare`: the first losses follow the same trace in float64.
 
-Rounding is amplified by training: under a large learning rate one framework drifts from itself in
-float64 by 1e-8 at the first step, 1e-4 at the second and 1e-2 at the fourth, under the chapter's
-by 1e-6 after twenty. A flat bound is therefore either blind or broken. Here the bound is measured:
-one framework computes the first steps in float64, and in the precision that is compared from
-``STARTS`` starts which differ by one rounding, and every backend may be ``MARGIN`` times as far
-from the float64 trace as the furthest of them was up to that step. One start is a lottery: which
-values lie at a kink of a ReLU decides, and the second loss of JAX in float32 was 7e-6 off from one
-start and 2e-4 from the next. Where the bound passes ``BLIND`` the drift has taken over and nothing
-more is asserted.
+Training amplifies rounding. Under a large learning rate one framework drifts from itself in
+float64 by 1e-8 at the first step, 1e-4 at the second and 1e-2 at the fourth; under the chapter's by
+1e-6 after twenty. A fixed bound would be too wide for one recipe or too narrow for another, so the
+bound is measured. One framework computes the first steps in float64, and then in the precision that
+is compared, from ``STARTS`` starts that differ by one rounding. Every backend may be ``MARGIN``
+times as far from the float64 trace as the furthest of these was up to that step. A single start
+says too little, because the drift depends on which values lie at a kink of a ReLU: the second loss
+of JAX in float32 was 7e-6 off from one start and 2e-4 from the next. Where the bound passes
+``BLIND``, drift hides what a bound would show, and no loss is compared any more.
 
 `fcn parity` and the gate of `fcn bench` ask more and are judged alike:
 ``common.reference.verdicts``.
@@ -26,8 +26,8 @@ import numpy as np
 from benchmarks.equal_work.proof import Batch, configured, train
 from benchmarks.records.training_documents import Trace, TrainedRow
 from benchmarks.workers.client import Worker, WorkerFailed
-from benchmarks.workers.environment import backend_environment
-from common.backends import BACKENDS, check_backend
+from benchmarks.workers.environment import backend_environment, interpreter_of
+from common.backends import BACKENDS
 from common.config import Config
 from common.documents import ConfigRecord
 from common.errors import InputError
@@ -118,7 +118,7 @@ def reference_trace(
     log.parent.mkdir(parents=True, exist_ok=True)
 
     def ask(name: str, precision: str, starts: int) -> list[list[float]]:
-        python = pythons.get(name, sys.executable)
+        python = interpreter_of(name, pythons)
         environment = backend_environment(config.threads, config.device)
         steps = trace_steps(config, total_steps)
         with Worker(name, environment, log, python) as worker:
@@ -142,8 +142,6 @@ def reference_trace(
     # torchrun, which several devices need in PyTorch, starts scripts and no worker.
     for name in WITH_FLOAT64[config.devices > 1 :]:
         try:
-            if name not in pythons:
-                check_backend(name)
             # A process each: a framework's precision is set once.
             (exact,) = ask(name, "float64", 1)
             own = ask(name, config.precision, STARTS)

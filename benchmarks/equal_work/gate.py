@@ -19,7 +19,7 @@ def judge(
     """Return the record of a worker's answers beside the reference's; an infinite error is null.
 
     Args:
-        case: That the answers are of.
+        case: The case of the answers.
         answers, expected: Name -> array; one that only the reference has is an infinite error.
         inputs: Of the case.
         limits: Quantity -> the largest error that passes.

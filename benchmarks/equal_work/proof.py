@@ -6,7 +6,7 @@
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import filterfalse
 from types import ModuleType
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cases.inputs import Arrays, parameters_in, part
 from benchmarks.equal_work.evaluation import pixel_errors, recorded_evaluation
 from common.config import Config
 from common.data.voc import VOID
@@ -26,7 +27,6 @@ from common.reference.distances import finite, moved_share, preference, relative
 from common.reference.tolerances import bound
 from common.run import loop
 
-Arrays = Mapping[str, NDArray]
 Errors = dict[str, dict[str, float]]
 Batch = tuple[NDArray[np.uint8], NDArray[np.uint8], float]
 """Images, labels and the learning rate of a step."""
@@ -64,12 +64,6 @@ def configured(backend: ModuleType, values: ConfigRecord) -> Config:
     return config
 
 
-def part(arrays: Arrays, prefix: str) -> dict[str, NDArray]:
-    """Return the arrays named ``prefix/NAME`` by NAME."""
-    start = f"{prefix}/"
-    return {name[len(start) :]: arrays[name] for name in arrays if name.startswith(start)}
-
-
 def train(
     backend: ModuleType, config: Config, parameters: Parameters, batches: Iterable[Batch]
 ) -> Iterator[float]:
@@ -84,12 +78,12 @@ def train(
 def trace(backend: ModuleType, config: Config, arrays: Arrays) -> list[float]:
     """Return the losses of a training on the file's batches, from its parameters."""
     batches = zip(arrays["images"], arrays["labels"], arrays["rates"], strict=True)
-    return list(train(backend, config, part(arrays, "parameters"), batches))
+    return list(train(backend, config, parameters_in(arrays), batches))
 
 
 def layers(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     """Compare every layer's output, in evaluation and in training mode."""
-    state = backend.create_state(config, part(arrays, "parameters"))
+    state = backend.create_state(config, parameters_in(arrays))
     images = backend.to_device(arrays["images"], config)
     errors: Errors = {}
     for mode, logits in (("evaluation", "logits"), ("training", "logits, training")):
@@ -129,7 +123,7 @@ def steps(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     The last update is done by a state made anew from the parameters and the momentum that the
     first one gave back, with a batch of another size.
     """
-    start = part(arrays, "parameters")
+    start = parameters_in(arrays)
     state = backend.create_state(config, start)
     images, labels = arrays["images"], arrays["labels"]
 
@@ -165,7 +159,7 @@ def prediction(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     The error of a pixel with another class than the reference's is by how much the reference
     prefers its own, in standard deviations of all logits: nothing, nearly, in a tie.
     """
-    state = backend.create_state(config, part(arrays, "parameters"))
+    state = backend.create_state(config, parameters_in(arrays))
     images, expected = part(arrays, "odd"), part(arrays, "logits")
 
     errors = {}
@@ -184,7 +178,7 @@ def evaluation(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
 
     The parameters' running statistics are far from those of any batch.
     """
-    parameters, limit = part(arrays, "parameters"), bound("labels", config.precision)
+    parameters, limit = parameters_in(arrays), bound("labels", config.precision)
     batches = list(zip(arrays["images"], arrays["labels"], strict=True))
     labels, logits = part(arrays, "odd labels"), part(arrays, "logits")
     images = [(image, labels[name]) for name, image in part(arrays, "odd").items()]

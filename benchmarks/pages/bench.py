@@ -84,9 +84,9 @@ def verdict(document: Bench) -> str:
 
 
 def headline(document: Bench) -> str | None:
-    """Return who is fastest in the first table that tells it, one of `train` if there is one."""
+    """Return who is fastest in the first table that tells it, one of training if there is one."""
     said = [
-        (rows[0]["case"] != "train", text)
+        (words.case_of(rows[0]).column != "rows", text)
         for rows in words.tables(document["rows"])
         if (text := fastest(rows, document))
     ]

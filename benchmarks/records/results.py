@@ -21,7 +21,7 @@ from common.machine.provenance import git_commit, hardware
 RESULTS = "bench.json"
 SCHEMAS = Path(__file__).with_name("schemas")
 LARGEST, DEEPEST = sys.float_info.max, 40
-"""Of a number, and of lists and objects in each other, in a document that is read."""
+"""The largest number in a document that is read, and how deep its lists and objects may nest."""
 Document = TypeVar("Document", Bench, Compared, Proof)
 
 
@@ -139,7 +139,7 @@ def against_schema(document: Any, kind: str) -> Iterator[str]:
 
 
 def contradictions(document: Bench | Compared | Proof) -> Iterator[str]:
-    """Yield what no schema can say: a time that is none, lists of unequal length.
+    """Yield what no schema finds: a text that is no time, lists of unequal length.
 
     The document follows its schema.
     """

@@ -159,8 +159,8 @@ def train_one(
         row["status"], row["reason"] = "failed", NO_TRACE
         return None
     name = row["backend"]
-    python, silence = settings["pythons"].get(name), settings["timeout"]
-    outcome = train_backend(name, config, data, folder, heading, python=python, silence=silence)
+    pythons, silence = settings["pythons"], settings["timeout"]
+    outcome = train_backend(name, config, data, folder, heading, pythons=pythons, silence=silence)
     trained = training_row(name, outcome, folder)
     check_evaluations(trained, folder, expected.pixels)
     check_agreement([trained], expected.trace)

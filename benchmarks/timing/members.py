@@ -24,9 +24,10 @@ from benchmarks.workers.environment import (
     PROJECT,
     backend_environment,
     cpus_limited,
+    interpreter_of,
 )
 from benchmarks.workers.supervision import how_ended, last_line
-from common.backends import check_backend, device_kind
+from common.backends import device_kind
 from common.config import Config
 from common.errors import InputError
 from common.machine.children import ending_with_this
@@ -106,10 +107,7 @@ def start_worker(
     log.parent.mkdir(exist_ok=True)
     if settings["device"] == "gpu":
         check_card(backend)
-    python = settings["pythons"].get(backend)
-    if python is None:
-        check_backend(backend)
-        python = sys.executable
+    python = interpreter_of(backend, settings["pythons"])
     cache = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
     # A reader who runs the chapter's code has the C library's own allocator settings.
     keeps_memory = track not in ("chapter", WITHOUT_KEPT_MEMORY)
@@ -245,7 +243,7 @@ def ending_on_failure(rows: list[Row], refused: RowStatus = "unsupported") -> It
     """End rows if a worker refuses or fails within; what had been measured of them stays.
 
     Args:
-        rows: That end.
+        rows: Those that end.
         refused: Their status if the worker refused.
     """
     try:

@@ -121,7 +121,8 @@ def check_trainings(settings: Settings) -> None:
     for name in ("PIL", "safetensors", "tqdm", "matplotlib", "scipy"):
         if find_spec(name) is None:
             raise InputError(
-                f"--cases {ACCURACY.name}: trainings need {name}, which is not installed"
+                f"--cases {ACCURACY.name}: trainings need {name}, which is not installed; "
+                "`uv sync` installs it"
             )
 
 

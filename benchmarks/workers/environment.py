@@ -1,10 +1,12 @@
 """The environment of a backend's process: its threads, its CPUs, and what it may keep."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from common.backends import check_backend
 from common.machine.allocator import VARIABLE, allocator_environment
 from common.machine.threads import available_cpus, thread_environment
 
@@ -43,6 +45,17 @@ def backend_environment(
         return environment | allocator_environment(device)
     environment.pop(VARIABLE, None)
     return environment
+
+
+def interpreter_of(backend: str, pythons: Mapping[str, str]) -> str:
+    """Return the interpreter that runs a backend: one of its own in ``pythons``, else this one.
+
+    Raises:
+        InputError: If it has none of its own, and its framework is not installed here.
+    """
+    if backend not in pythons:
+        check_backend(backend)
+    return pythons.get(backend, sys.executable)
 
 
 def limit_cpus(threads: int | None) -> None:

@@ -3,11 +3,17 @@
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from benchmarks.workers.environment import COMPILED_ANEW, PROJECT, backend_environment, limit_cpus
+from benchmarks.workers.environment import (
+    COMPILED_ANEW,
+    PROJECT,
+    backend_environment,
+    interpreter_of,
+    limit_cpus,
+)
 from benchmarks.workers.supervision import (
     how_ended,
     kills_for_memory,
@@ -129,7 +135,7 @@ def train_backend(
     folder: Path,
     heading: str,
     weights: Path | None = None,
-    python: str | None = None,
+    pythons: Mapping[str, str] = {},
     silence: float | None = None,
     verbose: bool = False,
 ) -> Outcome:
@@ -142,16 +148,15 @@ def train_backend(
         folder: The new run folder; its messages go to ``folder`` with the suffix ``.log``.
         heading: Printed on standard error before it starts.
         weights: Where it starts, as ``--weights`` of ``X_impl.train``.
-        python: An interpreter of its own, which need not have this project installed.
+        pythons: Interpreters by backend, where one has its own; none needs this project installed.
         silence: Seconds without a message and without computing after which it is ended.
     """
+    try:
+        python = interpreter_of(backend, pythons)
+    except InputError as error:
+        return Outcome("missing", str(error))
     environment = backend_environment(config.threads, config.device) | COMPILED_ANEW
-    if python is None:
-        try:
-            check_backend(backend)
-        except InputError as error:
-            return Outcome("missing", str(error))
-    else:
+    if backend in pythons:
         paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
         environment["PYTHONPATH"] = os.pathsep.join(paths)
     if shows_bars():
@@ -163,7 +168,7 @@ def train_backend(
     arguments += config_arguments(for_backend(config, backend))
     arguments += ["--weights", str(weights)] if weights else []
     arguments += ["--verbose"] if verbose else []
-    command = script_command(backend, "train", arguments, python or sys.executable)
+    command = script_command(backend, "train", arguments, python)
     kills = kills_for_memory()
     try:
         with others_watched() as others:

@@ -28,8 +28,8 @@ def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
             deviation = math.sqrt(2 / (shape[0] * shape[2] * shape[3]))
             parameters[name] = generator.normal(0, deviation, shape).astype(np.float32)
         else:
-            one = name.endswith(("weight", "running_var"))
-            parameters[name] = np.full(shape, 1.0 if one else 0.0, np.float32)
+            value = 1.0 if name.endswith(("weight", "running_var")) else 0.0
+            parameters[name] = np.full(shape, value, np.float32)
 
     shapes = parameter_shapes(recipe.backbone)
     for layer in ("final_conv", "transpose_conv"):

@@ -222,7 +222,7 @@ def bound(quantity: str, precision: str = "float32") -> float:
 def trace_limits(quantity: str, precision: str, drift: Sequence[float]) -> list[float]:
     """Return the limit of each step's loss: the table's, or more where rounding has grown.
 
-    Training amplifies rounding, so that a flat bound is either blind or broken.
+    Training amplifies rounding, so that a fixed bound would be too wide or too narrow.
 
     Args:
         drift: By step the distance between the losses of two trainings that differ in rounding

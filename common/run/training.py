@@ -41,12 +41,12 @@ class TrainingData:
         whole = recipe.evaluation == "tiles"
         self.val = open_dataset(root, "val", None if whole else recipe.crop, config.max_pixels)
         self._loader = loader_for(self.train, config)
+        self.steps_per_epoch = self._plan(0).batches_per_epoch
         if not whole:
             # Refuses a batch that is larger than the validation set now, not after an epoch.
             self._validation = plan_epoch(self.val, recipe, config.seed, 0, training=False)
         # Both loaders share the bound of --cache-mib: the training images come first.
         self._val_loader = loader_for(self.val, config, beside=self.train.decoded_bytes)
-        self.steps_per_epoch = self._plan(0).batches_per_epoch
         self.total_steps = recipe.epochs * self.steps_per_epoch
         if config.max_steps is not None:
             self.total_steps = min(self.total_steps, config.max_steps)

@@ -78,7 +78,7 @@ def test_a_bilinear_transposed_convolution_doubles_a_picture(
     config = Config(make_recipe("chapter-torch"))
     backend.configure(config)
     channels_first = backend.LAYOUT == "NCHW"
-    kernel = backend.from_canonical("transpose_conv.weight", bilinear_kernel(3, 3, 4))
+    kernel = backend.from_canonical(bilinear_kernel(3, 3, 4))
     given = catdog[None].transpose(0, 3, 1, 2) if channels_first else catdog[None]
     arrays = [
         backend.to_device(np.ascontiguousarray(array), config)

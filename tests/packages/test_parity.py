@@ -105,7 +105,7 @@ def test_upsamplings_are_equal_with_random_kernels(
         expected = full[:, half:-half, half:-half] + bias
         layout = backend.LAYOUT
         given = x.transpose(0, 3, 1, 2) if layout == "NCHW" else x
-        kernel = np.ascontiguousarray(backend.from_canonical("transpose_conv.weight", weight))
+        kernel = np.ascontiguousarray(backend.from_canonical(weight))
         arrays = [
             backend.to_device(np.ascontiguousarray(array), config)
             for array in (given, kernel, bias)

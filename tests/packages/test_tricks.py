@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.cases.inputs import parameters_in, part
 from benchmarks.commands.compare import compare_parser
 from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
@@ -45,15 +46,15 @@ def test_without_any_trick_the_first_step_and_the_losses_equal_the_reference(
     labels[1, :40] = 255
     with np.load(steps_file(recipe, images, labels, (2,), "float32")) as file:
         case = dict(file)
-    state = backend.create_state(config, proof.part(case, "parameters"))
+    state = backend.create_state(config, parameters_in(case))
     batch = backend.to_device(images, config), backend.to_device(labels, config)
     state, loss = backend.train_step(state, *batch, float(case["rates"][0]))
     assert abs(float(loss) / case["losses"][0] - 1) < bound("loss")
-    for quantity, part, actual in (
+    for quantity, prefix, actual in (
         ("parameters", "after", backend.parameters_of(state)),
         ("momentum", "momentum", backend.momentum_of(state)),
     ):
-        expected = proof.part(case, part)
+        expected = part(case, prefix)
         assert actual.keys() == expected.keys()
         for name, value in expected.items():
             limit = bound("statistics" if ".running_" in name else quantity)

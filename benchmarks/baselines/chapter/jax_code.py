@@ -166,7 +166,7 @@ def parameters_of(state: State) -> Parameters:
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias)."""
     layer = upsampling(nnx.Rngs(0))
-    layer.kernel[...] = jnp.asarray(from_canonical("transpose_conv.weight", weight))
+    layer.kernel[...] = jnp.asarray(from_canonical(weight))
     layer.bias[...] = jnp.asarray(bias)
     structure, parameters = nnx.split(layer)
 
