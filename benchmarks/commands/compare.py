@@ -190,6 +190,7 @@ def train(
     progress.forget(backend)
     folder = progress.folder / backend
     log = progress.folder / f"{backend}-evaluation.log"
+    print(f"{heading}: an evaluation, before the training", file=sys.stderr)
     outcome = prove_evaluation(backend, config, answers, log)
     if outcome.status != "ok":
         return outcome

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from benchmarks.equal_work.cache import answer
 from common.data.crops import merge_tiles, pad_to, tiles
 from common.data.tiling import tile_for
-from common.machine.progress import tracked
+from common.machine.progress import counter, tracked
 from common.parameters.names import Parameters
 from common.recipes import Recipe
 from common.reference import network as reference
@@ -175,8 +175,16 @@ def prediction_file(
         return merge_tiles([logits(part)[0] for part in parts], offsets, image.shape[:2])
 
     def compute() -> Arrays:
-        of_batches = np.stack([logits(batch) for batch in images])
-        merged = {name: tiled(image) for name, (image, _) in odd.items()}
+        with counter(len(images) + len(odd), "prediction", "  in float64") as bar:
+            computed = []
+            for batch in images:
+                computed.append(logits(batch))
+                bar.update(1)
+            merged = {}
+            for name, (image, _) in odd.items():
+                merged[name] = tiled(image)
+                bar.update(1)
+        of_batches = np.stack(computed)
         tiles_matrix = sum(
             (confusion_matrix(merged[name].argmax(-1), label) for name, (_, label) in odd.items()),
             empty_confusion(),

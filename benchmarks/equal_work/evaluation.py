@@ -52,27 +52,34 @@ class HeldData:
 
 
 class HeldRun:
-    """What ``common.run.runs.Run`` is to such a training: it keeps the evaluation alone."""
+    """What ``common.run.runs.Run`` is to such a training: it keeps what is recorded.
+
+    Attributes:
+        evaluation: After the one epoch.
+        parameters: Of the checkpoint after that.
+    """
 
     def __init__(self) -> None:
         self.evaluation: Mapping[str, Any] = {}
+        self.parameters: Parameters = {}
 
     def epoch(self, epoch: int, evaluation: Mapping[str, Any]) -> None:
         """Keep the evaluation after an epoch."""
         self.evaluation = evaluation
 
-    def checkpoint(self, *_: object) -> None:
-        """Keep nothing."""
+    def checkpoint(self, parameters: Parameters, momentum: Parameters, step: int) -> None:
+        """Keep the parameters."""
+        self.parameters = parameters
 
 
-def recorded_evaluation(
+def evaluated(
     backend: ModuleType,
     config: Config,
     parameters: Parameters,
     batches: Sequence[Pair],
     images: Sequence[Pair],
-) -> Mapping[str, Any]:
-    """Return the ``Evaluation`` of ``parameters`` that a package's training records.
+) -> HeldRun:
+    """Return what a package's training records of an evaluation of ``parameters``.
 
     It is that of ``train`` in the package's ``train.py`` after no step. So all that lies between a
     training and its record is asked about, the loop around the steps too.
@@ -84,7 +91,7 @@ def recorded_evaluation(
     run, start = HeldRun(), Checkpoint(parameters, {}, 0, config, "")
     training = importlib.import_module(f"{backend.__name__}.train")
     training.train(config, HeldData(batches, images), run, start)
-    return run.evaluation
+    return run
 
 
 def pixel_errors(evaluation: Mapping[str, Any], expected: Iterable[int]) -> dict[str, float]:

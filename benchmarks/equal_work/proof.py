@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cases.inputs import Arrays, parameters_in, part
-from benchmarks.equal_work.evaluation import pixel_errors, recorded_evaluation
+from benchmarks.equal_work.evaluation import evaluated, pixel_errors
 from common.config import Config
 from common.data.voc import VOID
 from common.documents import BackendRecord, ConfigRecord
@@ -176,19 +176,21 @@ def prediction(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
 def evaluation(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     """Compare the evaluation that the package's training records, of crops and of whole images.
 
-    The parameters' running statistics are far from those of any batch.
+    The parameters' running statistics are far from those of any batch, and stay as they are.
     """
     parameters, limit = parameters_in(arrays), bound("labels", config.precision)
     batches = list(zip(arrays["images"], arrays["labels"], strict=True))
     labels, logits = part(arrays, "odd labels"), part(arrays, "logits")
     images = [(image, labels[name]) for name, image in part(arrays, "odd").items()]
-    errors: Errors = {"pixels": {}, "loss": {}, "confusion matrix": {}}
+    errors: Errors = {"scored pixels": {}, "loss": {}, "confusion matrix": {}, "round trip": {}}
     for way, of_way in (("crops", arrays["evaluation"]), ("tiles", logits.values())):
         own = replace(config, recipe=replace(config.recipe, evaluation=way))
-        record = recorded_evaluation(backend, own, parameters, batches, images)
+        run = evaluated(backend, own, parameters, batches, images)
+        record, moved = run.evaluation, _errors(run.parameters, parameters)
+        errors["round trip"][f"after an evaluation by {way}"] = max(moved.values())
         expected, near = arrays[f"matrix/{way}"], sum(ties(each, limit) for each in of_way)
         for void, error in pixel_errors(record, expected.sum(1)).items():
-            errors["pixels"][f"{way}, void {void}"] = error
+            errors["scored pixels"][f"{way}, void {void}"] = error
         confusion = record.get("confusion", [])
         errors["confusion matrix"][way] = moved_share(confusion, expected, near)
         if way == "crops":

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.equal_work.drift import TIMEOUT_SECONDS, refuse
+from benchmarks.equal_work.drift import refuse
 from benchmarks.equal_work.evaluation import pixel_errors
 from benchmarks.equal_work.questions import EXAMPLES, Source
 from benchmarks.records.training_documents import TrainedRow
@@ -35,6 +35,8 @@ from common.reference.verdicts import breaches, proof_findings, reason
 from common.run.log import read_metrics
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
 from common.run.training import TrainingData
+
+TIMEOUT_SECONDS = 900
 
 
 def evaluation_file(config: Config) -> Path:
@@ -117,7 +119,7 @@ def check_evaluations(row: TrainedRow, folder: Path, pixels: NDArray[np.int64]) 
     """
     if row["status"] != "ok":
         return
-    errors: dict[str, dict[str, float]] = {"pixels": {}, "scores": {}}
+    errors: dict[str, dict[str, float]] = {"scored pixels": {}, "scores": {}}
     scores = None
     for line in read_metrics(folder / "metrics.jsonl"):
         if line["kind"] == "step":
@@ -125,10 +127,10 @@ def check_evaluations(row: TrainedRow, folder: Path, pixels: NDArray[np.int64]) 
         epoch, scores = f"epoch {line['epoch']}", line["scores"]
         confusion = np.asarray(line.get("confusion", ()), np.int64)
         for void, error in pixel_errors(line, pixels).items():
-            errors["pixels"][f"{epoch}, void {void}"] = error
+            errors["scored pixels"][f"{epoch}, void {void}"] = error
         is_matrix = confusion.shape == empty_confusion().shape
         by_class = relative_error(confusion.sum(1), pixels) if is_matrix else np.inf
-        errors["pixels"][f"{epoch}, by class"] = by_class
+        errors["scored pixels"][f"{epoch}, by class"] = by_class
         if not by_class:
             of_matrix = evaluation_record(confusion, [])["scores"]
             for reading in ("background", "ignore"):

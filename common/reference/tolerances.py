@@ -57,7 +57,7 @@ _PROOF = {
         "1.6e-5 measured, as of the layers in training",
         "1.2e-2 measured",
     ),
-    "pixels": _bounds(
+    "scored pixels": _bounds(
         (0.0, 0.0, 0.0, 0.0),
         "counted: an evaluation scores every pixel of its plan, in both readings of void",
     ),

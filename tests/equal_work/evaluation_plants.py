@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from common.data.tiling import predict_tiled
 from common.data.voc import VOID
+from common.parameters.names import is_statistic
 from common.run import loop, metrics
 
 Patch = pytest.MonkeyPatch
@@ -104,14 +105,29 @@ def last_image_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
     patch.setattr(loop, "predict_tiled", lambda *arguments: list(right(*arguments))[:-1])
 
 
+def statistics_moved(patch: Patch, name: str, backend: ModuleType) -> None:
+    """What is kept after an evaluation has statistics that its batches have moved."""
+    right = backend.parameters_of
+
+    def planted(state: Any) -> dict[str, NDArray]:
+        return {key: v * 0.9 if is_statistic(key) else v for key, v in right(state).items()}
+
+    patch.setattr(backend, "parameters_of", planted)
+
+
 EVALUATION_PLANTS = {
-    "first validation batch left out": (first_batch_left_out, "pixels", "crops, void background"),
-    "first validation batch twice": (first_batch_twice, "pixels", "crops, void ignore"),
-    "void scored as class 0": (void_as_class_0, "pixels", "void ignore"),
-    "void counted in ignore": (void_counted_in_ignore, "pixels", "void ignore"),
+    "first validation batch left out": (
+        first_batch_left_out,
+        "scored pixels",
+        "crops, void background",
+    ),
+    "first validation batch twice": (first_batch_twice, "scored pixels", "crops, void ignore"),
+    "void scored as class 0": (void_as_class_0, "scored pixels", "void ignore"),
+    "void counted in ignore": (void_counted_in_ignore, "scored pixels", "void ignore"),
     "truth and prediction swapped": (truth_and_prediction_swapped, "confusion matrix", ""),
     "predicted in training mode": (predicted_in_training_mode, "confusion matrix", "tiles"),
     "evaluated in training mode": (evaluated_in_training_mode, "confusion matrix", "crops"),
-    "last image left out": (last_image_left_out, "pixels", "tiles, void background"),
+    "statistics moved by an evaluation": (statistics_moved, "round trip", "after an evaluation"),
+    "last image left out": (last_image_left_out, "scored pixels", "tiles, void background"),
 }
 """What is planted: where, the quantity that shows it first, and its name."""

@@ -113,7 +113,9 @@ def test_a_planted_mistake_takes_the_scores_away(
     plant(monkeypatch, "numpy", package)
     status, reason = checked(config)
     assert status == "differs"
-    assert str(reason).startswith("not equal work: pixels, epoch 0, ") and said in str(reason)
+    assert str(reason).startswith("not equal work: scored pixels, epoch 0, ") and said in str(
+        reason
+    )
 
 
 def raised(line: Any) -> None:
@@ -124,8 +126,11 @@ def raised(line: Any) -> None:
     ("change", "said"),
     [
         (raised, "scores, epoch 0, void ignore is off by 1e-09"),
-        (lambda line: line.pop("confusion"), "pixels, epoch 0, by class cannot be compared"),
-        (lambda line: line["confusion"].pop(), "pixels, epoch 0, by class cannot be compared"),
+        (lambda line: line.pop("confusion"), "scored pixels, epoch 0, by class cannot be compared"),
+        (
+            lambda line: line["confusion"].pop(),
+            "scored pixels, epoch 0, by class cannot be compared",
+        ),
         (lambda line: line["scores"]["ignore"].pop("pixels"), "void ignore cannot be compared"),
         (lambda line: line.update(kind="step"), "scores, of the last epoch cannot be compared"),
     ],
@@ -142,11 +147,11 @@ def test_scores_that_their_matrix_does_not_give_are_refused(
 @pytest.mark.parametrize(
     ("answer", "status", "reason"),
     [
-        ({"pixels": {"crops, void ignore": 0.0}}, "ok", None),
+        ({"scored pixels": {"crops, void ignore": 0.0}}, "ok", None),
         (
-            {"pixels": {"crops, void ignore": 0.2}},
+            {"scored pixels": {"crops, void ignore": 0.2}},
             "differs",
-            "not equal work: pixels, crops, void ignore is off by 0.2, allowed 0",
+            "not equal work: scored pixels, crops, void ignore is off by 0.2, allowed 0",
         ),
         (WorkerFailed("torch ended (3): out of luck"), "failed", "torch ended (3): out of luck"),
     ],
