@@ -85,10 +85,13 @@ def main(argv: Sequence[str]) -> int:
     backends = options.Backends(args.backends).backends
     config = options.config_from(args)
     check_tricks(config.without, backends)
-    starting_parameters(config.recipe, config.seed, args.weights)  # A bad file is refused early.
+    limit_cpus(args.threads)
+    # Bad weights and data are refused before anything is written.
+    starting_parameters(config.recipe, config.seed, args.weights)
+    dataset = TrainingData(args.data, config) if args.data else None
     with only_writer(out):
         try:
-            return compare(args, backends, config, out)
+            return compare(args, backends, config, out, dataset)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; go on with: fcn compare --resume {quote(str(out))}"
@@ -120,13 +123,27 @@ def resume_options(args: Namespace, named: set[str]) -> None:
         )
 
 
-def compare(args: Namespace, backends: Sequence[str], config: Config, out: Path) -> int:
-    """Train what is not trained yet, put all side by side, and return the exit status."""
-    limit_cpus(args.threads)
+def compare(
+    args: Namespace,
+    backends: Sequence[str],
+    config: Config,
+    out: Path,
+    dataset: TrainingData | None,
+) -> int:
+    """Train what is not trained yet, put all side by side, and return the exit status.
+
+    Args:
+        args: The command's options.
+        backends: In this order.
+        config: Of every training.
+        out: Gets the results.
+        dataset: None for generated images.
+    """
     paths = {"data": args.data and str(args.data), "weights": args.weights and str(args.weights)}
     write_json(out / PLAN, {"backends": backends, "config": config.to_json(), **paths})
     data = args.data or default_dataset(out / "data")
-    dataset, weights = TrainingData(data, config), describe_weights(config.recipe, args.weights)
+    dataset = dataset or TrainingData(data, config)
+    weights = describe_weights(config.recipe, args.weights)
     dataset.warn()
     identity = {
         "config": config.to_json(),
