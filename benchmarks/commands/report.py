@@ -31,13 +31,18 @@ def write_report(folder: Path, beside: Sequence[Bench] = ()) -> Path:
 
 
 def is_bench(folder: Path) -> bool:
-    """Return whether a folder holds a benchmark's results.
+    """Return whether a folder holds a benchmark's results, and not a comparison's.
 
     Raises:
-        InputError: If it holds a comparison's too: both would be ``report.html``.
+        InputError: If it holds neither, or both: both would be ``report.html``.
     """
-    holds_bench = (folder / RESULTS).is_file()
-    if holds_bench and (folder / COMPARISON).is_file():
+    holds_bench, holds_comparison = (folder / RESULTS).is_file(), (folder / COMPARISON).is_file()
+    if not holds_bench and not holds_comparison:
+        raise InputError(
+            f"{folder}: holds no {RESULTS} and no {COMPARISON}; name a folder that `fcn bench` or "
+            "`fcn compare` wrote"
+        )
+    if holds_bench and holds_comparison:
         raise InputError(
             f"{folder}: holds {RESULTS} and {COMPARISON}, and has room for one page; "
             "move one of them to a folder of its own"

@@ -105,7 +105,7 @@ def read_document(path: Path, document_type: type[Document]) -> Document:
 def fault(document: Any, kind: str, version: int) -> str | None:
     """Return the first thing that is wrong with a document, and its place; None for a sound one."""
     if not isinstance(document, dict) or document.get("kind") != kind:
-        return f"is no results file of `fcn {kind}`"
+        return f'is no document of the kind "{kind}"'
     if document.get("version") != version:
         return f"has version {document.get('version')}, but this fcn reads version {version}"
     faults = unusable(document)

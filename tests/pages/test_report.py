@@ -303,11 +303,11 @@ def test_the_command_writes_the_page_again(
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "compare.json: cannot be read (No such file"),
+        (None, "holds no bench.json and no compare.json; name a folder that `fcn bench` or"),
         ("{", "compare.json: is not JSON"),
         ('{"loss": NaN}', "compare.json: is not JSON (NaN is no number)"),
-        ("[]", "is no results file of `fcn compare`"),
-        ('{"kind": "bench", "version": 1}', "is no results file of `fcn compare`"),
+        ("[]", 'is no document of the kind "compare"'),
+        ('{"kind": "bench", "version": 1}', 'is no document of the kind "compare"'),
         (
             '{"kind": "compare", "version": 1}',
             "has version 1, but this fcn reads version 2; `fcn compare`",

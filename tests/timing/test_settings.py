@@ -70,7 +70,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("chekc", "fcn bench 'chekc' is unknown: did you mean check? choose from check, diff, "),
         ("check", "the following arguments are required: FILE (see fcn bench check --help)"),
         ("check broken.json", "broken.json: is not JSON ("),
-        ("check other.json", "other.json: is no results file of `fcn bench`"),
+        ("check other.json", 'other.json: is no document of the kind "bench"; `fcn bench` writes'),
         ("diff broken.json", "the following arguments are required: NEW (see fcn bench diff"),
         ("diff absent other.json", "absent: cannot be read (No such file"),
         (
