@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from common.errors import InputError
 from common.machine.download import fetch
 from common.machine.files import sync_folder, writing
+from common.machine.locks import only_writer
 
 VOC_URL = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 VOC_MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
@@ -99,9 +100,14 @@ def fetch_voc(
         ``<root>/VOCdevkit/VOC2012``.
 
     Raises:
-        InputError: If that folder is there already, or as ``fetch`` and ``unpack_tar`` do.
+        InputError: If that folder is there already, another process writes into ``root``, or as
+            ``fetch`` and ``unpack_tar`` do.
     """
-    root = Path(root)
+    with only_writer(Path(root)):
+        return _fetch(Path(root), url, md5, progress)
+
+
+def _fetch(root: Path, url: str, md5: str, progress: bool) -> Path:
     folder = root / VOC_FOLDER
     if folder.exists():
         raise InputError(f"{folder}: is there already: name another folder, or remove it")

@@ -18,7 +18,7 @@ from common.data.masks import label_image
 from common.data.voc import CLASSES, VOID
 from common.errors import InputError
 from common.machine.files import write_text, writing
-from common.machine.locks import LOCK
+from common.machine.locks import LOCK, only_writer
 from common.recipes import RECIPES, STRIDE
 
 LEAST_SIDE = 64
@@ -83,8 +83,7 @@ def make_dataset(
         raise InputError(f"--size {size[0]}x{size[1]}: each side must be at least {LEAST_SIDE}")
     if seed < 0:
         raise InputError(f"--seed {seed} is too small: at least 0")
-    with writing(root):
-        root.mkdir(parents=True, exist_ok=True)
+    with only_writer(root), writing(root):
         if {path.name for path in root.iterdir()} - {LOCK}:
             raise InputError(f"{root}: is not empty: name a new folder for the generated data set")
         lists = root / "ImageSets" / "Segmentation"

@@ -55,7 +55,7 @@ def _numbers(path: Path) -> list[int]:
 def _groups(process: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of a process's groups that may limit ``controller``, from the inmost up."""
     for line in _lines(process / "cgroup"):
-        number, controllers, group = line.split(":", 2)
+        number, controllers, group = [*line.split(":", 2), "", ""][:3]
         if number == "0":
             kind, named = "cgroup2", ""
         elif controller in controllers.split(","):
@@ -74,10 +74,10 @@ def _mounts(process: Path, kind: str, controller: str) -> Iterator[tuple[Path, P
     """Yield which group of a hierarchy is mounted, and where."""
     for line in _lines(process / "mountinfo"):
         place, _, system = line.partition(" - ")
-        filesystem, _, options = system.split(" ", 2)
-        if filesystem == kind and (not controller or controller in options.split(",")):
-            root, mounted = (_unescaped(text) for text in place.split(" ")[3:5])
-            yield Path(root), Path(mounted)
+        places, (filesystem, *options) = place.split(" "), system.split(" ")
+        controllers = options[-1].split(",") if options else []
+        if len(places) > 4 and filesystem == kind and (not controller or controller in controllers):
+            yield Path(_unescaped(places[3])), Path(_unescaped(places[4]))
 
 
 def _lines(path: Path) -> list[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from common.backends import check_backend
 from common.errors import InputError
+from common.machine.children import ending_with_this
 from common.parameters.tensors import TensorFile, read_safetensors
 
 TAKEN_FROM = "taken from"
@@ -87,9 +88,8 @@ def torchvision_url(network: str) -> str:
 def _torch(*arguments: str) -> str:
     """Return what ``torch_impl.foreign`` prints; its last error line is the InputError."""
     module = "torch_impl.foreign"
-    result = subprocess.run(
-        [sys.executable, "-m", module, *arguments], capture_output=True, text=True, check=False
-    )
+    command = ending_with_this([sys.executable, "-m", module, *arguments])
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode < 0:
         raise InputError(f"{arguments[0]}: {module} was ended by signal {-result.returncode}")
     if result.returncode:

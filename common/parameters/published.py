@@ -1,17 +1,15 @@
 """Weights that others publish: fetched once, checked, and kept in a cache folder."""
 
-import fcntl
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from common.errors import InputError
 from common.machine.download import fetch
-from common.machine.files import cache_folder, file_digest, reading_json, write_json, writing
+from common.machine.files import cache_folder, file_digest, reading_json, write_json
+from common.machine.locks import LOCK, locked
 from common.parameters.foreign import torchvision_url
 
 
@@ -59,7 +57,8 @@ def published_file(name: str) -> Path:
     folder, published = cache_folder(), PUBLISHED[name]
     record_path = folder / f"{name.replace(':', '-')}.json"
     path = folder / published.file
-    with _only_process(folder):
+    # Replicas start together and need the same file: the others wait for the first.
+    with locked(folder / LOCK, f"{folder}: is being written", wait=True):
         recorded = _recorded_digest(record_path, published)
         # For a file that is there no address is needed: torchvision's takes a second to find out.
         url = GLUON if path.exists() else address(name)
@@ -97,14 +96,3 @@ def _recorded_digest(path: Path, published: Published) -> str | None:
     if not re.fullmatch(r"[0-9a-f]{64}", digest) or not digest.startswith(published.sha256 or ""):
         raise InputError(f"{path}: is the record of another file than {published.file}: remove it")
     return digest
-
-
-@contextmanager
-def _only_process(folder: Path) -> Iterator[None]:
-    """Let one process at a time into ``folder``: replicas start together and need the same file."""
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("w")
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.cli import main as fcn
 from benchmarks.commands.compare import compare_parser
 from benchmarks.commands.data import main
 from common.config import Config
@@ -18,6 +19,7 @@ from common.data.masks import read_label, write_label
 from common.data.synthetic import fitting_recipe
 from common.data.voc import index_to_rgb
 from common.errors import InputError
+from common.machine.locks import LOCK, only_writer
 from common.options import config_from, predict_parser, training_parser
 from common.recipes import make_recipe
 from common.run.prediction import images_of
@@ -157,3 +159,19 @@ def test_a_training_warns_of_what_is_odd_and_stops_at_what_cannot_be_read(
         Image.fromarray(index_to_rgb(read_label(path))[..., ::-1].copy()).save(path)
     with pytest.raises(InputError, match=r"\.png: colour .* once red and blue are swapped"):
         data.warn()
+
+
+@pytest.mark.parametrize("action", ["make", "fetch"])
+def test_a_data_set_has_one_writer(
+    action: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with only_writer(tmp_path):
+        assert fcn(["data", action, str(tmp_path)]) == 2
+        assert [path.name for path in tmp_path.iterdir()] == [LOCK]
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{tmp_path}: is being written by process" in line
+
+
+def test_a_bad_option_makes_no_folder(tmp_path: Path) -> None:
+    assert fcn(["data", "make", str(tmp_path / "d"), "--train", "0"]) == 2
+    assert not (tmp_path / "d").exists()

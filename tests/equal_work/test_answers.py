@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.equal_work.cache import sources
+from benchmarks.equal_work.cache import answer, sources
 from common.config import Config
 from common.recipes import make_recipe
 
@@ -74,3 +74,39 @@ def test_the_digest_covers_every_module_that_is_imported(module: str) -> None:
     imported = {Path(line) for line in done.stdout.split()}
     root = PROJECT / "benchmarks" / "equal_work"
     assert len(imported) > 10 and imported <= sources(root / f"{module}.py")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda data: data[:-100],
+        lambda data: data[:200] + bytes([data[200] ^ 1]) + data[201:],
+        lambda data: b"",
+        lambda data: b"PK" + data[2:].replace(b"PK\x01\x02", b"PK\x01\x03"),
+    ],
+    ids=["cut", "flipped", "empty", "no directory"],
+)
+def test_damaged_answers_are_computed_anew(
+    damage: Callable[[bytes], bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    computed = []
+
+    def ask() -> Path:
+        def compute() -> dict[str, np.ndarray]:
+            computed.append(1)
+            return {"a": np.arange(100.0)}
+
+        return answer("kind", {}, {}, compute)
+
+    path = ask()
+    assert ask() == path and len(computed) == 1
+    path.write_bytes(damage(path.read_bytes()))
+    assert ask() == path and len(computed) == 2
+    assert f"{path}: is damaged: its answers are computed anew" in capsys.readouterr().err
+    with np.load(path) as file:
+        np.testing.assert_array_equal(file["a"], np.arange(100.0))
+    assert [file.name for file in path.parent.iterdir()] == [path.name]

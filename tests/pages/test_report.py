@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -345,3 +346,21 @@ def test_the_bundled_library_is_the_one_that_is_credited() -> None:
     assert version and f"(v{version[1]})" in (VENDOR / "uPlot.iife.min.js").read_text()[:100]
     template = (VENDOR.parents[1] / "templates/base.html.j2").read_text(encoding="utf-8")
     assert f"uPlot {version[1]} (MIT licence" in template
+
+
+@pytest.mark.parametrize("name", ["../outside.png", "/etc/passwd", "gallery/link.png"])
+@pytest.mark.parametrize("part", ["image", "truth", "prediction"])
+def test_a_gallery_does_not_lead_out_of_its_folder(
+    name: str, part: str, compare: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "results"
+    shutil.copytree(tmp_path, folder, ignore=shutil.ignore_patterns("results"))
+    example = compare["gallery"][0]
+    shutil.copyfile(folder / example["truth"], tmp_path / "outside.png")
+    (folder / "gallery/link.png").symlink_to(tmp_path / "outside.png")
+    if part == "prediction":
+        example["predictions"] = dict.fromkeys(example["predictions"], name)
+    else:
+        example[part] = name
+    with pytest.raises(InputError, match="leads out of"):
+        page_of(compare, folder)
