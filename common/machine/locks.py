@@ -33,13 +33,21 @@ os.register_at_fork(after_in_child=_leave_to_parent)
 
 @contextmanager
 def only_writer(folder: Path) -> Iterator[Path]:
-    """Be the only command that writes into ``folder``, which is made unless it is there.
+    """Be the only command that writes into ``folder``.
+
+    It is made unless it is there, and removed again if nothing was written.
 
     Raises:
         InputError: Naming the process that writes there now, or if the folder cannot be written.
     """
-    with locked(folder / LOCK, f"{folder}: is being written", wait=False):
-        yield folder
+    was_there = folder.exists()
+    try:
+        with locked(folder / LOCK, f"{folder}: is being written", wait=False):
+            yield folder
+    finally:
+        if not was_there:
+            with suppress(OSError):  # It is not empty.
+                folder.rmdir()
 
 
 @contextmanager

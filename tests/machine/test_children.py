@@ -23,9 +23,14 @@ FORKING = """
 import multiprocessing, os, time
 from common.machine.children import let_forks_end_with_this
 let_forks_end_with_this()
+def sleep(begun):
+    begun.set()
+    time.sleep(1000)
 def load():
-    inner = multiprocessing.Process(target=time.sleep, args=[1000])
+    begun = multiprocessing.Event()
+    inner = multiprocessing.Process(target=sleep, args=[begun])
     inner.start()
+    begun.wait()
     print(os.getpid(), inner.pid, flush=True)
     inner.join()
 multiprocessing.set_start_method("fork")

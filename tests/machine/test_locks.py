@@ -86,6 +86,7 @@ def test_the_same_process_holds_it_once(tmp_path: Path) -> None:
         pass
     with only_writer(tmp_path), only_writer(tmp_path / "below"):
         pass
+    assert list(tmp_path.iterdir()) == []  # A folder in which nothing was written is removed.
 
 
 def test_a_lock_whose_file_was_removed_is_another_one(tmp_path: Path) -> None:
