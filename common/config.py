@@ -135,7 +135,8 @@ def check_devices(config: Config, count: int, kind: str, framework: str) -> None
     """Raise InputError where ``framework`` has fewer devices in this process than ``config``."""
     if count < config.devices:
         raise InputError(
-            f"devices {config.devices}: {framework} has only {count} {kind} devices in this process"
+            f"--devices {config.devices}: {framework} sees {count} {kind}{'s' * (count != 1)} in "
+            "this process; choose no more than that"
         )
 
 

@@ -62,8 +62,8 @@ def configure(config: Config) -> None:
     check_precision(config, precisions(config))
     if config.threads and config.threads != threads_in_use():
         raise InputError(
-            f"threads {config.threads}: MXNet reads OMP_NUM_THREADS at its import and found "
-            f"{threads_in_use()}; set the variable before"
+            f"--threads {config.threads}: MXNet reads OMP_NUM_THREADS when it is imported, and "
+            f"found {threads_in_use()}; set the variable before that"
         )
     # MXNet has no switch of its own; CUDA's libraries read this one when the device is first used.
     os.environ["NVIDIA_TF32_OVERRIDE"] = "1" if config.precision == "tf32" else "0"

@@ -47,7 +47,9 @@ def configure(config: Config) -> None:
         for device in tf.config.list_physical_devices("GPU"):
             tf.config.experimental.set_memory_growth(device, True)
     except RuntimeError as error:
-        raise InputError(f"threads {threads}: TensorFlow has started already") from error
+        raise InputError(
+            f"--threads {threads}: TensorFlow has started already with another number; set it first"
+        ) from error
     if config.devices > 1:
         # Refused once there are devices: then `devices_of` says whether they are enough.
         with suppress(RuntimeError):

@@ -32,7 +32,8 @@ def start_ranks(config: Config) -> None:
     distributed.init_process_group("nccl" if gpu else "gloo")
     if distributed.get_world_size() != config.devices:
         raise InputError(
-            f"devices {config.devices}: torchrun started {distributed.get_world_size()}"
+            f"--devices {config.devices}: torchrun started {distributed.get_world_size()} "
+            "processes; start as many as --devices says"
         )
 
 

@@ -11,6 +11,7 @@ from shlex import quote
 
 from benchmarks.commands import check, diff, selftest
 from benchmarks.pages.bench_text import table
+from benchmarks.pages.format import counted
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.diff import unlike
 from benchmarks.records.documents import Bench
@@ -73,7 +74,8 @@ def measure(results: Results, settings: Settings, as_json: bool) -> int:
     failed = any(row["status"] in ("failed", "invalid", "differs") for row in rows)
     if rows and all(row["status"] != "ok" for row in rows):
         reasons = list(dict.fromkeys(str(row["reason"]) for row in rows))
-        more = f" (and {len(reasons) - 1} other reasons, above)" if len(reasons) > 1 else ""
+        others = counted(len(reasons) - 1, "other reason")
+        more = f" (and {others}, above)" if len(reasons) > 1 else ""
         print(printable(f"error: no row has a figure: {reasons[0]}{more}"), file=sys.stderr)
         return 1 if failed else 2
     return int(failed)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.pages.format import join, text_table
+from benchmarks.pages.format import counted, join, text_table
 from benchmarks.timing.machine import gpu_count
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
@@ -50,7 +50,7 @@ def main(argv: Sequence[str]) -> int:
     else:
         memory = f"{machine['memory_bytes'] / 2**30:.0f} GiB, " if machine["memory_bytes"] else ""
         print(
-            f"{machine['processor']}, {machine['cpus']} CPUs, {memory}"
+            f"{machine['processor']}, {counted(machine['cpus'], 'CPU')}, {memory}"
             f"{machine['system']}, Python {machine['python']}"
         )
         table = []

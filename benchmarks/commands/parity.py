@@ -9,7 +9,7 @@ from shlex import quote
 from benchmarks.equal_work.against import Comparison, compare_file, layer_shapes
 from benchmarks.equal_work.parity import prove
 from benchmarks.equal_work.questions import Source
-from benchmarks.pages.format import bound_text, error_text, text_table
+from benchmarks.pages.format import bound_text, counted, error_text, text_table
 from benchmarks.pages.proof import text_of, write_page
 from benchmarks.workers.environment import limit_cpus
 from common.config import Config
@@ -138,6 +138,6 @@ def show_comparison(comparison: Comparison, as_json: bool) -> int:
             table.append((finding.name, error, limit, found))
         print(text_table(table))
         if comparison.shapes:
-            print(f"{len(comparison.shapes)} outputs have another shape than [B, H, W, C] needs")
+            print(f"{counted(len(comparison.shapes), 'output')} in another shape than needed")
         print(f"{comparison.backbone}: {reason(findings) or 'equals the reference'}")
     return 1 if broken else 0

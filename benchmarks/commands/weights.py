@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.pages.format import text_table
+from benchmarks.pages.format import counted, text_table
 from common.errors import InputError, printable
 from common.machine.files import write_bytes
 from common.options import Parser
@@ -80,7 +80,7 @@ def import_weights(source: str, limit: int, out: Path) -> None:
     files.save_parameters(out, parameters, {"backbone": backbone, "source": origin})
     whole = "final_conv.weight" in parameters
     part = "network" if whole else "backbone, without a head"
-    print(f"{out}: {backbone} {part}, {len(parameters)} tensors, {millions(parameters)}")
+    print(f"{out}: {backbone} {part}, {counted(len(parameters), 'tensor')}, {millions(parameters)}")
     predict = f"fcn predict --backend B --weights {out} --out DIR IMAGES, or " if whole else ""
     train = f"fcn train --backend B --data DIR --out RUN --weights {out} --backbone {backbone}"
     print(f"next: {predict}{train}")
@@ -116,7 +116,7 @@ def show(path: Path, limit: int, as_json: bool) -> None:
         print(text_table(table))
     for key, value in metadata.items():
         print(printable(f"{key}: {value}"))
-    print(f"{len(tensors)} tensors, {millions(tensors)}")
+    print(f"{counted(len(tensors), 'tensor')}, {millions(tensors)}")
 
 
 def export_weights(path: Path, limit: int, form: str, out: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.pages.format import DASH, small_percent, text_table
+from benchmarks.pages.format import DASH, counted, small_percent, text_table
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure
 from benchmarks.records.documents import Bench
@@ -44,7 +44,7 @@ def accuracy_title(accuracy: Accuracy) -> str:
     height, width = recipe["crop"]
     return (
         f"accuracy, {recipe['backbone']}, {recipe['name']}, batch {recipe['batch_size']}, "
-        f"{height}×{width}, {accuracy['seeds']} seeds: mean [least, most]"
+        f"{height}×{width}, {counted(accuracy['seeds'], 'seed')}: mean [least, most]"
     )
 
 
@@ -101,7 +101,7 @@ def words_of(test: Equivalence) -> str:
     return (
         f"{' - '.join(test['backends'])}, {NAMES[test['score']]}: {test['mean']:+.4f} "
         f"[{test['low']:+.4f}, {test['high']:+.4f}], margin {test['margin']}: {finding(test)} "
-        f"(p {test['p']:.2g}, {len(test['differences'])} pairs)"
+        f"(p {test['p']:.2g}, {counted(len(test['differences']), 'pair')})"
     )
 
 

@@ -18,10 +18,11 @@ LEAST_ROUNDS = 5
 def table(document: Bench) -> str:
     """Return the whole table: a block for each case, batch and precision."""
     machine, settings = document["hardware"], document["settings"]
+    cpus, rounds = text.counted(machine["cpus"], "CPU"), text.counted(settings["rounds"], "round")
     lines = [f"{first}."] if (first := headline(document)) else []
     lines += [
-        f"{machine['processor']}, {machine['cpus']} CPUs, {machine['system']}; "
-        f"{settings['recipe']}, {settings['rounds']} rounds, seed {settings['seed']}"
+        f"{machine['processor']}, {cpus}, {machine['system']}; "
+        f"{settings['recipe']}, {rounds}, seed {settings['seed']}"
     ]
     for precision, limit in document["limits"].items():
         if limit:
@@ -70,7 +71,7 @@ def row_cells(row: Row, figures: Figures) -> list[str]:
     itself, even, limit = figures["self_ratio"], figures["break_even"], figures["limit"]
     catching_up = text.DASH
     if even:
-        catching_up = "never" if even["steps"] is None else f"{even['steps']} steps"
+        catching_up = "never" if even["steps"] is None else text.counted(even["steps"], "step")
     memory = [figures["host_memory_peak_bytes"], figures["device_memory_peak_bytes"]]
     return [
         row["backend"],
@@ -101,7 +102,7 @@ def few_rounds(document: Bench) -> str | None:
     rounds = document["settings"]["rounds"]
     if rounds >= LEAST_ROUNDS:
         return None
-    return f"{rounds} rounds: a published table needs at least {LEAST_ROUNDS}"
+    return f"{text.counted(rounds, 'round')}: a published table needs at least {LEAST_ROUNDS}"
 
 
 def markdown(document: Bench) -> str:
@@ -163,11 +164,13 @@ def caption(document: Bench, rows: Sequence[Row]) -> str:
     """Return the conditions of a table, its machine and versions, as a paragraph."""
     first, machine = rows[0], document["hardware"]
     height, width = first["crop"]
+    cpus = text.counted(machine["cpus"], "CPU")
+    rounds = text.counted(document["settings"]["rounds"], "round")
     lines = [
-        f"Examples/s: the median over {document['settings']['rounds']} rounds of two turns each, "
+        f"Examples/s: the median over {rounds} of two turns each, "
         f"and its 95 % bootstrap interval; {first['backbone']}, {first['recipe']}, "
         f"{words.batch_name(first)}, {height}×{width}, {first['precision']}, "
-        f"{computed_on(document, rows)}, {machine['cpus']} CPUs, {machine['system']}, "
+        f"{computed_on(document, rows)}, {cpus}, {machine['system']}, "
         f"Python {machine['python']}"
     ]
     if few := few_rounds(document):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
-from benchmarks.pages.format import DASH, join, moment, ranges, setting, size
+from benchmarks.pages.format import DASH, counted, join, moment, ranges, setting, size
 from benchmarks.pages.rows import batch_name, case_name, row_title
 from benchmarks.records.documents import Bench, Gpu, Process, Row, Sample
 from benchmarks.records.proof_documents import Proof
@@ -75,7 +75,9 @@ def compare_facts(compare: Compared) -> dict[str, Facts]:
 def proof_facts(proof: Proof) -> dict[str, Facts]:
     """Return the manifest of a proof."""
     backends = {
-        row["title"]: f"{versions(row['versions'])}, {row['threads']} threads, {row['device']}"
+        row[
+            "title"
+        ]: f"{versions(row['versions'])}, {counted(row['threads'] or 0, 'thread')}, {row['device']}"
         if "versions" in row
         else row["status"]
         for row in proof["backbones"][0]["rows"]
@@ -89,7 +91,9 @@ def proof_facts(proof: Proof) -> dict[str, Facts]:
 
 def machine_names(documents: Sequence[Bench]) -> list[str]:
     """Return the name of each document's machine, with the time where two are alike."""
-    names = [f"{computed_on(each)}, {each['hardware']['cpus']} CPUs" for each in documents]
+    names = [
+        f"{computed_on(each)}, {counted(each['hardware']['cpus'], 'CPU')}" for each in documents
+    ]
     return [
         f"{name}, {moment(document['created'])}" if names.count(name) > 1 else name
         for name, document in zip(names, documents, strict=True)

@@ -16,6 +16,11 @@ def count_word(count: int) -> str:
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return "1 round" or "5 rounds"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def join(names: Sequence[str]) -> str:
     """Return "A", "A and B" or "A, B and C"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
@@ -125,7 +130,7 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
 WORDS: dict[str, Callable[..., str]] = {
     words.__name__: words
     for words in (
-        *(bound_text, error_text, moment, number, percent, seconds),
+        *(bound_text, counted, error_text, moment, number, percent, seconds),
         *(significant, size, small_percent, span),
     )
 }

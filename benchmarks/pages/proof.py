@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.pages.facts import proof_facts
-from benchmarks.pages.format import bound_text, error_text, number, small_percent, text_table
+from benchmarks.pages.format import (
+    bound_text,
+    counted,
+    error_text,
+    number,
+    small_percent,
+    text_table,
+)
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
 from benchmarks.records.proof_documents import Proof, ProofPart, ProofRow, Yardstick
 from benchmarks.records.results import read_document
@@ -58,6 +65,8 @@ def largest(proof: Proof, part: ProofPart) -> list[tuple[str, float, str, list[f
     """Return every quantity, its bound, the bound's reason, and each row's largest error."""
     lines = []
     for quantity in PROOF:
+        if not any(quantity in row["errors"] for row in proved_rows(part)):
+            continue  # Early proofs have fewer quantities.
         bound = BOUNDS[quantity][proof["precision"]]
         limit = max(part["limits"]) if quantity == "trace" else bound.limit
         errors = [largest_error(row, quantity) for row in proved_rows(part)]
@@ -121,7 +130,7 @@ def drift_curves(part: ProofPart) -> Figure | None:
 def thread_numbers(yardstick: Yardstick) -> str:
     """Return with which numbers of threads a backend is compared with itself."""
     usual, changed = yardstick["threads"]
-    return f"{changed} against {usual} threads"
+    return f"{changed} against {counted(usual, 'thread')}"
 
 
 def text_of(proof: Proof) -> str:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
-from benchmarks.pages.format import significant
+from benchmarks.pages.format import counted, significant
 from benchmarks.pages.html import backend_color
 from benchmarks.records.comparisons import without_disturbed
 from benchmarks.records.documents import Bench, BreakEven, Check, Comparison, Figures, Row
@@ -170,7 +170,7 @@ def catching_up(even: BreakEven | None) -> str:
     name = label_of(even["against"])
     if even["steps"] is None:
         return f"never catches up with {name}"
-    return f"catches up with {name} after {even['steps']} steps"
+    return f"catches up with {name} after {counted(even['steps'], 'step')}"
 
 
 def end_of_line(rows: Sequence[Row]) -> float:

@@ -90,7 +90,7 @@ def fetch(
     with writing(path):
         if path.exists():
             if wrong := _wrong_digest(path, expected):
-                raise InputError(f"{path}: is there already but {wrong}: move it away")
+                raise InputError(f"{path}: exists, but {wrong}; delete it or move it away")
             return path
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")

@@ -34,7 +34,10 @@ def thread_environment(threads: int | None) -> dict[str, str]:
     """
     cpus = len(available_cpus())
     if threads is not None and threads > cpus:
-        raise InputError(f"--threads {threads}: this process may use only {cpus} CPUs")
+        most = f"{cpus} CPUs" if cpus > 1 else "one CPU"
+        raise InputError(
+            f"--threads {threads}: this process may use {most}; choose no more threads"
+        )
     count = threads or cpu_count()
     quota = {} if threads or count == cpus else {"PJRT_NPROC": str(count)}
     return {"OMP_NUM_THREADS": str(count), **quota}

@@ -38,7 +38,9 @@ def checked_parameters(args: Namespace) -> Parameters:
     owners = {path.resolve(): f"the image {path}" for path in args.images}
     for path in args.images:
         if not path.is_file():
-            raise InputError(f"{path}: there is no such image")
+            if path.is_dir():
+                raise InputError(f"{path}: is a folder; name its images, as {path}/*.jpg")
+            raise InputError(f"{path}: there is no such file; name JPEG or PNG images")
         for target in targets(args.out, path):
             if owner := owners.get(target.resolve()):
                 raise InputError(f"{path}: its result would overwrite {owner}: rename it")

@@ -46,7 +46,7 @@ def test_a_benchmark_without_a_figure_is_no_success(
     last = error.splitlines()[-1]
     assert last.startswith("error: no row has a figure: ")
     assert ("is not installed here" in last) == (not moods)
-    assert ("(and 1 other reasons" in last) == (not moods)
+    assert ("(and 1 other reason," in last) == (not moods)
     assert f"'{out}' has the page" in out_text
 
 

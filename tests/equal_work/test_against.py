@@ -122,7 +122,7 @@ def test_outputs_with_their_channels_first_are_told_which_shape_is_needed(
     assert told[name].startswith("is [2, 64, 16, 32], needs [2, 16, 32, 64]: save np.transpose")
     assert fcn(["parity", "--against", str(tmp_path / "port.safetensors")]) == 1
     text = capsys.readouterr().out
-    assert f"{len(told)} outputs have another shape than [B, H, W, C] needs" in text
+    assert f"{len(told)} outputs in another shape than needed" in text
     assert text.count("save np.transpose(x, (0, 2, 3, 1))") == len(told)
 
 

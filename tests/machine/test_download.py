@@ -114,7 +114,7 @@ def test_a_file_that_is_there_is_not_fetched_again(server: Server, path: Path) -
 def test_another_file_at_the_path_is_kept(server: Server, path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(b"mine")
-    with pytest.raises(InputError, match="file.tar: is there already"):
+    with pytest.raises(InputError, match="file.tar: exists, but"):
         fetch(server.url, path, sha256=SHA256)
     assert path.read_bytes() == b"mine"
 

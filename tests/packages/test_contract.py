@@ -232,4 +232,7 @@ except InputError as error:
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     count = cpu_count() + 1
-    assert done.stdout == f"threads {count}: TensorFlow has started already\n", done.stderr
+    assert (
+        done.stdout
+        == f"--threads {count}: TensorFlow has started already with another number; set it first\n"
+    ), done.stderr

@@ -215,7 +215,7 @@ def test_a_published_file_is_downloaded_once_and_its_whole_digest_recorded(
 def test_what_was_recorded_is_checked_ever_after(kept: Path) -> None:
     path = published.published_file(NAME)
     path.write_bytes(b"x" + BODY[1:])
-    with pytest.raises(InputError, match=r"weights\.pth: is there already but its sha256"):
+    with pytest.raises(InputError, match=r"weights\.pth: exists, but its sha256"):
         published.published_file(NAME)
     path.unlink()
     # Other bytes that the publisher's own, shorter digest would let pass.
