@@ -36,6 +36,8 @@ from common.run.resume import fill_options
 from common.run.training import TrainingData, choose_recipe
 from common.tricks import check_tricks
 
+PAGE = "report.html"
+
 
 def compare_parser() -> options.Parser:
     """Return the command's parser."""
@@ -181,17 +183,20 @@ def compare(
         "gallery": gallery(out, dataset, rows),
     }
     write_json(out / "compare.json", compared)
-    page = out / "report.html"
-    write_text(page, render_page(compared, out))
-    if args.json:
-        print(json.dumps(compared))
-    else:
-        place = quote(str(out))
-        print(f"{table(compared)}\npage: {page}")
-        print(f"{place} has compare.json, and in runs/ each backend's training with its weights")
-        proof = f"`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof"
-        print(f"next: `fcn bench` times the backends in turns; {proof}")
+    write_text(out / PAGE, render_page(compared, out))
+    print(json.dumps(compared) if args.json else last_lines(compared, out))
     return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+def last_lines(compared: Compared, out: Path) -> str:
+    """Return the comparison as text, where its files are, and what to do next."""
+    place = quote(str(out))
+    return (
+        f"{table(compared)}\npage: {out / PAGE}\n"
+        f"{place} has compare.json, and in runs/ each backend's training with its weights\n"
+        "next: `fcn bench` times the backends in turns; "
+        f"`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof"
+    )
 
 
 def train(
