@@ -134,12 +134,7 @@ def compare(
 ) -> int:
     """Train what is not trained yet, put all side by side, and return the exit status.
 
-    Args:
-        args: The command's options.
-        backends: In this order.
-        config: Of every training.
-        out: Gets the results.
-        dataset: None for generated images.
+    Without a ``dataset`` the images are generated.
     """
     paths = {"data": args.data and str(args.data), "weights": args.weights and str(args.weights)}
     write_json(out / PLAN, {"backends": backends, "config": config.to_json(), **paths})
