@@ -8,7 +8,6 @@ When it is trained, each of its evaluations has to have scored every pixel of th
 readings of void, and its scores have to be those of its confusion matrix.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,9 +21,8 @@ from benchmarks.equal_work.evaluation import pixel_errors
 from benchmarks.equal_work.questions import EXAMPLES, Source
 from benchmarks.records.training_documents import TrainedRow
 from benchmarks.workers.client import Worker, WorkerFailed
-from benchmarks.workers.environment import backend_environment
+from benchmarks.workers.environment import backend_environment, interpreter_of
 from benchmarks.workers.scripts import Outcome
-from common.backends import check_backend
 from common.config import Config, for_backend
 from common.data.batches import plan_epoch
 from common.data.masks import read_label
@@ -51,7 +49,7 @@ def prove_evaluation(
     config: Config,
     answers: Path,
     log: Path,
-    python: str | None = None,
+    pythons: Mapping[str, str] = {},
     timeout: float = TIMEOUT_SECONDS,
 ) -> Outcome:
     """Return whether a backend evaluates as the reference does, whatever happens in its process.
@@ -61,21 +59,20 @@ def prove_evaluation(
         config: Of the training.
         answers: Of ``evaluation_file``.
         log: Gets the worker's messages; its folder is made.
-        python: An interpreter of its own.
+        pythons: Interpreters by backend, where one has its own.
         timeout: Seconds that the answer may take.
     """
-    if python is None:
-        try:
-            check_backend(backend)
-        except InputError as error:
-            return Outcome("missing", str(error))
+    try:
+        python = interpreter_of(backend, pythons)
+    except InputError as error:
+        return Outcome("missing", str(error))
     log.parent.mkdir(parents=True, exist_ok=True)
     # torchrun, which several devices need in PyTorch, starts scripts and no worker.
     recipe = replace(config.recipe, batch_size=EXAMPLES)
     own = for_backend(replace(config, recipe=recipe, devices=1), backend)
     environment = backend_environment(config.threads, config.device)
     try:
-        with Worker(backend, environment, log, python or sys.executable) as worker:
+        with Worker(backend, environment, log, python) as worker:
             errors = worker.ask(
                 "equal_work.proof.answer",
                 timeout,

@@ -139,7 +139,7 @@ def prove_row(settings: Settings, row: AccuracyRow, config: Config, out: Path) -
         config,
         evaluation_file(config),
         out / f"{name}-evaluation.log",
-        settings["pythons"].get(name),
+        settings["pythons"],
         settings["timeout"],
     )
     row["status"], row["reason"] = outcome.status, outcome.reason
