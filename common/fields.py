@@ -4,8 +4,8 @@ import argparse
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
-from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from common.errors import InputError
 from common.suggestions import unknown
@@ -130,12 +130,18 @@ def field_arguments(instance: Any) -> list[str]:
 
 
 def check_fields(instance: Any) -> None:
-    """Raise InputError unless each field of a dataclass is within the limits of its ``option``."""
+    """Raise InputError unless each field of a dataclass has its type and is within its limits.
+
+    The limits are those of its ``option``. A file may give a field a value of any type.
+    """
+    hints = get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
         value, limits = getattr(instance, field.name), field.metadata
+        name = _flag(field) if limits.get("help") else field.name
+        if not _is_of(value, hints[field.name]):
+            raise InputError(f"{name} {value!r}: is of another type than it must be")
         if value is None or not limits:
             continue
-        name = _flag(field) if limits["help"] else field.name
         for item in value if isinstance(value, tuple) else (value,):
             if limits["choices"] and item not in limits["choices"]:
                 raise unknown(name, item, limits["choices"])
@@ -145,6 +151,21 @@ def check_fields(instance: Any) -> None:
                 raise InputError(
                     f"{name} {item}: expected a finite number greater than {limits['above']}"
                 )
+
+
+def _is_of(value: Any, kind: Any) -> bool:
+    """Tell whether a value is of a field's type; a whole number is of the type float too."""
+    items = get_args(kind)
+    if get_origin(kind) is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = items[:1] * len(value) if items[-1] is Ellipsis else items
+        return len(value) == len(kinds) and all(map(_is_of, value, kinds))
+    if get_origin(kind) in (Union, UnionType):
+        return any(_is_of(value, item) for item in items)
+    if kind in (int, float) and isinstance(value, bool):
+        return False
+    return isinstance(value, (int, float) if kind is float else get_origin(kind) or kind)
 
 
 def _flag(field: dataclasses.Field[Any]) -> str:

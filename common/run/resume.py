@@ -1,5 +1,6 @@
 """What a run says of itself to the one who goes on with it."""
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,7 +58,9 @@ def _stored(resume: Path) -> dict[str, Any] | None:
         if path.is_file():
             with reading_json(path, "a run's configuration") as values:
                 Config.from_json(values)  # Raises for what is none.
-                return {**values, "data": str(values["data"])} if "data" in values else {**values}
+                if "data" in values and b"\0" in os.fsencode(values["data"]):
+                    raise ValueError("its data folder has a zero byte in its name")
+                return {**values}
     return None
 
 
@@ -82,5 +85,7 @@ def weights_of_run(folder: Path) -> WeightsRecord | None:
     if not path.is_file():
         return None
     with reading_json(path, "a run's manifest") as manifest:
-        weights: WeightsRecord | None = manifest["weights"]
-    return weights
+        weights = manifest["weights"]
+        if weights is None:
+            return None
+        return {"name": str(weights["name"]), "sha256": str(weights["sha256"])}

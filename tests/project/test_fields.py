@@ -1,6 +1,7 @@
 """Options derived from the fields of a dataclass: read, checked and written again."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 
@@ -103,7 +104,7 @@ def test_the_help_shows_defaults_as_they_are_typed() -> None:
 def test_a_field_like_another_has_its_default_and_its_limits() -> None:
     @dataclass(frozen=True)
     class Other:
-        count: int = like(Sample, "rate")
+        count: float = like(Sample, "rate")
 
         def __post_init__(self) -> None:
             check_fields(self)
@@ -111,3 +112,26 @@ def test_a_field_like_another_has_its_default_and_its_limits() -> None:
     assert Other().count == Sample().rate
     with pytest.raises(InputError, match="^--count 0: expected a finite number greater than 0$"):
         Other(count=0)
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("count", 1.5),
+        ("count", True),
+        ("count", "2"),
+        ("rate", "fast"),
+        ("rate", None),
+        ("kinds", "a"),
+        ("kinds", ["a"]),
+        ("kinds", ("a", 1)),
+        ("crop", (3,)),
+        ("crop", (3, 4, 5)),
+        ("quick", 1),
+        ("plain", None),
+    ],
+)
+def test_a_value_of_another_type_is_refused(field: str, value: Any) -> None:
+    check_fields(Sample(rate=1, count=None))
+    with pytest.raises(InputError, match="is of another type"):
+        check_fields(replace(Sample(), **{field: value}))
