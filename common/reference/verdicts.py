@@ -16,7 +16,7 @@ Errors = Mapping[str, Mapping[str, float | None]]
 """By quantity and name; None is no finite number, as JSON cannot hold it, and past every bound."""
 
 NOT_EQUAL = "not equal work"
-"""Begins the reason of every verdict that is none of equal work."""
+"""Begins every reason why a row is not proved to do equal work."""
 NAMED = 3
 """A reason names so many breaches and counts the others."""
 
