@@ -42,7 +42,7 @@ def main(argv: Sequence[str]) -> int:
     if args.action == "make":
         return make_generated(args)
     if args.action == "fetch":
-        folder = fetch_voc(args.root, progress=sys.stderr.isatty())
+        folder = fetch_voc(args.root, progress=True)
         print(f"{folder}: Pascal VOC2012's images with label maps")
         print(f"next: fcn data check {shlex.quote(str(folder))}")
         return 0
