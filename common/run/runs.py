@@ -195,9 +195,10 @@ class Run:
     def _check_folder(self) -> None:
         """Raise InputError if the folder is gone: what is written now would be half a run."""
         if not self._log.is_there():
+            gone = self.folder / LOG if self.folder.is_dir() else self.folder
             raise InputError(
-                f"{self.folder}: was removed or replaced while its training ran, which has ended: "
-                "start it again with --out"
+                f"{gone}: was removed or replaced while its training ran, which has ended: start "
+                "it again with --out"
             )
 
     def finish(
