@@ -82,6 +82,7 @@ def accuracy_problems(accuracy: Accuracy) -> Iterator[str]:
 
     The tests of equivalence need SciPy; without it they are said to be unchecked.
     """
+    scored: dict[int, set[tuple[int, int]]] = {}
     for row in accuracy["rows"]:
         seeds, place = {run["seed"] for run in row["runs"]}, f"accuracy of {row['backend']}"
         if row["status"] != "ok":
@@ -96,6 +97,15 @@ def accuracy_problems(accuracy: Accuracy) -> Iterator[str]:
                 yield f"{place}, seed {run['seed']}: has scores without proof of equal work"
             if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
                 yield f"{place}, seed {run['seed']}: its scores are not those of its last epoch"
+            readings = [(e["scores"]["background"], e["scores"]["ignore"]) for e in run["epochs"]]
+            scored.setdefault(run["seed"], set()).update(
+                (background["pixels"], ignore["pixels"])
+                for background, ignore in readings
+                if "pixels" in background and "pixels" in ignore  # Early files have none.
+            )
+    for seed, pixels in scored.items():
+        if len(pixels) > 1:
+            yield f"accuracy, seed {seed}: its evaluations scored different numbers of pixels"
     try:
         tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
     except ModuleNotFoundError as error:

@@ -93,6 +93,14 @@ def beyond_its_trace(document: Document) -> None:
     run_of(document)["agreement"] = 1.5
 
 
+def pixel_left_out(document: Document) -> None:
+    for row, pixels in zip(document["accuracy"]["rows"], (1000, 999), strict=True):
+        for run in row["runs"]:
+            for scores in (run["scores"], run["epochs"][-1]["scores"]):
+                for reading in scores.values():
+                    reading["pixels"] = pixels
+
+
 def seed_left_out(document: Document) -> None:
     del document["accuracy"]["rows"][1]["runs"][1]
 
@@ -105,6 +113,7 @@ def seed_left_out(document: Document) -> None:
         (not_equivalent, "its runs do not give its accuracy/equivalence/0/equivalent"),
         (wider_margin, "its runs do not give its accuracy/margins/mean_iou"),
         (beyond_its_trace, "jax, seed 1: has scores without proof of equal work"),
+        (pixel_left_out, "seed 2: its evaluations scored different numbers of pixels"),
         (seed_left_out, "accuracy of jax: has 2 of 3 seeds"),
     ],
 )
