@@ -72,7 +72,7 @@ def measure(results: Results, settings: Settings, as_json: bool) -> int:
         print(f"next: `fcn bench diff OLD {folder}` says what changed since an earlier benchmark")
     rows = document["rows"] + document.get("accuracy", {}).get("rows", [])
     failed = any(row["status"] in ("failed", "invalid", "differs") for row in rows)
-    if rows and all(row["status"] != "ok" for row in rows):
+    if rows and all(row["status"] not in ("ok", "running") for row in rows):
         reasons = list(dict.fromkeys(str(row["reason"]) for row in rows))
         others = counted(len(reasons) - 1, "other reason")
         more = f" (and {others}, above)" if len(reasons) > 1 else ""

@@ -10,7 +10,7 @@ from benchmarks.pages import proof as parity
 from benchmarks.pages import roofline
 from benchmarks.pages import rows as words
 from benchmarks.pages.facts import bench_facts, computed_on, machine_names
-from benchmarks.pages.format import counted, join
+from benchmarks.pages.format import counted, join, out_of
 from benchmarks.pages.html import render
 from benchmarks.records.check import problems
 from benchmarks.records.documents import Bench, Comparison, Row
@@ -64,7 +64,7 @@ def verdict(document: Bench) -> str:
     measured = [row for row in rows if row["status"] == "ok"]
     parts = []
     if rows or "accuracy" not in document:
-        parts.append(f"{len(measured)} of {counted(len(rows), 'row')} have figures")
+        parts.append(f"{out_of(len(measured), len(rows), 'row', 'have')} figures")
     if measured:
         names = ", ".join(dict.fromkeys(row["title"] for row in measured))
         parts[0] += f" ({names}), each after its worker reproduced the float64 reference"
@@ -73,7 +73,7 @@ def verdict(document: Bench) -> str:
         withheld = sum("not_judged" in test for test in tests)
         blind = sum(words.finding(test).startswith("too few") for test in tests)
         parts.append(
-            f"{differ} of {counted(len(tests), 'paired test')} find a difference"
+            f"{out_of(differ, len(tests), 'paired test', 'find')} a difference"
             + (f", {blind} have too few pairs to tell" if blind else "")
             + (f", {withheld} are not judged" if withheld else "")
         )
@@ -188,7 +188,7 @@ def trained(accuracy: Accuracy) -> str:
     seeds = counted(accuracy["seeds"], "seed")
     return (
         f"{', '.join(names) or 'no backend'} trained from {seeds} each, "
-        f"and {shown} of {counted(len(tests), 'test')} show their scores equivalent"
+        f"and {out_of(shown, len(tests), 'test', 'show')} their scores equivalent"
     )
 
 

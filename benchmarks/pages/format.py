@@ -21,6 +21,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def out_of(part: int, count: int, noun: str, verb: str) -> str:
+    """Return "2 of 5 tests find" or "1 of 1 test finds"; of ``have``, too."""
+    one = {"have": "has"}.get(verb, f"{verb}s")
+    return f"{part} of {counted(count, noun)} {one if count == 1 else verb}"
+
+
 def join(names: Sequence[str]) -> str:
     """Return "A", "A and B" or "A, B and C"."""
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
