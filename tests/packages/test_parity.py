@@ -1,5 +1,6 @@
 """Every backend against the float64 reference: layers, gradients, steps, and what moves between."""
 
+import importlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,14 +11,17 @@ import pytest
 
 from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
+from benchmarks.equal_work.evaluation import HeldData, HeldRun, evaluated
 from benchmarks.equal_work.questions import Source
 from common.config import Config
+from common.data.batches import Batch
 from common.errors import InputError
 from common.recipes import BACKBONES, Recipe, make_recipe
-from common.reference.distances import relative_error
+from common.reference.distances import moved_share, relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
 from common.reference.verdicts import breaches, proof_findings
+from common.run.checkpoints import Checkpoint
 from tests.conftest import PRESENT
 
 SIZE = (64, 96)
@@ -42,6 +46,41 @@ def test_layers_loss_and_predictions_equal_the_reference(
         proof.answer(backend, "evaluation", config, predicted),
     ):
         assert not breaches(proof_findings(errors, "float32"))
+
+
+class OneStep(HeldData):
+    """A training of one step, on the first batch."""
+
+    def training(self, epoch: int, first_step: int) -> list[Batch]:
+        images, labels = self.batches[0]
+        return [Batch(0, np.arange(len(images)), images, labels)]
+
+
+class StepsRun(HeldRun):
+    """Takes note of no step."""
+
+    def step(self, step: int, epoch: int, loss: object) -> None:
+        pass
+
+    def checkpoint_due(self, step: int) -> bool:
+        return False
+
+
+def test_an_evaluation_is_of_what_the_training_has_trained(
+    backend: ModuleType, backend_name: str
+) -> None:
+    config = Config(replace(small(probe_recipe("resnet18_v1")), evaluation="crops"))
+    backend.configure(config)
+    batches = [probe_batch(*SIZE, seed=seed) for seed in range(2)]
+    start = Checkpoint(single(probe_parameters("resnet18_v1")), {}, 0, config, "")
+    run, training = StepsRun(), importlib.import_module(f"{backend_name}_impl.train")
+    training.train(config, OneStep(batches, []), run, start)
+    before, after = (
+        np.array(evaluated(backend, config, parameters, batches, []).evaluation["confusion"])
+        for parameters in (start.parameters, run.parameters)
+    )
+    assert moved_share(run.evaluation["confusion"], after, ties=0) < 1e-3
+    assert moved_share(run.evaluation["confusion"], before, ties=0) > 0.05
 
 
 @pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
