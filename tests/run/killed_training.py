@@ -38,7 +38,8 @@ class Killer:
     def hook(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
             path, mode, flags = arguments
-            if isinstance(mode, str) and flags & (os.O_WRONLY | os.O_RDWR):
+            is_file = isinstance(mode, str) and not isinstance(path, int)  # No open descriptor.
+            if is_file and flags & (os.O_WRONLY | os.O_RDWR):
                 self.operation(f"open {Path(path).name}")
         elif event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir"):
             self.operation(f"{event} {Path(arguments[0]).name}")
