@@ -15,6 +15,7 @@ from common.data.lists import Pair, list_path, read_pairs
 from common.data.masks import Mask, ramps_and_edges, read_mask
 from common.data.voc import LABEL_COLORS, LABELS, VOID, class_name, grey_values, index_to_rgb
 from common.errors import InputError
+from common.machine.progress import tracked
 from common.machine.threads import available_cpus
 
 T = TypeVar("T")
@@ -83,12 +84,10 @@ def _shown(mask: Mask, used: NDArray[np.intp]) -> frozenset[tuple[int, ...]]:
 
 
 def _of_all(read: Callable[[Pair, int], T], pairs: Sequence[Pair], largest: int) -> Iterator[T]:
-    """Yield what ``read`` returns of each pair; a terminal shows a bar after five seconds."""
-    from tqdm import tqdm
-
+    """Yield what ``read`` returns of each pair, and show how many are read after five seconds."""
     with ThreadPoolExecutor(len(available_cpus())) as pool:
         results = pool.map(lambda pair: read(pair, largest), pairs)
-        yield from tqdm(results, "reading", len(pairs), unit="image", delay=5, disable=None)
+        yield from tracked(results, len(pairs), "image", "reading", delay=5)
 
 
 def signs(looks: Sequence[Look]) -> list[str]:

@@ -36,20 +36,28 @@ class Lines:
     """What counts as ``tqdm`` does and prints lines; a bare container has no other."""
 
     def __init__(
-        self, total: float | None, unit: str, desc: str = "", initial: int = 0, scale: float = 1
+        self,
+        total: float | None,
+        unit: str,
+        desc: str = "",
+        initial: int = 0,
+        scale: float = 1,
+        delay: float = 0,
     ) -> None:
         self.total, self.unit, self.desc, self.n = total, unit, desc, initial
         self._plural = unit if scale > 1 else f"{unit}s"
         self._scale, self._initial, self._notes = scale, initial, ""
         self._started = self._printed = time.monotonic()
-        self._is_open = True
-        self._print("")
+        self._is_open, self._delay = True, delay
+        if not delay:
+            self._print("")
 
     def update(self, n: int = 1) -> None:
         """Count ``n`` more; print a line if the last one is a minute old."""
         self.n += n
         now = time.monotonic()
-        if now - self._printed >= LINE_SECONDS:
+        if now - self._printed >= (self._delay or LINE_SECONDS):
+            self._delay = 0
             self._printed = now
             seconds = (now - self._started) / max(1, self.n - self._initial)
             rate = f"{seconds:.3g} s a {self.unit}"
@@ -66,9 +74,9 @@ class Lines:
 
     def close(self) -> None:
         """Print the last line, once."""
-        if self._is_open:
-            self._is_open = False
+        if self._is_open and not self._delay:
             self._print(f" in {clock(time.monotonic() - self._started)}")
+        self._is_open = False
 
     def __enter__(self) -> Self:
         return self
@@ -97,7 +105,12 @@ def clock(seconds: float) -> str:
 
 
 def counter(
-    total: float | None, unit: str, desc: str = "", initial: int = 0, hidden: bool = False
+    total: float | None,
+    unit: str,
+    desc: str = "",
+    initial: int = 0,
+    hidden: bool = False,
+    delay: float = 0,
 ) -> Any:
     """Return a bar, or what prints lines: both have the methods of ``Lines``, and end a ``with``.
 
@@ -107,13 +120,14 @@ def counter(
         desc: What is done.
         initial: So many units are done before.
         hidden: Show nothing.
+        delay: Show nothing before so many seconds, so that what ends sooner shows nothing.
     """
     if hidden:
         return Hidden(total, unit, desc, initial)
     is_bytes = unit == "B"
     if not shows_bars():
         shown, scale = ("MiB", 2.0**20) if is_bytes else (unit, 1)
-        return Lines(total, shown, desc, initial, scale)
+        return Lines(total, shown, desc, initial, scale, delay)
     from tqdm import tqdm
 
     size: dict[str, Any] = {"dynamic_ncols": True} if has_width() else {"ncols": 80, "nrows": 24}
@@ -124,6 +138,7 @@ def counter(
         desc=desc or None,
         unit_scale=is_bytes,
         unit_divisor=1024,
+        delay=delay,
         **size,
     )
 

@@ -77,6 +77,21 @@ def test_bytes_of_an_unknown_number_are_shown_in_mebibytes(
     ]
 
 
+def test_what_ends_soon_shows_nothing_where_that_is_wanted(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for _ in progress.tracked(range(4), 4, "image", delay=5):
+        clock.now += 1
+    assert capsys.readouterr().err == ""
+    for _ in progress.tracked(range(80), 80, "image", delay=5):
+        clock.now += 1
+    assert capsys.readouterr().err.splitlines() == [
+        "5 of 80 images, 1:15 left (1 s a image)",
+        "65 of 80 images, 0:15 left (1 s a image)",
+        "80 of 80 images in 1:20",
+    ]
+
+
 def test_what_is_hidden_prints_what_is_written_alone(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.counter(3, "step", hidden=True) as lines:
         lines.update()
