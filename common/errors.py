@@ -72,9 +72,11 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return 128 + signal.SIGPIPE
         except OSError as error:
-            if error.filename is None and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
             named = f"{error.filename}: " if error.filename else ""
+            if error.errno == errno.ENOENT and not named:
+                named = "the current folder: "  # It was removed.
+            elif not named and error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
             print(printable(f"error: {named}{error.strerror}"), file=sys.stderr)
             return 2
         except KeyboardInterrupt as error:

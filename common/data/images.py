@@ -50,6 +50,8 @@ def opened(path: Path, *formats: str, largest: int, data: bytes | None = None) -
     """
     from PIL import Image, UnidentifiedImageError
 
+    if path.exists() and not path.is_file():  # Of a pipe the end may never come.
+        raise InputError(f"{path}: is a folder or a device, not a file")
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit cannot be stated; this one is checked below.
     try:
         with Image.open(path if data is None else io.BytesIO(data), formats=formats) as image:
@@ -65,10 +67,34 @@ def opened(path: Path, *formats: str, largest: int, data: bytes | None = None) -
     except FileNotFoundError:
         raise InputError(f"{path}: there is no such file") from None
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not in the format {' or '.join(formats)}") from None
+        what = f"not in the format {' or '.join(formats)}{_what_it_is(path)}"
+        raise InputError(f"{path}: {what}") from None
     except Exception as error:
         # Decoders raise OSError, ValueError, SyntaxError and their own for a broken file.
         raise InputError(f"{path}: not a complete, readable image ({error})") from error
+
+
+OTHER_KINDS = {
+    rb"": ": it is empty",
+    rb"\xff\xd8\xff.*": ": it is a JPEG",
+    rb"RIFF....WEBP.*": ": it is a WebP image, convert it",
+    rb"GIF8.*": ": it is a GIF, convert it",
+    rb"BM.*": ": it is a BMP image, convert it",
+    rb"(II\*\0|MM\0\*).*": ": it is a TIFF image, convert it",
+    rb"....ftyp(hei|hev|mif1|avif).*": ": it is a HEIF or AVIF image, convert it",
+    rb"version https://git-lfs.*": ": it is a Git LFS pointer, and `git lfs pull` fetches the file",
+    rb"\s*<.*": ": it is HTML or XML, as a failed download leaves, so fetch it again",
+}
+"""How a file begins that is often taken for an image -> what to say of it."""
+
+
+def _what_it_is(path: Path) -> str:
+    with path.open("rb") as file:
+        start = file.read(64)
+    for pattern, words in OTHER_KINDS.items():
+        if re.fullmatch(pattern, start, re.DOTALL):
+            return words
+    return ""
 
 
 def orientation(image: Image) -> int:
@@ -116,6 +142,7 @@ def read_image(path: Path, largest: int = LARGEST) -> NDArray[np.uint8]:
         data = path.read_bytes()
         if image.format == "PNG":
             png.check_rows(data)
+        picture = upright(image)  # By the same header as its size: a PNG may have EXIF at its end.
         pixels = np.array(image)
         if image.format != "PNG" and _is_cut_short(pixels, data):
             raise ValueError("its data end early")
@@ -123,7 +150,6 @@ def read_image(path: Path, largest: int = LARGEST) -> NDArray[np.uint8]:
             count = len(dict(png.chunks(data))[b"PLTE"]) // 3
             if (number := pixels.max()) >= count:
                 raise ValueError(f"uses colour {number}, but its palette ends at {count - 1}")
-        picture = upright(image)
         if picture.mode.startswith("I"):
             # Pillow would clip 16 bits at 255; the upper eight bits are the picture.
             return np.repeat((np.array(picture) >> 8).astype(np.uint8)[..., None], 3, axis=2)

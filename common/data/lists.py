@@ -194,6 +194,8 @@ def read_lines(root: Path, split: str) -> Iterator[tuple[int, str]]:
     path = list_path(root, split)
     if not root.is_dir():
         raise InputError(f"{root}: there is no such data folder")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: is a folder or a device, not a file")
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config import Config
 from common.data.dataset import Fitting, write_fitting
 from common.data.masks import label_image
 from common.data.voc import CLASSES, VOID
@@ -81,6 +82,11 @@ def make_dataset(
         raise InputError(f"--train {train} --val {val}: each must be at least 1")
     if min(size) < LEAST_SIDE:
         raise InputError(f"--size {size[0]}x{size[1]}: each side must be at least {LEAST_SIDE}")
+    if size[0] * size[1] > Config.max_pixels:
+        raise InputError(
+            f"--size {size[0]}x{size[1]}: has more than {Config.max_pixels:,} pixels, the largest "
+            "image that is read by default"
+        )
     if seed < 0:
         raise InputError(f"--seed {seed} is too small: at least 0")
     with only_writer(root), writing(root):

@@ -250,7 +250,8 @@ def test_a_damaged_jpeg_is_what_the_library_says_or_refused(count: int, tmp_path
             with Image.open(path) as image:
                 theirs = np.array(image.convert("RGB"))
             assert any(np.array_equal(array, turned) for turned in turns(theirs))
-            assert not has_grey(array), number
+            if data.startswith(whole[: whole.index(b"\xff\xda") + 14]):  # Tables may make grey.
+                assert not has_grey(array), number
     assert count < accepted < len(files) * count
 
 
