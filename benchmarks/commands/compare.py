@@ -91,6 +91,8 @@ def main(argv: Sequence[str]) -> int:
     # Bad weights and data are refused before anything is written.
     starting_parameters(config.recipe, config.seed, args.weights)
     dataset = TrainingData(args.data, config) if args.data else None
+    if dataset is not None:
+        dataset.warn()
     with only_writer(out):
         try:
             return compare(args, backends, config, out, dataset)
@@ -141,7 +143,6 @@ def compare(
     data = args.data or default_dataset(out / "data")
     dataset = dataset or TrainingData(data, config)
     weights = describe_weights(config.recipe, args.weights)
-    dataset.warn()
     identity = {
         "config": config.to_json(),
         "dataset": dataset.describe(),

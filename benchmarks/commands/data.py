@@ -76,7 +76,9 @@ def check_files(args: Namespace) -> int:
         f"{count} problem{'' if count == 1 else 's'}",
         f"pixels: {', '.join(f'{name} {share:.1%}' for name, share in shares.items()) or 'none'}",
     ]
-    if not findings.problems:
+    if findings.problems:
+        lines.append("next: docs/DATA.md says what a data set must look like; then check it again")
+    else:
         lines.append(next_step(args.root))
     print(*map(printable, lines), sep="\n", file=sys.stderr)
     return 1 if findings.problems else 0

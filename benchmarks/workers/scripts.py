@@ -31,8 +31,8 @@ from common.machine.progress import ON_TERMINAL, shows_bars
 from common.options import Parser, config_arguments, config_from
 from common.run.checkpoints import has_checkpoint
 from common.run.folders import resume_command
-from common.run.resume import training_options
-from common.run.training import choose_recipe
+from common.run.resume import backend_of_run, training_options
+from common.run.training import check_training, choose_recipe
 from common.tricks import check_tricks
 
 LESS_MEMORY = {
@@ -76,6 +76,7 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     Raises:
         InputError: For a bad option, or a backend that is not installed.
     """
+    argv = backend_named(argv)
     chooser = Parser(add_help=False)
     for reader in (parser, chooser):
         text = f"framework; mxnet: {NOTES['mxnet']}"
@@ -93,6 +94,8 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     limit_cpus(args.threads)
     sys.stdout.flush()
     refuse_second_writer(args)
+    if script == "train":
+        check_training(args, config)
     kills = kills_for_memory()
     try:
         status = run_to_end(script_command(args.backend, script, rest), environment)
@@ -104,6 +107,18 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     advice = way_on(args) or [f"run it again; {saving} takes less memory"]
     print(f"error: {what} {how_ended(status, kills)}: {advice[0]}", file=sys.stderr)
     return 1
+
+
+def backend_named(argv: Sequence[str]) -> Sequence[str]:
+    """Return options with the backend of the run that ``--resume`` names, unless they name one."""
+    reader = Parser(add_help=False)
+    reader.add_argument("--backend")
+    reader.add_argument("--resume", type=Path)
+    args, _ = reader.parse_known_args(argv)
+    if args.backend is not None or args.resume is None:
+        return argv
+    backend = backend_of_run(args.resume)
+    return argv if backend is None else ["--backend", backend, *argv]
 
 
 def refuse_second_writer(args: Namespace) -> None:

@@ -25,6 +25,12 @@ ENOUGH = 10
 RAMPS = 0.1
 """Share of slopes among the edges of labels that no hand draws."""
 
+NOT_VOC = (
+    "their numbers or colours are not those of VOC's classes: save background as 0 and objects as "
+    "a class number from 1 to 20, as grey (docs/DATA.md)"
+)
+"""Why a data set has no labels at all, where nothing more precise is known."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -100,7 +106,10 @@ def signs(looks: Sequence[Look]) -> list[str]:
     wrong = [look for look in looks if look.values]
     odd = []
     values = frozenset().union(*(look.values for look in wrong))
-    if wrong and (cause := _cause(values, classes if len(wrong) < len(looks) else None)):
+    cause = _cause(values, classes if len(wrong) < len(looks) else None) if wrong else None
+    if wrong and cause is None and len(wrong) == len(looks):
+        cause = NOT_VOC
+    if cause:
         odd.append(f"{len(wrong)} of {len(looks)} label maps have no labels: {cause}")
     elif classes and classes <= {0, VOID} and all(look.wrong is None for look in looks):
         names = " and ".join(f"{label} ({class_name(label)})" for label in sorted(classes))

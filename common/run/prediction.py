@@ -37,6 +37,8 @@ def checked_parameters(args: Namespace) -> Parameters:
         notice(f"{args.weights}: {'; '.join(changes)}")
     owners = {path.resolve(): f"the image {path}" for path in args.images}
     for path in args.images:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder: name the images in it, {path}/*.jpg")
         if not path.is_file():
             if path.is_dir():
                 raise InputError(f"{path}: is a folder; name its images, as {path}/*.jpg")

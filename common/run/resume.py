@@ -76,6 +76,15 @@ def read_summary(folder: Path) -> Summary:
     return summary
 
 
+def backend_of_run(folder: Path) -> str | None:
+    """Return the backend that a run was trained with last; None if its manifest is absent."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return None
+    with reading_json(path, "a run's manifest") as manifest:
+        return str(manifest["backend"]["name"])
+
+
 def weights_of_run(folder: Path) -> WeightsRecord | None:
     """Return what a run's manifest says of the weights it started from.
 

@@ -105,7 +105,8 @@ def test_problems_of_files_and_of_all_label_maps_end_with_status_one(
     assert main(["check", str(root)]) == 1
     printed = capsys.readouterr()
     assert printed.out.startswith(f"{root}: the label maps hold nothing but 0 (background) and 255")
-    assert "1 problem" in printed.err and "next:" not in printed.err
+    assert "1 problem" in printed.err and "next: fcn train" not in printed.err
+    assert printed.err.splitlines()[-1].startswith("next: docs/DATA.md says")
     assert main(["check", str(root), "--json"]) == 1
     [problem] = json.loads(capsys.readouterr().out)
     assert problem["file"] == str(root)

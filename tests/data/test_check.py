@@ -272,8 +272,25 @@ def test_background_that_was_saved_as_void_is_told(root):
 
 
 def test_nearest_neighbours_are_no_slopes(root):
-    change_masks(root, lambda labels: Image.fromarray(labels).resize((51, 37)).resize((112, 80)))
+    nearest = Image.Resampling.NEAREST
+    change_masks(
+        root,
+        lambda labels: Image.fromarray(labels).resize((51, 37), nearest).resize((112, 80), nearest),
+    )
     assert odd(root) == []
+    assert check_dataset(root).problems == []
+
+
+@pytest.mark.parametrize("colors", [True, False])
+def test_classes_that_are_none_of_vocs_are_told_with_what_is_read(root, colors):
+    """Someone's own colours, or numbers spread over the greys so that a viewer shows them."""
+    own = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
+    change_masks(
+        root, lambda labels: own[labels % 3] if colors else (labels % 3 * 50).astype(np.uint8)
+    )
+    [what] = odd(root)
+    assert what.startswith("18 of 18 label maps have no labels: their numbers or colours are not")
+    assert "objects as a class number from 1 to 20, as grey" in what
 
 
 def numbered(tmp_path, counts):
