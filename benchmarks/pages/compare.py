@@ -229,6 +229,7 @@ def table(compare: Compared) -> str:
             lines.append([row["backend"], row["status"], *[text.DASH] * 6])
             continue
         scores, rate = scores_of(compare, row), row["examples_per_second"]
+        median = text.significant(rate["median"]) if rate else text.DASH
         lines.append(
             [
                 row["backend"],
@@ -236,7 +237,7 @@ def table(compare: Compared) -> str:
                 text.number(row["train_loss"]),
                 text.number(scores["pixel_accuracy"]),
                 text.number(scores["mean_iou"]),
-                text.with_interval(rate) if rate else text.DASH,
+                text.with_interval(interval) if (interval := interval_of(row)) else median,
                 text.seconds(row["first_step_seconds"]),
                 text.size(row["host_memory_peak_bytes"]),
             ]
@@ -248,4 +249,5 @@ def table(compare: Compared) -> str:
     reasons = [
         f"{row['backend']}: {row['reason']}" for row in compare["rows"] if row["status"] != "ok"
     ]
-    return "\n".join([text.text_table(lines), *reasons, verdict(compare)])
+    warnings = [f"warning: {line}" for severity, line in notices(compare) if severity == "warning"]
+    return "\n".join([text.text_table(lines), *reasons, *warnings, verdict(compare)])

@@ -32,7 +32,7 @@ from common.options import Parser, config_arguments, config_from
 from common.run.checkpoints import has_checkpoint
 from common.run.folders import resume_command
 from common.run.resume import backend_of_run, training_options
-from common.run.training import check_training, choose_recipe
+from common.run.training import choose_recipe
 from common.tricks import check_tricks
 
 LESS_MEMORY = {
@@ -94,8 +94,6 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     limit_cpus(args.threads)
     sys.stdout.flush()
     refuse_second_writer(args)
-    if script == "train":
-        check_training(args, config)
     kills = kills_for_memory()
     try:
         status = run_to_end(script_command(args.backend, script, rest), environment)

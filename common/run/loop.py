@@ -44,15 +44,16 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
         if chosen := choose_recipe(args):
             notice(chosen)
         config = config_from(args)
-        with FrameworkMessages(args.verbose) as messages:
-            backend.configure(config)
-            with start_training(args, config, backend) as (data, run, start):
-                messages.keep_in(run.folder)
-                with run.interruptible():
-                    state = train(run.config, data, run, start)
-                predictions = predict(backend, state, data.examples())
-                peak, draw = backend.device_memory_peak(config), partial(draw_pictures, run, data)
-                summary = run.finish(backend.parameters_of(state), peak, predictions, draw)
+        with (
+            FrameworkMessages(args.verbose) as messages,
+            start_training(args, config, backend) as (data, run, start),
+        ):
+            messages.keep_in(run.folder)
+            with run.interruptible():
+                state = train(run.config, data, run, start)
+            predictions = predict(backend, state, data.examples())
+            peak, draw = backend.device_memory_peak(config), partial(draw_pictures, run, data)
+            summary = run.finish(backend.parameters_of(state), peak, predictions, draw)
         return report(run, summary, args.json)
 
     return main

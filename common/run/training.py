@@ -134,29 +134,6 @@ def choose_recipe(args: Namespace) -> str | None:
     return f"{args.data} was made for {fitting}: taken, as no --recipe is named"
 
 
-def check_training(args: Namespace, config: Config) -> tuple[TrainingData, Path, bool]:
-    """Return a training's data, its run folder, and whether that becomes a new run's.
-
-    It needs no framework, so that a command tells what is wrong before it loads one.
-
-    Args:
-        args: What ``common.options.training_parser`` parsed.
-        config: The training, from the same arguments.
-
-    Raises:
-        InputError: For an option that is missing, or folders that cannot be used.
-    """
-    if args.data is None:
-        raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
-    if args.checkpoint_every is not None and args.checkpoint_every < 1:
-        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
-    out = args.out or args.resume
-    if out is None:
-        raise InputError("--out is missing: name the folder of the new run")
-    data = TrainingData(args.data, config)
-    return data, out, _becomes_new(out, args)
-
-
 @contextmanager
 def start_training(
     args: Namespace, config: Config, backend: ModuleType
@@ -172,16 +149,25 @@ def start_training(
     Raises:
         InputError: Before anything is written.
     """
+    if args.data is None:
+        raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
+    data = TrainingData(args.data, config)
     with ExitStack() as stack:
         if not is_first_process():  # All processes do the same work, and the first one records it.
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             args.out, args.no_progress = Path(folder), True
-        data, out, is_new = check_training(args, config)
+        out = args.out or args.resume
+        if out is None:
+            raise InputError("--out is missing: name the folder of the new run")
+        is_new = _becomes_new(out, args)
         if not is_new:  # Before its checkpoint is read.
             stack.enter_context(only_writer(out))
         start, weights = _start_of(args, config, data)
         lines = _log_until(start, args.resume, data, config)
         data.warn()
+        backend.configure(config)  # It loads the framework: all inputs have been checked.
         described, steps = backend.describe(config), data.total_steps - start.step
         config = for_training(config, described["name"], described["device"], steps)
         backend_record = described | backend.switches(config)

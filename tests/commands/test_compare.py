@@ -209,3 +209,12 @@ def test_a_comparison_has_one_writer(
         assert fcn(["compare", *options, "--out", str(out), "--force"]) == 2
     assert f"{out}: is being written by process" in capsys.readouterr().err
     assert small == [] and not out.exists()
+
+
+def test_a_refused_data_set_leaves_nothing(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, absent = tmp_path / "out", tmp_path / "absent"
+    assert fcn(["compare", "--data", str(absent), "--out", str(out)]) == 2
+    assert f"{absent}: there is no such data folder" in capsys.readouterr().err
+    assert small == [] and not out.exists()

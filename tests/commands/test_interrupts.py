@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.workers import scripts
 from common.run.log import read_metrics
 
 COMMAND = [
@@ -154,6 +155,16 @@ def test_an_interrupted_training_says_how_it_is_gone_on_with(
     assert train(*command.split()[4:], "--no-progress").returncode == 0
     assert train(*options, "--out", whole).returncode == 0
     check_equal(run, whole)
+
+
+def test_a_resume_takes_the_backend_of_its_run_unless_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"backend": {"name": "mxnet"}}', encoding="utf-8")
+    resume = ["--resume", str(tmp_path)]
+    assert scripts.backend_named(resume) == ["--backend", "mxnet", *resume]
+    named = ["--backend=torch", *resume]
+    assert scripts.backend_named(named) == named
+    absent = ["--resume", str(tmp_path / "absent")]
+    assert scripts.backend_named(absent) == absent
 
 
 def test_a_second_interrupt_ends_it_at_once(generated: Path, tmp_path: Path, start: Start) -> None:

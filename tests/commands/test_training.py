@@ -93,12 +93,16 @@ def test_bad_training_input_is_one_line(
 ) -> None:
     monkeypatch.setattr(loop, "restart_with_environment", lambda *_: None)
     train = importlib.import_module(f"{PRESENT[0]}_impl.train").main
+    loads = pytest.fail  # It takes seconds to load a framework: its inputs are checked before.
+    monkeypatch.setattr(importlib.import_module(f"{PRESENT[0]}_impl"), "configure", loads)
     broken = tmp_path / "data"
     shutil.copytree(generated, broken)
     name = (broken / "ImageSets/Segmentation/train.txt").read_text(encoding="utf-8").split()[0]
     (broken / "JPEGImages" / f"{name}.jpg").unlink()
     for options, words in (
         (["--data", broken], f"{name}.jpg"),
+        (["--data", tmp_path / "absent"], "absent: there is no such data folder"),
+        (["--data", generated, "--weights", tmp_path / "a.pth"], "a.pth: there is no such weight"),
         (["--data", generated, "--batch-size", "1000"], "--batch-size 1000"),
         (["--data", generated, "--batch-size", "8"], "of val"),
         (["--data", generated, "--crop", "640", "640"], "larger than every image"),

@@ -286,7 +286,7 @@ def test_classes_that_are_none_of_vocs_are_told_with_what_is_read(root, colors):
     """Someone's own colours, or numbers spread over the greys so that a viewer shows them."""
     own = np.array([[0, 0, 0], [255, 0, 0], [0, 255, 0]], np.uint8)
     change_masks(
-        root, lambda labels: own[labels % 3] if colors else (labels % 3 * 50).astype(np.uint8)
+        root, lambda labels: own[labels % 3] if colors else (labels % 3 * 30).astype(np.uint8)
     )
     [what] = odd(root)
     assert what.startswith("18 of 18 label maps have no labels: their numbers or colours are not")

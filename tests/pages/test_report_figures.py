@@ -72,6 +72,9 @@ def test_too_few_samples_have_no_interval_and_no_rank(
     assert [interval is not None for interval in intervals] == [True, True, True, False]
     page = compare_page.render_page(compare, tmp_path)
     assert '<td role="cell" data-label="Examples/s" class="n">99.0</td>' in page
+    text = compare_page.table(compare)
+    assert " 99.0  " in text and "99.0 [" not in text
+    assert "warning: A speed with fewer than 5 samples has no interval" in text
 
 
 def test_equal_accuracies_that_show_no_learning_are_called_that(compare: dict[str, Any]) -> None:
