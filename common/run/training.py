@@ -162,12 +162,14 @@ def start_training(
         if out is None:
             raise InputError("--out is missing: name the folder of the new run")
         is_new = _becomes_new(out, args)
+        # Loading the framework takes seconds: a wrong folder is told before. The lock is taken
+        # after, as PyTorch may start the processes that train here.
+        backend.configure(config)
         if not is_new:  # Before its checkpoint is read.
             stack.enter_context(only_writer(out))
         start, weights = _start_of(args, config, data)
         lines = _log_until(start, args.resume, data, config)
         data.warn()
-        backend.configure(config)  # It loads the framework: all inputs have been checked.
         described, steps = backend.describe(config), data.total_steps - start.step
         config = for_training(config, described["name"], described["device"], steps)
         backend_record = described | backend.switches(config)

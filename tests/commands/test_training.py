@@ -102,7 +102,6 @@ def test_bad_training_input_is_one_line(
     for options, words in (
         (["--data", broken], f"{name}.jpg"),
         (["--data", tmp_path / "absent"], "absent: there is no such data folder"),
-        (["--data", generated, "--weights", tmp_path / "a.pth"], "a.pth: there is no such weight"),
         (["--data", generated, "--batch-size", "1000"], "--batch-size 1000"),
         (["--data", generated, "--batch-size", "8"], "of val"),
         (["--data", generated, "--crop", "640", "640"], "larger than every image"),
