@@ -26,6 +26,9 @@ SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
 class Backend(ModuleType):
     """What opens a run asks of a package."""
 
+    def configure(self, config: Config) -> None:
+        pass
+
     def describe(self, config: Config) -> dict[str, Any]:
         return {"name": "torch", "versions": {"numpy": "2"}, "device": "NVIDIA H200"}
 
