@@ -11,6 +11,9 @@ BACKBONES = ("resnet18_v1", "resnet18_v2")
 STRIDE = 32
 """Input pixels per side for one pixel of the backbone's last feature map."""
 
+LARGEST_RATE = 3.4e38
+"""What float32 can hold."""
+
 LOSS_REDUCTIONS = ("sum", "mean")
 VOID_READINGS = ("background", "ignore")
 
@@ -74,6 +77,10 @@ class Recipe:
                 raise InputError(
                     f"--{name} {height}x{width}: both sides must be positive multiples of {STRIDE}"
                 )
+        if self.learning_rate > LARGEST_RATE:
+            raise InputError(
+                f"--learning-rate {self.learning_rate} is too large: at most {LARGEST_RATE:g}"
+            )
         if not self.momentum < 1:
             raise InputError(f"momentum {self.momentum} is too large: it must be below 1")
 
