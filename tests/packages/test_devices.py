@@ -134,7 +134,10 @@ def test_a_process_that_dies_ends_the_training(generated: Path, tmp_path: Path) 
         _, errors = launcher.communicate(timeout=60)
     assert launcher.returncode == 1
     lines = [line for line in errors.splitlines() if not line.startswith("epoch ")]
-    assert lines == ["error: process 1 of 2 ended (SIGKILL)"]
+    *before, last = lines
+    assert last == "error: process 1 of 2 ended (SIGKILL)"
+    # torchrun tells the first to end, which leaves a checkpoint if its step ends without the other.
+    assert all(line.startswith("interrupted at step ") for line in before) and len(before) < 2
 
 
 def second_process(launcher: int) -> int:
