@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from common.backends import device_kind
+from common.classes import Classes
 from common.documents import ConfigRecord
 from common.errors import InputError
 from common.fields import check_fields, option
@@ -90,6 +91,8 @@ class Config:
         values = {name: value for name, value in values.items() if name != "data"}
         recipe = dict(values["recipe"])
         recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}
+        if "classes" in recipe:  # Runs of before had VOC's.
+            recipe["classes"] = Classes.from_json(recipe["classes"])
         # Older runs have no such field, or tricks that have lost their switch.
         without = tuple(name for name in values.get("without", ()) if name not in FORMER)
         return Config(**{**values, "recipe": Recipe(**recipe), "without": without})

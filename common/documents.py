@@ -10,8 +10,21 @@ Share = Annotated[float, ("minimum", 0), ("maximum", 1)]
 Positive = Annotated[int, ("minimum", 1)]
 Sides = Annotated[list[Positive], ("minItems", 2), ("maxItems", 2)]
 """Height and width in pixels."""
+Byte = Annotated[int, ("minimum", 0), ("maximum", 255)]
+Rgb = Annotated[list[Byte], ("minItems", 3), ("maxItems", 3)]
 Void = Literal["background", "ignore"]
 """How the pixels with the label 255 are read."""
+
+
+class ClassesRecord(TypedDict):
+    """A stored ``common.classes.Classes``: a class's label is its place in both lists.
+
+    Attributes:
+        colors: RGB of each class, 0..255.
+    """
+
+    names: Annotated[list[str], ("minItems", 1), ("maxItems", 255)]
+    colors: Annotated[list[Rgb], ("minItems", 1), ("maxItems", 255)]
 
 
 class RecipeRecord(TypedDict):
@@ -19,6 +32,7 @@ class RecipeRecord(TypedDict):
 
     Attributes:
         crop, tile: Height and width in pixels.
+        classes: Absent where they were VOC's of old.
     """
 
     name: str
@@ -27,6 +41,7 @@ class RecipeRecord(TypedDict):
     crop: Sides
     void: Void
     tile: NotRequired[Sides]
+    classes: NotRequired[ClassesRecord]
 
 
 class ConfigRecord(TypedDict):
@@ -105,6 +120,7 @@ class Manifest(TypedDict):
     hardware: Hardware
     commit: str | None
     dataset: DatasetRecord
+    classes: NotRequired[ClassesRecord]
     weights: WeightsRecord | None
     resumed_from_step: int | None
 
@@ -121,7 +137,7 @@ class Reading(TypedDict):
         mean_class_accuracy: Mean over classes of correct pixels over the class's pixels.
         mean_iou: Mean over classes of intersection over union.
         frequency_weighted_iou: The classes' IoU weighted with their share of the pixels.
-        class_iou: IoU of each of the 21 classes, null where absent from the truth.
+        class_iou: IoU of each class, null where absent from the truth.
         classes_present: How many classes the truth has.
         background_pixel_accuracy, background_mean_iou: Of a predictor that always says background.
         pixels: Scored in this reading; absent from early files.
@@ -131,7 +147,7 @@ class Reading(TypedDict):
     mean_class_accuracy: Share | None
     mean_iou: Share | None
     frequency_weighted_iou: Share | None
-    class_iou: Annotated[list[Share | None], ("minItems", 21), ("maxItems", 21)]
+    class_iou: Annotated[list[Share | None], ("minItems", 1), ("maxItems", 255)]
     classes_present: Annotated[int, ("minimum", 0)]
     background_pixel_accuracy: Share | None
     background_mean_iou: Share | None

@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import math
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
@@ -52,7 +53,8 @@ def add_field_options(
     """Add the options of a dataclass's fields to a parser or a group of one.
 
     The field's type says how the text is read: ``bool`` makes a switch, ``tuple[int, int]`` takes
-    two values, ``tuple[str, ...]`` one list whose items are separated by commas.
+    two values, ``tuple[str, ...]`` one list whose items are separated by commas. A class with a
+    function ``read`` takes a file that it reads.
 
     Args:
         parser: The parser or the group.
@@ -76,11 +78,25 @@ def _reading(kind: Any, metavar: str) -> dict[str, Any]:
         return {"action": "store_true"}
     shown = {"metavar": metavar} if metavar else {}
     items = get_args(kind)
+    if hasattr(kind, "read"):
+        return {"type": _from_file(kind.read), **shown}
     if get_origin(kind) is not tuple:
         return {"type": next((item for item in items if item is not NoneType), kind), **shown}
     if items[-1] is Ellipsis:
         return {"type": _comma_separated(items[0]), **shown}
     return {"type": items[0], "nargs": len(items), "metavar": tuple(metavar.split())}
+
+
+def _from_file(read: Callable[[Path], Any]) -> Callable[[str], Any]:
+    """Return the function that reads a value from the file that an option names."""
+
+    def read_file(text: str) -> Any:
+        try:
+            return read(Path(text))
+        except InputError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return read_file
 
 
 def _comma_separated(kind: type) -> Callable[[str], tuple[Any, ...]]:
@@ -114,12 +130,15 @@ def field_values(args: argparse.Namespace, cls: type) -> dict[str, Any]:
 
 
 def field_arguments(instance: Any) -> list[str]:
-    """Return the options, as a command line, that state the values of a dataclass's fields."""
+    """Return the options, as a command line, that state the values of a dataclass's fields.
+
+    A field that is read from a file is left out: where that file is now, the caller must know.
+    """
     arguments: list[str] = []
     hints = get_type_hints(type(instance))
     for field in option_fields(type(instance)):
         value = getattr(instance, field.name)
-        if value is None or value is False or value == ():
+        if value is None or value is False or value == () or hasattr(value, "read"):
             continue
         arguments.append(_flag(field))
         if isinstance(value, tuple) and get_args(hints[field.name])[-1] is Ellipsis:

@@ -171,6 +171,9 @@ def predict_parser(prog: str) -> Parser:
     add("--out", type=Path, required=True, metavar="DIR", help=text)
     text = "by default what the weight file says"
     fields.add_field_options(parser, Recipe, ("backbone",), unset=text)
+    fields.add_field_options(
+        parser, Recipe, ("classes",), unset="by default those that the weight file names"
+    )
     fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")
@@ -193,7 +196,7 @@ def config_from(args: argparse.Namespace) -> Config:
 
 
 def config_arguments(config: Config) -> list[str]:
-    """Return the options that make ``config`` again, as a command line."""
+    """Return the options that make ``config`` again, as a command line, but for ``--classes``."""
     recipe = config.recipe
     arguments = [
         "--recipe",

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from common.classes import VOC, Classes
 from common.errors import InputError
 from common.fields import check_fields, option
 from common.suggestions import unknown
@@ -36,6 +37,7 @@ class Recipe:
         flip: Mirror half of the training crops.
         evaluation: Of the crops, as in the chapter, the last batch is dropped if it is incomplete.
         tile: VOC's images, of at most 500x500, are predicted whole with the presets' 512x512.
+        classes: What the network tells apart; how many there are sets the size of its head.
     """
 
     name: str
@@ -68,6 +70,12 @@ class Recipe:
         "largest part of an image that is predicted at once, in pixels, multiples of 32",
         metavar="H W",
     )
+    classes: Classes = option(
+        "names and colours of your own classes instead of VOC's 21, a TOML file; `fcn data check "
+        "--write-classes` makes one of a data set's label maps",
+        default=VOC,
+        metavar="FILE",
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -83,6 +91,11 @@ class Recipe:
             )
         if not self.momentum < 1:
             raise InputError(f"momentum {self.momentum} is too large: it must be below 1")
+
+    @property
+    def num_classes(self) -> int:
+        """Return how many classes the network tells apart, the background included."""
+        return len(self.classes.names)
 
 
 CHAPTER_TORCH = Recipe(

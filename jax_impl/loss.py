@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from common.data.voc import VOID
+from common.classes import VOID
 
 
 def image_losses(logits: Array, labels: Array, void: str, without: tuple[str, ...] = ()) -> Array:

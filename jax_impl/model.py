@@ -8,7 +8,7 @@ from jax import Array, lax
 
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
 from common.recipes import STRIDE
 
 LAYOUT = "NHWC"
@@ -192,9 +192,9 @@ def transposed_convolution(
 class Upsample(nnx.Module):
     """The 32x transposed convolution of the head."""
 
-    def __init__(self, upsampling: str) -> None:
-        self.kernel = nnx.Param(jnp.zeros((2 * STRIDE, 2 * STRIDE, NUM_CLASSES, NUM_CLASSES)))
-        self.bias = nnx.Param(jnp.zeros(NUM_CLASSES))
+    def __init__(self, num_classes: int, upsampling: str) -> None:
+        self.kernel = nnx.Param(jnp.zeros((2 * STRIDE, 2 * STRIDE, num_classes, num_classes)))
+        self.bias = nnx.Param(jnp.zeros(num_classes))
         self.upsampling = upsampling
 
     def __call__(self, x: Array) -> Array:
@@ -206,11 +206,11 @@ class Upsample(nnx.Module):
 class FCN(nnx.Module):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, upsampling: str, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, backbone: str, num_classes: int, upsampling: str, *, rngs: nnx.Rngs) -> None:
         self.normalize = Normalize()
         self.backbone = ResNet18(backbone, rngs=rngs)
-        self.final_conv = convolution(512, NUM_CLASSES, 1, bias=True, rngs=rngs)
-        self.transpose_conv = Upsample(upsampling)
+        self.final_conv = convolution(512, num_classes, 1, bias=True, rngs=rngs)
+        self.transpose_conv = Upsample(num_classes, upsampling)
 
     def __call__(self, images: Array) -> Array:
         return self.transpose_conv(self.final_conv(self.backbone(self.normalize(images))))
@@ -228,7 +228,8 @@ def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
     # Only the shapes are made, for `load_parameters` fills them: nothing is drawn.
-    model = nnx.eval_shape(lambda: FCN(config.recipe.backbone, upsampling, rngs=nnx.Rngs(0)))
+    sizes = config.recipe.backbone, config.recipe.num_classes
+    model = nnx.eval_shape(lambda: FCN(*sizes, upsampling, rngs=nnx.Rngs(0)))
     if config.precision == "bfloat16":
         model.set_attributes(nnx.Conv, dtype=jnp.bfloat16)
     if "pool-selections" in config.without:

@@ -14,7 +14,6 @@ from common.data.images import MEAN, STD
 from common.parameters.names import (
     BATCH_NORM_EPSILON,
     BATCH_NORM_MOMENTUM,
-    NUM_CLASSES,
     STAGES,
     parameter_shapes,
 )
@@ -175,8 +174,8 @@ class Upsample(HybridBlock):
     def __init__(
         self,
         upsampling: str,
-        inputs: int = NUM_CLASSES,
-        outputs: int = NUM_CLASSES,
+        inputs: int,
+        outputs: int,
         stride: int = STRIDE,
     ) -> None:
         super().__init__()
@@ -226,14 +225,14 @@ class Upsample(HybridBlock):
 class FCN(HybridBlock):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, upsampling: str) -> None:
+    def __init__(self, backbone: str, num_classes: int, upsampling: str) -> None:
         super().__init__()
         self.names = list(parameter_shapes(backbone))
         self.normalize = nn.HybridSequential()
         self.normalize.add(transforms.ToTensor(), transforms.Normalize(MEAN.tolist(), STD.tolist()))
         self.backbone = ResNet18(backbone)
-        self.final_conv = convolution(512, NUM_CLASSES, 1, bias=True)
-        self.transpose_conv = Upsample(upsampling)
+        self.final_conv = convolution(512, num_classes, 1, bias=True)
+        self.transpose_conv = Upsample(upsampling, num_classes, num_classes)
 
     def hybrid_forward(self, F: ModuleType, images: Tensor) -> Tensor:
         x = self.final_conv(self.backbone(self.normalize(images)))
@@ -253,7 +252,7 @@ class FCN(HybridBlock):
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
-    model = FCN(config.recipe.backbone, upsampling)
+    model = FCN(config.recipe.backbone, config.recipe.num_classes, upsampling)
     if config.precision == "bfloat16":
         computing = Convolution, Upsample
         model.apply(lambda b: setattr(b, "bfloat16", True) if isinstance(b, computing) else None)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from common.data.voc import VOID
+from common.classes import VOID
 
 
 def image_losses(

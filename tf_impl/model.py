@@ -6,7 +6,7 @@ from keras import layers
 
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
 from common.recipes import STRIDE
 
 LAYOUT = "NHWC"
@@ -179,16 +179,16 @@ def transposed_convolution(
 class Upsample(layers.Layer):
     """The 32x transposed convolution of the head."""
 
-    def __init__(self, upsampling: str, **options: object) -> None:
+    def __init__(self, num_classes: int, upsampling: str, **options: object) -> None:
         super().__init__(**options)
-        self.upsampling = upsampling
+        self.num_classes, self.upsampling = num_classes, upsampling
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        size = (2 * STRIDE, 2 * STRIDE, NUM_CLASSES, NUM_CLASSES)
+        size = (2 * STRIDE, 2 * STRIDE, self.num_classes, self.num_classes)
         self.kernel = self.add_weight(size, initializer="zeros", name="kernel")
         # The bias keeps its precision: its gradient, a sum over all pixels, has the same one.
         self.bias = self.add_weight(
-            (NUM_CLASSES,), initializer="zeros", autocast=False, name="bias"
+            (self.num_classes,), initializer="zeros", autocast=False, name="bias"
         )
 
     def call(self, x: tf.Tensor, training: bool = False) -> tf.Tensor:
@@ -204,12 +204,13 @@ class Upsample(layers.Layer):
 class FCN(keras.Model):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, upsampling: str, *, dtype: str) -> None:
+    def __init__(self, backbone: str, num_classes: int, upsampling: str, *, dtype: str) -> None:
         images = keras.Input((None, None, 3), dtype="uint8")
         x = Normalize(name="normalize", dtype=dtype)(images)
         x = resnet18(x, backbone, dtype=dtype)
-        x = convolution(x, "final_conv", NUM_CLASSES, 1, bias=True, dtype=dtype)
-        super().__init__(images, Upsample(upsampling, name="transpose_conv", dtype=dtype)(x))
+        x = convolution(x, "final_conv", num_classes, 1, bias=True, dtype=dtype)
+        upsample = Upsample(num_classes, upsampling, name="transpose_conv", dtype=dtype)
+        super().__init__(images, upsample(x))
 
 
 class Normalize(layers.Layer):
@@ -226,7 +227,8 @@ class Normalize(layers.Layer):
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     dtype = {"bfloat16": "mixed_bfloat16", "float64": "float64"}.get(config.precision, "float32")
-    model = FCN(config.recipe.backbone, config.upsampling, dtype=dtype)
+    sizes = config.recipe.backbone, config.recipe.num_classes
+    model = FCN(*sizes, config.upsampling, dtype=dtype)
     for norm in (layer for layer in model.layers if isinstance(layer, BatchNorm)):
         norm.fused = "fused-norm" not in config.without
     return model

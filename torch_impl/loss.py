@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from common.data.voc import VOID
+from common.classes import VOID
 
 
 def image_losses(

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, NUM_CLASSES, STAGES
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
 from common.recipes import STRIDE
 
 LAYOUT = "NCHW"
@@ -133,10 +133,10 @@ def transposed_convolution(
 class Upsample(nn.Module):
     """The 32x transposed convolution of the head."""
 
-    def __init__(self, upsampling: str) -> None:
+    def __init__(self, num_classes: int, upsampling: str) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(NUM_CLASSES, NUM_CLASSES, 2 * STRIDE, 2 * STRIDE))
-        self.bias = nn.Parameter(torch.zeros(NUM_CLASSES))
+        self.weight = nn.Parameter(torch.zeros(num_classes, num_classes, 2 * STRIDE, 2 * STRIDE))
+        self.bias = nn.Parameter(torch.zeros(num_classes))
         self.upsampling = upsampling
 
     def forward(self, x: Tensor) -> Tensor:
@@ -146,13 +146,15 @@ class Upsample(nn.Module):
 class FCN(nn.Module):
     """uint8 images [B, H, W, 3] to logits [B, classes, H, W], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, upsampling: str, layout: torch.memory_format) -> None:
+    def __init__(
+        self, backbone: str, num_classes: int, upsampling: str, layout: torch.memory_format
+    ) -> None:
         super().__init__()
         self.layout = layout
         self.normalize = Normalize()
         self.backbone = ResNet18(backbone)
-        self.final_conv = convolution(512, NUM_CLASSES, 1, bias=True)
-        self.transpose_conv = Upsample(upsampling)
+        self.final_conv = convolution(512, num_classes, 1, bias=True)
+        self.transpose_conv = Upsample(num_classes, upsampling)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.normalize(images).contiguous(memory_format=self.layout)
@@ -179,4 +181,6 @@ def create_model(config: Config) -> FCN:
     layout = torch.channels_last
     if "channels-last" in config.without:
         layout = torch.contiguous_format
-    return FCN(config.recipe.backbone, upsampling, layout).to(memory_format=layout)
+    recipe = config.recipe
+    model = FCN(recipe.backbone, recipe.num_classes, upsampling, layout)
+    return model.to(memory_format=layout)

@@ -81,7 +81,7 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
         name_anew(root, count)
     except OSError as error:
         raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
-    dataset = open_dataset(root, "train", recipe.crop)
+    dataset = open_dataset(root, "train", recipe.crop, classes=recipe.classes)
     plan = plan_epoch(dataset, recipe, seed, 0, training=True)
     order = [int(index) for index in plan.indices]
     paths = [[str(of(index)) for index in order] for of in (dataset.image_path, dataset.label_path)]
@@ -125,7 +125,7 @@ def files_in(arrays: Arrays, recipe: Recipe) -> Files:
 def expected_batches(arrays: Arrays, recipe: Recipe, count: int) -> Arrays:
     """Return the bytes of the first batches, decoded and cut one by one without any loader."""
     files = files_in(arrays, recipe)
-    dataset = open_dataset(files.root, "train", recipe.crop)
+    dataset = open_dataset(files.root, "train", recipe.crop, classes=recipe.classes)
     height, width = recipe.crop
     shape = (count, recipe.batch_size, height, width)
     images, labels = np.empty((*shape, 3), np.uint8), np.empty(shape, np.uint8)
@@ -170,7 +170,7 @@ def make_loader(backend: ModuleType, config: Config, arrays: Arrays) -> Batches:
 
 def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
     """Return this project's loader; an epoch begins with nothing decoded unless ``cached``."""
-    dataset = open_dataset(files.root, "train", config.recipe.crop)
+    dataset = open_dataset(files.root, "train", config.recipe.crop, classes=config.recipe.classes)
     if files.cached:  # Room for the whole data set.
         config = replace(config, cache_mib=math.ceil(dataset.decoded_bytes / 2**20))
 

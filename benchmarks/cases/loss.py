@@ -11,7 +11,6 @@ from benchmarks.cases.case import Case, Operation, bounds_of
 from benchmarks.cases.inputs import Arrays, draw_batches
 from common.config import Config
 from common.parameters.costs import Costs, logits_bytes
-from common.parameters.names import NUM_CLASSES
 from common.reference import network as reference
 
 BATCHES = 2
@@ -45,7 +44,7 @@ class Loss(Case):
 
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         recipe, generator = config.recipe, np.random.default_rng((config.seed, 5))
-        shape = (BATCHES, recipe.batch_size, *recipe.crop, NUM_CLASSES)
+        shape = (BATCHES, recipe.batch_size, *recipe.crop, recipe.num_classes)
         _, labels = draw_batches(recipe, config.seed, BATCHES)
         return {"logits": generator.standard_normal(shape, np.float32), "labels": labels}
 

@@ -11,7 +11,6 @@ from benchmarks.cases.case import Case, Operation, bounds_of
 from benchmarks.cases.inputs import BATCHES, Arrays, probe_parameters
 from common.config import Config
 from common.parameters.costs import Costs, upsampling_costs
-from common.parameters.names import NUM_CLASSES
 from common.recipes import STRIDE
 from common.reference import operations
 
@@ -57,8 +56,9 @@ class Upsample(Case):
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         recipe, generator = config.recipe, np.random.default_rng((config.seed, 5))
         (height, width), batch = recipe.crop, recipe.batch_size
-        grid = (BATCHES, batch, height // STRIDE, width // STRIDE, NUM_CLASSES)
-        size = (batch, height, width, NUM_CLASSES)
+        classes = recipe.num_classes
+        grid = (BATCHES, batch, height // STRIDE, width // STRIDE, classes)
+        size = (batch, height, width, classes)
         parameters = probe_parameters(recipe, config.seed)
         return {
             "x": generator.standard_normal(grid, np.float32),

@@ -7,14 +7,17 @@ from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 
+from common.classes import VOC, Classes
 from common.config import Config
-from common.data.check import check_dataset
+from common.data.check import check_dataset, find_classes
 from common.data.dataset import read_fitting
 from common.data.download import fetch_voc
 from common.data.synthetic import make_dataset
-from common.errors import printable
+from common.errors import InputError, printable
 from common.fields import add_field_options
+from common.machine.files import write_text
 from common.options import Parser
+from common.recipes import Recipe
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,6 +39,9 @@ def main(argv: Sequence[str]) -> int:
     text = "decode every listed file; status 1 if one is wrong"
     check = actions.add_parser("check", help=text, description=text)
     check.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
+    add_field_options(check, Recipe, ("classes",), unset="")
+    text = "first write the list of the classes that the label maps hold, to be given names"
+    check.add_argument("--write-classes", type=Path, metavar="FILE", help=text)
     add_field_options(check, Config, ("max_pixels",))
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
     args = parser.parse_args(argv)
@@ -63,7 +69,10 @@ def make_generated(args: Namespace) -> int:
 
 def check_files(args: Namespace) -> int:
     """Print what is wrong with a data set, and what it holds; status 1 if anything is wrong."""
-    findings = check_dataset(args.root, args.max_pixels)
+    if args.write_classes is not None:
+        args.classes = write_classes(args)
+    classes = args.classes or VOC
+    findings = check_dataset(args.root, args.max_pixels, classes)
     if args.json:
         print(json.dumps([{"file": str(p.file), "what": p.what} for p in findings.problems]))
     else:
@@ -76,14 +85,30 @@ def check_files(args: Namespace) -> int:
         f"{count} problem{'' if count == 1 else 's'}",
         f"pixels: {', '.join(f'{name} {share:.1%}' for name, share in shares.items()) or 'none'}",
     ]
+    if args.write_classes is not None:
+        lines.append(f"{args.write_classes}: {len(classes.names)} classes: give them their names")
     if findings.problems:
         lines.append("next: docs/DATA.md says what a data set must look like; then check it again")
     else:
-        lines.append(next_step(args.root))
+        listed = args.write_classes or (None if classes == VOC else "FILE")
+        lines.append(next_step(args.root, listed))
     print(*map(printable, lines), sep="\n", file=sys.stderr)
     return 1 if findings.problems else 0
 
 
-def next_step(root: Path) -> str:
+def write_classes(args: Namespace) -> Classes:
+    """Write the class list of a data set's label maps, and return it."""
+    if args.write_classes.exists():
+        raise InputError(f"--write-classes {args.write_classes}: exists: choose another file")
+    if args.classes is not None:
+        raise InputError("--classes and --write-classes: a list is read or written: choose one")
+    classes = find_classes(args.root, args.max_pixels)
+    write_text(args.write_classes, classes.to_toml())
+    return classes
+
+
+def next_step(root: Path, classes: Path | str | None = None) -> str:
     """Return the line that says how to train on a data set."""
-    return f"next: fcn train --backend torch --data {shlex.quote(str(root))} --out runs/first"
+    more = f" --classes {shlex.quote(str(classes))}" if classes else ""
+    data = shlex.quote(str(root))
+    return f"next: fcn train --backend torch --data {data}{more} --out runs/first"

@@ -12,6 +12,7 @@ from benchmarks.equal_work.questions import Source
 from benchmarks.pages.format import bound_text, counted, error_text, text_table
 from benchmarks.pages.proof import text_of, write_page
 from benchmarks.workers.environment import limit_cpus
+from common.classes import VOC
 from common.config import Config
 from common.data.dataset import find_voc
 from common.errors import InputError
@@ -20,7 +21,7 @@ from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
 from common.options import Backends, Parser, add_machine_options, add_result_options
 from common.parameters.files import starting_parameters
-from common.recipes import BACKBONES, make_recipe
+from common.recipes import BACKBONES, Recipe, make_recipe
 from common.reference.distances import finite
 from common.reference.inputs import probe_recipe
 from common.reference.verdicts import breaches, reason
@@ -51,6 +52,7 @@ def parity_parser() -> Parser:
     )
     add("--full", action="store_true", help="batch 8, 160x224, 20 steps; otherwise 2, 96x128, 8")
     add_field_options(parser, Config, ("seed",))
+    add_field_options(parser, Recipe, ("classes",), unset="")
     add_result_options(parser, "parity")
     add(
         "--weights",
@@ -90,12 +92,18 @@ def main(argv: Sequence[str]) -> int:
                 f"--weights {args.weights}: is for resnet18_v1, which --backbone omits; "
                 "leave out one of the two"
             )
-        starting_parameters(make_recipe("chapter-torch"), args.seed, args.weights)
+        starting_parameters(
+            make_recipe("chapter-torch", classes=args.classes), args.seed, args.weights
+        )
+    classes = args.classes or VOC
     batch, crop, steps = FULL if args.full else QUICK
     limit_cpus(args.threads)
-    source = Source(args.data or find_voc(), batch, crop, args.seed)
+    # VOC's photographs have VOC's classes.
+    root = args.data or (None if args.classes else find_voc())
+    source = Source(root, batch, crop, args.seed, classes)
     recipes = [
-        replace(probe_recipe(name), batch_size=batch, crop=crop, tile=crop) for name in backbones
+        replace(probe_recipe(name), classes=classes, batch_size=batch, crop=crop, tile=crop)
+        for name in backbones
     ]
     configs = [Config(recipe, **field_values(args, Config)) for recipe in recipes]
     with only_writer(out):

@@ -7,14 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.pages.format import counted, text_table
+from common.classes import VOC, Classes
 from common.errors import InputError, printable
 from common.machine.files import write_bytes
 from common.options import Parser
 from common.parameters import files
-from common.parameters.names import Parameters
+from common.parameters.names import NUM_CLASSES, Parameters
 from common.parameters.published import IMAGENET, PUBLISHED
 from common.reference.distances import finite
 from common.reference.onnx_graph import onnx_model
+
+BACKBONE = "backbone."
+"""Before the names of the backbone's parameters."""
 
 
 def weights_parser() -> Parser:
@@ -31,6 +35,11 @@ def weights_parser() -> Parser:
         f"{', '.join(PUBLISHED)}; imagenet is the first"
     )
     add_to_import("source", metavar="SOURCE", help=text)
+    text = "leave out the head: the backbone starts a training with any classes"
+    add_to_import("--without-head", action="store_true", help=text)
+    text = "names and colours of the classes that the head tells apart, a TOML file; by default "
+    text += "those that SOURCE names"
+    add_to_import("--classes", metavar="FILE", type=Path, help=text)
 
     text = "list a weight file's tensors and metadata"
     add_to_show = actions.add_parser("show", help=text, description=text).add_argument
@@ -66,33 +75,50 @@ def main(argv: Sequence[str]) -> int:
     if args.out.exists() and not args.force:
         raise InputError(f"--out {args.out}: exists; choose another file, or --force to overwrite")
     if args.action == "import":
-        import_weights(args.source, limit, args.out)
+        classes = Classes.read(args.classes) if args.classes else None
+        import_weights(args.source, limit, args.out, classes, args.without_head)
     else:
         export_weights(args.file, limit, args.format, args.out)
     return 0
 
 
-def import_weights(source: str, limit: int, out: Path) -> None:
+def import_weights(
+    source: str, limit: int, out: Path, classes: Classes | None, without_head: bool
+) -> None:
     """Write the weights of ``source`` in canonical form; print what they are and what is next."""
     name = IMAGENET["resnet18_v1"] if source == "imagenet" else source
-    parameters, backbone = read(name, limit)
-    origin = name if name in PUBLISHED else Path(source).name
-    files.save_parameters(out, parameters, {"backbone": backbone, "source": origin})
+    parameters, backbone, metadata = read(name, limit)
+    if without_head:
+        parameters = {key: value for key, value in parameters.items() if key.startswith(BACKBONE)}
     whole = "final_conv.weight" in parameters
-    part = "network" if whole else "backbone, without a head"
+    origin = name if name in PUBLISHED else Path(source).name
+    described = {"backbone": backbone, "source": origin}
+    if classes and not whole:
+        raise InputError("--classes: there is no head whose classes these could be: leave it out")
+    if classes:
+        files.check_parameters(Path(source), parameters, backbone, len(classes.names))
+    elif whole:
+        classes = files.stated_classes(Path(source), metadata)
+    if classes:
+        described["classes"] = json.dumps(classes.to_json())
+    files.save_parameters(out, parameters, described)
+    count = files.head_classes(parameters)
+    part = f"network of {count} classes" if whole else "backbone, without a head"
     print(f"{out}: {backbone} {part}, {counted(len(parameters), 'tensor')}, {millions(parameters)}")
-    predict = f"fcn predict --backend B --weights {out} --out DIR IMAGES, or " if whole else ""
+    more = "" if classes in (None, VOC) and count == NUM_CLASSES else " --classes FILE"
+    predict = f"fcn predict --backend B --weights {out} --out DIR IMAGES" if whole else ""
+    predict += f"{'' if classes else more}, or " if whole else ""
     train = f"fcn train --backend B --data DIR --out RUN --weights {out} --backbone {backbone}"
-    print(f"next: {predict}{train}")
+    print(f"next: {predict}{train}{more}")
 
 
-def read(source: str, limit: int) -> tuple[Parameters, str]:
-    """Return the parameters of a source and their backbone; print what was changed in reading."""
-    parameters, changes = files.read_weights(source, limit)
+def read(source: str, limit: int) -> tuple[Parameters, str, dict[str, str]]:
+    """Return a source's parameters, backbone and metadata; print what was changed in reading."""
+    parameters, changes, metadata = files.read_weights(source, limit)
     backbone = files.backbone_of(Path(source), parameters)
     if changes:
         print(f"{source}: {'; '.join(changes)}")
-    return parameters, backbone
+    return parameters, backbone, metadata
 
 
 def millions(parameters: Parameters) -> str:
@@ -121,11 +147,14 @@ def show(path: Path, limit: int, as_json: bool) -> None:
 
 def export_weights(path: Path, limit: int, form: str, out: Path) -> None:
     """Write the network of ``path`` as an ONNX graph, or its backbone as torchvision names it."""
-    parameters, backbone = read(str(path), limit)
+    parameters, backbone, _ = read(str(path), limit)
     if form == "onnx":
         files.check_parameters(path, parameters, backbone)
         write_bytes(out, onnx_model(parameters, backbone).SerializeToString())
-        print(f"{out}: images, uint8 [batch, height, width, 3] of any size, to logits of that size")
+        print(
+            f"{out}: images, uint8 [batch, height, width, 3] of any size, to logits of that size "
+            f"and {files.head_classes(parameters)} classes"
+        )
         print(
             f"next, in Python: onnxruntime.InferenceSession({str(out)!r})"
             '.run(["logits"], {"images": array})'
@@ -136,12 +165,11 @@ def export_weights(path: Path, limit: int, form: str, out: Path) -> None:
             f"{path}: is a {backbone}, which torchvision does not have: export a resnet18_v1, or "
             "--format onnx"
         )
-    prefix = "backbone."
-    head = [name for name in parameters if not name.startswith(prefix)]
+    head = [name for name in parameters if not name.startswith(BACKBONE)]
     tensors = {
-        name.removeprefix(prefix): array
+        name.removeprefix(BACKBONE): array
         for name, array in parameters.items()
-        if name.startswith(prefix)
+        if name.startswith(BACKBONE)
     }
     files.save_parameters(out, tensors, {"format": "pt"})
     print(f"{out}: {len(tensors)} tensors of torchvision's resnet18; it has no fc")

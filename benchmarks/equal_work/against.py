@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.equal_work.answers import layers_file, steps_file
-from common.data.voc import VOID
+from common.classes import VOID
 from common.errors import InputError
-from common.parameters.files import backbone_of, check_parameters, read_tensors
-from common.parameters.names import NUM_CLASSES, is_statistic, layer_names, layers
+from common.parameters.files import backbone_of, check_parameters, head_classes, read_tensors
+from common.parameters.names import is_statistic, layer_names, layers
 from common.recipes import STRIDE, make_recipe
 from common.reference.distances import relative_error
 from common.reference.verdicts import Finding, proof_findings
@@ -73,7 +73,7 @@ def compare_file(path: Path) -> Comparison:
         )
     backbone = backbone_of(path, parameters)
     check_parameters(path, parameters, backbone)
-    check_bytes(path, images, labels)
+    check_bytes(path, images, labels, head_classes(parameters))
     recipe = make_recipe(metadata.get("recipe", "chapter-torch"), backbone=backbone)
     try:
         rate = float(metadata.get("learning_rate", recipe.learning_rate))
@@ -166,7 +166,7 @@ def errors_of(
     return errors
 
 
-def check_bytes(path: Path, images: NDArray, labels: NDArray | None) -> None:
+def check_bytes(path: Path, images: NDArray, labels: NDArray | None, num_classes: int) -> None:
     """Raise InputError unless images and labels are bytes of the network's sizes and classes."""
     for name, array, channels in (("images", images, (3,)), ("labels", labels, ())):
         if array is None:
@@ -179,8 +179,8 @@ def check_bytes(path: Path, images: NDArray, labels: NDArray | None) -> None:
                 f"{path}: {name} is {array.dtype} {list(array.shape)}; expected uint8 [{shape}], "
                 f"H and W in multiples of {STRIDE}: save it so"
             )
-    if labels is not None and ((labels >= NUM_CLASSES) & (labels != VOID)).any():
+    if labels is not None and ((labels >= num_classes) & (labels != VOID)).any():
         raise InputError(
-            f"{path}: labels has values that are neither 0..{NUM_CLASSES - 1} nor {VOID}: "
-            f"number the classes as VOC does, {VOID} for void"
+            f"{path}: labels has values that are neither 0..{num_classes - 1} nor {VOID}: "
+            f"number the classes of the head from 0, {VOID} for void"
         )

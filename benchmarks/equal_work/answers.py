@@ -47,6 +47,10 @@ def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = N
     }
 
 
+def _probe(recipe: Recipe) -> Arrays:
+    return probe_parameters(recipe.backbone, num_classes=recipe.num_classes)
+
+
 def _trained(
     parameters: Parameters, batches: Iterable[Batch], rates: Sequence[float], recipe: Recipe
 ) -> tuple[list[float], Arrays, Arrays, Arrays]:
@@ -77,7 +81,7 @@ def layers_file(
         labels: Kept in the file for a worker's question about the loss; no output depends on them.
         parameters: By default the probe's.
     """
-    parameters = parameters or single(probe_parameters(recipe.backbone))
+    parameters = parameters or single(_probe(recipe))
     inputs = {"images": images} if labels is None else {"images": images, "labels": labels}
 
     def compute() -> Arrays:
@@ -108,7 +112,7 @@ def steps_file(
         parameters: By default the probe's, off the kinks.
         rates: Of the updates.
     """
-    parameters = parameters or single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
+    parameters = parameters or single(keep_off_the_kinks(_probe(recipe)))
     rates = rates[: len(counts)]
     dtype = np.float64 if precision == "float64" else np.float32
     inputs: dict[str, ArrayLike] = {"images": images, "labels": labels}
@@ -159,7 +163,7 @@ def prediction_file(
         images, labels: Of N batches, uint8 [N, B, H, W, 3] and [N, B, H, W].
         odd: Name -> an image and its label map.
     """
-    parameters = single(probe_parameters(recipe.backbone))
+    parameters = single(_probe(recipe))
     inputs = {"images": images, "labels": labels}
     inputs |= _prefixed("odd", {name: image for name, (image, _) in odd.items()})
     inputs |= _prefixed("odd labels", {name: label for name, (_, label) in odd.items()})
@@ -185,14 +189,14 @@ def prediction_file(
                 merged[name] = tiled(image)
                 bar.update(1)
         of_batches = np.stack(computed)
-        tiles_matrix = sum(
-            (confusion_matrix(merged[name].argmax(-1), label) for name, (_, label) in odd.items()),
-            empty_confusion(),
-        )
+        tiles_matrix = empty_confusion(recipe.num_classes)
+        for name, (_, label) in odd.items():
+            tiles_matrix += confusion_matrix(merged[name].argmax(-1), label, recipe.num_classes)
+        of_crops = confusion_matrix(of_batches.argmax(-1), labels, recipe.num_classes)
         return {
             "evaluation": of_batches,
             **_prefixed("logits", merged),
-            "matrix/crops": confusion_matrix(of_batches.argmax(-1), labels),
+            "matrix/crops": of_crops,
             "matrix/tiles": tiles_matrix,
         }
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks.cases.inputs import Arrays, parameters_in, part
 from benchmarks.equal_work.evaluation import evaluated, pixel_errors
+from common.classes import VOID
 from common.config import Config
-from common.data.voc import VOID
 from common.documents import BackendRecord, ConfigRecord
 from common.parameters.names import Parameters, is_statistic, layer_names, trainable_names
 from common.recipes import LOSS_REDUCTIONS, VOID_READINGS

@@ -15,12 +15,12 @@ from benchmarks.equal_work.answers import (
     steps_file,
     trace_file,
 )
+from common.classes import VOC, VOID, Classes
 from common.config import Config
 from common.data.batches import Loader, plan_epoch
 from common.data.crops import pad_to
 from common.data.dataset import open_dataset
 from common.data.synthetic import draw_pair
-from common.data.voc import VOID
 from common.parameters.files import starting_parameters
 from common.recipes import Recipe, make_recipe
 from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, single
@@ -44,11 +44,22 @@ class Source:
         batch: Images a batch.
         crop: Height and width in pixels.
         seed: Of the batch plan, or of the generated images.
+        classes: What the label maps show; of generated ones, as many labels as there are classes.
     """
 
-    def __init__(self, root: Path | None, batch: int, crop: tuple[int, int], seed: int) -> None:
+    def __init__(
+        self,
+        root: Path | None,
+        batch: int,
+        crop: tuple[int, int],
+        seed: int,
+        classes: Classes = VOC,
+    ) -> None:
         self.root, self.batch, self.crop, self.seed = root, batch, crop, seed
-        self.dataset = None if root is None else open_dataset(root, "train", crop)
+        self.num_classes = len(classes.names)
+        self.dataset = None
+        if root is not None:
+            self.dataset = open_dataset(root, "train", crop, classes=classes)
 
     def batches(self, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return ``count`` batches: images [N, B, H, W, 3] and labels [N, B, H, W]."""
@@ -58,7 +69,7 @@ class Source:
             for step, place in np.ndindex(count, self.batch):
                 drawn = draw_pair(self.crop, np.random.default_rng([self.seed, step, place]))
                 images[step, place], labels[step, place] = drawn
-            return images, labels
+            return images, self._own(labels)
         recipe = make_recipe("chapter-torch", batch_size=self.batch, crop=self.crop)
         loader = Loader(self.dataset, recipe, workers=1)
         plans = (plan_epoch(self.dataset, recipe, self.seed, n, training=True) for n in naturals())
@@ -66,6 +77,10 @@ class Source:
         for step, batch in enumerate(islice(batches, count)):
             images[step], labels[step] = batch.images, batch.labels
         return images, labels
+
+    def _own(self, labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return generated labels, which are VOC's, as labels of the classes there are."""
+        return np.where(labels == VOID, labels, labels % np.uint8(self.num_classes))
 
     def odd_images(self) -> dict[str, Batch]:
         """Return images of odd sizes with their label maps, by their size."""
@@ -76,6 +91,7 @@ class Source:
             if self.dataset is None:
                 size = (max(height, 64), max(width, 64))
                 image, label = draw_pair(size, np.random.default_rng([self.seed, index]))
+                label = self._own(label)
             else:
                 image, label = self.dataset.read(index % len(self.dataset.names))
             whole = np.full((height, width), VOID, np.uint8)
@@ -132,9 +148,11 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     recipe = config.recipe
     images, labels = source.batches(steps)
     sizes = {"batch_size": recipe.batch_size, "crop": recipe.crop}
-    trained = make_recipe("chapter-torch", backbone=recipe.backbone, **sizes)
+    names = {"backbone": recipe.backbone, "classes": recipe.classes}
+    trained = make_recipe("chapter-torch", **names, **sizes)
     if weights is None:
-        start = single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
+        drawn = probe_parameters(recipe.backbone, num_classes=recipe.num_classes)
+        start = single(keep_off_the_kinks(drawn))
     else:
         start = starting_parameters(trained, source.seed, weights)
     trace = trace_file(trained, start, images, labels, [trained.learning_rate] * steps)
@@ -143,7 +161,8 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     probe = replace(recipe, batch_size=2, crop=PROBE_SIZE)
     batch = images[0, :EXAMPLES], labels[0, :EXAMPLES]
     layers, prediction = layers_file(recipe, *batch), source.prediction(recipe)
-    updates = steps_file(probe, *probe_batch(*probe.crop), (2, 2, 1), config.precision)
+    pixels = probe_batch(*probe.crop, num_classes=recipe.num_classes)
+    updates = steps_file(probe, *pixels, (2, 2, 1), config.precision)
     files = {
         "layers": (layers, recipe),
         "losses": (layers, recipe),

@@ -100,10 +100,10 @@ def pixels_to_score(data: TrainingData) -> NDArray[np.int64]:
             (index, np.s_[top : top + height, left : left + width])
             for index, top, left in zip(plan.indices, plan.tops, plan.lefts, strict=True)
         ]
-    pixels = empty_confusion().sum(1)
+    pixels = empty_confusion(recipe.num_classes).sum(1)
     for index, area in areas:
-        label = read_label(val.label_path(index), val.largest)[area]
-        pixels += confusion_matrix(np.zeros_like(label), label).sum(1)
+        label = read_label(val.label_path(index), val.classes, val.largest)[area]
+        pixels += confusion_matrix(np.zeros_like(label), label, recipe.num_classes).sum(1)
     return pixels
 
 
@@ -125,7 +125,7 @@ def check_evaluations(row: TrainedRow, folder: Path, pixels: NDArray[np.int64]) 
         confusion = np.asarray(line.get("confusion", ()), np.int64)
         for void, error in pixel_errors(line, pixels).items():
             errors["scored pixels"][f"{epoch}, void {void}"] = error
-        is_matrix = confusion.shape == empty_confusion().shape
+        is_matrix = confusion.shape == (len(pixels), len(pixels) - 1)
         by_class = relative_error(confusion.sum(1), pixels) if is_matrix else np.inf
         errors["scored pixels"][f"{epoch}, by class"] = by_class
         if not by_class:

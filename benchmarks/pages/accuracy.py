@@ -160,6 +160,6 @@ def accuracy_gallery(document: Bench, folder: Path) -> list[Item]:
     titles = {row["backend"]: row["title"] for row in finished_rows(accuracy)}
     for example in accuracy.get("gallery", []):
         with suppress(InputError):
-            void = accuracy["config"]["recipe"]["void"]
-            items.append(gallery_item(example, folder, titles, void))
+            recipe = accuracy["config"]["recipe"]
+            items.append(gallery_item(example, folder, titles, recipe))
     return items

@@ -8,11 +8,10 @@ from benchmarks.pages import format as text
 from benchmarks.pages import proof as parity
 from benchmarks.pages.compare_tables import finished_rows, scores_of
 from benchmarks.pages.facts import COMPUTED, compare_facts, versions
-from benchmarks.pages.gallery import Item, gallery_item
+from benchmarks.pages.gallery import Item, classes_of, gallery_item
 from benchmarks.pages.html import render
 from benchmarks.records.figures import MOST_FOR_OTHERS, WORTH_A_WARNING, others_took
 from benchmarks.records.training_documents import Compared, Rate, TrainedRow
-from common.data.voc import CLASSES
 from common.reference import tolerances
 
 LEAST_SAMPLES = 5
@@ -38,7 +37,7 @@ def render_page(compare: Compared, folder: Path) -> str:
         interval_of=interval_of,
         versions=versions,
         tables=tables,
-        classes=CLASSES,
+        classes=classes_of(compare["config"]["recipe"]).names,
         charts=tables.chart_data(compare),
         gallery=gallery_items(compare, folder),
         parity=parity,
@@ -51,8 +50,8 @@ def render_page(compare: Compared, folder: Path) -> str:
 def gallery_items(compare: Compared, folder: Path) -> list[Item]:
     """Return the examples with the predictions of all rows that have figures."""
     titles = {row["backend"]: row["title"] for row in finished_rows(compare)}
-    void = compare["config"]["recipe"]["void"]
-    return [gallery_item(example, folder, titles, void) for example in compare["gallery"]]
+    recipe = compare["config"]["recipe"]
+    return [gallery_item(example, folder, titles, recipe) for example in compare["gallery"]]
 
 
 def frameworks(count: int) -> str:

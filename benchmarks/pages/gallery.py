@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.records.training_documents import GalleryEntry
+from common.classes import VOC, VOID, Classes
 from common.data.images import read_image
 from common.data.masks import read_label
-from common.data.voc import VOID, class_name, palette
+from common.documents import RecipeRecord
 from common.errors import InputError
 from common.machine.files import inside
-from common.run.plots import hex_color
 
 DISAGREEMENT_COLORS = {2: (240, 150, 20), 3: (205, 35, 35), 4: (90, 25, 140)}
 """RGB by the number of distinct answers, darker for more; the last is for more answers, too."""
@@ -36,14 +36,15 @@ class Tile(NamedTuple):
 
 
 class Item(NamedTuple):
-    """An example: its tiles, the classes in its label maps, and the backends that predicted it.
+    """An example: its tiles, the labels in its label maps, and the backends that predicted it.
 
     ``pairs`` says what two tiles' difference is, by their keys in the tiles' order.
     """
 
     name: str
     tiles: list[Tile]
-    classes: set[int]
+    labels: set[int]
+    classes: Classes
     backends: list[str]
     sentence: str
     pairs: dict[str, str]
@@ -67,8 +68,9 @@ def disagreement_picture(image: NDArray[np.uint8], answers: NDArray[np.int64]) -
 
 def legend_classes(items: Sequence[Item]) -> dict[str, str]:
     """Return the name and colour of every class in the gallery's label maps."""
-    present = set().union(*(item.classes for item in items))
-    return {class_name(index): hex_color(index) for index in sorted(present)}
+    present = {(label, item.classes) for item in items for label in item.labels}
+    ordered = sorted(present, key=lambda pair: pair[0])
+    return {classes.name_of(label): classes.hex_color(label) for label, classes in ordered}
 
 
 def legend_answers(predictions: int) -> dict[str, str]:
@@ -82,7 +84,9 @@ def legend_answers(predictions: int) -> dict[str, str]:
     }
 
 
-def gallery_item(example: GalleryEntry, folder: Path, titles: dict[str, str], void: str) -> Item:
+def gallery_item(
+    example: GalleryEntry, folder: Path, titles: dict[str, str], recipe: RecipeRecord
+) -> Item:
     """Return an example with its pictures.
 
     Args:
@@ -90,16 +94,16 @@ def gallery_item(example: GalleryEntry, folder: Path, titles: dict[str, str], vo
         folder: That of the results.
         titles: By backend, of those that are shown: a prediction is a figure, and only a row that
             is ``ok`` has any.
-        void: The recipe's reading of the void pixels.
+        recipe: Says how void pixels are read, and what the classes are.
 
     Raises:
         InputError: For a picture that is missing, unreadable or of another size than its image.
     """
-    name = example["name"]
+    name, void, classes = example["name"], recipe["void"], classes_of(recipe)
     image = read_image(inside(folder, example["image"]))
-    truth = _read_map(inside(folder, example["truth"]), image)
+    truth = _read_map(inside(folder, example["truth"]), image, classes)
     predictions = {
-        backend: _read_map(inside(folder, example["predictions"][backend]), image)
+        backend: _read_map(inside(folder, example["predictions"][backend]), image, classes)
         for backend in titles
         if backend in example["predictions"]
     }
@@ -109,14 +113,15 @@ def gallery_item(example: GalleryEntry, folder: Path, titles: dict[str, str], vo
         share = (predictions[a] != predictions[b]).mean()
         pairs[f"{a} {b}"] = f"{titles[a]} and {titles[b]} differ on {share:.2%} of the pixels."
     size = _size(image)
+    text = f"True classes of {name}: {_shares(truth, classes)}."
     tiles = [
         Tile("image", "Image", _png(image), size, f"Image {name}, {size} pixels."),
-        Tile("truth", "Truth", _png(truth), "", f"True classes of {name}: {_shares(truth)}."),
+        Tile("truth", "Truth", _png(truth, classes), "", text),
     ]
     for backend, labels in predictions.items():
         title, caption = titles[backend], captions[backend]
-        text = f"{title}'s prediction for {name}: {_shares(labels)}; {caption}."
-        tiles.append(Tile(backend, title, _png(labels), caption, text))
+        text = f"{title}'s prediction for {name}: {_shares(labels, classes)}; {caption}."
+        tiles.append(Tile(backend, title, _png(labels, classes), caption, text))
     sentence = "Fewer than two predictions: nothing to compare."
     if len(predictions) > 1:
         answers = distinct_answers(np.stack(list(predictions.values())))
@@ -126,13 +131,18 @@ def gallery_item(example: GalleryEntry, folder: Path, titles: dict[str, str], vo
         text = f"Where the backends disagree on {name}. {sentence}"
         tiles.append(Tile("disagreement", "Disagreement", picture, share, text))
     maps = (truth, *predictions.values())
-    classes = {int(index) for labels in maps for index in np.unique(labels)}
-    return Item(name, tiles, classes, list(predictions), sentence, pairs)
+    present = {int(label) for labels in maps for label in np.unique(labels)}
+    return Item(name, tiles, present, classes, list(predictions), sentence, pairs)
 
 
-def _read_map(path: Path, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def classes_of(recipe: RecipeRecord) -> Classes:
+    """Return the classes of a stored recipe, VOC's in one of before it had any."""
+    return Classes.from_json(recipe["classes"]) if "classes" in recipe else VOC
+
+
+def _read_map(path: Path, image: NDArray[np.uint8], classes: Classes) -> NDArray[np.uint8]:
     """Return a label map of the size of ``image``."""
-    labels = read_label(path)
+    labels = read_label(path, classes)
     if labels.shape != image.shape[:2]:
         raise InputError(
             f"{path}: has {_size(labels)} pixels, its image {_size(image)}: a label map must be as "
@@ -161,23 +171,25 @@ def _right_share(labels: NDArray[np.uint8], truth: NDArray[np.uint8], void: str)
     return f"{(labels == truth)[counts].mean():.1%} right" if counts.any() else "no pixel counts"
 
 
-def _shares(labels: NDArray[np.uint8]) -> str:
+def _shares(labels: NDArray[np.uint8], classes: Classes) -> str:
     indices, counts = np.unique(labels, return_counts=True)
     ordered = sorted(zip(counts.tolist(), indices.tolist(), strict=True), reverse=True)
-    return ", ".join(f"{class_name(index)} {count / labels.size:.0%}" for count, index in ordered)
+    return ", ".join(
+        f"{classes.name_of(index)} {count / labels.size:.0%}" for count, index in ordered
+    )
 
 
 def _size(picture: NDArray[np.uint8]) -> str:
     return f"{picture.shape[0]} × {picture.shape[1]}"
 
 
-def _png(picture: NDArray[np.uint8]) -> str:
-    """Return an image [H, W, 3], or a label map [H, W] in the classes' colours, as a data URI."""
+def _png(picture: NDArray[np.uint8], classes: Classes = VOC) -> str:
+    """Return an image [H, W, 3], or a label map [H, W] in its classes' colours, as a data URI."""
     from PIL import Image
 
     image = Image.fromarray(picture)
     if picture.ndim == 2:
-        image.putpalette(palette())
+        image.putpalette(classes.palette)
     data = io.BytesIO()
     image.save(data, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()

@@ -70,7 +70,7 @@ def write_examples(folder: Path, dataset: TrainingData) -> list[GalleryEntry]:
     for image, (name, truth) in dataset.examples():
         of_image, of_truth = f"gallery/{name}.png", f"gallery/{name}-truth.png"
         write_image(folder / of_image, image)
-        write_label(folder / of_truth, truth)
+        write_label(folder / of_truth, truth, dataset.train.classes)
         entries.append({"name": name, "image": of_image, "truth": of_truth, "predictions": {}})
     return entries
 

@@ -22,8 +22,10 @@ from benchmarks.workers.supervision import (
     run_to_end,
 )
 from common.backends import BACKENDS, NOTES, check_backend
+from common.classes import VOC
 from common.config import Config, for_backend
 from common.errors import InputError
+from common.machine.files import write_text
 from common.machine.load import others_watched
 from common.machine.locks import only_writer
 from common.machine.messages import LOG
@@ -158,7 +160,8 @@ def train_backend(
         backend: Its name.
         config: Tricks of other backends in ``without`` do not count.
         data: The data set.
-        folder: The new run folder; its messages go to ``folder`` with the suffix ``.log``.
+        folder: The new run folder; its messages go to ``folder`` with the suffix ``.log``, its
+            class list, if it is not VOC's, to that with the suffix ``.toml``.
         heading: Printed on standard error before it starts.
         weights: Where it starts, as ``--weights`` of ``X_impl.train``.
         pythons: Interpreters by backend, where one has its own; none needs this project installed.
@@ -181,6 +184,10 @@ def train_backend(
     arguments += config_arguments(for_backend(config, backend))
     arguments += ["--weights", str(weights)] if weights else []
     arguments += ["--verbose"] if verbose else []
+    if config.recipe.classes != VOC:
+        classes = folder.with_suffix(".toml")
+        write_text(classes, config.recipe.classes.to_toml())
+        arguments += ["--classes", str(classes)]
     command = script_command(backend, "train", arguments, python)
     kills = kills_for_memory()
     try:

@@ -37,7 +37,7 @@ class Batch:
         step: Counted over all epochs, from 0.
         indices: Of the images in the data set, [B].
         images: uint8 [B, H, W, 3], RGB.
-        labels: uint8 [B, H, W], 0..20 and 255 for void.
+        labels: uint8 [B, H, W], classes and 255 for void.
     """
 
     step: int

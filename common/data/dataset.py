@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from common.classes import VOC, Classes
 from common.data.images import LARGEST, image_size, is_sideways, read_image
 from common.data.lists import Pair, read_pairs
 from common.data.masks import read_label
@@ -32,6 +33,7 @@ class Dataset:
         sizes: Height and width of each in pixels.
         dropped: How many of the list are left out as smaller than the crop.
         largest: Pixels that an image may have.
+        classes: What the label maps show.
     """
 
     root: Path
@@ -40,6 +42,7 @@ class Dataset:
     sizes: tuple[tuple[int, int], ...]
     dropped: int
     largest: int = LARGEST
+    classes: Classes = VOC
 
     @functools.cached_property
     def names(self) -> tuple[str, ...]:
@@ -62,7 +65,8 @@ class Dataset:
         """
         height, width = self.sizes[index]
         pair = self.pairs[index]
-        arrays = read_image(pair.image, self.largest), read_label(pair.label, self.largest)
+        label = read_label(pair.label, self.classes, self.largest)
+        arrays = read_image(pair.image, self.largest), label
         for path, array in zip((pair.image, pair.label), arrays, strict=True):
             if array.shape[:2] != (height, width):
                 raise InputError(
@@ -172,7 +176,11 @@ def find_voc() -> Path | None:
 
 
 def open_dataset(
-    root: Path, split: str, crop: tuple[int, int] | None, largest: int = LARGEST
+    root: Path,
+    split: str,
+    crop: tuple[int, int] | None,
+    largest: int = LARGEST,
+    classes: Classes = VOC,
 ) -> Dataset:
     """Open a split; only the files' headers are read.
 
@@ -182,6 +190,7 @@ def open_dataset(
         crop: Leave out images smaller than this height or width in pixels, as the chapter does;
             None keeps all.
         largest: Pixels that an image may have.
+        classes: What the label maps show; they are not read yet.
 
     Raises:
         InputError: Naming the line of the list or the file that is wrong, or the crop that no image
@@ -208,6 +217,7 @@ def open_dataset(
         tuple(sizes[index] for index in kept),
         len(pairs) - len(kept),
         largest,
+        classes,
     )
 
 

@@ -1,4 +1,4 @@
-"""Label maps on disk: PNG files that hold class numbers, or VOC's colours."""
+"""Label maps on disk: PNG files that hold class numbers, or the classes' colours."""
 
 from __future__ import annotations
 
@@ -9,19 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.classes import VOC, VOID, VOID_COLOR, Classes
 from common.data import png
 from common.data.images import LARGEST, opened, orientation, upright
-from common.data.voc import (
-    CLASSES,
-    COLORS,
-    LABELS,
-    VOID,
-    VOID_COLOR,
-    class_name,
-    index_to_rgb,
-    palette,
-    rgb_to_index,
-)
 from common.errors import InputError
 from common.machine.files import write_file
 
@@ -31,7 +21,7 @@ if TYPE_CHECKING:
 MANY_COLORS = 300
 """Colours of one file above which it is a picture and no label map."""
 NEAR = 4
-"""How far a colour's channels may be from VOC's where a program has rounded them."""
+"""How far a colour's channels may be from a class's where a program has rounded them."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +38,18 @@ class Mask:
     palette: NDArray[np.uint8] | None = None
     opaque: NDArray[np.bool_] | None = None
 
-    def labels(self) -> NDArray[np.uint8]:
-        """Return the labels, uint8 [H, W] of 0..20 and 255.
+    def labels(self, classes: Classes) -> NDArray[np.uint8]:
+        """Return the labels, uint8 [H, W] of classes and 255.
 
         Raises:
             InputError: If a number or colour is no label, or the palette shows a number in the
                 colour of another label.
         """
         if self.samples.ndim == 3:
-            return rgb_to_index(self.samples)
-        # Less 21, the labels 0..20 and 255 wrap around to the largest bytes: one pass finds a wrong
-        # one. np.unique sorts, so it is left to the error message.
-        count = len(CLASSES)
+            return classes.from_rgb(self.samples)
+        # Less their count, the classes and 255 wrap around to the largest bytes: one pass finds a
+        # wrong one. np.unique sorts, so it is left to the error message.
+        count = len(classes.names)
         if self.samples.dtype == np.uint16:
             wrong = (self.samples >= count) & (self.samples != VOID)
         elif (self.samples - np.uint8(count)).min() < VOID - count:
@@ -70,19 +60,19 @@ class Mask:
             number = self.samples[wrong].min()
             raise InputError(f"label {number} is neither 0..{count - 1} nor {VOID}")
         labels = self.samples.astype(np.uint8, copy=False)
-        if self.palette is not None and not palette().startswith(self.palette.tobytes()):
-            _check_palette(labels, self.palette)
+        if self.palette is not None and not classes.palette.startswith(self.palette.tobytes()):
+            _check_palette(labels, self.palette, classes)
         if self.opaque is not None and not self.opaque.all():
             _check_transparency(labels, self.opaque)
         return labels
 
-    def values(self) -> frozenset[tuple[int, ...]]:
+    def values(self, classes: Classes) -> frozenset[tuple[int, ...]]:
         """Return the different numbers or colours, none of a picture or where they are labels."""
         values = self.samples.reshape(-1, self.samples.shape[2] if self.samples.ndim == 3 else 1)
         distinct = np.unique(values, axis=0)
         if len(distinct) > MANY_COLORS:
             return frozenset()
-        if self.palette is not None and set(distinct[:, 0].tolist()) <= LABELS:
+        if self.palette is not None and set(distinct[:, 0].tolist()) <= classes.labels:
             return frozenset()  # It is the palette that is wrong.
         # Three equal channels are one number.
         if (distinct == distinct[:, :1]).all():
@@ -90,31 +80,31 @@ class Mask:
         return frozenset(tuple(map(int, value)) for value in distinct)
 
 
-ADVICE = "save the label map with VOC's palette, as grey or as RGB"
+ADVICE = "save the label map with its classes' palette, as grey or as RGB"
 
 
-def _check_palette(labels: NDArray[np.uint8], colors: NDArray[np.uint8]) -> None:
+def _check_palette(labels: NDArray[np.uint8], colors: NDArray[np.uint8], classes: Classes) -> None:
     """Refuse a palette that an image program has sorted: its indices are no labels."""
     used = [int(index) for index in _present(labels) if index < len(colors)]
     greys = set(colors[:, 0].tolist()) if (colors == colors[:, :1]).all() else set()
     # Greys that are class numbers; black and white are those of many palettes of two colours.
-    numbered = greys <= LABELS and not greys <= {0, VOID}
+    numbered = greys <= classes.labels and not greys <= {0, VOID}
     for index in used:
-        label = int(colors[index, 0]) if numbered else label_of_color(colors[index])
+        label = int(colors[index, 0]) if numbered else label_of_color(colors[index], classes)
         # Black stands for background, and in many palettes for what they do not use.
-        if label is None or label == index or (label == 0 == label_of_color(colors[0])):
+        if label is None or label == index or (label == 0 == label_of_color(colors[0], classes)):
             continue
         raise InputError(
-            f"its palette gives index {index} the colour of label {label} ({class_name(label)}): "
-            f"{ADVICE}"
+            f"its palette gives index {index} the colour of label {label} "
+            f"({classes.name_of(label)}): {ADVICE}"
         )
     white = [index for index in used if index not in (0, VOID) and colors[index].min() == 255]
-    if white and label_of_color(colors[0]) != 0 and colors[0].min() < 255:
+    if white and label_of_color(colors[0], classes) != 0 and colors[0].min() < 255:
         raise InputError(
             f"its palette gives index {white[0]} white and index 0 a colour: is white the "
             f"background? {ADVICE}"
         )
-    if is_color_cube(colors) and (colors[used] != index_to_rgb(np.array(used, np.uint8))).any():
+    if is_color_cube(colors) and (colors[used] != classes.table[used]).any():
         raise InputError(
             f"its palette is an image program's, with even steps of colour that are no classes: "
             f"{ADVICE}"
@@ -146,13 +136,14 @@ def _present(labels: NDArray[np.uint8]) -> NDArray[np.intp]:
     return np.flatnonzero(np.bincount(labels.ravel(), minlength=256))
 
 
-def label_of_color(color: NDArray[np.uint8]) -> int | None:
-    """Return the label that VOC shows in a colour, or in one that rounding has made of it."""
-    known = np.array([*COLORS, VOID_COLOR], np.int16)
-    near = (np.abs(known - color) <= NEAR).all(1)
-    if not near.any():
+def label_of_color(color: NDArray[np.uint8], classes: Classes) -> int | None:
+    """Return the label that is shown in a colour, or in the nearest that rounding makes of it."""
+    known = np.array([*classes.colors, VOID_COLOR], np.int16)
+    distances = np.abs(known - color).max(1)
+    nearest = int(distances.argmin())
+    if distances[nearest] > NEAR:
         return None
-    return int(np.array([*range(len(CLASSES)), VOID])[near.argmax()])
+    return VOID if nearest == len(classes.names) else nearest
 
 
 def is_color_cube(colors: NDArray[np.uint8]) -> bool:
@@ -216,31 +207,32 @@ def _palette(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return colors, alpha == 255
 
 
-def read_label(path: Path, largest: int = LARGEST) -> NDArray[np.uint8]:
-    """Read a label map from a PNG, uint8 [H, W] of 0..20 and 255.
+def read_label(path: Path, classes: Classes = VOC, largest: int = LARGEST) -> NDArray[np.uint8]:
+    """Read a label map from a PNG, uint8 [H, W] of classes and 255.
 
-    A palette or grey file, of 1 to 16 bits, holds the labels themselves, an RGB one VOC's colours.
+    A palette or grey file, of 1 to 16 bits, holds the labels themselves, an RGB one the
+    classes' colours.
 
     Raises:
         InputError: Naming the file, as ``read_mask`` and ``Mask.labels`` do.
     """
     mask = read_mask(path, largest)
     try:
-        return mask.labels()
+        return mask.labels(classes)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def label_image(labels: NDArray[np.uint8]) -> Image:
-    """Return Pillow's palette image, in VOC's colours, of a label map, uint8 [H, W]."""
+def label_image(labels: NDArray[np.uint8], classes: Classes) -> Image:
+    """Return Pillow's palette image, in the classes' colours, of a label map, uint8 [H, W]."""
     from PIL import Image
 
     assert labels.dtype == np.uint8 and labels.ndim == 2, (labels.dtype, labels.shape)
     image = Image.fromarray(labels)
-    image.putpalette(palette())
+    image.putpalette(classes.palette)
     return image
 
 
-def write_label(path: Path, labels: NDArray[np.uint8]) -> None:
-    """Write a label map, uint8 [H, W], as a palette PNG in VOC's colours."""
-    write_file(path, lambda file: label_image(labels).save(file, "PNG"))
+def write_label(path: Path, labels: NDArray[np.uint8], classes: Classes = VOC) -> None:
+    """Write a label map, uint8 [H, W], as a palette PNG in the classes' colours."""
+    write_file(path, lambda file: label_image(labels, classes).save(file, "PNG"))

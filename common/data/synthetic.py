@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from common.classes import VOC, VOID
 from common.config import Config
 from common.data.dataset import Fitting, write_fitting
 from common.data.masks import label_image
-from common.data.voc import CLASSES, VOID
 from common.errors import InputError
 from common.machine.files import write_text, writing
 from common.machine.locks import LOCK, only_writer
@@ -199,7 +199,7 @@ def _paint_object(
     brightness = generator.uniform(0.75, 1.2) * (1 + 0.18 * pattern - 0.12 * v)
     color = np.asarray(look.color) + generator.uniform(-15, 15, 3)
     image[inside] = brightness[inside, None] * color
-    label[inside] = CLASSES.index(name)
+    label[inside] = VOC.names.index(name)
 
 
 def _boundary(label: NDArray[np.uint8], radius: int) -> NDArray[np.bool_]:
@@ -220,4 +220,4 @@ def _write_pair(root: Path, name: str, image: NDArray[np.uint8], label: NDArray[
     from PIL import Image
 
     Image.fromarray(image).save(root / "JPEGImages" / f"{name}.jpg", quality=92)
-    label_image(label).save(root / "SegmentationClass" / f"{name}.png")
+    label_image(label, VOC).save(root / "SegmentationClass" / f"{name}.png")

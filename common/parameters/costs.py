@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from common.config import Config
-from common.parameters.names import NUM_CLASSES, layers
-from common.recipes import STRIDE
+from common.parameters.names import layers
+from common.recipes import STRIDE, Recipe
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Convolution(NamedTuple):
     pixels: int
 
 
-def convolutions(backbone: str, crop: tuple[int, int]) -> list[Convolution]:
+def convolutions(recipe: Recipe) -> list[Convolution]:
     """Return every convolution but the transposed one, in forward order."""
-    pixels = {"images": crop[0] * crop[1]}
+    pixels = {"images": recipe.crop[0] * recipe.crop[1]}
     result = []
-    for layer in layers(backbone)[:-1]:
+    for layer in layers(recipe.backbone, recipe.num_classes)[:-1]:
         name, x = layer.name, layer.inputs[0]
         pixels[name] = pixels[x] // layer.stride**2
         if layer.kind == "convolution":
@@ -54,7 +54,7 @@ def element_bytes(config: Config) -> int:
 def logits_bytes(config: Config) -> int:
     """Return the bytes of a batch's logits, which are float32 in any precision."""
     height, width = config.recipe.crop
-    return config.recipe.batch_size * height * width * NUM_CLASSES * 4
+    return config.recipe.batch_size * height * width * config.recipe.num_classes * 4
 
 
 def upsampling_costs(config: Config) -> Costs:
@@ -63,10 +63,10 @@ def upsampling_costs(config: Config) -> Costs:
     Each output pixel is touched by k² / s² = 4 taps.
     """
     height, width = config.recipe.crop
-    pixels, batch = height * width, config.recipe.batch_size
-    kernel = NUM_CLASSES * NUM_CLASSES * (2 * STRIDE) ** 2
-    values = batch * NUM_CLASSES * (pixels // STRIDE**2 + pixels) + kernel
-    flops = 2 * 4 * NUM_CLASSES * NUM_CLASSES * pixels * batch
+    pixels, batch, classes = height * width, config.recipe.batch_size, config.recipe.num_classes
+    kernel = classes * classes * (2 * STRIDE) ** 2
+    values = batch * classes * (pixels // STRIDE**2 + pixels) + kernel
+    flops = 2 * 4 * classes * classes * pixels * batch
     return Costs(flops, values * element_bytes(config))
 
 
@@ -80,7 +80,7 @@ def forward_costs(config: Config) -> Costs:
     recipe, width = config.recipe, element_bytes(config)
     upsampling = upsampling_costs(config)
     flops, traffic = upsampling.flops, upsampling.bytes
-    for layer in convolutions(recipe.backbone, recipe.crop):
+    for layer in convolutions(recipe):
         flops += 2 * layer.weights * layer.pixels * recipe.batch_size
         maps = recipe.batch_size * (layer.inputs + layer.outputs)
         traffic += (maps + layer.weights) * width
@@ -94,7 +94,7 @@ def training_costs(config: Config) -> Costs:
     at the forward pass's costs. Only the image has no gradient.
     """
     recipe, forward = config.recipe, forward_costs(config)
-    stem = convolutions(recipe.backbone, recipe.crop)[0]
+    stem = convolutions(recipe)[0]
     stem_flops = 2 * stem.weights * stem.pixels * recipe.batch_size
     images = recipe.batch_size * recipe.crop[0] * recipe.crop[1]
     network = forward.bytes - 3 * images

@@ -8,14 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.classes import VOC, VOID, Classes
 from common.documents import WeightsRecord
 from common.errors import InputError
-from common.machine.files import file_digest, write_bytes
+from common.machine.files import file_digest, read_json, write_bytes
 from common.parameters.foreign import read_pytorch
 from common.parameters.gluon import read_gluon
 from common.parameters.initial import initial_parameters
 from common.parameters.kinds import GLUON, PYTORCH, SAFETENSORS, kind_of
-from common.parameters.names import Parameters, parameter_shapes
+from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
 from common.parameters.published import IMAGENET, PUBLISHED, published_file
 from common.parameters.schemes import HEAD, Weights, canonical
 from common.parameters.tensors import TensorFile, read_safetensors
@@ -101,15 +102,24 @@ def _read_own(path: Path) -> TensorFile:
     return read_safetensors(path, path.read_bytes())
 
 
-def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bool = True) -> None:
+def check_parameters(
+    path: Path,
+    parameters: Parameters,
+    backbone: str,
+    num_classes: int | None = None,
+    head: bool = True,
+) -> None:
     """Raise InputError, naming tensors and shapes, unless ``parameters`` are ``backbone``'s FCN.
 
     Args:
+        num_classes: That the head must tell apart; by default any number that its parts agree in.
         head: Expect the head's parameters too, or the backbone's alone.
     """
+    own_classes = head_classes(parameters)
+    num_classes = num_classes or own_classes
     expected = {
         name: shape
-        for name, shape in parameter_shapes(backbone).items()
+        for name, shape in parameter_shapes(backbone, num_classes).items()
         if head or name.startswith("backbone.")
     }
     missing = [name for name in expected if name not in parameters]
@@ -132,6 +142,12 @@ def check_parameters(path: Path, parameters: Parameters, backbone: str, head: bo
     ]
     others = [b for b in BACKBONES if b != backbone and _fits(parameters, b)]
     hint = f"; it is a {others[0]}: use --backbone {others[0]}" if others else ""
+    if num_classes != own_classes and not others:
+        hint = (
+            f"; its head tells {own_classes} classes apart, not {num_classes}: name its own list "
+            f"with --classes, or take its backbone alone, which `fcn weights import {path} "
+            "--without-head --out FILE` writes"
+        )
     if missing and not (extra or wrong) and all(name.startswith(HEAD) for name in missing):
         hint = "; it has no head: `fcn train --weights` gives it one"
     raise InputError(f"{path}: not the weights of {backbone}: {', '.join(problems)}{hint}")
@@ -153,8 +169,12 @@ def starting_parameters(
     if weights is None:
         return parameters
     source = IMAGENET[recipe.backbone] if str(weights) == "imagenet" else str(weights)
-    loaded, changes = read_weights(source)
-    check_parameters(weights, loaded, recipe.backbone, head=_has_head(loaded))
+    loaded, changes, metadata = read_weights(source)
+    has_head = _has_head(loaded)
+    check_parameters(weights, loaded, recipe.backbone, recipe.num_classes, has_head)
+    named = has_head and stated_classes(weights, metadata)
+    if named and named.names != recipe.classes.names:
+        changes.append(f"its head was trained for other classes, {named!r}")
     if changes and say:
         say(f"{weights}: {'; '.join(changes)}")
     return {**parameters, **loaded}
@@ -196,12 +216,63 @@ def backbone_of(path: Path, parameters: Parameters) -> str:
     return likely
 
 
+def describe_network(recipe: Recipe) -> dict[str, str]:
+    """Return the metadata that a weight file has of its network: the backbone and the classes."""
+    return {"backbone": recipe.backbone, "classes": json.dumps(recipe.classes.to_json())}
+
+
+def stated_classes(path: Path, metadata: dict[str, str]) -> Classes | None:
+    """Return the class list in a weight file's metadata; None where there is none.
+
+    Raises:
+        InputError: If what stands there is no class list.
+    """
+    if "classes" not in metadata:
+        return None
+    try:
+        return Classes.from_json(read_json(metadata["classes"]))
+    except (ValueError, TypeError, KeyError, OverflowError) as error:
+        raise InputError(
+            f"{path}: classes in its metadata is not a class list ({error}): "
+            "`fcn weights import --classes` names them anew"
+        ) from error
+
+
+def classes_of(path: Path, parameters: Parameters, metadata: dict[str, str]) -> Classes:
+    """Return the classes that a network tells apart: those its file names, or VOC's if it has 21.
+
+    Raises:
+        InputError: If it names others than its head has, or has another number and names none.
+    """
+    count, stated = head_classes(parameters), stated_classes(path, metadata)
+    if stated is None and count == NUM_CLASSES:
+        return VOC
+    if stated is None:
+        raise InputError(
+            f"{path}: its head tells {count} classes apart and the file does not name them: "
+            "name them with --classes"
+        )
+    if len(stated.names) != count:
+        raise InputError(
+            f"{path}: its head tells {count} classes apart, but its metadata names "
+            f"{len(stated.names)}: name them with --classes"
+        )
+    return stated
+
+
+def head_classes(parameters: Parameters) -> int:
+    """Return how many classes a head tells apart; without a sound one the chapter's number."""
+    weight = parameters.get(f"{HEAD[0]}.weight")
+    sound = weight is not None and weight.ndim == 4 and 1 <= len(weight) <= VOID
+    return len(weight) if weight is not None and sound else NUM_CLASSES
+
+
 def _has_head(parameters: Parameters) -> bool:
     return any(name.startswith(HEAD) for name in parameters)
 
 
 def _fits(parameters: Parameters, backbone: str) -> bool:
-    shapes: dict[str, Any] = parameter_shapes(backbone)
+    shapes: dict[str, Any] = parameter_shapes(backbone, head_classes(parameters))
     return bool(parameters) and all(
         shapes.get(name) == array.shape for name, array in parameters.items()
     )

@@ -21,7 +21,8 @@ def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
     """
     generator = np.random.default_rng(seed)
     parameters: Parameters = {}
-    for name, shape in parameter_shapes(recipe.backbone).items():
+    shapes = parameter_shapes(recipe.backbone, recipe.num_classes)
+    for name, shape in shapes.items():
         if not name.startswith("backbone."):
             continue
         if len(shape) == 4:
@@ -31,7 +32,6 @@ def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
             value = 1.0 if name.endswith(("weight", "running_var")) else 0.0
             parameters[name] = np.full(shape, value, np.float32)
 
-    shapes = parameter_shapes(recipe.backbone)
     for layer in ("final_conv", "transpose_conv"):
         shape = shapes[f"{layer}.weight"]
         area = shape[2] * shape[3]

@@ -12,11 +12,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from common.classes import VOC
 from common.recipes import STRIDE, Recipe
 
 Parameters = dict[str, NDArray[np.float32]]
 
-NUM_CLASSES = 21
+NUM_CLASSES = len(VOC.names)
+"""The chapter's; a recipe has its own."""
 BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.1
 """Weight of the new value in the running statistics, PyTorch's convention."""
@@ -99,12 +101,13 @@ class _Builder:
         return self.add("add", name, [shortcut, y])
 
 
-def layers(backbone: str) -> list[Layer]:
+def layers(backbone: str, num_classes: int = NUM_CLASSES) -> list[Layer]:
     """Return the network's layers in forward order, from ``images`` to the logits.
 
     Args:
         backbone: ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
             ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it).
+        num_classes: Channels of the head's two layers; no name depends on it.
     """
     v1, network = backbone == "resnet18_v1", _Builder()
     x = network.add("normalize", "normalize", ["images"])
@@ -119,18 +122,19 @@ def layers(backbone: str) -> list[Layer]:
         x = block(f"backbone.layer{stage}.1", x, channels, 1)
     if not v1:
         x = network.relu(network.norm("backbone.final_bn", x))
-    bias = (NUM_CLASSES,)
-    shapes = {"final_conv.weight": (NUM_CLASSES, STAGES[-1][0], 1, 1), "final_conv.bias": bias}
+    bias = (num_classes,)
+    shapes = {"final_conv.weight": (num_classes, STAGES[-1][0], 1, 1), "final_conv.bias": bias}
     x = network.add("convolution", "final_conv", [x], shapes)
-    kernel = (NUM_CLASSES, NUM_CLASSES, 2 * STRIDE, 2 * STRIDE)
+    kernel = (num_classes, num_classes, 2 * STRIDE, 2 * STRIDE)
     shapes = {"transpose_conv.weight": kernel, "transpose_conv.bias": bias}
     network.add("transpose_convolution", "transpose_conv", [x], shapes, STRIDE, STRIDE // 2)
     return network.layers
 
 
-def parameter_shapes(backbone: str) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(backbone: str, num_classes: int = NUM_CLASSES) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every parameter and running statistic, in forward order."""
-    return {name: shape for layer in layers(backbone) for name, shape in layer.shapes.items()}
+    network = layers(backbone, num_classes)
+    return {name: shape for layer in network for name, shape in layer.shapes.items()}
 
 
 def layer_names(backbone: str) -> list[str]:

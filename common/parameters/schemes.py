@@ -38,10 +38,16 @@ FLOATS = ("float32", "float64", "float16", "bfloat16")
 
 
 class Weights(NamedTuple):
-    """Parameters under canonical names, float32, and in words what was changed for that."""
+    """Parameters under canonical names, float32.
+
+    Attributes:
+        changes: In words, what was changed for that.
+        metadata: The file's.
+    """
 
     parameters: Parameters
     changes: list[str]
+    metadata: dict[str, str]
 
 
 class Translation(NamedTuple):
@@ -88,7 +94,7 @@ def canonical(path: Path, content: TensorFile) -> Weights:
     changes += _biases(parameters)
     types = sorted({content.types[name] for name in best.names} - {"float32"})
     changes += [f"{', '.join(types)} made float32"] if types else []
-    return Weights(parameters, changes)
+    return Weights(parameters, changes, content.metadata)
 
 
 def translation(names: list[str]) -> Translation:

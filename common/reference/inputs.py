@@ -10,19 +10,21 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.voc import VOID
-from common.parameters.names import parameter_shapes
+from common.classes import VOID
+from common.parameters.names import NUM_CLASSES, parameter_shapes
 from common.recipes import Recipe, make_recipe
 
 KINK_DISTANCE = 7.0
 """Standard deviations by which ``keep_off_the_kinks`` shifts a norm's output."""
 
 
-def probe_parameters(backbone: str, seed: int = 0) -> dict[str, NDArray[np.float64]]:
+def probe_parameters(
+    backbone: str, seed: int = 0, num_classes: int = NUM_CLASSES
+) -> dict[str, NDArray[np.float64]]:
     """Draw parameters in which nothing is zero, one, symmetric or diagonal."""
     generator = np.random.default_rng(seed)
     parameters: dict[str, NDArray[np.float64]] = {}
-    for name, shape in parameter_shapes(backbone).items():
+    for name, shape in parameter_shapes(backbone, num_classes).items():
         if name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1):
             parameters[name] = generator.uniform(0.5, 1.5, shape)
         elif len(shape) == 1:
@@ -54,12 +56,12 @@ def single(parameters: Mapping[str, NDArray]) -> dict[str, NDArray[np.float32]]:
 
 
 def probe_batch(
-    height: int, width: int, seed: int = 0, count: int = 2
+    height: int, width: int, seed: int = 0, count: int = 2, num_classes: int = NUM_CLASSES
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Draw images [count, height, width, 3] and their labels, a quarter of them void."""
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
-    labels = generator.integers(0, 21, (count, height, width), dtype=np.uint8)
+    labels = generator.integers(0, num_classes, (count, height, width), dtype=np.uint8)
     labels[generator.random(labels.shape) < 0.25] = VOID
     return images, labels
 

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from common.classes import VOID
 from common.data.images import MEAN, STD
-from common.data.voc import VOID
 from common.parameters import names
 from common.recipes import Recipe
 from common.reference import operations as ops
@@ -43,7 +43,7 @@ class Forward(NamedTuple):
 
     @property
     def logits(self) -> Array:
-        """float64 [B, H, W, 21], the last layer's output."""
+        """float64 [B, H, W, C] of C classes, the last layer's output."""
         return self.values["transpose_conv"]
 
 
@@ -103,7 +103,7 @@ def backward(parameters: Values, passed: Forward, logits_gradient: Array) -> dic
     Args:
         parameters: Those that ``passed`` was computed with.
         passed: What ``forward`` returned in training mode.
-        logits_gradient: float64 [B, H, W, 21].
+        logits_gradient: float64 [B, H, W, C] of C classes.
 
     Returns:
         Canonical name -> gradient, in forward order, of all but the running statistics.
@@ -156,14 +156,14 @@ def loss(logits: NDArray[np.floating], labels: Bytes, recipe: Recipe) -> float:
     images, as ``loss_reduction`` says.
 
     Args:
-        logits: [B, H, W, 21].
-        labels: uint8 [B, H, W], 0..20, 255 = void.
+        logits: [B, H, W, C].
+        labels: uint8 [B, H, W], 0..C-1, 255 = void.
     """
     return ops.cross_entropy(np.asarray(logits, np.float64), *_pixel_weights(labels, recipe))
 
 
 def loss_gradient(logits: NDArray[np.floating], labels: Bytes, recipe: Recipe) -> Array:
-    """Return the gradient [B, H, W, 21] of ``loss`` with respect to the logits."""
+    """Return the gradient [B, H, W, C] of ``loss`` with respect to the logits."""
     weighted = _pixel_weights(labels, recipe)
     return ops.cross_entropy_gradient(np.asarray(logits, np.float64), *weighted)
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from common.data.crops import PADDING
 from common.data.images import MEAN, STD
 from common.errors import InputError
-from common.parameters.names import BATCH_NORM_EPSILON, NUM_CLASSES, Parameters, layers
+from common.parameters.names import BATCH_NORM_EPSILON, Parameters, layers
 from common.recipes import STRIDE
 
 OPERATOR_SET, IR_VERSION = 17, 8
@@ -24,7 +24,7 @@ Node = tuple[str, list[str], str, dict[str, Any]]
 
 
 def onnx_model(parameters: Parameters, backbone: str) -> Any:
-    """Return the model, checked: ``images``, uint8 [B, H, W, 3], to ``logits`` [B, H, W, 21].
+    """Return the model, checked: ``images``, uint8 [B, H, W, 3], to ``logits`` [B, H, W, C].
 
     Raises:
         InputError: If the onnx package is missing.
@@ -61,7 +61,13 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
             ],
             f"FCN-32s on {backbone}",
             [value("images", onnx.TensorProto.UINT8, [*sides, 3])],
-            [value("logits", onnx.TensorProto.FLOAT, [*sides, NUM_CLASSES])],
+            [
+                value(
+                    "logits",
+                    onnx.TensorProto.FLOAT,
+                    [*sides, len(parameters["transpose_conv.bias"])],
+                )
+            ],
             [
                 onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
                 for name, array in constants.items()

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from common.classes import changed
 from common.config import Config
 from common.errors import InputError
 from common.machine.files import (
@@ -19,7 +20,12 @@ from common.machine.files import (
     write_bytes,
     writing,
 )
-from common.parameters.files import check_parameters, read_parameters, save_parameters
+from common.parameters.files import (
+    check_parameters,
+    describe_network,
+    read_parameters,
+    save_parameters,
+)
 from common.parameters.names import Parameters, trainable_names
 from common.recipes import Recipe
 from common.run.log import LogPart
@@ -66,10 +72,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
             shutil.rmtree(unfinished)
         folder.mkdir(exist_ok=True)  # Not the run's: if somebody removed that, the run is lost.
         beside.mkdir()
-        backbone = {"backbone": checkpoint.config.recipe.backbone}
+        described = describe_network(checkpoint.config.recipe)
         tensors = (checkpoint.parameters, checkpoint.momentum)
         for name, arrays in zip(TENSOR_FILES, tensors, strict=True):
-            save_parameters(beside / name, arrays, backbone, make_folder=False)
+            save_parameters(beside / name, arrays, described, make_folder=False)
         state: dict[str, Any] = {
             "step": checkpoint.step,
             "config": checkpoint.config.to_json(),
@@ -130,7 +136,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         part = LogPart(int(log["steps_per_epoch"]), str(log["sha256"])) if log else None
     model, optimizer = (folder / name for name in TENSOR_FILES)
     parameters, _ = read_parameters(model)
-    check_parameters(model, parameters, config.recipe.backbone)
+    check_parameters(model, parameters, config.recipe.backbone, config.recipe.num_classes)
     momentum, _ = read_parameters(optimizer)
     for path in (model, optimizer):
         if file_digest(path) != digests[path.name]:
@@ -164,10 +170,12 @@ def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) ->
     number of devices is: each normalises its own part of a batch.
     """
     old, new = checkpoint.config, config
-    names = [field.name for field in fields(Recipe) if field.name != "name"]
+    names = [field.name for field in fields(Recipe) if field.name not in ("name", "classes")]
     pairs = {name: (getattr(old.recipe, name), getattr(new.recipe, name)) for name in names}
     pairs |= {name: (getattr(old, name), getattr(new, name)) for name in ("seed", "devices")}
     differences = [f"{name} {a!r} -> {b!r}" for name, (a, b) in pairs.items() if a != b]
+    if old.recipe.classes != new.recipe.classes:
+        differences.append(changed(old.recipe.classes, new.recipe.classes))
     if checkpoint.dataset != dataset:
         differences.append(f"data set {checkpoint.dataset[:12]} -> {dataset[:12]}")
     return differences

@@ -82,16 +82,18 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
 def evaluate(backend: ModuleType, state: Any, data: TrainingData) -> Evaluation:
     """Score ``state`` on the validation set, on crops or on whole images as the recipe says."""
     config = state.config
-    confusion, losses = empty_confusion(), []
+    num_classes = config.recipe.num_classes
+    confusion, losses = empty_confusion(num_classes), []
     if config.recipe.evaluation == "tiles":
         for prediction, label in predict(backend, state, data.validation_images()):
-            confusion += confusion_matrix(prediction, label)
+            confusion += confusion_matrix(prediction, label, num_classes)
     else:
         for batch in data.validation():
             images = backend.to_device(batch.images, config)
             labels = backend.to_device(batch.labels, config)
             loss, predictions = backend.eval_step(state, images, labels)
-            confusion += confusion_matrix(backend.to_host(predictions), batch.labels)
+            predicted = backend.to_host(predictions)
+            confusion += confusion_matrix(predicted, batch.labels, num_classes)
             losses.append(float(loss))
     return evaluation_record(confusion, losses)
 

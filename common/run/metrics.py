@@ -3,42 +3,43 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.voc import VOID
+from common.classes import VOID
 from common.documents import Evaluation, Reading, Scores
-from common.parameters.names import NUM_CLASSES
 
 
-def empty_confusion() -> NDArray[np.int64]:
-    """Return zero counts [22, 21]: a row for each true class and a last one for void pixels."""
-    return np.zeros((NUM_CLASSES + 1, NUM_CLASSES), np.int64)
+def empty_confusion(num_classes: int) -> NDArray[np.int64]:
+    """Return zero counts [C + 1, C]: a row for each true class and a last one for void pixels."""
+    return np.zeros((num_classes + 1, num_classes), np.int64)
 
 
-def confusion_matrix(predictions: NDArray, labels: NDArray) -> NDArray[np.int64]:
+def confusion_matrix(predictions: NDArray, labels: NDArray, num_classes: int) -> NDArray[np.int64]:
     """Count pixels by true class (rows; the last is void) and predicted class (columns).
 
     Args:
-        predictions: Classes 0..20, any shape.
-        labels: Classes 0..20 or 255 for void, the same shape.
+        predictions: Classes 0..C-1, any shape.
+        labels: Classes 0..C-1 or 255 for void, the same shape.
+        num_classes: C.
 
     Returns:
-        int64 [22, 21].
+        int64 [C + 1, C].
     """
-    rows = np.where(labels == VOID, NUM_CLASSES, labels).astype(np.int64)
-    cells = rows.ravel() * NUM_CLASSES + predictions.ravel()
-    counts = np.bincount(cells, minlength=(NUM_CLASSES + 1) * NUM_CLASSES)
-    return counts.reshape(NUM_CLASSES + 1, NUM_CLASSES)
+    rows = np.where(labels == VOID, num_classes, labels).astype(np.int64)
+    cells = rows.ravel() * num_classes + predictions.ravel()
+    counts = np.bincount(cells, minlength=(num_classes + 1) * num_classes)
+    return counts.reshape(num_classes + 1, num_classes)
 
 
 def scores(confusion: NDArray[np.int64], void: str) -> Reading:
-    """Return the scores of a confusion matrix [22, 21].
+    """Return the scores of a confusion matrix [C + 1, C].
 
     Args:
         confusion: As ``confusion_matrix`` counts it.
         void: ``background`` adds the void row to class 0, as the chapter does; ``ignore`` drops it.
     """
-    matrix = confusion[:NUM_CLASSES].astype(np.float64)
+    num_classes = confusion.shape[1]
+    matrix = confusion[:num_classes].astype(np.float64)
     if void == "background":
-        matrix[0] += confusion[NUM_CLASSES]
+        matrix[0] += confusion[num_classes]
     truth, predicted, correct = matrix.sum(1), matrix.sum(0), np.diag(matrix)
     present = truth > 0
     if not present.any():
@@ -47,7 +48,7 @@ def scores(confusion: NDArray[np.int64], void: str) -> Reading:
             "mean_class_accuracy": None,
             "mean_iou": None,
             "frequency_weighted_iou": None,
-            "class_iou": [None] * NUM_CLASSES,
+            "class_iou": [None] * num_classes,
             "classes_present": 0,
             "background_pixel_accuracy": None,
             "background_mean_iou": None,
@@ -61,7 +62,7 @@ def scores(confusion: NDArray[np.int64], void: str) -> Reading:
         "mean_class_accuracy": float((correct[present] / truth[present]).mean()),
         "mean_iou": float(iou.mean()),
         "frequency_weighted_iou": float((truth[present] * iou).sum() / truth.sum()),
-        "class_iou": [iou_of.get(index) for index in range(NUM_CLASSES)],
+        "class_iou": [iou_of.get(index) for index in range(num_classes)],
         "classes_present": int(present.sum()),
         "background_pixel_accuracy": background,
         "background_mean_iou": background / int(present.sum()),

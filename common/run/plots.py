@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.voc import class_name, index_to_rgb
+from common.classes import Classes
 from common.documents import EpochLine, StepLine
 from common.machine.files import write_file
 from common.run.metrics import in_reading
@@ -79,13 +79,15 @@ def draw_curves(metrics: Sequence[StepLine | EpochLine], path: Path, title: str,
 def draw_examples(
     rows: Sequence[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8], str]],
     path: Path,
+    classes: Classes,
 ) -> None:
     """Draw a row of image, prediction and truth for each example, and name the colours.
 
     Args:
-        rows: At least one (image uint8 [H, W, 3], prediction uint8 [H, W] of classes 0..20,
-            truth uint8 [H, W] of classes 0..20 and 255, name).
+        rows: At least one (image uint8 [H, W, 3], prediction uint8 [H, W] of classes,
+            truth uint8 [H, W] of classes and 255, name).
         path: The PNG, replaced as a whole.
+        classes: Their names and colours.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Patch
@@ -97,7 +99,7 @@ def draw_examples(
     for line, (image, prediction, truth, name) in zip(
         figure.subplots(len(rows), 3, squeeze=False), rows, strict=True
     ):
-        pictures = (image, index_to_rgb(prediction), index_to_rgb(truth))
+        pictures = (image, classes.to_rgb(prediction), classes.to_rgb(truth))
         for axes, picture in zip(line, pictures, strict=True):
             axes.imshow(picture, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
@@ -105,18 +107,20 @@ def draw_examples(
         line[0].set_ylabel(name, fontsize="small", parse_math=False)
     for axes, title in zip(figure.axes, ("image", "prediction", "truth"), strict=False):
         axes.set_title(title, fontsize="medium")
-    patches = [
-        Patch(facecolor=hex_color(i), edgecolor="black", label=class_name(i)) for i in present
-    ]
-    figure.legend(
-        handles=patches, loc="outside lower center", ncols=6, frameon=False, fontsize="small"
+    names = [classes.name_of(label) for label in present]
+    patches = [Patch(facecolor=classes.hex_color(i), edgecolor="black") for i in present]
+    legend = figure.legend(
+        patches,
+        # Matplotlib leaves out a label that begins with _, and reads formulas between $.
+        [f"-{name}" for name in names],
+        loc="outside lower center",
+        ncols=6,
+        frameon=False,
+        fontsize="small",
     )
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set(text=name, parse_math=False)
     _save(figure, path)
-
-
-def hex_color(label: int) -> str:
-    """Return the colour of a class, 0..20, or of void, 255, as "#rrggbb"."""
-    return f"#{index_to_rgb(np.array(label, np.uint8)).tobytes().hex()}"
 
 
 def whole_numbers() -> MaxNLocator:

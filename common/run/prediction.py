@@ -9,20 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from common.classes import Classes
 from common.data.images import read_image, write_image
 from common.data.masks import write_label
-from common.data.voc import CLASSES, index_to_rgb
 from common.errors import InputError, notice, printable
 from common.machine.progress import tracked
-from common.parameters.files import backbone_of, check_parameters, read_weights
-from common.parameters.names import NUM_CLASSES, Parameters
+from common.parameters.files import backbone_of, check_parameters, classes_of, read_weights
+from common.parameters.names import Parameters
 from common.run.folders import check_out
 
 
 def checked_parameters(args: Namespace) -> Parameters:
     """Return the weights of a prediction whose images and output folder are sound too.
 
-    Sets ``args.backbone`` to that of the weights.
+    Sets ``args.backbone`` and ``args.classes`` to those of the weights.
 
     Args:
         args: What ``common.options.predict_parser`` parsed.
@@ -30,9 +30,10 @@ def checked_parameters(args: Namespace) -> Parameters:
     Raises:
         InputError: Before anything is written.
     """
-    parameters, changes = read_weights(str(args.weights))
+    parameters, changes, metadata = read_weights(str(args.weights))
     args.backbone = args.backbone or backbone_of(args.weights, parameters)
-    check_parameters(args.weights, parameters, args.backbone)
+    args.classes = args.classes or classes_of(args.weights, parameters, metadata)
+    check_parameters(args.weights, parameters, args.backbone, len(args.classes.names))
     if changes:
         notice(f"{args.weights}: {'; '.join(changes)}")
     owners = {path.resolve(): f"the image {path}" for path in args.images}
@@ -62,15 +63,15 @@ def targets(out: Path, image: Path) -> tuple[Path, Path]:
     return out / f"{image.stem}.png", out / f"{image.stem}-overlay.png"
 
 
-def legend(width: int, classes: Sequence[int]) -> NDArray[np.uint8]:
-    """Return a picture, uint8 [H, ``width``, 3], of the names of classes beside their colours."""
+def legend(width: int, labels: Sequence[int], classes: Classes) -> NDArray[np.uint8]:
+    """Return a picture, uint8 [H, ``width``, 3], of the names of labels beside their colours."""
     from PIL import Image, ImageDraw, ImageFont
 
     size = min(max(10, width // 40), 40)
     font = ImageFont.load_default(size)
     places, x, y = [], size // 2, size // 2
-    for index in classes:
-        name = CLASSES[index]
+    for index in labels:
+        name = classes.names[index]
         advance = 2 * size + int(font.getlength(name)) + size
         if x > size and x + advance > width:
             x, y = size // 2, y + 2 * size
@@ -80,20 +81,22 @@ def legend(width: int, classes: Sequence[int]) -> NDArray[np.uint8]:
     draw = ImageDraw.Draw(picture)
     for index, name, x, y in places:
         # The background is not tinted.
-        color = tuple(index_to_rgb(np.array(index, np.uint8)).tolist()) if index else None
+        color = classes.colors[index] if index else None
         draw.rectangle((x, y, x + size, y + size), fill=color, outline="black")
         draw.text((x + size + size // 2, y + size // 2), name, "black", font, anchor="lm")
     return np.asarray(picture)
 
 
-def overlay(image: NDArray[np.uint8], labels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return ``image`` with its objects tinted in VOC's colours, above a legend of the classes."""
+def overlay(
+    image: NDArray[np.uint8], labels: NDArray[np.uint8], classes: Classes
+) -> NDArray[np.uint8]:
+    """Return ``image`` with its objects tinted in their colours, above a legend of the classes."""
     present = np.flatnonzero(np.sum([np.bincount(row, minlength=256) for row in labels], axis=0))
-    tinted = np.concatenate([image, legend(image.shape[1], present.tolist())])
+    tinted = np.concatenate([image, legend(image.shape[1], present.tolist(), classes)])
     # Row by row, for an image may be large.
     for line, row in zip(tinted[: len(image)], labels, strict=True):
         objects = row > 0
-        colors = index_to_rgb(row[objects]).astype(np.uint16)
+        colors = classes.to_rgb(row[objects]).astype(np.uint16)
         line[objects] = (line[objects].astype(np.uint16) * 2 + colors * 3) // 5
     return tinted
 
@@ -104,14 +107,14 @@ def write_predictions(
     """Write ``STEM.png`` (palette) and ``STEM-overlay.png`` of each image; return the status."""
     args.out.mkdir(parents=True, exist_ok=True)
     written: list[dict[str, Any]] = []
-    count, hidden = len(args.images), args.no_progress
+    count, hidden, classes = len(args.images), args.no_progress, args.classes
     for labels, path in tracked(predictions, count, "image", hidden=hidden):
         target, beside = targets(args.out, path)
-        write_label(target, labels)
-        write_image(beside, overlay(read_image(path, args.max_pixels), labels))
-        counts = [np.bincount(row, minlength=NUM_CLASSES) for row in labels]
+        write_label(target, labels, classes)
+        write_image(beside, overlay(read_image(path, args.max_pixels), labels, classes))
+        counts = [np.bincount(row, minlength=len(classes.names)) for row in labels]
         shares: NDArray[np.float64] = np.sum(counts, axis=0) / labels.size
-        present = {CLASSES[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
+        present = {classes.names[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
         paths = {"image": str(path), "labels": str(target), "overlay": str(beside)}
         written.append({**paths, "shares": present})
     if args.json:

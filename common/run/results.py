@@ -23,10 +23,10 @@ def draw_pictures(run: Run, data: TrainingData) -> None:
     title = f"{recipe.name}, {BACKENDS[run.manifest['backend']['name']]}"
     draw_curves(run.lines, curves, title, recipe.void)
     rows = [
-        (image, read_label(run.folder / "predictions" / f"{name}.png"), truth, name)
+        (image, read_label(run.folder / "predictions" / f"{name}.png", recipe.classes), truth, name)
         for image, (name, truth) in data.examples()
     ]
-    draw_examples(rows, examples)
+    draw_examples(rows, examples, recipe.classes)
 
 
 def report(run: Run, summary: Summary, as_json: bool) -> int:

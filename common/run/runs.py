@@ -18,7 +18,7 @@ from common.errors import InputError, TrainingDiverged, is_first_process
 from common.machine.files import write_json
 from common.machine.progress import counter
 from common.machine.provenance import host_memory_peak
-from common.parameters.files import save_parameters
+from common.parameters.files import describe_network, save_parameters
 from common.parameters.names import Parameters
 from common.recipes import learning_rate
 from common.run.checkpoints import Checkpoint, has_checkpoint, save_checkpoint
@@ -217,10 +217,10 @@ class Run:
             draw: Draws the pictures of the run.
         """
         self._check_folder()
-        for labels, (name, _) in predictions:
-            write_label(self.folder / "predictions" / f"{name}.png", labels)
         recipe = self.config.recipe
-        metadata = {"backbone": recipe.backbone, "recipe": recipe.name}
+        for labels, (name, _) in predictions:
+            write_label(self.folder / "predictions" / f"{name}.png", labels, recipe.classes)
+        metadata = {**describe_network(recipe), "recipe": recipe.name}
         save_parameters(self.folder / MODEL, parameters, metadata)
         summary: Summary = self._summary or {
             "backend": self.manifest["backend"]["name"],

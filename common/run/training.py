@@ -37,9 +37,10 @@ class TrainingData:
     def __init__(self, root: Path, config: Config) -> None:
         recipe = config.recipe
         self.config = config
-        self.train = open_dataset(root, "train", recipe.crop, config.max_pixels)
+        reading = config.max_pixels, recipe.classes
+        self.train = open_dataset(root, "train", recipe.crop, *reading)
         whole = recipe.evaluation == "tiles"
-        self.val = open_dataset(root, "val", None if whole else recipe.crop, config.max_pixels)
+        self.val = open_dataset(root, "val", None if whole else recipe.crop, *reading)
         self._loader = loader_for(self.train, config)
         self.steps_per_epoch = self._plan(0).batches_per_epoch
         if not whole:
@@ -205,6 +206,7 @@ def _manifest(
         "hardware": hardware(),
         "commit": git_commit(),
         "dataset": data.describe(),
+        "classes": data.config.recipe.classes.to_json(),
         "weights": weights,
         "resumed_from_step": step or None,
     }
@@ -250,7 +252,9 @@ def _start_of(
             f"--resume {args.resume}: its training differs from this one "
             f"({'; '.join(differences)}); --resume-changed goes on all the same"
         )
-    check_parameters(args.resume, checkpoint.parameters, config.recipe.backbone)
+    check_parameters(
+        args.resume, checkpoint.parameters, config.recipe.backbone, config.recipe.num_classes
+    )
     steps = checkpoint.step
     if steps > data.total_steps or (steps == data.total_steps and is_finished(args.resume)):
         raise InputError(

@@ -13,11 +13,11 @@ from PIL import Image
 from benchmarks.cli import main as fcn
 from benchmarks.commands.compare import compare_parser
 from benchmarks.commands.data import main
+from common.classes import VOC
 from common.config import Config
 from common.data.dataset import write_fitting
 from common.data.masks import read_label, write_label
 from common.data.synthetic import fitting_recipe
-from common.data.voc import index_to_rgb
 from common.errors import InputError
 from common.machine.locks import LOCK, only_writer
 from common.options import config_from, predict_parser, training_parser
@@ -157,7 +157,7 @@ def test_a_training_warns_of_what_is_odd_and_stops_at_what_cannot_be_read(
     assert capsys.readouterr().err == ""
     monkeypatch.delenv("RANK")
     for path in (root / "SegmentationClass").iterdir():
-        Image.fromarray(index_to_rgb(read_label(path))[..., ::-1].copy()).save(path)
+        Image.fromarray(VOC.to_rgb(read_label(path))[..., ::-1].copy()).save(path)
     with pytest.raises(InputError, match=r"\.png: colour .* once red and blue are swapped"):
         data.warn()
 

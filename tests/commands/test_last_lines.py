@@ -8,8 +8,8 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from common import backends
+from common.classes import VOC
 from common.config import Config
-from common.data.voc import index_to_rgb
 from common.errors import InputError
 from common.recipes import make_recipe
 from common.run.prediction import legend, overlay
@@ -68,16 +68,16 @@ def test_an_overlay_has_a_legend_of_the_classes_that_occur(size: tuple[int, int]
     image = np.full((*size, 3), 100, np.uint8)
     labels = np.zeros(size, np.uint8)
     labels[-1:, -1:] = 15
-    picture = overlay(image, labels)
+    picture = overlay(image, labels, VOC)
     assert picture.shape[1:] == (size[1], 3) and len(picture) > size[0]
     assert (picture[: size[0]][labels == 0] == 100).all()
     assert not (picture[: size[0]][labels == 15] == 100).all()
-    person = tuple(index_to_rgb(np.array(15, np.uint8)).tolist())
-    absent = tuple(index_to_rgb(np.array(1, np.uint8)).tolist())
+    person = tuple(VOC.to_rgb(np.array(15, np.uint8)).tolist())
+    absent = tuple(VOC.to_rgb(np.array(1, np.uint8)).tolist())
     below = colors_below(picture, size[0])
     assert (person in below) == (size[1] > 10) and absent not in below
 
 
 def test_a_legend_wraps_its_names() -> None:
-    assert len(legend(120, range(21))) > 3 * len(legend(1000, range(3)))
-    assert legend(500, range(21)).shape[1] == 500
+    assert len(legend(120, range(21), VOC)) > 3 * len(legend(1000, range(3), VOC))
+    assert legend(500, range(21), VOC).shape[1] == 500

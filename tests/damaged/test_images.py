@@ -14,10 +14,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from common.classes import VOC, VOID
 from common.data import png
 from common.data.images import image_size, read_image
 from common.data.masks import read_label
-from common.data.voc import LABELS, VOID, index_to_rgb, palette
 from common.errors import InputError
 from tests.damaged.damage import check_line, damage, damaged_bytes
 from tests.data.png_files import chunk, png_file
@@ -37,11 +37,11 @@ def png_files() -> list[bytes]:
         labels = generator.integers(0, min(21, 2**depth), (HEIGHT, WIDTH), np.uint8)
         samples = labels[..., None].astype(np.uint16)
         if color in (png.RGB, png.RGBA):
-            samples = index_to_rgb(labels).astype(np.uint16) * (257 if depth == 16 else 1)
+            samples = VOC.to_rgb(labels).astype(np.uint16) * (257 if depth == 16 else 1)
         if color in (png.GREY_ALPHA, png.RGBA):
             opaque = np.full((HEIGHT, WIDTH, 1), 2**depth - 1, np.uint16)
             samples = np.concatenate([samples, opaque], 2)
-        colors = np.frombuffer(palette(), np.uint8).reshape(-1, 3)[: 2**depth]
+        colors = np.frombuffer(VOC.palette, np.uint8).reshape(-1, 3)[: 2**depth]
         extra = {"palette": colors, "alpha": b"\xff"} if color == png.INDEXED else {}
         files.append(png_file(samples, depth=depth, color=color, interlaced=interlaced, **extra))
     exif = Image.Exif()
@@ -155,10 +155,10 @@ def labels_of(data: bytes) -> NDArray[np.uint8]:
         assert (samples[..., -1] == 255).all()
         samples = samples[..., :-1]
     if samples.shape[2] == 1:
-        assert {int(value) for value in np.unique(samples)} <= LABELS
+        assert {int(value) for value in np.unique(samples)} <= VOC.labels
         return samples[..., 0].astype(np.uint8)
     labels = np.array([*range(21), VOID], np.uint8)
-    equal = (samples[:, :, None] == index_to_rgb(labels)).all(-1)
+    equal = (samples[:, :, None] == VOC.to_rgb(labels)).all(-1)
     assert equal.any(-1).all()
     return labels[equal.argmax(-1)]
 

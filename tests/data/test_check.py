@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data.check import check_dataset, look_at, signs, survey
+from common.classes import VOC, VOID
+from common.data.check import check_dataset, survey
 from common.data.dataset import open_dataset, shared_images
 from common.data.images import write_image
+from common.data.looks import look_at, signs
 from common.data.masks import read_label, write_label
 from common.data.synthetic import make_dataset
-from common.data.voc import VOID, index_to_rgb
 from common.errors import InputError
 
 
@@ -83,14 +84,14 @@ def test_a_data_set_of_one_class_brings_no_warning(tmp_path, label, kind):
         if kind == "palette":
             write_label(path, labels)
         else:
-            Image.fromarray(labels if kind == "grey" else index_to_rgb(labels)).save(path)
+            Image.fromarray(labels if kind == "grey" else VOC.to_rgb(labels)).save(path)
         looks.append(look_at(path))
-    assert signs(looks) == []
+    assert signs(looks, VOC) == []
 
 
 def test_real_label_maps_bring_no_warning(voc):
     looks = [look_at(path) for path in sorted((voc / "SegmentationClass").iterdir())[:40]]
-    assert signs(looks) == []
+    assert signs(looks, VOC) == []
 
 
 def test_every_broken_file_is_reported(root, names):
@@ -172,7 +173,7 @@ GREYS = "are the greys of VOC's colours"
 
 
 def test_swapped_channels_are_told(root):
-    change_masks(root, lambda labels: index_to_rgb(without_void(labels))[..., ::-1])
+    change_masks(root, lambda labels: VOC.to_rgb(without_void(labels))[..., ::-1])
     [what] = odd(root)
     assert SWAPPED in what
     with pytest.raises(InputError, match=rf"\.png: colour .*and \d+ more .*{SWAPPED}"):
@@ -182,9 +183,7 @@ def test_swapped_channels_are_told(root):
 def test_one_swapped_mask_among_sound_ones_is_told_alone(root, names):
     labels = np.zeros((80, 112), np.uint8)
     labels[5:9] = 15
-    Image.fromarray(np.ascontiguousarray(index_to_rgb(labels)[..., ::-1])).save(
-        mask(root, names[0])
-    )
+    Image.fromarray(np.ascontiguousarray(VOC.to_rgb(labels)[..., ::-1])).save(mask(root, names[0]))
     [what] = odd(root)
     assert what.startswith(
         "1 of 18 label maps have no labels: their colours are VOC's once red and blue are swapped:"
@@ -196,7 +195,7 @@ def test_one_swapped_mask_among_sound_ones_is_told_alone(root, names):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_greys_of_vocs_colours_are_told(root, weights, rounding, channels):
     def grey(labels):
-        values = rounding(index_to_rgb(labels) @ np.array(weights)).astype(np.uint8)
+        values = rounding(VOC.to_rgb(labels) @ np.array(weights)).astype(np.uint8)
         return values if channels == 1 else np.repeat(values[..., None], 3, 2)
 
     change_masks(root, grey)
@@ -208,7 +207,7 @@ def test_greys_of_vocs_colours_are_told(root, weights, rounding, channels):
 
 def test_pillows_grey_is_told_where_no_void_shows_it(root):
     change_masks(
-        root, lambda labels: Image.fromarray(index_to_rgb(without_void(labels))).convert("L")
+        root, lambda labels: Image.fromarray(VOC.to_rgb(without_void(labels))).convert("L")
     )
     [what] = odd(root)
     assert f"{GREYS}, so the others are likely grey too" in what
@@ -257,7 +256,7 @@ def test_label_maps_that_were_resized_or_compressed_as_photographs_are_told(root
 def test_a_palette_that_is_refused_is_not_taken_for_equal_channels(root):
     change_masks(
         root,
-        lambda labels: Image.fromarray(index_to_rgb(labels)).convert(
+        lambda labels: Image.fromarray(VOC.to_rgb(labels)).convert(
             "P", palette=Image.Palette.ADAPTIVE
         ),
     )
@@ -303,10 +302,10 @@ def numbered(tmp_path, counts):
 
 
 def test_numbers_of_objects_in_place_of_classes_are_told(tmp_path):
-    [what] = signs(numbered(tmp_path, [1, 2, 1, 3, 5, 1, 1, 2, 4, 1]))
+    [what] = signs(numbered(tmp_path, [1, 2, 1, 3, 5, 1, 1, 2, 4, 1]), VOC)
     assert what.startswith("in every label map the labels are 1, 2, 3, ... without a gap")
-    assert signs(numbered(tmp_path, [1, 2] * 20)) == []  # Two classes that are always nested.
-    assert signs(numbered(tmp_path, [1, 2, 3])) == []  # Too few to tell.
+    assert signs(numbered(tmp_path, [1, 2] * 20), VOC) == []  # Two classes that are always nested.
+    assert signs(numbered(tmp_path, [1, 2, 3]), VOC) == []  # Too few to tell.
 
 
 def test_a_palette_that_changes_from_file_to_file_is_told(root):
@@ -337,5 +336,5 @@ def test_a_picture_is_not_taken_for_a_swapped_mask(root, names, generator):
 
 
 def test_what_is_said_is_one_line_each(root):
-    change_masks(root, lambda labels: index_to_rgb(labels)[..., ::-1])
+    change_masks(root, lambda labels: VOC.to_rgb(labels)[..., ::-1])
     assert all("\n" not in what for what in odd(root))

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.classes import VOC, VOID
 from common.data.images import image_size, read_image, write_image
 from common.data.masks import read_label
-from common.data.voc import COLORS, VOID
 from common.errors import InputError
 from tests.data.png_files import chunk, png_file
 
@@ -87,8 +87,8 @@ def test_cmyk_is_converted(tmp_path):
 def test_a_palette_image_has_its_palettes_colours(tmp_path, generator, transparency):
     indices = generator.integers(0, 21, (HEIGHT, WIDTH), dtype=np.uint8)
     options = {} if transparency is None else {"transparency": transparency}
-    path = save(tmp_path / "a.png", mask_with_palette(indices, COLORS), **options)
-    assert (read_image(path) == COLORS[indices]).all()
+    path = save(tmp_path / "a.png", mask_with_palette(indices, VOC.table), **options)
+    assert (read_image(path) == VOC.table[indices]).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.classes import VOC, VOID, VOID_COLOR
 from common.data.images import image_size, read_image
 from common.data.masks import read_label, write_label
 from common.data.png import GREY, GREY_ALPHA, INDEXED, RGB, RGBA
-from common.data.voc import COLORS, VOID, VOID_COLOR, index_to_rgb, palette
 from common.errors import InputError
 from tests.data.png_files import png_file
 
@@ -46,11 +46,11 @@ def mask_with_palette(labels, colors):
 def test_a_written_label_map_comes_back_in_vocs_colours(path, labels):
     write_label(path, labels)
     assert (read_label(path) == labels).all()
-    assert (read_image(path) == index_to_rgb(labels)).all()
+    assert (read_image(path) == VOC.to_rgb(labels)).all()
 
 
 def test_labels_are_read_from_colours_and_from_grey(path, labels):
-    for picture in (index_to_rgb(labels), labels):
+    for picture in (VOC.to_rgb(labels), labels):
         Image.fromarray(picture).save(path)
         assert (read_label(path) == labels).all()
 
@@ -59,7 +59,7 @@ def test_labels_are_read_from_colours_and_from_grey(path, labels):
 def test_a_label_map_is_turned_as_an_image_is(path, labels, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
-    mask_with_palette(labels, list(palette())).save(path, exif=exif)
+    mask_with_palette(labels, list(VOC.palette)).save(path, exif=exif)
     turned = np.rot90(labels, {3: 2, 6: -1}[orientation])
     assert (read_label(path) == turned).all()
     assert image_size(path) == turned.shape
@@ -74,7 +74,7 @@ def test_numbers_of_every_depth_are_the_samples(path, generator, depth, color, i
         pytest.skip("PNG has no such files")
     known = [n for n in (*range(21), VOID) if n < 2**depth]
     labels = generator.choice(np.array(known), size)
-    colors = [tuple(color) for color in np.frombuffer(palette(), np.uint8).reshape(256, 3)]
+    colors = [tuple(color) for color in VOC.table]
     own = colors[: 2**depth] if color == INDEXED else None
     path.write_bytes(png_file(labels, depth=depth, color=color, interlaced=interlaced, palette=own))
     read = read_label(path)
@@ -106,7 +106,7 @@ def test_sixteen_bits_a_channel_are_refused(path, color, channels):
 
 def test_opaque_transparency_is_left_out(path, labels):
     opaque = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
-    for samples in (index_to_rgb(labels), labels[..., None]):
+    for samples in (VOC.to_rgb(labels), labels[..., None]):
         Image.fromarray(np.concatenate([samples, opaque], 2)).save(path)
         assert (read_label(path) == labels).all()
 
@@ -124,7 +124,7 @@ def test_transparent_pixels_are_refused(path, mode):
 def test_a_value_that_is_no_label_is_refused(path, labels, value, with_palette):
     labels[3, 4] = value
     picture = (
-        mask_with_palette(labels, list(palette())) if with_palette else Image.fromarray(labels)
+        mask_with_palette(labels, list(VOC.palette)) if with_palette else Image.fromarray(labels)
     )
     picture.save(path)
     with pytest.raises(InputError, match=rf"a\.png: label {value} is neither"):
@@ -132,7 +132,7 @@ def test_a_value_that_is_no_label_is_refused(path, labels, value, with_palette):
 
 
 def test_a_colour_that_is_no_class_is_named(path, labels):
-    colors = index_to_rgb(labels)
+    colors = VOC.to_rgb(labels)
     colors[3, 4] = (1, 2, 3)
     Image.fromarray(colors).save(path)
     with pytest.raises(InputError, match=r"a\.png: colour \(1, 2, 3\)"):
@@ -168,7 +168,7 @@ def test_any_palette_will_do_whose_colours_are_no_classes(path, labels, colors):
 
 
 def test_a_palette_in_another_order_is_refused(path, labels):
-    mask_with_palette(labels % 3, [COLORS[0], COLORS[15], COLORS[8]]).save(path)
+    mask_with_palette(labels % 3, [VOC.table[0], VOC.table[15], VOC.table[8]]).save(path)
     with pytest.raises(InputError, match=r"a\.png: its palette gives index 1 .* label 15 \(person"):
         read_label(path)
 
@@ -188,7 +188,7 @@ def test_a_palette_whose_black_is_not_the_first_is_refused(path):
 @pytest.mark.parametrize("label", range(1, 21))
 @pytest.mark.parametrize("method", ["web", "adaptive", "median cut", "octree"])
 def test_a_palette_that_pillow_made_is_read_right_or_refused(path, label, method):
-    picture = Image.fromarray(scene(COLORS[label]))
+    picture = Image.fromarray(scene(VOC.table[label]))
     if method in ("web", "adaptive"):
         kind = Image.Palette.WEB if method == "web" else Image.Palette.ADAPTIVE
         picture = picture.convert("P", palette=kind)
@@ -234,7 +234,7 @@ def test_a_palette_of_even_colours_is_refused(path, labels, steps):
 
 
 def test_vocs_palette_is_even_too_and_allowed(path, labels):
-    colors = np.frombuffer(palette(), np.uint8).reshape(256, 3).copy()
+    colors = VOC.table.copy()
     colors[100] = (1, 2, 3)  # That it is not the same bytes.
     mask_with_palette(labels, colors).save(path)
     assert (read_label(path) == labels).all()
@@ -250,7 +250,7 @@ def test_a_palette_whose_white_is_likely_the_background_is_refused(path, labels)
 
 
 def test_a_palette_in_which_red_and_blue_are_swapped_is_refused(path):
-    colors = np.frombuffer(palette(), np.uint8).reshape(256, 3)[:, ::-1]
+    colors = VOC.table[:, ::-1]
     mask_with_palette(np.eye(4, dtype=np.uint8), colors).save(path)
     with pytest.raises(InputError, match=r"gives index 1 the colour of label 4 \(boat\)"):
         read_label(path)
@@ -260,7 +260,7 @@ def test_a_palette_in_which_red_and_blue_are_swapped_is_refused(path):
 def test_a_class_that_is_only_transparent_is_refused(path, index, refused):
     alpha = bytes(0 if n == index else 255 for n in range(256))
     labels = np.array([[0, 1], [2, 255]], np.uint8)
-    colors = np.frombuffer(palette(), np.uint8).reshape(256, 3)
+    colors = VOC.table
     path.write_bytes(png_file(labels, color=INDEXED, palette=colors, alpha=alpha))
     if refused:
         with pytest.raises(InputError, match=rf"its palette makes index {index} transparent"):
@@ -275,8 +275,8 @@ def test_a_class_that_is_only_transparent_is_refused(path, index, refused):
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize("color", [GREY, INDEXED, RGB, RGBA])
 def test_rows_that_the_file_lacks_are_not_black(path, labels, color, interlaced):
-    samples = {RGB: index_to_rgb(labels), RGBA: np.full((*labels.shape, 4), 255)}.get(color, labels)
-    own = np.frombuffer(palette(), np.uint8).reshape(256, 3) if color == INDEXED else None
+    samples = {RGB: VOC.to_rgb(labels), RGBA: np.full((*labels.shape, 4), 255)}.get(color, labels)
+    own = VOC.table if color == INDEXED else None
     options = {"color": color, "palette": own, "interlaced": interlaced}
     whole = png_file(samples, **options)
     start = whole.index(b"IDAT") + 4

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.classes import VOC, VOID
 from common.data import synthetic
 from common.data.dataset import Fitting, read_fitting
 from common.data.synthetic import LOOKS, draw_pair, make_dataset
-from common.data.voc import CLASSES, VOID, palette
 from common.errors import InputError
 
 SIZE = (96, 128)
@@ -42,8 +42,8 @@ def test_the_layout_is_vocs(tmp_path: Path) -> None:
                 assert (mask.format, mask.mode, mask.size) == ("PNG", "P", SIZE[::-1])
                 # Pillow does not keep trailing colours that no pixel uses.
                 colors = bytes(mask.getpalette() or [])
-                assert colors == palette()[: len(colors)]
-                assert set(np.unique(mask)) <= {*range(len(CLASSES)), VOID}
+                assert colors == VOC.palette[: len(colors)]
+                assert set(np.unique(mask)) <= {*range(len(VOC.names)), VOID}
     assert len(tree(root)) == 2 * 5 + 3
 
 
@@ -108,7 +108,7 @@ def test_background_covers_half_to_four_fifths_in_each_split() -> None:
 def test_every_class_appears_often_and_none_dominates() -> None:
     _, labels = scenes(64)
     pixels = np.bincount(labels.ravel(), minlength=256)
-    drawn = [CLASSES.index(name) for name in LOOKS]
+    drawn = [VOC.names.index(name) for name in LOOKS]
     assert len(drawn) >= 8
     assert set(np.flatnonzero(pixels)) == {0, VOID, *drawn}
     share = pixels[drawn] / pixels[drawn].sum()
@@ -157,7 +157,7 @@ def test_objects_and_background_have_texture() -> None:
 
 def test_a_class_varies_in_place_size_and_brightness() -> None:
     images, labels = scenes(120)
-    index = CLASSES.index("person")
+    index = VOC.names.index("person")
     seen = [(image, label == index) for image, label in zip(images, labels, strict=True)]
     seen = [(image, mask) for image, mask in seen if mask.sum() > 300]
     area = np.array([mask.sum() for _, mask in seen])

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.classes import VOID
 from common.data.tiling import predict_tiled
-from common.data.voc import VOID
 from common.parameters.names import is_statistic
 from common.run import loop, metrics
 
@@ -50,8 +50,8 @@ def first_batch_twice(patch: Patch, name: str, backend: ModuleType) -> None:
 def void_as_class_0(patch: Patch, name: str, backend: ModuleType) -> None:
     right = loop.confusion_matrix
 
-    def planted(predictions: NDArray, labels: NDArray) -> NDArray[np.int64]:
-        return right(predictions, np.where(labels == VOID, 0, labels))
+    def planted(predictions: NDArray, labels: NDArray, num_classes: int) -> NDArray[np.int64]:
+        return right(predictions, np.where(labels == VOID, 0, labels), num_classes)
 
     patch.setattr(loop, "confusion_matrix", planted)
 
@@ -64,8 +64,8 @@ def void_counted_in_ignore(patch: Patch, name: str, backend: ModuleType) -> None
 def truth_and_prediction_swapped(patch: Patch, name: str, backend: ModuleType) -> None:
     right = loop.confusion_matrix
 
-    def planted(predictions: NDArray, labels: NDArray) -> NDArray[np.int64]:
-        matrix = right(predictions, labels)
+    def planted(predictions: NDArray, labels: NDArray, num_classes: int) -> NDArray[np.int64]:
+        matrix = right(predictions, labels, num_classes)
         matrix[:-1] = matrix[:-1].T.copy()
         return matrix
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.classes import VOC
 from common.config import Config
 from common.data.dataset import PROJECT
 from common.data.images import read_image
@@ -115,6 +116,6 @@ def test_the_top_left_of_validation_images_is_predicted_and_drawn(
         np.testing.assert_array_equal(labels, backend.to_host(logits)[0].argmax(-1))
         rows.append((image, labels, truth, name))
     assert len(rows) == 2
-    draw_examples(rows, tmp_path / "examples.png")
+    draw_examples(rows, tmp_path / "examples.png", VOC)
     drawn = read_image(tmp_path / "examples.png")
     assert len(np.unique(drawn.reshape(-1, 3), axis=0)) > 1000

@@ -13,8 +13,8 @@ from benchmarks.pages import compare as compare_page
 from benchmarks.pages import compare_tables
 from benchmarks.pages import gallery as gallery_page
 from common.backends import BACKENDS
+from common.classes import VOC
 from common.data.masks import read_label, write_label
-from common.data.voc import CLASSES
 from common.errors import InputError
 from tests.support.report_sample import row, sample_compare
 
@@ -135,7 +135,7 @@ def test_the_gallery_shows_the_very_label_maps_and_the_share_that_differs(
     for path in entry["predictions"].values():
         write_label(tmp_path / path, labels)
     labels = labels.copy()
-    labels[:24, :32] = CLASSES.index("train")
+    labels[:24, :32] = VOC.names.index("train")
     write_label(tmp_path / entry["predictions"]["tf"], labels)
     item = compare_page.gallery_items(compare, tmp_path)[0]
     assert [tile.title for tile in item.tiles] == [
@@ -149,7 +149,7 @@ def test_the_gallery_shows_the_very_label_maps_and_the_share_that_differs(
         "The 4 predictions differ on 6.25% of the pixels: 6.25% with 2 answers."
     )
     assert "train 6%" in item.tiles[5].alternative
-    assert {CLASSES.index("train"), 255} <= item.classes
+    assert {VOC.names.index("train"), 255} <= item.labels
     assert item.backends == list(BACKENDS)
     assert item.pairs["truth tf"] == "TensorFlow: 93.8% right."
     assert item.pairs["torch tf"] == "PyTorch and TensorFlow differ on 6.25% of the pixels."

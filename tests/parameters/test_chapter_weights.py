@@ -36,7 +36,7 @@ def reference_logits(parameters: Any, backbone: str, images: NDArray[np.uint8]) 
 
 def check_same_logits(path: Path, backbone: str, logits: NDArray, images: NDArray) -> list[str]:
     """Assert that the network in ``path`` has these logits; return what was changed in reading."""
-    parameters, changes = read_weights(str(path))
+    parameters, changes, _ = read_weights(str(path))
     assert relative_error(reference_logits(parameters, backbone, images), logits) < bound("logits")
     return changes
 
@@ -67,7 +67,7 @@ def test_import_and_training_take_it_whole(
     torch.save(torch_chapter.state_dict(), path)
     assert fcn(["weights", "import", str(path), "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{out}: resnet18_v1 network, 104 tensors")
+    assert lines[0].startswith(f"{out}: resnet18_v1 network of 21 classes, 104 tensors")
     assert f"--weights {out}" in lines[-1] and lines[-1].startswith("next: fcn predict")
     parameters, metadata = read_parameters(out)
     assert metadata == {"backbone": "resnet18_v1", "source": "fcn.pth"}
@@ -126,7 +126,7 @@ def test_the_mxnet_tabs_network_keeps_its_logits(backbone: str, tmp_path: Path) 
     network.collect_params().save(str(paths[1]))
     network.export(str(tmp_path / "exported"))
     check_same_logits(paths[0], backbone, logits, images)
-    expected, changes = read_weights(str(paths[0]))
+    expected, changes, _ = read_weights(str(paths[0]))
     assert changes == []
     for path in (paths[1], tmp_path / "exported-0000.params"):
         check_equal(read_weights(str(path)).parameters, expected, path)
@@ -148,7 +148,7 @@ def test_the_order_of_names_decides_nothing(tmp_path: Path) -> None:
     network, _, _ = gluon_chapter_network("resnet18_v2", False)
     path, sorted_path = tmp_path / "counted.params", tmp_path / "sorted.safetensors"
     network.collect_params().save(str(path))
-    expected, _ = read_weights(str(path))
+    expected, _, _ = read_weights(str(path))
     arrays = {n: p.data().asnumpy() for n, p in network.collect_params().items()}
     # Another file orders names by the alphabet: the head's conv0 before resnetv20_conv0.
     save_file(arrays, sorted_path)

@@ -48,7 +48,7 @@ def read(tensors: dict[str, NDArray]) -> Any:
 def test_counters_and_the_classifier_are_left_out() -> None:
     counters = {"bn1.num_batches_tracked": np.array(7), "layer1.0.bn1.total_ops": np.zeros(1)}
     classifier = {"fc.weight": np.ones((10, 512), np.float32), "fc.bias": np.ones(10, np.float32)}
-    parameters, changes = read({**TORCHVISION, **counters, **classifier})
+    parameters, changes, _ = read({**TORCHVISION, **counters, **classifier})
     check_equal(parameters, BACKBONE)
     assert changes == ["the classifier left out"]
 
@@ -57,7 +57,7 @@ def test_counters_and_the_classifier_are_left_out() -> None:
 def test_another_float_becomes_float32(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "some.safetensors"
     save_file({name: array.astype(kind) for name, array in TORCHVISION.items()}, path)
-    parameters, changes = read_weights(str(path))
+    parameters, changes, _ = read_weights(str(path))
     check_equal(parameters, {n: a.astype(kind).astype(np.float32) for n, a in BACKBONE.items()})
     assert changes == [f"{kind} made float32"]
 
@@ -70,7 +70,7 @@ def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
     length = int.from_bytes(data[:8], "little")
     text = data[8 : 8 + length].replace(b'"U16"', b'"BF16"')
     path.write_bytes(struct.pack("<Q", len(text)) + text + data[8 + length :])
-    parameters, changes = read_weights(str(path))
+    parameters, changes, _ = read_weights(str(path))
     cut = {n: (a.view(np.uint32) & 0xFFFF0000).view(np.float32) for n, a in BACKBONE.items()}
     check_equal(parameters, cut)
     assert changes == ["bfloat16 made float32"]
@@ -96,7 +96,7 @@ def test_a_type_that_is_not_read_is_said(
 def test_a_prefix_is_taken_off(prefix: str, whole: bool) -> None:
     own = {**TORCHVISION, "fc.weight": np.ones((10, 512), np.float32)}
     tensors, expected = (NETWORK, NETWORK) if whole else (own, BACKBONE)
-    parameters, changes = read({f"{prefix}{name}": array for name, array in tensors.items()})
+    parameters, changes, _ = read({f"{prefix}{name}": array for name, array in tensors.items()})
     check_equal(parameters, expected)
     # A backbone's names below `backbone.` are the canonical ones.
     said = [] if prefix == "backbone." and not whole else [f"the prefix {prefix!r} taken off"]
@@ -188,7 +188,7 @@ def test_a_wrapped_file_says_what_was_taken(tmp_path: Path) -> None:
     torch, path = required("torch", "torch"), tmp_path / "some.bin"
     tensors = {f"module.{n}": torch.from_numpy(a).bfloat16() for n, a in TORCHVISION.items()}
     torch.save({"epoch": 3, "model": tensors}, path)
-    parameters, changes = read_weights(str(path))
+    parameters, changes, _ = read_weights(str(path))
     assert parameters.keys() == BACKBONE.keys()
     assert changes == [
         "only its part 'model' is read",

@@ -108,7 +108,7 @@ def test_wrong_tensors_are_named(
     change(given)
     save_parameters(path, given, {})
     with pytest.raises(InputError, match=words):
-        check_parameters(path, read_parameters(path)[0], "resnet18_v1")
+        check_parameters(path, read_parameters(path)[0], "resnet18_v1", 21)
 
 
 class Hostile:
@@ -247,7 +247,14 @@ def test_a_prediction_overwrites_no_image_and_no_other_prediction(
     for path in paths:
         write_image(path, np.zeros((32, 32, 3), np.uint8))
     request = Namespace(
-        weights=weights, backbone=None, images=paths, out=tmp_path, force=True, json=False
+        weights=weights,
+        backbone=None,
+        classes=None,
+        max_pixels=10**6,
+        images=paths,
+        out=tmp_path,
+        force=True,
+        json=False,
     )
     request.no_progress = True
     with pytest.raises(InputError, match=problem):

@@ -205,7 +205,7 @@ def test_a_link_to_nothing_is_found() -> None:
 
 
 def test_a_constant_that_its_file_does_not_have_is_found() -> None:
-    text = "`CLASSES` of `common/data/voc.py`, `NOTHING`\nin `common/data/voc.py`"
+    text = "`VOC` of `common/classes.py`, `NOTHING`\nin `common/classes.py`"
     assert missing(text) == ["NOTHING"]
 
 

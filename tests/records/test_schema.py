@@ -132,7 +132,7 @@ def test_the_record_of_a_training_follows_its_schemas(generated: Path, tmp_path:
     )
     for step in range(2):
         run.step(step, 0, np.float32(1.5))
-    run.epoch(0, evaluation_record(empty_confusion() + 1, [1.0]))
+    run.epoch(0, evaluation_record(empty_confusion(21) + 1, [1.0]))
     run.finish({"w": np.ones(1, np.float32)}, None, [], lambda: None)
     for name in ("config", "manifest", "summary"):
         follows(json.loads((tmp_path / f"{name}.json").read_text(encoding="utf-8")), name)

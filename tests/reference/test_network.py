@@ -8,7 +8,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from common.data.voc import VOID
+from common.classes import VOID
 from common.parameters.names import is_statistic, layer_names, parameter_shapes, trainable_names
 from common.recipes import BACKBONES, Recipe, make_recipe
 from common.reference import network as reference

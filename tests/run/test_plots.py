@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from common.classes import VOC
 from common.data.images import read_image
-from common.data.voc import COLORS
 from common.run import plots
 from common.run.metrics import confusion_matrix, scores
 
 
 def metrics(epochs: int, steps: int = 5, val_loss: float | None = 2.0) -> list[dict[str, Any]]:
-    matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 255]))
+    matrix = confusion_matrix(np.array([0, 1, 1, 2]), np.array([0, 1, 2, 255]), 21)
     scored = {void: scores(matrix, void) for void in ("background", "ignore")}
     lines: list[dict[str, Any]] = []
     for epoch in range(epochs):
@@ -88,7 +88,7 @@ def test_curves_show_every_step_and_the_always_background_line(
 def test_a_name_with_dollars_is_no_formula(tmp_path: Path) -> None:
     plots.draw_curves(metrics(1), tmp_path / "curves.png", "a $\\frac$ recipe", "background")
     image, labels = example()
-    plots.draw_examples([(image, labels, labels, "$\\frac$")], tmp_path / "examples.png")
+    plots.draw_examples([(image, labels, labels, "$\\frac$")], tmp_path / "examples.png", VOC)
     assert (tmp_path / "examples.png").exists()
 
 
@@ -108,18 +108,18 @@ def test_examples_show_image_prediction_and_truth_in_the_classes_colours(
     truth[25:] = 7
     rows = [(image, prediction, truth, "one"), (image[:16], prediction[:16], truth[:16], "two")]
     path = tmp_path / "examples.png"
-    plots.draw_examples(rows, path)
+    plots.draw_examples(rows, path, VOC)
     (figure,) = figures
     pictures = [axes.images[0].get_array() for axes in figure.axes]
     assert len(pictures) == 6
     assert np.array_equal(pictures[0], image)
-    assert np.array_equal(pictures[1], COLORS[prediction])
+    assert np.array_equal(pictures[1], VOC.table[prediction])
     assert np.array_equal(pictures[2][0, 0], (224, 224, 192))
-    assert np.array_equal(pictures[2][1:], COLORS[truth[1:]])
+    assert np.array_equal(pictures[2][1:], VOC.table[truth[1:]])
     named = [text.get_text() for text in figure.legends[0].get_texts()]
     assert named == ["background", "car", "person", "void"]
     # The legend's patches are painted too: car is in the truth of the first row alone.
-    assert (read_image(path) == COLORS[7]).all(-1).sum() > 100
+    assert (read_image(path) == VOC.table[7]).all(-1).sum() > 100
 
 
 def test_a_failed_drawing_leaves_the_old_picture(
@@ -143,7 +143,7 @@ def test_curves_are_drawn_where_a_score_is_none(
 ) -> None:
     lines = metrics(2)
     void = np.full(4, 255, np.uint8)
-    nothing = scores(confusion_matrix(np.zeros_like(void), void), "ignore")
+    nothing = scores(confusion_matrix(np.zeros_like(void), void, 21), "ignore")
     for line in [line for line in lines if line["kind"] == "epoch"][scored:]:
         line["scores"] = {**line["scores"], "ignore": nothing}
     plots.draw_curves(lines, tmp_path / "curves.png", "modern", "ignore")

@@ -151,7 +151,7 @@ def _row(
     drift = 1e-7 * np.exp(np.arange(len(losses)) / 12)
     own = losses * (1 + generator.normal(0, 1, len(losses)) * drift)
     matrix = sum(
-        confusion_matrix(prediction, truth)
+        confusion_matrix(prediction, truth, 21)
         for prediction, (_, truth) in zip(predictions, pairs, strict=True)
     )
     final = {void: scores(matrix, void) for void in ("background", "ignore")}

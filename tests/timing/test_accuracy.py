@@ -127,7 +127,7 @@ class Trainings:
         loss = 1.1 if ending == "differs" else 1.0
         self.done.append((backend, seed))
         pixels = pixels_to_score(TrainingData(data, config))
-        confusion = empty_confusion()
+        confusion = empty_confusion(21)
         confusion[:, 0] = pixels
         if ending == "leaves out pixels":
             confusion //= 2

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cases.load import Files
+from common.classes import VOC, VOID
 from common.config import Config
-from common.data.voc import CLASSES, VOID, palette
 from common.errors import InputError
 
 OF_THE_PACKAGE = (
@@ -79,9 +79,9 @@ def check_chapter(config: Config, backbones: tuple[str, ...] = ("resnet18_v1",))
 
 def color_table() -> NDArray[np.uint8]:
     """Return the label of each of the 256^3 colours, 0 where it is none's, as the chapter does."""
-    colors = np.frombuffer(palette(), np.uint8).reshape(256, 3).astype(np.intp)
+    colors = VOC.table.astype(np.intp)
     table = np.zeros(256**3, np.uint8)
-    for label in (*range(len(CLASSES)), VOID):
+    for label in (*range(len(VOC.names)), VOID):
         red, green, blue = colors[label]
         table[(red * 256 + green) * 256 + blue] = label
     return table

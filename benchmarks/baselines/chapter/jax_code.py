@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.jax_loader import create_loader
+from common.classes import VOID
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
 from jax_impl import device

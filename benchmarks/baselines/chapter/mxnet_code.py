@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.mxnet_loader import create_loader
+from common.classes import VOID
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
 from common.recipes import STRIDE
 from mxnet_impl.device import device_of, to_device, to_host

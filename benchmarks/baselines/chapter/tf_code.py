@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.tf_loader import create_loader
+from common.classes import VOID
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, STAGES, Parameters
 from common.recipes import STRIDE
 from tf_impl.device import device_of, to_device, to_host

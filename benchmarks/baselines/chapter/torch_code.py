@@ -12,9 +12,9 @@ from torchvision.models import resnet18
 
 from benchmarks.baselines.chapter import State, check_chapter
 from benchmarks.baselines.chapter.torch_loader import create_loader
+from common.classes import VOID
 from common.config import Config
 from common.data.images import MEAN, STD
-from common.data.voc import VOID
 from common.parameters.names import NUM_CLASSES, Parameters
 from common.recipes import STRIDE
 from torch_impl.device import device_of, to_device, to_host

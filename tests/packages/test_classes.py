@@ -1,0 +1,64 @@
+"""A network of any number of classes against the float64 reference, in every backend."""
+
+from dataclasses import replace
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from benchmarks.equal_work import proof
+from benchmarks.equal_work.answers import layers_file, steps_file
+from benchmarks.equal_work.questions import Source
+from common.classes import Classes
+from common.config import Config
+from common.parameters.initial import initial_parameters
+from common.reference.inputs import probe_batch, probe_recipe
+from common.reference.verdicts import breaches, proof_findings
+
+SIZE = (64, 96)
+
+
+@pytest.mark.parametrize(
+    "count, backbone, upsampling",
+    [(2, "resnet18_v1", "native"), (2, "resnet18_v1", "subpixel"), (11, "resnet18_v2", "auto")],
+)
+def test_a_network_of_own_classes_equals_the_reference(
+    backend: ModuleType, count: int, backbone: str, upsampling: str
+) -> None:
+    names = tuple(f"class {label}" for label in range(count))
+    classes = Classes(names, tuple((0, 0, label) for label in range(count)))
+    sizes = {"batch_size": 2, "crop": SIZE, "tile": SIZE}
+    recipe = replace(probe_recipe(backbone), classes=classes, **sizes)
+    images, labels = probe_batch(*SIZE, num_classes=count)
+    assert set(np.unique(labels)) == {*range(count), 255}
+    config = Config(recipe, upsampling=upsampling).to_json()
+    layers = str(layers_file(recipe, images, labels))
+    predicted = str(Source(None, 2, SIZE, 0, classes).prediction(recipe))
+    steps = str(steps_file(recipe, images, labels, (2, 1), "float32"))
+    for errors in (
+        proof.answer(backend, "layers", config, layers),
+        proof.answer(backend, "losses", config, layers),
+        proof.answer(backend, "prediction", config, predicted),
+        proof.answer(backend, "evaluation", config, predicted),
+        proof.answer(backend, "steps", config, steps),
+    ):
+        assert not breaches(proof_findings(errors, "float32"))
+
+
+@pytest.mark.parametrize("count", [1, 255])
+def test_the_least_and_the_most_classes_are_trained_and_predicted(
+    backend: ModuleType, count: int
+) -> None:
+    colors = tuple((0, 0, label) for label in range(count))
+    classes = Classes(tuple(map(str, range(count))), colors)
+    recipe = replace(probe_recipe("resnet18_v1"), classes=classes, batch_size=2, crop=(64, 64))
+    config = Config(recipe)
+    backend.configure(config)
+    state = backend.create_state(config, initial_parameters(recipe, seed=0))
+    images, labels = probe_batch(64, 64, num_classes=count)
+    labels[0, 0, :2] = count - 1, 255
+    pair = backend.to_device(images, config), backend.to_device(labels, config)
+    state, loss = backend.train_step(state, *pair, 1e-3)
+    assert float(loss) == pytest.approx(0, abs=1e-6) if count == 1 else float(loss) > 1
+    maps = np.asarray(backend.to_host(backend.classify_step(state, pair[0])))
+    assert maps.shape == (2, 64, 64) and maps.max() < count
