@@ -1,5 +1,6 @@
 """A network of any number of classes against the float64 reference, in every backend."""
 
+import sys
 from dataclasses import replace
 from types import ModuleType
 
@@ -9,11 +10,13 @@ import pytest
 from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
 from benchmarks.equal_work.questions import Source
+from common.backends import load_backend
 from common.classes import Classes
 from common.config import Config
 from common.parameters.initial import initial_parameters
 from common.reference.inputs import probe_batch, probe_recipe
 from common.reference.verdicts import breaches, proof_findings
+from tests.support.commands import script
 
 SIZE = (64, 96)
 
@@ -45,10 +48,8 @@ def test_a_network_of_own_classes_equals_the_reference(
         assert not breaches(proof_findings(errors, "float32"))
 
 
-@pytest.mark.parametrize("count", [1, 255])
-def test_the_least_and_the_most_classes_are_trained_and_predicted(
-    backend: ModuleType, count: int
-) -> None:
+def train_and_predict(backend: ModuleType, count: int) -> None:
+    """Assert that a step and a prediction with so many classes have a loss and labels."""
     colors = tuple((0, 0, label) for label in range(count))
     classes = Classes(tuple(map(str, range(count))), colors)
     recipe = replace(probe_recipe("resnet18_v1"), classes=classes, batch_size=2, crop=(64, 64))
@@ -62,3 +63,18 @@ def test_the_least_and_the_most_classes_are_trained_and_predicted(
     assert float(loss) == pytest.approx(0, abs=1e-6) if count == 1 else float(loss) > 1
     maps = np.asarray(backend.to_host(backend.classify_step(state, pair[0])))
     assert maps.shape == (2, 64, 64) and maps.max() < count
+
+
+def test_one_class_is_trained_and_predicted(backend: ModuleType) -> None:
+    train_and_predict(backend, 1)
+
+
+@pytest.mark.slow
+def test_the_most_classes_are_trained_and_predicted(backend_name: str) -> None:
+    """In a process of its own: the kernel has a gibibyte, of which frameworks keep copies."""
+    result = script("tests.packages.test_classes", backend_name)
+    assert result.returncode == 0, result.stderr
+
+
+if __name__ == "__main__":
+    train_and_predict(load_backend(sys.argv[1]), 255)
