@@ -13,9 +13,12 @@ BENCHMARKS = Path(benchmarks.__file__).parent
 OTHER_MEANINGS = {
     ("cli.py", "train"): "a command",
     ("cli.py", "predict"): "a command",
+    ("equal_work/against.py", "images"): "arrays of a file",
     ("equal_work/answers.py", "images"): "arrays of a batch",
     ("equal_work/proof.py", "loss"): "a quantity of the proof",
     ("records/runs.py", "epoch"): "a kind of line of a training's metrics, and a field of it",
+    ("workers/scripts.py", "train"): "a script",
+    ("workers/scripts.py", "predict"): "a script",
 }
 """File and word -> what the word stands for there, where it is no case. What is no longer needed
 fails the test. The default of `--cases` and the self-test's choice are values, not comparisons."""
