@@ -163,13 +163,13 @@ def labels_of(data: bytes) -> NDArray[np.uint8]:
     return labels[equal.argmax(-1)]
 
 
-def outcome(read: Callable[[Path, int], NDArray], path: Path) -> NDArray | None:
+def outcome(read: Callable[..., NDArray], path: Path) -> NDArray | None:
     """Return what is read of a file, or None if it is refused in one line; nothing else happens."""
     tracemalloc.start()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            return read(path, LARGEST)
+            return read(path, largest=LARGEST)
         except InputError as error:
             check_line(str(error).replace(str(path), "PATH"))
             return None
@@ -186,7 +186,7 @@ def turns(array: NDArray) -> Iterator[NDArray]:
         yield np.rot90(array[::-1], number)
 
 
-COUNTS = pytest.mark.parametrize("count", [20, pytest.param(300, marks=pytest.mark.slow)])
+COUNTS = pytest.mark.parametrize("count", [20, pytest.param(300, marks=pytest.mark.release)])
 """Of each file, damaged outside its checksums and within."""
 
 
@@ -235,7 +235,7 @@ def has_grey(picture: NDArray[np.uint8]) -> bool:
     return bool(((blocks == 127) | (blocks == 128)).all((1, 3, 4)).any())
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.release)])
 def test_a_damaged_jpeg_is_what_the_library_says_or_refused(count: int, tmp_path: Path) -> None:
     path, accepted = tmp_path / "a.jpg", 0
     files = jpeg_files(path)

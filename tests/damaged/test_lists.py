@@ -39,7 +39,7 @@ def words(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.release)])
 def test_a_damaged_list_names_images_of_the_data_set_or_its_lines_are_refused(
     count: int, root: Path
 ) -> None:
@@ -66,7 +66,7 @@ def test_a_damaged_list_names_images_of_the_data_set_or_its_lines_are_refused(
     assert entries > count and refused > count
 
 
-@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [20, pytest.param(500, marks=pytest.mark.release)])
 def test_the_check_of_a_data_set_has_a_line_for_each_damaged_line(
     count: int, root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -131,7 +131,7 @@ def test_no_memory_is_taken_for_a_shape_that_the_file_does_not_have(dimension: i
         read(data)
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(6000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(6000, marks=pytest.mark.release)])
 def test_a_damaged_file_is_refused_or_read_as_it_is(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

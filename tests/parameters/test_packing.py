@@ -233,7 +233,7 @@ def test_equal_content_is_equal_bytes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(content.tensors["a"], np.ones(3))
 
 
-@pytest.mark.parametrize("count", [300, pytest.param(6000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [300, pytest.param(6000, marks=pytest.mark.release)])
 def test_a_damaged_safetensors_file_is_refused_or_read_as_it_is(
     count: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
