@@ -148,7 +148,7 @@ class Equivalence(TypedDict):
         low, high: Bounds of the 90 % interval of the mean.
     """
 
-    backends: list[str]
+    backends: Annotated[list[str], ("minItems", 2), ("maxItems", 2)]
     score: Score
     mean: float
     low: float
