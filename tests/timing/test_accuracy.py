@@ -391,7 +391,8 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
 
 def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> None:
     def run(seed: int, value: float) -> Any:
-        scores = {"ignore": {"pixel_accuracy": value, "mean_iou": value / 2}}
+        reading = {"pixel_accuracy": value, "mean_iou": value / 2}
+        scores = {"ignore": reading, "background": reading}
         epochs = [{"epoch": 0, "scores": scores}]
         return {
             "seed": seed,
