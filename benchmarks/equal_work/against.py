@@ -13,7 +13,7 @@ Its metadata may name a ``recipe`` (``chapter-torch`` by default), which says ho
 reduced and what decays, and the step's ``learning_rate`` (the recipe's by default).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import permutations
 from pathlib import Path
 from typing import NamedTuple
@@ -25,8 +25,14 @@ from benchmarks.equal_work.answers import layers_file, steps_file
 from common.classes import VOID
 from common.errors import InputError
 from common.parameters.files import backbone_of, check_parameters, head_classes, read_tensors
-from common.parameters.names import is_statistic, layer_names, layers
-from common.recipes import STRIDE, make_recipe
+from common.parameters.names import (
+    is_statistic,
+    layer_names,
+    layers,
+    parameter_shapes,
+    trainable_names,
+)
+from common.recipes import STRIDE, Recipe, make_recipe
 from common.reference.distances import relative_error
 from common.reference.verdicts import Finding, proof_findings
 
@@ -81,16 +87,18 @@ def compare_file(path: Path) -> Comparison:
         raise InputError(
             f"{path}: metadata learning_rate: {problem}; write a number, such as 0.001"
         ) from problem
-    files, kinds = [], {name.partition("/")[0] for name in outputs}
+    kinds = check_outputs(path, outputs, recipe)
+    needs_step = kinds & {"gradient", "after"}
+    if needs_step and (labels is None or labels.shape != images.shape[:3]):
+        shape = "absent" if labels is None else list(labels.shape)
+        raise InputError(
+            f"{path}: gradients and updates need labels, uint8 {list(images.shape[:3])} as the "
+            f"images; labels is {shape}: add them, or leave out gradient/ and after/"
+        )
+    files = []
     if kinds & {"evaluation", "training"}:
         files.append(layers_file(recipe, images, None, parameters))
-    if kinds & {"gradient", "after"}:
-        if labels is None or labels.shape != images.shape[:3]:
-            shape = "absent" if labels is None else list(labels.shape)
-            raise InputError(
-                f"{path}: gradients and updates need labels, uint8 {list(images.shape[:3])} as the "
-                f"images; labels is {shape}: add them, or leave out gradient/ and after/"
-            )
+    if needs_step and labels is not None:
         counts, rates = [len(images)], [rate]
         files.append(steps_file(recipe, images, labels, counts, "float64", parameters, rates))
     expected: dict[str, NDArray] = {}
@@ -98,7 +106,7 @@ def compare_file(path: Path) -> Comparison:
         with np.load(file, allow_pickle=False) as answers:
             names = (name for name in answers.files if name.partition("/")[0] in QUANTITIES)
             expected |= {name: answers[name] for name in names}
-    findings = proof_findings(errors_of(path, outputs, expected), "float32")
+    findings = proof_findings(errors_of(outputs, expected), "float32")
     wrong = (finding.name for finding in findings if not finding.passed)
     shapes = {name: shape_of(outputs[name], expected[name]) for name in wrong if name in expected}
     return Comparison(backbone, findings, {name: text for name, text in shapes.items() if text})
@@ -146,16 +154,36 @@ def layer_shapes(backbone: str) -> dict[str, str]:
     return shapes
 
 
+def check_outputs(path: Path, outputs: Iterable[str], recipe: Recipe) -> set[str]:
+    """Return the kinds of a file's outputs; asked before minutes go into the reference's.
+
+    Raises:
+        InputError: For a name that no layer and no parameter of the network has.
+    """
+    layers_of, arrays = layer_names(recipe.backbone), parameter_shapes(recipe.backbone)
+    names = {
+        "evaluation": layers_of,
+        "training": layers_of,
+        "gradient": trainable_names(recipe),
+        "after": arrays,
+    }
+    kinds = set()
+    for output in sorted(outputs):
+        kind, _, name = output.partition("/")
+        if name not in names.get(kind, ()):
+            raise InputError(
+                f"{path}: {output} is the name of no output: expected "
+                f"{', '.join(f'{kind}/NAME' for kind in QUANTITIES)}, with NAME of a layer or a "
+                "parameter; `fcn weights show` lists the parameters, docs/PORTING.md says more"
+            )
+        kinds.add(kind)
+    return kinds
+
+
 def errors_of(
-    path: Path, outputs: Mapping[str, NDArray], expected: Mapping[str, NDArray]
+    outputs: Mapping[str, NDArray], expected: Mapping[str, NDArray]
 ) -> dict[str, dict[str, float]]:
-    """Return the relative error of every output of ``path`` by quantity and name."""
-    if unknown := sorted(outputs.keys() - expected.keys()):
-        raise InputError(
-            f"{path}: {unknown[0]} is the name of no output: expected "
-            f"{', '.join(f'{kind}/NAME' for kind in QUANTITIES)}, with NAME of a layer or a "
-            "parameter; `fcn weights show` lists the parameters, docs/PORTING.md says more"
-        )
+    """Return the relative error of every output by quantity and name."""
     errors: dict[str, dict[str, float]] = {}
     for name, answer in expected.items():
         if name in outputs:

@@ -80,11 +80,15 @@ def test_the_first_layer_that_differs_is_named(port, tmp_path, capsys) -> None:
         (lambda port: port.update(labels=np.full_like(port["labels"], 21)), "0..20"),
     ],
 )
-def test_what_cannot_be_compared_is_one_line(change, words, port, tmp_path, capsys) -> None:
+def test_what_cannot_be_compared_is_one_line_before_any_reference_is_computed(
+    change, words, port, tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     changed = dict(port)
     change(changed)
     status, _, error = against(changed, tmp_path, capsys)
     assert status == 2 and words in error and error.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"port.safetensors"}
 
 
 def test_a_rate_that_is_no_number_is_one_line(port, tmp_path, capsys) -> None:
