@@ -114,9 +114,14 @@ class WeightsRecord(TypedDict):
 
 
 class Manifest(TypedDict):
-    """`manifest.json`: what a training ran on."""
+    """`manifest.json`: what a training ran on.
+
+    Attributes:
+        environment: Variables that change how a framework computes; absent from early files.
+    """
 
     backend: BackendRecord
+    environment: NotRequired[dict[str, str]]
     hardware: Hardware
     commit: str | None
     dataset: DatasetRecord

@@ -25,30 +25,8 @@ from benchmarks.records.documents import Process
 from benchmarks.timing.tracks import code_of, config_of_track
 from common.config import Config, check_precision
 from common.errors import InputError
-from common.machine.provenance import host_memory_peak, resident_peak
+from common.machine.provenance import host_memory_peak, recorded_environment, resident_peak
 from common.machine.threads import available_cpus
-
-VARIABLES = [
-    "GLIBC_TUNABLES",
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "OMP_WAIT_POLICY",
-    "KMP_BLOCKTIME",
-    "ONEDNN_MAX_CPU_ISA",
-    "TF_ENABLE_ONEDNN_OPTS",
-    "XLA_FLAGS",
-    "TF_XLA_FLAGS",
-    "JAX_PLATFORMS",
-    "XLA_PYTHON_CLIENT_PREALLOCATE",
-    "JAX_ENABLE_COMPILATION_CACHE",
-    "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
-    "MXNET_CUDNN_AUTOTUNE_DEFAULT",
-    "CUDA_DEVICE_ORDER",
-    "CUDA_VISIBLE_DEVICES",
-    "NVIDIA_TF32_OVERRIDE",
-]
-"""Environment variables that change how a framework computes, or on which GPU."""
 
 
 class Turn:
@@ -119,7 +97,7 @@ def set_up(
     return {
         "backend": Turn.backend.describe(Turn.config),
         "switches": Turn.backend.switches(Turn.config),
-        "environment": {name: os.environ[name] for name in VARIABLES if name in os.environ},
+        "environment": recorded_environment(),
         "cpus": available_cpus(),
         "create_seconds": created - started,
         "first_seconds": Turn.work.first_seconds,

@@ -1,5 +1,6 @@
 """Where the figures of a record come from: commit, machine, peak memory of a process."""
 
+import os
 import platform
 import resource
 import subprocess
@@ -9,6 +10,33 @@ from pathlib import Path
 
 from common.documents import Hardware
 from common.machine.threads import cpu_count
+
+VARIABLES = [
+    "GLIBC_TUNABLES",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OMP_WAIT_POLICY",
+    "KMP_BLOCKTIME",
+    "ONEDNN_MAX_CPU_ISA",
+    "TF_ENABLE_ONEDNN_OPTS",
+    "XLA_FLAGS",
+    "TF_XLA_FLAGS",
+    "JAX_PLATFORMS",
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
+    "MXNET_CUDNN_AUTOTUNE_DEFAULT",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
+]
+"""Environment variables that change how a framework computes, or on which GPU."""
+
+
+def recorded_environment() -> dict[str, str]:
+    """Return the variables of this process that change how a framework computes."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def host_memory_peak() -> int:

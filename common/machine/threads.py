@@ -25,9 +25,11 @@ def cpu_count() -> int:
 
 
 def thread_environment(threads: int | None) -> dict[str, str]:
-    """Return the environment variables that set a framework's thread count at its import.
+    """Return the environment variables that set a framework's threads at its import.
 
     Without OMP_NUM_THREADS MXNet would use half of the cores. JAX knows no quota of a container.
+    OpenMP's threads that wait for the next loop spin by default. Beside any other load they take
+    the CPU from the thread that they wait for, so they sleep, unless the user says otherwise.
 
     Raises:
         InputError: If this process may use fewer CPUs than ``threads``.
@@ -40,7 +42,8 @@ def thread_environment(threads: int | None) -> dict[str, str]:
         )
     count = threads or cpu_count()
     quota = {} if threads or count == cpus else {"PJRT_NPROC": str(count)}
-    return {"OMP_NUM_THREADS": str(count), **quota}
+    waiting = os.environ.get("OMP_WAIT_POLICY", "passive")
+    return {"OMP_NUM_THREADS": str(count), "OMP_WAIT_POLICY": waiting, **quota}
 
 
 def restart_with_environment(threads: int | None, device: str) -> None:

@@ -19,7 +19,7 @@ from common.data.dataset import open_dataset, read_fitting
 from common.documents import BackendRecord, DatasetRecord, Manifest, WeightsRecord
 from common.errors import InputError, is_first_process, notice
 from common.machine.locks import only_writer
-from common.machine.provenance import git_commit, hardware
+from common.machine.provenance import git_commit, hardware, recorded_environment
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
@@ -203,6 +203,7 @@ def _manifest(
 ) -> Manifest:
     return {
         "backend": backend,
+        "environment": recorded_environment(),
         "hardware": hardware(),
         "commit": git_commit(),
         "dataset": data.describe(),

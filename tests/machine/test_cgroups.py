@@ -97,7 +97,11 @@ def test_a_quota_is_what_the_threads_are_counted_by(
     assert environment["OMP_NUM_THREADS"] == str(count)
     # JAX counts CPUs itself, unless there is a quota that it does not know.
     assert environment.get("PJRT_NPROC") == (None if count == 8 else str(count))
-    assert threads.thread_environment(4) == {"OMP_NUM_THREADS": "4"}
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    waiting = {"OMP_WAIT_POLICY": "passive"}
+    assert threads.thread_environment(4) == {"OMP_NUM_THREADS": "4"} | waiting
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    assert threads.thread_environment(4)["OMP_WAIT_POLICY"] == "active"
 
 
 def test_the_cache_is_a_quarter_of_what_the_container_allows(
