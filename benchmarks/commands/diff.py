@@ -10,7 +10,9 @@ from benchmarks.records.diff import Change, changes, unlike
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import read_document
 from benchmarks.records.statistics import UNPAIRED_TEST
+from benchmarks.timing.tracks import WITHOUT_PASSIVE_WAITING
 from common.errors import InputError
+from common.machine.threads import WAITING
 from common.options import Parser
 
 HEADS = ("row", "old ms", "new ms", "new/old [95 %]", "")
@@ -50,6 +52,11 @@ def main(argv: Sequence[str]) -> int:
     print(text_table([HEADS, *map(cells, rows)]))
     for line in left_out:
         print(f"not compared: {line}")
+    if any(change["old_waiting"] != change["new_waiting"] for change in rows):
+        print(
+            f"{WAITING} differs: in PyTorch and MXNet on a CPU a part of a change may come from "
+            f"it; `fcn bench --track default,{WITHOUT_PASSIVE_WAITING}` measures how much"
+        )
     return 0
 
 
@@ -65,12 +72,14 @@ def cells(change: Change) -> tuple[str, ...]:
 
 
 def in_words(change: Change) -> str:
-    """Return what the test of a row shows, and which versions changed."""
+    """Return what the test of a row shows, and what of versions and waiting changed."""
     old, new = change["old_versions"], change["new_versions"]
-    versions = [
+    differences = [
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted(old.keys() | new.keys())
         if old.get(name) != new.get(name)
     ]
+    if change["old_waiting"] != change["new_waiting"]:
+        differences.append(f"{WAITING} {change['old_waiting']} -> {change['new_waiting']}")
     shown = finding(change, "slower" if change["ratio"] > 1 else "faster", "no change shown")
-    return shown + (f" ({', '.join(versions)})" if versions else "")
+    return shown + (f" ({', '.join(differences)})" if differences else "")

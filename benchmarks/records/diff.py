@@ -14,19 +14,25 @@ from benchmarks.records.statistics import (
     unpaired,
     withheld,
 )
+from common.machine.threads import WAITING
 
 ALIKE = ("processor", "cpus", "system")
 """Of the hardware: rows are compared only between machines that share these."""
 
 
 class Change(TimeRatio, Judgement):
-    """One row before and after: median seconds a step, their ratio and its test."""
+    """One row before and after: median seconds a step, their ratio and its test.
+
+    ``old_waiting`` and ``new_waiting`` are how OpenMP's threads waited; ``unset`` is its default.
+    """
 
     key: str
     old: float
     new: float
     old_versions: dict[str, str]
     new_versions: dict[str, str]
+    old_waiting: str
+    new_waiting: str
 
 
 def unlike(old: Mapping[str, object], new: Mapping[str, object]) -> str | None:
@@ -71,6 +77,8 @@ def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
             "new": float(np.median(times[1])),
             "old_versions": a["processes"][-1]["backend"]["versions"],
             "new_versions": b["processes"][-1]["backend"]["versions"],
+            "old_waiting": waiting_of(a),
+            "new_waiting": waiting_of(b),
             **test,
             **result,
         }
@@ -80,7 +88,10 @@ def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
 
 
 def incomparable(old: Row, new: Row) -> str | None:
-    """Return why two rows of one key may not be compared, or None. Versions may differ."""
+    """Return why two rows of one key may not be compared, or None.
+
+    Versions may differ, and how threads wait.
+    """
     if old["status"] != "ok" or new["status"] != "ok":
         return f"was {old['status']}, now {new['status']}"
     if not kept_seconds(old) or not kept_seconds(new):
@@ -89,10 +100,16 @@ def incomparable(old: Row, new: Row) -> str | None:
 
 
 def environment_of(row: Row) -> dict[str, object]:
-    """Return by name what changes how a row is computed, but for versions."""
+    """Return by name what changes how a row is computed, but for versions and waiting."""
     process = row["processes"][-1]
     backend = process["backend"]
     gpus = sorted({sample["gpu"]["name"] for sample in row["samples"] if sample["gpu"]})
     own = {name: backend[name] for name in ("device", "threads", "precision", "deterministic")}
     cards = {"GPU": ", ".join(gpus) or "unknown"}
-    return {**own, "switches": process["switches"], **process["environment"], **cards}
+    variables = {name: text for name, text in process["environment"].items() if name != WAITING}
+    return {**own, "switches": process["switches"], **variables, **cards}
+
+
+def waiting_of(row: Row) -> str:
+    """Return how OpenMP's threads waited while a row was measured."""
+    return row["processes"][-1]["environment"].get(WAITING, "unset")

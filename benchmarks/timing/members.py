@@ -16,7 +16,12 @@ from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus
 from benchmarks.records.results import Results
 from benchmarks.timing.machine import check_card
-from benchmarks.timing.tracks import WITHOUT_KEPT_MEMORY, code_of, is_default_on
+from benchmarks.timing.tracks import (
+    WITHOUT_KEPT_MEMORY,
+    WITHOUT_PASSIVE_WAITING,
+    code_of,
+    is_default_on,
+)
 from benchmarks.timing.turns import late_bound
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import (
@@ -109,11 +114,15 @@ def start_worker(
         check_card(backend)
     python = interpreter_of(backend, settings["pythons"])
     cache = {"XDG_CACHE_HOME": str(compiled)} if compiled else COMPILED_ANEW
-    # A reader who runs the chapter's code has the C library's own allocator settings.
-    keeps_memory = track not in ("chapter", WITHOUT_KEPT_MEMORY)
-    environment = backend_environment(threads, settings["device"], keeps_memory) | cache
+    # A reader who runs the chapter's code has the libraries' own settings.
+    environment = backend_environment(
+        threads,
+        settings["device"],
+        keep_memory=track not in ("chapter", WITHOUT_KEPT_MEMORY),
+        set_waiting=track not in ("chapter", WITHOUT_PASSIVE_WAITING),
+    )
     with cpus_limited(threads):
-        return Worker(backend, environment, log, python)
+        return Worker(backend, environment | cache, log, python)
 
 
 def make_question(row: Row, config: Config, folder: Path) -> Question:

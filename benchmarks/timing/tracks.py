@@ -13,13 +13,23 @@ from common.tricks import TRICKS
 WITHOUT = "without-"
 WITHOUT_KEPT_MEMORY = "without-kept-memory"
 """The default with the C library's own allocator settings: of every backend."""
+WITHOUT_PASSIVE_WAITING = "without-passive-waiting"
+"""The default with OpenMP's own way of waiting: of the backends that compute with it on a CPU."""
+WITH_OPENMP = ("torch", "mxnet")
 NATIVE_UPSAMPLING = "native-upsampling"
 """The default with the framework's own transposed convolution: of every backend."""
 TRICK_TRACKS = {
     WITHOUT + name: name for backend_tricks in TRICKS.values() for name in backend_tricks
 }
 """Track -> the name in ``TRICKS`` that it goes without."""
-TRACKS = ("chapter", "default", WITHOUT_KEPT_MEMORY, NATIVE_UPSAMPLING, *TRICK_TRACKS)
+TRACKS = (
+    "chapter",
+    "default",
+    WITHOUT_KEPT_MEMORY,
+    WITHOUT_PASSIVE_WAITING,
+    NATIVE_UPSAMPLING,
+    *TRICK_TRACKS,
+)
 NATIVE_FORWARD = ("tf",)
 """Backends whose default upsamples natively where no gradients are wanted."""
 
@@ -44,6 +54,8 @@ def changed_parts(track: str, backend: str, settings: Settings) -> Set[str] | No
     gpu = may_be_gpu(device)
     if track == WITHOUT_KEPT_MEMORY:
         return None if gpu else set()
+    if track == WITHOUT_PASSIVE_WAITING:
+        return None if gpu or backend not in WITH_OPENMP else set()
     if track == NATIVE_UPSAMPLING:
         if upsampling == "native":
             return None

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from common.backends import check_backend
 from common.machine.allocator import VARIABLE, allocator_environment
-from common.machine.threads import available_cpus, thread_environment
+from common.machine.threads import WAITING, available_cpus, thread_environment
 
 PROJECT = Path(__file__).parents[2]
 COMPILED_ANEW = {
@@ -19,7 +19,7 @@ COMPILED_ANEW = {
 
 
 def backend_environment(
-    threads: int | None, device: str = "auto", keep_memory: bool = True
+    threads: int | None, device: str = "auto", keep_memory: bool = True, set_waiting: bool = True
 ) -> dict[str, str]:
     """Return the environment in which every framework finds the same settings at its import.
 
@@ -28,6 +28,8 @@ def backend_environment(
         device: As in ``Config``.
         keep_memory: Tell the C library to keep freed memory for the next step. Otherwise it has
             its default settings, whatever this process has.
+        set_waiting: Let OpenMP's threads sleep while they wait, unless the user says otherwise.
+            Otherwise they do as OpenMP has it by default, whatever this process has.
 
     Raises:
         InputError: If this process may use fewer CPUs than ``threads``.
@@ -42,8 +44,11 @@ def backend_environment(
         **thread_environment(threads),
     }
     if keep_memory:
-        return environment | allocator_environment(device)
-    environment.pop(VARIABLE, None)
+        environment |= allocator_environment(device)
+    else:
+        environment.pop(VARIABLE, None)
+    if not set_waiting:
+        environment.pop(WAITING)
     return environment
 
 

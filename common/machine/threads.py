@@ -7,6 +7,9 @@ from common.errors import InputError
 from common.machine.allocator import allocator_environment
 from common.machine.cgroups import cpu_limit
 
+WAITING = "OMP_WAIT_POLICY"
+"""Environment variable: do OpenMP's threads spin or sleep while they wait for the next loop?"""
+
 
 def available_cpus() -> list[int]:
     """Return the CPUs this process may use."""
@@ -28,8 +31,9 @@ def thread_environment(threads: int | None) -> dict[str, str]:
     """Return the environment variables that set a framework's threads at its import.
 
     Without OMP_NUM_THREADS MXNet would use half of the cores. JAX knows no quota of a container.
-    OpenMP's threads that wait for the next loop spin by default. Beside any other load they take
-    the CPU from the thread that they wait for, so they sleep, unless the user says otherwise.
+    OpenMP's threads, which PyTorch and MXNet have, spin by default while they wait. Beside any
+    other load they take the CPU from the thread that they wait for, so they sleep, unless the user
+    says otherwise.
 
     Raises:
         InputError: If this process may use fewer CPUs than ``threads``.
@@ -42,8 +46,11 @@ def thread_environment(threads: int | None) -> dict[str, str]:
         )
     count = threads or cpu_count()
     quota = {} if threads or count == cpus else {"PJRT_NPROC": str(count)}
-    waiting = os.environ.get("OMP_WAIT_POLICY", "passive")
-    return {"OMP_NUM_THREADS": str(count), "OMP_WAIT_POLICY": waiting, **quota}
+    return {
+        "OMP_NUM_THREADS": str(count),
+        WAITING: os.environ.get(WAITING, "passive"),
+        **quota,
+    }
 
 
 def restart_with_environment(threads: int | None, device: str) -> None:

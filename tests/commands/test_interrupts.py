@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.workers import scripts
+from common.machine.threads import thread_environment
 from common.run.log import read_metrics
 
 COMMAND = [
@@ -334,6 +335,13 @@ def test_a_checkpoint_goes_on_without_its_log_in_a_new_folder(
     resumed = train("--resume", checkpoint, *options)
     assert resumed.returncode == 0, resumed.stderr
     assert steps_of(tmp_path / "new") == [6, 7, 8]
+
+
+def test_a_run_records_the_variables_that_change_how_it_computes(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
+    variables = thread_environment(None)
+    assert "OMP_WAIT_POLICY" in variables
+    assert manifest["environment"].items() >= variables.items()
 
 
 def test_a_resume_takes_what_its_run_was_started_with(

@@ -244,6 +244,22 @@ def test_rows_computed_in_another_environment_or_on_another_card_are_not_compare
     assert f"{row['key']}: {words}" in left_out
 
 
+def test_rows_whose_threads_waited_otherwise_are_compared_and_that_is_said(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = write(tmp_path, document, "old.json"), copy.deepcopy(document)
+    row = row_of(new, "ok")
+    row["processes"][-1]["environment"]["OMP_WAIT_POLICY"] = "passive"
+    new_path = write(tmp_path, new)
+    assert fcn(["bench", "diff", old, new_path]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{row['key']} "))
+    assert line.endswith("no change shown (OMP_WAIT_POLICY unset -> passive)")
+    assert lines[-1].startswith("OMP_WAIT_POLICY differs: in PyTorch and MXNet on a CPU")
+    assert fcn(["bench", "diff", new_path, new_path]) == 0
+    assert "OMP_WAIT_POLICY" not in capsys.readouterr().out
+
+
 def test_a_change_that_so_few_samples_could_not_show_is_not_said_to_be_none(
     document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,13 +17,14 @@ from common.config import DEVICES, Config
 from common.errors import InputError
 from common.machine import allocator
 from common.machine.allocator import VARIABLE
-from common.machine.threads import available_cpus
+from common.machine.threads import WAITING, available_cpus
 from common.recipes import make_recipe
 from common.tricks import TRICKS
 from tests.support.bench_sample import SETTINGS
 from tests.support.commands import TINY, stored
 from tests.support.interpreters import stand_in
 
+SAME_CONFIGURATION = ("default", "chapter", "without-kept-memory", "without-passive-waiting")
 TRAINING = {"train", "backward", "epoch", "first_step", "scale"}
 CONFIG = Config(make_recipe("chapter-torch", batch_size=1, crop=(32, 64)))
 
@@ -49,8 +50,10 @@ def test_a_process_is_told_what_its_track_goes_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.delenv(WAITING, raising=False)
     every_track_has_rows(monkeypatch)
-    tracks = ["default", "without-kept-memory", "without-channels-last", "native-upsampling"]
+    tracks = ["default", "without-kept-memory", "without-passive-waiting"]
+    tracks += ["without-channels-last", "native-upsampling"]
     options = ["--python", f"torch={stand_in(tmp_path, 'fine')}", "--backends", "torch"]
     options += [*TINY, "--rounds", "1", "--cases", "loss", "--track", ",".join(tracks)]
     assert bench([*options, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
@@ -61,12 +64,16 @@ def test_a_process_is_told_what_its_track_goes_without(
     assert {track: process["switches"] for track, process in processes.items()} == {
         "default": default,
         "without-kept-memory": default,
+        "without-passive-waiting": default,
         "without-channels-last": {**default, "without": ["channels-last"]},
         "native-upsampling": {**default, "upsampling": "native"},
     }
-    assert [track for track in tracks if VARIABLE not in processes[track]["environment"]] == [
-        "without-kept-memory"
-    ]
+    for variable, track in (
+        (VARIABLE, "without-kept-memory"),
+        (WAITING, "without-passive-waiting"),
+    ):
+        assert [t for t in tracks if variable not in processes[t]["environment"]] == [track]
+    assert processes["default"]["environment"][WAITING] == "passive"
     assert all(process["cpus"] == available_cpus() for process in processes.values())
     assert bench(["check", str(tmp_path / "out")]) == 0
 
@@ -75,7 +82,7 @@ def test_only_the_chapters_track_has_code_and_answers_of_its_own() -> None:
     assert {track for track in TRACKS if code_of(track) != "default"} == {"chapter"}
     for track in TRACKS:
         config = config_of_track(CONFIG, track)
-        assert (config == CONFIG) == (track in ("default", "chapter", "without-kept-memory"))
+        assert (config == CONFIG) == (track in SAME_CONFIGURATION)
 
 
 def test_a_track_that_no_chosen_backend_has_is_refused(tmp_path: Path) -> None:
@@ -88,6 +95,8 @@ def test_a_track_that_no_chosen_backend_has_is_refused(tmp_path: Path) -> None:
         (["--device", "cpu"], "without-compile", ".* with --device cpu"),
         (["--device", "gpu"], "without-eigen-convolutions", ".* with --device gpu"),
         (["--device", "gpu"], "without-kept-memory", ".* with --device gpu"),
+        (["--backends", "jax,tf"], "without-passive-waiting", "jax, tf in train"),
+        (["--device", "gpu"], "without-passive-waiting", ".* with --device gpu"),
         (["--upsampling", "native"], "native-upsampling", ".* --upsampling native"),
         (["--cases", "loss,load"], "native-upsampling", ".* in loss, load with"),
         (["--cases", "load"], "without-channels-last", ".* in load with"),
@@ -152,7 +161,8 @@ def test_every_trick_has_a_track_and_the_schema_knows_it() -> None:
             if cases_of(track, backend, "cpu") | cases_of(track, backend, "gpu")
         }
         of_all = {"chapter", "default", "without-kept-memory", "native-upsampling"}
-        assert own == of_all | {f"without-{name}" for name in tricks}
+        openmp = {"without-passive-waiting"} if backend in ("torch", "mxnet") else set()
+        assert own == of_all | openmp | {f"without-{name}" for name in tricks}
 
 
 def test_native_upsampling_is_a_track_where_the_default_computes_it_otherwise(
