@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.commands.diff import in_words
+from benchmarks.commands.bench.diff import in_words
 from benchmarks.pages import compare as compare_page
 from benchmarks.pages.bench import fastest, headline, verdict, write_page
 from benchmarks.pages.bench_text import table

@@ -12,7 +12,7 @@ TOPS = ("common", *BACKENDS, "benchmarks", "tests")
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("benchmarks",),
     ("benchmarks.commands",),
-    ("benchmarks.pages", "benchmarks.timing"),
+    ("benchmarks.pages", "benchmarks.timing", "benchmarks.studies"),
     ("benchmarks.equal_work",),
     ("benchmarks.records",),
     ("benchmarks.cases",),

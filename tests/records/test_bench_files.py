@@ -183,7 +183,7 @@ def test_a_file_can_be_checked_where_no_schema_can(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for module in ("records.results", "commands.check"):
+    for module in ("records.results", "commands.bench.check"):
         monkeypatch.setattr(f"benchmarks.{module}.can_check_schema", lambda: False)
     assert fcn(["bench", "check", write(tmp_path, document)]) == 0
     assert "schema unchecked: no jsonschema" in capsys.readouterr().out

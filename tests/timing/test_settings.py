@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands import bench, selftest
+from benchmarks.commands import bench
+from benchmarks.commands.bench import selftest
 from benchmarks.records.results import fault
 from benchmarks.timing.settings import Settings, bench_parser, settings_from
 from common.options import parsed

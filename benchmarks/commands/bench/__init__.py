@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.commands import check, diff, selftest
+from benchmarks.commands.bench import check, diff, selftest
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.format import counted
 from benchmarks.records.comparisons import compare_rows
