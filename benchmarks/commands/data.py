@@ -48,7 +48,7 @@ def main(argv: Sequence[str]) -> int:
     if args.action == "make":
         return make_generated(args)
     if args.action == "fetch":
-        folder = fetch_voc(args.root, progress=True)
+        folder = fetch_voc(args.root)
         print(f"{folder}: Pascal VOC2012's images with label maps")
         print(f"next: fcn data check {shlex.quote(str(folder))}")
         return 0

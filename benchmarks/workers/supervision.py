@@ -11,8 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from common.machine.children import ending_with_this
-from common.machine.files import open_own
-from common.machine.load import proc_lines
+from common.machine.files import open_own, system_lines
 
 LONGEST_SILENCE = 2.0**20
 """Seconds, 12 days: the system's call accepts no time much longer than this."""
@@ -49,7 +48,7 @@ def how_ended(status: int, kills_before: int | None = None) -> str:
 
 def kills_for_memory() -> int:
     """Return how many processes the kernel has ended for want of memory since the start."""
-    counts = dict(map(str.split, proc_lines("vmstat")))
+    counts = dict(map(str.split, system_lines("/proc/vmstat")))
     return int(counts.get("oom_kill", 0))
 
 

@@ -83,13 +83,7 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
         raise InputError(f"{archive}: has no files in {min(missing)}")
 
 
-def fetch_voc(
-    root: str | Path,
-    *,
-    url: str = VOC_URL,
-    md5: str = VOC_MD5,
-    progress: bool = False,
-) -> Path:
+def fetch_voc(root: Path) -> Path:
     """Download Pascal VOC2012's training and validation images and unpack what segmentation needs.
 
     The folder appears only when it is complete; the archive (2.0 GB) is then deleted. A call that
@@ -103,26 +97,20 @@ def fetch_voc(
         InputError: If that folder is there already, another process writes into ``root``, or as
             ``fetch`` and ``unpack_tar`` do.
     """
-    with only_writer(Path(root)):
-        return _fetch(Path(root), url, md5, progress)
-
-
-def _fetch(root: Path, url: str, md5: str, progress: bool) -> Path:
-    folder = root / VOC_FOLDER
-    if folder.exists():
-        raise InputError(f"{folder}: is there already: name another folder, or remove it")
-    archive = fetch(
-        url, root / url.rsplit("/", 1)[-1], md5=md5, progress=progress, largest=VOC_LARGEST
-    )
-    unpacking = root / ".unpacking"
-    with writing(root):
-        if unpacking.exists():
+    folder, unpacking = root / VOC_FOLDER, root / ".unpacking"
+    with only_writer(root):
+        if folder.exists():
+            raise InputError(f"{folder}: is there already: name another folder, or remove it")
+        archive = root / VOC_URL.rsplit("/", 1)[-1]
+        fetch(VOC_URL, archive, md5=VOC_MD5, largest=VOC_LARGEST)
+        with writing(root):
+            if unpacking.exists():
+                shutil.rmtree(unpacking)
+            unpack_tar(archive, unpacking, [f"{VOC_FOLDER}/{part}" for part in VOC_PARTS])
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            os.sync()  # The files before the name that says they are all there.
+            (unpacking / VOC_FOLDER).replace(folder)
+            sync_folder(folder.parent)
             shutil.rmtree(unpacking)
-        unpack_tar(archive, unpacking, [f"{VOC_FOLDER}/{part}" for part in VOC_PARTS])
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        os.sync()  # The files before the name that says they are all there.
-        (unpacking / VOC_FOLDER).replace(folder)
-        sync_folder(folder.parent)
-        shutil.rmtree(unpacking)
-        archive.unlink()
+            archive.unlink()
     return folder

@@ -15,7 +15,7 @@ from common.data.lists import Pair
 from common.data.masks import Mask, ramps_and_edges, read_mask
 from common.errors import InputError
 from common.machine.progress import tracked
-from common.machine.threads import available_cpus
+from common.machine.threads import cpu_count
 
 T = TypeVar("T")
 ENOUGH = 10
@@ -80,7 +80,7 @@ def _shown(mask: Mask, used: NDArray[np.intp], classes: Classes) -> frozenset[tu
 
 def of_all(read: Callable[[Pair], T], pairs: Sequence[Pair]) -> Iterator[T]:
     """Yield what ``read`` returns of each pair, and show how many are read after five seconds."""
-    with ThreadPoolExecutor(len(available_cpus())) as pool:
+    with ThreadPoolExecutor(cpu_count()) as pool:
         results = pool.map(read, pairs)
         yield from tracked(results, len(pairs), "image", "reading", delay=5)
 

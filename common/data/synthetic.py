@@ -60,9 +60,7 @@ LOOKS = {
 BACKGROUND_COLORS = ((120, 150, 120), (150, 150, 150), (140, 125, 110), (110, 130, 150))
 
 
-def make_dataset(
-    root: str | Path, *, train: int, val: int, size: tuple[int, int], seed: int
-) -> None:
+def make_dataset(root: Path, *, train: int, val: int, size: tuple[int, int], seed: int) -> None:
     """Write a generated data set under ``root``, byte for byte the same for the same arguments.
 
     Image ``i`` of a split depends only on ``seed``, the split, ``i`` and ``size``, so a larger set
@@ -77,7 +75,6 @@ def make_dataset(
     Raises:
         InputError: For a folder that is not empty, or a value outside its range.
     """
-    root = Path(root)
     if train < 1 or val < 1:
         raise InputError(f"--train {train} --val {val}: each must be at least 1")
     if min(size) < LEAST_SIDE:

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+from common.machine.files import system_lines
+
 PROCESS = Path("/proc/self")
 
 
@@ -41,8 +43,12 @@ def memory_limit(process: Path = PROCESS) -> int | None:
 
 def usable_memory() -> int:
     """Return how many bytes this process may use: the machine's, or what its groups allow."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min(memory, memory_limit() or memory)
+    return min(installed_memory(), memory_limit() or installed_memory())
+
+
+def installed_memory() -> int:
+    """Return how many bytes the machine has."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _numbers(path: Path) -> list[int]:
@@ -54,7 +60,7 @@ def _numbers(path: Path) -> list[int]:
 
 def _groups(process: Path, controller: str) -> Iterator[Path]:
     """Yield the folders of a process's groups that may limit ``controller``, from the inmost up."""
-    for line in _lines(process / "cgroup"):
+    for line in system_lines(process / "cgroup"):
         number, controllers, group = [*line.split(":", 2), "", ""][:3]
         if number == "0":
             kind, named = "cgroup2", ""
@@ -72,18 +78,12 @@ def _groups(process: Path, controller: str) -> Iterator[Path]:
 
 def _mounts(process: Path, kind: str, controller: str) -> Iterator[tuple[Path, Path]]:
     """Yield which group of a hierarchy is mounted, and where."""
-    for line in _lines(process / "mountinfo"):
+    for line in system_lines(process / "mountinfo"):
         place, _, system = line.partition(" - ")
         places, (filesystem, *options) = place.split(" "), system.split(" ")
         controllers = options[-1].split(",") if options else []
         if len(places) > 4 and filesystem == kind and (not controller or controller in controllers):
             yield Path(_unescaped(places[3])), Path(_unescaped(places[4]))
-
-
-def _lines(path: Path) -> list[str]:
-    with suppress(OSError):
-        return path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
-    return []
 
 
 def _unescaped(text: str) -> str:

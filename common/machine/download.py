@@ -18,9 +18,11 @@ from typing import Any
 
 from common.errors import InputError
 from common.machine.files import file_digest, sync_folder, writing
-from common.machine.progress import counter
+from common.machine.progress import BYTES, counter
 
 CHUNK = 2**20
+TIMEOUT_SECONDS = 60.0
+"""Without a byte, after which a connection counts as lost."""
 LARGEST = 2**28
 """Bytes of the largest file that is fetched or unpacked, unless the caller expects a larger one."""
 UNREADABLE_ZIP = (
@@ -48,14 +50,12 @@ class SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 def fetch(
     url: str,
-    path: str | Path,
+    path: Path,
     *,
     member: str | None = None,
-    progress: bool = False,
-    timeout: float = 60,
     largest: int = LARGEST,
     **digests: str | None,
-) -> Path:
+) -> None:
     """Download ``url`` to ``path``, or go on where an earlier call was cut off.
 
     The bytes collect in ``<path>.part``, which stays when the connection breaks and is continued
@@ -67,14 +67,9 @@ def fetch(
         path: The file.
         member: ``url`` is a zip archive, and the file, to which the digests belong, is this one
             within it.
-        progress: Draw a bar on standard error.
-        timeout: Seconds without a byte after which the connection counts as lost.
         largest: Bytes that the download, and the file unpacked from it, may have.
         digests: The file's ``sha256``, ``sha1`` or ``md5`` in hexadecimal, or its first digits
             where a publisher states no more; at least one.
-
-    Returns:
-        ``path``.
 
     Raises:
         InputError: If the server cannot be reached, refuses, stalls or stops early (the part file
@@ -86,17 +81,15 @@ def fetch(
         raise ValueError(f"{url}: a download needs a digest")
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url}: only http and https can be fetched")
-    path = Path(path)
     with writing(path):
         if path.exists():
             if wrong := _wrong_digest(path, expected):
                 raise InputError(f"{path}: exists, but {wrong}; delete it or move it away")
-            return path
+            return
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f"{path.name}.part")
-        _receive(url, part, progress, timeout, largest)
+        _receive(url, part, largest)
         _accept(url, part, path, expected, member, largest)
-    return path
 
 
 def _accept(
@@ -152,8 +145,8 @@ def _wrong_member(archive: Path, member: str, target: Path, largest: int) -> str
     return None
 
 
-def _receive(url: str, part: Path, progress: bool, timeout: float, largest: int) -> None:
-    """Append to ``part`` what is missing of ``url``."""
+def _receive(url: str, part: Path, largest: int) -> None:
+    """Append to ``part`` what is missing of ``url``, and show how much has come."""
     if part.is_symlink():
         raise InputError(f"{part}: is a link, whose target would be overwritten: remove it")
     received = part.stat().st_size if part.exists() else 0
@@ -161,11 +154,11 @@ def _receive(url: str, part: Path, progress: bool, timeout: float, largest: int)
     if received:
         headers["Range"] = f"bytes={received}-"
     with contextlib.ExitStack() as stack:
-        with _network(url, part, timeout):
+        with _network(url, part):
             try:
                 request = urllib.request.Request(url, headers=headers)
                 opener = urllib.request.build_opener(SafeRedirects)
-                response = stack.enter_context(opener.open(request, timeout=timeout))
+                response = stack.enter_context(opener.open(request, timeout=TIMEOUT_SECONDS))
             except urllib.error.HTTPError as error:
                 error.close()
                 # Nothing lies beyond the part file: it is whole, or its digest will be wrong.
@@ -185,9 +178,9 @@ def _receive(url: str, part: Path, progress: bool, timeout: float, largest: int)
             part.unlink(missing_ok=True)
             raise InputError(f"{url}: announces more than {largest:,} bytes, its largest size")
         file = stack.enter_context(part.open("ab" if received else "wb"))
-        bar = stack.enter_context(_bar(part.stem, received, total, progress))
+        bar = stack.enter_context(counter(total, BYTES, part.stem, received))
         while total is None or received < total:
-            with _network(url, part, timeout):
+            with _network(url, part):
                 # read1 gives what has arrived, so that a stall loses nothing.
                 data = response.read1(CHUNK)
             if not data:
@@ -218,7 +211,7 @@ def _total(received: int, length: str) -> float | None:
 
 
 @contextlib.contextmanager
-def _network(url: str, part: Path, timeout: float) -> Iterator[None]:
+def _network(url: str, part: Path) -> Iterator[None]:
     """Turn what can break on the way into one line; errors of the disk stay what they are."""
     advice = f"run again to resume {part}" if part.exists() else "run again"
     try:
@@ -228,9 +221,5 @@ def _network(url: str, part: Path, timeout: float) -> Iterator[None]:
     except (OSError, http.client.HTTPException, ValueError) as error:
         reason = getattr(error, "reason", error)
         if isinstance(reason, TimeoutError):
-            raise InputError(f"{url}: no data for {timeout:g} s: {advice}") from error
+            raise InputError(f"{url}: no data for {TIMEOUT_SECONDS:g} s: {advice}") from error
         raise InputError(f"{url}: the connection failed ({reason}): {advice}") from error
-
-
-def _bar(name: str, received: int, total: float | None, progress: bool) -> Any:
-    return counter(total, "B", name, initial=received, hidden=not progress)

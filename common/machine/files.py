@@ -25,11 +25,24 @@ def compiled_folder(backend: str) -> Path:
 
     Machines may share the cache folder, and a compiled program needs the CPU it was made for.
     """
-    instructions = ""
-    with suppress(OSError):
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-        instructions = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    lines = system_lines("/proc/cpuinfo")
+    instructions = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return cache_folder() / backend / hashlib.sha256(instructions.encode()).hexdigest()[:12]
+
+
+def system_lines(path: str | Path) -> list[str]:
+    """Return the lines of a file in which the system tells of itself; none where it has none."""
+    with suppress(OSError):
+        return Path(path).read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    return []
+
+
+def is_at(path: Path, descriptor: int) -> bool:
+    """Tell whether an open file is still the one at ``path``."""
+    try:
+        return os.path.samestat(path.lstat(), os.fstat(descriptor))
+    except OSError:
+        return False
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+from common.machine.files import system_lines
 from common.machine.threads import available_cpus
 
 
@@ -18,12 +18,6 @@ class Others:
     share: float | None = None
 
 
-def proc_lines(name: str) -> list[str]:
-    """Return the lines of a file in /proc; none on a system without it."""
-    path = Path(f"/proc/{name}")
-    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-
-
 def busy_seconds() -> float | None:
     """Return how many seconds this process's CPUs have been busy; None where nothing reports it.
 
@@ -31,7 +25,7 @@ def busy_seconds() -> float | None:
     """
     names = {f"cpu{index}" for index in available_cpus()}
     busy: list[int] = []
-    for name, *fields in map(str.split, proc_lines("stat")):
+    for name, *fields in map(str.split, system_lines("/proc/stat")):
         if name in names:
             user, nice, system, _, _, interrupt, soft, stolen, *_ = map(int, fields)
             busy += user, nice, system, interrupt, soft, stolen

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from common.errors import InputError, printable
-from common.machine.files import writing
+from common.machine.files import is_at, writing
 
 LOCK = ".lock"
 """The name of the file in a folder that has a writer; its text says who that is."""
@@ -73,7 +73,7 @@ def locked(path: Path, what: str, wait: bool) -> Iterator[None]:
     finally:
         if descriptor in _held:  # A forked process has left it to its parent.
             _held.discard(descriptor)
-            if _is_at(path, descriptor):
+            if is_at(path, descriptor):
                 with suppress(OSError):
                     path.unlink()
             os.close(descriptor)
@@ -84,7 +84,7 @@ def _acquire(path: Path, what: str, wait: bool) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            if not _lock(descriptor, path, what, wait) or _is_at(path, descriptor):
+            if not _lock(descriptor, path, what, wait) or is_at(path, descriptor):
                 return descriptor
         except BaseException:
             os.close(descriptor)
@@ -113,14 +113,6 @@ def _lock(descriptor: int, path: Path, what: str, wait: bool) -> bool:
         )
         return False
     return True
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Tell whether an open file is still the one at ``path``."""
-    try:
-        return os.path.samestat(path.lstat(), os.fstat(descriptor))
-    except OSError:
-        return False
 
 
 def _sign(descriptor: int) -> None:

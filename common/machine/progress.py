@@ -4,6 +4,7 @@ On a terminal it is tqdm's bar, with a rate and the remaining time. Elsewhere, a
 pipe, it is a line at the start, one a minute, and one at the end.
 """
 
+import math
 import os
 import sys
 import time
@@ -14,6 +15,8 @@ from typing import Any, Self, TypeVar
 T = TypeVar("T")
 ON_TERMINAL = "FCN_PROGRESS_ON_TERMINAL"
 """Environment variable of a process whose messages its parent passes on to a terminal."""
+BYTES = "B"
+"""The unit of bytes, of which a line shows MiB."""
 LINE_SECONDS = 60.0
 """Between two lines where there is no terminal."""
 
@@ -36,17 +39,10 @@ class Lines:
     """What counts as ``tqdm`` does and prints lines; a bare container has no other."""
 
     def __init__(
-        self,
-        total: float | None,
-        unit: str,
-        desc: str = "",
-        initial: int = 0,
-        scale: float = 1,
-        delay: float = 0,
+        self, total: float | None, unit: str, desc: str, initial: int, delay: float
     ) -> None:
         self.total, self.unit, self.desc, self.n = total, unit, desc, initial
-        self._plural = unit if scale > 1 else f"{unit}s"
-        self._scale, self._initial, self._notes = scale, initial, ""
+        self._initial, self._notes = initial, ""
         self._started = self._printed = time.monotonic()
         self._is_open, self._delay = True, delay
         if not delay:
@@ -62,7 +58,7 @@ class Lines:
             seconds = (now - self._started) / max(1, self.n - self._initial)
             rate = f"{seconds:.3g} s a {self.unit}"
             left = "" if self.total is None else f", {clock(seconds * (self.total - self.n))} left"
-            self._print(f"{left} ({rate})" if self._scale == 1 else left)
+            self._print(left if self.unit == BYTES else f"{left} ({rate})")
 
     def set_postfix(self, **notes: str) -> None:
         """Set what the next line has at its end."""
@@ -85,17 +81,10 @@ class Lines:
         self.close()
 
     def _print(self, more: str) -> None:
-        count = f"{self.n / self._scale:.6g}"
-        of = "" if self.total is None else f" of {self.total / self._scale:.6g}"
+        scale, units = (2**20, "MiB") if self.unit == BYTES else (1, f"{self.unit}s")
+        of = "" if self.total is None else f" of {self.total / scale:.6g}"
         start = f"{self.desc}: " if self.desc else ""
-        print(f"{start}{count}{of} {self._plural}{self._notes}{more}", file=sys.stderr, flush=True)
-
-
-class Hidden(Lines):
-    """Counts and prints nothing but what is written."""
-
-    def _print(self, more: str) -> None:
-        pass
+        self.write(f"{start}{self.n / scale:.6g}{of} {units}{self._notes}{more}")
 
 
 def clock(seconds: float) -> str:
@@ -116,18 +105,14 @@ def counter(
 
     Args:
         total: The number of units, if it is known.
-        unit: In the singular; of ``B``, bytes, a line shows MiB.
+        unit: In the singular, or ``BYTES``.
         desc: What is done.
         initial: So many units are done before.
-        hidden: Show nothing.
+        hidden: Show nothing, ever.
         delay: Show nothing before so many seconds, so that what ends sooner shows nothing.
     """
-    if hidden:
-        return Hidden(total, unit, desc, initial)
-    is_bytes = unit == "B"
-    if not shows_bars():
-        shown, scale = ("MiB", 2.0**20) if is_bytes else (unit, 1)
-        return Lines(total, shown, desc, initial, scale, delay)
+    if hidden or not shows_bars():
+        return Lines(total, unit, desc, initial, math.inf if hidden else delay)
     from tqdm import tqdm
 
     size: dict[str, Any] = {"dynamic_ncols": True} if has_width() else {"ncols": 80, "nrows": 24}
@@ -136,7 +121,7 @@ def counter(
         initial=initial,
         unit=unit,
         desc=desc or None,
-        unit_scale=is_bytes,
+        unit_scale=unit == BYTES,
         unit_divisor=1024,
         delay=delay,
         **size,

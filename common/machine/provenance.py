@@ -5,10 +5,11 @@ import platform
 import resource
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 
 from common.documents import Hardware
+from common.machine.cgroups import installed_memory
+from common.machine.files import system_lines
 from common.machine.threads import cpu_count
 
 VARIABLES = [
@@ -50,10 +51,9 @@ def host_memory_peak() -> int:
 
 def resident_peak(process: int | str) -> int:
     """Return the peak resident memory, in bytes, of a living process; 0 where none can be read."""
-    with suppress(OSError):
-        for line in Path(f"/proc/{process}/status").read_text(encoding="utf-8").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    for line in system_lines(f"/proc/{process}/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
     return 0
 
 
@@ -74,19 +74,12 @@ def git_commit() -> str | None:
 
 def hardware() -> Hardware:
     """Return what this machine is: processor, CPUs, memory, operating system."""
-    model = platform.processor() or platform.machine()
-    memory = None
-    if Path("/proc/cpuinfo").exists():
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.split(":", 1)[1].strip()
-                break
-        total = Path("/proc/meminfo").read_text(encoding="utf-8").split(maxsplit=2)[1]
-        memory = int(total) * 1024
+    named = [line for line in system_lines("/proc/cpuinfo") if line.startswith("model name")]
+    model = named[0].partition(":")[2].strip() if named else platform.processor()
     return {
-        "processor": model,
+        "processor": model or platform.machine(),
         "cpus": cpu_count(),
-        "memory_bytes": memory,
+        "memory_bytes": installed_memory(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }

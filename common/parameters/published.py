@@ -2,7 +2,6 @@
 
 import os
 import re
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -69,7 +68,6 @@ def published_file(name: str) -> Path:
             sha256=recorded or published.sha256,
             sha1=published.sha1,
             member=published.file if archive else None,
-            progress=sys.stderr.isatty(),
         )
         if recorded is None:
             write_json(record_path, {"file": published.file, "sha256": file_digest(path)})

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from common.documents import EpochLine, StepLine
 from common.errors import InputError
-from common.machine.files import open_new, read_json, sync_folder, writing
+from common.machine.files import is_at, open_new, read_json, sync_folder, writing
 
 LOG = "metrics.jsonl"
 Line = StepLine | EpochLine
@@ -70,10 +70,7 @@ class Log:
 
     def is_there(self) -> bool:
         """Tell whether the file is still where it was made."""
-        try:
-            return os.path.samestat(self.path.lstat(), os.fstat(self._file.fileno()))
-        except OSError:
-            return False
+        return is_at(self.path, self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""

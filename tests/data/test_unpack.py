@@ -166,7 +166,6 @@ def unpacked(root: Path) -> list[str]:
     return sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file())
 
 
-MD5 = hashlib.md5(voc_archive()).hexdigest()
 VOC_FILES = [
     f"{VOC_FOLDER}/ImageSets/Segmentation/train.txt",
     f"{VOC_FOLDER}/JPEGImages/a.jpg",
@@ -175,8 +174,9 @@ VOC_FILES = [
 
 
 @pytest.fixture
-def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The address of a loopback server that has VOC's archive, in small."""
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder for VOC, while a loopback server has its archive, in small, at its address."""
+    monkeypatch.setattr(download, "VOC_MD5", hashlib.md5(voc_archive()).hexdigest())
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     (tmp_path / "server").mkdir()
     (tmp_path / "server" / "voc.tar").write_bytes(voc_archive())
@@ -184,7 +184,9 @@ def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/voc.tar"
+        address = f"http://127.0.0.1:{server.server_port}/voc.tar"
+        monkeypatch.setattr(download, "VOC_URL", address)
+        yield tmp_path / "data"
         server.shutdown()
         thread.join()
 
@@ -194,27 +196,23 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
-def test_voc_ends_as_a_complete_folder(served: str, tmp_path: Path) -> None:
-    root = tmp_path / "data"
-    assert fetch_voc(root, url=served, md5=MD5) == root / VOC_FOLDER
+def test_voc_ends_as_a_complete_folder(root: Path) -> None:
+    assert fetch_voc(root) == root / VOC_FOLDER
     assert unpacked(root) == VOC_FILES
     assert [entry.name for entry in root.iterdir()] == ["VOCdevkit"]
 
 
-def test_voc_that_is_there_is_refused_and_kept(served: str, tmp_path: Path) -> None:
-    root = tmp_path / "data"
+def test_voc_that_is_there_is_refused_and_kept(root: Path) -> None:
     (root / VOC_FOLDER).mkdir(parents=True)
     (root / VOC_FOLDER / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="there already"):
-        fetch_voc(root, url=served, md5=MD5)
+        fetch_voc(root)
     assert unpacked(root) == [f"{VOC_FOLDER}/notes.txt"]
 
 
 def test_an_interrupted_unpacking_is_repeated(
-    served: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = tmp_path / "data"
-
     def interrupted(archive: Path, root: Path, parts: list[str]) -> None:
         unpack_tar(archive, root, parts)
         raise KeyboardInterrupt
@@ -222,11 +220,11 @@ def test_an_interrupted_unpacking_is_repeated(
     with monkeypatch.context() as patch:
         patch.setattr(download, "unpack_tar", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            fetch_voc(root, url=served, md5=MD5)
+            fetch_voc(root)
     assert not (root / VOC_FOLDER).exists()
 
     (tmp_path / "server" / "voc.tar").unlink()  # What was fetched is not fetched again.
-    fetch_voc(root, url=served, md5=MD5)
+    fetch_voc(root)
     assert unpacked(root) == VOC_FILES
 
 

@@ -17,7 +17,7 @@ from common.backends import BACKENDS
 from common.config import Config
 from common.data.dataset import PROJECT
 from common.errors import InputError
-from common.machine.download import fetch
+from common.machine import download
 from common.machine.files import cache_folder
 from common.parameters import published
 from common.parameters.files import read_parameters, save_parameters, starting_parameters
@@ -186,7 +186,7 @@ def test_what_is_there_is_kept(
 def kept(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return the folder that keeps what torchvision publishes, which the server has here."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(published, "fetch", functools.partial(fetch, timeout=0.3))
+    monkeypatch.setattr(download, "TIMEOUT_SECONDS", 0.3)
     monkeypatch.setattr(published, "address", lambda name: server.url)
     publish(monkeypatch, SHA256)
     return cache_folder()
@@ -242,6 +242,14 @@ def test_a_record_names_neither_another_file_nor_another_digest(kept: Path, tmp_
     assert published.published_file(NAME) == kept / FILE
 
 
+def refused_download(capsys: pytest.CaptureFixture[str], out: Path) -> str:
+    """Import published weights, which must fail; return the line after those of the download."""
+    assert fcn(["weights", "import", "imagenet", "--out", str(out)]) == 2
+    *progress, error = capsys.readouterr().err.splitlines()
+    assert all(line.startswith(f"{FILE}: ") for line in progress)
+    return error
+
+
 @pytest.mark.parametrize(
     "mood, words",
     [
@@ -261,7 +269,7 @@ def test_a_failed_download_is_one_line_and_is_resumed(
 ) -> None:
     server.mood = mood
     out = tmp_path / "out.safetensors"
-    assert words in refused(capsys, "weights", "import", "imagenet", "--out", out)
+    assert words in refused_download(capsys, out)
     assert not out.exists() and not (kept / "torchvision-resnet18.json").exists()
     server.mood = "good"
     assert published.published_file(NAME).read_bytes() == BODY
@@ -276,8 +284,7 @@ def test_wrong_bytes_are_neither_used_nor_recorded(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     server.body = b"x" + BODY[1:]
-    line = refused(capsys, "weights", "import", "imagenet", "--out", tmp_path / "out")
-    assert f"expected {SHA256[:8]}" in line
+    assert f"expected {SHA256[:8]}" in refused_download(capsys, tmp_path / "out")
     assert list(kept.iterdir()) == []
 
 
