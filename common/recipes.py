@@ -1,7 +1,7 @@
 """Recipes: everything about a training but where and how it is computed."""
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from common.classes import VOC, Classes
 from common.errors import InputError
@@ -17,6 +17,13 @@ LARGEST_RATE = 3.4e38
 
 LOSS_REDUCTIONS = ("sum", "mean")
 VOID_READINGS = ("background", "ignore")
+
+
+class Network(NamedTuple):
+    """Which network it is: its layers, their names and their shapes follow from this."""
+
+    backbone: str
+    num_classes: int = len(VOC.names)
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,11 @@ class Recipe:
     def num_classes(self) -> int:
         """Return how many classes the network tells apart, the background included."""
         return len(self.classes.names)
+
+    @property
+    def network(self) -> Network:
+        """Return which network it trains."""
+        return Network(self.backbone, self.num_classes)
 
 
 CHAPTER_TORCH = Recipe(

@@ -9,7 +9,7 @@ from jax import Array, lax
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
-from common.recipes import STRIDE
+from common.recipes import STRIDE, Network
 
 LAYOUT = "NHWC"
 
@@ -206,9 +206,10 @@ class Upsample(nnx.Module):
 class FCN(nnx.Module):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, num_classes: int, upsampling: str, *, rngs: nnx.Rngs) -> None:
+    def __init__(self, network: Network, upsampling: str, *, rngs: nnx.Rngs) -> None:
         self.normalize = Normalize()
-        self.backbone = ResNet18(backbone, rngs=rngs)
+        self.backbone = ResNet18(network.backbone, rngs=rngs)
+        num_classes = network.num_classes
         self.final_conv = convolution(512, num_classes, 1, bias=True, rngs=rngs)
         self.transpose_conv = Upsample(num_classes, upsampling)
 
@@ -228,8 +229,8 @@ def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
     # Only the shapes are made, for `load_parameters` fills them: nothing is drawn.
-    sizes = config.recipe.backbone, config.recipe.num_classes
-    model = nnx.eval_shape(lambda: FCN(*sizes, upsampling, rngs=nnx.Rngs(0)))
+    network = config.recipe.network
+    model = nnx.eval_shape(lambda: FCN(network, upsampling, rngs=nnx.Rngs(0)))
     if config.precision == "bfloat16":
         model.set_attributes(nnx.Conv, dtype=jnp.bfloat16)
     if "pool-selections" in config.without:

@@ -20,7 +20,7 @@ def layer_outputs(state: State, images: Array, training: bool) -> dict[str, NDAr
     outputs = {path_name(path[:-1]): variable[0] for path, variable in captured}
     return {
         name: np.asarray(outputs[name], np.promote_types(outputs[name].dtype, np.float32))
-        for name in layer_names(state.config.recipe.backbone)
+        for name in layer_names(state.config.recipe.network)
     }
 
 

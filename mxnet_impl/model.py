@@ -17,7 +17,7 @@ from common.parameters.names import (
     STAGES,
     parameter_shapes,
 )
-from common.recipes import STRIDE
+from common.recipes import STRIDE, Network
 from mxnet_impl.device import devices_of
 
 LAYOUT = "NHWC"
@@ -225,12 +225,13 @@ class Upsample(HybridBlock):
 class FCN(HybridBlock):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, num_classes: int, upsampling: str) -> None:
+    def __init__(self, network: Network, upsampling: str) -> None:
         super().__init__()
-        self.names = list(parameter_shapes(backbone))
+        self.names = list(parameter_shapes(network))
         self.normalize = nn.HybridSequential()
         self.normalize.add(transforms.ToTensor(), transforms.Normalize(MEAN.tolist(), STD.tolist()))
-        self.backbone = ResNet18(backbone)
+        self.backbone = ResNet18(network.backbone)
+        num_classes = network.num_classes
         self.final_conv = convolution(512, num_classes, 1, bias=True)
         self.transpose_conv = Upsample(upsampling, num_classes, num_classes)
 
@@ -252,7 +253,7 @@ class FCN(HybridBlock):
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     upsampling = "subpixel" if config.upsampling == "auto" else config.upsampling
-    model = FCN(config.recipe.backbone, config.recipe.num_classes, upsampling)
+    model = FCN(config.recipe.network, upsampling)
     if config.precision == "bfloat16":
         computing = Convolution, Upsample
         model.apply(lambda b: setattr(b, "bfloat16", True) if isinstance(b, computing) else None)

@@ -23,7 +23,7 @@ def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str,
         if name != "transpose_conv":  # Which has the layout of the logits.
             outputs[name] = outputs[name].transpose(0, 2, 3, 1)
 
-    names = layer_names(state.config.recipe.backbone)
+    names = layer_names(state.config.recipe.network)
     for name in names:
         _layer(probe.model, name).register_forward_hook(partial(record, name))
     forward(probe, images, training)

@@ -7,7 +7,7 @@ from keras import layers
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
-from common.recipes import STRIDE
+from common.recipes import STRIDE, Network
 
 LAYOUT = "NHWC"
 
@@ -204,10 +204,11 @@ class Upsample(layers.Layer):
 class FCN(keras.Model):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
-    def __init__(self, backbone: str, num_classes: int, upsampling: str, *, dtype: str) -> None:
+    def __init__(self, network: Network, upsampling: str, *, dtype: str) -> None:
+        num_classes = network.num_classes
         images = keras.Input((None, None, 3), dtype="uint8")
         x = Normalize(name="normalize", dtype=dtype)(images)
-        x = resnet18(x, backbone, dtype=dtype)
+        x = resnet18(x, network.backbone, dtype=dtype)
         x = convolution(x, "final_conv", num_classes, 1, bias=True, dtype=dtype)
         upsample = Upsample(num_classes, upsampling, name="transpose_conv", dtype=dtype)
         super().__init__(images, upsample(x))
@@ -227,8 +228,7 @@ class Normalize(layers.Layer):
 def create_model(config: Config) -> FCN:
     """Return the network of ``config``, its parameters not yet those of a training."""
     dtype = {"bfloat16": "mixed_bfloat16", "float64": "float64"}.get(config.precision, "float32")
-    sizes = config.recipe.backbone, config.recipe.num_classes
-    model = FCN(*sizes, config.upsampling, dtype=dtype)
+    model = FCN(config.recipe.network, config.upsampling, dtype=dtype)
     for norm in (layer for layer in model.layers if isinstance(layer, BatchNorm)):
         norm.fused = "fused-norm" not in config.without
     return model

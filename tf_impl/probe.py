@@ -16,7 +16,7 @@ from tf_impl.weights import to_canonical
 
 def layer_outputs(state: State, images: tf.Tensor, training: bool) -> dict[str, NDArray]:
     """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
-    names = layer_names(state.config.recipe.backbone)
+    names = layer_names(state.config.recipe.network)
     known = {layer.name: layer.output for layer in state.model.layers}
     # The v1 shortcut ends with its norm.
     outputs = [known.get(name, known.get(f"{name}.1")) for name in names]

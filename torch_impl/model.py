@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
-from common.recipes import STRIDE
+from common.recipes import STRIDE, Network
 
 LAYOUT = "NCHW"
 
@@ -146,15 +146,13 @@ class Upsample(nn.Module):
 class FCN(nn.Module):
     """uint8 images [B, H, W, 3] to logits [B, classes, H, W], H and W multiples of 32."""
 
-    def __init__(
-        self, backbone: str, num_classes: int, upsampling: str, layout: torch.memory_format
-    ) -> None:
+    def __init__(self, network: Network, upsampling: str, layout: torch.memory_format) -> None:
         super().__init__()
         self.layout = layout
         self.normalize = Normalize()
-        self.backbone = ResNet18(backbone)
-        self.final_conv = convolution(512, num_classes, 1, bias=True)
-        self.transpose_conv = Upsample(num_classes, upsampling)
+        self.backbone = ResNet18(network.backbone)
+        self.final_conv = convolution(512, network.num_classes, 1, bias=True)
+        self.transpose_conv = Upsample(network.num_classes, upsampling)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.normalize(images).contiguous(memory_format=self.layout)
@@ -181,6 +179,5 @@ def create_model(config: Config) -> FCN:
     layout = torch.channels_last
     if "channels-last" in config.without:
         layout = torch.contiguous_format
-    recipe = config.recipe
-    model = FCN(recipe.backbone, recipe.num_classes, upsampling, layout)
+    model = FCN(config.recipe.network, upsampling, layout)
     return model.to(memory_format=layout)

@@ -22,7 +22,7 @@ def layer_outputs(state: State, images: Tensor, training: bool) -> dict[str, NDA
         output = output.float() if output.dtype == torch.bfloat16 else output
         outputs[name] = output.permute(0, 2, 3, 1).cpu().numpy()
 
-    names = layer_names(state.config.recipe.backbone)
+    names = layer_names(state.config.recipe.network)
     for name in names:
         probe.model.get_submodule(name).register_forward_hook(partial(record, name))
     with torch.no_grad():

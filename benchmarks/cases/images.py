@@ -121,7 +121,7 @@ class Images(Case):
         recipe, parameters = config.recipe, parameters_in(inputs)
 
         def logits(part: NDArray[np.uint8]) -> NDArray[np.float32]:
-            passed = reference.forward(parameters, part[None], recipe.backbone, training=False)
+            passed = reference.forward(parameters, part[None], recipe.network, training=False)
             return passed.logits[0].astype(np.float32)
 
         answers: Arrays = {}

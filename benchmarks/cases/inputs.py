@@ -54,7 +54,7 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
             drawn = generator.normal(0, 0.2, shape)
         parameters[name] = drawn.astype(np.float32)
     image = draw_pair((64, 96), generator)[0][None]
-    moved = reference.forward(parameters, image, recipe.backbone, training=True).statistics
+    moved = reference.forward(parameters, image, recipe.network, training=True).statistics
     for name, statistic in moved.items():
         # From zero the statistics moved by a tenth of the batch's.
         factor = generator.uniform(7, 14, statistic.shape)

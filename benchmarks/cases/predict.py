@@ -49,7 +49,7 @@ class Predict(Case):
 
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         passed = reference.forward(
-            parameters_in(inputs), inputs["images"][0], config.recipe.backbone, training=False
+            parameters_in(inputs), inputs["images"][0], config.recipe.network, training=False
         )
         return {"logits": passed.logits.astype(np.float32)}
 

@@ -21,7 +21,7 @@ from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
 from common.options import Backends, Parser, add_machine_options, add_result_options
 from common.parameters.files import starting_parameters
-from common.recipes import BACKBONES, Recipe, make_recipe
+from common.recipes import BACKBONES, Network, Recipe, make_recipe
 from common.reference.distances import finite
 from common.reference.inputs import probe_recipe
 from common.reference.verdicts import breaches, reason
@@ -77,7 +77,8 @@ def main(argv: Sequence[str]) -> int:
     args = parity_parser().parse_args(argv)
     if args.layers:
         for backbone in BACKBONES if args.backbone == "both" else (args.backbone,):
-            print(text_table([(backbone, "output"), *layer_shapes(backbone).items()]), end="\n\n")
+            shapes = layer_shapes(Network(backbone))
+            print(text_table([(backbone, "output"), *shapes.items()]), end="\n\n")
         print("B images of height H and width W; save them as evaluation/NAME and training/NAME")
         return 0
     if args.against is not None:

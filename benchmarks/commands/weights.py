@@ -14,6 +14,7 @@ from common.options import Parser
 from common.parameters import files
 from common.parameters.names import NUM_CLASSES, Parameters
 from common.parameters.published import IMAGENET, PUBLISHED
+from common.recipes import Network
 from common.reference.distances import finite
 from common.reference.onnx_graph import onnx_model
 
@@ -87,22 +88,23 @@ def import_weights(
 ) -> None:
     """Write the weights of ``source`` in canonical form; print what they are and what is next."""
     name = IMAGENET["resnet18_v1"] if source == "imagenet" else source
-    parameters, backbone, metadata = read(name, limit)
+    parameters, network, metadata = read(name, limit)
     if without_head:
         parameters = {key: value for key, value in parameters.items() if key.startswith(BACKBONE)}
     whole = "final_conv.weight" in parameters
     origin = name if name in PUBLISHED else Path(source).name
-    described = {"backbone": backbone, "source": origin}
+    described = {"backbone": network.backbone, "source": origin}
     if classes and not whole:
         raise InputError("--classes: there is no head whose classes these could be: leave it out")
     if classes:
-        files.check_parameters(Path(source), parameters, backbone, len(classes.names))
+        named = network._replace(num_classes=len(classes.names))
+        files.check_parameters(Path(source), parameters, named)
     elif whole:
         classes = files.stated_classes(Path(source), metadata)
     if classes:
         described["classes"] = json.dumps(classes.to_json())
     files.save_parameters(out, parameters, described)
-    count = files.head_classes(parameters)
+    backbone, count = network
     part = f"network of {count} classes" if whole else "backbone, without a head"
     print(f"{out}: {backbone} {part}, {counted(len(parameters), 'tensor')}, {millions(parameters)}")
     more = "" if classes in (None, VOC) and count == NUM_CLASSES else " --classes FILE"
@@ -112,13 +114,13 @@ def import_weights(
     print(f"next: {predict}{train}{more}")
 
 
-def read(source: str, limit: int) -> tuple[Parameters, str, dict[str, str]]:
-    """Return a source's parameters, backbone and metadata; print what was changed in reading."""
+def read(source: str, limit: int) -> tuple[Parameters, Network, dict[str, str]]:
+    """Return a source's parameters, network and metadata; print what was changed in reading."""
     parameters, changes, metadata = files.read_weights(source, limit)
-    backbone = files.backbone_of(Path(source), parameters)
+    network = files.network_of(Path(source), parameters)
     if changes:
         print(f"{source}: {'; '.join(changes)}")
-    return parameters, backbone, metadata
+    return parameters, network, metadata
 
 
 def millions(parameters: Parameters) -> str:
@@ -147,23 +149,23 @@ def show(path: Path, limit: int, as_json: bool) -> None:
 
 def export_weights(path: Path, limit: int, form: str, out: Path) -> None:
     """Write the network of ``path`` as an ONNX graph, or its backbone as torchvision names it."""
-    parameters, backbone, _ = read(str(path), limit)
+    parameters, network, _ = read(str(path), limit)
     if form == "onnx":
-        files.check_parameters(path, parameters, backbone)
-        write_bytes(out, onnx_model(parameters, backbone).SerializeToString())
+        files.check_parameters(path, parameters, network)
+        write_bytes(out, onnx_model(parameters, network).SerializeToString())
         print(
             f"{out}: images, uint8 [batch, height, width, 3] of any size, to logits of that size "
-            f"and {files.head_classes(parameters)} classes"
+            f"and {network.num_classes} classes"
         )
         print(
             f"next, in Python: onnxruntime.InferenceSession({str(out)!r})"
             '.run(["logits"], {"images": array})'
         )
         return
-    if backbone != "resnet18_v1":
+    if network.backbone != "resnet18_v1":
         raise InputError(
-            f"{path}: is a {backbone}, which torchvision does not have: export a resnet18_v1, or "
-            "--format onnx"
+            f"{path}: is a {network.backbone}, which torchvision does not have: "
+            "export a resnet18_v1, or --format onnx"
         )
     head = [name for name in parameters if not name.startswith(BACKBONE)]
     tensors = {

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.equal_work.answers import layers_file, steps_file
 from common.classes import VOID
 from common.errors import InputError
-from common.parameters.files import backbone_of, check_parameters, head_classes, read_tensors
+from common.parameters.files import check_parameters, network_of, read_tensors
 from common.parameters.names import (
     is_statistic,
     layer_names,
@@ -32,7 +32,7 @@ from common.parameters.names import (
     parameter_shapes,
     trainable_names,
 )
-from common.recipes import STRIDE, Recipe, make_recipe
+from common.recipes import STRIDE, Network, Recipe, make_recipe
 from common.reference.distances import relative_error
 from common.reference.verdicts import Finding, proof_findings
 
@@ -77,10 +77,10 @@ def compare_file(path: Path) -> Comparison:
             f"{path}: needs images, the parameters, and at least one MODE/LAYER; "
             "docs/PORTING.md says what the file holds"
         )
-    backbone = backbone_of(path, parameters)
-    check_parameters(path, parameters, backbone)
-    check_bytes(path, images, labels, head_classes(parameters))
-    recipe = make_recipe(metadata.get("recipe", "chapter-torch"), backbone=backbone)
+    network = network_of(path, parameters)
+    check_parameters(path, parameters, network)
+    check_bytes(path, images, labels, network.num_classes)
+    recipe = make_recipe(metadata.get("recipe", "chapter-torch"), backbone=network.backbone)
     try:
         rate = float(metadata.get("learning_rate", recipe.learning_rate))
     except ValueError as problem:
@@ -109,7 +109,8 @@ def compare_file(path: Path) -> Comparison:
     findings = proof_findings(errors_of(outputs, expected), "float32")
     wrong = (finding.name for finding in findings if not finding.passed)
     shapes = {name: shape_of(outputs[name], expected[name]) for name in wrong if name in expected}
-    return Comparison(backbone, findings, {name: text for name, text in shapes.items() if text})
+    shapes = {name: text for name, text in shapes.items() if text}
+    return Comparison(network.backbone, findings, shapes)
 
 
 def shape_of(output: NDArray, expected: NDArray) -> str:
@@ -135,20 +136,20 @@ def shape_of(output: NDArray, expected: NDArray) -> str:
     return f"{is_}, {needs}"
 
 
-def layer_shapes(backbone: str) -> dict[str, str]:
+def layer_shapes(network: Network) -> dict[str, str]:
     """Return the shape of the output of each layer that can be compared, by its name.
 
     H and W are the images' height and width, B is their number.
     """
     channels, strides = {"images": 3}, {"images": 1}
-    for layer in layers(backbone):
+    for layer in layers(network):
         name, x = layer.name, layer.inputs[0]
         is_convolution = layer.kind in ("convolution", "transpose_convolution")
         channels[name] = layer.shapes[f"{name}.weight"][0] if is_convolution else channels[x]
         is_last = layer.kind == "transpose_convolution"
         strides[name] = strides[x] // layer.stride if is_last else strides[x] * layer.stride
     shapes = {}
-    for name in layer_names(backbone):
+    for name in layer_names(network):
         part = f"/{strides[name]}" if strides[name] > 1 else ""
         shapes[name] = f"[B, H{part}, W{part}, {channels[name]}]"
     return shapes
@@ -160,7 +161,7 @@ def check_outputs(path: Path, outputs: Iterable[str], recipe: Recipe) -> set[str
     Raises:
         InputError: For a name that no layer and no parameter of the network has.
     """
-    layers_of, arrays = layer_names(recipe.backbone), parameter_shapes(recipe.backbone)
+    layers_of, arrays = layer_names(recipe.network), parameter_shapes(recipe.network)
     names = {
         "evaluation": layers_of,
         "training": layers_of,

@@ -48,7 +48,7 @@ def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = N
 
 
 def _probe(recipe: Recipe) -> Arrays:
-    return probe_parameters(recipe.backbone, num_classes=recipe.num_classes)
+    return probe_parameters(recipe.network)
 
 
 def _trained(
@@ -87,7 +87,7 @@ def layers_file(
     def compute() -> Arrays:
         outputs: Arrays = {}
         for mode in ("evaluation", "training"):
-            passed = reference.forward(parameters, images, recipe.backbone, mode == "training")
+            passed = reference.forward(parameters, images, recipe.network, mode == "training")
             outputs |= _prefixed(mode, passed.layers)
         return outputs
 
@@ -169,7 +169,7 @@ def prediction_file(
     inputs |= _prefixed("odd labels", {name: label for name, (_, label) in odd.items()})
 
     def logits(batch: NDArray[np.uint8]) -> NDArray:
-        return reference.forward(parameters, batch, recipe.backbone, training=False).logits
+        return reference.forward(parameters, batch, recipe.network, training=False).logits
 
     def tiled(image: NDArray[np.uint8]) -> NDArray:
         height, width = tile_for(image.shape[:2], recipe.tile)

@@ -93,7 +93,7 @@ def layers(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
             for name, expected in part(arrays, mode).items()
         }
         errors[f"layer, {mode}"] = by_layer
-        errors[logits] = {mode: by_layer[layer_names(config.recipe.backbone)[-1]]}
+        errors[logits] = {mode: by_layer[layer_names(config.recipe.network)[-1]]}
     return errors
 
 

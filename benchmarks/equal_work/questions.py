@@ -151,7 +151,7 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     names = {"backbone": recipe.backbone, "classes": recipe.classes}
     trained = make_recipe("chapter-torch", **names, **sizes)
     if weights is None:
-        drawn = probe_parameters(recipe.backbone, num_classes=recipe.num_classes)
+        drawn = probe_parameters(recipe.network)
         start = single(keep_off_the_kinks(drawn))
     else:
         start = starting_parameters(trained, source.seed, weights)

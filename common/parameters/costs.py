@@ -36,7 +36,7 @@ def convolutions(recipe: Recipe) -> list[Convolution]:
     """Return every convolution but the transposed one, in forward order."""
     pixels = {"images": recipe.crop[0] * recipe.crop[1]}
     result = []
-    for layer in layers(recipe.backbone, recipe.num_classes)[:-1]:
+    for layer in layers(recipe.network)[:-1]:
         name, x = layer.name, layer.inputs[0]
         pixels[name] = pixels[x] // layer.stride**2
         if layer.kind == "convolution":

@@ -20,7 +20,7 @@ from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
 from common.parameters.published import IMAGENET, PUBLISHED, published_file
 from common.parameters.schemes import HEAD, Weights, canonical
 from common.parameters.tensors import TensorFile, read_safetensors
-from common.recipes import BACKBONES, Recipe
+from common.recipes import BACKBONES, Network, Recipe
 
 LIMIT = 2 * 2**30
 """Bytes that a weight file may have, and its tensors in memory: the network's are 50 MB."""
@@ -103,23 +103,16 @@ def _read_own(path: Path) -> TensorFile:
 
 
 def check_parameters(
-    path: Path,
-    parameters: Parameters,
-    backbone: str,
-    num_classes: int | None = None,
-    head: bool = True,
+    path: Path, parameters: Parameters, network: Network, head: bool = True
 ) -> None:
-    """Raise InputError, naming tensors and shapes, unless ``parameters`` are ``backbone``'s FCN.
+    """Raise InputError, naming tensors and shapes, unless ``parameters`` are ``network``'s.
 
     Args:
-        num_classes: That the head must tell apart; by default any number that its parts agree in.
         head: Expect the head's parameters too, or the backbone's alone.
     """
-    own_classes = head_classes(parameters)
-    num_classes = num_classes or own_classes
     expected = {
         name: shape
-        for name, shape in parameter_shapes(backbone, num_classes).items()
+        for name, shape in parameter_shapes(network).items()
         if head or name.startswith("backbone.")
     }
     missing = [name for name in expected if name not in parameters]
@@ -140,6 +133,7 @@ def check_parameters(
         )
         if names
     ]
+    backbone, num_classes, own_classes = *network, head_classes(parameters)
     others = [b for b in BACKBONES if b != backbone and _fits(parameters, b)]
     hint = f"; it is a {others[0]}: use --backbone {others[0]}" if others else ""
     if num_classes != own_classes and not others:
@@ -171,7 +165,7 @@ def starting_parameters(
     source = IMAGENET[recipe.backbone] if str(weights) == "imagenet" else str(weights)
     loaded, changes, metadata = read_weights(source)
     has_head = _has_head(loaded)
-    check_parameters(weights, loaded, recipe.backbone, recipe.num_classes, has_head)
+    check_parameters(weights, loaded, recipe.network, has_head)
     named = has_head and stated_classes(weights, metadata)
     if named and named.names != recipe.classes.names:
         changes.append(f"its head was trained for other classes, {named!r}")
@@ -204,16 +198,17 @@ def read_weights(source: str, limit: int = LIMIT) -> Weights:
     return canonical(path, read_file(path, limit))
 
 
-def backbone_of(path: Path, parameters: Parameters) -> str:
-    """Return the backbone that ``parameters``, a whole network's or a backbone's, belong to.
+def network_of(path: Path, parameters: Parameters) -> Network:
+    """Return the network that ``parameters``, all of it or its backbone's, belong to.
 
     Raises:
         InputError: If they fit none, with what does not fit the likeliest.
     """
     # Only v2 has a norm after the last block.
     likely = BACKBONES[any(name.startswith("backbone.final_bn.") for name in parameters)]
-    check_parameters(path, parameters, likely, head=_has_head(parameters))
-    return likely
+    network = Network(likely, head_classes(parameters))
+    check_parameters(path, parameters, network, _has_head(parameters))
+    return network
 
 
 def describe_network(recipe: Recipe) -> dict[str, str]:
@@ -272,7 +267,7 @@ def _has_head(parameters: Parameters) -> bool:
 
 
 def _fits(parameters: Parameters, backbone: str) -> bool:
-    shapes: dict[str, Any] = parameter_shapes(backbone, head_classes(parameters))
+    shapes: dict[str, Any] = parameter_shapes(Network(backbone, head_classes(parameters)))
     return bool(parameters) and all(
         shapes.get(name) == array.shape for name, array in parameters.items()
     )

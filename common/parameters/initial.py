@@ -21,7 +21,7 @@ def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
     """
     generator = np.random.default_rng(seed)
     parameters: Parameters = {}
-    shapes = parameter_shapes(recipe.backbone, recipe.num_classes)
+    shapes = parameter_shapes(recipe.network)
     for name, shape in shapes.items():
         if not name.startswith("backbone."):
             continue

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classes import VOC
-from common.recipes import STRIDE, Recipe
+from common.recipes import STRIDE, Network, Recipe
 
 Parameters = dict[str, NDArray[np.float32]]
 
@@ -54,7 +54,7 @@ class _Builder:
         self.layers: list[Layer] = []
         self.channels = {"images": 3}
 
-    def add(
+    def layer(
         self,
         kind: str,
         name: str,
@@ -69,17 +69,17 @@ class _Builder:
 
     def convolution(self, name: str, x: str, channels: int, size: int, stride: int = 1) -> str:
         shapes = {f"{name}.weight": (channels, self.channels[x], size, size)}
-        self.add("convolution", name, [x], shapes, stride, size // 2)
+        self.layer("convolution", name, [x], shapes, stride, size // 2)
         self.channels[name] = channels
         return name
 
     def norm(self, name: str, x: str, prefix: str | None = None, affine: bool = True) -> str:
         parts = ("weight", "bias", "running_mean", "running_var")[0 if affine else 2 :]
         shapes = {f"{prefix or name}.{part}": (self.channels[x],) for part in parts}
-        return self.add("norm", name, [x], shapes)
+        return self.layer("norm", name, [x], shapes)
 
     def relu(self, x: str) -> str:
-        return self.add("relu", f"{x}.relu", [x])
+        return self.layer("relu", f"{x}.relu", [x])
 
     def block_v1(self, name: str, x: str, channels: int, stride: int) -> str:
         y = self.convolution(f"{name}.conv1", x, channels, 3, stride)
@@ -88,7 +88,7 @@ class _Builder:
         if stride > 1:
             x = self.convolution(f"{name}.downsample.0", x, channels, 1, stride)
             x = self.norm(f"{name}.downsample", x, prefix=f"{name}.downsample.1")
-        return self.add("add_relu", name, [x, y])
+        return self.layer("add_relu", name, [x, y])
 
     def block_v2(self, name: str, x: str, channels: int, stride: int) -> str:
         shortcut = x
@@ -98,52 +98,51 @@ class _Builder:
         y = self.convolution(f"{name}.conv2", y, channels, 3)
         if stride > 1:
             shortcut = self.convolution(f"{name}.downsample", x, channels, 1, stride)
-        return self.add("add", name, [shortcut, y])
+        return self.layer("add", name, [shortcut, y])
 
 
-def layers(backbone: str, num_classes: int = NUM_CLASSES) -> list[Layer]:
+def layers(network: Network) -> list[Layer]:
     """Return the network's layers in forward order, from ``images`` to the logits.
 
-    Args:
-        backbone: ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
-            ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it).
-        num_classes: Channels of the head's two layers; no name depends on it.
+    The backbone is ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
+    ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it). No name
+    depends on the number of classes.
     """
-    v1, network = backbone == "resnet18_v1", _Builder()
-    x = network.add("normalize", "normalize", ["images"])
+    v1, add = network.backbone == "resnet18_v1", _Builder()
+    x = add.layer("normalize", "normalize", ["images"])
     if not v1:
-        x = network.norm("backbone.data_bn", x, affine=False)
-    x = network.convolution("backbone.conv1", x, STAGES[0][0], 7, stride=2)
-    x = network.relu(network.norm("backbone.bn1", x))
-    x = network.add("max_pool", "backbone.maxpool", [x], stride=2, padding=1)
-    block = network.block_v1 if v1 else network.block_v2
+        x = add.norm("backbone.data_bn", x, affine=False)
+    x = add.convolution("backbone.conv1", x, STAGES[0][0], 7, stride=2)
+    x = add.relu(add.norm("backbone.bn1", x))
+    x = add.layer("max_pool", "backbone.maxpool", [x], stride=2, padding=1)
+    block = add.block_v1 if v1 else add.block_v2
     for stage, (channels, stride) in enumerate(STAGES, start=1):
         x = block(f"backbone.layer{stage}.0", x, channels, stride)
         x = block(f"backbone.layer{stage}.1", x, channels, 1)
     if not v1:
-        x = network.relu(network.norm("backbone.final_bn", x))
+        x = add.relu(add.norm("backbone.final_bn", x))
+    num_classes = network.num_classes
     bias = (num_classes,)
     shapes = {"final_conv.weight": (num_classes, STAGES[-1][0], 1, 1), "final_conv.bias": bias}
-    x = network.add("convolution", "final_conv", [x], shapes)
+    x = add.layer("convolution", "final_conv", [x], shapes)
     kernel = (num_classes, num_classes, 2 * STRIDE, 2 * STRIDE)
     shapes = {"transpose_conv.weight": kernel, "transpose_conv.bias": bias}
-    network.add("transpose_convolution", "transpose_conv", [x], shapes, STRIDE, STRIDE // 2)
-    return network.layers
+    add.layer("transpose_convolution", "transpose_conv", [x], shapes, STRIDE, STRIDE // 2)
+    return add.layers
 
 
-def parameter_shapes(backbone: str, num_classes: int = NUM_CLASSES) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(network: Network) -> dict[str, tuple[int, ...]]:
     """Return name -> shape of every parameter and running statistic, in forward order."""
-    network = layers(backbone, num_classes)
-    return {name: shape for layer in network for name, shape in layer.shapes.items()}
+    return {name: shape for layer in layers(network) for name, shape in layer.shapes.items()}
 
 
-def layer_names(backbone: str) -> list[str]:
+def layer_names(network: Network) -> list[str]:
     """Return the layers whose outputs a proof compares, in forward order.
 
     A norm's output is taken before the ReLU that follows it, a block's after its last operation,
     ``downsample`` at the end of the shortcut; ``transpose_conv`` gives the logits.
     """
-    names = [layer.name for layer in layers(backbone)]
+    names = [layer.name for layer in layers(network)]
     return [name for name in names if not name.endswith((".relu", ".downsample.0"))]
 
 
@@ -157,14 +156,14 @@ def trainable_names(recipe: Recipe) -> list[str]:
     frozen = "transpose_conv." if recipe.upsample_init == "bilinear-frozen" else None
     return [
         name
-        for name in parameter_shapes(recipe.backbone)
+        for name in parameter_shapes(recipe.network)
         if not is_statistic(name) and not (frozen and name.startswith(frozen))
     ]
 
 
 def weight_decays(recipe: Recipe) -> dict[str, float]:
     """Return each trainable name's L2 coefficient; 0 for what the recipe does not decay."""
-    shapes = parameter_shapes(recipe.backbone)
+    shapes = parameter_shapes(recipe.network)
     return {
         name: recipe.weight_decay if recipe.decay_scope == "all" or len(shapes[name]) == 4 else 0.0
         for name in trainable_names(recipe)

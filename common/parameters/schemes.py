@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.errors import InputError
 from common.parameters.names import Parameters, parameter_shapes
 from common.parameters.tensors import TensorFile
-from common.recipes import BACKBONES
+from common.recipes import BACKBONES, Network
 
 HEAD = ("final_conv", "transpose_conv")
 CLASSIFIER = "fc"
@@ -174,7 +174,8 @@ def tables() -> tuple[dict[str, str], ...]:
     """Return a dictionary for each way of naming a backbone: foreign name -> canonical name."""
     found = []
     for backbone in BACKBONES:
-        canonical = [name for name in parameter_shapes(backbone) if name.startswith("backbone.")]
+        shapes = parameter_shapes(Network(backbone))
+        canonical = [name for name in shapes if name.startswith("backbone.")]
         canonical += [f"backbone.{CLASSIFIER}.{part}" for part in ("weight", "bias")]
         names = [name.removeprefix("backbone.") for name in canonical]
         # Gluon's norm on the input has a scale and a shift, though of 1 and 0.

@@ -12,19 +12,17 @@ from numpy.typing import NDArray
 
 from common.classes import VOID
 from common.parameters.names import NUM_CLASSES, parameter_shapes
-from common.recipes import Recipe, make_recipe
+from common.recipes import Network, Recipe, make_recipe
 
 KINK_DISTANCE = 7.0
 """Standard deviations by which ``keep_off_the_kinks`` shifts a norm's output."""
 
 
-def probe_parameters(
-    backbone: str, seed: int = 0, num_classes: int = NUM_CLASSES
-) -> dict[str, NDArray[np.float64]]:
+def probe_parameters(network: Network, seed: int = 0) -> dict[str, NDArray[np.float64]]:
     """Draw parameters in which nothing is zero, one, symmetric or diagonal."""
     generator = np.random.default_rng(seed)
     parameters: dict[str, NDArray[np.float64]] = {}
-    for name, shape in parameter_shapes(backbone, num_classes).items():
+    for name, shape in parameter_shapes(network).items():
         if name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1):
             parameters[name] = generator.uniform(0.5, 1.5, shape)
         elif len(shape) == 1:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from common.classes import VOID
 from common.data.images import MEAN, STD
 from common.parameters import names
-from common.recipes import Recipe
+from common.recipes import Network, Recipe
 from common.reference import operations as ops
 from common.reference.operations import Array
 
@@ -27,19 +27,19 @@ class Forward(NamedTuple):
     """What one pass through the network computed.
 
     Attributes:
-        backbone: The network's.
+        network: Which it is.
         values: Every layer's output, float64 [B, h, w, C].
         statistics: In training mode every norm's new running mean and variance, else empty.
     """
 
-    backbone: str
+    network: Network
     values: dict[str, Array]
     statistics: dict[str, Array]
 
     @property
     def layers(self) -> dict[str, Array]:
         """Return the outputs that a proof compares, in the order of ``layer_names``."""
-        return {name: self.values[name] for name in names.layer_names(self.backbone)}
+        return {name: self.values[name] for name in names.layer_names(self.network)}
 
     @property
     def logits(self) -> Array:
@@ -51,14 +51,14 @@ def _float64(values: Values) -> dict[str, Array]:
     return {name: np.asarray(value, np.float64) for name, value in values.items()}
 
 
-def forward(parameters: Values, images: Bytes, backbone: str, training: bool) -> Forward:
+def forward(parameters: Values, images: Bytes, network: Network, training: bool) -> Forward:
     """Compute the logits and every layer on the way.
 
     Args:
         parameters: Canonical names -> arrays.
         images: uint8 [B, H, W, 3], RGB; H and W as you like, but the logits have as many pixels
             as the labels only where both are multiples of 32: their sides are 32 ceil(side / 32).
-        backbone: As of ``common.parameters.names.layers``.
+        network: Which it is.
         training: Normalise by the batch's own moments, and move the running statistics.
 
     Raises:
@@ -67,7 +67,7 @@ def forward(parameters: Values, images: Bytes, backbone: str, training: bool) ->
     parameters = _float64(parameters)
     values: dict[str, Array] = {"images": images / 255.0}
     statistics: dict[str, Array] = {}
-    for layer in names.layers(backbone):
+    for layer in names.layers(network):
         x, *others = (values[name] for name in layer.inputs)
         own = [parameters[name] for name in layer.shapes]
         match layer.kind:
@@ -94,7 +94,7 @@ def forward(parameters: Values, images: Bytes, backbone: str, training: bool) ->
             case "add_relu":
                 y = np.maximum(x + others[0], 0.0)
         values[layer.name] = y
-    return Forward(backbone, values, statistics)
+    return Forward(network, values, statistics)
 
 
 def backward(parameters: Values, passed: Forward, logits_gradient: Array) -> dict[str, Array]:
@@ -110,7 +110,7 @@ def backward(parameters: Values, passed: Forward, logits_gradient: Array) -> dic
     """
     parameters, values = _float64(parameters), passed.values
     by_layer, by_name = {"transpose_conv": logits_gradient}, dict[str, Array]()
-    for layer in reversed(names.layers(passed.backbone)):
+    for layer in reversed(names.layers(passed.network)):
         x, g, own = values[layer.inputs[0]], by_layer.pop(layer.name), list(layer.shapes)
         window = layer.stride, layer.padding
         match layer.kind:
@@ -135,7 +135,7 @@ def backward(parameters: Values, passed: Forward, logits_gradient: Array) -> dic
                 g = g * (values[layer.name] > 0)
         for name in layer.inputs:
             by_layer[name] = by_layer[name] + g if name in by_layer else g
-    shapes = names.parameter_shapes(passed.backbone)
+    shapes = names.parameter_shapes(passed.network)
     return {name: by_name[name] for name in shapes if not names.is_statistic(name)}
 
 
@@ -176,7 +176,7 @@ def gradients(
     Gradients are of the loss alone, without weight decay, of every weight and bias, the frozen
     too; statistics are the running ones after the batch. All by canonical name.
     """
-    passed = forward(parameters, images, recipe.backbone, training=True)
+    passed = forward(parameters, images, recipe.network, training=True)
     logits_gradient = loss_gradient(passed.logits, labels, recipe)
     by_name = backward(parameters, passed, logits_gradient)
     return loss(passed.logits, labels, recipe), by_name, passed.statistics

@@ -14,7 +14,7 @@ from common.data.crops import PADDING
 from common.data.images import MEAN, STD
 from common.errors import InputError
 from common.parameters.names import BATCH_NORM_EPSILON, Parameters, layers
-from common.recipes import STRIDE
+from common.recipes import STRIDE, Network
 
 OPERATOR_SET, IR_VERSION = 17, 8
 FLOAT = 1
@@ -23,7 +23,7 @@ Node = tuple[str, list[str], str, dict[str, Any]]
 """An operator, its inputs, its output and its attributes."""
 
 
-def onnx_model(parameters: Parameters, backbone: str) -> Any:
+def onnx_model(parameters: Parameters, network: Network) -> Any:
     """Return the model, checked: ``images``, uint8 [B, H, W, 3], to ``logits`` [B, H, W, C].
 
     Raises:
@@ -48,7 +48,7 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
         "corner": np.zeros(3, np.int64),
         **parameters,
     }
-    if backbone == "resnet18_v2":  # Its norm of the input has neither.
+    if network.backbone == "resnet18_v2":  # Its norm of the input has neither.
         constants["backbone.data_bn.weight"] = np.ones(3, np.float32)
         constants["backbone.data_bn.bias"] = np.zeros(3, np.float32)
     sides = ["batch", "height", "width"]
@@ -57,9 +57,9 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
         onnx.helper.make_graph(
             [
                 onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
-                for kind, inputs, output, attributes in nodes(backbone)
+                for kind, inputs, output, attributes in nodes(network)
             ],
-            f"FCN-32s on {backbone}",
+            f"FCN-32s on {network.backbone}",
             [value("images", onnx.TensorProto.UINT8, [*sides, 3])],
             [
                 value(
@@ -80,7 +80,7 @@ def onnx_model(parameters: Parameters, backbone: str) -> Any:
     return model
 
 
-def nodes(backbone: str) -> Iterator[Node]:
+def nodes(network: Network) -> Iterator[Node]:
     """Yield the graph's nodes in forward order; between bytes and logits maps are NCHW.
 
     Images are padded below and to the right to multiples of the stride, in the colour that
@@ -99,7 +99,7 @@ def nodes(backbone: str) -> Iterator[Node]:
     yield "Sub", ["scaled", "mean"], "centred", {}
     yield "Div", ["centred", "deviation"], "normalized", {}
     yield "Transpose", ["normalized"], "normalize", {"perm": [0, 3, 1, 2]}
-    for layer in layers(backbone)[1:]:
+    for layer in layers(network)[1:]:
         name, inputs = layer.name, list(layer.inputs)
         window = {"strides": [layer.stride] * 2, "pads": [layer.padding] * 4}
         match layer.kind:

@@ -136,7 +136,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         part = LogPart(int(log["steps_per_epoch"]), str(log["sha256"])) if log else None
     model, optimizer = (folder / name for name in TENSOR_FILES)
     parameters, _ = read_parameters(model)
-    check_parameters(model, parameters, config.recipe.backbone, config.recipe.num_classes)
+    check_parameters(model, parameters, config.recipe.network)
     momentum, _ = read_parameters(optimizer)
     for path in (model, optimizer):
         if file_digest(path) != digests[path.name]:

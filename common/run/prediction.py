@@ -14,8 +14,9 @@ from common.data.images import read_image, write_image
 from common.data.masks import write_label
 from common.errors import InputError, notice, printable
 from common.machine.progress import tracked
-from common.parameters.files import backbone_of, check_parameters, classes_of, read_weights
+from common.parameters.files import check_parameters, classes_of, network_of, read_weights
 from common.parameters.names import Parameters
+from common.recipes import Network
 from common.run.folders import check_out
 
 
@@ -31,9 +32,10 @@ def checked_parameters(args: Namespace) -> Parameters:
         InputError: Before anything is written.
     """
     parameters, changes, metadata = read_weights(str(args.weights))
-    args.backbone = args.backbone or backbone_of(args.weights, parameters)
+    args.backbone = args.backbone or network_of(args.weights, parameters).backbone
     args.classes = args.classes or classes_of(args.weights, parameters, metadata)
-    check_parameters(args.weights, parameters, args.backbone, len(args.classes.names))
+    network = Network(args.backbone, len(args.classes.names))
+    check_parameters(args.weights, parameters, network)
     if changes:
         notice(f"{args.weights}: {'; '.join(changes)}")
     owners = {path.resolve(): f"the image {path}" for path in args.images}

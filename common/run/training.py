@@ -253,9 +253,7 @@ def _start_of(
             f"--resume {args.resume}: its training differs from this one "
             f"({'; '.join(differences)}); --resume-changed goes on all the same"
         )
-    check_parameters(
-        args.resume, checkpoint.parameters, config.recipe.backbone, config.recipe.num_classes
-    )
+    check_parameters(args.resume, checkpoint.parameters, config.recipe.network)
     steps = checkpoint.step
     if steps > data.total_steps or (steps == data.total_steps and is_finished(args.resume)):
         raise InputError(

@@ -11,7 +11,7 @@ from benchmarks.baselines.chapter import completed
 from common.config import Config
 from common.errors import InputError
 from common.parameters.names import is_statistic
-from common.recipes import BACKBONES, make_recipe
+from common.recipes import BACKBONES, Network, make_recipe
 from common.reference import network as reference
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, single
@@ -75,12 +75,12 @@ def test_losses_and_updates_equal_the_reference(
             chapter.create_state(config, {})
         return
     chapter.configure(config)
-    parameters = single(keep_off_the_kinks(probe_parameters(backbone)))
+    parameters = single(keep_off_the_kinks(probe_parameters(Network(backbone))))
     images, labels = probe_batch(*config.recipe.crop)
     state = chapter.create_state(config, parameters)
     pair = chapter.to_device(images, config), chapter.to_device(labels, config)
     logits = chapter.to_host(chapter.predict_step(state, pair[0]))
-    expected = reference.forward(parameters, images, backbone, False).logits
+    expected = reference.forward(parameters, images, Network(backbone), False).logits
     assert relative_error(logits, expected) < bound("logits")
     expected, momentum = dict(parameters), {}
     for rate in (1e-3, 3e-3, 2e-3):

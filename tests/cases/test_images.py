@@ -50,7 +50,7 @@ def test_each_track_is_held_to_its_own_way(question: Question) -> None:
 
     def predict_area(parameters: Any, area: NDArray) -> NDArray:
         assert area.shape[:2] == CONFIG.recipe.crop
-        passed = reference.forward(parameters, area[None], CONFIG.recipe.backbone, training=False)
+        passed = reference.forward(parameters, area[None], CONFIG.recipe.network, training=False)
         return passed.logits[0].argmax(-1).astype(np.uint8)
 
     areas.predict_area = predict_area

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cli import main as fcn
 from benchmarks.equal_work.against import layer_shapes
-from common.recipes import make_recipe
+from common.recipes import Network, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, single
 
@@ -18,11 +18,11 @@ from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_param
 @pytest.fixture(scope="module")
 def port() -> dict[str, NDArray]:
     """What an exact port of v1 would export: float32 of the reference's answers."""
-    parameters = single(keep_off_the_kinks(probe_parameters("resnet18_v1")))
+    parameters = single(keep_off_the_kinks(probe_parameters(Network("resnet18_v1"))))
     images, labels = probe_batch(32, 64)
     found: dict[str, NDArray] = {**parameters, "images": images, "labels": labels}
     for mode in ("evaluation", "training"):
-        passed = reference.forward(parameters, images, "resnet18_v1", mode == "training")
+        passed = reference.forward(parameters, images, Network("resnet18_v1"), mode == "training")
         found |= {f"{mode}/{name}": value for name, value in passed.layers.items()}
     recipe = make_recipe("modern")
     after, _, _ = reference.train_step(parameters, {}, images, labels, recipe, 0.5)
@@ -141,13 +141,13 @@ def test_the_layers_are_listed_with_the_shapes_that_the_reference_has(port, caps
     assert fcn(["parity", "--layers", "--backbone", "resnet18_v1"]) == 0
     text = capsys.readouterr().out
     lines = [line.split(maxsplit=1) for line in text.partition("\n\n")[0].splitlines()[1:]]
-    assert dict(lines) == layer_shapes("resnet18_v1")
+    assert dict(lines) == layer_shapes(Network("resnet18_v1"))
     for name, shape in lines:
         expected = port[f"evaluation/{name}"].shape
         assert eval(shape, {"B": 2, "H": 32, "W": 64}) == list(expected), name
     assert fcn(["parity", "--layers"]) == 0
     assert "resnet18_v2" in capsys.readouterr().out
-    assert len(layer_shapes("resnet18_v2")) > 20
+    assert len(layer_shapes(Network("resnet18_v2"))) > 20
 
 
 def test_a_file_that_is_no_safetensors_is_one_line(tmp_path, capsys) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.equal_work.against import layer_shapes
+from common.recipes import Network
 
 DOCUMENT = Path(__file__).parents[2] / "docs/PORTING.md"
 
@@ -27,6 +28,6 @@ def test_the_program_writes_a_file_that_equals_the_reference(
     text = capsys.readouterr().out
     assert status == 0 and text.endswith("resnet18_v1: equals the reference\n"), text
     names = [line.split()[0] for line in text.splitlines()]
-    for name in layer_shapes("resnet18_v1"):
+    for name in layer_shapes(Network("resnet18_v1")):
         assert f"evaluation/{name}" in names and f"training/{name}" in names
     assert "gradient/backbone.conv1.weight" in names and "after/final_conv.bias" in names

@@ -19,7 +19,7 @@ from common.config import Config
 from common.data.batches import aligned_bytes
 from common.machine.threads import cpu_count
 from common.parameters.names import layer_names, trainable_names
-from common.recipes import BACKBONES, make_recipe
+from common.recipes import BACKBONES, Network, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from tests.conftest import required
@@ -78,13 +78,13 @@ def test_what_the_proof_asks_for_has_the_shapes_and_types_stated(backend: Module
     recipe = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(32, 64))
     config, size = Config(recipe, device="cpu"), (2, 32, 64)
     backend.configure(config)
-    parameters = single(probe_parameters(recipe.backbone))
+    parameters = single(probe_parameters(recipe.network))
     state = backend.create_state(config, parameters)
     assert isinstance(state, backend.State) and state.config == config
     images, labels = (backend.to_device(array, config) for array in probe_batch(32, 64))
     for training in (False, True):
         layers = backend.layer_outputs(state, images, training)
-        assert list(layers) == layer_names(recipe.backbone)
+        assert list(layers) == layer_names(recipe.network)
         assert {array.dtype for array in layers.values()} == {np.dtype(np.float32)}
         assert layers["final_conv"].shape == (2, 1, 2, 21)
         assert layers["transpose_conv"].shape == (*size, 21)
@@ -107,7 +107,7 @@ def test_what_the_proof_asks_for_has_the_shapes_and_types_stated(backend: Module
 def test_jax_takes_no_batch_that_is_not_on_the_device_yet(step: str) -> None:
     backend = required("jax", "jax_impl")
     backend.configure(CONFIG)
-    state = backend.create_state(CONFIG, single(probe_parameters(CONFIG.recipe.backbone)))
+    state = backend.create_state(CONFIG, single(probe_parameters(CONFIG.recipe.network)))
     images, labels = probe_batch(32, 64)
     arguments = [images]
     if "labels" in inspect.signature(getattr(backend, step)).parameters:
@@ -139,7 +139,7 @@ def test_each_image_has_the_loss_of_the_reference(
 def test_parameters_go_into_the_network_all_or_none(backend: ModuleType, backbone: str) -> None:
     config = Config(make_recipe("chapter-torch", backbone=backbone), device="cpu")
     backend.configure(config)
-    parameters = single(probe_parameters(backbone))
+    parameters = single(probe_parameters(Network(backbone)))
     for array in parameters.values():
         framework = backend.from_canonical(array)
         np.testing.assert_array_equal(backend.to_canonical(framework), array)

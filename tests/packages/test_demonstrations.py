@@ -17,7 +17,7 @@ from common.data.images import read_image
 from common.data.synthetic import make_dataset
 from common.parameters.initial import bilinear_kernel, initial_parameters
 from common.parameters.names import layer_names
-from common.recipes import BACKBONES, make_recipe
+from common.recipes import BACKBONES, Network, make_recipe
 from common.run.loop import predict
 from common.run.plots import draw_examples
 from common.run.training import TrainingData
@@ -39,7 +39,7 @@ def test_the_backbone_divides_by_32_and_the_upsampling_brings_it_back(
     state = backend.create_state(config, parameters)
     image = backend.to_device(np.zeros((1, *CROP, 3), np.uint8), config)
     layers = backend.layer_outputs(state, image, False)
-    *_, features, final_conv, transpose_conv = layer_names(backbone)
+    *_, features, final_conv, transpose_conv = layer_names(Network(backbone))
     assert features.startswith("backbone.")
     assert layers[features].shape == (1, 10, 15, 512)
     assert layers[final_conv].shape == (1, 10, 15, 21)

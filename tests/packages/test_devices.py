@@ -21,6 +21,7 @@ from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.errors import is_first_process
 from common.parameters.names import is_statistic, trainable_names
+from common.recipes import Network
 from common.reference import network as reference
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
@@ -54,7 +55,7 @@ def compare(name: str, backbone: str, reduction: str) -> None:
     recipe = replace(probe_recipe(backbone), batch_size=4, crop=(64, 96), loss_reduction=reduction)
     config = Config(recipe, devices=2)
     backend.configure(config)
-    parameters = single(keep_off_the_kinks(probe_parameters(backbone)))
+    parameters = single(keep_off_the_kinks(probe_parameters(Network(backbone))))
     generator = np.random.default_rng(3)
     images = generator.integers(0, 256, (4, 64, 96, 3), dtype=np.uint8)
     labels = generator.integers(0, 21, (4, 64, 96), dtype=np.uint8)
@@ -82,7 +83,7 @@ def compare(name: str, backbone: str, reduction: str) -> None:
 
     if is_first_process():
         # Evaluation and prediction by the same state; three images cannot be split over two.
-        logits = reference.forward(expected, images, backbone, False).logits
+        logits = reference.forward(expected, images, Network(backbone), False).logits
         loss, classes = backend.eval_step(state, *batch)
         assert float(loss) == pytest.approx(
             reference.loss(logits, labels, recipe), rel=bound("loss")

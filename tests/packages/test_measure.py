@@ -28,7 +28,7 @@ from common.reference.tolerances import bound
 def prepared(backend: ModuleType, recipe: Recipe, **options: Any) -> tuple[Config, Parameters]:
     config = Config(replace(recipe, batch_size=2, crop=(64, 96)), **options)
     backend.configure(config)
-    return config, single(keep_off_the_kinks(probe_parameters(recipe.backbone)))
+    return config, single(keep_off_the_kinks(probe_parameters(recipe.network)))
 
 
 def on_device(backend: ModuleType, array: np.ndarray, config: object) -> object:

@@ -16,7 +16,7 @@ from benchmarks.equal_work.questions import Source
 from common.config import Config
 from common.data.batches import Batch
 from common.errors import InputError
-from common.recipes import BACKBONES, Recipe, make_recipe
+from common.recipes import BACKBONES, Network, Recipe, make_recipe
 from common.reference.distances import moved_share, relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
@@ -72,7 +72,7 @@ def test_an_evaluation_is_of_what_the_training_has_trained(
     config = Config(replace(small(probe_recipe("resnet18_v1")), evaluation="crops"))
     backend.configure(config)
     batches = [probe_batch(*SIZE, seed=seed) for seed in range(2)]
-    start = Checkpoint(single(probe_parameters("resnet18_v1")), {}, 0, config, "")
+    start = Checkpoint(single(probe_parameters(Network("resnet18_v1"))), {}, 0, config, "")
     run, training = StepsRun(), importlib.import_module(f"{backend_name}_impl.train")
     training.train(config, OneStep(batches, []), run, start)
     before, after = (
@@ -159,7 +159,8 @@ def test_upsamplings_are_equal_with_random_kernels(
 
 def test_parameters_come_back_as_they_went(backend: ModuleType) -> None:
     for backbone in BACKBONES:
-        config, parameters = Config(probe_recipe(backbone)), single(probe_parameters(backbone))
+        recipe = probe_recipe(backbone)
+        config, parameters = Config(recipe), single(probe_parameters(recipe.network))
         backend.configure(config)
         kept = {name: value.copy() for name, value in parameters.items()}
         state = backend.create_state(config, parameters)

@@ -27,7 +27,7 @@ def test_repeated_steps_end_at_the_same_bits() -> None:
     # the memory that happens to be free; nine in ten of these rounds differed from the first.
     backend = required("tf", "tf_impl")
     backend.configure(CONFIG)
-    start = single(keep_off_the_kinks(probe_parameters(RECIPE.backbone)))
+    start = single(keep_off_the_kinks(probe_parameters(RECIPE.network)))
     batches = [
         [backend.to_device(array, CONFIG) for array in probe_batch(*RECIPE.crop, seed=seed)]
         for seed in range(3)

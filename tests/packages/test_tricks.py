@@ -141,7 +141,7 @@ def test_a_trick_that_is_turned_off_is_not_done_and_the_others_are(
         config = Config(RECIPE, without=(trick,))
         backend.configure(config)
         batch = [backend.to_device(array, config) for array in probe_batch(*SIZE)]
-        state = backend.create_state(config, single(probe_parameters(RECIPE.backbone)))
+        state = backend.create_state(config, single(probe_parameters(RECIPE.network)))
         with monkeypatch.context() as patch:
             seen = SEEN[backend_name](backend, state, batch, patch)
         assert seen == TRICKS[backend_name].keys() - {trick}, trick

@@ -13,7 +13,7 @@ from common.parameters.files import read_parameters, read_weights, starting_para
 from common.parameters.names import Parameters
 from common.parameters.schemes import canonical
 from common.parameters.tensors import TensorFile
-from common.recipes import make_recipe
+from common.recipes import Network, make_recipe
 from common.reference.distances import relative_error
 from common.reference.network import forward
 from common.reference.tolerances import bound
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.xdist_group("every framework")
 
 def reference_logits(parameters: Any, backbone: str, images: NDArray[np.uint8]) -> NDArray:
     exact = {name: array.astype(np.float64) for name, array in parameters.items()}
-    return forward(exact, images, backbone, False).layers["transpose_conv"]
+    return forward(exact, images, Network(backbone), False).layers["transpose_conv"]
 
 
 def check_same_logits(path: Path, backbone: str, logits: NDArray, images: NDArray) -> list[str]:

@@ -108,7 +108,7 @@ def test_wrong_tensors_are_named(
     change(given)
     save_parameters(path, given, {})
     with pytest.raises(InputError, match=words):
-        check_parameters(path, read_parameters(path)[0], "resnet18_v1", 21)
+        check_parameters(path, read_parameters(path)[0], RECIPE.network)
 
 
 class Hostile:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.classes import VOID
 from common.parameters.names import is_statistic, layer_names, parameter_shapes, trainable_names
-from common.recipes import BACKBONES, Recipe, make_recipe
+from common.recipes import BACKBONES, Network, Recipe, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe
 
@@ -20,10 +20,10 @@ LOG_2, LOG_40 = math.log(2), math.log(40)
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_forward_records_every_layer_in_order(backbone: str) -> None:
     images, _ = probe_batch(32, 64)
-    parameters = probe_parameters(backbone)
+    parameters = probe_parameters(Network(backbone))
     for training in (True, False):
-        passed = reference.forward(parameters, images, backbone, training)
-        assert list(passed.layers) == layer_names(backbone)
+        passed = reference.forward(parameters, images, Network(backbone), training)
+        assert list(passed.layers) == layer_names(Network(backbone))
         assert all(len(layer) == 2 for layer in passed.layers.values())
         assert all(layer.dtype == np.float64 for layer in passed.layers.values())
         assert passed.layers["final_conv"].shape == (2, 1, 2, 21)
@@ -34,7 +34,8 @@ def test_forward_records_every_layer_in_order(backbone: str) -> None:
 
 def test_normalize_subtracts_the_mean_of_red_green_and_blue_in_this_order() -> None:
     images = np.full((1, 32, 32, 3), [0, 51, 255], np.uint8)
-    passed = reference.forward(probe_parameters("resnet18_v1"), images, "resnet18_v1", False)
+    network = Network("resnet18_v1")
+    passed = reference.forward(probe_parameters(network), images, network, False)
     expected = [-0.485 / 0.229, (0.2 - 0.456) / 0.224, (1 - 0.406) / 0.225]
     assert passed.layers["normalize"][0, 3, 4] == pytest.approx(expected, rel=1e-6)
 
@@ -43,12 +44,12 @@ def test_normalize_subtracts_the_mean_of_red_green_and_blue_in_this_order() -> N
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_gradient_of_the_network_by_finite_differences(backbone: str) -> None:
     recipe = probe_recipe(backbone)
-    parameters, (images, labels) = probe_parameters(backbone), probe_batch(32, 64)
+    parameters, (images, labels) = probe_parameters(Network(backbone)), probe_batch(32, 64)
     value, gradients, _ = reference.gradients(parameters, images, labels, recipe)
 
     def loss_at(directions: dict[str, NDArray], step: float) -> float:
         moved = {name: parameters[name] + step * d for name, d in directions.items()}
-        passed = reference.forward({**parameters, **moved}, images, backbone, training=True)
+        passed = reference.forward({**parameters, **moved}, images, recipe.network, True)
         return reference.loss(passed.logits, labels, recipe)
 
     assert value == loss_at({}, 0.0)
@@ -108,9 +109,7 @@ def test_loss_gradient_by_finite_differences(void: str, reduction: str) -> None:
 
 
 def constant(recipe: Recipe, value: float) -> dict[str, NDArray[np.float64]]:
-    return {
-        name: np.full(shape, value) for name, shape in parameter_shapes(recipe.backbone).items()
-    }
+    return {name: np.full(shape, value) for name, shape in parameter_shapes(recipe.network).items()}
 
 
 def test_sgd_adds_decay_before_momentum_and_the_rate_after_it() -> None:
@@ -153,7 +152,7 @@ def test_sgd_leaves_a_frozen_upsampling_alone() -> None:
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_train_step_moves_weights_and_statistics_and_leaves_its_arguments(backbone: str) -> None:
     recipe, (images, labels) = probe_recipe(backbone), probe_batch(32, 64)
-    start = {name: p.astype(np.float32) for name, p in probe_parameters(backbone).items()}
+    start = {name: p.astype(np.float32) for name, p in probe_parameters(Network(backbone)).items()}
     before = {name: p.copy() for name, p in start.items()}
     after, momentum, value = reference.train_step(start, {}, images, labels, recipe, 0.01)
     _, gradients, statistics = reference.gradients(start, images, labels, recipe)

@@ -13,7 +13,7 @@ from common.config import Config
 from common.data.crops import pad_to
 from common.parameters.files import save_parameters
 from common.parameters.names import NUM_CLASSES
-from common.recipes import BACKBONES, STRIDE
+from common.recipes import BACKBONES, STRIDE, Network
 from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.network import forward
@@ -25,7 +25,7 @@ def exported(backbone: str, folder: Path) -> Any:
     import onnxruntime
 
     weights, graph = folder / "probe.safetensors", folder / "probe.onnx"
-    save_parameters(weights, single(probe_parameters(backbone)), {"backbone": backbone})
+    save_parameters(weights, single(probe_parameters(Network(backbone))), {"backbone": backbone})
     command = ["weights", "export", str(weights), "--format", "onnx", "--out", str(graph)]
     assert fcn(command) == 0
     return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
@@ -38,7 +38,7 @@ def test_onnx_runtime_agrees_with_every_backend(
     session = exported(backbone, tmp_path)
     config = Config(probe_recipe(backbone))
     backend.configure(config)
-    state = backend.create_state(config, single(probe_parameters(backbone)))
+    state = backend.create_state(config, single(probe_parameters(Network(backbone))))
     # Another batch and another size: neither is fixed in the graph.
     for height, width, count in ((64, 96, 2), (32, 64, 1)):
         images, _ = probe_batch(height, width, count=count)
@@ -52,7 +52,7 @@ def test_onnx_runtime_agrees_with_every_backend(
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_images_of_any_size_give_logits_of_that_size(backbone: str, tmp_path: Path) -> None:
-    session, parameters = exported(backbone, tmp_path), probe_parameters(backbone)
+    session, parameters = exported(backbone, tmp_path), probe_parameters(Network(backbone))
     generator = np.random.default_rng(0)
     for count, height, width in ((1, 100, 100), (2, 33, 64), (1, 64, 31), (1, 1, 1)):
         images = generator.integers(0, 256, (count, height, width, 3), dtype=np.uint8)
@@ -60,14 +60,14 @@ def test_images_of_any_size_give_logits_of_that_size(backbone: str, tmp_path: Pa
         assert logits.shape == (count, height, width, NUM_CLASSES)
         whole = [-(-side // STRIDE) * STRIDE for side in (height, width)]
         padded = np.stack([pad_to(image, (whole[0], whole[1])) for image in images])
-        expected = forward(parameters, padded, backbone, False).layers["transpose_conv"]
+        expected = forward(parameters, padded, Network(backbone), False).layers["transpose_conv"]
         assert relative_error(logits, expected[:, :height, :width]) < bound("logits")
 
 
 def test_a_backbone_alone_is_no_network_to_export(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    parameters = single(probe_parameters("resnet18_v1"))
+    parameters = single(probe_parameters(Network("resnet18_v1")))
     backbone = {name: value for name, value in parameters.items() if name.startswith("backbone.")}
     weights = tmp_path / "backbone.safetensors"
     save_parameters(weights, backbone, {})

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from common.parameters.names import is_statistic, layer_names
 from common.parameters.names import layers as network_layers
+from common.recipes import Network
 from common.reference import network as reference
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_parameters, probe_recipe
@@ -49,11 +50,11 @@ def torchvision_forward(network: Any, x: Any) -> Any:
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("height, width", [(64, 96), (65, 93)])
 def test_v1_layers_equal_torchvision(torch: Any, training: bool, height: int, width: int) -> None:
-    parameters, (images, _) = probe_parameters("resnet18_v1"), probe_batch(height, width)
-    passed = reference.forward(parameters, images, "resnet18_v1", training)
+    parameters, (images, _) = probe_parameters(Network("resnet18_v1")), probe_batch(height, width)
+    passed = reference.forward(parameters, images, Network("resnet18_v1"), training)
     network = torchvision_network(torch, parameters).train(training)
     outputs: dict[str, NDArray] = {}
-    names = layer_names("resnet18_v1")[1:]
+    names = layer_names(Network("resnet18_v1"))[1:]
     for name in names:
 
         def record(module: object, inputs: object, output: Any, name: str = name) -> None:
@@ -69,14 +70,14 @@ def test_v1_layers_equal_torchvision(torch: Any, training: bool, height: int, wi
 
 def test_v1_training_equals_torchvision_and_torch_optim(torch: Any) -> None:
     recipe, momentum = probe_recipe("resnet18_v1"), {}
-    parameters = probe_parameters("resnet18_v1")
+    parameters = probe_parameters(Network("resnet18_v1"))
     network = torchvision_network(torch, parameters).train()
     optimizer = torch.optim.SGD(network.parameters(), momentum=0.9, weight_decay=0.1)
     for step, rate in enumerate((0.02, 0.01, 0.015)):
         images, labels = probe_batch(32, 64, seed=step)
         labels[1] = 255 if step == 1 else labels[1]
         _, gradients, _ = reference.gradients(parameters, images, labels, recipe)
-        x = reference.forward(parameters, images, "resnet18_v1", True).layers["normalize"]
+        x = reference.forward(parameters, images, Network("resnet18_v1"), True).layers["normalize"]
         parameters, momentum, value = reference.train_step(
             parameters, momentum, images, labels, recipe, rate
         )
@@ -155,11 +156,11 @@ def gluon_forward(mxnet: Any, network: Any, head: dict[str, Any], x: Any) -> Any
 def test_v2_equals_gluon(training: bool) -> None:
     required("mxnet", "mxnet_impl")  # Gives NumPy the names back that MXNet's import needs.
     mxnet = required("mxnet", "mxnet")
-    recipe, parameters = probe_recipe("resnet18_v2"), probe_parameters("resnet18_v2")
+    recipe, parameters = probe_recipe("resnet18_v2"), probe_parameters(Network("resnet18_v2"))
     if training:
         parameters = keep_off_the_kinks(parameters)
     images, labels = probe_batch(64, 96)
-    passed = reference.forward(parameters, images, "resnet18_v2", training)
+    passed = reference.forward(parameters, images, Network("resnet18_v2"), training)
     network, by_name = gluon_network(mxnet, parameters)
     assert set(by_name) == {name for name in parameters if name.startswith("backbone.")}
 
@@ -169,7 +170,7 @@ def test_v2_equals_gluon(training: bool) -> None:
     for stage in range(1, 5):
         for index, block in enumerate(network.features[4 + stage]):
             layers[f"backbone.layer{stage}.{index}"] = block
-    assert set(layers) == set(layer_names("resnet18_v2")[1:-2])
+    assert set(layers) == set(layer_names(Network("resnet18_v2"))[1:-2])
     for name, block in layers.items():
 
         def record(block: object, inputs: object, output: Any, name: str = name) -> None:

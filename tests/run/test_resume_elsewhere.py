@@ -53,7 +53,7 @@ def go_on(backend: ModuleType, start: Checkpoint, until: int) -> Done:
 def trainings(determinism: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Each backend, its checkpoint's folder after half of the steps, and all steps in one go."""
     found = {}
-    parameters = single(keep_off_the_kinks(probe_parameters(RECIPE.backbone)))
+    parameters = single(keep_off_the_kinks(probe_parameters(RECIPE.network)))
     start = Checkpoint(parameters, {}, 0, CONFIG, "0" * 64)
     for name in PRESENT:
         backend = load_backend(name)

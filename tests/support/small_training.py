@@ -59,7 +59,7 @@ def stand_in() -> Callable[[list[str]], int]:
     """Return the ``main`` of PyTorch's ``train.py`` over the stand-in for PyTorch."""
     # A small network. The scores count VOC's classes as before.
     parameters.STAGES, layers = ((2, 1), (2, 2), (2, 2), (2, 2)), parameters.layers
-    parameters.layers = lambda backbone, num_classes=2: layers(backbone, 2)
+    parameters.layers = lambda network: layers(network._replace(num_classes=2))
     parts: dict[str, dict[str, Any]] = {
         "device": {
             "configure": lambda config: None,

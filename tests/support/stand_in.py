@@ -132,7 +132,7 @@ def framework(mood: str) -> dict[str, Any]:
         recipe, parameters = state
 
         def compute() -> tuple[Any]:
-            return (reference.forward(parameters, images, recipe.backbone, False).logits,)
+            return (reference.forward(parameters, images, recipe.network, False).logits,)
 
         return Value(DEVICE.submit(compute), 0)
 

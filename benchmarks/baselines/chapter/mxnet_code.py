@@ -11,7 +11,7 @@ from common.classes import VOID
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
-from common.recipes import STRIDE
+from common.recipes import STRIDE, Network
 from mxnet_impl.device import device_of, to_device, to_host
 from mxnet_impl.measure import layer_operation
 
@@ -61,7 +61,7 @@ def named_parameters(net: nn.HybridSequential, backbone: str) -> dict[str, gluon
     if backbone == "resnet18_v2":
         # The norm on the input has a scale and a shift all the same, of 1 and 0.
         own = own[2:]
-    return dict(zip(parameter_shapes(backbone), own, strict=True))
+    return dict(zip(parameter_shapes(Network(backbone)), own, strict=True))
 
 
 def normalize(images: nd.NDArray) -> nd.NDArray:
