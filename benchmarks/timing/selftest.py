@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.records.documents import Row
-from benchmarks.records.figures import kept_seconds
+from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.results import Results, new_document, row_name
-from benchmarks.records.statistics import LEVEL, holm, paired_by_key
+from benchmarks.records.statistics import judge, least_p, paired_by_key
 from benchmarks.timing.conductor import run_group
 from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.plants import PLANTS
@@ -31,11 +31,15 @@ SLOWDOWN_SHOWN = (1.03, 1.08)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was planted and expected, what was observed, and whether that is as expected."""
+    """What was planted and expected, and what was observed.
+
+    Attributes:
+        passed: Whether that is as expected; None where the machine was too disturbed to judge it.
+    """
 
     expected: str
     observed: str
-    passed: bool
+    passed: bool | None
 
 
 def measure(folder: Path, settings: Settings) -> dict[str, Row]:
@@ -53,27 +57,32 @@ def measure(folder: Path, settings: Settings) -> dict[str, Row]:
 
 
 def outcomes(rows: dict[str, Row]) -> list[Outcome]:
-    """Return the outcome of each variant."""
-    plain, tests = rows[PLAIN], {}
+    """Return the outcome of each variant; on a disturbed machine times are not judged."""
+    plain, ratios = rows[PLAIN], {}
     for name in (AGAIN, "slower"):
         if plain["status"] == rows[name]["status"] == "ok":
-            tests[name] = paired_by_key(kept_seconds(plain), kept_seconds(rows[name]))
-    ratios = {name: ratio for name, ratio in tests.items() if ratio is not None}
-    p_values = holm([ratio["p_value"] for ratio in ratios.values()])
-    corrected = dict(zip(ratios, p_values, strict=True))
+            ratio = paired_by_key(kept_seconds(plain), kept_seconds(rows[name]))
+            if ratio is not None:
+                ratios[name] = ratio
+    p_values = [ratio["p_value"] for ratio in ratios.values()]
+    least = [least_p(ratio["pairs"]) for ratio in ratios.values()]
+    judgements = dict(zip(ratios, judge(p_values, least), strict=True))
     results = []
     for name, expected in EXPECTED.items():
         row = rows[name] if plain["status"] == "ok" else plain
         status, reason = row["status"], row["reason"] or ""
-        if name in ratios:
-            ratio, p_value = ratios[name], corrected[name]
-            between = f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-            observed = f"takes {between} times as long, p {p_value:.2g}"
-            low, high = SLOWDOWN_SHOWN
-            differs = p_value < LEVEL
-            passed = not differs if name == AGAIN else differs and low < ratio["ratio"] < high
-        else:
+        passed: bool | None
+        if name not in ratios:
             observed = f"{status}: {reason}" if reason else status
             passed = name in REASONS and status == "invalid" and REASONS[name] in reason
+        elif disturbed := disturbance(plain) or disturbance(row):
+            observed, passed = disturbed, None
+        else:
+            ratio, judgement = ratios[name], judgements[name]
+            between = f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+            observed = f"takes {between} times as long, p {judgement['p_corrected']:.2g}"
+            low, high = SLOWDOWN_SHOWN
+            is_slower = judgement["differ"] and low < ratio["ratio"] < high
+            passed = not judgement["differ"] if name == AGAIN else is_slower
         results.append(Outcome(expected, observed, passed))
     return results

@@ -44,7 +44,10 @@ def rows_of(again: float, slower: float, noise: float = 0.01) -> dict[str, Any]:
     for name, factor in (("plain", 1.0), ("again", again), ("slower", slower)):
         seconds = factor * drift * np.exp(generator.normal(0, noise, 24))
         samples = [
-            {"round": n // 2, "turn": n % 2, "seconds": float(value), "dropped": None}
+            {
+                **{"round": n // 2, "turn": n % 2, "seconds": float(value), "dropped": None},
+                "other_cpu_share": 0.0,
+            }
             for n, value in enumerate(seconds)
         ]
         rows[name] = {"status": "ok", "reason": None, "samples": samples}
@@ -53,7 +56,7 @@ def rows_of(again: float, slower: float, noise: float = 0.01) -> dict[str, Any]:
     return rows
 
 
-def judged(rows: dict[str, Any]) -> list[bool]:
+def judged(rows: dict[str, Any]) -> list[bool | None]:
     return [outcome.passed for outcome in selftest.outcomes(rows)]
 
 
@@ -74,6 +77,16 @@ def test_what_is_not_as_expected_is_said(
     again: float, slower: float, noise: float, expected: list[bool]
 ) -> None:
     assert judged(rows_of(again, slower, noise))[:2] == expected
+
+
+@pytest.mark.parametrize("disturbed", ["plain", "slower"])
+def test_times_on_a_disturbed_machine_are_not_judged(disturbed: str) -> None:
+    rows = rows_of(1.0, 1.05)
+    for sample in rows[disturbed]["samples"]:
+        sample["other_cpu_share"] = 0.12
+    slower = selftest.outcomes(rows)[1]
+    assert slower.observed == "other processes took 12 % of the CPUs (at most 10 %)"
+    assert judged(rows) == [None if disturbed == "plain" else True, None, True, True]
 
 
 def test_rounds_too_few_to_find_the_slowdown_are_refused(

@@ -11,7 +11,7 @@ The chapter's loading stands beside them, with the one change that void keeps a 
 JAX has no loader; Grain is the usual one.
 """
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from types import ModuleType
 from typing import Any
@@ -87,11 +87,10 @@ def color_table() -> NDArray[np.uint8]:
     return table
 
 
-class Crops:
+class Crops(ABC):
     """One epoch's images and label maps, cut, in the plan's order, as a framework's loader asks.
 
-    A subclass reads a pair of files (``read``) and cuts one, uint8 (``cut``). ``classes`` is
-    ``color_table`` as the framework's array.
+    ``classes`` is ``color_table`` as the framework's array.
     """
 
     def __init__(self, files: Files, config: Config, classes: Any) -> None:
@@ -107,22 +106,15 @@ class Crops:
         corner = int(self.plan.tops[row]), int(self.plan.lefts[row])
         return self.cut(pair, corner, bool(self.plan.flips[row]))
 
+    @abstractmethod
     def read(self, row: int) -> Any:
-        raise NotImplementedError
+        """Decode a pair of files."""
 
+    @abstractmethod
     def cut(self, pair: Any, corner: tuple[int, int], flip: bool) -> tuple[Any, Any]:
-        raise NotImplementedError
+        """Return what the crop shows of a pair, both uint8."""
 
 
-class Rows:
-    """The rows of each batch; how many batches is set anew for every epoch."""
-
-    def __init__(self, size: int) -> None:
-        self.size, self.count = size, 0
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for number in range(self.count):
-            yield list(range(number * self.size, (number + 1) * self.size))
+def first_rows(count: int, size: int) -> list[list[int]]:
+    """Return the rows of each of the first ``count`` batches of ``size``."""
+    return np.arange(count * size).reshape(count, size).tolist()

@@ -29,7 +29,8 @@ class Crops(chapter.Crops, gluon.data.Dataset):
 
 def create_loader(files: Files, config: Config) -> Batches:
     """Return f(n), which yields the first n batches of an epoch."""
-    rows, device = chapter.Rows(config.recipe.batch_size), device_of(config)
+    size, device = config.recipe.batch_size, device_of(config)
+    rows: list[list[int]] = []  # Of each batch: set anew for every epoch.
     loader = gluon.data.DataLoader(
         Crops(files, config, nd.array(chapter.color_table(), dtype="uint8")),
         batch_sampler=rows,
@@ -38,7 +39,7 @@ def create_loader(files: Files, config: Config) -> Batches:
     )
 
     def batches(count: int) -> Iterator[tuple[nd.NDArray, nd.NDArray]]:
-        rows.count = count
+        rows[:] = chapter.first_rows(count, size)
         for images, labels in loader:
             yield images.as_in_context(device), labels.as_in_context(device)
 

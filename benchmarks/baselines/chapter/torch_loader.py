@@ -31,7 +31,8 @@ class Crops(chapter.Crops, Dataset):
 
 def create_loader(files: Files, config: Config) -> Batches:
     """Return f(n), which yields the first n batches of an epoch."""
-    rows, device = chapter.Rows(config.recipe.batch_size), device_of(config)
+    size, device = config.recipe.batch_size, device_of(config)
+    rows: list[list[int]] = []  # Of each batch: set anew for every epoch.
     loader = DataLoader(
         Crops(files, config, torch.from_numpy(chapter.color_table())),
         batch_sampler=rows,
@@ -41,7 +42,7 @@ def create_loader(files: Files, config: Config) -> Batches:
     )
 
     def batches(count: int) -> Iterator[tuple[Tensor, Tensor]]:
-        rows.count = count
+        rows[:] = chapter.first_rows(count, size)
         for images, labels in loader:
             yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
 

@@ -15,9 +15,11 @@ from common.errors import InputError
 from common.fields import add_field_options, field_values
 from common.options import Parser
 
+VERDICTS = {True: "ok", False: "NO", None: "not judged"}
+
 
 def main(argv: Sequence[str]) -> int:
-    """Plant what must be found; status 1 unless all was as expected."""
+    """Plant what must be found; status 1 unless all was judged and as expected."""
     parser = Parser(
         prog="fcn bench selftest",
         description="Time a backend beside itself, beside itself made 5 % slower, without "
@@ -47,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
         rows = measure(Path(folder), settings)
     planted = outcomes(rows)
     table = [("planted: expected", "", "seen")]
-    table += [(o.expected, "ok" if o.passed else "NO", shorten(o.observed, 110)) for o in planted]
+    table += [(o.expected, VERDICTS[o.passed], shorten(o.observed, 110)) for o in planted]
     print(text_table(table))
     for name, row in rows.items():
         for warning in row["warnings"]:
