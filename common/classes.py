@@ -1,7 +1,6 @@
 """The classes that a network tells apart: their names and colours, VOC2012's or a user's own."""
 
 import functools
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +11,11 @@ from numpy.typing import NDArray
 
 from common.documents import ClassesRecord
 from common.errors import InputError
+from common.toml import quoted, read_toml
 
 VOID = 255
 """Label of the borders and difficult regions that belong to no class."""
 VOID_NAME, VOID_COLOR = "void", (224, 224, 192)
-MOST_BYTES = 2**20
-"""Of a class list's file; 255 classes take some 15,000."""
 FORM = 'expected [[class]] tables of a name = "..." and a color = [R, G, B]'
 
 Color = tuple[int, int, int]
@@ -75,21 +73,32 @@ class Classes:
         Raises:
             InputError: Naming the file, for anything but a list of names and colours.
         """
-        try:
-            with path.open("rb") as file:
-                data = file.read(MOST_BYTES + 1)
-            if len(data) > MOST_BYTES:
-                raise InputError(f"has more than {MOST_BYTES} bytes: {FORM}")
-            values = tomllib.loads(data.decode("utf-8-sig"))
-            return _from_tables(values)
-        except FileNotFoundError:
-            raise InputError(f"{path}: there is no such class list") from None
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"{path}: not a class list in TOML ({error}): {FORM}") from error
+        return read_toml(path, "class list", FORM, Classes.from_tables)
+
+    @staticmethod
+    def from_tables(values: Mapping[str, Any]) -> "Classes":
+        """Return the list that a TOML file's tables state.
+
+        Raises:
+            InputError: If they are of another form, or break a rule of this class.
+        """
+        tables = values.get("class")
+        if unknown := [key for key in values if key != "class"]:
+            raise InputError(f"key {unknown[0]!r} is unknown: {FORM}")
+        if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
+            raise InputError(f"has no list of classes: {FORM}")
+        names, colors = [], []
+        for label, table in enumerate(tables):
+            if unknown := [key for key in table if key not in ("name", "color")]:
+                raise InputError(f"class {label}: key {unknown[0]!r} is unknown: {FORM}")
+            name, color = table.get("name"), table.get("color")
+            if not isinstance(name, str):
+                raise InputError(f"class {label}: name is {_shown(name)}: {FORM}")
+            if not isinstance(color, list) or not all(type(value) is int for value in color):
+                raise InputError(f"class {label}: color is {_shown(color)}: {FORM}")
+            names.append(name.strip())
+            colors.append(tuple(color))
+        return Classes(tuple(names), cast(tuple[Color, ...], tuple(colors)))
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> "Classes":
@@ -109,8 +118,7 @@ class Classes:
         """Return the list as the text of a file that ``read`` reads."""
         lines = [f"# Label of a class: its place here, from 0, the background. {VOID} is void.", ""]
         for label, (name, color) in enumerate(zip(self.names, self.colors, strict=True)):
-            quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-            text = f'[[class]]  # {label}\nname = "{quoted}"\ncolor = {list(color)}\n'
+            text = f"[[class]]  # {label}\nname = {quoted(name)}\ncolor = {list(color)}\n"
             lines.append(text)
         return "\n".join(lines)
 
@@ -174,31 +182,6 @@ def _check_unlike(what: str, values: Sequence[object]) -> None:
                 f"each needs a {what} of its own"
             )
         first[value] = label
-
-
-def _from_tables(values: Mapping[str, Any]) -> Classes:
-    """Return the list that a TOML file's tables state.
-
-    Raises:
-        InputError: If they are of another form, or break a rule of ``Classes``.
-    """
-    tables = values.get("class")
-    if unknown := [key for key in values if key != "class"]:
-        raise InputError(f"key {unknown[0]!r} is unknown: {FORM}")
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables):
-        raise InputError(f"has no list of classes: {FORM}")
-    names, colors = [], []
-    for label, table in enumerate(tables):
-        if unknown := [key for key in table if key not in ("name", "color")]:
-            raise InputError(f"class {label}: key {unknown[0]!r} is unknown: {FORM}")
-        name, color = table.get("name"), table.get("color")
-        if not isinstance(name, str):
-            raise InputError(f"class {label}: name is {_shown(name)}: {FORM}")
-        if not isinstance(color, list) or not all(type(value) is int for value in color):
-            raise InputError(f"class {label}: color is {_shown(color)}: {FORM}")
-        names.append(name.strip())
-        colors.append(tuple(color))
-    return Classes(tuple(names), cast(tuple[Color, ...], tuple(colors)))
 
 
 def _shown(value: object) -> str:

@@ -79,7 +79,7 @@ def _reading(kind: Any, metavar: str) -> dict[str, Any]:
     shown = {"metavar": metavar} if metavar else {}
     items = get_args(kind)
     if hasattr(kind, "read"):
-        return {"type": _from_file(kind.read), **shown}
+        return {"type": from_file(lambda text: kind.read(Path(text))), **shown}
     if get_origin(kind) is not tuple:
         return {"type": next((item for item in items if item is not NoneType), kind), **shown}
     if items[-1] is Ellipsis:
@@ -87,12 +87,12 @@ def _reading(kind: Any, metavar: str) -> dict[str, Any]:
     return {"type": items[0], "nargs": len(items), "metavar": tuple(metavar.split())}
 
 
-def _from_file(read: Callable[[Path], Any]) -> Callable[[str], Any]:
-    """Return the function that reads a value from the file that an option names."""
+def from_file(read: Callable[[str], Any]) -> Callable[[str], Any]:
+    """Return ``read``, of what an option names, with its errors as those of the option."""
 
     def read_file(text: str) -> Any:
         try:
-            return read(Path(text))
+            return read(text)
         except InputError as error:
             raise argparse.ArgumentTypeError(str(error)) from None
 
@@ -157,7 +157,7 @@ def check_fields(instance: Any) -> None:
     for field in dataclasses.fields(instance):
         value, limits = getattr(instance, field.name), field.metadata
         name = _flag(field) if limits.get("help") else field.name
-        if not _is_of(value, hints[field.name]):
+        if not is_of(value, hints[field.name]):
             raise InputError(f"{name} {value!r}: is of another type than it must be")
         if value is None or not limits:
             continue
@@ -172,16 +172,16 @@ def check_fields(instance: Any) -> None:
                 )
 
 
-def _is_of(value: Any, kind: Any) -> bool:
+def is_of(value: Any, kind: Any) -> bool:
     """Tell whether a value is of a field's type; a whole number is of the type float too."""
     items = get_args(kind)
     if get_origin(kind) is tuple:
         if not isinstance(value, tuple):
             return False
         kinds = items[:1] * len(value) if items[-1] is Ellipsis else items
-        return len(value) == len(kinds) and all(map(_is_of, value, kinds))
+        return len(value) == len(kinds) and all(map(is_of, value, kinds))
     if get_origin(kind) in (Union, UnionType):
-        return any(_is_of(value, item) for item in items)
+        return any(is_of(value, item) for item in items)
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if kind is float else get_origin(kind) or kind)

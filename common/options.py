@@ -3,7 +3,7 @@
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -11,7 +11,8 @@ from common import fields
 from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.errors import InputError
-from common.recipes import RECIPES, Recipe, make_recipe
+from common.recipe_files import named_recipe
+from common.recipes import CHAPTER_TORCH, RECIPES, Recipe
 from common.suggestions import nearest, unknown
 
 
@@ -110,8 +111,12 @@ def add_recipe_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that make a recipe; by default it depends on ``--data``."""
     group = parser.add_argument_group("recipe")
     depends = "by default generated for a generated data set, else chapter-torch"
-    group.add_argument("--recipe", help=f"preset: {', '.join(RECIPES)}; {depends}")
-    fields.add_field_options(group, Recipe, unset="by default the preset's")
+    text = (
+        f"preset: {', '.join(RECIPES)}; or a TOML file, as `fcn recipe show` prints it; {depends}"
+    )
+    read = fields.from_file(named_recipe)
+    group.add_argument("--recipe", type=read, metavar="NAME|FILE", help=text)
+    fields.add_field_options(group, Recipe, unset="by default the recipe's")
 
 
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
@@ -190,20 +195,11 @@ def config_from(args: argparse.Namespace) -> Config:
     Raises:
         InputError: For a value that a field does not allow.
     """
-    preset = getattr(args, "recipe", None)
-    recipe = make_recipe(preset or "chapter-torch", **fields.field_values(args, Recipe))
+    recipe: Recipe = getattr(args, "recipe", None) or CHAPTER_TORCH
+    recipe = replace(recipe, **fields.field_values(args, Recipe))
     return Config(recipe=recipe, **fields.field_values(args, Config))
 
 
-def config_arguments(config: Config) -> list[str]:
-    """Return the options that make ``config`` again, as a command line, but for ``--classes``."""
-    recipe = config.recipe
-    arguments = [
-        "--recipe",
-        recipe.name,
-        *fields.field_arguments(recipe),
-        *fields.field_arguments(config),
-    ]
-    values = {field.name: getattr(recipe, field.name) for field in fields.option_fields(Recipe)}
-    assert make_recipe(recipe.name, **values) == recipe, "a recipe that no options make"
-    return arguments
+def config_arguments(config: Config, recipe: Path) -> list[str]:
+    """Return the options that make ``config`` again, whose recipe the file ``recipe`` holds."""
+    return ["--recipe", str(recipe), *fields.field_arguments(config)]

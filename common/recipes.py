@@ -31,7 +31,7 @@ class Recipe:
     """One experiment, the same in every backend; a field without an option is the preset's choice.
 
     Attributes:
-        name: The preset it started from.
+        name: The preset it started from, or that of its file.
         loss_reduction: How the images' losses (each a mean over pixels) become the batch's:
             their ``sum`` or their ``mean``.
         schedule: ``constant``, or ``polynomial``: (1 - step / total)^0.9 (DeepLab, section 4.1).
@@ -172,6 +172,14 @@ RECIPES = {
         ),
     )
 }
+
+SENTENCES = {
+    "chapter-torch": "the chapter's PyTorch tab",
+    "chapter-mxnet": "the chapter's MXNet tab",
+    "modern": "as one would train it today",
+    "generated": "modern for generated images, which it learns from scratch in 100 steps",
+}
+"""What each preset is."""
 
 
 def make_recipe(name: str, **changes: Any) -> Recipe:

@@ -21,7 +21,7 @@ and not accepted: what a command is told has one name, in every script, file and
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """Return the known name that ``name`` is most like; None if it is like none of them."""
-    names = {choice.lower(): choice for choice in known}
+    names = {choice.lower().replace("_", "-"): choice for choice in known}
     names |= {also: names[own] for also, own in ALSO_CALLED.items() if own in names}
     close = get_close_matches(name.lower().replace("_", "-"), names, n=1)
     return names[close[0]] if close else None

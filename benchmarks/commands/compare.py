@@ -31,6 +31,7 @@ from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import describe_weights, starting_parameters
+from common.recipes import make_recipe
 from common.run.folders import new_folder
 from common.run.resume import fill_options
 from common.run.training import TrainingData, choose_recipe
@@ -81,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
                 f"--out {out}: holds {RESULTS}, whose page would be lost; choose another"
             )
     if args.data is None:
-        args.recipe = args.recipe or "generated"
+        args.recipe = args.recipe or make_recipe("generated")
     if chosen := choose_recipe(args):
         notice(chosen)
     backends = options.Backends(args.backends).backends

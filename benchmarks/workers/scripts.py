@@ -22,7 +22,6 @@ from benchmarks.workers.supervision import (
     run_to_end,
 )
 from common.backends import BACKENDS, NOTES, check_backend
-from common.classes import VOC
 from common.config import Config, for_backend
 from common.errors import InputError
 from common.machine.files import write_text
@@ -31,6 +30,7 @@ from common.machine.locks import only_writer
 from common.machine.messages import LOG
 from common.machine.progress import ON_TERMINAL, shows_bars
 from common.options import Parser, config_arguments, config_from
+from common.recipe_files import to_toml
 from common.run.checkpoints import has_checkpoint
 from common.run.folders import resume_command
 from common.run.resume import backend_of_run, training_options
@@ -161,7 +161,7 @@ def train_backend(
         config: Tricks of other backends in ``without`` do not count.
         data: The data set.
         folder: The new run folder; its messages go to ``folder`` with the suffix ``.log``, its
-            class list, if it is not VOC's, to that with the suffix ``.toml``.
+            recipe to that with the suffix ``.toml``.
         heading: Printed on standard error before it starts.
         weights: Where it starts, as ``--weights`` of ``X_impl.train``.
         pythons: Interpreters by backend, where one has its own; none needs this project installed.
@@ -181,13 +181,11 @@ def train_backend(
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
     arguments = ["--data", str(data), "--out", str(folder), "--force"]
-    arguments += config_arguments(for_backend(config, backend))
+    recipe = folder.with_suffix(".toml")
+    write_text(recipe, to_toml(config.recipe))
+    arguments += config_arguments(for_backend(config, backend), recipe)
     arguments += ["--weights", str(weights)] if weights else []
     arguments += ["--verbose"] if verbose else []
-    if config.recipe.classes != VOC:
-        classes = folder.with_suffix(".toml")
-        write_text(classes, config.recipe.classes.to_toml())
-        arguments += ["--classes", str(classes)]
     command = script_command(backend, "train", arguments, python)
     kills = kills_for_memory()
     try:

@@ -11,7 +11,6 @@ from common.documents import Summary, WeightsRecord
 from common.fields import option_fields
 from common.machine.files import reading_json
 from common.options import Parser, parsed
-from common.recipes import Recipe
 from common.run.folders import SUMMARY, is_finished
 
 
@@ -41,14 +40,11 @@ def training_options(
 
 def fill_options(args: Namespace, named: set[str], config: Config) -> None:
     """Set the options that nobody ``named`` to what makes ``config``."""
-    parts: list[tuple[type, Any]] = [(Config, config)]
     if "recipe" not in named:
-        args.recipe = config.recipe.name
-        parts.append((Recipe, config.recipe))
-    for cls, values in parts:
-        for field in option_fields(cls):
-            if field.name not in named:
-                setattr(args, field.name, getattr(values, field.name))
+        args.recipe = config.recipe
+    for field in option_fields(Config):
+        if field.name not in named:
+            setattr(args, field.name, getattr(config, field.name))
 
 
 def _stored(resume: Path) -> dict[str, Any] | None:

@@ -21,6 +21,7 @@ from common.errors import InputError, is_first_process, notice
 from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware, recorded_environment
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
+from common.recipes import make_recipe
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
 from common.run.log import LOG, Line, lines_until
@@ -127,7 +128,7 @@ def choose_recipe(args: Namespace) -> str | None:
         return None
     if (fitting := read_fitting(args.data)) is None:
         return None
-    args.recipe = fitting.recipe
+    args.recipe = make_recipe(fitting.recipe)
     if args.crop is None:
         args.crop = fitting.crop
     if args.batch_size is None:

@@ -41,7 +41,7 @@ def test_help_states_every_default_there_is(
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--recipe", "nothing"], "recipe 'nothing'"),
+        (["--recipe", "nothing"], "--recipe: 'nothing' is unknown"),
         (["--precision", "float8"], "precision 'float8'"),
         (["--device", "toaster"], "device 'toaster'"),
         (["--crop", "65", "64"], "multiples of 32"),

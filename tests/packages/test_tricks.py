@@ -19,7 +19,8 @@ from benchmarks.equal_work.answers import layers_file, steps_file
 from common.backends import BACKENDS
 from common.config import Config, for_backend, for_training
 from common.errors import InputError
-from common.options import config_arguments, config_from
+from common.fields import field_arguments
+from common.options import config_from
 from common.recipes import BACKBONES
 from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
@@ -243,4 +244,9 @@ def test_a_configuration_is_the_same_again_from_json_and_from_options() -> None:
     made = config_from(compare_parser().parse_args(["--recipe", "generated"]))
     for without in (config.without, ()):
         asked = replace(made, without=without)
-        assert config_from(compare_parser().parse_args(config_arguments(asked))) == asked
+        assert (
+            config_from(
+                compare_parser().parse_args(["--recipe", "generated", *field_arguments(asked)])
+            )
+            == asked
+        )

@@ -141,8 +141,9 @@ def test_no_file_repeats_the_name_of_its_room() -> None:
 
 
 def test_no_room_has_more_than_a_dozen_files() -> None:
-    # The cases are a list, which grows by a file with each of them.
-    lists = [ROOT / "benchmarks/cases", ROOT / "tests/cases"]
+    # The cases and the commands are lists, which grow by a file with each of them.
+    rooms = ("benchmarks/cases", "tests/cases", "benchmarks/commands", "tests/commands")
+    lists = [ROOT / room for room in rooms]
     paths = [path for path in modules().values() if path.parent not in lists]
     folders = [path.parent for path in paths if path.stem != "__init__"]
     crowded = {

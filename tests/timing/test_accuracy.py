@@ -30,6 +30,7 @@ from common.data.synthetic import default_dataset, make_dataset
 from common.errors import InputError
 from common.machine.files import write_json
 from common.options import Parser, config_arguments, config_from, training_parser
+from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run.metrics import empty_confusion, evaluation_record
 from common.run.training import TrainingData
@@ -95,10 +96,12 @@ def test_time_is_counted_up_to_the_epoch_that_passes_the_target(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("parser", [training_parser("x"), compare_parser()])
-def test_a_configuration_survives_the_command_line(parser: Parser) -> None:
+def test_a_configuration_survives_the_command_line(parser: Parser, tmp_path: Path) -> None:
     config = Config(SMALL, seed=3, max_steps=7, precision="bfloat16", deterministic=True)
     config = replace(config, threads=1, cache_mib=0)
-    assert config_from(parser.parse_args(config_arguments(config))) == config
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(to_toml(SMALL), encoding="utf-8")
+    assert config_from(parser.parse_args(config_arguments(config, recipe))) == config
 
 
 TRACE = {"reference": "PyTorch", "losses": [1.0], "bounds": [5e-6]}

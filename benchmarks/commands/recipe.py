@@ -1,0 +1,37 @@
+"""`fcn recipe list|show|diff`: the presets, and recipes as files."""
+
+from collections.abc import Sequence
+
+from benchmarks.pages.format import text_table
+from common.fields import from_file
+from common.options import Parser
+from common.recipe_files import differences, named_recipe, to_toml
+from common.recipes import RECIPES, SENTENCES
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the named action."""
+    parser = Parser(prog="fcn recipe", description="Show recipes; docs/RECIPES.md has the fields.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|diff")
+    text = "print the presets"
+    actions.add_parser("list", help=text, description=text)
+    text = "print a recipe as the file that --recipe takes"
+    show = actions.add_parser("show", help=text, description=text)
+    text = "print the fields in which two recipes differ"
+    diff = actions.add_parser("diff", help=text, description=text)
+    for action, values in ((show, ["recipe"]), (diff, ["old", "new"])):
+        for name in values:
+            action.add_argument(
+                name,
+                type=from_file(named_recipe),
+                metavar=name.upper(),
+                help=f"{', '.join(RECIPES)}, or a TOML file",
+            )
+    args = parser.parse_args(argv)
+    if args.action == "list":
+        print(text_table(list(SENTENCES.items())))
+    elif args.action == "show":
+        print(to_toml(args.recipe, named=False), end="")
+    else:
+        print(text_table([("", args.old.name, args.new.name), *differences(args.old, args.new)]))
+    return 0
