@@ -173,15 +173,13 @@ class Classes:
 
 def _check_unlike(what: str, values: Sequence[object]) -> None:
     """Raise InputError for the first value that stands in a list twice."""
-    first: dict[object, int] = {}
     for label, value in enumerate(values):
-        if value in first:
+        if (first := values.index(value)) < label:
             shown = repr(value) if isinstance(value, str) else list(cast(Color, value))
             raise InputError(
-                f"classes {first[value]} and {label} have the same {what}, {shown}: "
+                f"classes {first} and {label} have the same {what}, {shown}: "
                 f"each needs a {what} of its own"
             )
-        first[value] = label
 
 
 def _shown(value: object) -> str:

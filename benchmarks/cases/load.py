@@ -83,8 +83,8 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
         raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
     dataset = open_dataset(root, "train", recipe.crop, classes=recipe.classes)
     plan = plan_epoch(dataset, recipe, seed, 0, training=True)
-    order = [int(index) for index in plan.indices]
-    paths = [[str(of(index)) for index in order] for of in (dataset.image_path, dataset.label_path)]
+    pairs = [dataset.pairs[index] for index in plan.indices]
+    paths = [[str(pair.image) for pair in pairs], [str(pair.label) for pair in pairs]]
     return {
         "root": np.array(str(root)),
         "paths": np.array(paths),

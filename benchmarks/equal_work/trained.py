@@ -102,7 +102,7 @@ def pixels_to_score(data: TrainingData) -> NDArray[np.int64]:
         ]
     pixels = empty_confusion(recipe.num_classes).sum(1)
     for index, area in areas:
-        label = read_label(val.label_path(index), val.classes, val.largest)[area]
+        label = read_label(val.pairs[index].label, val.classes, val.largest)[area]
         pixels += confusion_matrix(np.zeros_like(label), label, recipe.num_classes).sum(1)
     return pixels
 

@@ -33,7 +33,7 @@ from common.options import Parser, config_arguments, config_from
 from common.recipe_files import to_toml
 from common.run.checkpoints import has_checkpoint
 from common.run.folders import resume_command
-from common.run.resume import backend_of_run, training_options
+from common.run.resume import backend_and_weights, training_options
 from common.run.training import choose_recipe
 from common.tricks import check_tricks
 
@@ -117,7 +117,7 @@ def backend_named(argv: Sequence[str]) -> Sequence[str]:
     args, _ = reader.parse_known_args(argv)
     if args.backend is not None or args.resume is None:
         return argv
-    backend = backend_of_run(args.resume)
+    backend, _ = backend_and_weights(args.resume)
     return argv if backend is None else ["--backend", backend, *argv]
 
 

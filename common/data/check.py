@@ -39,8 +39,7 @@ def survey(train: Dataset, val: Dataset) -> list[str]:
     if wrong:
         more = f" (and {len(wrong) - 1} more cannot be read)" if wrong[1:] else ""
         raise InputError("; ".join([f"{wrong[0].path}: {wrong[0].wrong}{more}", *odd]))
-    shared = shared_images(train, val)
-    return odd + ([shared] if shared else [])
+    return odd + shared_images(train, val)
 
 
 @dataclass(frozen=True)
@@ -90,9 +89,7 @@ def check_dataset(root: Path, largest: int = LARGEST, classes: Classes = VOC) ->
             looks.append(look)
             sound += [] if wrong else [pair]
         datasets.append(Dataset(root, split, tuple(sound), (), 0))
-    odd = signs(looks, classes)
-    if shared := shared_images(*datasets):
-        odd.append(shared)
+    odd = signs(looks, classes) + shared_images(*datasets)
     problems += [Problem(root, sign) for sign in odd]
     pixels = sum((look.pixels for look in looks), np.zeros(256, np.int64))
     labels = [int(label) for label in np.flatnonzero(pixels)]
@@ -131,7 +128,7 @@ def find_classes(root: Path, largest: int = LARGEST) -> Classes:
     Raises:
         InputError: For a label map that cannot be read, or more than 255 classes.
     """
-    pairs = [pair for split in ("train", "val") for _, pair in read_pairs(root, split)]
+    pairs = [pair for split in SPLITS for _, pair in read_pairs(root, split)]
     shown: dict[int, Color] = {}
     numbers: set[int] = set()
     colors: Counter[Color] = Counter()

@@ -49,14 +49,6 @@ class Dataset:
         """The images' names: paths within their folder, without suffix."""
         return tuple(pair.name for pair in self.pairs)
 
-    def image_path(self, index: int) -> Path:
-        """Return the path of an image."""
-        return self.pairs[index].image
-
-    def label_path(self, index: int) -> Path:
-        """Return the path of a label map."""
-        return self.pairs[index].label
-
     def read(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Decode an image, uint8 [H, W, 3], and its label map, uint8 [H, W].
 
@@ -103,8 +95,8 @@ def _digest(path: Path) -> bytes:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def shared_images(train: Dataset, val: Dataset) -> str | None:
-    """Return how many images are in both splits, in a line; None if there are none.
+def shared_images(train: Dataset, val: Dataset) -> list[str]:
+    """Return how many images are in both splits, in a line; none if there are none.
 
     The same bytes count, whatever the file's name.
     """
@@ -115,11 +107,11 @@ def shared_images(train: Dataset, val: Dataset) -> str | None:
         if name in names or image in digests
     ]
     if not shared:
-        return None
-    return (
+        return []
+    return [
         f"{len(shared)} of {len(val.names)} validation images are training images too, such as "
         f"{shared[0]}: their scores say nothing about images that the network has not seen"
-    )
+    ]
 
 
 @dataclass(frozen=True)

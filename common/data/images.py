@@ -35,14 +35,13 @@ LARGEST = Config.max_pixels
 
 
 @contextmanager
-def opened(path: Path, *formats: str, largest: int, data: bytes | None = None) -> Iterator[Image]:
+def opened(path: Path, *formats: str, largest: int) -> Iterator[Image]:
     """Open an image file, of which only the header is read so far.
 
     Args:
         path: The file.
         formats: Pillow's names of those that are allowed.
         largest: Pixels that the image may have.
-        data: The file's bytes where they have been read.
 
     Raises:
         InputError: Naming the file, if it is absent, no image, or too large. An error of the block
@@ -54,7 +53,7 @@ def opened(path: Path, *formats: str, largest: int, data: bytes | None = None) -
         raise InputError(f"{path}: is a folder or a device, not a file")
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit cannot be stated; this one is checked below.
     try:
-        with Image.open(path if data is None else io.BytesIO(data), formats=formats) as image:
+        with Image.open(path, formats=formats) as image:
             width, height = image.size
             if width * height > largest:
                 raise InputError(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from common.classes import VOC, VOID
 from common.config import Config
 from common.data.dataset import Fitting, write_fitting
+from common.data.lists import IMAGES, LABELS, LISTS, list_path
 from common.data.masks import label_image
 from common.errors import InputError
 from common.machine.files import write_text, writing
@@ -86,12 +87,13 @@ def make_dataset(root: Path, *, train: int, val: int, size: tuple[int, int], see
         )
     if seed < 0:
         raise InputError(f"--seed {seed} is too small: at least 0")
+    from PIL import Image
+
     with only_writer(root), writing(root):
         if {path.name for path in root.iterdir()} - {LOCK}:
             raise InputError(f"{root}: is not empty: name a new folder for the generated data set")
-        lists = root / "ImageSets" / "Segmentation"
-        for folder in (root / "JPEGImages", root / "SegmentationClass", lists):
-            folder.mkdir(parents=True)
+        for folder in (IMAGES, LABELS, LISTS):
+            (root / folder).mkdir(parents=True)
         names = {
             split: [f"{split}_{index:06d}" for index in range(count)]
             for split, count in (("train", train), ("val", val))
@@ -99,10 +101,12 @@ def make_dataset(root: Path, *, train: int, val: int, size: tuple[int, int], see
         for number, listed in enumerate(names.values()):
             for index, name in enumerate(listed):
                 image, label = draw_pair(size, np.random.default_rng([seed, number, index]))
-                _write_pair(root, name, image, label)
+                # To sync each file would take longer than to draw it: the lists are, at the end.
+                Image.fromarray(image).save(root / IMAGES / f"{name}.jpg", quality=92)
+                label_image(label, VOC).save(root / LABELS / f"{name}.png")
         write_fitting(root, fitting_recipe(train, size))
         for split, listed in names.items():
-            write_text(lists / f"{split}.txt", "".join(f"{name}\n" for name in listed))
+            write_text(list_path(root, split), "".join(f"{name}\n" for name in listed))
 
 
 def fitting_recipe(train: int, size: tuple[int, int]) -> Fitting:
@@ -210,11 +214,3 @@ def _boundary(label: NDArray[np.uint8], radius: int) -> NDArray[np.bool_]:
         border[:, shift:] |= across
         border[:, :-shift] |= across
     return border
-
-
-def _write_pair(root: Path, name: str, image: NDArray[np.uint8], label: NDArray[np.uint8]) -> None:
-    # To sync each file would take longer than to draw it: only the lists are synced, at the end.
-    from PIL import Image
-
-    Image.fromarray(image).save(root / "JPEGImages" / f"{name}.jpg", quality=92)
-    label_image(label, VOC).save(root / "SegmentationClass" / f"{name}.png")

@@ -26,22 +26,11 @@ MAGIC = 0x112
 SHAPES_OF_64_BITS, WITH_STORAGE, WITH_NUMPY_SHAPES = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 DENSE = 0
 MOST_DIMENSIONS = 32
-TYPES = {
-    0: "float32",
-    1: "float64",
-    2: "float16",
-    3: "uint8",
-    4: "int32",
-    5: "int8",
-    6: "int64",
-    7: "bool",
-    8: "int16",
-    9: "uint16",
-    10: "uint32",
-    11: "uint64",
-    12: "bfloat16",
-}
-"""MXNet's number of a type -> its name; mshadow's ``base.h``."""
+TYPES = (
+    *("float32", "float64", "float16", "uint8", "int32", "int8", "int64", "bool"),
+    *("int16", "uint16", "uint32", "uint64", "bfloat16"),
+)
+"""Names of the types in the order of MXNet's numbers; mshadow's ``base.h``."""
 
 
 class _Damaged(ValueError):
@@ -120,7 +109,7 @@ def _array(cursor: _Cursor) -> tuple[NDArray, str]:
     shape = _shape(cursor)
     cursor.numbers("ii")  # The device that it was on.
     number = cursor.number("i")
-    if number not in TYPES:
+    if number not in range(len(TYPES)):
         raise _Damaged(f"an array is of the unknown type {number}")
     kind = TYPES[number]
     stored = np.dtype(np.uint16 if kind == "bfloat16" else kind)

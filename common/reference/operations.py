@@ -134,18 +134,16 @@ def transpose_convolution_gradients(
     return x_gradient, convolution_weight_gradient(gradient, x, weight.shape[2], stride, padding)
 
 
-def max_pool(x: Array, kernel: int = 3, stride: int = 2, padding: int = 1) -> Array:
-    """Return the largest value of each window; outside ``x`` there is minus infinity."""
+def max_pool(x: Array) -> Array:
+    """Return the largest value of each 3x3 window, two pixels apart; outside is minus infinity."""
 
     def largest(x: Array) -> Array:
-        return _windows(pad(x, padding, -np.inf), kernel, stride).max(axis=(3, 4))
+        return _windows(pad(x, 1, -np.inf), kernel=3, stride=2).max(axis=(3, 4))
 
     return map_by_image(largest, x)
 
 
-def max_pool_gradient(
-    x: Array, gradient: Array, kernel: int = 3, stride: int = 2, padding: int = 1
-) -> Array:
+def max_pool_gradient(x: Array, gradient: Array) -> Array:
     """Return the gradient with respect to ``x``: each window's goes to its first largest value.
 
     Frameworks may break ties otherwise. After a ReLU it makes no difference where a tie is at zero.
@@ -154,16 +152,16 @@ def max_pool_gradient(
 
     def hand_back(x: Array, maximum: Array, gradient: Array) -> Array:
         remaining = gradient.copy()
-        x_padded = pad(x, padding, -np.inf)
+        x_padded = pad(x, 1, -np.inf)
         x_gradient = np.zeros(x_padded.shape)
-        values, targets = (_windows(array, kernel, stride) for array in (x_padded, x_gradient))
-        for i, j in np.ndindex(kernel, kernel):
+        values, targets = (_windows(array, 3, 2) for array in (x_padded, x_gradient))
+        for i, j in np.ndindex(3, 3):
             chosen = values[:, :, :, i, j] == maximum
             targets[:, :, :, i, j] += np.where(chosen, remaining, 0.0)
             remaining[chosen] = 0.0
-        return x_gradient[:, padding : padding + height, padding : padding + width]
+        return x_gradient[:, 1 : 1 + height, 1 : 1 + width]
 
-    return map_by_image(hand_back, x, max_pool(x, kernel, stride, padding), gradient)
+    return map_by_image(hand_back, x, max_pool(x), gradient)
 
 
 def moments(x: Array) -> tuple[Array, Array]:

@@ -49,7 +49,7 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
             start_training(args, config, backend) as (data, run, start),
         ):
             messages.keep_in(run.folder)
-            with run.interruptible():
+            with run.interrupts.watched():
                 state = train(run.config, data, run, start)
             predictions = predict(backend, state, data.examples())
             peak, draw = backend.device_memory_peak(config), partial(draw_pictures, run, data)

@@ -42,31 +42,24 @@ def scores(confusion: NDArray[np.int64], void: str) -> Reading:
         matrix[0] += confusion[num_classes]
     truth, predicted, correct = matrix.sum(1), matrix.sum(0), np.diag(matrix)
     present = truth > 0
-    if not present.any():
-        return {
-            "pixel_accuracy": None,
-            "mean_class_accuracy": None,
-            "mean_iou": None,
-            "frequency_weighted_iou": None,
-            "class_iou": [None] * num_classes,
-            "classes_present": 0,
-            "background_pixel_accuracy": None,
-            "background_mean_iou": None,
-            "pixels": 0,
-        }
     iou = correct[present] / (truth + predicted - correct)[present]
     iou_of = dict(zip(np.flatnonzero(present).tolist(), iou.tolist(), strict=True))
-    background = float(truth[0] / truth.sum())
+
+    def share(part: np.float64, whole: np.float64 | int) -> float | None:
+        return float(part / whole) if whole else None
+
+    pixels, classes = truth.sum(), len(iou)
+    background = share(truth[0], pixels)
     return {
-        "pixel_accuracy": float(correct.sum() / truth.sum()),
-        "mean_class_accuracy": float((correct[present] / truth[present]).mean()),
-        "mean_iou": float(iou.mean()),
-        "frequency_weighted_iou": float((truth[present] * iou).sum() / truth.sum()),
+        "pixel_accuracy": share(correct.sum(), pixels),
+        "mean_class_accuracy": share((correct[present] / truth[present]).sum(), classes),
+        "mean_iou": share(iou.sum(), classes),
+        "frequency_weighted_iou": share((truth[present] * iou).sum(), pixels),
         "class_iou": [iou_of.get(index) for index in range(num_classes)],
-        "classes_present": int(present.sum()),
+        "classes_present": classes,
         "background_pixel_accuracy": background,
-        "background_mean_iou": background / int(present.sum()),
-        "pixels": int(truth.sum()),
+        "background_mean_iou": None if background is None else background / classes,
+        "pixels": int(pixels),
     }
 
 

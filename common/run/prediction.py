@@ -43,8 +43,6 @@ def checked_parameters(args: Namespace) -> Parameters:
         if path.is_dir():
             raise InputError(f"{path}: is a folder: name the images in it, {path}/*.jpg")
         if not path.is_file():
-            if path.is_dir():
-                raise InputError(f"{path}: is a folder; name its images, as {path}/*.jpg")
             raise InputError(f"{path}: there is no such file; name JPEG or PNG images")
         for target in targets(args.out, path):
             if owner := owners.get(target.resolve()):

@@ -72,25 +72,16 @@ def read_summary(folder: Path) -> Summary:
     return summary
 
 
-def backend_of_run(folder: Path) -> str | None:
-    """Return the backend that a run was trained with last; None if its manifest is absent."""
-    path = folder / "manifest.json"
-    if not path.is_file():
-        return None
-    with reading_json(path, "a run's manifest") as manifest:
-        return str(manifest["backend"]["name"])
+def backend_and_weights(folder: Path) -> tuple[str | None, WeightsRecord | None]:
+    """Return the backend that a run was trained with last, and the weights it started from.
 
-
-def weights_of_run(folder: Path) -> WeightsRecord | None:
-    """Return what a run's manifest says of the weights it started from.
-
-    None without a manifest: a checkpoint may have been copied without its run.
+    Nothing is known without its manifest: a checkpoint may have been copied without its run.
     """
     path = folder / "manifest.json"
     if not path.is_file():
-        return None
+        return None, None
     with reading_json(path, "a run's manifest") as manifest:
-        weights = manifest["weights"]
+        backend, weights = str(manifest["backend"]["name"]), manifest["weights"]
         if weights is None:
-            return None
-        return {"name": str(weights["name"]), "sha256": str(weights["sha256"])}
+            return backend, None
+        return backend, {"name": str(weights["name"]), "sha256": str(weights["sha256"])}

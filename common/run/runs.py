@@ -41,6 +41,7 @@ class Run:
 
     Attributes:
         lines: Of ``metrics.jsonl``, with those before the first step of a resumed training.
+        interrupts: While they are watched, one waits for the next checkpoint, which is then due.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Run:
         self._pending: list[tuple[int, int, Any]] = []
         self._step_seconds: list[float] = []
         self._started = self._clock = time.perf_counter()
-        self._interrupts = Interrupts()
+        self.interrupts = Interrupts()
         folder.mkdir(parents=True, exist_ok=True)
         for unfinished in (*folder.glob(".*.partial"), *folder.glob("predictions/.*.partial")):
             unfinished.unlink()
@@ -144,15 +145,9 @@ class Run:
         every = self._checkpoint_every
         return self._interrupted() or (every is not None and done % every == 0)
 
-    @contextmanager
-    def interruptible(self) -> Iterator[None]:
-        """Within the block, let an interrupt wait for the next checkpoint, which is then due."""
-        with self._interrupts.watched():
-            yield
-
     def _interrupted(self) -> bool:
         """Return whether to end; of several processes the first decides, and ends the others."""
-        return self._interrupts.noted is not None and is_first_process()
+        return self.interrupts.noted is not None and is_first_process()
 
     def checkpoint(self, parameters: Parameters, momentum: Parameters, step: int) -> None:
         """Write a checkpoint of the state after ``step`` steps.

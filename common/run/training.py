@@ -25,7 +25,7 @@ from common.recipes import make_recipe
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
 from common.run.log import LOG, Line, lines_until
-from common.run.resume import weights_of_run
+from common.run.resume import backend_and_weights
 from common.run.runs import Run
 
 EXAMPLES = 6
@@ -247,7 +247,7 @@ def _start_of(
         return start, describe_weights(config.recipe, args.weights)
     if args.weights is not None:
         raise InputError("--weights: the checkpoint of --resume has weights: leave one of them out")
-    checkpoint, weights = load_checkpoint(args.resume), weights_of_run(args.resume)
+    checkpoint, (_, weights) = load_checkpoint(args.resume), backend_and_weights(args.resume)
     differences = check_same_training(checkpoint, config, data.train.digest)
     if differences and not args.resume_changed:
         raise InputError(

@@ -302,7 +302,7 @@ def test_a_file_that_cannot_be_read_stops_the_epoch_when_its_batch_is_due(tmp_pa
     root = shutil.copytree(generated, tmp_path / "VOC")
     dataset = open_dataset(root, "train", RECIPE.crop)
     plan = plan_epoch(dataset, RECIPE, 1, 0, training=True)
-    path = dataset.image_path(int(plan.indices[5]))
+    path = dataset.pairs[plan.indices[5]].image
     path.write_bytes(path.read_bytes()[:-500])
     loader = Loader(dataset, RECIPE)
     batches = loader.epoch(plan, 0)

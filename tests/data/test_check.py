@@ -16,25 +16,7 @@ from common.data.looks import look_at, signs
 from common.data.masks import read_label, write_label
 from common.data.synthetic import make_dataset
 from common.errors import InputError
-
-
-@pytest.fixture
-def root(tmp_path, generated):
-    """A copy of the generated data set, to be broken: images 80 pixels high, 112 wide."""
-    return shutil.copytree(generated, tmp_path / "VOC")
-
-
-@pytest.fixture
-def names(root):
-    return (root / "ImageSets/Segmentation/train.txt").read_text().split()
-
-
-def image(root, name):
-    return root / "JPEGImages" / f"{name}.jpg"
-
-
-def mask(root, name):
-    return root / "SegmentationClass" / f"{name}.png"
+from tests.data.conftest import image, mask
 
 
 def change_masks(root, change):
@@ -138,7 +120,7 @@ def test_an_image_in_both_splits_is_counted(root, names):
     shutil.copy(image(root, names[3]), image(root, val[2]))  # The same under another name.
     (root / "ImageSets/Segmentation/val.txt").write_text("\n".join([*val, names[0], names[1]]))
     expected = f"3 of 8 validation images are training images too, such as {val[2]}"
-    assert shared_images(*opened(root)).startswith(expected)
+    assert shared_images(*opened(root))[0].startswith(expected)
     assert [what.startswith(expected) for what in odd(root)] == [True]
     assert [what.startswith(expected) for what in survey(*opened(root))] == [True]
 

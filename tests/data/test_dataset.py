@@ -10,25 +10,7 @@ from common.data.dataset import find_voc, open_dataset
 from common.data.images import read_image, write_image
 from common.data.masks import read_label, write_label
 from common.errors import InputError
-
-
-@pytest.fixture
-def root(tmp_path, generated):
-    """A copy of the generated data set, to be broken: images 80 pixels high, 112 wide."""
-    return shutil.copytree(generated, tmp_path / "VOC")
-
-
-@pytest.fixture
-def names(root):
-    return (root / "ImageSets/Segmentation/train.txt").read_text().split()
-
-
-def image(root, name):
-    return root / "JPEGImages" / f"{name}.jpg"
-
-
-def mask(root, name):
-    return root / "SegmentationClass" / f"{name}.png"
+from tests.data.conftest import image, mask
 
 
 def write_list(root, names, split="train"):

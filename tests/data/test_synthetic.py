@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.classes import VOC, VOID
+from common.classes import VOC, VOID, Classes
 from common.data import synthetic
 from common.data.dataset import Fitting, read_fitting
+from common.data.masks import label_image
 from common.data.synthetic import LOOKS, draw_pair, make_dataset
 from common.errors import InputError
 
@@ -202,16 +203,15 @@ def test_values_outside_their_range_are_refused(tmp_path: Path, change: dict, me
 def test_an_interrupted_make_leaves_no_list(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    written = []
-    write = synthetic._write_pair
+    written: list[np.ndarray] = []
 
-    def interrupted(root: Path, name: str, *pair: np.ndarray) -> None:
+    def interrupted(labels: np.ndarray, classes: Classes) -> Image.Image:
         if len(written) == 3:
             raise KeyboardInterrupt
-        written.append(name)
-        write(root, name, *pair)
+        written.append(labels)
+        return label_image(labels, classes)
 
-    monkeypatch.setattr(synthetic, "_write_pair", interrupted)
+    monkeypatch.setattr(synthetic, "label_image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         make_dataset(tmp_path / "new", train=3, val=2, size=SIZE, seed=0)
     assert list((tmp_path / "new" / "JPEGImages").iterdir())
