@@ -9,9 +9,7 @@ import gc
 import importlib
 import importlib.util
 import multiprocessing
-import os
 import time
-from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,6 +21,7 @@ from benchmarks.cases.case import Work
 from benchmarks.cases.inputs import read_arrays, write_arrays
 from benchmarks.records.documents import Process
 from benchmarks.timing.tracks import code_of, config_of_track
+from benchmarks.workers.supervision import cpu_seconds
 from common.config import Config, check_precision
 from common.errors import InputError
 from common.machine.provenance import host_memory_peak, recorded_environment, resident_peak
@@ -102,7 +101,7 @@ def set_up(
         "create_seconds": created - started,
         "first_seconds": Turn.work.first_seconds,
         "first_ended": clock + Turn.work.first_seconds,
-        "cpu_seconds": cpu_seconds(),
+        "cpu_seconds": own_seconds(),
     }
 
 
@@ -194,8 +193,8 @@ def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
     """Do one step to wake up, then time ``steps``; return what the CPU did since the last turn."""
     wall, cpu = Turn.ended
     slept = time.perf_counter() - wall
-    awake = cpu_seconds() - cpu
-    started, cpu_started = time.perf_counter(), cpu_seconds()
+    awake = own_seconds() - cpu
+    started, cpu_started = time.perf_counter(), own_seconds()
     complete(1)
     seconds = time_steps(steps)
     rest()
@@ -254,15 +253,10 @@ def forget_peak() -> bool:
 
 def rest() -> None:
     """Note when this process began to wait."""
-    Turn.ended = time.perf_counter(), cpu_seconds()
+    Turn.ended = time.perf_counter(), own_seconds()
 
 
-def cpu_seconds() -> float:
+def own_seconds() -> float:
     """Return the CPU time of this process and of those that it keeps for loading."""
-    total = time.process_time()
-    for child in multiprocessing.active_children():
-        with suppress(OSError):
-            status = Path(f"/proc/{child.pid}/stat").read_text(encoding="utf-8")
-            ticks = status.rpartition(")")[2].split()[11:13]
-            total += sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK")
-    return total
+    children = [child.pid or 0 for child in multiprocessing.active_children()]
+    return time.process_time() + cpu_seconds(*children)

@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from benchmarks.workers.environment import PROJECT
-from benchmarks.workers.supervision import (
-    end_group,
-    how_ended,
-    kills_for_memory,
-    last_line,
-)
+from benchmarks.workers.supervision import end_group, how_ended, kills_for_memory, last_line
 from common.errors import InputError
 from common.machine.files import open_own, read_json
 

@@ -64,13 +64,9 @@ class Progress:
 
 def _files(run: Path) -> dict[str, str]:
     """Return the digest of each file of a run; its checkpoints are not shown."""
-    paths = sorted(path for path in run.rglob("*") if path.is_file())
-    named = {path.relative_to(run).as_posix(): path for path in paths}
-    return {
-        name: file_digest(path)
-        for name, path in named.items()
-        if not name.startswith(("checkpoints/", "."))
-    }
+    names = sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
+    shown = (name for name in names if not name.startswith(("checkpoints/", ".")))
+    return {name: file_digest(run / name) for name in shown}
 
 
 def _as_json(value: Any) -> Any:

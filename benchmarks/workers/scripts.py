@@ -2,7 +2,6 @@
 
 import os
 import sys
-from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -95,16 +94,19 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     environment = backend_environment(args.threads, args.device)
     limit_cpus(args.threads)
     sys.stdout.flush()
-    refuse_second_writer(args)
+    folder: Path | None = args.out or getattr(args, "resume", None)
+    if folder is not None and folder.is_dir():
+        with only_writer(folder):  # Refuses a second writer before a framework is loaded.
+            pass
     kills = kills_for_memory()
     try:
         status = run_to_end(script_command(args.backend, script, rest), environment)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("; ".join(["interrupted", *way_on(args)])) from None
+        raise KeyboardInterrupt("; ".join(["interrupted", *way_on(args.backend, folder)])) from None
     if status >= 0:
         return status
     what, saving = LESS_MEMORY[script]
-    advice = way_on(args) or [f"run it again; {saving} takes less memory"]
+    advice = way_on(args.backend, folder) or [f"run it again; {saving} takes less memory"]
     print(f"error: {what} {how_ended(status, kills)}: {advice[0]}", file=sys.stderr)
     return 1
 
@@ -121,26 +123,11 @@ def backend_named(argv: Sequence[str]) -> Sequence[str]:
     return argv if backend is None else ["--backend", backend, *argv]
 
 
-def refuse_second_writer(args: Namespace) -> None:
-    """Raise InputError if another command writes into the folder, before a framework is loaded."""
-    folder = folder_of(args)
-    if folder is not None and folder.is_dir():
-        with only_writer(folder):
-            pass
-
-
-def folder_of(args: Namespace) -> Path | None:
-    """Return the folder that a script writes into."""
-    folder: Path | None = args.out or getattr(args, "resume", None)
-    return folder
-
-
-def way_on(args: Namespace) -> list[str]:
+def way_on(backend: str, folder: Path | None) -> list[str]:
     """Return how a training that ended early is gone on with, if it can be."""
-    folder = folder_of(args)
     if folder is None or not has_checkpoint(folder):
         return []
-    return [f"go on with: {resume_command(args.backend, folder)}"]
+    return [f"go on with: {resume_command(backend, folder)}"]
 
 
 def train_backend(

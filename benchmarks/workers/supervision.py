@@ -119,7 +119,7 @@ def run_logged(
                 if not selector.select(limit and limit / 2):
                     if process.poll() is not None:  # What it left behind holds on to its output.
                         break
-                    before, worked = worked, cpu_seconds(process.pid)
+                    before, worked = worked, cpu_seconds(process.pid, *descendants(process.pid))
                     if before is not None and worked - before < IDLE_SHARE * (limit or 0) / 2:
                         raise TimeoutError(f"neither printed nor computed for {silence:.0f} s")
                     continue
@@ -137,15 +137,16 @@ def run_logged(
     return process.returncode
 
 
-def cpu_seconds(process: int) -> float:
-    """Return the CPU time of a process and its living descendants; 0 where there is no /proc."""
-    ticks = 0
-    for number in (process, *descendants(process)):
-        with suppress(OSError):
-            text = Path(f"/proc/{number}/stat").read_text(errors="replace")
-            # User and system time, the 14th and 15th field; the second ends with a parenthesis.
-            ticks += sum(map(int, text.rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
+def cpu_seconds(*processes: int) -> float:
+    """Return the CPU time of processes; 0 of those that have ended, or where there is no /proc."""
+    # User and system time.
+    ticks = [int(ticks) for process in processes for ticks in stat_fields(process)[11:13]]
+    return sum(ticks) / os.sysconf("SC_CLK_TCK")
+
+
+def stat_fields(process: int) -> list[str]:
+    """Return what the system tells of a process behind its name, which may hold parentheses."""
+    return "\n".join(system_lines(f"/proc/{process}/stat")).rpartition(")")[2].split()
 
 
 def last_line(text: str) -> str:
@@ -160,11 +161,9 @@ def last_line(text: str) -> str:
 def descendants(process: int) -> list[int]:
     """Return the living children of ``process``, and theirs; none where there is no /proc."""
     children: dict[int, list[int]] = {}
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            # State and parent follow the name in parentheses, which may itself hold parentheses.
-            parent = path.read_text(errors="replace").rpartition(")")[2].split()[1]
-            children.setdefault(int(parent), []).append(int(path.parent.name))
+    for number in (int(path.name) for path in Path("/proc").glob("[0-9]*")):
+        if fields := stat_fields(number):  # State, parent; none of a process that has ended.
+            children.setdefault(int(fields[1]), []).append(number)
     below, unvisited = [], [process]
     while unvisited:
         own = children.get(unvisited.pop(), [])
