@@ -26,6 +26,8 @@ Node = tuple[str, list[str], str, dict[str, Any]]
 def onnx_model(parameters: Parameters, network: Network) -> Any:
     """Return the model, checked: ``images``, uint8 [B, H, W, 3], to ``logits`` [B, H, W, C].
 
+    Its initializers are the parameters alone, so that who reads them by name gets those.
+
     Raises:
         InputError: If the onnx package is missing.
     """
@@ -46,18 +48,25 @@ def onnx_model(parameters: Parameters, network: Network) -> Any:
         "first": np.zeros(1, np.int64),
         "third": np.full(1, 3, np.int64),
         "corner": np.zeros(3, np.int64),
-        **parameters,
     }
     if network.backbone == "resnet18_v2":  # Its norm of the input has neither.
-        constants["backbone.data_bn.weight"] = np.ones(3, np.float32)
-        constants["backbone.data_bn.bias"] = np.zeros(3, np.float32)
+        scale, shift = np.ones(3, np.float32), np.zeros(3, np.float32)
+        parameters = {
+            **parameters,
+            "backbone.data_bn.weight": scale,
+            "backbone.data_bn.bias": shift,
+        }
     sides = ["batch", "height", "width"]
-    value = onnx.helper.make_tensor_value_info
+    value, tensor = onnx.helper.make_tensor_value_info, onnx.numpy_helper.from_array
+    operators: list[Node] = [
+        ("Constant", [], name, {"value": tensor(array)}) for name, array in constants.items()
+    ]
+    operators += nodes(network)
     model = onnx.helper.make_model(
         onnx.helper.make_graph(
             [
                 onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
-                for kind, inputs, output, attributes in nodes(network)
+                for kind, inputs, output, attributes in operators
             ],
             f"FCN-32s on {network.backbone}",
             [value("images", onnx.TensorProto.UINT8, [*sides, 3])],
@@ -68,10 +77,7 @@ def onnx_model(parameters: Parameters, network: Network) -> Any:
                     [*sides, len(parameters["transpose_conv.bias"])],
                 )
             ],
-            [
-                onnx.numpy_helper.from_array(np.ascontiguousarray(array), name)
-                for name, array in constants.items()
-            ],
+            [tensor(np.ascontiguousarray(array), name) for name, array in parameters.items()],
         ),
         opset_imports=[onnx.helper.make_opsetid("", OPERATOR_SET)],
         ir_version=IR_VERSION,

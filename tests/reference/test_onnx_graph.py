@@ -1,5 +1,8 @@
 """The exported ONNX graph, run by ONNX Runtime, predicts what the backends predict."""
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +14,7 @@ from numpy.typing import NDArray
 from benchmarks.cli import main as fcn
 from common.config import Config
 from common.data.crops import pad_to
-from common.parameters.files import save_parameters
+from common.parameters.files import read_parameters, save_parameters
 from common.parameters.names import NUM_CLASSES
 from common.recipes import BACKBONES, STRIDE, Network
 from common.reference.distances import relative_error
@@ -62,6 +65,24 @@ def test_images_of_any_size_give_logits_of_that_size(backbone: str, tmp_path: Pa
         padded = np.stack([pad_to(image, (whole[0], whole[1])) for image in images])
         expected = forward(parameters, padded, Network(backbone), False).layers["transpose_conv"]
         assert relative_error(logits, expected[:, :height, :width]) < bound("logits")
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_a_graph_is_turned_back_into_its_weights_by_the_advice_about_it(
+    backbone: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exported(backbone, tmp_path)
+    capsys.readouterr()
+    graph, back = tmp_path / "probe.onnx", tmp_path / "back.safetensors"
+    assert fcn(["weights", "import", str(graph), "--out", str(back)]) == 2
+    advice = capsys.readouterr().err.partition("convert it: ")[2]
+    subprocess.run([sys.executable, *shlex.split(advice)[1:]], cwd=tmp_path, check=True)
+    converted = tmp_path / "weights.safetensors"
+    assert fcn(["weights", "import", str(converted), "--out", str(back)]) == 0
+    parameters, _ = read_parameters(back)
+    expected, _ = read_parameters(tmp_path / "probe.safetensors")
+    assert parameters.keys() == expected.keys()
+    assert all((parameters[name] == value).all() for name, value in expected.items())
 
 
 def test_a_backbone_alone_is_no_network_to_export(
