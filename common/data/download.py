@@ -102,7 +102,7 @@ def fetch_voc(root: Path) -> Path:
         if folder.exists():
             raise InputError(f"{folder}: is there already: name another folder, or remove it")
         archive = root / VOC_URL.rsplit("/", 1)[-1]
-        fetch(VOC_URL, archive, md5=VOC_MD5, largest=VOC_LARGEST)
+        fetch(VOC_URL, archive, "md5", VOC_MD5, largest=VOC_LARGEST)
         with writing(root):
             if unpacking.exists():
                 shutil.rmtree(unpacking)

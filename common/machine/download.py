@@ -51,10 +51,11 @@ class SafeRedirects(urllib.request.HTTPRedirectHandler):
 def fetch(
     url: str,
     path: Path,
+    algorithm: str,
+    digest: str,
     *,
     member: str | None = None,
     largest: int = LARGEST,
-    **digests: str | None,
 ) -> None:
     """Download ``url`` to ``path``, or go on where an earlier call was cut off.
 
@@ -65,63 +66,44 @@ def fetch(
     Args:
         url: Of http or https.
         path: The file.
-        member: ``url`` is a zip archive, and the file, to which the digests belong, is this one
+        algorithm: Of the digest: ``sha256``, ``sha1`` or ``md5``.
+        digest: The file's, in hexadecimal.
+        member: ``url`` is a zip archive, and the file, to which the digest belongs, is this one
             within it.
         largest: Bytes that the download, and the file unpacked from it, may have.
-        digests: The file's ``sha256``, ``sha1`` or ``md5`` in hexadecimal, or its first digits
-            where a publisher states no more; at least one.
 
     Raises:
         InputError: If the server cannot be reached, refuses, stalls or stops early (the part file
             stays), if the file is too large or its digest is another (the part file is deleted), or
             if ``path`` cannot be written or holds something else.
     """
-    expected = {name: digest.lower() for name, digest in digests.items() if digest}
-    if not expected:
-        raise ValueError(f"{url}: a download needs a digest")
     if not url.startswith(("http://", "https://")):
         raise InputError(f"{url}: only http and https can be fetched")
     with writing(path):
         if path.exists():
-            if wrong := _wrong_digest(path, expected):
+            if wrong := _wrong_digest(path, algorithm, digest):
                 raise InputError(f"{path}: exists, but {wrong}; delete it or move it away")
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part")
+        part = whole = path.with_name(f"{path.name}.part")
         _receive(url, part, largest)
-        _accept(url, part, path, expected, member, largest)
+        wrong = None
+        if member is not None:
+            whole = path.with_name(f"{path.name}.unpacked")
+            wrong = _wrong_member(part, member, whole, largest)
+        if wrong := wrong or _wrong_digest(whole, algorithm, digest):
+            part.unlink()
+            whole.unlink(missing_ok=True)
+            raise InputError(f"{url}: {wrong}; what was received is deleted: run again")
+        whole.replace(path)
+        part.unlink(missing_ok=True)
+        sync_folder(path.parent)
 
 
-def _accept(
-    url: str,
-    part: Path,
-    path: Path,
-    expected: dict[str, str],
-    member: str | None,
-    largest: int,
-) -> None:
-    """Give what was received its name, or delete it and raise InputError if it is another file."""
-    wrong, whole = None, part
-    if member is not None:
-        whole = path.with_name(f"{path.name}.unpacked")
-        wrong = _wrong_member(part, member, whole, largest)
-    wrong = wrong or _wrong_digest(whole, expected)
-    if wrong:
-        part.unlink()
-        whole.unlink(missing_ok=True)
-        raise InputError(f"{url}: {wrong}; what was received is deleted: run again")
-    whole.replace(path)
-    part.unlink(missing_ok=True)
-    sync_folder(path.parent)
-
-
-def _wrong_digest(path: Path, expected: dict[str, str]) -> str | None:
+def _wrong_digest(path: Path, algorithm: str, expected: str) -> str | None:
     """Return what is wrong with the digest of ``path``, naming both; None if nothing is."""
-    for algorithm, digest in expected.items():
-        actual = file_digest(path, algorithm)
-        if not actual.startswith(digest):
-            return f"its {algorithm} is {actual}, expected {digest}"
-    return None
+    actual = file_digest(path, algorithm)
+    return None if actual == expected else f"its {algorithm} is {actual}, expected {expected}"
 
 
 def _wrong_member(archive: Path, member: str, target: Path, largest: int) -> str | None:

@@ -1,13 +1,11 @@
 """Weights that others publish: fetched once, checked, and kept in a cache folder."""
 
 import os
-import re
 from pathlib import Path
 from typing import NamedTuple
 
-from common.errors import InputError
 from common.machine.download import fetch
-from common.machine.files import cache_folder, file_digest, reading_json, write_json
+from common.machine.files import cache_folder
 from common.machine.locks import LOCK, locked
 from common.parameters.foreign import torchvision_url
 
@@ -17,21 +15,24 @@ class Published(NamedTuple):
 
     Attributes:
         file: Its name, and that of the zip archive's member which it is.
-        sha256, sha1: What the publisher states of its digest: of a SHA-256 the first digits.
+        algorithm, digest: Its digest in hexadecimal, after which the file is named.
     """
 
     file: str
-    sha256: str | None = None
-    sha1: str | None = None
+    algorithm: str
+    digest: str
 
 
 PUBLISHED = {
-    "torchvision:resnet18": Published("resnet18-f37072fd.pth", sha256="f37072fd"),
+    "torchvision:resnet18": Published(
+        "resnet18-f37072fd.pth",
+        *("sha256", "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"),
+    ),
     "gluon:resnet18_v1": Published(
-        "resnet18_v1-a0666292.params", sha1="a0666292f0a30ff61f857b0b66efc0228eb6a54b"
+        "resnet18_v1-a0666292.params", "sha1", "a0666292f0a30ff61f857b0b66efc0228eb6a54b"
     ),
     "gluon:resnet18_v2": Published(
-        "resnet18_v2-a81db45f.params", sha1="a81db45fd7b7a2d12ab97cd88ef0a5ac48b8f657"
+        "resnet18_v2-a81db45f.params", "sha1", "a81db45fd7b7a2d12ab97cd88ef0a5ac48b8f657"
     ),
 }
 """Name on the command line -> the file."""
@@ -46,31 +47,20 @@ GLUON = "https://apache-mxnet.s3-accelerate.dualstack.amazonaws.com/"
 def published_file(name: str) -> Path:
     """Return the file of the published weights ``name``, downloaded unless it is in the cache.
 
-    The digest that the publisher states checks every use. Its whole SHA-256 is recorded at the
-    first download in ``<name>.json`` beside it, and checks every later use too.
+    Its digest is checked at every use.
 
     Raises:
         InputError: If the publisher's address is not known here, the download fails, or the bytes
             have another digest.
     """
     folder, published = cache_folder(), PUBLISHED[name]
-    record_path = folder / f"{name.replace(':', '-')}.json"
     path = folder / published.file
     # Replicas start together and need the same file: the others wait for the first.
     with locked(folder / LOCK, f"{folder}: is being written", wait=True):
-        recorded = _recorded_digest(record_path, published)
         # For a file that is there no address is needed: torchvision's takes a second to find out.
         url = GLUON if path.exists() else address(name)
-        archive = not name.startswith("torchvision:")
-        fetch(
-            url,
-            path,
-            sha256=recorded or published.sha256,
-            sha1=published.sha1,
-            member=published.file if archive else None,
-        )
-        if recorded is None:
-            write_json(record_path, {"file": published.file, "sha256": file_digest(path)})
+        member = None if name.startswith("torchvision:") else published.file
+        fetch(url, path, published.algorithm, published.digest, member=member)
     return path
 
 
@@ -84,13 +74,3 @@ def address(name: str) -> str:
         return torchvision_url("resnet18")
     base = os.environ.get("MXNET_GLUON_REPO", GLUON).rstrip("/")
     return f"{base}/gluon/models/{PUBLISHED[name].file.replace('.params', '.zip')}"
-
-
-def _recorded_digest(path: Path, published: Published) -> str | None:
-    if not path.exists():
-        return None
-    with reading_json(path, "a record of a download: remove it") as record:
-        digest = str(record["sha256"])
-    if not re.fullmatch(r"[0-9a-f]{64}", digest) or not digest.startswith(published.sha256 or ""):
-        raise InputError(f"{path}: is the record of another file than {published.file}: remove it")
-    return digest

@@ -4,6 +4,7 @@ import functools
 import hashlib
 import importlib
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -196,50 +197,28 @@ NAME, FILE = "torchvision:resnet18", "weights.pth"
 
 
 def publish(monkeypatch: pytest.MonkeyPatch, digest: str) -> None:
-    """Let the file be published by the first digits of a digest."""
-    file = published.Published(FILE, sha256=digest[:8])
+    """Let the file be published with a SHA-256."""
+    file = published.Published(FILE, "sha256", digest)
     monkeypatch.setitem(published.PUBLISHED, NAME, file)
 
 
-def test_a_published_file_is_downloaded_once_and_its_whole_digest_recorded(
+def test_a_published_file_is_downloaded_once_and_its_digest_checked_ever_after(
     server: Server, kept: Path
 ) -> None:
     path = published.published_file(NAME)
     assert path == kept / FILE and path.read_bytes() == BODY
-    record = json.loads((kept / "torchvision-resnet18.json").read_text(encoding="utf-8"))
-    assert record == {"file": FILE, "sha256": SHA256}
     assert published.published_file(NAME) == path
     assert len(server.ranges) == 1
-
-
-def test_what_was_recorded_is_checked_ever_after(kept: Path) -> None:
-    path = published.published_file(NAME)
     path.write_bytes(b"x" + BODY[1:])
     with pytest.raises(InputError, match=r"weights\.pth: exists, but its sha256"):
         published.published_file(NAME)
-    path.unlink()
-    # Other bytes that the publisher's own, shorter digest would let pass.
-    record = kept / "torchvision-resnet18.json"
-    record.write_text(record.read_text(encoding="utf-8").replace(SHA256[8:], "0" * 56))
-    with pytest.raises(InputError, match=f"its sha256 is {SHA256}, expected {SHA256[:8]}0000"):
-        published.published_file(NAME)
-    record.write_text("{")
-    with pytest.raises(InputError, match=r"torchvision-resnet18\.json: not a record"):
-        published.published_file(NAME)
 
 
-def test_a_record_names_neither_another_file_nor_another_digest(kept: Path, tmp_path: Path) -> None:
-    planted = tmp_path / "planted.pth"
-    planted.write_bytes(b"planted")
-    digest = hashlib.sha256(b"planted").hexdigest()
-    kept.mkdir(parents=True)
-    record = kept / "torchvision-resnet18.json"
-    entry = {"url": "http://x", "file": str(planted), "member": None, "sha256": digest}
-    record.write_text(json.dumps(entry), encoding="utf-8")
-    with pytest.raises(InputError, match=r"resnet18\.json: is the record of another file than"):
-        published.published_file(NAME)
-    record.write_text(json.dumps({**entry, "sha256": SHA256}), encoding="utf-8")
-    assert published.published_file(NAME) == kept / FILE
+def test_published_files_are_named_after_their_whole_digests() -> None:
+    lengths = {"sha256": 64, "sha1": 40}
+    for file, algorithm, digest in published.PUBLISHED.values():
+        assert re.fullmatch(rf"\w+-{digest[:8]}\.\w+", file)
+        assert re.fullmatch(rf"[0-9a-f]{{{lengths[algorithm]}}}", digest)
 
 
 def refused_download(capsys: pytest.CaptureFixture[str], out: Path) -> str:
@@ -270,14 +249,14 @@ def test_a_failed_download_is_one_line_and_is_resumed(
     server.mood = mood
     out = tmp_path / "out.safetensors"
     assert words in refused_download(capsys, out)
-    assert not out.exists() and not (kept / "torchvision-resnet18.json").exists()
+    assert not out.exists() and not (kept / FILE).exists()
     server.mood = "good"
     assert published.published_file(NAME).read_bytes() == BODY
     resumed = mood in ("stalling", "truncating")
     assert server.ranges == [None, f"bytes={len(BODY) // 2}-" if resumed else None]
 
 
-def test_wrong_bytes_are_neither_used_nor_recorded(
+def test_wrong_bytes_are_neither_used_nor_kept(
     server: Server,
     kept: Path,
     tmp_path: Path,
@@ -310,7 +289,7 @@ def test_torchvision_publishes_the_file_that_is_expected() -> None:
     required("torch", "torch")
     file = published.PUBLISHED[NAME]
     url = published.address(NAME)
-    assert url.endswith(f"/models/{file.file}") and file.sha256 in file.file
+    assert url.endswith(f"/models/{file.file}") and file.digest[:8] in file.file
 
 
 def test_the_model_zoo_publishes_the_files_that_are_expected(
@@ -322,7 +301,7 @@ def test_the_model_zoo_publishes_the_files_that_are_expected(
     for backbone in ("resnet18_v1", "resnet18_v2"):
         file = published.PUBLISHED[f"gluon:{backbone}"]
         assert file.file == f"{backbone}-{store.short_hash(backbone)}.params"
-        assert file.sha1 == store._model_sha1[backbone]
+        assert file.digest == store._model_sha1[backbone]
     monkeypatch.setenv("MXNET_GLUON_REPO", "http://mirror.example/")
     expected = "http://mirror.example/gluon/models/resnet18_v2-a81db45f.zip"
     assert published.address("gluon:resnet18_v2") == expected
