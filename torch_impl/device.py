@@ -58,7 +58,9 @@ def configure(config: Config) -> None:
     torch.backends.cuda.matmul.allow_tf32 = tf32
     torch.backends.cudnn.allow_tf32 = tf32
     torch.backends.cudnn.benchmark = not config.deterministic
-    torch.use_deterministic_algorithms(config.deterministic)
+    # Setting it imports PyTorch's compiler, which takes longer than to import PyTorch.
+    if torch.are_deterministic_algorithms_enabled() != config.deterministic:
+        torch.use_deterministic_algorithms(config.deterministic)
 
 
 def to_device(array: NDArray, config: Config) -> Tensor:

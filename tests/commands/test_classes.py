@@ -9,11 +9,14 @@ import pytest
 from PIL import Image
 
 from benchmarks.cli import main as fcn
+from benchmarks.workers.environment import backend_environment
 from common.classes import VOID, VOID_COLOR, Classes
+from common.data.images import read_image
 from common.data.masks import read_label, write_label
 from common.parameters.files import read_parameters
+from common.run.log import read_metrics
 from tests.conftest import PRESENT
-from tests.support.commands import SMALL, refused, script
+from tests.support.commands import SMALL, refused, script, script_here
 
 COLORS = ((0, 0, 0), (30, 200, 60), (200, 30, 60))
 NAMES = ("background", "crack", "rust")
@@ -112,20 +115,33 @@ def test_masks_of_other_classes_are_told_how_to_get_a_list(
     assert (told in capsys.readouterr().out) == (kind != "palette")
 
 
-def test_own_classes_are_trained_resumed_and_predicted(
+def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
     backend_name: str, generated: Path, tmp_path: Path
 ) -> None:
     """Weight files name the classes, so that a prediction needs no option."""
     data, path = own_data(generated, tmp_path / "VOC", "colours"), tmp_path / "classes.toml"
     path.write_text(Classes(NAMES, COLORS).to_toml(), encoding="utf-8")
     run, train = tmp_path / "run", f"{backend_name}_impl.train"
-    options = ["--data", data, "--recipe", "modern", *SMALL]
-    options = [*options, "--classes", path, "--max-steps", 2, "--checkpoint-every", 1]
-    done = script(train, *options, "--out", run)
-    assert done.returncode == 0, done.stderr
+    options = ["--data", data, "--recipe", "modern", "--epochs", "2", *SMALL, "--classes", path]
+    half = script(train, *options, "--out", run, "--max-steps", "4", "--devices", "2", "--json")
+    assert half.returncode == 0, half.stderr
+    assert json.loads(half.stdout)["steps"] == 4
+    # Of two processes, which PyTorch has, one alone prints and draws.
+    assert half.stderr.count("epoch 1/") == 1 and (run / "examples.png").is_file()
     described = {"names": list(NAMES), "colors": [list(color) for color in COLORS]}
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert config["recipe"]["classes"] == described
+
+    path.unlink()  # The run knows them.
+    resume = ["--resume", run, "--resume-changed", "--no-progress"]  # The number of devices.
+    # As `fcn train` starts it. The others start themselves anew with this environment.
+    rest = script(train, *resume, "--devices", 1, environment=backend_environment(None))
+    assert rest.returncode == 0, rest.stderr
+    lines = read_metrics(run / "metrics.jsonl")
+    assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(6))
+    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [0, 1]
+    for name in ("config.json", "manifest.json", "curves.png", "examples.png", "summary.json"):
+        assert (run / name).stat().st_size > 0, name
     assert json.loads((run / "manifest.json").read_text())["classes"] == described
     scores = json.loads((run / "summary.json").read_text())["final"]["scores"]["ignore"]
     assert len(scores["class_iou"]) == 3 and scores["classes_present"] == 3
@@ -133,30 +149,30 @@ def test_own_classes_are_trained_resumed_and_predicted(
     parameters, metadata = read_parameters(model)
     assert json.loads(metadata["classes"]) == described
     assert parameters["transpose_conv.weight"].shape == (3, 3, 64, 64)
+    last = rest.stdout.splitlines()[-1]
+    assert last == f"next: fcn predict --backend {backend_name} --weights {model} --out DIR IMAGE"
 
-    path.unlink()  # The run knows them.
-    more = script(train, "--resume", run, "--max-steps", 3, "--no-progress")
-    assert more.returncode == 0, more.stderr
-    assert json.loads((run / "summary.json").read_text())["steps"] == 3
-
-    image = next((data / "JPEGImages").glob("*.jpg"))
-    maps = tmp_path / "maps"
-    predict = script(
-        f"{backend_name}_impl.predict",
-        *(image, "--weights", model, "--out", maps, "--tile", "64", "64", "--json"),
-    )
-    assert predict.returncode == 0, predict.stderr
-    (entry,) = json.loads(predict.stdout)
-    assert set(entry["shares"]) <= set(NAMES)
-    with Image.open(maps / f"{image.stem}.png") as picture:
+    image, maps = next((data / "JPEGImages").glob("*.jpg")), tmp_path / "maps"
+    predicting = [image, "--weights", model, "--out", maps, "--tile", 64, 64, "--no-progress"]
+    predicted = script(f"{backend_name}_impl.predict", *predicting)
+    assert predicted.returncode == 0, predicted.stderr
+    labels, overlay = maps / f"{image.stem}.png", maps / f"{image.stem}-overlay.png"
+    written = [line.partition(": ") for line in predicted.stdout.splitlines()]
+    assert [file for file, *_ in written] == [str(labels), str(overlay)]
+    shares = [share.rpartition(" ")[0] for share in written[0][2].split(", ")]
+    assert shares and set(shares) <= set(NAMES)
+    size = read_image(image).shape
+    with Image.open(labels) as picture:
+        assert picture.size == (size[1], size[0])
         assert picture.getpalette()[:9] == [value for color in COLORS for value in color]
         assert picture.getpalette()[-3:] == list(VOID_COLOR)
-    assert (maps / f"{image.stem}-overlay.png").is_file()
+    drawn = read_image(overlay).shape
+    assert drawn[0] > size[0] and drawn[1] == size[1]
 
 
-@pytest.mark.parametrize("name", PRESENT[:1])
+@pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
 def test_other_classes_are_another_training_and_another_head(
-    name: str, generated: Path, tmp_path: Path
+    backend_name: str, generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, run = own_data(generated, tmp_path / "VOC", "numbers"), tmp_path / "run"
     lists = {}
@@ -168,16 +184,14 @@ def test_other_classes_are_another_training_and_another_head(
     ):
         lists[key] = tmp_path / f"{key}.toml"
         lists[key].write_text(classes.to_toml(), encoding="utf-8")
-    train = f"{name}_impl.train"
+    train = f"{backend_name}_impl.train"
     options = ["--data", data, *SMALL, "--recipe", "modern"]
     begin = [*options, "--out", run, "--classes", lists["own"], "--max-steps", 1]
-    done = script(train, *begin)
-    assert done.returncode == 0, done.stderr
+    assert script_here(train, *begin) == 0
 
     def line(*arguments: object) -> str:
-        result = script(train, *arguments)
-        assert result.returncode == 2, result.stderr
-        return result.stderr.splitlines()[-1]
+        assert script_here(train, *arguments) == 2
+        return capsys.readouterr().err.splitlines()[-1]
 
     resume = ["--resume", run, "--max-steps", 2, "--classes"]
     assert "classes 3 (background, crack, rust) -> 3 (background, crack, moss)" in line(
@@ -194,8 +208,9 @@ def test_other_classes_are_another_training_and_another_head(
     importing = ["weights", "import", str(model), "--without-head", "--out", str(backbone)]
     assert fcn(importing) == 0
     assert all(key.startswith("backbone.") for key in read_parameters(backbone)[0])
-    done = script(train, *new, "--weights", backbone)
-    assert done.returncode == 0, done.stderr
+    assert script_here(train, *new, "--weights", backbone) == 0
+    capsys.readouterr()
     same = [*options, "--out", tmp_path / "same", "--max-steps", 1, "--classes", lists["named"]]
-    done = script(train, *same, "--weights", model)
-    assert "its head was trained for other classes, 3 (background, crack, rust)" in done.stderr
+    assert script_here(train, *same, "--weights", model) == 0
+    told = capsys.readouterr().err
+    assert "its head was trained for other classes, 3 (background, crack, rust)" in told

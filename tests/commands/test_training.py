@@ -1,7 +1,6 @@
 """`fcn train` and `fcn predict`: what they leave, and one line for what they refuse."""
 
 import importlib
-import json
 import os
 import shutil
 import signal
@@ -15,58 +14,15 @@ import pytest
 
 from benchmarks.workers.environment import backend_environment
 from common.config import Config
-from common.data.images import read_image
-from common.data.masks import read_label
 from common.errors import TrainingDiverged
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
 from common.run import loop
 from common.run.checkpoints import load_checkpoint
-from common.run.log import read_metrics
 from common.run.runs import Run
 from tests.conftest import PRESENT
-from tests.support.commands import SMALL, script
-
-
-def test_train_on_two_devices_resume_on_one_and_predict(
-    backend_name: str, generated: Path, tmp_path: Path
-) -> None:
-    train, out = f"{backend_name}_impl.train", tmp_path / "run"
-    options = ["--data", generated, "--recipe", "modern", "--epochs", "2", *SMALL]
-    half = script(train, *options, "--out", out, "--max-steps", "4", "--devices", "2", "--json")
-    assert half.returncode == 0, half.stderr
-    assert json.loads(half.stdout)["steps"] == 4
-    # Of two processes, which PyTorch has, one alone prints and draws.
-    assert half.stderr.count("epoch 1/") == 1 and (out / "examples.png").is_file()
-    # As `fcn train` starts it. The others start themselves anew with this environment.
-    options += ["--resume", out, "--resume-changed"]  # The number of devices.
-    rest = script(train, *options, environment=backend_environment(None))
-    assert rest.returncode == 0, rest.stderr
-    lines = read_metrics(out / "metrics.jsonl")
-    steps = [line["step"] for line in lines if line["kind"] == "step"]
-    assert steps == list(range(6))
-    assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [0, 1]
-    for name in ("config.json", "manifest.json", "curves.png", "examples.png", "summary.json"):
-        assert (out / name).stat().st_size > 0, name
-
-    image = next((generated / "JPEGImages").glob("*.jpg"))
-    predicted = script(
-        f"{backend_name}_impl.predict",
-        *(image, "--weights", out / "model.safetensors", "--out", tmp_path / "maps"),
-        *("--tile", "64", "64", "--no-progress"),
-    )
-    assert predicted.returncode == 0, predicted.stderr
-    labels, size = tmp_path / "maps" / f"{image.stem}.png", read_image(image).shape
-    assert read_label(labels).shape == size[:2]
-    overlay = tmp_path / "maps" / f"{image.stem}-overlay.png"
-    assert read_image(overlay).shape[0] > size[0] and read_image(overlay).shape[1] == size[1]
-    assert [line.partition(": ")[0] for line in predicted.stdout.splitlines()] == [
-        *map(str, (labels, overlay))
-    ]
-    last = rest.stdout.splitlines()[-1]
-    model = out / "model.safetensors"
-    assert last == f"next: fcn predict --backend {backend_name} --weights {model} --out DIR IMAGE"
+from tests.support.commands import SMALL, script, script_here
 
 
 def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_path: Path) -> None:
@@ -153,13 +109,11 @@ def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -
 
 
 def test_a_diverging_training_says_where_and_keeps_its_checkpoint(
-    backend_name: str, generated: Path, tmp_path: Path
+    backend_name: str, generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    out = tmp_path / "run"
+    out, train = tmp_path / "out", f"{backend_name}_impl.train"
     options = ["--data", generated, "--learning-rate", "1e30", "--checkpoint-every", "1", *SMALL]
-    train, environment = f"{backend_name}_impl.train", backend_environment(None)
-    result = script(train, *options, "--out", out, environment=environment)
-    assert result.returncode == 2
-    assert "at step 1 (epoch 0)" in result.stderr.splitlines()[-1]
-    assert "the checkpoint before it is kept" in result.stderr.splitlines()[-1]
+    assert script_here(train, *options, "--out", out) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "at step 1 (epoch 0)" in last and "the checkpoint before it is kept" in last
     assert load_checkpoint(out).step == 1

@@ -1,5 +1,6 @@
 """Commands as a user runs them."""
 
+import importlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from common.backends import BACKENDS
+from common.run import loop
 from tests.support.interpreters import stand_in
 
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
@@ -24,6 +26,14 @@ def script(
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", name, *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def script_here(name: str, *arguments: object) -> int:
+    """Run a package's script in this process, which may have its framework already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(loop, "restart_with_environment", lambda threads, device: None)
+        status: int = importlib.import_module(name).main([str(argument) for argument in arguments])
+    return status
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
