@@ -188,6 +188,14 @@ def test_other_classes_are_another_training_and_another_head(
     options = ["--data", data, *SMALL, "--recipe", "modern"]
     begin = [*options, "--out", run, "--classes", lists["own"], "--max-steps", 1]
     assert script_here(train, *begin) == 0
+    capsys.readouterr()
+    image, maps = next((data / "JPEGImages").glob("*.jpg")), tmp_path / "maps"
+    predicting = [image, "--weights", run / "model.safetensors", "--out", maps, "--json"]
+    assert script_here(f"{backend_name}_impl.predict", *predicting) == 0
+    (entry,) = json.loads(capsys.readouterr().out)
+    assert entry["labels"] == str(maps / f"{image.stem}.png")
+    assert sum(entry["shares"].values()) == pytest.approx(1, abs=1e-3)
+    assert set(entry["shares"]) <= set(NAMES)
 
     def line(*arguments: object) -> str:
         assert script_here(train, *arguments) == 2
