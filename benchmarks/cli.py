@@ -5,9 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
-from textwrap import indent
 
-from benchmarks.pages.format import text_table
 from common.errors import command
 from common.suggestions import unknown
 
@@ -26,7 +24,8 @@ COMMANDS = {
 
 
 def usage() -> str:
-    commands = indent(text_table(list(COMMANDS.items())), "  ")
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {words}" for name, words in COMMANDS.items())
     more = "`fcn COMMAND --help` shows its options, `fcn --version` the version."
     return f"usage: fcn COMMAND [options]\n\n{commands}\n\n{more}"
 
@@ -36,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the named sub-command, the module of this name in ``benchmarks.commands``."""
     if argv is None:
         # As an exception, so that the processes of the backends are ended too.
-        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
         print(usage(), file=sys.stderr)

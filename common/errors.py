@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import TracebackType
 
 
 class InputError(ValueError):
@@ -16,6 +17,20 @@ class InputError(ValueError):
 
 class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number; the message says at which step."""
+
+
+def _tell_early_interrupt(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print one line of an interrupt that comes while a command's modules are still imported."""
+    if issubclass(kind, KeyboardInterrupt):
+        print("interrupted", file=sys.stderr)
+    else:
+        sys.__excepthook__(kind, error, trace)
+
+
+if sys.argv[:1] == ["-m"]:  # As it is while `python -m` imports the package of a command.
+    sys.excepthook = _tell_early_interrupt
 
 
 def is_first_process() -> bool:
@@ -51,8 +66,8 @@ def notice(text: str) -> None:
 def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     """Wrap a ``main(argv) -> status`` so that a user's error is one line, not a traceback.
 
-    Exit statuses: 0 success, 1 the work itself failed, 2 bad input, 130 interrupted. Names of files
-    that are not UTF-8 are printed with escape sequences.
+    Exit statuses: 0 success, 1 the work itself failed, 2 bad input, 130 interrupted or told
+    to end. Names of files that are not UTF-8 are printed with escape sequences.
     """
 
     @functools.wraps(main)

@@ -111,6 +111,9 @@ def resume_options(args: Namespace, named: set[str]) -> None:
     """
     if named & {"out", "force"}:
         raise InputError("--resume writes into the folder that it names: leave --out and --force")
+    if not (args.resume / PLAN).is_file():
+        what = f"holds no {PLAN}" if args.resume.is_dir() else "there is no such folder"
+        raise InputError(f"--resume {args.resume}: {what}; name what `fcn compare` left in --out")
     with reading_json(args.resume / PLAN, "the plan of a comparison") as plan:
         config = Config.from_json(plan["config"])
         stored = {

@@ -32,7 +32,7 @@ from common.options import Parser, config_arguments, config_from
 from common.recipe_files import to_toml
 from common.run.checkpoints import has_checkpoint
 from common.run.folders import resume_command
-from common.run.resume import backend_and_weights, training_options
+from common.run.resume import backend_and_weights, check_run, training_options
 from common.run.training import choose_recipe
 from common.tricks import check_tricks
 
@@ -112,13 +112,18 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
 
 
 def backend_named(argv: Sequence[str]) -> Sequence[str]:
-    """Return options with the backend of the run that ``--resume`` names, unless they name one."""
+    """Return options with the backend of the run that ``--resume`` names, unless they name one.
+
+    Raises:
+        InputError: If it is no run.
+    """
     reader = Parser(add_help=False)
     reader.add_argument("--backend")
     reader.add_argument("--resume", type=Path)
     args, _ = reader.parse_known_args(argv)
     if args.backend is not None or args.resume is None:
         return argv
+    check_run(args.resume)
     backend, _ = backend_and_weights(args.resume)
     return argv if backend is None else ["--backend", backend, *argv]
 

@@ -178,7 +178,9 @@ def reading_json(path: Path, what: str) -> Iterator[Any]:
     """
     try:
         yield read_json(path.read_bytes())
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected {what}") from error
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not {what} ({error})") from error
 
 

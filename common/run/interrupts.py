@@ -1,6 +1,8 @@
 """Being told to end: a training does so between two steps, with a checkpoint."""
 
+import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -20,6 +22,16 @@ class Interrupts:
     def __init__(self) -> None:
         self.noted: float | None = None
         """When the first one came."""
+        self._outlook: str | None = None
+
+    def announce(self, outlook: str | None) -> None:
+        """Set what is said at once of an interrupt from now on, where its end takes a while.
+
+        If there was one before, that is said now.
+        """
+        self._outlook = outlook
+        if self.noted is not None:
+            self._say()
 
     @contextmanager
     def watched(self) -> Iterator[None]:
@@ -40,5 +52,12 @@ class Interrupts:
     def _note(self, number: int, frame: object) -> None:
         if self.noted is None:
             self.noted = time.monotonic()
+            self._say()
         elif number == signal.SIGINT and time.monotonic() - self.noted > SAME_PRESS:
             raise KeyboardInterrupt
+
+    def _say(self) -> None:
+        if self._outlook is not None:
+            # The signal may have come in the middle of another line, of a bar or of a stream.
+            start = "\n" if sys.stderr.isatty() else ""
+            os.write(sys.stderr.fileno(), os.fsencode(f"{start}{self._outlook}\n"))

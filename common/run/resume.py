@@ -8,9 +8,11 @@ from typing import Any
 
 from common.config import Config, for_backend
 from common.documents import Summary, WeightsRecord
+from common.errors import InputError
 from common.fields import option_fields
 from common.machine.files import reading_json
 from common.options import Parser, parsed
+from common.run.checkpoints import has_checkpoint
 from common.run.folders import SUMMARY, is_finished
 
 
@@ -28,6 +30,8 @@ def training_options(
         InputError: For a bad option, or a run whose configuration cannot be read.
     """
     args, named = parsed(parser, argv)
+    if args.resume is not None:
+        check_run(args.resume)
     if args.resume is None or (values := _stored(args.resume)) is None:
         return args
     if args.data is None and "data" in values:
@@ -45,6 +49,17 @@ def fill_options(args: Namespace, named: set[str], config: Config) -> None:
     for field in option_fields(Config):
         if field.name not in named:
             setattr(args, field.name, getattr(config, field.name))
+
+
+def check_run(folder: Path) -> None:
+    """Raise InputError unless ``folder`` is a run with a checkpoint, or a checkpoint."""
+    if not folder.is_dir():
+        what = "is a file: name the folder of a run" if folder.exists() else "there is no such run"
+        raise InputError(f"--resume {folder}: {what}")
+    if not has_checkpoint(folder) and not (folder / "state.json").is_file():
+        raise InputError(
+            f"--resume {folder}: holds no checkpoint to go on from: start anew with --out"
+        )
 
 
 def _stored(resume: Path) -> dict[str, Any] | None:

@@ -83,6 +83,11 @@ class Run:
         first = not self._step_seconds
         if first or (step + 1) % READ_EVERY == 0 or step + 1 == self.total_steps:
             self.read_losses()
+        if self._ends_epoch(step + 1) and is_first_process():
+            self.interrupts.announce(
+                f"interrupted: the evaluation after epoch {epoch + 1} ends first, and a "
+                "checkpoint follows; a second Ctrl-C gives both up"
+            )
 
     def read_losses(self) -> None:
         """Read and record the pending losses.
@@ -140,10 +145,13 @@ class Run:
     def checkpoint_due(self, step: int) -> bool:
         """Return whether a checkpoint is due after ``step``; an epoch's end has its own."""
         done = step + 1
-        if done % self.steps_per_epoch == 0 or done == self.total_steps:
+        if self._ends_epoch(done):
             return False
         every = self._checkpoint_every
         return self._interrupted() or (every is not None and done % every == 0)
+
+    def _ends_epoch(self, steps: int) -> bool:
+        return steps % self.steps_per_epoch == 0 or steps == self.total_steps
 
     def _interrupted(self) -> bool:
         """Return whether to end; of several processes the first decides, and ends the others."""
@@ -157,6 +165,7 @@ class Run:
             KeyboardInterrupt: If there was an interrupt, saying how to go on.
         """
         self.read_losses()
+        self.interrupts.announce(None)
         for name, value in (*parameters.items(), *momentum.items()):
             if not np.isfinite(value).all():
                 raise self._diverged(f"{name} is not finite after {step} steps")

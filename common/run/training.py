@@ -4,7 +4,7 @@ import sys
 import tempfile
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -164,13 +164,15 @@ def start_training(
         if out is None:
             raise InputError("--out is missing: name the folder of the new run")
         is_new = _becomes_new(out, args)
-        # Loading the framework takes seconds: a wrong folder is told before. The lock is taken
-        # after, as PyTorch may start the processes that train here.
+        # Loading the framework takes seconds: wrong files are told before. The lock is given up
+        # meanwhile, as PyTorch may start the processes that train here.
+        with nullcontext() if is_new else only_writer(out):
+            begin = _begin(args, config, data)
         backend.configure(config)
-        if not is_new:  # Before its checkpoint is read.
+        if not is_new:
             stack.enter_context(only_writer(out))
-        start, weights = _start_of(args, config, data)
-        lines = _log_until(start, args.resume, data, config)
+            begin = _begin(args, config, data)
+        start, weights, lines = begin
         data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
         config = for_training(config, described["name"], described["device"], steps)
@@ -227,9 +229,15 @@ def _becomes_new(out: Path, args: Namespace) -> bool:
         return True
     if (out / "state.json").is_file():
         raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
-    if not out.is_dir():
-        raise InputError(f"--resume {out}: there is no such run")
     return False
+
+
+def _begin(
+    args: Namespace, config: Config, data: TrainingData
+) -> tuple[Checkpoint, WeightsRecord | None, list[Line]]:
+    """Return where a training starts, where its first weights came from, and its log until then."""
+    start, weights = _start_of(args, config, data)
+    return start, weights, _log_until(start, args.resume, data, config)
 
 
 def _start_of(

@@ -1,6 +1,7 @@
 """`fcn compare` from end to end: what it trains, what it leaves, and its status where one fails."""
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -183,6 +184,41 @@ def test_an_interrupted_comparison_keeps_what_is_trained(
     capsys.readouterr()
     assert fcn(["compare", "--resume", str(out)]) == 2
     assert "trace.json: not a part of a comparison" in capsys.readouterr().err
+
+
+def test_a_terminated_comparison_names_the_way_on(
+    small: list[str],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+
+    def terminated(*_: Any, **__: Any) -> Any:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(compare, "train_backend", terminated)
+    options = ["--data", str(generated), "--backends", "torch", *SMALL_TRAINING]
+    monkeypatch.setattr(sys, "argv", ["fcn", "compare", *options, "--out", str(out)])
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert fcn() == 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said == f"interrupted; go on with: fcn compare --resume {out}"
+
+
+@pytest.mark.parametrize(("command", "file"), [("compare", "plan.json"), ("bench", "bench.json")])
+def test_a_resume_of_nothing_says_what_is_missing(
+    command: str, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = tmp_path / "absent"
+    what = f"name what `fcn {command}` left in --out\n"
+    for folder, words in ((absent, "there is no such folder"), (tmp_path, f"holds no {file}")):
+        assert fcn([command, "--resume", str(folder)]) == 2
+        assert capsys.readouterr().err == f"error: --resume {folder}: {words}; {what}"
 
 
 def test_a_stopped_backend_does_not_hang_a_comparison(

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.cli import main as fcn
 from benchmarks.workers import scripts
 from common.machine.threads import thread_environment
 from common.run.log import read_metrics
@@ -77,9 +78,10 @@ def train(*options: object) -> subprocess.CompletedProcess[str]:
 
 
 def messages(process: subprocess.Popen[str]) -> list[str]:
-    """Return what a training said until its end, without its epochs."""
+    """Return what a training said until its end, without its epochs and their evaluations."""
     _, text = process.communicate(timeout=60)
-    return [line for line in text.splitlines() if not line.startswith("epoch ")]
+    usual = ("epoch ", "interrupted: the evaluation after epoch ")
+    return [line for line in text.splitlines() if not line.startswith(usual)]
 
 
 def trained_by(process: subprocess.Popen[str]) -> int:
@@ -159,13 +161,77 @@ def test_an_interrupted_training_says_how_it_is_gone_on_with(
 
 
 def test_a_resume_takes_the_backend_of_its_run_unless_one_is_named(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints/step-00000003").mkdir(parents=True)
     (tmp_path / "manifest.json").write_text('{"backend": {"name": "mxnet"}}', encoding="utf-8")
     resume = ["--resume", str(tmp_path)]
     assert scripts.backend_named(resume) == ["--backend", "mxnet", *resume]
     named = ["--backend=torch", *resume]
     assert scripts.backend_named(named) == named
-    absent = ["--resume", str(tmp_path / "absent")]
-    assert scripts.backend_named(absent) == absent
+
+
+@pytest.mark.parametrize("backend", [[], ["--backend", "torch"]])
+def test_a_resume_of_no_run_names_what_is_missing(
+    backend: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for path, words in (
+        (tmp_path / "absent", "there is no such run"),
+        (file, "is a file: name the folder of a run"),
+        (tmp_path, "holds no checkpoint to go on from"),
+    ):
+        assert fcn(["train", *backend, "--resume", str(path)]) == 2
+        assert capsys.readouterr().err.startswith(f"error: --resume {path}: {words}")
+
+
+def test_an_interrupt_of_an_evaluation_says_at_once_what_it_waits_for(
+    generated: Path, tmp_path: Path, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALUATION_SECONDS", "2")  # For each of two batches.
+    run = tmp_path / "run"
+    process = start("--data", generated, "--out", run, *OPTIONS, *ENDLESS, steps=1)
+    time.sleep(1)  # Two steps more.
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    interrupted = time.monotonic()
+    said = process.stderr.readline()
+    assert time.monotonic() - interrupted < 1
+    assert said == (
+        "interrupted: the evaluation after epoch 1 ends first, and a checkpoint follows; a second "
+        "Ctrl-C gives both up\n"
+    )
+    (last,) = messages(process)
+    assert last.startswith("interrupted at step 3; go on with: fcn train --backend torch --resume ")
+    assert process.returncode == 130
+    assert [line["kind"] for line in read_metrics(run / "metrics.jsonl")] == [
+        *["step"] * 3,
+        "epoch",
+    ]
+
+
+def test_an_interrupt_while_a_script_is_imported_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "import builtins, os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "load = builtins.__import__\n"
+        "def interrupted(name, *rest, **options):\n"
+        "    if name == 'numpy': os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return load(name, *rest, **options)\n"
+        "builtins.__import__ = interrupted\n",
+        encoding="utf-8",
+    )
+    paths = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    for module in ("torch_impl.train", "tf_impl.predict", "benchmarks.cli"):
+        done = subprocess.run(
+            [sys.executable, "-m", module, "train", "--data", "absent"],
+            cwd=ROOT,
+            env=os.environ | paths,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stderr == "interrupted\n", module
+        assert done.returncode in (130, -signal.SIGINT)  # A shell says 130 of both.
 
 
 def test_a_second_interrupt_ends_it_at_once(generated: Path, tmp_path: Path, start: Start) -> None:
@@ -260,6 +326,17 @@ def test_a_finished_training_gets_its_missing_pictures(finished: Path, tmp_path:
     assert (finished / "summary.json").read_bytes() == summary
     again = train("--resume", finished)
     assert again.returncode == 2 and "all its 6 steps are done" in again.stderr
+
+
+def test_a_finished_run_is_refused_before_a_framework_loads(
+    finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOADED", str(finished / "loaded"))
+    again = train("--resume", finished)
+    assert again.returncode == 2 and "all its 6 steps are done" in again.stderr
+    assert not (finished / "loaded").exists()
+    assert train("--resume", finished, "--epochs", 3, "--resume-changed").returncode == 0
+    assert (finished / "loaded").exists()
 
 
 def flip(path: Path, place: int) -> None:

@@ -63,6 +63,7 @@ def test_bad_training_input_is_one_line(
         (["--data", generated, "--crop", "640", "640"], "larger than every image"),
         (["--data", generated, "--backbone", "vgg"], "'vgg'"),
         (["--data", generated, "--checkpoint-every", "0"], "--checkpoint-every 0"),
+        (["--data", generated, "--weights", tmp_path / "absent"], "there is no such weight file"),
     ):
         out = tmp_path / "out"
         assert train(["--out", str(out), *SMALL, *map(str, options)]) == 2

@@ -2,7 +2,9 @@
 
 After `fcn` stand that command's arguments, and the backend that it trains is the stand-in. That is
 in NumPy and its network is small, so that a training takes a tenth of a second. With
-``STEP_SECONDS`` in the environment each of its steps takes so much longer.
+``STEP_SECONDS`` in the environment each of its steps takes so much longer, and with
+``EVALUATION_SECONDS`` each batch of an evaluation. The file that ``LOADED`` names is made where a
+real framework is loaded.
 """
 
 import os
@@ -33,6 +35,11 @@ def module(name: str, **contents: Any) -> ModuleType:
     return made
 
 
+def configure(config: Any) -> None:
+    if "LOADED" in os.environ:
+        Path(os.environ["LOADED"]).touch()
+
+
 def create_state(config: Any, weights: Any, momentum: Any = None) -> SimpleNamespace:
     names = trainable_names(config.recipe)
     buffers = {name: np.zeros_like(weights[name]) for name in names} | (momentum or {})
@@ -51,6 +58,11 @@ def train_step(state: Any, images: Any, labels: Any, rate: float) -> tuple[Any, 
     return state, loss
 
 
+def eval_step(state: Any, images: Any, labels: Any) -> tuple[float, Any]:
+    time.sleep(float(os.environ.get("EVALUATION_SECONDS", "0")))
+    return 0.5, np.zeros_like(labels)
+
+
 def predict(backend: Any, state: Any, items: Any) -> Iterator[tuple[Any, Any]]:
     return ((np.zeros(image.shape[:2], np.uint8), companion) for image, companion in items)
 
@@ -62,7 +74,7 @@ def stand_in() -> Callable[[list[str]], int]:
     parameters.layers = lambda network: layers(network._replace(num_classes=2))
     parts: dict[str, dict[str, Any]] = {
         "device": {
-            "configure": lambda config: None,
+            "configure": configure,
             "describe": lambda config: {
                 "name": "torch",
                 "versions": {},
@@ -80,7 +92,7 @@ def stand_in() -> Callable[[list[str]], int]:
         "step": {
             "create_state": create_state,
             "train_step": train_step,
-            "eval_step": lambda state, images, labels: (0.5, np.zeros_like(labels)),
+            "eval_step": eval_step,
         },
         "weights": {
             "parameters_of": lambda state: {k: v.copy() for k, v in state.parameters.items()},

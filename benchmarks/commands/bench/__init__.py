@@ -15,7 +15,7 @@ from benchmarks.pages.format import counted
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.diff import unlike
 from benchmarks.records.documents import Bench
-from benchmarks.records.results import Results, new_document, read_document
+from benchmarks.records.results import RESULTS, Results, new_document, read_document
 from benchmarks.timing.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
@@ -41,9 +41,9 @@ def main(argv: Sequence[str]) -> int:
     if argv and not argv[0].startswith("-"):
         raise unknown("fcn bench", argv[0], COMMANDS)
     args, named = parsed(bench_parser(), argv)
-    if args.resume and not args.resume.is_dir():
-        read_document(args.resume, Bench)
-        raise InputError(f"--resume {args.resume}: name the folder of this file")
+    if args.resume and not (args.resume / RESULTS).is_file():
+        what = f"holds no {RESULTS}" if args.resume.is_dir() else "there is no such folder"
+        raise InputError(f"--resume {args.resume}: {what}; name what `fcn bench` left in --out")
     new = None if args.resume else settings_from(args, named)
     with only_writer(args.resume or new_folder("bench", args.out, args.force)) as folder:
         results, settings = (started(folder, new), new) if new else resumed(args, named)
@@ -58,8 +58,9 @@ def measure(results: Results, settings: Settings, as_json: bool) -> int:
         if settings.trains and "accuracy" not in results.document:
             measure_accuracy(results)
     except KeyboardInterrupt:
-        print(f"go on with: fcn bench --resume {results.folder}", file=sys.stderr)
-        raise
+        raise KeyboardInterrupt(
+            f"interrupted; go on with: fcn bench --resume {quote(str(results.folder))}"
+        ) from None
     finally:  # However it ends, what has been measured is compared and shown.
         conclude(results)
     document = results.document
