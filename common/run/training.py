@@ -167,17 +167,15 @@ def start_training(
         # Loading the framework takes seconds: wrong files are told before. The lock is given up
         # meanwhile, as PyTorch may start the processes that train here.
         with nullcontext() if is_new else only_writer(out):
-            begin = _begin(args, config, data)
+            start, weights, lines = _begin(args, config, data)
         backend.configure(config)
         if not is_new:
             stack.enter_context(only_writer(out))
-            begin = _begin(args, config, data)
-        start, weights, lines = begin
+            start, weights, lines = _begin(args, config, data)
         data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
         config = for_training(config, described["name"], described["device"], steps)
-        backend_record = described | backend.switches(config)
-        manifest = _manifest(backend_record, data, weights, start.step)
+        manifest = _manifest(described | backend.switches(config), data, weights, start.step)
         if is_new:
             stack.enter_context(only_writer(out))
             start_folder(out, args.force)
