@@ -90,7 +90,7 @@ class Config:
         """Rebuild what ``to_json`` returned; a run's file names its data, too."""
         values = {name: value for name, value in values.items() if name != "data"}
         recipe = dict(values["recipe"])
-        recipe |= {name: tuple(recipe[name]) for name in ("crop", "tile")}
+        recipe |= {name: tuple(v) for name, v in recipe.items() if isinstance(v, list)}
         if "classes" in recipe:  # Runs of before had VOC's.
             recipe["classes"] = Classes.from_json(recipe["classes"])
         # Older runs have no such field, or tricks that have lost their switch.

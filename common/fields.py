@@ -101,6 +101,7 @@ def from_file(read: Callable[[str], Any]) -> Callable[[str], Any]:
 
 def _comma_separated(kind: type) -> Callable[[str], tuple[Any, ...]]:
     """Return the function that reads a list such as "a,b", each item once."""
+    word = "whole numbers" if kind is int else "numbers"
 
     def read(text: str) -> tuple[Any, ...]:
         items = [item.strip() for item in text.split(",") if item.strip()]
@@ -108,7 +109,7 @@ def _comma_separated(kind: type) -> Callable[[str], tuple[Any, ...]]:
             return tuple(dict.fromkeys(kind(item) for item in items or [text]))
         except ValueError:
             raise argparse.ArgumentTypeError(
-                f"{text!r}: expected whole numbers, separated by commas"
+                f"{text!r}: expected {word}, separated by commas"
             ) from None
 
     return read

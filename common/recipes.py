@@ -15,6 +15,9 @@ STRIDE = 32
 LARGEST_RATE = 3.4e38
 """What float32 can hold."""
 
+SCALES = (0.25, 4.0)
+"""The least and the largest scale of an image, in a training or in a prediction."""
+
 LOSS_REDUCTIONS = ("sum", "mean")
 VOID_READINGS = ("background", "ignore")
 
@@ -45,6 +48,10 @@ class Recipe:
         evaluation: Of the crops, as in the chapter, the last batch is dropped if it is incomplete.
         tile: VOC's images, of at most 500x500, are predicted whole with the presets' 512x512.
         classes: What the network tells apart; how many there are sets the size of its head.
+        random_scale: Of each training image, drawn evenly; 1 and 1 leave it as it is.
+        warmup_steps: Step k of them, from 0, has (k + 1) / steps of the schedule's step size.
+        test_flip, test_scales: An image's classes are the largest of its softmax probabilities,
+            averaged over these views (DeepLab v3, section 4.1).
     """
 
     name: str
@@ -83,6 +90,25 @@ class Recipe:
         default=VOC,
         metavar="FILE",
     )
+    random_scale: tuple[float, float] = option(
+        "scale each training image by a random factor from A to B before it is cropped",
+        default=(1.0, 1.0),
+        metavar="A B",
+        least=SCALES[0],
+    )
+    warmup_steps: int = option(
+        "first steps, over which the step size grows in a straight line",
+        default=0,
+        metavar="N",
+        least=0,
+    )
+    test_flip: bool = option("predict each whole image and its mirror image", default=False)
+    test_scales: tuple[float, ...] = option(
+        "predict each whole image at these scales",
+        default=(1.0,),
+        metavar="A[,B]",
+        least=SCALES[0],
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -98,11 +124,39 @@ class Recipe:
             )
         if not self.momentum < 1:
             raise InputError(f"momentum {self.momentum} is too large: it must be below 1")
+        self._check_scales()
+
+    def _check_scales(self) -> None:
+        least, most = self.random_scale
+        if least > most:
+            raise InputError(f"--random-scale {least:g} {most:g}: the first must be the smaller")
+        for flag, scales in (
+            ("--random-scale", self.random_scale),
+            ("--test-scales", self.test_scales),
+        ):
+            if max(scales, default=1.0) > SCALES[1]:
+                raise InputError(f"{flag} {max(scales):g} is too large: at most {SCALES[1]:g}")
+        if not self.test_scales:
+            raise InputError("--test-scales is empty: it must have a scale, such as 1")
+        if self.averages_views and self.evaluation != "tiles":
+            raise InputError(
+                "--test-flip and --test-scales are of whole images: choose --evaluation tiles"
+            )
 
     @property
     def num_classes(self) -> int:
         """Return how many classes the network tells apart, the background included."""
         return len(self.classes.names)
+
+    @property
+    def scales_images(self) -> bool:
+        """Return whether training images are scaled at random."""
+        return self.random_scale != (1.0, 1.0)
+
+    @property
+    def averages_views(self) -> bool:
+        """Return whether a whole image is predicted from more than itself as it is."""
+        return self.test_flip or self.test_scales != (1.0,)
 
     @property
     def network(self) -> Network:
@@ -194,7 +248,13 @@ def make_recipe(name: str, **changes: Any) -> Recipe:
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the step size at ``step``, counted from 0; it decays up to the recipe's last epoch."""
-    if recipe.schedule == "constant":
-        return recipe.learning_rate
-    return recipe.learning_rate * (1 - step / (recipe.epochs * steps_per_epoch)) ** 0.9
+    """Return the step size at ``step``, counted from 0; it decays up to the recipe's last epoch.
+
+    A warm-up multiplies the schedule's: it changes no step after it.
+    """
+    rate = recipe.learning_rate
+    if recipe.schedule == "polynomial":
+        rate *= (1 - step / (recipe.epochs * steps_per_epoch)) ** 0.9
+    if step < recipe.warmup_steps:
+        rate *= (step + 1) / recipe.warmup_steps
+    return rate

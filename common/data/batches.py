@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.data.crops import crop_pair
+from common.data.crops import crop_pair, scaled_crop, scaled_size
 from common.data.dataset import Dataset
 from common.errors import InputError
 from common.machine.cgroups import usable_memory
@@ -48,13 +48,18 @@ class Batch:
 
 @dataclass(frozen=True)
 class EpochPlan:
-    """Which images an epoch shows, in which order, and which part of each; arrays [N]."""
+    """Which images an epoch shows, in which order, and which part of each; arrays [N].
+
+    Attributes:
+        scales: By which each image is resized before the part is cut; None for none.
+    """
 
     indices: NDArray[np.int64]
     tops: NDArray[np.int64]
     lefts: NDArray[np.int64]
     flips: NDArray[np.bool_]
     batches_per_epoch: int
+    scales: NDArray[np.float64] | None = None
 
 
 def plan_epoch(
@@ -62,7 +67,8 @@ def plan_epoch(
 ) -> EpochPlan:
     """Return an epoch's plan; an incomplete last batch is left out.
 
-    Training shuffles, crops at random and flips half of the crops if the recipe says so.
+    Training shuffles, crops at random, and scales images and flips half of the crops if the recipe
+    says so. A scaled image that is smaller than the crop stands in the crop's upper left.
     Validation keeps the list's order and the same crops in every epoch, so that a curve changes
     only with the model.
 
@@ -80,7 +86,13 @@ def plan_epoch(
     generator = np.random.default_rng(stream)
     order = generator.permutation(count) if training else np.arange(count)
     indices = order[: batches * recipe.batch_size]
-    room = np.array(dataset.sizes)[indices] - np.array(recipe.crop)
+    sizes, scales = np.array(dataset.sizes)[indices], None
+    if training and recipe.scales_images:
+        # From a stream of its own, so that the order is the same as without it.
+        scales = np.random.default_rng((seed, epoch, 2)).uniform(*recipe.random_scale, len(indices))
+        sizes = np.array([scaled_size(s, f) for s, f in zip(sizes.tolist(), scales, strict=True)])
+        sizes = np.maximum(sizes, recipe.crop)
+    room = sizes - np.array(recipe.crop)
     if room.min() < 0:
         name = dataset.names[indices[room.min(axis=1).argmin()]]
         raise InputError(
@@ -89,7 +101,7 @@ def plan_epoch(
         )
     tops, lefts = generator.integers(0, room + 1).T
     flips = generator.random(len(indices)) < 0.5 if training and recipe.flip else indices < 0
-    return EpochPlan(indices, tops, lefts, flips, batches)
+    return EpochPlan(indices, tops, lefts, flips, batches, scales)
 
 
 def aligned_bytes(shape: tuple[int, ...]) -> NDArray[np.uint8]:
@@ -194,6 +206,10 @@ class Loader:
         for place, row in enumerate(rows):
             with self._decoded(int(plan.indices[row])) as (image, label):
                 corner, flip = (int(plan.tops[row]), int(plan.lefts[row])), bool(plan.flips[row])
+                if plan.scales is not None:
+                    scaled = scaled_size(label.shape, float(plan.scales[row]))
+                    image, label = scaled_crop(image, label, scaled, corner, self.recipe.crop)
+                    corner = (0, 0)
                 crop, labels[place] = crop_pair(image, label, *corner, self.recipe.crop, flip)
                 # NumPy copies a mirrored crop pixel by pixel; one channel alone it copies faster.
                 # docs/PERFORMANCE.md has the figures.

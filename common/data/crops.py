@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.images import MEAN
+from common.classes import VOID
+from common.data.images import MEAN, resize_image
 
 PADDING = np.round(MEAN * 255).astype(np.uint8)
 """The colour that extends an image: ImageNet's mean, which normalisation makes almost zero."""
@@ -33,6 +34,46 @@ def crop_pair(
     image, label = image[rows, columns], label[rows, columns]
     assert label.shape == size, (label.shape, size)
     return (image[:, ::-1], label[:, ::-1]) if flip else (image, label)
+
+
+def scaled_size(size: tuple[int, int], scale: float) -> tuple[int, int]:
+    """Return height and width times ``scale``, rounded, at least 1."""
+    height, width = (max(1, round(side * scale)) for side in size)
+    return height, width
+
+
+def scaled_crop(
+    image: NDArray[np.uint8],
+    label: NDArray[np.uint8],
+    scaled: tuple[int, int],
+    corner: tuple[int, int],
+    size: tuple[int, int],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Return a rectangle of an image [H, W, 3] and its label map [H, W] in another size.
+
+    The image is resized by Pillow's bilinear filter, the label map by its nearest pixels. Where the
+    rectangle reaches beyond them it has ``PADDING``'s colour and void.
+
+    Args:
+        scaled: Height and width of the whole image in pixels, once resized.
+        corner: Top and left of the rectangle in the resized image.
+        size: Height and width of the rectangle in pixels.
+
+    Source:
+        Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", section 4.1;
+        its code pads with the mean colour and the void label.
+    """
+    sides = [
+        min(side, whole - start) for side, whole, start in zip(size, scaled, corner, strict=True)
+    ]
+    rows, columns = (
+        (2 * np.arange(start, start + side) + 1) * old // (2 * new)
+        for start, side, old, new in zip(corner, sides, label.shape, scaled, strict=True)
+    )
+    labels = np.full(size, VOID, np.uint8)
+    labels[: sides[0], : sides[1]] = label[rows[:, None], columns]
+    part = resize_image(image, scaled, corner, (sides[0], sides[1]))
+    return pad_to(part, size), labels
 
 
 def tile_offsets(size: int, tile: int) -> list[int]:

@@ -252,6 +252,36 @@ def _has_grey_block(pixels: NDArray[np.uint8]) -> bool:
     return bool(corner.any() or (first[:height, :width] & second).any())
 
 
+def resize_image(
+    rgb: NDArray[np.uint8],
+    size: tuple[int, int],
+    corner: tuple[int, int] = (0, 0),
+    part: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
+    """Return an image, uint8 [H, W, 3], resized by Pillow's bilinear filter, or a part of that.
+
+    The filter is a triangle as wide as two pixels of the smaller of the two images.
+
+    Args:
+        rgb: The image.
+        size: Height and width that the whole of it gets.
+        corner: Top and left of the part in the resized image; it lies inside.
+        part: Its height and width; by default all.
+    """
+    from PIL import Image
+
+    (height, width), (top, left), old = part or size, corner, rgb.shape
+    down, right = old[0] / size[0], old[1] / size[1]
+    box = (
+        left * right,
+        top * down,
+        min((left + width) * right, old[1]),
+        min((top + height) * down, old[0]),
+    )
+    image = Image.fromarray(rgb)
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR, box))
+
+
 def write_image(path: Path, rgb: NDArray[np.uint8]) -> None:
     """Write an image, uint8 [H, W, 3], in the format of the path's suffix."""
     from PIL import Image

@@ -39,7 +39,9 @@ class TrainingData:
         recipe = config.recipe
         self.config = config
         reading = config.max_pixels, recipe.classes
-        self.train = open_dataset(root, "train", recipe.crop, *reading)
+        # A scaled image that is smaller than the crop is padded, so none is left out.
+        least = None if recipe.scales_images else recipe.crop
+        self.train = open_dataset(root, "train", least, *reading)
         whole = recipe.evaluation == "tiles"
         self.val = open_dataset(root, "val", None if whole else recipe.crop, *reading)
         self._loader = loader_for(self.train, config)

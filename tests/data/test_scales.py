@@ -1,0 +1,140 @@
+"""Training images scaled at random before their crops, and images resized."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common.classes import VOID
+from common.data.batches import EpochPlan, Loader, plan_epoch
+from common.data.crops import PADDING, scaled_crop, scaled_size
+from common.data.dataset import Dataset, open_dataset
+from common.data.images import resize_image
+from common.errors import InputError
+from common.recipes import learning_rate, make_recipe
+
+RECIPE = make_recipe("modern", batch_size=4, crop=(64, 96))
+SCALED = replace(RECIPE, random_scale=(0.5, 2.0))
+
+
+def drawn(height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(0)
+    image = generator.integers(0, 256, (height, width, 3), np.uint8)
+    return image, generator.integers(0, 22, (height, width), np.uint8)
+
+
+@pytest.fixture
+def dataset(generated: Path) -> Dataset:
+    return open_dataset(generated, "train", None)
+
+
+def plans(dataset: Dataset) -> Iterator[EpochPlan]:
+    for seed, epoch in ((0, 0), (0, 1), (1, 0)):
+        yield plan_epoch(dataset, SCALED, seed, epoch, training=True)
+
+
+def test_scales_are_of_seed_and_epoch_and_within_their_range(dataset: Dataset) -> None:
+    scales = [plan.scales for plan in plans(dataset)]
+    again = [plan.scales for plan in plans(dataset)]
+    for one, same in zip(scales, again, strict=True):
+        assert one is not None and (one == same).all()
+        assert 0.5 <= one.min() < 1 < one.max() <= 2
+    assert len({one.tobytes() for one in scales if one is not None}) == 3
+
+
+def test_without_scaling_and_in_validation_a_plan_is_as_it_was(dataset: Dataset) -> None:
+    plain = plan_epoch(dataset, RECIPE, 3, 1, training=True)
+    scaled = plan_epoch(dataset, SCALED, 3, 1, training=True)
+    assert plain.scales is None and (plain.indices == scaled.indices).all()
+    assert plan_epoch(dataset, SCALED, 3, 1, training=False).scales is None
+
+
+def test_a_batch_has_the_parts_that_the_plan_states(dataset: Dataset) -> None:
+    plan = plan_epoch(dataset, SCALED, 3, 1, training=True)
+    batch = next(Loader(dataset, SCALED).epoch(plan, 0))
+    assert plan.scales is not None
+    for row in range(4):
+        image, label = dataset.read(int(plan.indices[row]))
+        size = scaled_size(label.shape, plan.scales[row])
+        whole = resize_image(image, size)
+        step, padded = -1 if plan.flips[row] else 1, np.full((64, 96, 3), PADDING, np.uint8)
+        part = whole[plan.tops[row] :, plan.lefts[row] :][:64, :96]
+        padded[: part.shape[0], : part.shape[1]] = part
+        difference = batch.images[row].astype(int) - padded[:, ::step]
+        assert np.abs(difference).max() <= 1  # The filter's weights are rounded for each part.
+        assert set(np.unique(batch.labels[row])) <= {*np.unique(label), VOID}
+
+
+def test_a_label_map_has_the_nearest_pixels_of_its_image() -> None:
+    image, label = drawn(40, 60)
+    _, twice = scaled_crop(image, label, (80, 120), (0, 0), (80, 120))
+    assert (twice == label.repeat(2, 0).repeat(2, 1)).all()
+    _, part = scaled_crop(image, label, (80, 120), (31, 17), (32, 64))
+    assert (part == twice[31:63, 17:81]).all()
+    _, third = scaled_crop(image, label, (13, 20), (0, 0), (13, 20))
+    assert (third == label[[1, 4, 7, 10, 13, 16, 20, 23, 26, 29, 32, 35, 38]][:, 1::3]).all()
+
+
+def test_what_a_small_image_leaves_of_its_crop_is_the_mean_colour_and_void() -> None:
+    image, label = drawn(40, 60)
+    crop, labels = scaled_crop(image, label, (20, 30), (0, 0), (64, 96))
+    assert crop.shape == (64, 96, 3) and labels.shape == (64, 96)
+    for rows, columns in ((slice(20, None), slice(None)), (slice(None), slice(30, None))):
+        assert (crop[rows, columns] == PADDING).all() and (labels[rows, columns] == VOID).all()
+    assert (labels[:20, :30] != VOID).all()
+
+
+def test_a_part_of_a_resized_image_is_that_of_the_whole() -> None:
+    image, _ = drawn(45, 71)
+    for size in ((23, 36), (90, 142), (61, 100)):
+        whole = resize_image(image, size).astype(int)
+        part = resize_image(image, size, (7, 5), (15, 30))
+        assert np.abs(whole[7:22, 5:35] - part).max() <= 1
+    assert (resize_image(image, (45, 71)) == image).all()
+
+
+def test_an_image_that_is_smaller_than_the_crop_is_shown_where_it_is_padded(
+    generated: Path,
+) -> None:
+    from common.config import Config
+    from common.run.training import TrainingData
+
+    large = replace(SCALED, crop=(128, 160))
+    data = TrainingData(generated, Config(large))
+    batch = next(data.training(0, 0))
+    assert batch.images.shape == (4, 128, 160, 3) and data.train.dropped == 0
+    with pytest.raises(InputError, match="is larger than every image"):
+        TrainingData(generated, Config(replace(large, random_scale=(1.0, 1.0))))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"random_scale": (2.0, 0.5)}, "--random-scale 2 0.5: the first must be the smaller"),
+        ({"random_scale": (0.5, 5.0)}, "--random-scale 5 is too large: at most 4"),
+        ({"random_scale": (0.0, 1.0)}, "--random-scale 0.0 is too small: at least 0.25"),
+        ({"random_scale": (0.5, float("nan"))}, "--random-scale nan is too small"),
+        ({"test_scales": (1.0, 9.0)}, "--test-scales 9 is too large: at most 4"),
+        ({"test_scales": ()}, "--test-scales is empty"),
+        ({"test_flip": True, "evaluation": "crops"}, "--test-flip and --test-scales are of whole"),
+        ({"warmup_steps": -1}, "--warmup-steps -1 is too small: at least 0"),
+    ],
+)
+def test_scales_that_there_cannot_be_are_refused(values: dict, message: str) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        replace(RECIPE, **values)
+
+
+def test_the_step_size_warms_up_in_a_straight_line_and_then_follows_the_schedule() -> None:
+    constant = replace(RECIPE, learning_rate=0.8, schedule="constant", epochs=1, warmup_steps=4)
+    assert [learning_rate(constant, k, 10) for k in range(6)] == [0.2, 0.4, 0.6000000000000001] + [
+        0.8
+    ] * 3
+    polynomial = replace(constant, schedule="polynomial")
+    plain = replace(polynomial, warmup_steps=0)
+    for step, share in ((0, 0.25), (2, 0.75), (3, 1), (9, 1)):
+        expected = share * 0.8 * (1 - step / 10) ** 0.9
+        assert learning_rate(polynomial, step, 10) == pytest.approx(expected, rel=1e-12)
+    assert learning_rate(polynomial, 7, 10) == learning_rate(plain, 7, 10)
