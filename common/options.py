@@ -180,6 +180,9 @@ def predict_parser(prog: str) -> Parser:
         parser, Recipe, ("classes",), unset="by default those that the weight file names"
     )
     fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
+    text = "the mean of the views' probabilities decides; by default the image as it is"
+    fields.add_field_options(parser, Recipe, ("test_flip", "test_scales"), unset=text)
+    parser.set_defaults(recipe=replace(CHAPTER_TORCH, evaluation="tiles"))
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")
     add_verbose(parser)

@@ -18,6 +18,9 @@ LARGEST_RATE = 3.4e38
 SCALES = (0.25, 4.0)
 """The least and the largest scale of an image, in a training or in a prediction."""
 
+ONE_VIEW = ((1.0, False),)
+"""An image as it is: its scale, and whether it is mirrored."""
+
 LOSS_REDUCTIONS = ("sum", "mean")
 VOID_READINGS = ("background", "ignore")
 
@@ -154,9 +157,20 @@ class Recipe:
         return self.random_scale != (1.0, 1.0)
 
     @property
+    def views(self) -> tuple[tuple[float, bool], ...]:
+        """Return the scale of each view of a whole image, and whether it is mirrored."""
+        flips = (False, True) if self.test_flip else (False,)
+        return tuple((scale, flip) for scale in self.test_scales for flip in flips)
+
+    @property
     def averages_views(self) -> bool:
         """Return whether a whole image is predicted from more than itself as it is."""
-        return self.test_flip or self.test_scales != (1.0,)
+        return self.views != ONE_VIEW
+
+    @property
+    def plain(self) -> "Recipe":
+        """Return the recipe with a whole image predicted as it is."""
+        return replace(self, test_flip=False, test_scales=(1.0,))
 
     @property
     def network(self) -> Network:

@@ -73,6 +73,8 @@ class WholeImages(Work):
         super().__init__(backend, config, inputs)
         self.kinds = order(config.recipe.batch_size)
         self.images = [(inputs[kind], number) for number, kind in enumerate(self.kinds)]
+        # One view of each image, whatever the recipe evaluates.
+        config = replace(config, recipe=config.recipe.plain)
         self.state = backend.create_state(config, parameters_in(inputs))
 
     def run(self, steps: int) -> None:

@@ -82,7 +82,9 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
     except OSError as error:
         raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
     dataset = open_dataset(root, "train", recipe.crop, classes=recipe.classes)
-    plan = plan_epoch(dataset, recipe, seed, 0, training=True)
+    # The frameworks' own loaders cut from the images as they are.
+    unscaled = replace(recipe, random_scale=(1.0, 1.0))
+    plan = plan_epoch(dataset, unscaled, seed, 0, training=True)
     pairs = [dataset.pairs[index] for index in plan.indices]
     paths = [[str(pair.image) for pair in pairs], [str(pair.label) for pair in pairs]]
     return {

@@ -5,18 +5,21 @@ Each file holds the inputs, which a worker reads too, and the answers.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.equal_work.cache import answer
-from common.data.crops import merge_tiles, pad_to, tiles
+from common.data.crops import merge_tiles, pad_to, scaled_size, tiles
+from common.data.images import resize_image
 from common.data.tiling import tile_for
 from common.machine.progress import counter, tracked
 from common.parameters.names import Parameters
 from common.recipes import Recipe
 from common.reference import network as reference
+from common.reference import operations
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, single
 from common.run.metrics import confusion_matrix, empty_confusion
 
@@ -148,6 +151,25 @@ def trace_file(
     return _file("trace", recipe, parameters, inputs, compute)
 
 
+def _tiled(image: NDArray[np.uint8], recipe: Recipe, logits: Callable[..., NDArray]) -> NDArray:
+    """Return the logits [H, W, C] of an image, of its tiles' where it is larger than one."""
+    height, width = tile_for(image.shape[:2], recipe.tile)
+    padded = pad_to(image, (height, width))
+    offsets = tiles(padded.shape[:2], (height, width))
+    parts = [padded[None, top : top + height, left : left + width] for top, left in offsets]
+    return merge_tiles([logits(part)[0] for part in parts], offsets, image.shape[:2])
+
+
+def _averaged(image: NDArray[np.uint8], recipe: Recipe, tiled: Callable[..., NDArray]) -> NDArray:
+    """Return the logarithm [H, W, C] of the mean of an image's views' probabilities."""
+    size, of_views = (image.shape[0], image.shape[1]), []
+    for scale, flip in recipe.views:
+        view = resize_image(image, scaled_size(size, scale))
+        of_view = tiled(view[:, ::-1])[:, ::-1] if flip else tiled(view)
+        of_views.append(operations.resize(of_view.astype(np.float64), size))
+    return operations.log_mean_softmax(of_views)
+
+
 def prediction_file(
     recipe: Recipe,
     images: NDArray[np.uint8],
@@ -157,7 +179,8 @@ def prediction_file(
     """Return the file with the logits of batches and of images of odd sizes, tiled.
 
     It also has the confusion matrix of the batches, ``matrix/crops``, and that of the odd images,
-    ``matrix/tiles``.
+    ``matrix/tiles``. Of a recipe with several views it has the logarithm of their mean
+    probabilities, and the confusion matrix of these, ``matrix/views``.
 
     Args:
         images, labels: Of N batches, uint8 [N, B, H, W, 3] and [N, B, H, W].
@@ -172,32 +195,35 @@ def prediction_file(
         return reference.forward(parameters, batch, recipe.network, training=False).logits
 
     def tiled(image: NDArray[np.uint8]) -> NDArray:
-        height, width = tile_for(image.shape[:2], recipe.tile)
-        padded = pad_to(image, (height, width))
-        offsets = tiles(padded.shape[:2], (height, width))
-        parts = [padded[None, top : top + height, left : left + width] for top, left in offsets]
-        return merge_tiles([logits(part)[0] for part in parts], offsets, image.shape[:2])
+        return _tiled(image, recipe, logits)
+
+    def averaged(image: NDArray[np.uint8]) -> NDArray:
+        return _averaged(image, recipe, tiled)
+
+    def matrix(scores: Mapping[str, NDArray]) -> NDArray[np.int64]:
+        total = empty_confusion(recipe.num_classes)
+        for name, (_, label) in odd.items():
+            total += confusion_matrix(scores[name].argmax(-1), label, recipe.num_classes)
+        return total
 
     def compute() -> Arrays:
-        with counter(len(images) + len(odd), "prediction", "  in float64") as bar:
+        ways = {"logits": tiled} | ({"views": averaged} if recipe.averages_views else {})
+        by_way: dict[str, Arrays] = {way: {} for way in ways}
+        with counter(len(images) + len(ways) * len(odd), "prediction", "  in float64") as bar:
             computed = []
             for batch in images:
                 computed.append(logits(batch))
                 bar.update(1)
-            merged = {}
-            for name, (image, _) in odd.items():
-                merged[name] = tiled(image)
+            for way, (name, (image, _)) in product(ways, odd.items()):
+                by_way[way][name] = ways[way](image)
                 bar.update(1)
-        of_batches = np.stack(computed)
-        tiles_matrix = empty_confusion(recipe.num_classes)
-        for name, (_, label) in odd.items():
-            tiles_matrix += confusion_matrix(merged[name].argmax(-1), label, recipe.num_classes)
+        of_batches, of_images = np.stack(computed), {way: matrix(by_way[way]) for way in ways}
         of_crops = confusion_matrix(of_batches.argmax(-1), labels, recipe.num_classes)
+        matrices = {"crops": of_crops, "tiles": of_images.pop("logits"), **of_images}
         return {
             "evaluation": of_batches,
-            **_prefixed("logits", merged),
-            "matrix/crops": of_crops,
-            "matrix/tiles": tiles_matrix,
+            **{key: value for way in ways for key, value in _prefixed(way, by_way[way]).items()},
+            **_prefixed("matrix", matrices),
         }
 
     return _file("prediction", recipe, parameters, inputs, compute)

@@ -176,15 +176,23 @@ def prediction(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
 def evaluation(backend: ModuleType, config: Config, arrays: Arrays) -> Errors:
     """Compare the evaluation that the package's training records, of crops and of whole images.
 
-    The parameters' running statistics are far from those of any batch, and stay as they are.
+    Of whole images one view each, and the recipe's views where it has several. The parameters'
+    running statistics are far from those of any batch, and stay as they are.
     """
     parameters, limit = parameters_in(arrays), bound("labels", config.precision)
     batches = list(zip(arrays["images"], arrays["labels"], strict=True))
     labels, logits = part(arrays, "odd labels"), part(arrays, "logits")
     images = [(image, labels[name]) for name, image in part(arrays, "odd").items()]
     errors: Errors = {"scored pixels": {}, "loss": {}, "confusion matrix": {}, "round trip": {}}
-    for way, of_way in (("crops", arrays["evaluation"]), ("tiles", logits.values())):
-        own = replace(config, recipe=replace(config.recipe, evaluation=way))
+    plain = config.recipe.plain
+    ways = {
+        "crops": (replace(plain, evaluation="crops"), arrays["evaluation"]),
+        "tiles": (replace(plain, evaluation="tiles"), logits.values()),
+    }
+    if config.recipe.averages_views:
+        ways["views"] = config.recipe, part(arrays, "views").values()
+    for way, (recipe, of_way) in ways.items():
+        own = replace(config, recipe=recipe)
         run = evaluated(backend, own, parameters, batches, images)
         record, moved = run.evaluation, _errors(run.parameters, parameters)
         errors["round trip"][f"after an evaluation by {way}"] = max(moved.values())

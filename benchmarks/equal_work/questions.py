@@ -158,9 +158,11 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     trace = trace_file(trained, start, images, labels, [trained.learning_rate] * steps)
     with np.load(trace, allow_pickle=False) as file:
         losses = file["losses"].tolist()
+    # Each view of an image is predicted at a size of its own, so a smaller one costs less.
+    viewed = replace(recipe, test_flip=True, test_scales=(1.0, 0.75))
     probe = replace(recipe, batch_size=2, crop=PROBE_SIZE)
     batch = images[0, :EXAMPLES], labels[0, :EXAMPLES]
-    layers, prediction = layers_file(recipe, *batch), source.prediction(recipe)
+    layers, prediction = layers_file(recipe, *batch), source.prediction(viewed)
     pixels = probe_batch(*probe.crop, num_classes=recipe.num_classes)
     updates = steps_file(probe, *pixels, (2, 2, 1), config.precision)
     files = {
@@ -168,7 +170,7 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
         "losses": (layers, recipe),
         "steps": (updates, probe),
         "prediction": (prediction, recipe),
-        "evaluation": (prediction, recipe),
+        "evaluation": (prediction, viewed),
         "trace": (trace, trained),
     }
     return Questions(config, files, losses)

@@ -39,8 +39,9 @@ TIMEOUT_SECONDS = 900
 
 def evaluation_file(config: Config) -> Path:
     """Return the file of the question, computed unless the cache has it."""
-    sizes = {"batch_size": EXAMPLES, "crop": config.recipe.crop, "tile": config.recipe.tile}
-    recipe = make_recipe("chapter-torch", backbone=config.recipe.backbone, **sizes)
+    names = ("backbone", "crop", "tile", "evaluation", "test_flip", "test_scales")
+    same = {name: getattr(config.recipe, name) for name in names}
+    recipe = make_recipe("chapter-torch", batch_size=EXAMPLES, **same)
     return Source(None, EXAMPLES, recipe.crop, seed=0).prediction(recipe)
 
 

@@ -76,6 +76,23 @@ def scaled_crop(
     return pad_to(part, size), labels
 
 
+def resize_logits(logits: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """Return logits [h, w, C] resized to [H, W, C], bilinearly between the centres of pixels.
+
+    As PyTorch's ``interpolate`` does without ``align_corners`` and ``antialias``.
+    """
+    for axis, (old, new) in enumerate(zip(logits.shape[:2], size, strict=True)):
+        if old == new:
+            continue
+        places = ((np.arange(new) + 0.5) * (old / new) - 0.5).clip(0, old - 1)
+        first = places.astype(np.intp)
+        shares = (places - first).astype(np.float32).reshape((-1, 1, 1) if axis == 0 else (-1, 1))
+        before = logits.take(first, axis)
+        after = logits.take(np.minimum(first + 1, old - 1), axis)
+        logits = before + (after - before) * shares
+    return logits
+
+
 def tile_offsets(size: int, tile: int) -> list[int]:
     """Return where tiles of ``tile`` pixels start: as few as cover ``size``, evenly spaced."""
     count = max(1, -(-size // tile))

@@ -1,14 +1,18 @@
-"""Prediction of images of any size: whole where they fit, else in tiles that overlap."""
+"""Prediction of images of any size: whole where they fit, else in tiles that overlap.
+
+Of one view of an image or of several, whose probabilities are averaged.
+"""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.crops import pad_to, tile_offsets
+from common.data.crops import pad_to, resize_logits, scaled_size, tile_offsets
+from common.data.images import resize_image
 from common.recipes import STRIDE
 
 T = TypeVar("T")
@@ -30,13 +34,20 @@ class Tiled(Generic[T]):
 
     Attributes:
         companion: What came with the image.
-        labels: uint8 [H, W].
+        result: The labels, uint8 [H, W], or, unless they are to be chosen, the logits, float32
+            [H, W, C].
     """
 
-    def __init__(self, image: NDArray[np.uint8], companion: T, tile: tuple[int, int]) -> None:
-        self._image, self.companion, self._tile = image, companion, tile
-        height, width = image.shape[:2]
-        self.labels = np.empty((height, width), np.uint8)
+    def __init__(
+        self,
+        image: NDArray[np.uint8],
+        companion: T,
+        tile: tuple[int, int],
+        chooses: bool = True,
+    ) -> None:
+        self._image, self.companion, self._tile, self._chooses = image, companion, tile, chooses
+        self._size = height, width = image.shape[:2]
+        self.result: NDArray = np.empty((height, width) if chooses else (0,), np.uint8)
         self._tops = tile_offsets(max(height, tile[0]), tile[0])
         self._lefts = tile_offsets(max(width, tile[1]), tile[1])
         self._added = 0
@@ -44,7 +55,7 @@ class Tiled(Generic[T]):
 
     @property
     def is_whole(self) -> bool:
-        """Tell whether the image is a single tile, which is predicted as a label map."""
+        """Tell whether the image is a single tile, whose prediction is the result."""
         return len(self._tops) == len(self._lefts) == 1
 
     @property
@@ -63,10 +74,14 @@ class Tiled(Generic[T]):
         """Add a tile's prediction, in the order of ``parts``.
 
         Args:
-            part: A label map, uint8 [h, w], of a whole image; else logits, float32 [h, w, C].
+            part: A label map, uint8 [h, w], of a whole image whose labels are to be chosen; else
+                logits, float32 [h, w, C].
         """
+        height, width = self._size
+        if not self._chooses and self._added == 0:
+            self.result = np.empty((height, width, part.shape[-1]), np.float32)
         if self.is_whole:
-            self.labels[:] = part[: self.labels.shape[0], : self.labels.shape[1]]
+            self.result[:] = part[:height, :width]
             self._added += 1
             return
         if self._sums is None:
@@ -80,8 +95,8 @@ class Tiled(Generic[T]):
             self._finish_rows(row, self._sums)
 
     def _finish_rows(self, row: int, sums: NDArray[np.float32]) -> None:
-        """Classify the pixels that only tiles up to this row of them cover; move the others up."""
-        (height, width), top = self.labels.shape, self._tops[row]
+        """Finish the pixels that only tiles up to this row of them cover; move the others up."""
+        (height, width), top = self._size, self._tops[row]
         bottom = self._tops[row + 1] if row + 1 < len(self._tops) else top + self._tile[0]
         counts = np.multiply.outer(
             _times_covered(self._tops, self._tile[0])[top:bottom],
@@ -89,7 +104,8 @@ class Tiled(Generic[T]):
         )
         done = sums[: bottom - top]
         done /= counts[..., None]
-        self.labels[top:bottom] = done[: height - top, :width].argmax(-1)
+        done = done[: height - top, :width]
+        self.result[top:bottom] = done.argmax(-1) if self._chooses else done
         for line in range(bottom - top, self._tile[0]):
             sums[line - (bottom - top)] = sums[line]
         sums[self._tile[0] - (bottom - top) :] = 0
@@ -128,8 +144,8 @@ def predict_tiled(
     items: Iterable[tuple[NDArray[np.uint8], T]],
     largest: tuple[int, int],
     predict_batch: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
-    classify_batch: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
-) -> Iterator[tuple[NDArray[np.uint8], T]]:
+    classify_batch: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+) -> Iterator[tuple[NDArray, T]]:
     """Yield each image's label map, uint8 [H, W], with the image's companion.
 
     Tiles of one shape share batches, also across images, so images come out in the order in which
@@ -141,7 +157,8 @@ def predict_tiled(
         items: Images uint8 [H, W, 3] of any size, each with a companion that is passed through.
         largest: The largest tile's height and width in pixels, multiples of 32.
         predict_batch: uint8 [N, h, w, 3] to logits float32 [N, h, w, C].
-        classify_batch: uint8 [N, h, w, 3] to the first of the largest logits, uint8 [N, h, w].
+        classify_batch: uint8 [N, h, w, 3] to the first of the largest logits, uint8 [N, h, w]; None
+            to yield each image's logits, float32 [H, W, C], in place of its label map.
 
     Source:
         Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
@@ -151,26 +168,94 @@ def predict_tiled(
     waiting: dict[tuple[tuple[int, int], bool], list[tuple[Tiled[T], NDArray[np.uint8]]]] = {}
     for image, companion in ahead(items):
         tile = tile_for((image.shape[0], image.shape[1]), largest)
-        tiled = Tiled(image, companion, tile)
+        tiled = Tiled(image, companion, tile, classify_batch is not None)
         queue = waiting.setdefault((tile, tiled.is_whole), [])
         for part in tiled.parts():
             queue.append((tiled, part))
             if len(queue) == TILES_PER_BATCH:
-                yield from _finished(queue, classify_batch if tiled.is_whole else predict_batch)
+                yield from _finished(queue, (tiled.is_whole and classify_batch) or predict_batch)
     for (_, whole), queue in waiting.items():
         if queue:
-            yield from _finished(queue, classify_batch if whole else predict_batch)
+            yield from _finished(queue, (whole and classify_batch) or predict_batch)
 
 
 def _finished(
     queue: list[tuple[Tiled[T], NDArray[np.uint8]]],
     compute: Callable[[NDArray[np.uint8]], NDArray],
-) -> Iterator[tuple[NDArray[np.uint8], T]]:
+) -> Iterator[tuple[NDArray, T]]:
     """Compute a batch of tiles, empty the queue, and yield the images that are complete."""
     inputs = [part for _, part in queue]
     filler = [np.zeros_like(inputs[0])] * (TILES_PER_BATCH - len(inputs))
     for (tiled, _), part in zip(queue, compute(np.stack(inputs + filler)), strict=False):
         tiled.add(part)
         if tiled.is_done:
-            yield tiled.labels, tiled.companion
+            yield tiled.result, tiled.companion
     queue.clear()
+
+
+class Views(Generic[T]):
+    """An image several views of which are being predicted, and their probabilities so far.
+
+    Attributes:
+        companion: What came with the image.
+    """
+
+    def __init__(self, size: tuple[int, int], companion: T, count: int) -> None:
+        self._size, self.companion, self._left = size, companion, count
+        self._sum: NDArray[np.float32] | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Tell whether all views have been added."""
+        return self._left == 0
+
+    @property
+    def labels(self) -> NDArray[np.uint8]:
+        """Return the first of each pixel's largest mean probabilities, uint8 [H, W]."""
+        assert self._sum is not None
+        return self._sum.argmax(-1).astype(np.uint8)
+
+    def add(self, logits: NDArray[np.float32], flip: bool) -> None:
+        """Add a view's probabilities.
+
+        Args:
+            logits: float32 [h, w, C].
+            flip: The view is mirrored.
+        """
+        whole = resize_logits(logits[:, ::-1] if flip else logits, self._size)
+        shares = np.exp(whole - whole.max(-1, keepdims=True))
+        shares /= shares.sum(-1, keepdims=True)
+        self._sum = shares if self._sum is None else self._sum + shares
+        self._left -= 1
+
+
+def predict_views(
+    items: Iterable[tuple[NDArray[np.uint8], T]],
+    largest: tuple[int, int],
+    predict_batch: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+    views: Sequence[tuple[float, bool]],
+) -> Iterator[tuple[NDArray[np.uint8], T]]:
+    """Yield each image's label map, uint8 [H, W], of its mean probabilities, with its companion.
+
+    Args:
+        items: As of ``predict_tiled``.
+        largest: Likewise.
+        predict_batch: Likewise.
+        views: The scale of each, and whether it is mirrored.
+
+    Source:
+        Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", section 4.1.
+    """
+
+    def viewed() -> Iterator[tuple[NDArray[np.uint8], tuple[Views[T], bool]]]:
+        for image, companion in items:
+            size = image.shape[0], image.shape[1]
+            mean = Views(size, companion, len(views))
+            for scale, flip in views:
+                view = resize_image(image, scaled_size(size, scale)) if scale != 1 else image
+                yield view[:, ::-1] if flip else view, (mean, flip)
+
+    for logits, (mean, flip) in predict_tiled(viewed(), largest, predict_batch):
+        mean.add(logits, flip)
+        if mean.is_done:
+            yield mean.labels, mean.companion

@@ -6,7 +6,7 @@ belongs to; ``gradient`` as an argument is always the one with respect to the op
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -255,3 +255,21 @@ def cross_entropy_gradient(logits: Array, classes: NDArray[np.intp], weights: Ar
         return weights[..., None] * (np.exp(_log_softmax(logits)) - one_hot)
 
     return map_by_image(by_pixel, logits, classes, weights)
+
+
+def resize(x: Array, size: tuple[int, int]) -> Array:
+    """Return x [h, w, C] resized to [H, W, C]: linear between the centres of pixels, flat outside.
+
+    Written as the product with a matrix for each side.
+    """
+    for axis, new in enumerate(size):
+        old = x.shape[axis]
+        places = (np.arange(new) + 0.5) * old / new - 0.5
+        weights = np.stack([np.interp(places, np.arange(old), row) for row in np.eye(old)], axis=1)
+        x = np.moveaxis(np.tensordot(weights, x, (1, axis)), 0, axis)
+    return x
+
+
+def log_mean_softmax(logits: Sequence[Array]) -> Array:
+    """Return the logarithm of the mean of the softmax probabilities of several logits [H, W, C]."""
+    return np.logaddexp.reduce([_log_softmax(view) for view in logits]) - np.log(len(logits))

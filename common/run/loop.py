@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.tiling import predict_tiled
+from common.data.tiling import predict_tiled, predict_views
 from common.documents import Evaluation
 from common.errors import command, notice
 from common.machine.locks import only_writer
@@ -103,6 +103,8 @@ def predict(
 ) -> Iterator[tuple[NDArray[np.uint8], T]]:
     """Yield each image's label map, uint8 [H, W], with what came beside the image.
 
+    It is of the views of the image that the recipe names.
+
     Args:
         backend: The package.
         state: A state of that backend.
@@ -112,5 +114,7 @@ def predict(
     def on_device(step: Callable[..., Any]) -> Callable[[NDArray], NDArray]:
         return lambda images: backend.to_host(step(state, backend.to_device(images, state.config)))
 
-    steps = on_device(backend.predict_step), on_device(backend.classify_step)
-    return predict_tiled(items, state.config.recipe.tile, *steps)
+    recipe, logits = state.config.recipe, on_device(backend.predict_step)
+    if recipe.averages_views:
+        return predict_views(items, recipe.tile, logits, recipe.views)
+    return predict_tiled(items, recipe.tile, logits, on_device(backend.classify_step))

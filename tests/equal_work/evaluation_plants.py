@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.classes import VOID
+from common.data import tiling
 from common.data.tiling import predict_tiled
 from common.parameters.names import is_statistic
 from common.run import loop, metrics
@@ -105,6 +106,16 @@ def last_image_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
     patch.setattr(loop, "predict_tiled", lambda *arguments: list(right(*arguments))[:-1])
 
 
+def mirrored_view_not_mirrored_back(patch: Patch, name: str, backend: ModuleType) -> None:
+    right = tiling.Views.add
+    patch.setattr(tiling.Views, "add", lambda self, logits, flip: right(self, logits, False))
+
+
+def scaled_view_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
+    right = loop.predict_views
+    patch.setattr(loop, "predict_views", lambda *arguments: right(*arguments[:3], arguments[3][:2]))
+
+
 def statistics_moved(patch: Patch, name: str, backend: ModuleType) -> None:
     """What is kept after an evaluation has statistics that its batches have moved."""
     right = backend.parameters_of
@@ -128,6 +139,12 @@ EVALUATION_PLANTS = {
     "predicted in training mode": (predicted_in_training_mode, "confusion matrix", "tiles"),
     "evaluated in training mode": (evaluated_in_training_mode, "confusion matrix", "crops"),
     "statistics moved by an evaluation": (statistics_moved, "round trip", "after an evaluation"),
+    "mirrored view not mirrored back": (
+        mirrored_view_not_mirrored_back,
+        "confusion matrix",
+        "views",
+    ),
+    "scaled view left out": (scaled_view_left_out, "confusion matrix", "views"),
     "last image left out": (last_image_left_out, "scored pixels", "tiles, void background"),
 }
 """What is planted: where, the quantity that shows it first, and its name."""

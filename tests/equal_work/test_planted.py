@@ -25,6 +25,8 @@ MISTAKES = PLANTS | {
 }
 RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96), tile=(64, 96))
 
+VIEWED = replace(RECIPE, test_flip=True, test_scales=(1.0, 0.75))
+
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, Path]:
@@ -34,7 +36,7 @@ def files() -> dict[str, Path]:
         "layers": layers,
         "losses": layers,
         "steps": steps_file(RECIPE, *batch, (2, 2), "float32"),
-        "evaluation": Source(None, 2, RECIPE.crop, seed=0).prediction(RECIPE),
+        "evaluation": Source(None, 2, RECIPE.crop, seed=0).prediction(VIEWED),
     }
 
 
@@ -49,7 +51,8 @@ def test_the_mistake_is_found_and_named(
     plant, question, quantity, name = MISTAKES[mistake]
     plant(monkeypatch, backend_name, backend)
     # A seed of its own: what JAX has compiled for an equal configuration has no mistake in it.
-    config = Config(RECIPE, seed=1 + list(MISTAKES).index(mistake)).to_json()
+    recipe = VIEWED if question == "evaluation" else RECIPE
+    config = Config(recipe, seed=1 + list(MISTAKES).index(mistake)).to_json()
     errors = proof.answer(backend, question, config, str(files[question]))
     found = breaches(proof_findings(errors, "float32"))
     assert found, "no bound broke"

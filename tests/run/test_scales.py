@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from common.classes import VOID
+from common.config import Config
 from common.data.batches import EpochPlan, Loader, plan_epoch
 from common.data.crops import PADDING, scaled_crop, scaled_size
 from common.data.dataset import Dataset, open_dataset
 from common.data.images import resize_image
 from common.errors import InputError
 from common.recipes import learning_rate, make_recipe
+from common.run.training import TrainingData
 
 RECIPE = make_recipe("modern", batch_size=4, crop=(64, 96))
 SCALED = replace(RECIPE, random_scale=(0.5, 2.0))
@@ -98,9 +100,6 @@ def test_a_part_of_a_resized_image_is_that_of_the_whole() -> None:
 def test_an_image_that_is_smaller_than_the_crop_is_shown_where_it_is_padded(
     generated: Path,
 ) -> None:
-    from common.config import Config
-    from common.run.training import TrainingData
-
     large = replace(SCALED, crop=(128, 160))
     data = TrainingData(generated, Config(large))
     batch = next(data.training(0, 0))
