@@ -2,6 +2,7 @@
 
 import bisect
 import codecs
+import functools
 import posixpath
 import re
 import unicodedata
@@ -41,8 +42,7 @@ class Files:
 
     def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
         self.folder, self.suffixes = folder, suffixes
-        self._names: dict[str, list[str]] = {}
-        self._by_stem: dict[str, dict[str, list[str]]] = {}
+        self._listed = functools.cache(self._list)
 
     def find(self, name: str) -> list[str]:
         """Return the paths, within the folder, of the files that ``name`` may stand for.
@@ -51,7 +51,7 @@ class Files:
         macOS writes them. A file of exactly this name is the only one.
         """
         parent, stem = posixpath.split(name)
-        files = self._stems(parent).get(unicodedata.normalize("NFC", stem), [])
+        files = self._listed(parent)[1].get(unicodedata.normalize("NFC", stem), [])
         files = [file for file in files if _stem(file) == stem] or files
         if (exact := stem + self.suffixes[0]) in files:
             files = [exact]
@@ -60,29 +60,24 @@ class Files:
     def nearest(self, name: str) -> str:
         """Return, in words, the files that stand beside ``name`` in alphabetical order."""
         parent, stem = posixpath.split(name)
-        names = self._listed(parent)
+        names, _ = self._listed(parent)
         place = bisect.bisect_left(names, stem.casefold(), key=str.casefold)
         beside = [posixpath.join(parent, file) for file in names[max(0, place - 1) : place + 2]]
         where = posixpath.join(self.folder.name, parent).rstrip("/")
         return f"beside it stand {', '.join(beside)}" if beside else f"{where} has no files"
 
-    def _listed(self, parent: str) -> list[str]:
-        if parent not in self._names:
-            try:
-                entries = [entry.name for entry in (self.folder / parent).iterdir()]
-            except (OSError, ValueError):
-                entries = []
-            self._names[parent] = sorted(entries, key=str.casefold)
-        return self._names[parent]
-
-    def _stems(self, parent: str) -> dict[str, list[str]]:
-        if parent not in self._by_stem:
-            stems: dict[str, list[str]] = {}
-            for file in self._listed(parent):
-                if posixpath.splitext(file)[1].lower() in self.suffixes:
-                    stems.setdefault(unicodedata.normalize("NFC", _stem(file)), []).append(file)
-            self._by_stem[parent] = stems
-        return self._by_stem[parent]
+    def _list(self, parent: str) -> tuple[list[str], dict[str, list[str]]]:
+        """Return all names in a folder below, and those that count by their composed stems."""
+        try:
+            entries = [entry.name for entry in (self.folder / parent).iterdir()]
+        except (OSError, ValueError):
+            entries = []
+        entries.sort(key=str.casefold)
+        by_stem: dict[str, list[str]] = {}
+        for file in entries:
+            if posixpath.splitext(file)[1].lower() in self.suffixes:
+                by_stem.setdefault(unicodedata.normalize("NFC", _stem(file)), []).append(file)
+        return entries, by_stem
 
 
 def _short(line: str) -> str:
