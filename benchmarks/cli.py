@@ -18,6 +18,7 @@ COMMANDS = {
     "parity": "prove that the backends compute the same, against a float64 reference",
     "compare": "train every backend from the same start and put them side by side",
     "recipe": "list the recipes, show one as a file, or compare two",
+    "tune": "search a recipe, on training images that are held out for it",
     "weights": "import, show or export weights",
     "report": "write the page of a comparison or a benchmark again from its results",
 }

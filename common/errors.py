@@ -15,6 +15,10 @@ class InputError(ValueError):
     """Bad input: the message is one line that names the file or option and says what to do."""
 
 
+LOWER_RATE = "lower --learning-rate"
+"""In the message of a ``TrainingDiverged``; by this another process knows what happened."""
+
+
 class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number; the message says at which step."""
 

@@ -14,6 +14,7 @@ from benchmarks.records.documents import Bench, Row, Settings
 from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
 from benchmarks.records.training_documents import Compared
+from benchmarks.records.tuning_documents import Tune
 from common.errors import InputError
 from common.machine.files import read_json, write_json
 from common.machine.provenance import git_commit, hardware
@@ -22,7 +23,7 @@ RESULTS = "bench.json"
 SCHEMAS = Path(__file__).with_name("schemas")
 LARGEST, DEEPEST = sys.float_info.max, 40
 """The largest number in a document that is read, and how deep its lists and objects may nest."""
-Document = TypeVar("Document", Bench, Compared, Proof)
+Document = TypeVar("Document", Bench, Compared, Proof, Tune)
 
 
 @dataclass(frozen=True)

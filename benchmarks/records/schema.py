@@ -15,6 +15,7 @@ from benchmarks.records.documents import BackendRates, Bench, Row
 from benchmarks.records.proof_documents import Proof, ProofRow
 from benchmarks.records.results import SCHEMAS
 from benchmarks.records.training_documents import AccuracyRow, Compared, TrainedRow
+from benchmarks.records.tuning_documents import Tune
 from common import documents as written
 from common.config import Config
 from common.recipes import Recipe
@@ -23,6 +24,7 @@ DOCUMENTS = {
     "bench": Bench,
     "compare": Compared,
     "parity": Proof,
+    "tune": Tune,
     "config": written.ConfigRecord,
     "manifest": written.Manifest,
     "metrics": written.StepLine | written.EpochLine,
@@ -108,11 +110,11 @@ def of_type(kind: Any, objects: dict[str, Schema]) -> Schema:
         return of_type(arguments[0], objects) | dict(arguments[1:])
     if origin is Literal:
         return {"enum": list(arguments)} if len(arguments) > 1 else {"const": arguments[0]}
-    inner = [of_type(argument, objects) for argument in arguments]
+    inner = [of_type(argument, objects) for argument in arguments if argument is not Ellipsis]
     if origin in (Union, UnionType):
         simple = all(member.keys() == {"type"} for member in inner)
         return {"type": [member["type"] for member in inner]} if simple else {"anyOf": inner}
-    if origin is list:
+    if origin is list or arguments[1:] == (Ellipsis,):
         return {"type": "array", "items": inner[0]}
     if origin is tuple:
         return {"type": "array", "prefixItems": inner, "minItems": len(inner), "items": False}

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -145,6 +145,7 @@ def train_backend(
     pythons: Mapping[str, str] = {},
     silence: float | None = None,
     verbose: bool = False,
+    watch: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Train a backend, with nothing compiled earlier, and return how it ended, whatever happens.
 
@@ -158,6 +159,7 @@ def train_backend(
         weights: Where it starts, as ``--weights`` of ``X_impl.train``.
         pythons: Interpreters by backend, where one has its own; none needs this project installed.
         silence: Seconds without a message and without computing after which it is ended.
+        watch: Called after each of its messages; what it raises ends the training and is raised.
     """
     try:
         python = interpreter_of(backend, pythons)
@@ -182,7 +184,7 @@ def train_backend(
     kills = kills_for_memory()
     try:
         with others_watched() as others:
-            status = run_logged(command, environment, log, silence)
+            status = run_logged(command, environment, log, silence, watch)
     except OSError as error:  # It hangs, or there is no room for its messages.
         return Outcome("failed", str(error))
     if status == 0:

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -89,11 +89,18 @@ def run_to_end(command: Sequence[str], environment: dict[str, str]) -> int:
 
 
 def run_logged(
-    command: Sequence[str], environment: dict[str, str], log: Path, silence: float | None = None
+    command: Sequence[str],
+    environment: dict[str, str],
+    log: Path,
+    silence: float | None = None,
+    watch: Callable[[], None] = lambda: None,
 ) -> int:
     """Run ``command``, its messages both on the terminal and in ``log``; return its exit status.
 
     It ends with this process.
+
+    Args:
+        watch: Called after each message; what it raises ends the command and is raised here.
 
     Raises:
         TimeoutError: If it neither printed nor computed anything for ``silence`` seconds; all that
@@ -131,6 +138,7 @@ def run_logged(
                 file.flush()
                 sys.stderr.buffer.write(chunk)
                 sys.stderr.buffer.flush()
+                watch()
         except BaseException:
             end_group(process)
             raise

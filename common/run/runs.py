@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from common.config import Config
 from common.data.masks import write_label
 from common.documents import Evaluation, Manifest, StepLine, Summary
-from common.errors import InputError, TrainingDiverged, is_first_process
+from common.errors import LOWER_RATE, InputError, TrainingDiverged, is_first_process
 from common.machine.files import write_json
 from common.machine.progress import counter
 from common.machine.provenance import host_memory_peak
@@ -140,7 +140,7 @@ class Run:
 
     def _diverged(self, what: str) -> TrainingDiverged:
         outlook = "; the checkpoint before it is kept" if has_checkpoint(self.folder) else ""
-        return TrainingDiverged(f"{what}: lower --learning-rate{outlook}")
+        return TrainingDiverged(f"{what}: {LOWER_RATE}{outlook}")
 
     def checkpoint_due(self, step: int) -> bool:
         """Return whether a checkpoint is due after ``step``; an epoch's end has its own."""

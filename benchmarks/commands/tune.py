@@ -1,0 +1,249 @@
+"""`fcn tune`: a search for a recipe, on training images that are held out for it."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from shlex import quote
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.pages.studies.tune import render_page, table
+from benchmarks.records.results import origin
+from benchmarks.records.tuning_documents import TrialRecord, Tune
+from benchmarks.studies.holdout import RULE, hold_out
+from benchmarks.studies.search import (
+    PRUNERS,
+    SAMPLERS,
+    Budget,
+    Search,
+    go_on,
+    importance,
+    open_study,
+    records,
+)
+from benchmarks.studies.space import read_space, searched
+from benchmarks.workers.environment import limit_cpus
+from common import options
+from common.backends import BACKENDS, check_backend
+from common.config import Config
+from common.data.synthetic import default_dataset
+from common.errors import InputError, notice
+from common.fields import add_field_options
+from common.machine.files import reading_json, write_json, write_text
+from common.machine.locks import only_writer
+from common.parameters.files import starting_parameters
+from common.recipe_files import to_toml
+from common.recipes import RECIPES, Recipe
+from common.run.folders import new_folder
+from common.run.training import TrainingData, choose_recipe
+from common.tricks import check_tricks
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+PLAN, DOCUMENT, PAGE, BEST = "plan.json", "tune.json", "report.html", "best"
+TRIALS = 30
+"""Where neither trials nor minutes are said."""
+
+
+def tune_parser() -> options.Parser:
+    """Return the command's parser."""
+    parser = options.Parser(
+        prog="fcn tune",
+        description="Search the recipe whose network is best on training images that are held out "
+        f"({RULE}); the validation images are not read. Leave best.toml, which `--recipe` takes, "
+        "tune.json and its page.",
+    )
+    add = parser.add_argument
+    text = "which trains; the recipe holds for all of them"
+    add("--backend", default="torch", choices=tuple(BACKENDS), help=text)
+    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
+    text = "start every trial from these, as `fcn train` does"
+    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
+    text = "try a field of the recipe: between two values, among several, or as by default; may be "
+    text += "repeated; by default learning rate, momentum, weight decay, schedule, loss reduction "
+    text += "and batch size, around the recipe's"
+    add("--search", action="append", default=[], metavar="FIELD[=LOW:HIGH|=A,B,C]", help=text)
+    text = f"begin no more than N trials; by default {TRIALS}, unless --minutes is said"
+    add("--trials", type=int, metavar="N", help=text)
+    text = "begin no trial after so many minutes of training"
+    add("--minutes", type=float, metavar="M", help=text)
+    add("--sampler", default="tpe", choices=SAMPLERS, help="how values are proposed")
+    text = "end trials that are below the median of the earlier ones, or none"
+    add("--pruner", default="median", choices=PRUNERS, help=text)
+    text = "go on with an interrupted search, or search longer with --trials or --minutes"
+    add("--resume", type=Path, metavar="DIR", help=text)
+    text = "seconds that a training may neither print nor compute anything before it is ended"
+    add("--timeout", type=float, default=900.0, metavar="S", help=text)
+    options.add_result_options(parser, "tune")
+    add_field_options(parser, Config, options.RUN_FIELDS)
+    options.add_recipe_options(parser)
+    options.add_machine_options(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Search; status 1 if no trial has a score."""
+    args, named = options.parsed(tune_parser(), argv)
+    check_numbers(args)
+    if find_spec("optuna") is None:
+        raise InputError("fcn tune: needs Optuna, which is not installed; `uv sync` installs it")
+    if args.resume:
+        out: Path = args.resume
+        args, config = stored_plan(args, named)
+    else:
+        out = new_folder("tune", args.out, args.force)
+        if (out / PLAN).exists():
+            raise InputError(
+                f"{out}: holds a search already: go on with it by --resume, or choose another --out"
+            )
+        config = new_plan(args)
+    limit_cpus(config.threads)
+    check_backend(args.backend)
+    check_tricks(config.without, (args.backend,))
+    space = read_space(args.search, config.recipe)
+    # Bad weights and data are refused before anything is written.
+    starting_parameters(config.recipe, config.seed, args.weights)
+    if args.data:
+        TrainingData(args.data, config).warn()
+    with only_writer(out):
+        data = args.data or default_dataset(out / "data")
+        search = Search(
+            *(args.backend, config, space, hold_out(data, out / "tuning"), out, args.weights),
+            silence=args.timeout,
+        )
+        TrainingData(search.data, config)  # Refuses a crop or a batch that is too large for it.
+        write_plan(out, args, config)
+        try:
+            return tune(search, args)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; go on with: fcn tune --resume {quote(str(out))}"
+            ) from None
+
+
+def check_numbers(args: Namespace) -> None:
+    """Raise InputError for a budget or a limit that is none."""
+    for name in ("trials", "minutes", "timeout"):
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise InputError(f"--{name} {value:g}: expected a number above 0")
+
+
+def new_plan(args: Namespace) -> Config:
+    """Return the configuration that the options of a new search make."""
+    for name in ("data", "weights"):
+        if getattr(args, name) not in (None, Path("imagenet")):
+            setattr(args, name, getattr(args, name).absolute())
+    if args.data is None:
+        args.recipe = args.recipe or RECIPES["generated"]
+    if chosen := choose_recipe(args):
+        notice(chosen)
+    return options.config_from(args)
+
+
+STORED = ("backend", "search", "sampler", "pruner", "data", "weights")
+"""Options of a search that hold when it is gone on with."""
+
+
+def write_plan(out: Path, args: Namespace, config: Config) -> None:
+    """Write what ``--resume`` goes on with."""
+    values = {name: getattr(args, name) for name in STORED}
+    paths = {name: values[name] and str(values[name]) for name in ("data", "weights")}
+    write_json(out / PLAN, {**values, **paths, "config": config.to_json()})
+
+
+def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
+    """Return the options of the search that is gone on with, and its configuration.
+
+    Raises:
+        InputError: If there is no such search, or an option would change it.
+    """
+    if more := sorted(named - {"resume", "trials", "minutes", "timeout", "json"}):
+        raise InputError(
+            f"--resume {args.resume}: goes on with its own options: leave out "
+            f"--{more[0].replace('_', '-')}"
+        )
+    with reading_json(args.resume / PLAN, "the plan of a search") as plan:
+        config = Config.from_json(plan["config"])
+        stored = {name: plan[name] for name in STORED}
+        for name in ("data", "weights"):
+            stored[name] = stored[name] and Path(stored[name])
+    return Namespace(**vars(args) | stored), config
+
+
+def tune(search: Search, args: Namespace) -> int:
+    """Search until the budget is spent, write all, and return the exit status."""
+    budget = Budget(args.trials, args.minutes)
+    if budget == Budget(None, None):
+        budget = Budget(TRIALS, None)
+    study = open_study(search, args.sampler, args.pruner)
+    try:
+        go_on(search, study, budget)
+    finally:  # However it ends, what has been tried is shown.
+        document = document_of(search, study, args)
+        write_json(search.folder / DOCUMENT, document)
+        write_text(search.folder / PAGE, render_page(document))
+        if best := best_trial(document["trials"]):
+            recipe = best_recipe(search, best)
+            write_text(search.folder / f"{recipe.name}.toml", to_toml(recipe))
+    print(json.dumps(document) if args.json else last_lines(document, search.folder))
+    return 0 if document["best"] is not None else 1
+
+
+def document_of(search: Search, study: Study, args: Namespace) -> Tune:
+    """Return a search as it is stored."""
+    trials = records(study)
+    best = best_trial(trials)
+    data = TrainingData(search.data, search.config)
+    recipe = None if best is None else best_recipe(search, best)
+    return {
+        "version": 1,
+        "kind": "tune",
+        **origin(),
+        "backend": search.backend,
+        "config": search.config.to_json(),
+        "dataset": {
+            "generated": args.data is None,
+            "rule": RULE,
+            "train_images": len(data.train.names),
+            "tuning_images": len(data.val.names),
+            "digest": data.train.digest,
+        },
+        "space": {name: searched(values) for name, values in search.space.items()},
+        "sampler": args.sampler,
+        "pruner": args.pruner,
+        "trials": trials,
+        "best": best["number"] if best else None,
+        "recipe": replace(search.config, recipe=recipe).to_json()["recipe"] if recipe else None,
+        "importance": importance(study),
+        "optuna": version("optuna"),
+    }
+
+
+def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the trial with the highest score, the first of several; None where none has one."""
+    scored = [trial for trial in trials if trial["score"] is not None]
+    return max(scored, key=lambda trial: trial["score"] or 0.0, default=None)
+
+
+def best_recipe(search: Search, best: TrialRecord) -> Recipe:
+    """Return the recipe of the best trial."""
+    values: dict[str, Any] = dict(best["values"])
+    return replace(search.config.recipe, name=BEST, **values)
+
+
+def last_lines(document: Tune, out: Path) -> str:
+    """Return the search as text, where its files are, and what to do next."""
+    place = quote(str(out))
+    return (
+        f"{table(document)}\npage: {out / PAGE}\n"
+        f"{place} has best.toml, the recipe, and tune.json with every trial\n"
+        f"next: `fcn train --recipe {place}/best.toml --data ...` trains it; "
+        f"`fcn tune --resume {place} --trials N` searches on"
+    )

@@ -1,0 +1,1 @@
+"""Several trainings of each kind, as text and as a page."""

@@ -1,0 +1,56 @@
+"""Training images held out to choose a recipe on.
+
+A recipe that was chosen on the validation images would be scored on what it was fitted to. So a
+search trains on most of the training images and scores on the rest of them, the tuning images; it
+never reads the validation images, on which the final score is told.
+"""
+
+import shutil
+from hashlib import sha256
+from pathlib import Path
+
+from common.data.dataset import FITTING
+from common.data.lists import IMAGES, LABELS, LISTS, list_path, read_pairs
+from common.errors import InputError
+from common.machine.files import write_text, writing
+
+SHARE = 0.2
+"""Of the training images, for tuning."""
+LEAST = 5
+"""Tuning images; fewer rank recipes by chance."""
+RULE = f"the {SHARE:.0%} of the training images whose names have the smallest SHA-256"
+
+
+def hold_out(data: Path, folder: Path) -> Path:
+    """Make ``folder`` a data set of the training images alone, and return it.
+
+    Its validation list holds the tuning images, its training list the others in their order. Which
+    images are held out depends on their names alone. The files themselves are linked.
+
+    Args:
+        data: A folder in VOC2012's layout.
+        folder: New, or what an earlier call made of the same data.
+
+    Raises:
+        InputError: If the lists cannot be read, or too few images would be held out.
+    """
+    names = [pair.name for _, pair in read_pairs(data, "train")]
+    count = round(SHARE * len(names))
+    if count < LEAST:
+        raise InputError(
+            f"{list_path(data, 'train')}: names {len(names)} images, of which {SHARE:.0%} are "
+            f"{count} tuning images: at least {LEAST} are needed, so name {round(LEAST / SHARE)} "
+            "images or more"
+        )
+    held = set(sorted(names, key=lambda name: sha256(name.encode()).digest())[:count])
+    with writing(folder):
+        (folder / LISTS).mkdir(parents=True, exist_ok=True)
+        for part in (IMAGES, LABELS):
+            if not (folder / part).is_symlink():
+                (folder / part).symlink_to((data / part).resolve(), target_is_directory=True)
+        if (data / FITTING).is_file():
+            shutil.copyfile(data / FITTING, folder / FITTING)
+    for split, chosen in (("train", set(names) - held), ("val", held)):
+        text = "".join(f"{name}\n" for name in names if name in chosen)
+        write_text(list_path(folder, split), text)
+    return folder

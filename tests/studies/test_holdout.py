@@ -1,0 +1,48 @@
+"""The images that a search is scored on are training images, and always the same."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.studies.holdout import hold_out
+from common.data.dataset import open_dataset
+from common.data.lists import list_path
+from common.data.synthetic import make_dataset
+from common.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("held") / "data"
+    make_dataset(root, train=30, val=3, size=(64, 64), seed=0)
+    return root
+
+
+def test_a_fifth_of_the_training_images_is_held_out(data, tmp_path) -> None:
+    folder = hold_out(data, tmp_path / "tuning")
+    train, val = (open_dataset(folder, split, None) for split in ("train", "val"))
+    names = list_path(data, "train").read_text().split()
+    assert len(val.names) == 6 and sorted(train.names + val.names) == sorted(names)
+    assert list(train.names) == [name for name in names if name in train.names]
+    image, label = val.read(0)
+    assert image.shape == (64, 64, 3) and label.shape == (64, 64)
+
+
+def test_which_images_depends_on_their_names_alone(data, tmp_path) -> None:
+    held = open_dataset(hold_out(data, tmp_path / "a"), "val", None).names
+    path = list_path(data, "train")
+    before = path.read_text()
+    try:
+        path.write_text("\n".join(reversed(before.split())) + "\n")
+        again = open_dataset(hold_out(data, tmp_path / "b"), "val", None).names
+    finally:
+        path.write_text(before)
+    assert set(held) == set(again)
+    assert open_dataset(hold_out(data, tmp_path / "a"), "val", None).names == held
+
+
+def test_too_few_images_are_refused_with_how_many_are_needed(tmp_path) -> None:
+    make_dataset(tmp_path / "few", train=20, val=1, size=(64, 64), seed=0)
+    with pytest.raises(InputError, match="names 20 images, of which 20% are 4 .* name 25 images"):
+        hold_out(tmp_path / "few", tmp_path / "tuning")
+    assert not (tmp_path / "tuning").exists()

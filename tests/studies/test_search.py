@@ -1,0 +1,130 @@
+"""A search with a stand-in for the training: what it tries, ends, keeps and goes on with."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.studies import search as searching
+from benchmarks.studies.search import Budget, Search, go_on, importance, open_study
+from benchmarks.studies.space import read_space
+from benchmarks.workers.scripts import Outcome
+from common.config import Config
+from common.errors import LOWER_RATE, InputError
+from common.recipes import make_recipe
+from common.run.metrics import empty_confusion, evaluation_record
+
+EPOCHS = 3
+
+
+class Trainings:
+    """Stands in for ``train_backend``: the nearer the momentum is to 0.8, the better."""
+
+    def __init__(self) -> None:
+        self.recipes: list[Any] = []
+        self.kill_at: int | None = None
+        self.outcome = Outcome("ok", None)
+
+    def __call__(self, backend, config, data, folder, heading, weights, *, silence, watch):
+        if len(self.recipes) == self.kill_at:
+            raise KeyboardInterrupt
+        self.recipes.append(config.recipe)
+        folder.mkdir(parents=True)
+        if self.outcome.status != "ok":
+            return self.outcome
+        if config.recipe.learning_rate > 0.5:
+            return Outcome("failed", f"the loss is nan at step 3 (epoch 0): {LOWER_RATE}")
+        correct = round(1000 * (1 - abs(config.recipe.momentum - 0.8)))
+        for epoch in range(EPOCHS):
+            confusion = empty_confusion(21)
+            right = correct * (epoch + 1) // EPOCHS
+            confusion[0, 0], confusion[0, 1] = right, 1000 - right
+            line = {"kind": "epoch", "epoch": epoch, "train_loss": 1.0}
+            line |= evaluation_record(confusion, [])
+            with (folder / "metrics.jsonl").open("a") as file:
+                file.write(json.dumps(line) + "\n")
+            watch()
+        return self.outcome
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
+    stand_in = Trainings()
+    monkeypatch.setattr(searching, "train_backend", stand_in)
+    return stand_in
+
+
+def new_search(folder: Path, *space: str) -> Search:
+    recipe = make_recipe("modern", epochs=EPOCHS)
+    config = Config(recipe, seed=3)
+    return Search("torch", config, read_space(space, recipe), folder, folder)
+
+
+def test_the_first_trial_has_the_recipe_s_values_and_later_ones_do_better(
+    trainings, tmp_path
+) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95")
+    study = open_study(search, "tpe", "none")
+    trials = go_on(search, study, Budget(14, None))
+    assert len(trials) == 14 and trials[0]["values"] == {"momentum": 0.9}
+    assert trials[0]["score"] == pytest.approx(0.9) == trials[0]["epochs"][-1]
+    assert max(trial["score"] for trial in trials) > 0.95
+    assert not list((tmp_path / "trials").iterdir())  # Gibibytes of checkpoints otherwise.
+
+
+def test_a_trial_below_the_median_ends_early(trainings, tmp_path) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95")
+    trials = go_on(search, open_study(search, "random", "median"), Budget(10, None))
+    pruned = [trial for trial in trials if trial["state"] == "pruned"]
+    assert pruned and all(trial["score"] is None and trial["epochs"] for trial in pruned)
+    assert all(len(trial["epochs"]) < EPOCHS for trial in pruned)
+    assert {trial["state"] for trial in trials[:5]} == {"finished"}
+
+
+def test_a_loss_that_is_no_number_is_a_score_of_zero_and_no_failure(trainings, tmp_path) -> None:
+    search = new_search(tmp_path, "learning_rate=0.6:0.9")
+    trials = go_on(search, open_study(search, "tpe", "median"), Budget(3, None))
+    assert [(trial["state"], trial["score"]) for trial in trials] == [("diverged", 0.0)] * 3
+
+
+def test_a_search_whose_trials_fail_ends_with_the_reason(trainings, tmp_path) -> None:
+    trainings.outcome = Outcome("failed", "there is no room")
+    search = new_search(tmp_path, "momentum=0:0.95")
+    with pytest.raises(InputError, match="3 trials in a row failed.*there is no room"):
+        go_on(search, open_study(search, "tpe", "median"), Budget(9, None))
+    assert len(trainings.recipes) == 3
+
+
+def test_an_interrupted_trial_is_tried_again_with_the_same_values(trainings, tmp_path) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95")
+    trainings.kill_at = 2
+    with pytest.raises(KeyboardInterrupt):
+        go_on(search, open_study(search, "tpe", "median"), Budget(4, None))
+    trainings.kill_at = None
+    trials = go_on(search, open_study(search, "tpe", "median"), Budget(4, None))
+    assert [trial["state"] for trial in trials].count("killed") == 1
+    assert trials[2]["state"] == "killed" and trials[2]["values"] == trials[3]["values"]
+    assert len([trial for trial in trials if trial["state"] != "killed"]) == 4
+
+
+def test_minutes_count_the_trainings_of_before_an_interruption() -> None:
+    trial = {"state": "finished", "seconds": 45.0}
+    assert Budget(None, 1.0).is_left([trial])  # type: ignore[list-item]
+    assert not Budget(None, 1.0).is_left([trial, trial])  # type: ignore[list-item]
+
+
+def test_the_field_that_decides_is_the_most_important_one(trainings, tmp_path) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95", "weight_decay=1e-6:1e-2")
+    study = open_study(search, "random", "none")
+    assert importance(study) == {}
+    go_on(search, study, Budget(14, None))
+    shares = importance(study)
+    assert list(shares) == ["momentum", "weight_decay"] and shares["momentum"] > 0.8
+
+
+def test_damaged_trials_are_one_line(trainings, tmp_path) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95")
+    (tmp_path / "trials.db").write_text("no database\n" * 100)
+    with pytest.raises(InputError, match=r"trials.db: not the trials of a search"):
+        open_study(search, "tpe", "median")
