@@ -250,15 +250,15 @@ SENTENCES = {
 """What each preset is."""
 
 
-def make_recipe(name: str, **changes: Any) -> Recipe:
-    """Return the preset ``name`` with those ``changes`` that are not None.
+def make_recipe(preset: str, **changes: Any) -> Recipe:
+    """Return the ``preset`` with those ``changes`` that are not None.
 
     Raises:
         InputError: For an unknown preset, or a value that a field does not allow.
     """
-    if name not in RECIPES:
-        raise unknown("--recipe", name, RECIPES)
-    return replace(RECIPES[name], **{k: v for k, v in changes.items() if v is not None})
+    if preset not in RECIPES:
+        raise unknown("--recipe", preset, RECIPES)
+    return replace(RECIPES[preset], **{k: v for k, v in changes.items() if v is not None})
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

@@ -1,6 +1,7 @@
 """`fcn parity`: the proof that the backends compute the same, against a float64 reference."""
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -16,11 +17,12 @@ from common.classes import VOC
 from common.config import Config
 from common.data.dataset import find_voc
 from common.errors import InputError
-from common.fields import add_field_options, field_values
+from common.fields import add_field_options, field_values, from_file
 from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
 from common.options import Backends, Parser, add_machine_options, add_result_options
 from common.parameters.files import starting_parameters
+from common.recipe_files import named_recipe
 from common.recipes import BACKBONES, Network, Recipe, make_recipe
 from common.reference.distances import finite
 from common.reference.inputs import probe_recipe
@@ -42,8 +44,13 @@ def parity_parser() -> Parser:
     )
     add = parser.add_argument
     add_field_options(parser, Backends)
-    names, text = (*BACKBONES, "both"), "which network"
-    add("--backbone", default="both", choices=names, metavar="|".join(names), help=text)
+    text = (
+        "prove the loss, the updates and the evaluation of this recipe, a preset or a TOML file; "
+    )
+    text += "by default of the probe's, a mean loss with momentum and decay"
+    add("--recipe", type=from_file(named_recipe), metavar="NAME|FILE", help=text)
+    names, text = (*BACKBONES, "both"), "which network; by default both, or the recipe's"
+    add("--backbone", choices=names, metavar="|".join(names), help=text)
     add(
         "--data",
         type=Path,
@@ -72,11 +79,17 @@ def parity_parser() -> Parser:
     return parser
 
 
+def backbones_of(args: Namespace) -> Sequence[str]:
+    """Return the backbones that are proved: the named one, else the recipe's, else both."""
+    named = args.backbone or (args.recipe.backbone if args.recipe else "both")
+    return BACKBONES if named == "both" else (named,)
+
+
 def main(argv: Sequence[str]) -> int:
     """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
     args = parity_parser().parse_args(argv)
     if args.layers:
-        for backbone in BACKBONES if args.backbone == "both" else (args.backbone,):
+        for backbone in backbones_of(args):
             shapes = layer_shapes(Network(backbone))
             print(text_table([(backbone, "output"), *shapes.items()]), end="\n\n")
         print("B images of height H and width W; save them as evaluation/NAME and training/NAME")
@@ -85,7 +98,8 @@ def main(argv: Sequence[str]) -> int:
         return show_comparison(compare_file(args.against), args.json)
     backends = Backends(args.backends).backends
     check_tricks(args.without, backends)
-    backbones = BACKBONES if args.backbone == "both" else (args.backbone,)
+    backbones, recipe = backbones_of(args), args.recipe
+    classes = args.classes or (recipe.classes if recipe else VOC)
     out = new_folder("parity", args.out, args.force)
     if args.weights is not None:
         if "resnet18_v1" not in backbones:
@@ -93,17 +107,21 @@ def main(argv: Sequence[str]) -> int:
                 f"--weights {args.weights}: is for resnet18_v1, which --backbone omits; "
                 "leave out one of the two"
             )
-        starting_parameters(
-            make_recipe("chapter-torch", classes=args.classes), args.seed, args.weights
-        )
-    classes = args.classes or VOC
+        starting_parameters(make_recipe("chapter-torch", classes=classes), args.seed, args.weights)
     batch, crop, steps = FULL if args.full else QUICK
     limit_cpus(args.threads)
     # VOC's photographs have VOC's classes.
-    root = args.data or (None if args.classes else find_voc())
+    root = args.data or (None if classes != VOC else find_voc())
     source = Source(root, batch, crop, args.seed, classes)
     recipes = [
-        replace(probe_recipe(name), classes=classes, batch_size=batch, crop=crop, tile=crop)
+        replace(
+            recipe or probe_recipe(name),
+            backbone=name,
+            classes=classes,
+            batch_size=batch,
+            crop=crop,
+            tile=crop,
+        )
         for name in backbones
     ]
     configs = [Config(recipe, **field_values(args, Config)) for recipe in recipes]

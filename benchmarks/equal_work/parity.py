@@ -177,6 +177,7 @@ def part(
     limits = trace_limits("trace", config.precision, drift)
     return {
         "backbone": config.recipe.backbone,
+        "recipe": config.to_json()["recipe"],
         "losses": losses,
         "limits": limits,
         "yardstick": distance,

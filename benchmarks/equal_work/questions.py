@@ -159,7 +159,9 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     with np.load(trace, allow_pickle=False) as file:
         losses = file["losses"].tolist()
     # Each view of an image is predicted at a size of its own, so a smaller one costs less.
-    viewed = replace(recipe, test_flip=True, test_scales=(1.0, 0.75))
+    viewed = recipe
+    if not recipe.averages_views:
+        viewed = replace(recipe, evaluation="tiles", test_flip=True, test_scales=(1.0, 0.75))
     probe = replace(recipe, batch_size=2, crop=PROBE_SIZE)
     batch = images[0, :EXAMPLES], labels[0, :EXAMPLES]
     layers, prediction = layers_file(recipe, *batch), source.prediction(viewed)

@@ -22,6 +22,7 @@ from benchmarks.records.proof_documents import Proof, ProofPart, ProofRow, Yards
 from benchmarks.records.results import read_document
 from common.backends import BACKENDS
 from common.machine.files import write_text
+from common.reference.inputs import PROBE
 from common.reference.tolerances import BOUNDS, PROOF
 from common.run.plots import whole_numbers
 
@@ -86,7 +87,9 @@ def conditions(proof: Proof) -> str:
     precision = ", without ".join([proof["precision"], *proof.get("without", [])])
     height, width = proof["crop"]
     images = "generated images" if proof["data"]["generated"] else "photographs"
-    return f"{precision}, batch {proof['batch']}, {height}×{width}, {images}"
+    recipe = proof["backbones"][0].get("recipe")
+    named = f"{recipe['name']}, " if recipe and recipe["name"] != PROBE else ""
+    return f"{named}{precision}, batch {proof['batch']}, {height}×{width}, {images}"
 
 
 def verdict(proof: Proof) -> str:

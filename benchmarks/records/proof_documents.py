@@ -7,7 +7,7 @@
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from common.config import PRECISIONS
-from common.documents import Hardware, Positive, Sides
+from common.documents import Hardware, Positive, RecipeRecord, Sides
 
 Error = Annotated[float, ("minimum", 0), ("maximum", 1e18)]
 """A relative error, or the bound of one."""
@@ -80,9 +80,11 @@ class ProofPart(TypedDict):
     Attributes:
         losses: Of the reference's training.
         limits: The bound of each step's loss.
+        recipe: Of which loss, updates and evaluation are proved.
     """
 
     backbone: str
+    recipe: NotRequired[RecipeRecord]
     losses: Annotated[list[float], ("minItems", 1)]
     limits: list[Error]
     yardstick: Yardstick | None

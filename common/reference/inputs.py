@@ -18,6 +18,10 @@ KINK_DISTANCE = 7.0
 """Standard deviations by which ``keep_off_the_kinks`` shifts a norm's output."""
 
 
+PROBE = "probe"
+"""The name of the probe's recipe."""
+
+
 def probe_parameters(network: Network, seed: int = 0) -> dict[str, NDArray[np.float64]]:
     """Draw parameters in which nothing is zero, one, symmetric or diagonal."""
     generator = np.random.default_rng(seed)
@@ -66,4 +70,5 @@ def probe_batch(
 
 def probe_recipe(backbone: str) -> Recipe:
     """Return the probe's recipe: mean loss, void ignored, momentum 0.9, decay 0.1 of everything."""
-    return make_recipe("modern", backbone=backbone, weight_decay=0.1, decay_scope="all")
+    changes = {"backbone": backbone, "weight_decay": 0.1, "decay_scope": "all"}
+    return make_recipe("modern", name=PROBE, **changes)

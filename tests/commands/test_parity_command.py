@@ -172,12 +172,27 @@ def test_a_crash_is_a_row_and_the_others_go_on(workers: dict[str, Any], tmp_path
     assert jax["status"] == "ok"
 
 
+def test_a_recipe_is_proved_with_its_own_backbone_at_the_proofs_sizes(
+    workers: dict[str, Any], tmp_path: Path
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]))
+    out, mine = tmp_path / "out", tmp_path / "mine.toml"
+    mine.write_text('preset = "chapter-mxnet"\nmomentum = 0.5\n', encoding="utf-8")
+    assert fcn(["parity", "--backends", "torch", "--recipe", str(mine), "--out", str(out)]) == 0
+    (proved,) = json.loads((out / "parity.json").read_text(encoding="utf-8"))["backbones"]
+    recipe = proved["recipe"]
+    assert (proved["backbone"], recipe["name"], recipe["momentum"]) == ("resnet18_v2", "mine", 0.5)
+    assert (recipe["batch_size"], recipe["crop"], recipe["tile"]) == (2, [96, 128], [96, 128])
+    assert (out / "parity.txt").read_text(encoding="utf-8").startswith("mine, float32, batch 2")
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
         (["--backends", "caffe"], "caffe"),
         (["--backbone", "vgg"], "--backbone 'vgg' is unknown: choose from"),
         (["--data", "absent-folder"], "absent-folder"),
+        (["--recipe", "modrn"], "--recipe: 'modrn' is unknown: did you mean modern?"),
         (["--precision", "float8"], "float8"),
         (["--backends", "torch,jax", "--without", "onednn-relu"], "no trick of torch, jax"),
         (["--weights", "absent.pth"], "absent.pth"),
