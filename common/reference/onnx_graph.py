@@ -19,6 +19,18 @@ from common.recipes import STRIDE, Network
 OPERATOR_SET, IR_VERSION = 17, 8
 FLOAT = 1
 """float32, as ONNX numbers types."""
+CONSTANTS: dict[str, NDArray] = {
+    "white": np.array(255, np.float32),
+    "mean": MEAN,
+    "deviation": STD,
+    "filling": PADDING.astype(np.float32),
+    "multiples": np.array([1, STRIDE, STRIDE, 1], np.int64),
+    "no_margin": np.zeros(4, np.int64),
+    "first": np.zeros(1, np.int64),
+    "third": np.full(1, 3, np.int64),
+    "corner": np.zeros(3, np.int64),
+}
+"""What the nodes take beside parameters."""
 Node = tuple[str, list[str], str, dict[str, Any]]
 """An operator, its inputs, its output and its attributes."""
 
@@ -38,28 +50,14 @@ def onnx_model(parameters: Parameters, network: Network) -> Any:
             "--format onnx: the package onnx is not installed; `uv sync` installs it"
         ) from error
 
-    constants: dict[str, NDArray] = {
-        "white": np.array(255, np.float32),
-        "mean": MEAN,
-        "deviation": STD,
-        "filling": PADDING.astype(np.float32),
-        "multiples": np.array([1, STRIDE, STRIDE, 1], np.int64),
-        "no_margin": np.zeros(4, np.int64),
-        "first": np.zeros(1, np.int64),
-        "third": np.full(1, 3, np.int64),
-        "corner": np.zeros(3, np.int64),
-    }
     if network.backbone == "resnet18_v2":  # Its norm of the input has neither.
-        scale, shift = np.ones(3, np.float32), np.zeros(3, np.float32)
-        parameters = {
-            **parameters,
-            "backbone.data_bn.weight": scale,
-            "backbone.data_bn.bias": shift,
-        }
+        parameters = dict(parameters)
+        parameters["backbone.data_bn.weight"] = np.ones(3, np.float32)
+        parameters["backbone.data_bn.bias"] = np.zeros(3, np.float32)
     sides = ["batch", "height", "width"]
     value, tensor = onnx.helper.make_tensor_value_info, onnx.numpy_helper.from_array
     operators: list[Node] = [
-        ("Constant", [], name, {"value": tensor(array)}) for name, array in constants.items()
+        ("Constant", [], name, {"value": tensor(array)}) for name, array in CONSTANTS.items()
     ]
     operators += nodes(network)
     model = onnx.helper.make_model(
