@@ -173,6 +173,12 @@ class Recipe:
         return replace(self, test_flip=False, test_scales=(1.0,))
 
     @property
+    def in_words(self) -> str:
+        """Return its name, and what of it depends on a data set most."""
+        height, width = self.crop
+        return f"the recipe {self.name} (crop {height}x{width}, batch size {self.batch_size})"
+
+    @property
     def network(self) -> Network:
         """Return which network it trains."""
         return Network(self.backbone, self.num_classes)

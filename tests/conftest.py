@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from common.backends import BACKENDS, load_backend
-from common.data.dataset import FITTING, find_voc
+from common.data.dataset import RECIPE, find_voc
 from common.data.synthetic import make_dataset
 from common.errors import InputError
 from tests.support.loopback import Server
@@ -135,7 +135,7 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small data set, made for no recipe: 12 training and 6 validation images, 80x112."""
     root = tmp_path_factory.mktemp("generated") / "VOC"
     make_dataset(root, train=12, val=6, size=(80, 112), seed=1)
-    (root / FITTING).unlink()
+    (root / RECIPE).unlink()
     return root
 
 

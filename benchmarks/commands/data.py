@@ -10,9 +10,8 @@ from pathlib import Path
 from common.classes import VOC, Classes
 from common.config import Config
 from common.data.check import check_dataset, find_classes
-from common.data.dataset import read_fitting
 from common.data.download import fetch_voc
-from common.data.synthetic import make_dataset
+from common.data.synthetic import fitting_recipe, make_dataset
 from common.errors import InputError, printable
 from common.fields import add_field_options
 from common.machine.files import write_text
@@ -59,9 +58,10 @@ def make_generated(args: Namespace) -> int:
     """Make a generated data set and say for which recipe."""
     height, width = args.size
     make_dataset(args.root, train=args.train, val=args.val, size=(height, width), seed=args.seed)
+    recipe = fitting_recipe(args.train, (height, width))
     print(
         f"{args.root}: {args.train} training and {args.val} validation images of {height}x{width}, "
-        f"for {read_fitting(args.root)}, which `fcn train` and `fcn compare` take by default"
+        f"for {recipe.in_words}, which `fcn train` and `fcn compare` take by default"
     )
     print(next_step(args.root))
     return 0

@@ -3,7 +3,7 @@
 import functools
 import hashlib
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,12 @@ from common.data.images import LARGEST, image_size, is_sideways, read_image
 from common.data.lists import Pair, read_pairs
 from common.data.masks import read_label
 from common.errors import InputError
-from common.machine.files import reading_json, write_json
-from common.recipes import make_recipe
+from common.recipe_files import read_recipe
+from common.recipes import Recipe
 
 PROJECT = Path(__file__).parents[2]
-FITTING = "fcn-recipe.json"
-"""In the folder of a data set that was made for one recipe."""
+RECIPE = "fcn-recipe.toml"
+"""In the folder of a data set that was made for one recipe: its file."""
 
 
 @dataclass(frozen=True)
@@ -114,46 +114,14 @@ def shared_images(train: Dataset, val: Dataset) -> list[str]:
     ]
 
 
-@dataclass(frozen=True)
-class Fitting:
-    """The recipe that a data set was made for, with what is other than its preset's.
-
-    Attributes:
-        recipe: The preset's name.
-        crop: Height and width in pixels.
-        batch_size: Images a step.
-    """
-
-    recipe: str
-    crop: tuple[int, int]
-    batch_size: int
-
-    def __str__(self) -> str:
-        return (
-            f"the recipe {self.recipe} (crop {self.crop[0]}x{self.crop[1]}, "
-            f"batch size {self.batch_size})"
-        )
-
-
-def write_fitting(root: Path, fitting: Fitting) -> None:
-    """Record in a data set for which recipe it was made."""
-    write_json(root / FITTING, asdict(fitting))
-
-
-def read_fitting(root: Path) -> Fitting | None:
-    """Return for which recipe a data set was made; None where nothing says so.
+def own_recipe(root: Path) -> Recipe | None:
+    """Return the recipe that a data set was made for; None where it has none.
 
     Raises:
-        InputError: If the record is damaged.
+        InputError: If its file is no recipe.
     """
-    path = root / FITTING
-    if not path.is_file():
-        return None
-    with reading_json(path, "the record of a recipe: remove it") as record:
-        height, width = map(int, record["crop"])
-        name = str(record["recipe"])
-        make_recipe(name, crop=(height, width), batch_size=int(record["batch_size"]))
-        return Fitting(name, (height, width), int(record["batch_size"]))
+    path = root / RECIPE
+    return read_recipe(path) if path.is_file() else None
 
 
 def find_voc() -> Path | None:

@@ -7,7 +7,7 @@ network's stride of 32 pixels.
 
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 
 from common.classes import VOC, VOID
 from common.config import Config
-from common.data.dataset import Fitting, write_fitting
+from common.data.dataset import RECIPE
 from common.data.lists import IMAGES, LABELS, LISTS, list_path
 from common.data.masks import label_image
 from common.errors import InputError
 from common.machine.files import write_text, writing
 from common.machine.locks import LOCK, only_writer
-from common.recipes import RECIPES, STRIDE
+from common.recipe_files import to_toml
+from common.recipes import RECIPES, STRIDE, Recipe
 
 LEAST_SIDE = 64
 """Pixels; objects in smaller images would be smaller than one cell of the network's grid."""
@@ -104,18 +105,18 @@ def make_dataset(root: Path, *, train: int, val: int, size: tuple[int, int], see
                 # To sync each file would take longer than to draw it: the lists are, at the end.
                 Image.fromarray(image).save(root / IMAGES / f"{name}.jpg", quality=92)
                 label_image(label, VOC).save(root / LABELS / f"{name}.png")
-        write_fitting(root, fitting_recipe(train, size))
+        write_text(root / RECIPE, to_toml(fitting_recipe(train, size)))
         for split, listed in names.items():
             write_text(list_path(root, split), "".join(f"{name}\n" for name in listed))
 
 
-def fitting_recipe(train: int, size: tuple[int, int]) -> Fitting:
+def fitting_recipe(train: int, size: tuple[int, int]) -> Recipe:
     """Return the recipe that fits so many training images of a size, height and width in pixels."""
     recipe = RECIPES["generated"]
     height, width = (
         min(side, own // STRIDE * STRIDE) for side, own in zip(recipe.crop, size, strict=True)
     )
-    return Fitting(recipe.name, (height, width), min(recipe.batch_size, train))
+    return replace(recipe, crop=(height, width), batch_size=min(recipe.batch_size, train))
 
 
 def default_dataset(root: Path) -> Path:

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from common.config import Config, for_training
 from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.check import survey
-from common.data.dataset import open_dataset, read_fitting
+from common.data.dataset import open_dataset, own_recipe
 from common.documents import BackendRecord, DatasetRecord, Manifest, WeightsRecord
 from common.errors import InputError, is_first_process, notice
 from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware, recorded_environment
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
-from common.recipes import make_recipe
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
 from common.run.log import LOG, Line, lines_until
@@ -118,24 +117,20 @@ class TrainingData:
 
 
 def choose_recipe(args: Namespace) -> str | None:
-    """Set the recipe to that for which the data set was made, unless the options name one.
+    """Set the recipe to the data set's own, unless the options name one.
 
     Returns:
         What is to be said of it, if it was set.
 
     Raises:
-        InputError: If the data set's record of it is damaged.
+        InputError: If the data set's file of it is damaged.
     """
     if args.recipe is not None or args.data is None:
         return None
-    if (fitting := read_fitting(args.data)) is None:
+    args.recipe = own_recipe(args.data)
+    if args.recipe is None:
         return None
-    args.recipe = make_recipe(fitting.recipe)
-    if args.crop is None:
-        args.crop = fitting.crop
-    if args.batch_size is None:
-        args.batch_size = fitting.batch_size
-    return f"{args.data} was made for {fitting}: taken, as no --recipe is named"
+    return f"{args.data} was made for {args.recipe.in_words}: taken, as no --recipe is named"
 
 
 @contextmanager

@@ -15,12 +15,14 @@ from benchmarks.commands.compare import compare_parser
 from benchmarks.commands.data import main
 from common.classes import VOC
 from common.config import Config
-from common.data.dataset import write_fitting
+from common.data.dataset import RECIPE
 from common.data.masks import read_label, write_label
 from common.data.synthetic import fitting_recipe
 from common.errors import InputError
+from common.machine.files import write_text
 from common.machine.locks import LOCK, only_writer
 from common.options import config_from, predict_parser, training_parser
+from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run.prediction import images_of
 from common.run.training import TrainingData, choose_recipe
@@ -66,7 +68,7 @@ def test_the_recipe_is_that_of_the_data_set_unless_one_is_named(
     options: list[str],
     expected: tuple[str, tuple[int, int], int],
 ) -> None:
-    write_fitting(root, fitting_recipe(12, (80, 112)))
+    write_text(root / RECIPE, to_toml(fitting_recipe(12, (80, 112))))
     args = PARSERS[command]().parse_args(["--data", str(root), *options])
     said = choose_recipe(args)
     recipe = config_from(args).recipe

@@ -9,10 +9,11 @@ from PIL import Image
 
 from common.classes import VOC, VOID, Classes
 from common.data import synthetic
-from common.data.dataset import Fitting, read_fitting
+from common.data.dataset import own_recipe
 from common.data.masks import label_image
 from common.data.synthetic import LOOKS, draw_pair, make_dataset
 from common.errors import InputError
+from common.recipes import make_recipe
 
 SIZE = (96, 128)
 
@@ -49,29 +50,24 @@ def test_the_layout_is_vocs(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "train, size, fitting",
-    [
-        (320, (96, 128), Fitting("generated", (96, 96), 16)),
-        (3, (64, 100), Fitting("generated", (64, 96), 3)),
-        (16, (400, 500), Fitting("generated", (96, 96), 16)),
-    ],
+    "train, size, crop, batch_size",
+    [(320, (96, 128), (96, 96), 16), (3, (64, 100), (64, 96), 3), (16, (400, 500), (96, 96), 16)],
 )
-def test_it_says_which_recipe_fits(tmp_path: Path, train: int, size: Any, fitting: Fitting) -> None:
+def test_it_has_the_recipe_that_fits(
+    tmp_path: Path, train: int, size: Any, crop: tuple[int, int], batch_size: int
+) -> None:
     root = tmp_path / "new"
     make_dataset(root, train=train, val=1, size=size, seed=0)
-    assert read_fitting(root) == fitting
+    assert own_recipe(root) == make_recipe("generated", crop=crop, batch_size=batch_size)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"recipe": "none", "crop": [96, 96], "batch_size": 2}',
-    '{"recipe": "modern", "crop": [96], "batch_size": 2}',
-    '{"recipe": "modern", "crop": [95, 96], "batch_size": 2}',
-    '{"recipe": "modern", "crop": 5, "batch_size": "x"}', pytest.param("[" * 100_000, id="deep")],
-)  # fmt: skip
-def test_a_damaged_record_of_the_recipe_is_one_line(tmp_path: Path, text: str) -> None:
-    (tmp_path / "fcn-recipe.json").write_text(text)
-    with pytest.raises(InputError):
-        read_fitting(tmp_path)
+    "text", ["", "[]", 'preset = "none"', 'preset = "modern"\ncrop = [95, 96]']
+)
+def test_a_damaged_recipe_of_a_data_set_is_one_line(tmp_path: Path, text: str) -> None:
+    (tmp_path / "fcn-recipe.toml").write_text(text)
+    with pytest.raises(InputError, match=r"fcn-recipe\.toml: "):
+        own_recipe(tmp_path)
 
 
 def test_the_same_seed_writes_the_same_bytes(tmp_path: Path) -> None:
@@ -88,7 +84,7 @@ def test_a_larger_set_begins_with_the_smaller_one(tmp_path: Path) -> None:
     make_dataset(tmp_path / "large", train=4, val=3, size=SIZE, seed=0)
     large = tree(tmp_path / "large")
     for name, data in tree(tmp_path / "small").items():
-        assert name == "fcn-recipe.json" or large[name].startswith(data)
+        assert name == "fcn-recipe.toml" or large[name].startswith(data)
 
 
 def test_no_validation_image_is_a_training_image(tmp_path: Path) -> None:
