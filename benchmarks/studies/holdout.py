@@ -5,14 +5,14 @@ search trains on most of the training images and scores on the rest of them, the
 never reads the validation images, on which the final score is told.
 """
 
-import shutil
 from hashlib import sha256
 from pathlib import Path
 
-from common.data.dataset import FITTING
+from common.data.dataset import RECIPE, own_recipe
 from common.data.lists import IMAGES, LABELS, LISTS, list_path, read_pairs
 from common.errors import InputError
 from common.machine.files import write_text, writing
+from common.recipe_files import to_toml
 
 SHARE = 0.2
 """Of the training images, for tuning."""
@@ -48,8 +48,8 @@ def hold_out(data: Path, folder: Path) -> Path:
         for part in (IMAGES, LABELS):
             if not (folder / part).is_symlink():
                 (folder / part).symlink_to((data / part).resolve(), target_is_directory=True)
-        if (data / FITTING).is_file():
-            shutil.copyfile(data / FITTING, folder / FITTING)
+        if recipe := own_recipe(data):
+            write_text(folder / RECIPE, to_toml(recipe))
     for split, chosen in (("train", set(names) - held), ("val", held)):
         text = "".join(f"{name}\n" for name in names if name in chosen)
         write_text(list_path(folder, split), text)
