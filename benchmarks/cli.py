@@ -19,8 +19,9 @@ COMMANDS = {
     "compare": "train every backend from the same start and put them side by side",
     "recipe": "list the recipes, show one as a file, or compare two",
     "tune": "search a recipe, on training images that are held out for it",
+    "study": "train with several values of a recipe's fields, and test what that changes",
     "weights": "import, show or export weights",
-    "report": "write the page of a comparison or a benchmark again from its results",
+    "report": "write the page of a comparison, a benchmark or a study again from its results",
 }
 
 

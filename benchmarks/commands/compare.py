@@ -15,11 +15,11 @@ from benchmarks.equal_work.trained import (
     prove_evaluation,
 )
 from benchmarks.pages.compare import render_page, table
-from benchmarks.records.results import RESULTS, origin
+from benchmarks.records.results import COMPARISON, check_page_free, origin
 from benchmarks.records.runs import training_row, write_examples
 from benchmarks.records.training_documents import Compared, GalleryEntry, Trace, TrainedRow
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.progress import PLAN, Progress
+from benchmarks.workers.progress import Progress, resume_options, write_plan
 from benchmarks.workers.scripts import Outcome, train_backend
 from common import options
 from common.backends import BACKENDS
@@ -27,13 +27,12 @@ from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError, notice
 from common.fields import add_field_options
-from common.machine.files import reading_json, write_json, write_text
+from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import describe_weights, starting_parameters
 from common.recipes import make_recipe
 from common.run.folders import new_folder
-from common.run.resume import fill_options
 from common.run.training import TrainingData, choose_recipe
 from common.tricks import check_tricks
 
@@ -74,13 +73,10 @@ def main(argv: Sequence[str]) -> int:
             setattr(args, name, getattr(args, name).absolute())
     if args.resume:
         out: Path = args.resume
-        resume_options(args, named)
+        resume_options(args, named, "comparison")
     else:
         out = new_folder("compare", args.out, args.force)
-        if (out / RESULTS).exists():
-            raise InputError(
-                f"--out {out}: holds {RESULTS}, whose page would be lost; choose another"
-            )
+        check_page_free(out, COMPARISON)
     if args.data is None:
         args.recipe = args.recipe or make_recipe("generated")
     if chosen := choose_recipe(args):
@@ -103,34 +99,6 @@ def main(argv: Sequence[str]) -> int:
             ) from None
 
 
-def resume_options(args: Namespace, named: set[str]) -> None:
-    """Set the options to those of the comparison that is gone on with.
-
-    Raises:
-        InputError: If an option says otherwise, or there is no such comparison.
-    """
-    if named & {"out", "force"}:
-        raise InputError("--resume writes into the folder that it names: leave --out and --force")
-    if not (args.resume / PLAN).is_file():
-        what = f"holds no {PLAN}" if args.resume.is_dir() else "there is no such folder"
-        raise InputError(f"--resume {args.resume}: {what}; name what `fcn compare` left in --out")
-    with reading_json(args.resume / PLAN, "the plan of a comparison") as plan:
-        config = Config.from_json(plan["config"])
-        stored = {
-            "backends": tuple(plan["backends"]),
-            **{name: plan[name] and Path(plan[name]) for name in ("data", "weights")},
-        }
-    stated = {name: getattr(args, name) for name in named & stored.keys()}
-    for name, value in stored.items():
-        setattr(args, name, value)
-    fill_options(args, named, config)
-    if stated != {name: stored[name] for name in stated} or options.config_from(args) != config:
-        raise InputError(
-            f"--resume {args.resume}: an option differs from those of the interrupted comparison; "
-            "leave the options out, and those hold"
-        )
-
-
 def compare(
     args: Namespace,
     backends: Sequence[str],
@@ -142,8 +110,7 @@ def compare(
 
     Without a ``dataset`` the images are generated.
     """
-    paths = {"data": args.data and str(args.data), "weights": args.weights and str(args.weights)}
-    write_json(out / PLAN, {"backends": backends, "config": config.to_json(), **paths})
+    write_plan(out, args, config)
     data = args.data or default_dataset(out / "data")
     dataset = dataset or TrainingData(data, config)
     weights = describe_weights(config.recipe, args.weights)
@@ -182,7 +149,7 @@ def compare(
         "rows": rows,
         "gallery": gallery(out, dataset, rows),
     }
-    write_json(out / "compare.json", compared)
+    write_json(out / COMPARISON, compared)
     write_text(out / PAGE, render_page(compared, out))
     print(json.dumps(compared) if args.json else last_lines(compared, out))
     return 0 if all(row["status"] == "ok" for row in rows) else 1

@@ -5,13 +5,13 @@ from operator import itemgetter
 from pathlib import Path
 
 from benchmarks.cases import CASES
-from benchmarks.pages import accuracy as trainings
 from benchmarks.pages import proof as parity
 from benchmarks.pages import roofline
 from benchmarks.pages import rows as words
 from benchmarks.pages.facts import bench_facts, computed_on, machine_names
 from benchmarks.pages.format import counted, join, out_of
 from benchmarks.pages.html import render
+from benchmarks.pages.studies import accuracy as trainings
 from benchmarks.records.check import problems
 from benchmarks.records.documents import Bench, Comparison, Row
 from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from benchmarks.pages import format as text
 from benchmarks.pages import rows as words
-from benchmarks.pages.accuracy import accuracy_text
 from benchmarks.pages.bench import headline
 from benchmarks.pages.facts import computed_on, versions
+from benchmarks.pages.studies.accuracy import accuracy_text
 from benchmarks.records.documents import Bench, Comparison, Figures, Row
 from common.backends import device_kind
 from common.errors import InputError

@@ -7,7 +7,7 @@ from benchmarks.pages.format import DASH, counted, join, moment, ranges, setting
 from benchmarks.pages.rows import batch_name, case_name, row_title
 from benchmarks.records.documents import Bench, Gpu, Process, Row, Sample
 from benchmarks.records.proof_documents import Proof
-from benchmarks.records.training_documents import Compared
+from benchmarks.records.training_documents import Compared, Study
 from common.backends import device_kind
 from common.documents import Hardware
 
@@ -69,6 +69,34 @@ def compare_facts(compare: Compared) -> dict[str, Facts]:
     for row in compare["rows"]:
         packages = {f"{name} version": text for name, text in row.get("versions", {}).items()}
         blocks[row["title"]] = packages | named(row, (*COMPUTED, "total_seconds"))
+    return blocks
+
+
+def study_facts(study: Study) -> dict[str, Facts]:
+    """Return the manifest of a study."""
+    config, weights = study["config"], study["weights"]
+    own = [key for key in config if key not in ("recipe", "without")]
+    blocks = {
+        "Study": {
+            "Created": moment(study["created"]),
+            "Commit": study["commit"] or NO_COMMIT,
+            "Seeds": str(study["variants"][0]["seeds"]),
+            **named(config, own),
+            "Without": join(config.get("without", [])) or DASH,
+            **{f"Weights' {key}": setting(value) for key, value in (weights or {}).items()},
+        },
+        "Varied": {field: ", ".join(texts) for field, texts in study["varied"].items()},
+        "Machine": machine_facts(study["hardware"]),
+        "Data": named(study["dataset"]),
+        "Recipe without the changes": named(config["recipe"]),
+    }
+    runs = [
+        (row["title"], run) for v in study["variants"] for row in v["rows"] for run in row["runs"]
+    ]
+    for title in dict.fromkeys(title for title, _ in runs):
+        first = next(run for name, run in runs if name == title)
+        packages = {f"{name} version": text for name, text in first["versions"].items()}
+        blocks[title] = packages | named(first, COMPUTED)
     return blocks
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from benchmarks.records.documents import Bench
     from benchmarks.records.proof_documents import Proof
-    from benchmarks.records.training_documents import Compared
+    from benchmarks.records.training_documents import Compared, Study
     from benchmarks.records.tuning_documents import Tune
 
 HERE = Path(__file__).parent
@@ -59,7 +59,7 @@ def environment() -> Environment:
     return templates
 
 
-def render(document: Bench | Compared | Proof | Tune, **parts: object) -> str:
+def render(document: Bench | Compared | Proof | Study | Tune, **parts: object) -> str:
     """Return a page: HTML that needs no other file and no network.
 
     Args:
@@ -71,7 +71,7 @@ def render(document: Bench | Compared | Proof | Tune, **parts: object) -> str:
     return template.render(document=document, **parts)
 
 
-def download(document: Bench | Compared | Proof | Tune) -> str:
+def download(document: Bench | Compared | Proof | Study | Tune) -> str:
     """Return ``document`` as the base64 that a link of the page downloads as JSON."""
     return base64.b64encode(json.dumps(document, indent=1).encode()).decode()
 

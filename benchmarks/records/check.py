@@ -3,14 +3,17 @@
 import copy
 import math
 from collections.abc import Iterator
+from contextlib import suppress
+from itertools import product
 
 from benchmarks.cases import CASES
 from benchmarks.records.comparisons import compare_rows, crossed
 from benchmarks.records.documents import Bench, Row
-from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
+from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.results import row_name
-from benchmarks.records.training_documents import Accuracy
+from benchmarks.records.training_documents import Study, Trainings
+from common.documents import Void
 from common.reference.tolerances import row_limits
 from common.reference.verdicts import reason, row_findings
 
@@ -40,7 +43,8 @@ def problems(document: Bench) -> list[str]:
         if limit is not None and limit != highest(limit["by_backend"]):
             lines.append(f"the limit in {name} is not the highest of its backends")
     if "accuracy" in document:
-        lines += accuracy_problems(document["accuracy"])
+        accuracy = document["accuracy"]
+        lines += training_problems(accuracy, "accuracy", accuracy["config"]["recipe"]["void"])
     return [*lines, *figure_problems(document)]
 
 
@@ -77,20 +81,43 @@ def gate_problems(row: Row) -> Iterator[str]:
             yield unequal
 
 
-def accuracy_problems(accuracy: Accuracy) -> Iterator[str]:
-    """Yield what in the case accuracy has no proof, or does not follow from its runs.
+def problems_of_study(study: Study) -> Iterator[str]:
+    """Yield what in a study has no proof, contradicts itself, or does not follow from its runs."""
+    void, grid = study["config"]["recipe"]["void"], list(product(*study["varied"].values()))
+    if [tuple(variant["changes"].values()) for variant in study["variants"]] != grid:
+        yield "its variants are not the grid of what it varied"
+    names = [variant["name"] for variant in study["variants"]]
+    if len({*names}) < len(names):
+        yield "two of its variants have one name"
+    if len({variant["seeds"] for variant in study["variants"]}) > 1:
+        yield "its variants have different numbers of seeds"
+    for variant in study["variants"]:
+        yield from training_problems(variant, variant["name"], void)
+    with suppress(ModuleNotFoundError, ValueError):  # Told of the variants' tests and seeds.
+        for place in differences(
+            study["effects"], effects(study["variants"], void), set(), "/effects"
+        ):
+            yield f"its runs do not give its {place}"
+
+
+def training_problems(trainings: Trainings, name: str, void: Void) -> Iterator[str]:
+    """Yield what in trainings has no proof, or does not follow from their runs.
 
     The tests of equivalence need SciPy; without it they are said to be unchecked.
+
+    Args:
+        name: Of the trainings, for the message.
+        void: How void pixels are read.
     """
     scored: dict[int, set[tuple[int, int]]] = {}
-    for row in accuracy["rows"]:
-        seeds, place = {run["seed"] for run in row["runs"]}, f"accuracy of {row['backend']}"
+    for row in trainings["rows"]:
+        seeds, place = {run["seed"] for run in row["runs"]}, f"{name} of {row['backend']}"
         if row["status"] != "ok":
             if not row["reason"]:
                 yield f"{place}: is {row['status']} without a reason"
             continue
-        if len(seeds) < accuracy["seeds"] or len(seeds) < len(row["runs"]):
-            yield f"{place}: has {len(seeds)} of {accuracy['seeds']} seeds"
+        if len(seeds) < trainings["seeds"] or len(seeds) < len(row["runs"]):
+            yield f"{place}: has {len(seeds)} of {trainings['seeds']} seeds"
             return  # No test can be computed: it pairs the runs by seed.
         for run in row["runs"]:
             if not run["agreement"] <= 1:
@@ -105,14 +132,14 @@ def accuracy_problems(accuracy: Accuracy) -> Iterator[str]:
             )
     for seed, pixels in scored.items():
         if len(pixels) > 1:
-            yield f"accuracy, seed {seed}: its evaluations scored different numbers of pixels"
+            yield f"{name}, seed {seed}: its evaluations scored different numbers of pixels"
     try:
-        tests = equivalences(accuracy["rows"], accuracy["config"]["recipe"]["void"])
+        tests = equivalences(trainings["rows"], void)
     except ModuleNotFoundError as error:
         yield f"its tests are unchecked: {error.name} is not installed"
         return
-    again = {**accuracy, "margins": MARGINS, "level": LEVEL, "equivalence": tests}
-    for place in differences(accuracy, again, set(), "/accuracy"):
+    again = {**trainings, "margins": MARGINS, "level": LEVEL, "equivalence": tests}
+    for place in differences(trainings, again, set(), f"/{name}"):
         yield f"its runs do not give its {place}"
 
 

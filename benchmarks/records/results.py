@@ -4,6 +4,7 @@ import itertools
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -13,7 +14,7 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 from benchmarks.records.documents import Bench, Row, Settings
 from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
-from benchmarks.records.training_documents import Compared
+from benchmarks.records.training_documents import AccuracyRow, Compared, Study
 from benchmarks.records.tuning_documents import Tune
 from common.errors import InputError
 from common.machine.files import read_json, write_json
@@ -23,7 +24,10 @@ RESULTS = "bench.json"
 SCHEMAS = Path(__file__).with_name("schemas")
 LARGEST, DEEPEST = sys.float_info.max, 40
 """The largest number in a document that is read, and how deep its lists and objects may nest."""
-Document = TypeVar("Document", Bench, Compared, Proof, Tune)
+COMPARISON, STUDY = "compare.json", "study.json"
+PAGES = (RESULTS, COMPARISON, STUDY)
+"""Files that have a page, which is `report.html` in their folder: one of them fits in a folder."""
+Document = TypeVar("Document", Bench, Compared, Proof, Study, Tune)
 
 
 @dataclass(frozen=True)
@@ -78,11 +82,11 @@ def can_check_schema() -> bool:
 
 
 def read_document(path: Path, document_type: type[Document]) -> Document:
-    """Read and check what `fcn bench`, `fcn compare` or `fcn parity` wrote.
+    """Read and check what `fcn bench`, `fcn compare`, `fcn parity` or `fcn study` wrote.
 
     Args:
         path: The file, or the folder that holds it.
-        document_type: ``Bench``, ``Compared`` or ``Proof``.
+        document_type: ``Bench``, ``Compared``, ``Proof`` or ``Study``.
 
     Raises:
         InputError: With the first thing that is wrong, where it is, and what writes such a file.
@@ -101,6 +105,42 @@ def read_document(path: Path, document_type: type[Document]) -> Document:
     if problem:
         raise InputError(f"{file}: {problem}; `fcn {kind}` writes such a file")
     return cast(Document, document)
+
+
+def kind_of(path: Path) -> str:
+    """Return which of ``PAGES`` a folder holds, or a file is by its own word.
+
+    Raises:
+        InputError: If a folder holds none or several of them.
+    """
+    if not path.is_dir():
+        with suppress(OSError, ValueError, RecursionError, AttributeError):
+            kind = read_json(path.read_bytes()).get("kind")
+            return next((name for name in PAGES if name == f"{kind}.json"), RESULTS)
+        return RESULTS
+    present = [name for name in PAGES if (path / name).is_file()]
+    if len(present) == 1:
+        return present[0]
+    if present:
+        raise InputError(
+            f"{path}: holds {' and '.join(present)}, and has room for one page; "
+            "move one of them to a folder of its own"
+        )
+    raise InputError(
+        f"{path}: holds no {', no '.join(PAGES)}; name a folder that `fcn bench`, `fcn compare` or "
+        "`fcn study` wrote"
+    )
+
+
+def check_page_free(out: Path, own: str) -> None:
+    """Raise InputError if a folder has other results, whose page would be lost.
+
+    Args:
+        own: Which of ``PAGES`` is to be written.
+    """
+    for name in PAGES:
+        if name != own and (out / name).exists():
+            raise InputError(f"--out {out}: holds {name}, whose page would be lost; choose another")
 
 
 def fault(document: Any, kind: str, version: int) -> str | None:
@@ -139,7 +179,7 @@ def against_schema(document: Any, kind: str) -> Iterator[str]:
         yield f"{place}: {error.message.replace(value, value[:60], 1)[:200]}"
 
 
-def contradictions(document: Bench | Compared | Proof) -> Iterator[str]:
+def contradictions(document: Bench | Compared | Proof | Study) -> Iterator[str]:
     """Yield what no schema finds: a text that is no time, lists of unequal length.
 
     The document follows its schema.
@@ -151,8 +191,12 @@ def contradictions(document: Bench | Compared | Proof) -> Iterator[str]:
         yield f"created: {wrong}, such as 2026-01-31T12:00:00+00:00"
     if document["kind"] == "bench":
         rows = document["accuracy"]["rows"] if "accuracy" in document else []
-        if len({len(run["epochs"]) for row in rows for run in row["runs"]}) > 1:
+        if not same_epochs(rows):
             yield "accuracy: its trainings have different numbers of epochs"
+    elif document["kind"] == "study":
+        for number, variant in enumerate(document["variants"]):
+            if not same_epochs(variant["rows"]):
+                yield f"variants/{number}: its trainings have different numbers of epochs"
     elif document["kind"] == "compare":
         trace = document["agreement"]
         if not len(trace["losses"]) == len(trace["drift"]) == len(trace["bounds"]):
@@ -166,3 +210,8 @@ def contradictions(document: Bench | Compared | Proof) -> Iterator[str]:
                 lists += [drift for drift in drifts if drift is not None]
             if len(set(map(len, lists))) > 1:
                 yield f"backbones/{number}: its losses, limits and drifts have different lengths"
+
+
+def same_epochs(rows: Sequence[AccuracyRow]) -> bool:
+    """Return whether all trainings of ``rows`` have as many epochs."""
+    return len({len(run["epochs"]) for row in rows for run in row["runs"]}) < 2

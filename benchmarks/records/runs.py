@@ -1,16 +1,20 @@
-"""What `fcn compare` and the case accuracy take from the folders of trainings."""
+"""What comparisons and studies take from the folders of trainings."""
 
 from pathlib import Path
 
+from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
 from benchmarks.records.statistics import interval
-from benchmarks.records.training_documents import GalleryEntry, TrainedRow
+from benchmarks.records.training_documents import AccuracyRun, GalleryEntry, TrainedRow
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS, NOTES
+from common.config import Config
 from common.data.images import write_image
 from common.data.masks import write_label
 from common.documents import Manifest, Summary
-from common.machine.files import read_json, write_bytes
-from common.run.log import read_metrics
+from common.machine.files import reading_json, write_bytes
+from common.run.folders import SUMMARY
+from common.run.log import LOG, read_metrics
+from common.run.metrics import in_reading
 from common.run.training import TrainingData
 
 
@@ -25,27 +29,12 @@ def training_row(backend: str, outcome: Outcome, folder: Path) -> TrainedRow:
     }
     if outcome.status != "ok":
         return row
-    summary: Summary = read_json((folder / "summary.json").read_text(encoding="utf-8"))
-    manifest: Manifest = read_json((folder / "manifest.json").read_text(encoding="utf-8"))
-    lines = read_metrics(folder / "metrics.jsonl")
-    described, final = manifest["backend"], summary["final"]
-    row["versions"] = described["versions"]
-    row["device"] = described["device"]
-    row["threads"] = described["threads"]
-    row["precision"] = described["precision"]
-    row["deterministic"] = described["deterministic"]
-    row["agreement"] = None
-    row["train_loss"] = final["train_loss"]
-    row["val_loss"] = final["val_loss"]
-    row["scores"] = final["scores"]
-    rates = [summary["batch_size"] / seconds for seconds in summary["step_seconds"]]
-    # A training of one step has no rate: the first is timed apart.
-    row["examples_per_second"] = {**interval(rates), "samples": rates} if rates else None
-    row["other_cpu_share"] = outcome.other_cpu_share
-    row["first_step_seconds"] = summary["first_step_seconds"]
-    row["host_memory_peak_bytes"] = summary["host_memory_peak_bytes"]
-    row["device_memory_peak_bytes"] = summary["device_memory_peak_bytes"]
-    row["total_seconds"] = summary["total_seconds"]
+    with reading_json(folder / "manifest.json", "a run's manifest") as manifest:
+        _add_manifest(row, manifest)
+    with reading_json(folder / SUMMARY, "a run's summary") as summary:
+        _add_summary(row, summary)
+    row["agreement"], row["other_cpu_share"] = None, outcome.other_cpu_share
+    lines = read_metrics(folder / LOG)
     row["steps"] = [(line["step"], line["loss"]) for line in lines if line["kind"] == "step"]
     row["epochs"] = [
         {
@@ -58,6 +47,65 @@ def training_row(backend: str, outcome: Outcome, folder: Path) -> TrainedRow:
         if line["kind"] == "epoch"
     ]
     return row
+
+
+def _add_manifest(row: TrainedRow, manifest: Manifest) -> None:
+    described = manifest["backend"]
+    row["versions"] = described["versions"]
+    row["device"] = described["device"]
+    row["threads"] = described["threads"]
+    row["precision"] = described["precision"]
+    row["deterministic"] = described["deterministic"]
+
+
+def _add_summary(row: TrainedRow, summary: Summary) -> None:
+    final = summary["final"]
+    row["train_loss"] = final["train_loss"]
+    row["val_loss"] = final["val_loss"]
+    row["scores"] = final["scores"]
+    if min(summary["step_seconds"], default=1) <= 0:
+        raise ValueError("a step took no time")
+    rates = [summary["batch_size"] / seconds for seconds in summary["step_seconds"]]
+    # A training of one step has no rate: the first is timed apart.
+    row["examples_per_second"] = {**interval(rates), "samples": rates} if rates else None
+    row["first_step_seconds"] = summary["first_step_seconds"]
+    row["host_memory_peak_bytes"] = summary["host_memory_peak_bytes"]
+    row["device_memory_peak_bytes"] = summary["device_memory_peak_bytes"]
+    row["total_seconds"] = summary["total_seconds"]
+
+
+def accuracy_run(row: TrainedRow, config: Config, folder: Path) -> AccuracyRun:
+    """Return the run of a training whose row is ``ok``, which left ``folder``."""
+    agreement, scores, train_loss = row["agreement"], row["scores"], row["train_loss"]
+    assert agreement is not None and scores is not None and train_loss is not None
+    return {
+        "seed": config.seed,
+        "agreement": agreement,
+        "scores": scores,
+        "train_loss": train_loss,
+        "epochs": row["epochs"],
+        "seconds_to_target": seconds_to_target(folder, config.recipe.void),
+        "versions": row["versions"],
+        "device": row["device"],
+        "threads": row["threads"],
+        "precision": row["precision"],
+    }
+
+
+def seconds_to_target(folder: Path, void: str) -> float | None:
+    """Return the seconds of training steps until an epoch ended above the target, else None."""
+    total = 0.0
+    for line in read_metrics(folder / LOG):
+        if line["kind"] == "step":
+            total += line["seconds"]
+            continue
+        scores = in_reading(line["scores"], void)
+        reached, background = scores["pixel_accuracy"], scores["background_pixel_accuracy"]
+        if reached is None or background is None:
+            continue
+        if reached >= background + TARGET_ABOVE_BACKGROUND:
+            return total
+    return None
 
 
 def write_examples(folder: Path, dataset: TrainingData) -> list[GalleryEntry]:

@@ -14,7 +14,7 @@ from benchmarks.cases import CASES
 from benchmarks.records.documents import BackendRates, Bench, Row
 from benchmarks.records.proof_documents import Proof, ProofRow
 from benchmarks.records.results import SCHEMAS
-from benchmarks.records.training_documents import AccuracyRow, Compared, TrainedRow
+from benchmarks.records.training_documents import AccuracyRow, Compared, Study, TrainedRow
 from benchmarks.records.tuning_documents import Tune
 from common import documents as written
 from common.config import Config
@@ -24,6 +24,7 @@ DOCUMENTS = {
     "bench": Bench,
     "compare": Compared,
     "parity": Proof,
+    "study": Study,
     "tune": Tune,
     "config": written.ConfigRecord,
     "manifest": written.Manifest,
@@ -75,6 +76,7 @@ RULES: dict[object, Schema] = {
     },
     AccuracyRow: only_if(OK, {"properties": {"runs": SOME}}),
     BackendRates: {"dependentRequired": {"flops_per_second": ["bytes_per_second"]}},
+    Study: {"allOf": [{"properties": {"dataset": COMPARED["dataset"]}}]},
     Compared: {"allOf": [{"properties": COMPARED}]},
     ProofRow: only_if(OK, {"required": ["errors"]})
     | {"dependentRequired": {"errors": sorted(ProofRow.__optional_keys__)}},

@@ -1,10 +1,11 @@
-"""The types of trainings side by side: `compare.json`, and the case accuracy of `bench.json`."""
+"""The types of trainings side by side: `compare.json`, `study.json`, `bench.json`'s accuracy."""
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
 from benchmarks.records.proof_documents import BackendRow, Origin
 from benchmarks.records.statistics import Finite, Interval
 from common import documents as written
+from common.documents import Positive
 
 TrainedStatus = Literal["ok", "missing", "failed", "differs"]
 Score = Literal["pixel_accuracy", "mean_iou"]
@@ -159,19 +160,86 @@ class Equivalence(TypedDict):
     differences: list[float]
 
 
-class Accuracy(TypedDict):
-    """Of the case accuracy: a training for each seed and backend, and tests of equivalence.
+class Trainings(TypedDict):
+    """A training for each seed and backend, and tests of equivalence of the backends.
 
     Attributes:
         config: Of the first seed's trainings.
-        gallery: Validation images with the predictions of every finished backend's training from
-            the first seed. Paths are relative to the results' folder.
     """
 
     config: written.ConfigRecord
-    seeds: int
+    seeds: Positive
     margins: Margins
     level: float
     rows: list[AccuracyRow]
     equivalence: list[Equivalence]
+
+
+class Accuracy(Trainings):
+    """Of the case accuracy: a training for each seed and backend, and tests of equivalence.
+
+    Attributes:
+        gallery: Validation images with the predictions of every finished backend's training from
+            the first seed. Paths are relative to the results' folder.
+    """
+
     gallery: NotRequired[list[GalleryEntry]]
+
+
+class VariantRecord(Trainings):
+    """The trainings of a study with one value of each varied field.
+
+    Attributes:
+        name: These values in words.
+        changes: The values by field, as they are typed.
+    """
+
+    name: str
+    changes: dict[str, str]
+
+
+class Effect(TypedDict):
+    """A paired t-test over the seeds: a score of the second variant less that of the first.
+
+    Attributes:
+        variants: They differ in one field.
+        backend: null for the mean over all backends that have both variants.
+        low, high: Bounds of the 95 % interval of the mean difference.
+        p_corrected: By Holm's method, over the tests of the score: those of single backends
+            together, those over all backends together.
+    """
+
+    variants: Annotated[list[str], ("minItems", 2), ("maxItems", 2)]
+    backend: str | None
+    score: Score
+    mean: float
+    low: float
+    high: float
+    p: float
+    p_corrected: float
+    differ: bool
+    differences: list[float]
+
+
+class Study(Origin):
+    """`study.json`: trainings that differ in some fields of their recipe, and what that changes.
+
+    Attributes:
+        config: Of the first seed's trainings, without the changes. Its reading of the void pixels
+            is that of all tests.
+        varied: The values of each varied field, as they are typed.
+        gallery: Validation images with each variant's prediction in one backend, from the first
+            seed.
+        gallery_backend: That backend; null where no picture fits all variants.
+    """
+
+    version: Literal[1]
+    kind: Literal["study"]
+    config: written.ConfigRecord
+    dataset: written.DatasetRecord
+    weights: written.WeightsRecord | None
+    varied: dict[str, list[str]]
+    variants: Annotated[list[VariantRecord], ("minItems", 1)]
+    effects: list[Effect]
+    gallery: list[GalleryEntry]
+    gallery_backend: str | None

@@ -105,3 +105,9 @@ def config_with(settings: Settings, recipe: Recipe, precision: str) -> Config:
         upsampling=settings["upsampling"],
         threads=settings["threads"],
     )
+
+
+def accuracy_config(settings: Settings) -> Config:
+    """Return the configuration of the case accuracy from its first seed."""
+    recipe = make_recipe("generated", backbone=settings["backbone"])
+    return config_with(settings, recipe, settings["precisions"][0])

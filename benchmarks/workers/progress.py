@@ -1,17 +1,69 @@
-"""What an interrupted comparison has done: each part in a file that says what it is of."""
+"""What an interrupted comparison or study has done: each part in a file that says what it is of."""
 
 import json
+from argparse import Namespace
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from benchmarks.workers.scripts import Outcome
+from common.config import Config
+from common.errors import InputError
 from common.machine.files import file_digest, reading_json, write_json
+from common.options import Backends, config_from
 from common.run.folders import is_finished
+from common.run.resume import fill_options
 
 PLAN = "plan.json"
-"""What a comparison compares, in its folder; ``--resume`` goes on with that."""
+"""What a comparison or study does, in its folder; ``--resume`` goes on with that."""
+PATHS = ("data", "weights")
+"""Options that name files; None where they are left out."""
+
+
+def write_plan(out: Path, args: Namespace, config: Config, *more: str) -> None:
+    """Write what the options say into the results' folder ``out``.
+
+    Args:
+        args: The options. ``more`` names those that are kept beside the usual ones.
+        config: That they make.
+    """
+    paths = {name: getattr(args, name) and str(getattr(args, name)) for name in PATHS}
+    others = {name: getattr(args, name) for name in ("backends", *more)}
+    write_json(out / PLAN, {"config": config.to_json(), **paths, **others})
+
+
+def resume_options(args: Namespace, named: set[str], what: str, *more: str) -> None:
+    """Set the options to those of the plan that is gone on with.
+
+    Args:
+        args: The options. ``more`` names those that the plan holds beside the usual ones.
+        named: The options that stand on the command line.
+        what: The plan's, in a word.
+
+    Raises:
+        InputError: If an option says otherwise, or there is no such plan.
+    """
+    if named & {"out", "force"}:
+        raise InputError("--resume writes into the folder that it names: leave --out and --force")
+    if not (args.resume / PLAN).is_file():
+        lack = f"holds no {PLAN}" if args.resume.is_dir() else "there is no such folder"
+        command = "compare" if what == "comparison" else what
+        raise InputError(f"--resume {args.resume}: {lack}; name what `fcn {command}` left in --out")
+    with reading_json(args.resume / PLAN, f"the plan of a {what}") as plan:
+        config = Config.from_json(plan["config"])
+        stored = {name: plan[name] and Path(plan[name]) for name in PATHS}
+        stored |= {"backends": Backends(tuple(plan["backends"])).backends}
+        stored |= {name: plan[name] for name in more}
+    stated = {name: getattr(args, name) for name in named & stored.keys()}
+    for name, value in stored.items():
+        setattr(args, name, value)
+    fill_options(args, named, config)
+    if stated != {name: stored[name] for name in stated} or config_from(args) != config:
+        raise InputError(
+            f"--resume {args.resume}: an option differs from those of the interrupted {what}; "
+            "leave the options out, and those hold"
+        )
 
 
 @dataclass(frozen=True)
@@ -35,7 +87,9 @@ class Progress:
         path = self.folder / f"{name}.json"
         if not path.is_file():
             return None
-        with reading_json(path, "a part of a comparison: remove it") as stored:
+        with reading_json(
+            path, "a finished part of this: remove the file, and that part is done again"
+        ) as stored:
             if stored["digest"] != _digest(stored["of"], stored["part"]):
                 raise ValueError("it has been changed since it was written")
             return stored["part"] if stored["of"] == _as_json(self.identity) else None

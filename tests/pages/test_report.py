@@ -304,7 +304,10 @@ def test_the_command_writes_the_page_again(
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        (None, "holds no bench.json and no compare.json; name a folder that `fcn bench` or"),
+        (
+            None,
+            "holds no bench.json, no compare.json, no study.json; name a folder that `fcn bench`",
+        ),
         ("{", "compare.json: is not JSON"),
         ('{"loss": NaN}', "compare.json: is not JSON (NaN is no number)"),
         ("[]", 'is no document of the kind "compare"'),

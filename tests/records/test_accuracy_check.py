@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.pages import accuracy as accuracy_page
 from benchmarks.pages import roofline
 from benchmarks.pages.bench import write_page
+from benchmarks.pages.studies import accuracy as accuracy_page
 from benchmarks.records.documents import Bench
 from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
 from benchmarks.records.results import read_document

@@ -158,7 +158,9 @@ def test_what_is_no_results_file_is_one_line_and_status_2(
     (tmp_path / "bench.json").write_text(text, encoding="latin-1")
     assert "bench.json: " in refused(capsys, "check", str(tmp_path))
     (tmp_path / "bench.json").unlink()
-    assert "cannot be read (No such file" in refused(capsys, "check", str(tmp_path))
+    assert "holds no bench.json" in refused(capsys, "check", str(tmp_path))
+    absent = str(tmp_path / "bench.json")
+    assert "cannot be read (No such file" in refused(capsys, "check", absent)
 
 
 def test_a_number_that_is_none_is_refused(

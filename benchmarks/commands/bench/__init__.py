@@ -16,10 +16,10 @@ from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.diff import unlike
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import RESULTS, Results, new_document, read_document
-from benchmarks.timing.accuracy import measure_accuracy
+from benchmarks.studies.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
-from benchmarks.timing.plan import planned_rows
+from benchmarks.timing.plan import accuracy_config, planned_rows
 from benchmarks.timing.settings import QUICK, Settings, bench_parser, option_of, settings_from
 from benchmarks.workers.environment import limit_cpus
 from common.errors import InputError, printable
@@ -56,7 +56,7 @@ def measure(results: Results, settings: Settings, as_json: bool) -> int:
     try:
         run(results)
         if settings.trains and "accuracy" not in results.document:
-            measure_accuracy(results)
+            measure_accuracy(results, accuracy_config(results.document["settings"]))
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
             f"interrupted; go on with: fcn bench --resume {quote(str(results.folder))}"
@@ -94,10 +94,10 @@ def conclude(results: Results) -> None:
     read_document(folder, Bench)
     if find_spec("jinja2") is None:
         return
-    from benchmarks.pages.accuracy import accuracy_curves
     from benchmarks.pages.bench import write_page
     from benchmarks.pages.html import write_png
     from benchmarks.pages.roofline import roofline
+    from benchmarks.pages.studies.accuracy import accuracy_curves
 
     write_png(roofline(document), folder / "roofline.png")
     write_page(document, folder / "report.html")

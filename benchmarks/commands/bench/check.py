@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pages.bench_text import few_rounds, markdown, table
-from benchmarks.records.check import problems
+from benchmarks.pages.studies.words import study_text
+from benchmarks.records.check import problems, problems_of_study
 from benchmarks.records.documents import Bench
-from benchmarks.records.results import can_check_schema, read_document
+from benchmarks.records.results import STUDY, can_check_schema, kind_of, read_document
+from benchmarks.records.training_documents import Study
 from common.errors import InputError
 from common.options import Parser
 
@@ -16,12 +18,17 @@ def main(argv: Sequence[str]) -> int:
     """Check and show a results file; status 1 if it contradicts the rules or itself."""
     parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
     parser.add_argument(
-        "file", type=Path, metavar="FILE", help="bench.json, or the folder that holds it"
+        "file",
+        type=Path,
+        metavar="FILE",
+        help="bench.json or study.json, or the folder that holds it",
     )
     parser.add_argument(
         "--markdown", action="store_true", help="print the rows of train alone, for a README"
     )
     args = parser.parse_args(argv)
+    if kind_of(args.file) == STUDY:
+        return check_study(args.file)
     document = read_document(args.file, Bench)
     try:
         lines = [f"problem: {line}" for line in problems(document)]
@@ -39,3 +46,13 @@ def main(argv: Sequence[str]) -> int:
     for line in lines:
         print(line, file=sys.stderr if args.markdown else sys.stdout)
     return status
+
+
+def check_study(path: Path) -> int:
+    """Check and show a study; status 1 if it contradicts the rules or itself."""
+    study = read_document(path, Study)
+    lines = [f"problem: {line}" for line in problems_of_study(study)]
+    print(study_text(study))
+    for line in lines or [f"{path}: follows the schema and agrees with itself"]:
+        print(line)
+    return int(bool(lines))

@@ -20,7 +20,10 @@ from benchmarks.records.training_documents import (
     AccuracyRun,
     Equivalence,
     Score,
+    Study,
+    Trainings,
 )
+from common.documents import Void
 from common.errors import InputError
 from common.run.plots import whole_numbers
 
@@ -33,7 +36,7 @@ NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean I
 HEADS = ("backend", *NAMES.values(), "to target", "error of the first losses")
 
 
-def finished_rows(accuracy: Accuracy) -> list[AccuracyRow]:
+def finished_rows(accuracy: Trainings) -> list[AccuracyRow]:
     """Return the rows of backends that finished all their seeds."""
     return [row for row in accuracy["rows"] if row["status"] == "ok"]
 
@@ -53,36 +56,45 @@ def score_rows(accuracy: Accuracy) -> list[list[str]]:
     cells = []
     for row in finished_rows(accuracy):
         runs = row["runs"]
-        times = [run["seconds_to_target"] for run in runs]
-        reached = [seconds for seconds in times if seconds is not None]
-        to_target = "never"
-        if reached:
-            to_target = f"{np.mean(reached):.1f} s, {len(reached)} of {len(times)}"
-        share = small_percent(max(run["agreement"] for run in runs))
-        scores = spreads(accuracy, runs)
-        cells.append([row["backend"], *scores, to_target, f"{share} of what is allowed"])
+        scores = spreads(runs, void_of(accuracy))
+        cells.append([row["backend"], *scores, to_target(runs), error_share(runs)])
     return cells
 
 
-def spreads(accuracy: Accuracy, scored: Sequence[AccuracyRun] | Sequence[Epoch]) -> list[str]:
+def to_target(runs: Sequence[AccuracyRun]) -> str:
+    """Return the mean time until a run reached the target, and how many did."""
+    reached = [run["seconds_to_target"] for run in runs if run["seconds_to_target"] is not None]
+    return f"{np.mean(reached):.1f} s, {len(reached)} of {len(runs)}" if reached else "never"
+
+
+def error_share(runs: Sequence[AccuracyRun]) -> str:
+    """Return how far the first losses are from the float64 trace at most."""
+    return f"{small_percent(max(run['agreement'] for run in runs))} of what is allowed"
+
+
+def spreads(scored: Sequence[AccuracyRun] | Sequence[Epoch], void: Void) -> list[str]:
     """Return the mean of each score, the least and the most, over runs or their epochs."""
-    columns = [values_of(accuracy, scored, name) for name in SCORES]
+    columns = [values_of(scored, void, name) for name in SCORES]
     return [
         f"{np.mean(column):.4f} [{min(column):.4f}, {max(column):.4f}]" if column else DASH
         for column in columns
     ]
 
 
+def void_of(document: Accuracy | Study) -> Void:
+    """Return how all scores of a document read void pixels: as its recipe does."""
+    return document["config"]["recipe"]["void"]
+
+
 def values_of(
-    accuracy: Accuracy, scored: Sequence[AccuracyRun] | Sequence[Epoch], score: Score
+    scored: Sequence[AccuracyRun] | Sequence[Epoch], void: Void, score: Score
 ) -> list[float]:
-    """Return one score of runs or epochs that have it, in the recipe's reading of void pixels."""
-    void = accuracy["config"]["recipe"]["void"]
+    """Return one score of the runs or epochs that have it."""
     values = [each["scores"][void][score] for each in scored]
     return [value for value in values if value is not None]
 
 
-def failures(accuracy: Accuracy) -> list[str]:
+def failures(accuracy: Trainings) -> list[str]:
     """Return why trainings are absent."""
     return [
         f"{row['title']} – {row['status']}: {row['reason']}"
@@ -122,7 +134,9 @@ def accuracy_curves(accuracy: Accuracy) -> Figure | None:
         return None
     for axes, name in zip(figure.subplots(1, 2), SCORES, strict=True):
         for row in rows:
-            curves = np.array([values_of(accuracy, run["epochs"], name) for run in row["runs"]])
+            curves = np.array(
+                [values_of(run["epochs"], void_of(accuracy), name) for run in row["runs"]]
+            )
             color = COLORS[backend_color(row["backend"])]
             epochs = np.arange(1, curves.shape[1] + 1)
             axes.plot(epochs, curves.mean(0), "o-", color=color, label=row["title"])
@@ -137,7 +151,7 @@ def accuracy_curves(accuracy: Accuracy) -> Figure | None:
 def epoch_rows(accuracy: Accuracy) -> list[list[str]]:
     """Return the numbers of the curves: epoch, backend, mean and spread of each score."""
     return [
-        [str(number), row["title"], *spreads(accuracy, epochs)]
+        [str(number), row["title"], *spreads(epochs, void_of(accuracy))]
         for row in finished_rows(accuracy)
         for number, epochs in enumerate(
             zip(*(run["epochs"] for run in row["runs"]), strict=True), start=1

@@ -1,5 +1,6 @@
 """Equivalence of scores over seeds, and a measurement that goes on where it was interrupted."""
 
+import functools
 import json
 import shutil
 import time
@@ -9,18 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.cli import main as fcn
 from benchmarks.commands.compare import compare_parser
 from benchmarks.equal_work.trained import pixels_to_score
-from benchmarks.pages.accuracy import accuracy_curves, accuracy_text, score_rows
 from benchmarks.pages.bench import write_page
 from benchmarks.pages.html import write_png
+from benchmarks.pages.studies.accuracy import accuracy_curves, accuracy_text, score_rows
 from benchmarks.records.documents import Bench
 from benchmarks.records.equivalence import equivalence, equivalences
 from benchmarks.records.results import Results, read_document
-from benchmarks.timing import accuracy
-from benchmarks.timing.accuracy import measure_accuracy, train_all
+from benchmarks.records.runs import seconds_to_target
+from benchmarks.studies import accuracy
+from benchmarks.studies import trainings as engine
+from benchmarks.studies.accuracy import measure_accuracy
+from benchmarks.studies.trainings import Plan, train_all
+from benchmarks.timing.plan import accuracy_config
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
 from common.config import Config
@@ -90,9 +96,9 @@ def test_time_is_counted_up_to_the_epoch_that_passes_the_target(tmp_path: Path) 
         lines.append({"kind": "epoch", "epoch": epoch, "scores": {"ignore": scores}})
     text = "".join(json.dumps(line) + "\n" for line in lines)
     (tmp_path / "metrics.jsonl").write_text(text, encoding="utf-8")
-    assert accuracy.seconds_to_target(tmp_path, "ignore") == 18
+    assert seconds_to_target(tmp_path, "ignore") == 18
     (tmp_path / "metrics.jsonl").write_text(text[: len(text) // 3], encoding="utf-8")
-    assert accuracy.seconds_to_target(tmp_path, "ignore") is None
+    assert seconds_to_target(tmp_path, "ignore") is None
 
 
 @pytest.mark.parametrize("parser", [training_parser("x"), compare_parser()])
@@ -105,6 +111,12 @@ def test_a_configuration_survives_the_command_line(parser: Parser, tmp_path: Pat
 
 
 TRACE = {"reference": "PyTorch", "losses": [1.0], "bounds": [5e-6]}
+
+
+@functools.cache
+def validation_pixels(data: Path) -> NDArray[np.int64]:
+    """Return the pixels that an evaluation of whole images scores, whatever the seed."""
+    return pixels_to_score(TrainingData(data, Config(make_recipe("generated"))))
 
 
 class Trainings:
@@ -129,7 +141,7 @@ class Trainings:
             return Outcome("failed", "no luck")
         loss = 1.1 if ending == "differs" else 1.0
         self.done.append((backend, seed))
-        pixels = pixels_to_score(TrainingData(data, config))
+        pixels = validation_pixels(data)
         confusion = empty_confusion(21)
         confusion[:, 0] = pixels
         if ending == "leaves out pixels":
@@ -170,11 +182,12 @@ def measured(
         make_dataset(folder / "data", train=16, val=6, size=(96, 112), seed=0)
         document = planned(cases=["accuracy"], rounds=2, seed=1, tracks=["default"])
         Results(folder, document).save()
-    monkeypatch.setattr(accuracy, "train_backend", trainings)
-    monkeypatch.setattr(accuracy, "prove_evaluation", trainings.prove)
-    monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: trace)
+    monkeypatch.setattr(engine, "train_backend", trainings)
+    monkeypatch.setattr(engine, "prove_evaluation", trainings.prove)
+    monkeypatch.setattr(engine, "evaluation_file", lambda config: folder)
+    monkeypatch.setattr(engine, "reference_trace", lambda *_, **__: trace)
     results = Results(folder, read_document(folder, Bench))
-    measure_accuracy(results)
+    measure_accuracy(results, accuracy_config(results.document["settings"]))
     return results
 
 
@@ -299,8 +312,9 @@ def test_trainings_that_cannot_be_leave_the_table_of_what_was_measured(
 @pytest.fixture
 def own_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Options of a benchmark of trainings: PyTorch's hangs with a child, MXNet's ends at once."""
-    monkeypatch.setattr(accuracy, "reference_trace", lambda *arguments: TRACE)
-    monkeypatch.setattr(accuracy, "prove_evaluation", lambda *_: Outcome("ok", None))
+    monkeypatch.setattr(engine, "reference_trace", lambda *arguments: TRACE)
+    monkeypatch.setattr(engine, "prove_evaluation", lambda *_: Outcome("ok", None))
+    monkeypatch.setattr(engine, "evaluation_file", lambda config: tmp_path)
     make_dataset(tmp_path / "data", train=16, val=1, size=(96, 128), seed=0)
     monkeypatch.setattr(accuracy, "default_dataset", lambda root: tmp_path / "data")
     options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--rounds", "1"]
@@ -360,7 +374,7 @@ def test_force_trains_anew(
         assert not earlier.exists()
         return Outcome("failed", "trained")
 
-    monkeypatch.setattr(accuracy, "train_backend", failed)
+    monkeypatch.setattr(engine, "train_backend", failed)
     assert fcn(["bench", *own_interpreters, "--force"]) == 1
     assert [row["reason"] for row in rows_of(tmp_path / "out")] == ["trained"] * 2
 
@@ -376,19 +390,19 @@ def test_seeds_differ_and_finished_ones_are_not_trained_again(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = Config(SMALL, max_steps=2, threads=1)
-    settings = planned(backends=PRESENT[:1], rounds=2, timeout=300.0)["settings"]
-    rows = train_all(settings, config, generated, tmp_path)
-    (row,) = rows
+    plan = Plan({"": config}, PRESENT[:1], 2, generated, tmp_path)
+    rows = train_all(plan)
+    (row,) = rows[""]
     assert row["status"] == "ok" and [run["seed"] for run in row["runs"]] == [0, 1]
     assert row["runs"][0]["train_loss"] != row["runs"][1]["train_loss"]
 
     def refuse(*_: object, **__: object) -> Outcome:
         return Outcome("failed", "trained again")
 
-    monkeypatch.setattr(accuracy, "train_backend", refuse)
-    assert train_all(settings, config, generated, tmp_path) == rows
-    monkeypatch.setattr(accuracy, "reference_trace", lambda *_, **__: TRACE)
-    (again,) = train_all({**settings, "rounds": 3}, config, generated, tmp_path)
+    monkeypatch.setattr(engine, "train_backend", refuse)
+    assert train_all(plan) == rows
+    monkeypatch.setattr(engine, "reference_trace", lambda *_, **__: TRACE)
+    (again,) = train_all(replace(plan, seeds=3))[""]
     assert again["reason"] == "trained again" and again["runs"] == row["runs"]
 
 

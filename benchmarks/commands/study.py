@@ -1,0 +1,218 @@
+"""`fcn study`: does a change of the recipe change the scores? Trainings paired by seed."""
+
+import json
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from shlex import quote
+
+from benchmarks.pages.studies.page import render_page
+from benchmarks.pages.studies.words import study_text
+from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
+from benchmarks.records.results import STUDY, check_page_free, origin
+from benchmarks.records.runs import copy_predictions, write_examples
+from benchmarks.records.training_documents import GalleryEntry, Study, VariantRecord
+from benchmarks.studies.trainings import Plan, train_all
+from benchmarks.studies.variants import (
+    Variant,
+    check_effects,
+    circumstances_of,
+    read_variations,
+    variants_of,
+)
+from benchmarks.workers.environment import limit_cpus
+from benchmarks.workers.progress import resume_options, write_plan
+from common import options
+from common.config import Config
+from common.data.synthetic import default_dataset
+from common.errors import InputError, notice
+from common.fields import add_field_options
+from common.machine.files import write_json, write_text
+from common.machine.locks import only_writer
+from common.parameters.files import describe_weights
+from common.recipes import make_recipe
+from common.run.folders import new_folder
+from common.run.training import TrainingData, choose_recipe
+from common.tricks import check_tricks
+
+PAGE = "report.html"
+KEPT = ("vary", "seeds")
+"""Options that a study's plan holds beside those of a comparison's."""
+
+
+def study_parser() -> options.Parser:
+    """Return the command's parser."""
+    parser = options.Parser(
+        prog="fcn study",
+        description="Train with each value of some fields of the recipe, in every backend from the "
+        "same seeds; test what that changes; leave study.json and report.html.",
+    )
+    add = parser.add_argument
+    text = "a field of the recipe and the values it is to have; may be repeated for a grid; "
+    text += "without it the backends alone are compared"
+    add("--vary", action="append", default=[], metavar="FIELD=A,B", help=text)
+    text = "trainings of each backend and variant, from --seed on"
+    add("--seeds", type=int, default=5, metavar="N", help=text)
+    add_field_options(parser, options.Backends)
+    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
+    text = "start every training from these, as `fcn train` does"
+    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
+    text = "go on with an interrupted study: what is trained is not trained again"
+    add("--resume", type=Path, metavar="DIR", help=text)
+    text = "seconds that a training may neither print nor compute anything before it is ended"
+    add("--timeout", type=float, default=900.0, metavar="S", help=text)
+    options.add_result_options(parser, "study")
+    add_field_options(parser, Config, options.RUN_FIELDS)
+    options.add_recipe_options(parser)
+    options.add_machine_options(parser)
+    options.add_verbose(parser)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train and test; status 1 if a training is missing, fails or does other work."""
+    args, named = options.parsed(study_parser(), argv)
+    if not args.timeout > 0:
+        raise InputError(f"--timeout {args.timeout:g}: expected seconds, more than 0")
+    if args.seeds < 1:
+        raise InputError(f"--seeds {args.seeds}: expected 1 or more; tests need 2 or more")
+    for name in ("data", "weights"):
+        if getattr(args, name) not in (None, Path("imagenet")):
+            setattr(args, name, getattr(args, name).absolute())
+    if args.resume:
+        out: Path = args.resume
+        resume_options(args, named, "study", *KEPT)
+    else:
+        out = new_folder("study", args.out, args.force)
+        check_page_free(out, STUDY)
+    if args.data is None:
+        args.recipe = args.recipe or make_recipe("generated")
+    if chosen := choose_recipe(args):
+        notice(chosen)
+    config = options.config_from(args)
+    check_tricks(config.without, args.backends)
+    variations = read_variations(args.vary, config.recipe)
+    variants = variants_of(config.recipe, variations)
+    limit_cpus(args.threads)
+    # Bad weights and data are refused before anything is written.
+    check_variants(variants, config, args.data, args.weights)
+    if args.data:
+        TrainingData(args.data, config).warn()
+    with only_writer(out):
+        try:
+            return study(args, config, variants, out)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"interrupted; go on with: fcn study --resume {quote(str(out))}"
+            ) from None
+
+
+def check_variants(
+    variants: Sequence[Variant], config: Config, data: Path | None, weights: Path | None
+) -> None:
+    """Raise InputError if data or weights do not fit a variant, or two are the same training."""
+    configs = [replace(config, recipe=variant.recipe) for variant in variants]
+    check_effects(variants, [circumstances_of(each, data, weights) for each in configs])
+
+
+def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:
+    """Train what is not trained yet, test and show all; return the exit status."""
+    write_plan(out, args, config, *KEPT)
+    data = args.data or default_dataset(out / "data")
+    check_variants(variants, config, data, args.weights)
+    configs = {each.name: replace(config, recipe=each.recipe) for each in variants}
+    plan = Plan(
+        configs,
+        args.backends,
+        args.seeds,
+        data,
+        out / "runs",
+        args.weights,
+        silence=args.timeout,
+        verbose=args.verbose,
+    )
+    document = studied(plan, config, variants, args, out)
+    write_json(out / STUDY, document)
+    write_text(out / PAGE, render_page(document, out))
+    print(json.dumps(document) if args.json else last_lines(document, out))
+    rows = [row for variant in document["variants"] for row in variant["rows"]]
+    return 0 if all(row["status"] == "ok" for row in rows) else 1
+
+
+def studied(
+    plan: Plan, config: Config, variants: Sequence[Variant], args: Namespace, out: Path
+) -> Study:
+    """Train all and return the document; the gallery's pictures lie in ``out``."""
+    rows, void = train_all(plan), config.recipe.void
+    records: list[VariantRecord] = [
+        {
+            "name": each.name,
+            "changes": each.changes,
+            "config": plan.configs[each.name].to_json(),
+            "seeds": plan.seeds,
+            "margins": MARGINS,
+            "level": LEVEL,
+            "rows": rows[each.name],
+            "equivalence": equivalences(rows[each.name], void),
+        }
+        for each in variants
+    ]
+    dataset = TrainingData(plan.data, config)
+    backend = backend_of_gallery(records)
+    return {
+        "version": 1,
+        "kind": "study",
+        **origin(),
+        "config": config.to_json(),
+        "dataset": {**dataset.describe(), "generated": args.data is None},
+        "weights": describe_weights(config.recipe, plan.weights),
+        "varied": varied(variants),
+        "variants": records,
+        "effects": effects(records, void),
+        "gallery": gallery(plan, dataset, backend, out) if backend else [],
+        "gallery_backend": backend,
+    }
+
+
+def varied(variants: Sequence[Variant]) -> dict[str, list[str]]:
+    """Return the values of each varied field, as they are typed."""
+    return {
+        field: list(dict.fromkeys(each.changes[field] for each in variants))
+        for field in variants[0].changes
+    }
+
+
+def backend_of_gallery(records: Sequence[VariantRecord]) -> str | None:
+    """Return the first backend that finished every variant; None if none did.
+
+    None also where the crop varies: the pictures of the variants would show different images.
+    """
+    if len({tuple(each["config"]["recipe"]["crop"]) for each in records}) > 1:
+        return None
+    finished = [
+        row["backend"]
+        for rows in zip(*(each["rows"] for each in records), strict=True)
+        for row in rows[:1]
+        if all(each["status"] == "ok" for each in rows)
+    ]
+    return finished[0] if finished else None
+
+
+def gallery(plan: Plan, dataset: TrainingData, backend: str, out: Path) -> list[GalleryEntry]:
+    """Write the gallery's pictures below ``out``: each variant's in one backend, first seed."""
+    entries = write_examples(out, dataset)
+    for name, config in plan.configs.items():
+        run = plan.out / name / backend / f"seed-{config.seed}"
+        copy_predictions(out, entries, name, run / "predictions")
+    return entries
+
+
+def last_lines(document: Study, out: Path) -> str:
+    """Return the study as text, where its files are, and what to do next."""
+    place = quote(str(out))
+    return (
+        f"{study_text(document)}\npage: {out / PAGE}\n"
+        f"{place} has study.json with every score, and in runs/ each training with its weights\n"
+        f"next: `fcn bench check {place}` proves the numbers again from the stored scores"
+    )

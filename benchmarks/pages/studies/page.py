@@ -1,0 +1,42 @@
+"""A study's results as one page that needs no other file and no network."""
+
+from pathlib import Path
+
+from benchmarks.pages.facts import study_facts
+from benchmarks.pages.gallery import Item, gallery_item
+from benchmarks.pages.html import render
+from benchmarks.pages.studies import accuracy, curves, words
+from benchmarks.records.check import problems_of_study
+from benchmarks.records.equivalence import LEVEL, TARGET_ABOVE_BACKGROUND
+from benchmarks.records.training_documents import Study
+
+
+def render_page(study: Study, folder: Path) -> str:
+    """Return the page of a study: HTML that needs no other file and no network.
+
+    Args:
+        study: What ``fcn study`` wrote as ``study.json``.
+        folder: Where the pictures that it names lie.
+
+    Raises:
+        InputError: For a picture of the gallery that is missing or no label map.
+    """
+    return render(
+        study,
+        verdict=words.verdict(study),
+        problems=list(problems_of_study(study)),
+        words=words,
+        trainings=accuracy,
+        curves=curves,
+        gallery=gallery_items(study, folder),
+        facts=study_facts(study),
+        level=LEVEL,
+        target=TARGET_ABOVE_BACKGROUND,
+    )
+
+
+def gallery_items(study: Study, folder: Path) -> list[Item]:
+    """Return the examples with each variant's prediction."""
+    titles = {variant["name"]: variant["name"] for variant in study["variants"]}
+    recipe = study["config"]["recipe"]
+    return [gallery_item(example, folder, titles, recipe) for example in study["gallery"]]

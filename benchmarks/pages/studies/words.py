@@ -1,0 +1,216 @@
+"""A study in words: the sentences that its tests support, and its tables as text."""
+
+from collections.abc import Sequence
+
+from benchmarks.pages.format import DASH, count_word, counted, join, text_table
+from benchmarks.pages.studies.accuracy import (
+    NAMES,
+    error_share,
+    failures,
+    finished_rows,
+    to_target,
+    values_of,
+    void_of,
+    words_of,
+)
+from benchmarks.records.equivalence import SCORES, interval_of_mean
+from benchmarks.records.training_documents import AccuracyRow, Effect, Score, Study
+from common.backends import BACKENDS
+
+HEADS = ("variant", "backend", *NAMES.values(), "to target", "error of the first losses")
+EFFECT_HEADS = ("variants", "score", "backend", "difference", "95 % interval", "p", "shown")
+MOST_SENTENCES = 3
+"""Pairs of variants that a page's first sentences tell; the table has all."""
+
+
+def title_of(backend: str) -> str:
+    """Return a backend's name as a reader knows it."""
+    return BACKENDS.get(backend, backend)
+
+
+def study_title(study: Study) -> str:
+    """Return what was trained."""
+    recipe, seeds = study["config"]["recipe"], study["variants"][0]["seeds"]
+    height, width = recipe["crop"]
+    varied = "; ".join(f"{field}: {', '.join(texts)}" for field, texts in study["varied"].items())
+    return (
+        f"{varied or 'nothing varied'}; {recipe['backbone']}, {recipe['name']}, batch "
+        f"{recipe['batch_size']}, {height}×{width}, {counted(seeds, 'seed')}"
+    )
+
+
+def score_cells(study: Study) -> list[list[str]]:
+    """Return the cells of a table with a row for each variant and backend that finished."""
+    return [
+        [
+            variant["name"],
+            row["backend"],
+            *(mean_and_interval(row, study, score) for score in SCORES),
+            to_target(row["runs"]),
+            error_share(row["runs"]),
+        ]
+        for variant in study["variants"]
+        for row in finished_rows(variant)
+    ]
+
+
+def mean_and_interval(row: AccuracyRow, study: Study, score: Score) -> str:
+    """Return the mean of a score over the seeds, with its 95 % interval if there are several."""
+    values = values_of(row["runs"], void_of(study), score)
+    if not values:
+        return DASH
+    mean = f"{sum(values) / len(values):.4f}"
+    if len(values) < 2:
+        return mean
+    low, high = interval_of_mean(values)
+    return f"{mean} [{low:.4f}, {high:.4f}]"
+
+
+def effect_cells(study: Study) -> list[list[str]]:
+    """Return the cells of a table with a row for each test of two variants."""
+    return [
+        [
+            f"{test['variants'][1]} - {test['variants'][0]}",
+            NAMES[test["score"]],
+            test["backend"] or "mean of all",
+            f"{test['mean']:+.4f}",
+            f"{test['low']:+.4f} to {test['high']:+.4f}",
+            f"{test['p_corrected']:.2g}",
+            "yes" if test["differ"] else "no",
+        ]
+        for test in study["effects"]
+    ]
+
+
+def sentences(study: Study, score: Score = "mean_iou") -> list[str]:
+    """Return what the tests of a score support, a sentence for each two variants."""
+    pairs: dict[tuple[str, str], list[Effect]] = {}
+    for test in study["effects"]:
+        if test["score"] == score:
+            pairs.setdefault((test["variants"][0], test["variants"][1]), []).append(test)
+    return [sentence(study, tests) for tests in pairs.values()]
+
+
+def sentence(study: Study, tests: Sequence[Effect]) -> str:
+    """Return what the tests of a score of two variants support.
+
+    Of two variants the higher one is the subject, and its difference is the mean over the backends.
+
+    Args:
+        tests: Those of single backends and, of several, that of their mean.
+    """
+    overall = next((test for test in tests if test["backend"] is None), tests[0])
+    (a, b), score = overall["variants"], NAMES[overall["score"]]
+    mean, low, high = overall["mean"], overall["low"], overall["high"]
+    above = [t["backend"] or "" for t in tests if t["backend"] and t["differ"] and t["mean"] > 0]
+    below = [t["backend"] or "" for t in tests if t["backend"] and t["differ"] and t["mean"] < 0]
+    tested = [t["backend"] for t in tests if t["backend"]]
+    if mean < 0:
+        (a, b), (above, below) = (b, a), (below, above)
+        mean, low, high = -mean, -high, -low
+    figures = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    if not above and not below:
+        return (
+            f"No difference in {score} between {b} and {a} is shown in {any_of(tested)}: {b} is "
+            f"{figures} above {a}"
+        )
+    where = every(study, above, tested)
+    text = f"{b} is {figures} above {a} in {score}{where}"
+    if below:
+        return f"{b} is above {a} in {score} in {titles(above)}, and below it in {titles(below)}"
+    return text
+
+
+def every(study: Study, shown: Sequence[str | None], tested: Sequence[str | None]) -> str:
+    """Return in which backends a difference is shown, and in which it is not."""
+    planned = [row["backend"] for row in study["variants"][0]["rows"]]
+    if len(shown) < len(tested):
+        others = [name for name in tested if name not in shown]
+        return f": shown in {titles(shown)}, not in {titles(others)}"
+    if len(tested) == 1:
+        return f" in {titles(tested)}"
+    if len(tested) < len(planned):
+        return f" in all {count_word(len(tested))} backends that finished"
+    return " in every backend"
+
+
+def any_of(tested: Sequence[str | None]) -> str:
+    """Return where a difference was looked for, after "is shown in"."""
+    return titles(tested) if len(tested) == 1 else "any backend"
+
+
+def titles(backends: Sequence[str | None]) -> str:
+    """Return backends as a reader lists them."""
+    return join([title_of(name) for name in backends if name])
+
+
+def verdict(study: Study) -> str:
+    """Return the study's outcome: what its tests support in mean IoU, and what is missing."""
+    finished = [row for variant in study["variants"] for row in finished_rows(variant)]
+    count = sum(len(variant["rows"]) for variant in study["variants"])
+    if not finished:
+        return "No training has scores to show: each row below says why."
+    parts = sentences(study)
+    if len(parts) > MOST_SENTENCES:
+        more = len(parts) - MOST_SENTENCES
+        parts = [*parts[:MOST_SENTENCES], f"{counted(more, 'other pair')} below"]
+    if not parts:
+        parts = [nothing_tested(study)]
+    if len(finished) < count:
+        parts.append(f"{count - len(finished)} of {counted(count, 'row')} have no scores")
+    return "; ".join(parts) + "."
+
+
+def nothing_tested(study: Study) -> str:
+    """Return why no two variants were tested, or what the backends' tests say."""
+    if study["variants"][0]["seeds"] < 2:
+        return "One seed tells no difference from chance: `--seeds 5` does"
+    tests = [test for variant in study["variants"] for test in variant["equivalence"]]
+    if len(study["variants"]) > 1 or not tests:
+        return "No two trainings that differ in one thing finished"
+    equal = sum(test["equivalent"] for test in tests)
+    return f"{equal} of {counted(len(tests), 'test')} show that two backends are equally accurate"
+
+
+def notes(study: Study) -> list[str]:
+    """Return what a reader has to know before using the figures."""
+    lines = [
+        f"{variant['name']}, {line}" for variant in study["variants"] for line in failures(variant)
+    ]
+    if different_pixels(study):
+        lines.append(
+            "The variants are scored on different pixels: a difference of their scores is also one "
+            "of these."
+        )
+    if study["dataset"].get("generated"):
+        lines.append("The images are generated: the scores say nothing about photographs.")
+    return lines
+
+
+def different_pixels(study: Study) -> bool:
+    """Return whether the evaluations of two variants from one seed have different pixels."""
+    void = void_of(study)
+    pixels: dict[int, set[object]] = {}
+    for variant in study["variants"]:
+        for row in finished_rows(variant):
+            for run in row["runs"]:
+                pixels.setdefault(run["seed"], set()).add(run["scores"][void].get("pixels"))
+    return any(len(each) > 1 for each in pixels.values())
+
+
+def equivalence_lines(study: Study) -> list[str]:
+    """Return the tests of two backends within each variant, a line each."""
+    return [
+        f"{variant['name']}: {words_of(test)}"
+        for variant in study["variants"]
+        for test in variant["equivalence"]
+    ]
+
+
+def study_text(study: Study) -> str:
+    """Return the study as lines of text."""
+    parts = [study_title(study), text_table([HEADS, *score_cells(study)])]
+    if study["effects"]:
+        parts.append(text_table([EFFECT_HEADS, *effect_cells(study)]))
+    parts += [f"  {line}" for line in (*equivalence_lines(study), *notes(study))]
+    return "\n".join([*parts, verdict(study)])

@@ -1,0 +1,251 @@
+"""The engine of every study: a training for each variant, backend and seed, each of them proven.
+
+A seed is a pair: the same first parameters and the same batches in every backend, and in every
+variant as far as its recipe leaves them alone. So two scores are compared by their differences seed
+by seed.
+"""
+
+import shutil
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
+from benchmarks.equal_work.trained import (
+    check_evaluations,
+    evaluation_file,
+    pixels_to_score,
+    prove_evaluation,
+)
+from benchmarks.records.runs import accuracy_run, training_row
+from benchmarks.records.training_documents import AccuracyRow, Trace
+from benchmarks.workers.progress import Progress
+from benchmarks.workers.scripts import train_backend
+from common.backends import BACKENDS
+from common.config import Config
+from common.machine.provenance import git_commit, hardware
+from common.parameters.files import describe_weights
+from common.run.training import TrainingData
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is trained: each of ``configs`` in each backend from each seed.
+
+    Attributes:
+        configs: By variant, of the first seed. The name of a variant is that of its folder in
+            ``out``; a single variant may have an empty name, and no folder of its own.
+        data: The data set.
+        out: Gets a folder and a file for each training.
+        weights: Where the trainings start, as ``--weights`` of ``X_impl.train``.
+        pythons: Interpreters by backend, where one has its own.
+        silence: Seconds without a message and without computing after which a training is ended.
+        verbose: Let the frameworks' own messages through.
+    """
+
+    configs: Mapping[str, Config]
+    backends: Sequence[str]
+    seeds: int
+    data: Path
+    out: Path
+    weights: Path | None = None
+    pythons: Mapping[str, str] = field(default_factory=dict)
+    silence: float = 900.0
+    verbose: bool = False
+
+
+class Expected(NamedTuple):
+    """What the trainings from one seed are held to: first losses, and pixels to be scored."""
+
+    trace: Trace | None
+    pixels: NDArray[np.int64]
+
+
+class Training(NamedTuple):
+    """One training of a plan.
+
+    Attributes:
+        config: With its seed.
+        folder: The run's; beside it lies what is stored of it.
+        progress: Stores it.
+        row: That it belongs to.
+    """
+
+    variant: str
+    config: Config
+    folder: Path
+    progress: Progress
+    row: AccuracyRow
+
+
+def train_all(plan: Plan) -> dict[str, list[AccuracyRow]]:
+    """Train all; return by variant a row for each backend.
+
+    Seeds are the outer loop, so that a machine that slows down slows every backend and variant. A
+    training that ``plan.out`` holds already is not repeated: an interrupted study goes on.
+
+    A score needs proof of equal work. So a row ends when its backend does not evaluate as the
+    reference does, when the first losses of a training leave the float64 trace of its seed, when a
+    seed has no trace, when an evaluation leaves out pixels, and when a training hangs or fails. The
+    finished trainings of such a row stay in ``plan.out``; they are neither shown nor tested.
+
+    Raises:
+        InputError: If what is stored of a training was changed, or the data cannot be read.
+    """
+    rows = {variant: [new_row(name) for name in plan.backends] for variant in plan.configs}
+    trainings = list(trainings_of(plan, rows))
+    expected: dict[tuple[str, int], Expected] = {}
+    asked: set[Path] = set()
+    seconds: dict[str, list[float]] = {name: [] for name in plan.backends}
+    for number, training in enumerate(trainings):
+        row, key = training.row, (training.variant, training.config.seed)
+        if row["status"] != "ok":
+            continue
+        stored = training.progress.read(training.folder.name)
+        if stored is None:
+            begun = time.monotonic()
+            if key not in expected:
+                expected[key] = expect(plan, training)
+            if training.folder.parent not in asked:
+                asked.add(training.folder.parent)
+                prove(plan, training)
+            if row["status"] == "ok":
+                left = remaining([each.row for each in trainings[number:]], seconds)
+                heading = f"[{number + 1}/{len(trainings)}] {words_of(training)}{left}"
+                stored = train(plan, training, expected[key], heading, begun)
+        if stored is not None:
+            row["runs"].append(stored["run"])
+            seconds[row["backend"]].append(stored["seconds"])
+    return rows
+
+
+def new_row(backend: str) -> AccuracyRow:
+    """Return a row without a training."""
+    title = BACKENDS[backend]
+    return {"backend": backend, "title": title, "status": "ok", "reason": None, "runs": []}
+
+
+def trainings_of(plan: Plan, rows: Mapping[str, Sequence[AccuracyRow]]) -> Iterator[Training]:
+    """Yield all trainings in the order in which they are done."""
+    first = next(iter(plan.configs.values())).seed
+    machine = {"commit": git_commit(), "hardware": hardware()}
+    depends = {
+        variant: machine
+        | {
+            "dataset": TrainingData(plan.data, config).describe(),
+            "weights": describe_weights(config.recipe, plan.weights),
+        }
+        for variant, config in plan.configs.items()
+    }
+    for seed in range(first, first + plan.seeds):
+        for variant, config in plan.configs.items():
+            seeded = replace(config, seed=seed)
+            identity = {"config": seeded.to_json(), **depends[variant]}
+            for row in rows[variant]:
+                folder = plan.out / variant / row["backend"]
+                progress = Progress(folder, identity)
+                yield Training(variant, seeded, folder / f"seed-{seed}", progress, row)
+
+
+def words_of(training: Training) -> str:
+    """Return which training it is, in words."""
+    words = [training.row["title"], training.variant, f"seed {training.config.seed}"]
+    return ", ".join(filter(None, words))
+
+
+def remaining(rows: Sequence[AccuracyRow], seconds: Mapping[str, Sequence[float]]) -> str:
+    """Return in words how long trainings will take, as far as earlier ones tell.
+
+    Args:
+        rows: Of each training that is left.
+        seconds: What earlier ones took, by backend.
+    """
+    known = [value for values in seconds.values() for value in values]
+    if not known:
+        return ""
+    total = sum(
+        statistics.fmean(seconds[row["backend"]] or known) for row in rows if row["status"] == "ok"
+    )
+    minutes = total / 60
+    return (
+        f"; about {minutes:.0f} min left" if minutes < 90 else f"; about {minutes / 60:.1f} h left"
+    )
+
+
+def expect(plan: Plan, training: Training) -> Expected:
+    """Return what the trainings of a variant from one seed are held to; the trace is stored."""
+    config, data = training.config, TrainingData(plan.data, training.config)
+    progress = replace(training.progress, folder=plan.out / training.variant)
+    name = f"trace-{training.folder.name}"
+    trace: Trace | None = progress.read(name)
+    if trace is None:
+        words = ", ".join(filter(None, [training.variant, f"seed {config.seed}"]))
+        print(f"{words}: the first losses in float64", file=sys.stderr)
+        log = progress.folder / "trace.log"
+        trace = reference_trace(
+            config, plan.data, plan.weights, data.total_steps, log, plan.pythons
+        )
+        if trace is not None:
+            progress.write(name, trace)
+    return Expected(trace, pixels_to_score(data))
+
+
+def prove(plan: Plan, training: Training) -> None:
+    """Ask the backend for an evaluation; the row ends if it is not the reference's."""
+    row, folder = training.row, training.folder.parent
+    words = ", ".join(filter(None, [row["title"], training.variant]))
+    print(f"{words}: an evaluation beside the reference's", file=sys.stderr)
+    outcome = prove_evaluation(
+        row["backend"],
+        training.config,
+        evaluation_file(training.config),
+        folder.with_name(f"{folder.name}-evaluation.log"),
+        plan.pythons,
+        plan.silence,
+    )
+    row["status"], row["reason"] = outcome.status, outcome.reason
+
+
+def train(
+    plan: Plan, training: Training, expected: Expected, heading: str, begun: float
+) -> dict[str, Any] | None:
+    """Train once; store and return the run and its seconds, or end the row.
+
+    Args:
+        begun: When the work for it began, on the monotonic clock.
+    """
+    row, config, folder = training.row, training.config, training.folder
+    if expected.trace is None:
+        row["status"], row["reason"] = "failed", NO_TRACE
+        return None
+    backend = row["backend"]
+    outcome = train_backend(
+        backend,
+        config,
+        plan.data,
+        folder,
+        heading,
+        plan.weights,
+        pythons=plan.pythons,
+        silence=plan.silence,
+        verbose=plan.verbose,
+    )
+    trained = training_row(backend, outcome, folder)
+    check_evaluations(trained, folder, expected.pixels)
+    check_agreement([trained], expected.trace)
+    row["status"], row["reason"] = trained["status"], trained["reason"]
+    if row["status"] != "ok":
+        return None
+    # They only serve a training that is not done; a study has many.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    run = accuracy_run(trained, config, folder)
+    part = {"run": run, "seconds": time.monotonic() - begun}
+    training.progress.write(folder.name, part)
+    return part

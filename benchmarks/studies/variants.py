@@ -1,0 +1,203 @@
+"""What a study varies: fields of a recipe, each with the values that `--vary` names."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import combinations, product
+from pathlib import Path
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+from common.config import Config
+from common.errors import InputError
+from common.parameters.files import starting_parameters
+from common.recipes import Recipe
+from common.run.training import TrainingData
+from common.suggestions import unknown
+
+REFUSED = {
+    "name": "it is the preset's name and changes nothing",
+    "classes": "scores over other classes do not compare",
+}
+"""Field -> why it cannot be varied."""
+WITHOUT_EFFECT: dict[str, tuple[Callable[[Recipe], bool], str]] = {
+    "tile": (lambda recipe: recipe.evaluation == "crops", "an evaluation of crops has no tiles"),
+    "decay_scope": (lambda recipe: recipe.weight_decay == 0, "without weight_decay nothing decays"),
+    "loss_reduction": (lambda recipe: recipe.batch_size == 1, "of one image the sum is the mean"),
+}
+"""Field -> in which recipes it changes nothing, and why."""
+BOOLEANS = {"true": True, "false": False}
+KINDS = {int: "a whole number", float: "a finite number", bool: "true or false"}
+
+
+class Variant(NamedTuple):
+    """A recipe with one value of each varied field.
+
+    Attributes:
+        name: The values in words; it is also the name of a folder.
+        changes: The values by field, as they are typed.
+    """
+
+    name: str
+    changes: dict[str, str]
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What decides, beside the recipe, whether a field changes anything.
+
+    Attributes:
+        head_is_drawn: The first values of the head are drawn, and not read from a file.
+        is_cut: ``--max-steps`` ends the training before its last epoch does.
+    """
+
+    head_is_drawn: bool = True
+    is_cut: bool = False
+
+
+def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, Any]]:
+    """Return the values of each varied field, by how they are typed.
+
+    Args:
+        texts: Of the form FIELD=A,B.
+        base: The recipe that is varied.
+
+    Raises:
+        InputError: For a field that does not exist, cannot be varied or stands there twice, and for
+            values that are not of its type, are fewer than two, or stand there twice.
+    """
+    kinds = get_type_hints(Recipe)
+    variations: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        typed, _, listed = text.partition("=")
+        field = typed.strip().replace("-", "_")
+        if field in REFUSED:
+            raise InputError(f"--vary {field}: {REFUSED[field]}; vary another field")
+        if field not in kinds:
+            raise unknown("--vary", typed, (name for name in kinds if name not in REFUSED))
+        if field in variations:
+            raise InputError(f"--vary {field} stands there twice: name all its values in one")
+        values: dict[str, Any] = {}
+        for item in map(str.strip, listed.split(",")):
+            value = read_value(item, kinds[field], f"--vary {field}={item}")
+            if value in values.values():
+                raise InputError(f"--vary {field}={listed}: {item} stands there twice")
+            replace(base, **{field: value})  # Raises for what the field does not allow.
+            values[item] = value
+        if len(values) < 2:
+            raise InputError(f"--vary {text}: one value is nothing to compare; name two or more")
+        variations[field] = values
+    return variations
+
+
+def read_value(text: str, kind: Any, what: str) -> Any:
+    """Return the value of the type ``kind`` that a text states.
+
+    Args:
+        what: The option with the text, for the message.
+
+    Raises:
+        InputError: If it states none.
+    """
+    items = get_args(kind)
+    if get_origin(kind) is tuple:
+        parts = text.split("x")
+        of_parts = items[:1] * len(parts) if items[-1] is Ellipsis else items
+        if len(parts) != len(of_parts):
+            raise InputError(f"{what}: expected {len(of_parts)} values such as 96x96")
+        return tuple(read_value(*each, what) for each in zip(parts, of_parts, strict=True))
+    if NoneType in items:
+        (kind,) = (item for item in items if item is not NoneType)
+        return None if text == "none" else read_value(text, kind, what)
+    try:
+        value = BOOLEANS[text] if kind is bool else kind(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError
+    except (KeyError, ValueError):
+        raise InputError(f"{what}: expected {KINDS[kind]}") from None
+    return value
+
+
+def variants_of(base: Recipe, variations: Mapping[str, Mapping[str, Any]]) -> list[Variant]:
+    """Return the grid of all values; without a variation it is the recipe itself.
+
+    Raises:
+        InputError: For values that do not go together.
+    """
+    variants = []
+    for texts in product(*variations.values()):
+        changes = dict(zip(variations, texts, strict=True))
+        values = {field: variations[field][text] for field, text in changes.items()}
+        variants.append(Variant(name_of(changes), changes, replace(base, **values)))
+    return variants
+
+
+def name_of(changes: Mapping[str, str]) -> str:
+    """Return the name of a variant: a word by itself, a number with the name of its field."""
+    words = [
+        text
+        if len(changes) == 1 and text[0].isalpha() and text not in BOOLEANS
+        else f"{field}={text}"
+        for field, text in changes.items()
+    ]
+    return ",".join(words) or "unchanged"
+
+
+def circumstances_of(config: Config, data: Path | None, weights: Path | None) -> Circumstances:
+    """Return what decides about a training's fields.
+
+    Args:
+        config: The training.
+        data: Its data set; None if it is not there yet.
+        weights: Where it starts.
+
+    Raises:
+        InputError: If data or weights do not fit.
+    """
+    is_drawn, is_cut = True, False
+    if weights is not None:
+        one, other = (starting_parameters(config.recipe, seed, weights) for seed in (0, 1))
+        is_drawn = any((one[name] != other[name]).any() for name in one)
+    if data is not None:
+        training = TrainingData(data, config)
+        is_cut = training.total_steps < config.recipe.epochs * training.steps_per_epoch
+    return Circumstances(is_drawn, is_cut)
+
+
+def check_effects(variants: Sequence[Variant], circumstances: Sequence[Circumstances]) -> None:
+    """Raise InputError if two variants are the same training, and say which field has no effect.
+
+    Args:
+        circumstances: Of each variant.
+    """
+    for (a, of_a), (b, of_b) in combinations(zip(variants, circumstances, strict=True), 2):
+        if effective(a.recipe, of_a) != effective(b.recipe, of_b):
+            continue
+        field = next(name for name, text in a.changes.items() if b.changes[name] != text)
+        raise InputError(
+            f"--vary {field}: changes nothing between {a.name} and {b.name}: "
+            f"{why_without_effect(a.recipe, field)}"
+        )
+
+
+def why_without_effect(recipe: Recipe, field: str) -> str:
+    """Return why a field changes nothing in a recipe."""
+    if field in WITHOUT_EFFECT and WITHOUT_EFFECT[field][0](recipe):
+        return WITHOUT_EFFECT[field][1]
+    if field == "epochs":
+        return "--max-steps ends both at the same step"
+    return "--weights has the values of the head"
+
+
+def effective(recipe: Recipe, circumstances: Circumstances) -> dict[str, Any]:
+    """Return the fields that have an effect: recipes with equal ones are the same training."""
+    idle = {name for name, (is_idle, _) in WITHOUT_EFFECT.items() if is_idle(recipe)}
+    if circumstances.is_cut and recipe.schedule == "constant":
+        idle.add("epochs")
+    if not circumstances.head_is_drawn:
+        idle.add("init")
+        if recipe.upsample_init != "bilinear-frozen":
+            idle.add("upsample_init")
+    names = {field.name for field in fields(Recipe)} - idle
+    return {name: getattr(recipe, name) for name in names}

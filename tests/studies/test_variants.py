@@ -1,0 +1,154 @@
+"""What `--vary` accepts: every field of a recipe that changes an experiment, and nothing else."""
+
+from dataclasses import Field, fields, replace
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import pytest
+from safetensors.numpy import save_file
+
+from benchmarks.studies.variants import (
+    REFUSED,
+    Circumstances,
+    check_effects,
+    circumstances_of,
+    effective,
+    read_variations,
+    variants_of,
+)
+from common.config import Config
+from common.errors import InputError
+from common.parameters.initial import initial_parameters
+from common.recipes import Recipe, make_recipe
+
+BASE = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=2)
+TEXTS = {bool: "true,false", int: "1,2", float: "0.25,0.5"}
+
+
+def two_values(field: Field[Any]) -> str:
+    """Return two values of a field as they are typed."""
+    kind = get_type_hints(Recipe)[field.name]
+    if choices := field.metadata.get("choices"):
+        return ",".join(choices[:2])
+    if get_origin(kind) is tuple:
+        numbers = (64, 96) if get_args(kind)[0] is int else (0.5, 1.0)
+        return ",".join(f"{number}x{number}" for number in numbers)
+    return TEXTS[next(item for item in (*get_args(kind), kind) if item in TEXTS)]
+
+
+def check(texts: list[str], base: Recipe = BASE, **circumstances: bool) -> list[Recipe]:
+    """Return the recipes that ``--vary`` makes, if all is well with them."""
+    variants = variants_of(base, read_variations(texts, base))
+    check_effects(variants, [Circumstances(**circumstances)] * len(variants))
+    return [variant.recipe for variant in variants]
+
+
+@pytest.mark.parametrize("field", fields(Recipe), ids=lambda field: field.name)
+def test_each_field_can_be_varied_or_is_refused_with_its_reason(field: Field[Any]) -> None:
+    if field.name in REFUSED:
+        with pytest.raises(InputError, match=f"--vary {field.name}: {REFUSED[field.name]}"):
+            check([f"{field.name}=a,b"])
+        return
+    a, b = check([f"{field.name}={two_values(field)}"])
+    assert replace(a, **{field.name: getattr(b, field.name)}) == b != a
+
+
+def test_two_fields_make_a_grid_of_named_variants() -> None:
+    texts = ["upsample-init=bilinear,xavier", "learning_rate=0.1, 1e-2"]
+    variants = variants_of(BASE, read_variations(texts, BASE))
+    assert [variant.name for variant in variants] == [
+        "upsample_init=bilinear,learning_rate=0.1",
+        "upsample_init=bilinear,learning_rate=1e-2",
+        "upsample_init=xavier,learning_rate=0.1",
+        "upsample_init=xavier,learning_rate=1e-2",
+    ]
+    assert [variant.recipe.learning_rate for variant in variants] == [0.1, 0.01] * 2
+    (only,) = variants_of(BASE, {})
+    assert only.recipe == BASE
+
+
+@pytest.mark.parametrize(
+    ("field", "names"),
+    [
+        ("upsample_init=bilinear,xavier", ["bilinear", "xavier"]),
+        ("batch_size=8,16", ["batch_size=8", "batch_size=16"]),
+        ("flip=true,false", ["flip=true", "flip=false"]),
+        ("crop=64x64,96x96", ["crop=64x64", "crop=96x96"]),
+    ],
+)
+def test_a_word_names_a_variant_and_a_number_needs_its_field(field: str, names: list[str]) -> None:
+    assert [each.name for each in variants_of(BASE, read_variations([field], BASE))] == names
+
+
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        (["upsample_innit=a,b"], "'upsample_innit' is unknown: did you mean upsample_init?"),
+        (["=1,2"], "'' is unknown: choose from"),
+        (["learning_rate=fast,slow"], "learning_rate=fast: expected a finite number"),
+        (["weight_decay=0,inf"], "weight_decay=inf: expected a finite number"),
+        (["batch_size=1.5,2"], "batch_size=1.5: expected a whole number"),
+        (["flip=yes,no"], "flip=yes: expected true or false"),
+        (["crop=64,96"], "crop=64: expected 2 values such as 96x96"),
+        (["crop=64x64,96x90"], "--crop 96x90: both sides must be positive multiples of 32"),
+        (["learning_rate=0.1,-1"], "--learning-rate -1.0: expected a finite number greater"),
+        (["upsample_init=bilinear,xavir"], "'xavir' is unknown: did you mean xavier?"),
+        (["batch_size=8,08"], "08 stands there twice"),
+        (["learning_rate=0.1,1e-1"], "1e-1 stands there twice"),
+        (["learning_rate=0.1"], "one value is nothing to compare"),
+        (["learning_rate"], "learning_rate=: expected a finite number"),
+        (["epochs=1,2", "epochs=3,4"], "--vary epochs stands there twice"),
+    ],
+)
+def test_values_that_cannot_be_are_refused_in_a_line(texts: list[str], words: str) -> None:
+    with pytest.raises(InputError) as error:
+        check(texts)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "changes", "circumstances", "words"),
+    [
+        (["tile=64x64,96x96"], {"evaluation": "crops"}, {}, "an evaluation of crops has no tiles"),
+        (
+            ["evaluation=tiles,crops", "tile=64x64,96x96"],
+            {},
+            {},
+            "--vary tile: changes nothing between evaluation=crops,tile=64x64 and",
+        ),
+        (["decay_scope=all,weights"], {"weight_decay": 0.0}, {}, "nothing decays"),
+        (["loss_reduction=sum,mean"], {"batch_size": 1}, {}, "of one image the sum is the mean"),
+        (["epochs=1,2"], {"schedule": "constant"}, {"is_cut": True}, "--max-steps ends both"),
+        (["init=torch,xavier"], {}, {"head_is_drawn": False}, "--weights has the values"),
+        (["upsample_init=bilinear,xavier"], {}, {"head_is_drawn": False}, "--weights has the"),
+    ],
+)
+def test_a_field_that_changes_nothing_is_refused_with_the_reason(
+    texts: list[str], changes: dict[str, Any], circumstances: dict[str, bool], words: str
+) -> None:
+    with pytest.raises(InputError) as error:
+        check(texts, replace(BASE, **changes), **circumstances)
+    assert words in str(error.value)
+
+
+def test_what_has_an_effect_in_the_same_circumstances_is_accepted() -> None:
+    frozen = ["upsample_init=bilinear,bilinear-frozen"]
+    assert len(check(frozen, head_is_drawn=False)) == 2
+    assert len(check(["epochs=1,2"], is_cut=True)) == 2, "the schedule depends on the epochs"
+    assert len(check(["epochs=1,2"], replace(BASE, schedule="constant"))) == 2
+    assert effective(BASE, Circumstances())["tile"] == BASE.tile
+
+
+def test_circumstances_are_those_of_the_weights_and_the_data(
+    generated: Path, tmp_path: Path
+) -> None:
+    recipe = replace(BASE, evaluation="crops")
+    config = Config(recipe)
+    assert circumstances_of(config, generated, None) == Circumstances()
+    assert circumstances_of(replace(config, max_steps=1), generated, None).is_cut
+    parameters = initial_parameters(recipe, 5)
+    whole, backbone = tmp_path / "whole.safetensors", tmp_path / "backbone.safetensors"
+    save_file(parameters, whole)
+    save_file({k: v for k, v in parameters.items() if k.startswith("backbone.")}, backbone)
+    assert not circumstances_of(config, None, whole).head_is_drawn
+    assert circumstances_of(config, None, backbone).head_is_drawn
