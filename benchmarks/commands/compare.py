@@ -16,8 +16,8 @@ from benchmarks.equal_work.trained import (
 )
 from benchmarks.pages.compare import render_page, table
 from benchmarks.records.results import COMPARISON, check_page_free, origin
-from benchmarks.records.runs import training_row, write_examples
 from benchmarks.records.training_documents import Compared, GalleryEntry, Trace, TrainedRow
+from benchmarks.studies.runs import training_row, write_examples
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import Progress, resume_options, write_plan
 from benchmarks.workers.scripts import Outcome, train_backend

@@ -11,8 +11,8 @@ from benchmarks.pages.studies.page import render_page
 from benchmarks.pages.studies.words import study_text
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.results import STUDY, check_page_free, origin
-from benchmarks.records.runs import copy_predictions, write_examples
 from benchmarks.records.training_documents import GalleryEntry, Study, VariantRecord
+from benchmarks.studies.runs import copy_predictions, write_examples
 from benchmarks.studies.trainings import Plan, train_all
 from benchmarks.studies.variants import (
     Variant,

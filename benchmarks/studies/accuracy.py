@@ -2,7 +2,7 @@
 
 from benchmarks.records.equivalence import LEVEL, MARGINS, equivalences
 from benchmarks.records.results import Results
-from benchmarks.records.runs import copy_predictions, write_examples
+from benchmarks.studies.runs import copy_predictions, write_examples
 from benchmarks.studies.trainings import Plan, train_all
 from common.config import Config
 from common.data.synthetic import default_dataset

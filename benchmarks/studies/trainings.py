@@ -24,8 +24,8 @@ from benchmarks.equal_work.trained import (
     pixels_to_score,
     prove_evaluation,
 )
-from benchmarks.records.runs import accuracy_run, training_row
 from benchmarks.records.training_documents import AccuracyRow, Trace
+from benchmarks.studies.runs import accuracy_run, training_row
 from benchmarks.workers.progress import Progress
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS

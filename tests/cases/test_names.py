@@ -16,7 +16,7 @@ OTHER_MEANINGS = {
     ("equal_work/against.py", "images"): "arrays of a file",
     ("equal_work/answers.py", "images"): "arrays of a batch",
     ("equal_work/proof.py", "loss"): "a quantity of the proof",
-    ("records/runs.py", "epoch"): "a kind of line of a training's metrics, and a field of it",
+    ("studies/runs.py", "epoch"): "a kind of line of a training's metrics, and a field of it",
     ("workers/scripts.py", "train"): "a script",
     ("workers/scripts.py", "predict"): "a script",
 }

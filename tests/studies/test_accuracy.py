@@ -21,10 +21,10 @@ from benchmarks.pages.studies.accuracy import accuracy_curves, accuracy_text, sc
 from benchmarks.records.documents import Bench
 from benchmarks.records.equivalence import equivalence, equivalences
 from benchmarks.records.results import Results, read_document
-from benchmarks.records.runs import seconds_to_target
 from benchmarks.studies import accuracy
 from benchmarks.studies import trainings as engine
 from benchmarks.studies.accuracy import measure_accuracy
+from benchmarks.studies.runs import seconds_to_target
 from benchmarks.studies.trainings import Plan, train_all
 from benchmarks.timing.plan import accuracy_config
 from benchmarks.workers.scripts import Outcome
