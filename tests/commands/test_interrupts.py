@@ -17,6 +17,7 @@ from benchmarks.cli import main as fcn
 from benchmarks.workers import scripts
 from common.machine.threads import thread_environment
 from common.run.log import read_metrics
+from tests.support.small_training import Trainings
 
 COMMAND = [
     sys.executable,
@@ -70,11 +71,12 @@ def start(generated: Path, tmp_path: Path) -> Iterator[Start]:
         process.communicate()
 
 
-def train(*options: object) -> subprocess.CompletedProcess[str]:
-    command = [*COMMAND, *map(str, options)]
-    return subprocess.run(
-        command, cwd=ROOT, env=environment(0), capture_output=True, text=True, check=False
-    )
+@pytest.fixture(scope="module")
+def train() -> Iterator[Trainings]:
+    """Train until the end in a process of its own, without `fcn train` around it."""
+    trainings = Trainings()
+    yield trainings
+    trainings.close()
 
 
 def messages(process: subprocess.Popen[str]) -> list[str]:
@@ -119,7 +121,9 @@ def check_equal(run: Path, whole: Path) -> None:
     assert (run / "summary.json").is_file()
 
 
-def test_a_run_has_one_writer(generated: Path, tmp_path: Path, start: Start) -> None:
+def test_a_run_has_one_writer(
+    generated: Path, tmp_path: Path, start: Start, train: Trainings
+) -> None:
     run, options = tmp_path / "run", ["--data", generated, *OPTIONS, *ENDLESS]
     process = start(*options, "--out", run)
     number = trained_by(process)
@@ -141,7 +145,7 @@ def test_a_run_has_one_writer(generated: Path, tmp_path: Path, start: Start) -> 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_training_says_how_it_is_gone_on_with(
-    number: signal.Signals, generated: Path, tmp_path: Path, start: Start
+    number: signal.Signals, generated: Path, tmp_path: Path, start: Start, train: Trainings
 ) -> None:
     run, whole = tmp_path / "run", tmp_path / "whole"
     options = ["--data", generated, *OPTIONS, "--batch-size", "1", "--max-steps", "30"]
@@ -162,7 +166,9 @@ def test_an_interrupted_training_says_how_it_is_gone_on_with(
 
 def test_a_resume_takes_the_backend_of_its_run_unless_one_is_named(tmp_path: Path) -> None:
     (tmp_path / "checkpoints/step-00000003").mkdir(parents=True)
-    (tmp_path / "manifest.json").write_text('{"backend": {"name": "mxnet"}}', encoding="utf-8")
+    (tmp_path / "manifest.json").write_text(
+        '{"backend": {"name": "mxnet"}, "weights": null}', encoding="utf-8"
+    )
     resume = ["--resume", str(tmp_path)]
     assert scripts.backend_named(resume) == ["--backend", "mxnet", *resume]
     named = ["--backend=torch", *resume]
@@ -309,15 +315,23 @@ def test_a_removed_folder_ends_its_training_and_does_not_come_back(
     assert not run.exists()
 
 
-@pytest.fixture
-def finished(generated: Path, tmp_path: Path) -> Path:
-    run = tmp_path / "run"
-    done = train("--data", generated, "--out", run, *OPTIONS, "--epochs", "2")
-    assert done.returncode == 0, done.stderr
+@pytest.fixture(scope="module")
+def original(generated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("original") / "run"
+    options = ["--data", generated, "--out", run, *OPTIONS, "--epochs", 2]
+    subprocess.run([*COMMAND, *map(str, options)], cwd=ROOT, check=True, capture_output=True)
     return run
 
 
-def test_a_finished_training_gets_its_missing_pictures(finished: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def finished(original: Path, tmp_path: Path) -> Path:
+    """A finished training's folder, which a test may change."""
+    return shutil.copytree(original, tmp_path / "run")
+
+
+def test_a_finished_training_gets_its_missing_pictures(
+    finished: Path, tmp_path: Path, train: Trainings
+) -> None:
     shutil.copytree(finished, whole := tmp_path / "whole")
     summary = (finished / "summary.json").read_bytes()
     (finished / "curves.png").unlink()
@@ -329,7 +343,7 @@ def test_a_finished_training_gets_its_missing_pictures(finished: Path, tmp_path:
 
 
 def test_a_finished_run_is_refused_before_a_framework_loads(
-    finished: Path, monkeypatch: pytest.MonkeyPatch
+    finished: Path, monkeypatch: pytest.MonkeyPatch, train: Trainings
 ) -> None:
     monkeypatch.setenv("LOADED", str(finished / "loaded"))
     again = train("--resume", finished)
@@ -378,7 +392,9 @@ FAULTS: dict[str, Callable[[Path], object]] = {
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("old", [False, True], ids=["now", "old"])
-def test_a_resume_refuses_what_was_changed(finished: Path, fault: str, old: bool) -> None:
+def test_a_resume_refuses_what_was_changed(
+    finished: Path, fault: str, old: bool, train: Trainings
+) -> None:
     if old:  # As checkpoints were written that do not say what belongs to them.
         state = json.loads((finished / STATE).read_text(encoding="utf-8"))
         del state["digest"], state["log"]
@@ -394,7 +410,7 @@ def test_a_resume_refuses_what_was_changed(finished: Path, fault: str, old: bool
     assert before == {path: path.read_bytes() for path in finished.rglob("*") if path.is_file()}
 
 
-def test_an_old_checkpoint_is_gone_on_with(finished: Path) -> None:
+def test_an_old_checkpoint_is_gone_on_with(finished: Path, train: Trainings) -> None:
     state = json.loads((finished / STATE).read_text(encoding="utf-8"))
     del state["digest"], state["log"]
     (finished / STATE).write_text(json.dumps(state, indent=2), encoding="utf-8")
@@ -404,7 +420,7 @@ def test_an_old_checkpoint_is_gone_on_with(finished: Path) -> None:
 
 
 def test_a_checkpoint_goes_on_without_its_log_in_a_new_folder(
-    finished: Path, tmp_path: Path
+    finished: Path, tmp_path: Path, train: Trainings
 ) -> None:
     (finished / "metrics.jsonl").unlink()
     checkpoint = (finished / STATE).parent
@@ -422,7 +438,7 @@ def test_a_run_records_the_variables_that_change_how_it_computes(finished: Path)
 
 
 def test_a_resume_takes_what_its_run_was_started_with(
-    finished: Path, generated: Path, tmp_path: Path
+    finished: Path, generated: Path, tmp_path: Path, train: Trainings
 ) -> None:
     config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
     assert (config["data"], config["seed"]) == (str(generated), 3)

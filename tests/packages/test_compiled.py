@@ -47,13 +47,18 @@ print(json.dumps({"hits": counters["inductor"]["fxgraph_cache_hit"], "found": fl
 """
 
 
+NO_TRIAL = {"TORCHINDUCTOR_VEC_ISA_OK": "1"}
+"""Inductor takes the processor's vector instructions without compiling a program that tries them,
+which takes longer than this test's own."""
+
+
 def run(folder: Path, program: str = PROGRAM, **environment: str) -> dict[str, Any]:
     """Run a program in a new process whose cache folder is ``folder``."""
     # Dynamo sets the variable when it is imported, as by another test of this process.
     inherited = {k: v for k, v in os.environ.items() if k != "TORCHINDUCTOR_CACHE_DIR"}
     done = subprocess.run(
         [sys.executable, "-c", program],
-        env={**inherited, "XDG_CACHE_HOME": str(folder), **environment},
+        env={**inherited, **NO_TRIAL, "XDG_CACHE_HOME": str(folder), **environment},
         capture_output=True,
         text=True,
         check=True,

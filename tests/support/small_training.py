@@ -7,8 +7,11 @@ in NumPy and its network is small, so that a training takes a tenth of a second.
 real framework is loaded.
 """
 
+import json
 import os
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -49,7 +52,8 @@ def create_state(config: Any, weights: Any, momentum: Any = None) -> SimpleNames
 
 def train_step(state: Any, images: Any, labels: Any, rate: float) -> tuple[Any, float]:
     """Depend on the batch, the parameters, the momentum and the learning rate."""
-    time.sleep(float(os.environ.get("STEP_SECONDS", "0")))
+    if seconds := float(os.environ.get("STEP_SECONDS", "0")):
+        time.sleep(seconds)
     pixel = np.float32(images.mean() / 255 - 0.5)
     for name, buffer in state.momentum.items():
         buffer[...] = np.float32(0.9) * buffer + np.float32(0.1) * state.parameters[name] + pixel
@@ -103,6 +107,8 @@ def stand_in() -> Callable[[list[str]], int]:
     for name, contents in parts.items():
         module(f"torch_impl.{name}", **contents)
         vars(package).update(contents)
+    # What is killed is a process, not the machine: what it has written stays without a sync.
+    os.fsync = lambda descriptor: None
     training.git_commit, training.EXAMPLES = lambda: None, 1
     loop.predict = predict
     loop.restart_with_environment = lambda threads, device: None
@@ -124,7 +130,53 @@ def command(
     return [python, "-m", "tests.support.small_training", *arguments]
 
 
+class Trainings:
+    """Trainings that end by themselves, each in a process that a loaded one is copied into."""
+
+    def __init__(self) -> None:
+        command = [sys.executable, "-m", "tests.support.small_training", "serve"]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, cwd=ROOT, stdin=pipe, stdout=pipe, text=True)
+
+    def __call__(self, *options: object) -> subprocess.CompletedProcess[str]:
+        """Train with these options of ``train.py``, and return how it ended."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        request = {"options": list(map(str, options)), "environment": dict(os.environ)}
+        self.process.stdin.write(json.dumps(request) + "\n")
+        self.process.stdin.flush()
+        return subprocess.CompletedProcess(options, **json.loads(self.process.stdout.readline()))
+
+    def close(self) -> None:
+        self.process.communicate()
+
+
+def serve() -> int:
+    """Answer each line with options, JSON, by one that says how their training ended."""
+    train, answers = stand_in(), os.fdopen(os.dup(1), "w")
+    for request in map(json.loads, sys.stdin):
+        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+            child = os.fork()
+            if child == 0:
+                os.dup2(out.fileno(), 1)
+                os.dup2(err.fileno(), 2)
+                os.environ.update(request["environment"])
+                status = 70
+                try:
+                    status = train(request["options"])
+                    sys.stdout.flush()
+                finally:
+                    sys.stderr.flush()
+                    os._exit(status)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            texts = [os.pread(file.fileno(), 2**20, 0).decode() for file in (out, err)]
+        answer = {"returncode": status, "stdout": texts[0], "stderr": texts[1]}
+        print(json.dumps(answer), file=answers, flush=True)
+    return 0
+
+
 def main() -> int:
+    if sys.argv[1] == "serve":
+        return serve()
     if sys.argv[1] != "fcn":
         return stand_in()(sys.argv[1:])
     scripts.script_command = command
