@@ -100,10 +100,13 @@ def fastest(rows: Sequence[Row], document: Bench) -> str | None:
     of one backend. None where no two rows of a table are compared.
     """
     order = contenders(rows)
-    tests = words.paired_tests(order, document)
-    first = next((row for row in order if not beaten(row, tests)), None)
-    others = [(row, test) for row in order if first and (test := between(first, row, tests))]
-    if first is None or not others:
+    tests = both_ways(words.paired_tests(order, document))
+    beaten = {a for (a, _), test in tests.items() if test["differ"] and test["ratio"] < 1}
+    first = next((row for row in order if row["key"] not in beaten), None)
+    if first is None:
+        return None
+    others = [(row, test) for row in order if (test := tests.get((first["key"], row["key"])))]
+    if not others:
         return None
     place = f"in {words.case_name(first)} ({words.batch_name(first)}, {first['precision']})"
     slower = [f"{label(row, order)} takes {longer(test)}" for row, test in others if test["differ"]]
@@ -142,22 +145,15 @@ def label(row: Row, rows: Sequence[Row]) -> str:
     return row["title"] if alone else f"{row['title']} {row['track']}"
 
 
-def between(first: Row, other: Row, tests: Sequence[Comparison]) -> Comparison | None:
-    """Return the test of two rows, its ratio the time of ``other`` over that of ``first``."""
+def both_ways(tests: Sequence[Comparison]) -> dict[tuple[str, str], Comparison]:
+    """Return tests by their rows (a, b), and each once more with its rows exchanged."""
+    both = {}
     for test in tests:
-        if (test["a"], test["b"]) == (first["key"], other["key"]):
-            return test
-        if (test["b"], test["a"]) == (first["key"], other["key"]):
-            low, high = 1 / test["high"], 1 / test["low"]
-            return {**test, "ratio": 1 / test["ratio"], "low": low, "high": high}
-    return None
-
-
-def beaten(row: Row, tests: Sequence[Comparison]) -> bool:
-    """Return whether a test shows that another row takes less time."""
-    return any(
-        test["differ"] and row["key"] == test["b" if test["ratio"] > 1 else "a"] for test in tests
-    )
+        both[test["a"], test["b"]] = test
+        low, high = 1 / test["high"], 1 / test["low"]
+        exchanged: Comparison = {**test, "ratio": 1 / test["ratio"], "low": low, "high": high}
+        both[test["b"], test["a"]] = exchanged
+    return both
 
 
 def longer(test: Comparison) -> str:

@@ -12,6 +12,7 @@ from benchmarks.pages.gallery import Item, classes_of, gallery_item
 from benchmarks.pages.html import render
 from benchmarks.records.figures import MOST_FOR_OTHERS, WORTH_A_WARNING, others_took
 from benchmarks.records.training_documents import Compared, Rate, TrainedRow
+from common.documents import Reading
 from common.reference import tolerances
 
 LEAST_SAMPLES = 5
@@ -28,10 +29,11 @@ def render_page(compare: Compared, folder: Path) -> str:
     Raises:
         InputError: For a picture of the gallery that is missing or no label map.
     """
+    count = len(compare["rows"])
     return render(
         compare,
         verdict=verdict(compare),
-        frameworks=frameworks(len(compare["rows"])),
+        frameworks="one framework" if count == 1 else f"{text.count_word(count)} frameworks",
         notices=notices(compare),
         finished=finished_rows(compare),
         interval_of=interval_of,
@@ -54,14 +56,8 @@ def gallery_items(compare: Compared, folder: Path) -> list[Item]:
     return [gallery_item(example, folder, titles, recipe) for example in compare["gallery"]]
 
 
-def frameworks(count: int) -> str:
-    """Return how many frameworks are compared, in words."""
-    return "one framework" if count == 1 else f"{text.count_word(count)} frameworks"
-
-
-def beats_background(compare: Compared, row: TrainedRow) -> bool:
-    """Return whether a row's pixel accuracy is above that of always predicting background."""
-    scores = scores_of(compare, row)
+def beats_background(scores: Reading) -> bool:
+    """Return whether a pixel accuracy is above that of always predicting background."""
     accuracy, constant = scores["pixel_accuracy"], scores["background_pixel_accuracy"]
     return accuracy is not None and constant is not None and accuracy > constant
 
@@ -124,7 +120,7 @@ def accuracy_words(compare: Compared, rows: Sequence[TrainedRow]) -> str:
     }
     if len(values) < len(rows):
         return "there is no accuracy, for all pixels of the validation images are void"
-    above = sum(beats_background(compare, row) for row in rows)
+    above = sum(map(beats_background, readings))
     which = {0: "none", len(rows): "all"}.get(above, text.count_word(above))
     constant = f" ({min(constants):.4f})" if len(constants) == 1 else ""
     low, high = f"{min(values):.4f}", f"{max(values):.4f}"
@@ -169,22 +165,22 @@ def disturbance(rows: Sequence[TrainedRow]) -> str | None:
 def notices(compare: Compared) -> list[tuple[str, str]]:
     """Return what a reader has to know before using the figures: severities and sentences."""
     rows, warnings = finished_rows(compare), []
-    scored_rows = [row for row in rows if scores_of(compare, row)["pixel_accuracy"] is not None]
-    if len(scored_rows) < len(rows):
+    readings = {row["title"]: scores_of(compare, row) for row in rows}
+    if any(scores["pixel_accuracy"] is None for scores in readings.values()):
         warnings.append(
             "All pixels of the validation images are void, which this recipe ignores: there is no "
             "score."
         )
-    if no_better := [row for row in scored_rows if not beats_background(compare, row)]:
-        names = text.join([row["title"] for row in no_better])
-        scored = [scores_of(compare, row) for row in no_better]
-        figures = dict.fromkeys(
-            f"{scores['pixel_accuracy']:.4f} against {scores['background_pixel_accuracy']:.4f}"
-            for scores in scored
-        )
+    no_better = {
+        title: f"{scores['pixel_accuracy']:.4f} against {scores['background_pixel_accuracy']:.4f}"
+        for title, scores in readings.items()
+        if scores["pixel_accuracy"] is not None and not beats_background(scores)
+    }
+    if no_better:
         warnings.append(
-            f"No better than always predicting background: {names} "
-            f"(pixel accuracy {', '.join(figures)}). This accuracy shows no learning."
+            f"No better than always predicting background: {text.join([*no_better])} "
+            f"(pixel accuracy {', '.join(dict.fromkeys(no_better.values()))}). This accuracy shows "
+            "no learning."
         )
     if any(row["examples_per_second"] and not interval_of(row) for row in rows):
         warnings.append(

@@ -5,8 +5,8 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.pages.html import backend_color
-from benchmarks.records.training_documents import Compared, TrainedRow
-from common.documents import Reading
+from benchmarks.records.training_documents import Compared, Score, TrainedRow
+from common.documents import Epoch, Reading, Void
 
 LEAST_DISTANCE = 1e-8
 """Below it a relative difference is drawn here: a logarithmic axis has no zero."""
@@ -18,12 +18,7 @@ ALL_SCORES = {
     "Frequency-weighted IoU": "frequency_weighted_iou",
 }
 """By their name on the page, in the order of its tables."""
-Void = Literal["background", "ignore"]
-READINGS: dict[Void, str] = {
-    "background": "void counts as background",
-    "ignore": "void ignored",
-}
-Score = Literal["pixel_accuracy", "mean_iou"]
+READINGS: dict[Void, str] = {"background": "void counts as background", "ignore": "void ignored"}
 BackgroundScore = Literal["background_pixel_accuracy", "background_mean_iou"]
 DRAWN: tuple[tuple[str, Score, BackgroundScore], ...] = (
     ("Pixel accuracy", "pixel_accuracy", "background_pixel_accuracy"),
@@ -69,8 +64,7 @@ def chart_data(compare: Compared) -> dict[str, object]:
             for series in losses
         ],
         "bound": trace["bounds"],
-        "epochs": epochs_of(rows),
-        "scores": score_lines(compare, rows),
+        **score_lines(compare, rows),
     }
 
 
@@ -84,37 +78,38 @@ def rounded(value: float | None, digits: int) -> float | None:
     return None if value is None else float(f"{value:.{digits}g}")
 
 
-def epochs_of(rows: list[TrainedRow]) -> list[int]:
-    """Return the numbers of all epochs, from 1."""
-    return sorted({line["epoch"] + 1 for row in rows for line in row["epochs"]})
+def drawn(epoch: Epoch, voids: list[Void]) -> dict[str, tuple[float | None, float | None]]:
+    """Return by label what is drawn of an epoch, a score beside that of always background."""
+    values: dict[str, tuple[float | None, float | None]] = {}
+    for void in voids:
+        scores = epoch["scores"][void]
+        for label, key, background in DRAWN:
+            values[f"{label}, {READINGS[void]}"] = scores[key], scores[background]
+    for loss, label in LOSSES.items():
+        values[f"{label}, mean of an epoch"] = epoch[loss], None
+    return values
 
 
-def score_lines(compare: Compared, rows: list[TrainedRow]) -> list[dict[str, object]]:
-    """Return every score and loss that any row has, by epoch: a line a row.
+def score_lines(compare: Compared, rows: list[TrainedRow]) -> dict[str, object]:
+    """Return the epochs, from 1, and every score and loss that any row has in them: a line a row.
 
     Beside a score stands the line of always predicting background.
     """
-    epochs = epochs_of(rows)
-    by_epoch = [{line["epoch"] + 1: line for line in row["epochs"]} for row in rows]
-    table = [[lines.get(epoch) for epoch in epochs] for lines in by_epoch]
-    scores: list[dict[str, object]] = []
-
-    def add(
-        label: str, series: list[list[float | None]], constant: list[float | None] | None = None
-    ) -> None:
+    voids = readings(compare)
+    by_epoch = [{line["epoch"] + 1: drawn(line, voids) for line in row["epochs"]} for row in rows]
+    epochs = sorted({epoch for lines in by_epoch for epoch in lines})
+    labels = dict.fromkeys(label for lines in by_epoch for line in lines.values() for label in line)
+    scores = []
+    for label in labels:
+        pairs = [[line.get(epoch, {}).get(label) for epoch in epochs] for line in by_epoch]
+        series = [[pair and pair[0] for pair in line] for line in pairs]
+        constant = [pair and pair[1] for pair in pairs[0]]
         if any(value is not None for line in series for value in line):
-            scores.append({"label": label, "series": series, "constant": constant})
-
-    for void in readings(compare):
-        read = [[line["scores"][void] if line else None for line in lines] for lines in table]
-        for label, key, background in DRAWN:
-            series = [[line[key] if line else None for line in lines] for lines in read]
-            constants = [[line[background] if line else None for line in lines] for lines in read]
-            add(f"{label}, {READINGS[void]}", series, constants[0] if constants else None)
-    for loss, label in LOSSES.items():
-        series = [[line[loss] if line else None for line in lines] for lines in table]
-        add(f"{label}, mean of an epoch", series)
-    return scores
+            is_score = any(value is not None for value in constant)
+            scores.append(
+                {"label": label, "series": series, "constant": constant if is_score else None}
+            )
+    return {"epochs": epochs, "scores": scores}
 
 
 def shown_steps(count: int) -> list[int]:
