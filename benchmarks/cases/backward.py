@@ -3,17 +3,16 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from benchmarks.cases.case import NetworkSteps, bounds_of
-from benchmarks.cases.inputs import AFTER, Arrays, parameters_in
+from benchmarks.cases.inputs import AFTER, Arrays, parameters_in, part, prefixed
 from benchmarks.cases.train import Training, root_mean_square, tensor_errors
 from common.config import Config
 from common.parameters.names import is_statistic, trainable_names
 from common.reference import network as reference
 from common.reference.distances import relative_error
 
-GRADIENT = "gradient/"
+GRADIENT = "gradient"
 """Prefix of a parameter's name in the files of answers."""
 
 
@@ -34,16 +33,17 @@ class BackwardSteps(NetworkSteps):
 
     def answer(self) -> Arrays:
         self.first_step()
-        answers = {"loss": np.array([float(self.outcome)])}
+        gradients: Arrays = {}
         for name, gradient in self.gradients.items():
-            array: NDArray = np.asarray(self.backend.to_host(gradient))
-            answers[f"{GRADIENT}{name}"] = self.backend.to_canonical(array)
-        return answers | moved_statistics(self.backend.parameters_of(self.state))
+            gradients[name] = self.backend.to_canonical(np.asarray(self.backend.to_host(gradient)))
+        statistics = moved_statistics(self.backend.parameters_of(self.state))
+        loss = np.array([float(self.outcome)])
+        return {"loss": loss, **prefixed(GRADIENT, gradients), **statistics}
 
 
 def moved_statistics(parameters: dict[str, Any]) -> Arrays:
     """Return the running statistics among the parameters, as those of a first step."""
-    return {f"{AFTER[0]}{name}": parameters[name] for name in filter(is_statistic, parameters)}
+    return prefixed(AFTER[0], {name: parameters[name] for name in filter(is_statistic, parameters)})
 
 
 class Backward(Training):
@@ -65,15 +65,13 @@ class Backward(Training):
         loss, gradients, statistics = reference.gradients(
             parameters_in(inputs), *batch, config.recipe
         )
-        trained = {f"{GRADIENT}{name}": gradients[name] for name in trainable_names(config.recipe)}
-        return {"loss": np.array([loss]), **trained, **moved_statistics(statistics)}
+        trained = {name: gradients[name] for name in trainable_names(config.recipe)}
+        answers = prefixed(GRADIENT, trained) | moved_statistics(statistics)
+        return {"loss": np.array([loss]), **answers}
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
-        gradients = [
-            relative_error(answers[name], array)
-            for name, array in expected.items()
-            if name.startswith(GRADIENT)
-        ]
+        own = part(answers, GRADIENT)
+        gradients = [relative_error(own[k], array) for k, array in part(expected, GRADIENT).items()]
         moves = tensor_errors(answers, expected, parameters_in(inputs))
         return {
             "loss": relative_error(answers["loss"], expected["loss"]),

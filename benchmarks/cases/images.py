@@ -18,10 +18,11 @@ from benchmarks.cases.case import Case, Work, bounds_of
 from benchmarks.cases.inputs import Arrays, parameters_in, part, probe_arrays
 from benchmarks.cases.load import LARGER
 from common.config import Config
-from common.data.crops import pad_to, tiles
+from common.data.crops import by_tiles, pad_to, tiles
 from common.data.synthetic import draw_pair
 from common.data.tiling import tile_for
 from common.parameters.costs import Costs, forward_costs
+from common.recipes import STRIDE
 from common.reference import network as reference
 from common.reference.distances import preference
 from common.run.loop import predict
@@ -55,15 +56,17 @@ def by_areas(
         crop's size, whose union covers the image.
     """
     padded = pad_to(image, area)
-    whole: NDArray | None = None
-    for top, left in tiles((padded.shape[0], padded.shape[1]), area):
-        place = np.s_[top : top + area[0], left : left + area[1]]
-        part = predict_area(padded[place])
-        if whole is None:
-            whole = np.empty((*padded.shape[:2], *part.shape[2:]), part.dtype)
-        whole[place] = part
-    assert whole is not None
+    places = places_of((padded.shape[0], padded.shape[1]), area)
+    areas = [predict_area(padded[place]) for place in places]
+    whole = np.empty((*padded.shape[:2], *areas[0].shape[2:]), areas[0].dtype)
+    for place, predicted in zip(places, areas, strict=True):
+        whole[place] = predicted
     return whole[: image.shape[0], : image.shape[1]]
+
+
+def places_of(size: tuple[int, int], area: tuple[int, int]) -> list[tuple[slice, slice]]:
+    """Return the fewest areas that cover an image of ``size``, in the order they are predicted."""
+    return [np.s_[top : top + area[0], left : left + area[1]] for top, left in tiles(size, area)]
 
 
 class WholeImages(Work):
@@ -130,7 +133,7 @@ class Images(Case):
         for kind in dict.fromkeys(order(recipe.batch_size)):
             image = inputs[kind]
             size = image.shape[0], image.shape[1]
-            answers[f"default/{kind}"] = by_areas(image, tile_for(size, recipe.tile), logits)
+            answers[f"default/{kind}"] = by_tiles(image, tile_for(size, recipe.tile), logits)
             answers[f"chapter/{kind}"] = by_areas(image, recipe.crop, logits)
         return answers
 
@@ -143,24 +146,14 @@ class Images(Case):
     def costs(self, config: Config) -> Costs:
         # A forward pass of each image, once, whatever a track computes to get there.
         size = image_size(KINDS[0], config.recipe.crop)
-        tile = tile_for(size, config.recipe.tile)
-        return forward_costs(replace(config, recipe=replace(config.recipe, crop=tile)))
+        height, width = (-(-side // STRIDE) * STRIDE for side in size)
+        return forward_costs(replace(config, recipe=replace(config.recipe, crop=(height, width))))
 
     def pixels(self, config: Config, track: str) -> int:
+        # A pixel in two of the chapter's areas counts twice; one that fills up an area does not.
         crop, total = config.recipe.crop, 0
         for kind in order(config.recipe.batch_size):
-            size = image_size(kind, crop)
-            total += area_pixels(size, crop) if track == "chapter" else size[0] * size[1]
+            image = np.empty(image_size(kind, crop), np.uint8)
+            areas = places_of(image.shape, crop) if track == "chapter" else [np.s_[:, :]]
+            total += sum(image[area].size for area in areas)
         return total
-
-
-def area_pixels(size: tuple[int, int], area: tuple[int, int]) -> int:
-    """Return how many labels the areas of an image of ``size`` give.
-
-    A pixel in two areas counts twice. Pixels that only fill up an area do not count.
-    """
-    total = 0
-    for top, left in tiles((max(size[0], area[0]), max(size[1], area[1])), area):
-        height, width = min(top + area[0], size[0]) - top, min(left + area[1], size[1]) - left
-        total += height * width
-    return total

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from common.data.synthetic import draw_pair
 from common.parameters.initial import initial_parameters
@@ -25,7 +25,7 @@ gradient would decide where it lands. The second is longer, so that the head's u
 above what float32 parameters can hold. It is eight times the first, so that a first rate that is
 baked into a compiled step leaves 7/8 of the second update out: more than any bound of float32.
 """
-AFTER = ("after the first step/", "after the second step/")
+AFTER = ("after the first step", "after the second step")
 """Prefixes of a parameter's name in the files of answers, one for each compared step."""
 
 
@@ -65,8 +65,7 @@ def probe_parameters(recipe: Recipe, seed: int) -> Parameters:
 
 def probe_arrays(recipe: Recipe, seed: int) -> Arrays:
     """Return ``probe_parameters`` under the names that ``parameters_in`` finds them by."""
-    parameters = probe_parameters(recipe, seed)
-    return {f"parameters/{name}": array for name, array in parameters.items()}
+    return prefixed("parameters", probe_parameters(recipe, seed))
 
 
 def draw_batches(recipe: Recipe, seed: int, count: int) -> tuple[NDArray, NDArray]:
@@ -96,18 +95,20 @@ def parameters_in(arrays: Arrays) -> Parameters:
     return part(arrays, "parameters")
 
 
+def prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: DTypeLike | None = None) -> Arrays:
+    """Return arrays under the names that ``part`` finds them by, in their own type by default."""
+    return {f"{prefix}/{name}": np.asarray(array, dtype) for name, array in arrays.items()}
+
+
 def part(arrays: Mapping[str, NDArray], prefix: str) -> Arrays:
     """Return the arrays that are named ``prefix/NAME``, by NAME."""
-    start = f"{prefix}/"
-    return {
-        name.removeprefix(start): array for name, array in arrays.items() if name.startswith(start)
-    }
+    size = len(prefix) + 1
+    return {name[size:]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
 
 
 def write_arrays(path: Path, arrays: Arrays) -> None:
-    """Write ``arrays`` as the file that the workers of one group, or their parent, will read."""
-    with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
+    """Write the ``.npz`` that the workers of one group, or their parent, will read."""
+    np.savez(path, **arrays)  # type: ignore[arg-type]
 
 
 def read_arrays(path: Path) -> Arrays:

@@ -24,7 +24,7 @@ from common.data.dataset import open_dataset
 from common.data.synthetic import make_dataset
 from common.errors import InputError
 from common.machine.cgroups import usable_memory
-from common.machine.files import write_text
+from common.machine.files import write_text, writing
 from common.machine.threads import cpu_count
 from common.parameters.costs import Costs
 from common.recipes import Recipe
@@ -77,10 +77,8 @@ def make_files(root: Path, recipe: Recipe, seed: int, cached: bool) -> Arrays:
             f"more than half of the {memory / 2**30:.1f} usable; choose a smaller --batch-sizes"
         )
     make_dataset(root, train=EPOCH_IMAGES, val=1, size=(height, width), seed=seed)
-    try:
+    with writing(root):
         name_anew(root, count)
-    except OSError as error:
-        raise InputError(f"{root} cannot be written: {error.strerror or error}") from error
     dataset = open_dataset(root, "train", recipe.crop, classes=recipe.classes)
     # The frameworks' own loaders cut from the images as they are.
     unscaled = replace(recipe, random_scale=(1.0, 1.0))
@@ -173,11 +171,9 @@ def make_loader(backend: ModuleType, config: Config, arrays: Arrays) -> Batches:
 def own_loader(backend: ModuleType, config: Config, files: Files) -> Batches:
     """Return this project's loader; an epoch begins with nothing decoded unless ``cached``."""
     dataset = open_dataset(files.root, "train", config.recipe.crop, classes=config.recipe.classes)
+    cache: Loader | None = None
     if files.cached:  # Room for the whole data set.
         config = replace(config, cache_mib=math.ceil(dataset.decoded_bytes / 2**20))
-
-    cache: Loader | None = None
-    if files.cached:
         cache = loader_for(dataset, config)
         for _ in cache.epoch(files.plan, 0):
             pass

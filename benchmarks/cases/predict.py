@@ -6,13 +6,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases.case import Case, NetworkSteps, bounds_of
-from benchmarks.cases.inputs import (
-    BATCHES,
-    Arrays,
-    draw_batches,
-    parameters_in,
-    probe_arrays,
-)
+from benchmarks.cases.inputs import BATCHES, Arrays, draw_batches, parameters_in, probe_arrays
 from common.config import Config
 from common.parameters.costs import Costs, forward_costs
 from common.reference import network as reference

@@ -15,6 +15,8 @@ from benchmarks.cases.inputs import (
     draw_batches,
     gate_rates,
     parameters_in,
+    part,
+    prefixed,
     probe_arrays,
 )
 from common.config import Config
@@ -49,8 +51,7 @@ class TrainingSteps(NetworkSteps):
                 self.finish()
                 self.first_seconds = time.perf_counter() - started
             answers[name] = np.array([float(self.outcome)])
-            parameters = self.backend.parameters_of(self.state)
-            answers |= {f"{after}{key}": value for key, value in parameters.items()}
+            answers |= prefixed(after, self.backend.parameters_of(self.state))
         return answers
 
 
@@ -77,8 +78,7 @@ def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[
     errors: dict[str, list[float]] = {}
     before, expected_before = start, start
     for prefix, update in zip(AFTER, ("update", "second_update"), strict=True):
-        after = {name: answers[prefix + name] for name in start if prefix + name in answers}
-        expected_after = {name: expected[prefix + name] for name in after}
+        after, expected_after = part(answers, prefix), part(expected, prefix)
         for name, value in expected_after.items():
             expected_move = value - expected_before[name].astype(np.float64)
             if not expected_move.any() or (is_statistic(name) and update != "update"):
@@ -123,7 +123,7 @@ class Training(Case):
                 parameters, momentum, *batch, config.recipe, rate
             )
             answers["loss" if step == 0 else "second_loss"] = np.array([loss])
-            answers |= {f"{after}{name}": value for name, value in parameters.items()}
+            answers |= prefixed(after, parameters)
         return answers
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:

@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from benchmarks.cases.inputs import Arrays, prefixed
 from benchmarks.equal_work.cache import answer
-from common.data.crops import merge_tiles, pad_to, scaled_size, tiles
+from common.data.crops import by_tiles, scaled_size
 from common.data.images import resize_image
 from common.data.tiling import tile_for
-from common.machine.progress import counter, tracked
+from common.machine.progress import tracked
 from common.parameters.names import Parameters
 from common.recipes import Recipe
 from common.reference import network as reference
@@ -23,11 +24,12 @@ from common.reference import operations
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, single
 from common.run.metrics import confusion_matrix, empty_confusion
 
-Arrays = dict[str, NDArray]
 Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 RATES = (1e-3, 3e-3, 2e-3)
 """The learning rates of the updates: momentum's form shows when they change."""
+WORDS = "prediction", "  in float64"
+"""What is counted, and how, while the reference predicts."""
 
 
 def _file(
@@ -39,15 +41,8 @@ def _file(
 ) -> Path:
     """Return the file with the parameters, the other inputs, and what ``compute`` makes of them."""
     arrays = {name: np.asarray(value) for name, value in inputs.items()}
-    arrays |= _prefixed("parameters", parameters)
+    arrays |= prefixed("parameters", parameters)
     return answer(kind, asdict(recipe), arrays, lambda: {**arrays, **compute()})
-
-
-def _prefixed(prefix: str, arrays: Mapping[str, NDArray], dtype: type | None = None) -> Arrays:
-    return {
-        f"{prefix}/{name}": array if dtype is None else np.asarray(array, dtype)
-        for name, array in arrays.items()
-    }
 
 
 def _probe(recipe: Recipe) -> Arrays:
@@ -91,7 +86,7 @@ def layers_file(
         outputs: Arrays = {}
         for mode in ("evaluation", "training"):
             passed = reference.forward(parameters, images, recipe.network, mode == "training")
-            outputs |= _prefixed(mode, passed.layers)
+            outputs |= prefixed(mode, passed.layers)
         return outputs
 
     return _file("layers", recipe, parameters, inputs, compute)
@@ -125,10 +120,10 @@ def steps_file(
         batches = ((images[:count], labels[:count]) for count in counts)
         losses, gradients, after, momentum = _trained(parameters, batches, rates, recipe)
         return {
-            **_prefixed("gradient", dict(reversed(gradients.items())), dtype),
+            **prefixed("gradient", dict(reversed(gradients.items())), dtype),
             "losses": np.array(losses),
-            **_prefixed("after", after, np.float32),
-            **_prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
+            **prefixed("after", after, np.float32),
+            **prefixed("momentum", momentum if recipe.momentum else {}, np.float32),
         }
 
     return _file(f"steps-{dtype.__name__}", recipe, parameters, inputs, compute)
@@ -149,15 +144,6 @@ def trace_file(
 
     inputs: dict[str, ArrayLike] = {"images": images, "labels": labels, "rates": rates}
     return _file("trace", recipe, parameters, inputs, compute)
-
-
-def _tiled(image: NDArray[np.uint8], recipe: Recipe, logits: Callable[..., NDArray]) -> NDArray:
-    """Return the logits [H, W, C] of an image, of its tiles' where it is larger than one."""
-    height, width = tile_for(image.shape[:2], recipe.tile)
-    padded = pad_to(image, (height, width))
-    offsets = tiles(padded.shape[:2], (height, width))
-    parts = [padded[None, top : top + height, left : left + width] for top, left in offsets]
-    return merge_tiles([logits(part)[0] for part in parts], offsets, image.shape[:2])
 
 
 def _averaged(image: NDArray[np.uint8], recipe: Recipe, tiled: Callable[..., NDArray]) -> NDArray:
@@ -188,14 +174,18 @@ def prediction_file(
     """
     parameters = single(_probe(recipe))
     inputs = {"images": images, "labels": labels}
-    inputs |= _prefixed("odd", {name: image for name, (image, _) in odd.items()})
-    inputs |= _prefixed("odd labels", {name: label for name, (_, label) in odd.items()})
+    inputs |= prefixed("odd", {name: image for name, (image, _) in odd.items()})
+    inputs |= prefixed("odd labels", {name: label for name, (_, label) in odd.items()})
 
     def logits(batch: NDArray[np.uint8]) -> NDArray:
         return reference.forward(parameters, batch, recipe.network, training=False).logits
 
+    def of_tile(tile: NDArray[np.uint8]) -> NDArray:
+        return logits(tile[None])[0]
+
     def tiled(image: NDArray[np.uint8]) -> NDArray:
-        return _tiled(image, recipe, logits)
+        tile = tile_for((image.shape[0], image.shape[1]), recipe.tile)
+        return by_tiles(image, tile, of_tile)
 
     def averaged(image: NDArray[np.uint8]) -> NDArray:
         return _averaged(image, recipe, tiled)
@@ -209,21 +199,17 @@ def prediction_file(
     def compute() -> Arrays:
         ways = {"logits": tiled} | ({"views": averaged} if recipe.averages_views else {})
         by_way: dict[str, Arrays] = {way: {} for way in ways}
-        with counter(len(images) + len(ways) * len(odd), "prediction", "  in float64") as bar:
-            computed = []
-            for batch in images:
-                computed.append(logits(batch))
-                bar.update(1)
-            for way, (name, (image, _)) in product(ways, odd.items()):
-                by_way[way][name] = ways[way](image)
-                bar.update(1)
-        of_batches, of_images = np.stack(computed), {way: matrix(by_way[way]) for way in ways}
+        of_batches = np.stack([logits(batch) for batch in tracked(images, len(images), *WORDS)])
+        questions = product(ways, odd.items())
+        for way, (name, (image, _)) in tracked(questions, len(ways) * len(odd), *WORDS):
+            by_way[way][name] = ways[way](image)
+        of_images = {way: matrix(by_way[way]) for way in ways}
         of_crops = confusion_matrix(of_batches.argmax(-1), labels, recipe.num_classes)
         matrices = {"crops": of_crops, "tiles": of_images.pop("logits"), **of_images}
         return {
             "evaluation": of_batches,
-            **{key: value for way in ways for key, value in _prefixed(way, by_way[way]).items()},
-            **_prefixed("matrix", matrices),
+            **{key: value for way in ways for key, value in prefixed(way, by_way[way]).items()},
+            **prefixed("matrix", matrices),
         }
 
     return _file("prediction", recipe, parameters, inputs, compute)

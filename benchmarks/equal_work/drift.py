@@ -121,6 +121,7 @@ def reference_trace(
         python = interpreter_of(name, pythons)
         environment = backend_environment(config.threads, config.device)
         steps = trace_steps(config, total_steps)
+        count = starts * steps
         with Worker(name, environment, log, python) as worker:
             worker.ask(
                 "equal_work.drift.begin_losses",
@@ -133,9 +134,7 @@ def reference_trace(
             )
             losses = [
                 worker.ask("equal_work.drift.next_loss", TIMEOUT_SECONDS)
-                for _ in tracked(
-                    range(starts * steps), starts * steps, "step", f"{name} {precision}"
-                )
+                for _ in tracked(range(count), count, "step", f"{name} {precision}")
             ]
         return [losses[start * steps :][:steps] for start in range(starts)]
 

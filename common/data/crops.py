@@ -1,6 +1,6 @@
 """Crops for training and tiles for prediction."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -121,6 +121,24 @@ def pad_to(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]
     padded[:] = PADDING
     padded[:height, :width] = image
     return padded
+
+
+def by_tiles(
+    image: NDArray[np.uint8],
+    tile: tuple[int, int],
+    compute: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """Return the logits [H, W, C] of an image: the mean of its tiles' where they overlap.
+
+    Args:
+        image: uint8 [H, W, 3].
+        tile: Height and width in pixels.
+        compute: A tile, uint8 [h, w, 3], to its logits, float32 [h, w, C].
+    """
+    padded, (height, width) = pad_to(image, tile), tile
+    offsets = tiles((padded.shape[0], padded.shape[1]), tile)
+    parts = [compute(padded[top : top + height, left : left + width]) for top, left in offsets]
+    return merge_tiles(parts, offsets, (image.shape[0], image.shape[1]))
 
 
 def merge_tiles(

@@ -97,8 +97,8 @@ def test_an_epoch_trains_on_what_it_loaded_and_its_second_step_is_whole_even_in_
     for length in (0.0, 0.125, 0.5, 2.0):
         wrong = dict(asked.answers)
         for name in parameters_in(question.inputs):
-            first, second = (asked.answers[after + name] for after in AFTER)
-            wrong[AFTER[1] + name] = first + length * (second - first)
+            first, second = (asked.answers[f"{after}/{name}"] for after in AFTER)
+            wrong[f"{AFTER[1]}/{name}"] = first + length * (second - first)
         gate = question.gate(wrong, precision, "default", asked.backend)
         assert not gate["passed"] and "second_step" in str(gate["reason"]), length
     # From the same parameters, but other batches than those of the files.

@@ -2,8 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,27 @@ def test_each_track_is_held_to_its_own_way(question: Question) -> None:
             wrong[-1, 30:50, 30:50] ^= 1
             gate = question.gate({**answers, kind: wrong}, "float32", "chapter", "torch")
             assert not gate["passed"] and kind in str(gate["reason"])
+
+
+def test_an_image_of_several_tiles_is_held_to_the_mean_of_their_logits() -> None:
+    config = replace(CONFIG, recipe=replace(CONFIG.recipe, batch_size=1, tile=(64, 64)))
+    whole: Any = ModuleType("stand_in")
+    whole.create_state = lambda config, parameters: SimpleNamespace(config=config, own=parameters)
+    whole.to_device, whole.to_host = lambda array, config: array, lambda array: array
+
+    def predict_step(state: Any, images: NDArray) -> NDArray[np.float32]:
+        passed = reference.forward(state.own, images, config.recipe.network, training=False)
+        return passed.logits.astype(np.float32)
+
+    whole.predict_step = predict_step
+    whole.classify_step = lambda state, images: predict_step(state, images).argmax(-1)
+    inputs = IMAGES.inputs(None, config, Path())
+    expected = IMAGES.expected_of(IMAGES.expected(config, inputs), "default")
+    answers = WholeImages(whole, config, inputs).answer()
+    assert all(error < 1e-6 for error in IMAGES.errors(answers, expected, inputs).values())
+    # Tiles are a way to get there: what an image costs is the same.
+    large = replace(config, recipe=replace(config.recipe, tile=(512, 512)))
+    assert IMAGES.costs(config) == IMAGES.costs(large)
 
 
 def test_areas_cover_images_of_vocs_size() -> None:
