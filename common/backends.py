@@ -23,7 +23,7 @@ CONTRACT = {
     "loss": "cross_entropy image_losses",
     "measure": "backward_step loss_operation matrix_product stream switches trace "
     "upsample_operation",
-    "model": "FCN LAYOUT create_model transposed_convolution",
+    "model": "FCN LAYOUT create_model",
     "probe": "gradients layer_outputs",
     "state": "State",
     "step": "classify_step create_state eval_step predict_step train_step",

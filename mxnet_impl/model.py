@@ -149,21 +149,12 @@ class ResNet18(HybridBlock):
         return x
 
 
-def transposed_convolution(
-    x: nd.NDArray, weight: nd.NDArray, bias: nd.NDArray, stride: int, upsampling: str
-) -> nd.NDArray:
-    """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
+class Upsample(HybridBlock):
+    """The 32x transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs].
 
     ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
     the map padded by one, with stride x stride x channels outputs, moved from depth to space and
     cropped by half a stride on every side; its taps come reversed.
-    """
-    inputs, outputs = weight.shape[:2]
-    return Upsample(upsampling, inputs, outputs, stride).hybrid_forward(nd, x, weight, bias)
-
-
-class Upsample(HybridBlock):
-    """The 32x transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs].
 
     In bfloat16 only the products are: MXNet pads no bfloat16, and the gradient of its own
     transposed convolution ends the process.

@@ -21,6 +21,7 @@ from common.recipes import BACKBONES, Network, make_recipe
 from common.run.loop import predict
 from common.run.plots import draw_examples
 from common.run.training import TrainingData
+from tests.support.upsampling import transposed_convolution
 
 CATDOG = PROJECT.parent / "shared/data/catdog.jpg"
 CROP = (320, 480)
@@ -85,7 +86,7 @@ def test_a_bilinear_transposed_convolution_doubles_a_picture(
         backend.to_device(np.ascontiguousarray(array), config)
         for array in (given, kernel, np.zeros(3, np.float32))
     ]
-    actual = backend.to_host(backend.transposed_convolution(*arrays, 2, upsampling))[0]
+    actual = backend.to_host(transposed_convolution(backend, *arrays, 2, upsampling))[0]
     actual = actual.transpose(1, 2, 0) if channels_first else actual
     assert actual.shape == (1122, 1456, 3)
     expected = interpolated(interpolated(catdog, 0), 1)
