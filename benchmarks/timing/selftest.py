@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.records.documents import Row
 from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.results import Results, new_document, row_name
-from benchmarks.records.statistics import judge, least_p, paired_by_key
+from benchmarks.records.statistics import LEVEL, holm, paired_by_key
 from benchmarks.timing.conductor import run_group
 from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.plants import PLANTS
@@ -58,15 +58,14 @@ def measure(folder: Path, settings: Settings) -> dict[str, Row]:
 
 def outcomes(rows: dict[str, Row]) -> list[Outcome]:
     """Return the outcome of each variant; on a disturbed machine times are not judged."""
-    plain, ratios = rows[PLAIN], {}
-    for name in (AGAIN, "slower"):
-        if plain["status"] == rows[name]["status"] == "ok":
-            ratio = paired_by_key(kept_seconds(plain), kept_seconds(rows[name]))
-            if ratio is not None:
-                ratios[name] = ratio
-    p_values = [ratio["p_value"] for ratio in ratios.values()]
-    least = [least_p(ratio["pairs"]) for ratio in ratios.values()]
-    judgements = dict(zip(ratios, judge(p_values, least), strict=True))
+    plain = rows[PLAIN]
+    tests = {
+        name: paired_by_key(kept_seconds(plain), kept_seconds(rows[name]))
+        for name in (AGAIN, "slower")
+        if plain["status"] == rows[name]["status"] == "ok"
+    }
+    ratios = {name: ratio for name, ratio in tests.items() if ratio}
+    p_values = dict(zip(ratios, holm([r["p_value"] for r in ratios.values()]), strict=True))
     results = []
     for name, expected in EXPECTED.items():
         row = rows[name] if plain["status"] == "ok" else plain
@@ -78,11 +77,10 @@ def outcomes(rows: dict[str, Row]) -> list[Outcome]:
         elif disturbed := disturbance(plain) or disturbance(row):
             observed, passed = disturbed, None
         else:
-            ratio, judgement = ratios[name], judgements[name]
+            ratio, p_value, (low, high) = ratios[name], p_values[name], SLOWDOWN_SHOWN
             between = f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-            observed = f"takes {between} times as long, p {judgement['p_corrected']:.2g}"
-            low, high = SLOWDOWN_SHOWN
-            is_slower = judgement["differ"] and low < ratio["ratio"] < high
-            passed = not judgement["differ"] if name == AGAIN else is_slower
+            observed = f"takes {between} times as long, p {p_value:.2g}"
+            differs = p_value < LEVEL
+            passed = not differs if name == AGAIN else differs and low < ratio["ratio"] < high
         results.append(Outcome(expected, observed, passed))
     return results
