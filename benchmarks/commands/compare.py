@@ -212,12 +212,8 @@ def trace_of(
 def gallery(out: Path, dataset: TrainingData, rows: list[TrainedRow]) -> list[GalleryEntry]:
     """Write the images and truths of the gallery and name every backend's prediction of them."""
     finished = [row["backend"] for row in rows if row["status"] == "ok"]
-    return [
-        {
-            **example,
-            "predictions": {
-                backend: f"runs/{backend}/predictions/{example['name']}.png" for backend in finished
-            },
-        }
-        for example in write_examples(out, dataset)
-    ]
+    entries = write_examples(out, dataset)
+    for entry in entries:
+        file = f"predictions/{entry['name']}.png"
+        entry["predictions"] = {backend: f"runs/{backend}/{file}" for backend in finished}
+    return entries

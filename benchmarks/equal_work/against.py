@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from benchmarks.equal_work.answers import layers_file, steps_file
 from common.classes import VOID
 from common.errors import InputError
-from common.parameters.files import check_parameters, network_of, read_tensors
+from common.parameters.files import check_parameters, network_of, read_own
 from common.parameters.names import (
     is_statistic,
     layer_names,
@@ -68,7 +68,8 @@ def compare_file(path: Path) -> Comparison:
     Raises:
         InputError: If the file cannot be read, or lacks what its outputs are to be compared with.
     """
-    arrays, metadata = read_tensors(path)
+    content = read_own(path)
+    arrays, metadata = content.tensors, content.metadata
     outputs = {name: value for name, value in arrays.items() if "/" in name}
     parameters = {name: value for name, value in arrays.items() if "/" not in name}
     images, labels = parameters.pop("images", None), parameters.pop("labels", None)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from common.classes import VOC, VOID, Classes
 from common.documents import WeightsRecord
@@ -67,14 +66,19 @@ def read_file(path: Path, limit: int = LIMIT) -> TensorFile:
     return (read_gluon if kind == GLUON else read_safetensors)(path, path.read_bytes())
 
 
-def read_tensors(path: Path) -> tuple[dict[str, NDArray], dict[str, str]]:
+def read_own(path: Path) -> TensorFile:
     """Read the tensors, of any names and types, and the metadata of a safetensors file.
 
     Raises:
         InputError: If the file is absent, truncated, or not safetensors of NumPy's types.
     """
-    content = _read_own(path)
-    return content.tensors, content.metadata
+    kind = kind_of(path, LIMIT)
+    if kind != SAFETENSORS:
+        raise InputError(
+            f"{path}: is a file of {kind}'s, expected safetensors: "
+            f"`fcn weights import {path} --out FILE` converts it"
+        )
+    return read_safetensors(path, path.read_bytes())
 
 
 def read_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
@@ -83,23 +87,13 @@ def read_parameters(path: Path) -> tuple[Parameters, dict[str, str]]:
     Raises:
         InputError: If the file is absent, truncated, not safetensors, not float32 or not finite.
     """
-    content = _read_own(path)
+    content = read_own(path)
     for name, array in content.tensors.items():
         if content.types[name] != "float32":
             raise InputError(f"{path}: {name} is {content.types[name]}, expected float32")
         if not np.isfinite(array).all():
             raise InputError(f"{path}: {name} holds values that are not finite numbers")
     return content.tensors, content.metadata
-
-
-def _read_own(path: Path) -> TensorFile:
-    kind = kind_of(path, LIMIT)
-    if kind != SAFETENSORS:
-        raise InputError(
-            f"{path}: is a file of {kind}'s, expected safetensors: "
-            f"`fcn weights import {path} --out FILE` converts it"
-        )
-    return read_safetensors(path, path.read_bytes())
 
 
 def check_parameters(
