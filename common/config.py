@@ -5,7 +5,6 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from common.backends import device_kind
-from common.classes import Classes
 from common.documents import ConfigRecord
 from common.errors import InputError
 from common.fields import check_fields, option
@@ -89,13 +88,11 @@ class Config:
     def from_json(values: Mapping[str, Any]) -> "Config":
         """Rebuild what ``to_json`` returned; a run's file names its data, too."""
         values = {name: value for name, value in values.items() if name != "data"}
-        recipe = dict(values["recipe"])
-        recipe |= {name: tuple(v) for name, v in recipe.items() if isinstance(v, list)}
-        if "classes" in recipe:  # Runs of before had VOC's.
-            recipe["classes"] = Classes.from_json(recipe["classes"])
         # Older runs have no such field, or tricks that have lost their switch.
         without = tuple(name for name in values.get("without", ()) if name not in FORMER)
-        return Config(**{**values, "recipe": Recipe(**recipe), "without": without})
+        return Config(
+            **{**values, "recipe": Recipe.from_json(values["recipe"]), "without": without}
+        )
 
 
 def for_backend(config: Config, backend: str) -> Config:

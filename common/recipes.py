@@ -1,5 +1,6 @@
 """Recipes: everything about a training but where and how it is computed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -146,6 +147,28 @@ class Recipe:
                 "--test-flip and --test-scales are of whole images: choose --evaluation tiles"
             )
 
+    @staticmethod
+    def from_json(values: Mapping[str, Any]) -> "Recipe":
+        """Rebuild what a document holds; a field that it lacks, as one of before it, is off.
+
+        Raises:
+            InputError: If it is none.
+        """
+        try:
+            stored = dict(values).items()
+            fields: dict[str, Any] = {
+                name: tuple(v) if isinstance(v, list) else v for name, v in stored
+            }
+            if "classes" in fields:
+                fields["classes"] = Classes.from_json(fields["classes"])
+            return Recipe(**fields)
+        except (TypeError, KeyError) as error:
+            raise InputError(f"the recipe is damaged: {error}") from error
+
+    def changed(self, **changes: Any) -> "Recipe":
+        """Return the recipe with those ``changes`` that are not None."""
+        return replace(self, **{k: v for k, v in changes.items() if v is not None})
+
     @property
     def num_classes(self) -> int:
         """Return how many classes the network tells apart, the background included."""
@@ -264,7 +287,7 @@ def make_recipe(preset: str, **changes: Any) -> Recipe:
     """
     if preset not in RECIPES:
         raise unknown("--recipe", preset, RECIPES)
-    return replace(RECIPES[preset], **{k: v for k, v in changes.items() if v is not None})
+    return RECIPES[preset].changed(**changes)
 
 
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:

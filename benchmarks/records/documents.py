@@ -11,7 +11,7 @@ from benchmarks.records.proof_documents import BackendRow, Origin, Precision
 from benchmarks.records.statistics import Interval, Judgement, Pair, Ratio, Test
 from benchmarks.records.training_documents import Accuracy
 from common.config import DEVICES
-from common.documents import BackendRecord, Positive, Sides
+from common.documents import BackendRecord, Positive, RecipeRecord, Sides
 
 Track = Annotated[str, ("pattern", "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$")]
 Device = Annotated[str, ("enum", DEVICES)]
@@ -54,7 +54,7 @@ class GpuRanges(TypedDict):
 
 
 class Settings(TypedDict):
-    """The options of `fcn bench` that the rows were measured with."""
+    """The options of `fcn bench` that the rows were measured with; `own_recipe` is of a file."""
 
     backends: list[str]
     cases: list[str]
@@ -62,6 +62,7 @@ class Settings(TypedDict):
     batch_sizes: list[int]
     crop: list[int]
     recipe: str
+    own_recipe: NotRequired[RecipeRecord | None]
     backbone: str
     precisions: list[str]
     upsampling: str

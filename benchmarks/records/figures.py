@@ -3,11 +3,11 @@
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.records.documents import BackendRates, Bench, Figures, Limit, Reached, Row
+from benchmarks.records.documents import BackendRates, Bench, Figures, Limit, Reached, Row, Settings
 from benchmarks.records.statistics import interval, paired_by_key
 from common.config import Config
 from common.parameters.costs import Costs
-from common.recipes import make_recipe
+from common.recipes import Recipe, make_recipe
 
 WORTH_A_WARNING = 0.05
 """A row gets a warning where a larger share of a CPU went to its sleeping worker, of all CPUs to
@@ -20,6 +20,12 @@ threads share what is left loses a tenth. The ratio of the two then shows the lo
 MOST_DROPPED = 0.5
 """A row is not judged where a larger share of its samples was dropped: what is left was chosen by
 the card's temperature and power, and not at random."""
+
+
+def recipe_of(settings: Settings) -> Recipe:
+    """Return the recipe of a benchmark, a preset or one whose fields its document holds."""
+    own = settings.get("own_recipe")
+    return make_recipe(settings["recipe"]) if own is None else Recipe.from_json(own)
 
 
 def kept_seconds(row: Row) -> dict[tuple[int, int], float]:
@@ -37,8 +43,9 @@ def summarize(document: Bench, row: Row) -> None:
     if not seconds:
         row["status"], row["reason"] = "invalid", "every sample was taken while throttled"
         return
-    name, batch_size, crop = row["recipe"], row["batch_size"], tuple(row["crop"])
-    recipe = make_recipe(name, backbone=row["backbone"], batch_size=batch_size, crop=crop)
+    batch_size, sizes = row["batch_size"], {"crop": tuple(row["crop"])}
+    recipe = recipe_of(document["settings"])
+    recipe = recipe.changed(backbone=row["backbone"], batch_size=batch_size, **sizes)
     config = Config(recipe, precision=row["precision"])
     case, process = CASES[row["case"]], row["processes"][-1]
     first, second = ({n: v for (n, t), v in seconds.items() if t == turn} for turn in (0, 1))

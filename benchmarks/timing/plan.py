@@ -7,6 +7,7 @@ from operator import itemgetter
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Machine
 from benchmarks.records.documents import Bench, Row, Settings
+from benchmarks.records.figures import recipe_of
 from benchmarks.records.results import row_name
 from benchmarks.timing.machine import gpu_count
 from benchmarks.timing.tracks import has_rows
@@ -21,7 +22,7 @@ def planned_rows(settings: Settings) -> list[Row]:
 
     A track on which a backend computes a case as it does by default has no row.
     """
-    recipe = make_recipe(settings["recipe"], backbone=settings["backbone"])
+    recipe = recipe_of(settings).changed(backbone=settings["backbone"])
     gpus = 0 if settings["device"] == "cpu" else gpu_count()
     machine = Machine(gpus, settings["threads"] or cpu_count())
     rows = []
@@ -88,9 +89,11 @@ def groups(document: Bench) -> Iterator[list[Row]]:
 
 def config_of(settings: Settings, row: Row) -> Config:
     """Return the configuration that a row is measured with; its track may change it further."""
-    name, backbone, (height, width) = settings["recipe"], settings["backbone"], settings["crop"]
+    backbone, (height, width) = settings["backbone"], settings["crop"]
     batch_size = row["batch_size"]
-    recipe = make_recipe(name, backbone=backbone, batch_size=batch_size, crop=(height, width))
+    recipe = recipe_of(settings).changed(
+        backbone=backbone, batch_size=batch_size, crop=(height, width)
+    )
     config = config_with(settings, recipe, row["precision"])
     return CASES[row["case"]].configured(config, row["variant"])
 

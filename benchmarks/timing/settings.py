@@ -18,7 +18,8 @@ from common.errors import InputError
 from common.fields import add_field_options, check_fields, field_values, like, option
 from common.machine.threads import thread_environment
 from common.options import Backends, Parser, add_result_options
-from common.recipes import BACKBONES, RECIPES, make_recipe
+from common.recipe_files import named_recipe
+from common.recipes import BACKBONES, RECIPES, Recipe, make_recipe
 
 CHOICES: dict[str, Case | Trainings] = {**CASES, ACCURACY.name: ACCURACY}
 """Name -> case: those that are timed, and the one that is trained."""
@@ -40,7 +41,7 @@ class Settings:
 
     ``backbone`` None stands for the recipe's, ``threads`` None for all CPUs of this process.
     ``least_steps`` is the least number of steps in a turn. ``pythons`` has an interpreter for each
-    backend that has one of its own.
+    backend that has one of its own. ``own_recipe`` is that of a file.
     """
 
     backends: tuple[str, ...] = like(Backends, "backends")
@@ -68,7 +69,12 @@ class Settings:
         default=(320, 480),
         metavar="H W",
     )
-    recipe: str = option(f"preset: {', '.join(RECIPES)}", default="chapter-torch", metavar="NAME")
+    recipe: str = option(
+        f"preset: {', '.join(RECIPES)}; or a TOML file; batch and crop are this command's",
+        default="chapter-torch",
+        metavar="NAME|FILE",
+    )
+    own_recipe: Recipe | None = None
     backbone: str | None = option("by default the preset's", default=None, choices=BACKBONES)
     precisions: tuple[str, ...] = option(
         "arithmetic; float32 is strict (TF32 off); several: A,B",
@@ -92,9 +98,13 @@ class Settings:
         check_fields(self)
         thread_environment(self.threads)
         for batch in self.batch_sizes:  # Raises for a recipe or crop that there cannot be.
-            make_recipe(self.recipe, backbone=self.backbone, batch_size=batch, crop=self.crop)
+            self._recipe.changed(backbone=self.backbone, batch_size=batch, crop=self.crop)
         if self.trains:
             check_trainings(self)
+
+    @property
+    def _recipe(self) -> Recipe:
+        return self.own_recipe or make_recipe(self.recipe)
 
     @property
     def trains(self) -> bool:
@@ -105,11 +115,13 @@ class Settings:
     def from_json(record: documents.Settings) -> "Settings":
         """Return the settings that ``to_json`` returned."""
         values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        if (own := record.get("own_recipe")) is not None:
+            values["own_recipe"] = Recipe.from_json(own)
         return Settings(**values)  # type: ignore[arg-type]
 
     def to_json(self) -> documents.Settings:
         """Return the settings as they stand in the document."""
-        backbone = make_recipe(self.recipe, backbone=self.backbone).backbone
+        backbone = self._recipe.changed(backbone=self.backbone).backbone
         values = asdict(replace(self, backbone=backbone))
         return cast(documents.Settings, json.loads(json.dumps(values)))
 
@@ -161,6 +173,9 @@ def settings_from(args: Namespace, named: set[str]) -> Settings:
     values: dict[str, Any] = field_values(args, Settings)
     if args.quick:
         values |= {name: value for name, value in QUICK.items() if name not in named}
+    if args.recipe not in RECIPES:
+        own = values["own_recipe"] = own_recipe(args.recipe)
+        values["recipe"] = own.name
     settings = Settings(**values, pythons=dict(interpreter(text) for text in args.pythons or ()))
     check_tracks(settings.to_json())
     if idle := named.intersection(*(CHOICES[name].unheeded for name in settings.cases)):
@@ -169,6 +184,14 @@ def settings_from(args: Namespace, named: set[str]) -> Settings:
             f"{flags}: without effect on --cases {','.join(settings.cases)}; leave it out"
         )
     return settings
+
+
+def own_recipe(text: str) -> Recipe:
+    """Return the recipe in the file that --recipe names."""
+    try:
+        return named_recipe(text)
+    except InputError as error:
+        raise InputError(f"--recipe: {error}") from None
 
 
 def option_of(name: str) -> Action:

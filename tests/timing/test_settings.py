@@ -1,7 +1,7 @@
 """What `fcn bench` and its commands make of their options, and how they refuse wrong ones."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,15 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.commands import bench
 from benchmarks.commands.bench import selftest
+from benchmarks.records.diff import changes
+from benchmarks.records.figures import recipe_of
 from benchmarks.records.results import fault
+from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.settings import Settings, bench_parser, settings_from
+from common.errors import InputError
 from common.options import parsed
-from common.recipes import STRIDE
+from common.recipe_files import read_recipe
+from common.recipes import STRIDE, make_recipe
 from tests.support.bench_sample import sample_bench
 
 
@@ -36,6 +41,29 @@ def test_settings_survive_the_document() -> None:
     stored = json.loads(json.dumps(settings.to_json()))
     assert Settings.from_json(stored) == replace(settings, backbone="resnet18_v1")
     assert fault({**sample_bench(), "settings": stored}, "bench", 1) is None
+
+
+def test_a_recipe_of_a_file_stands_in_the_document(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.toml"
+    mine.write_text('preset = "modern"\nupsample_init = "bilinear-frozen"\n', encoding="utf-8")
+    settings = settings_of("--recipe", str(mine), "--cases", "train")
+    stored = json.loads(json.dumps(settings.to_json()))
+    again = Settings.from_json(stored)
+    assert again == replace(settings, backbone="resnet18_v1") and stored["recipe"] == "mine"
+    assert again.own_recipe == recipe_of(stored) == read_recipe(mine)
+    assert fault({**sample_bench(), "settings": stored}, "bench", 1) is None
+    row = planned_rows(stored)[0]
+    config = config_of(stored, row)
+    assert (row["recipe"], config.recipe.upsample_init) == ("mine", "bilinear-frozen")
+    assert (config.recipe.crop, config.recipe.batch_size) == ((320, 480), 8)
+
+
+def test_benchmarks_of_recipes_that_differ_under_one_name_are_not_compared() -> None:
+    old, new = sample_bench(), sample_bench()
+    own = asdict(make_recipe("modern", learning_rate=0.5))
+    new["settings"] = {**new["settings"], "own_recipe": own}
+    with pytest.raises(InputError, match="recipes of one's own that differ"):
+        changes(old, new)
 
 
 def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> None:

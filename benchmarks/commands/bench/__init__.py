@@ -131,6 +131,11 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
     here: Mapping[str, object] = settings_from(args, named).to_json()
     implied = QUICK.keys() if "quick" in named else set()
     for name in sorted((named | implied) & there.keys()):
+        if name == "recipe" and here.get("own_recipe") != there.get("own_recipe"):
+            raise InputError(
+                f"--resume {args.resume}: --recipe has other fields there; leave the option out, "
+                "and the recipe of the interrupted run holds"
+            )
         if here[name] != there[name]:
             option = option_of(name)
             before, now = as_typed(option, there[name]), as_typed(option, here[name])
