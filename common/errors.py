@@ -61,9 +61,13 @@ def printable(text: str) -> str:
     )
 
 
+TOLD = "FCN_TOLD"
+"""Environment variable of a process that begins as its parent did, whose notices were printed."""
+
+
 def notice(text: str) -> None:
     """Print a line that a user should know beside the result, on standard error."""
-    if is_first_process():
+    if is_first_process() and TOLD not in os.environ:
         print(printable(text), file=sys.stderr)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 
 from common.config import Config, check_devices
-from common.errors import InputError
+from common.errors import TOLD, InputError
 from common.machine.children import ending_with_this
 from common.machine.messages import on_terminal
 
@@ -28,6 +28,7 @@ def start_ranks(config: Config) -> None:
     if not distributed.is_torchelastic_launched():
         with on_terminal():
             sys.exit(run_ranks(config.devices, sys.orig_argv[sys.orig_argv.index("-m") :]))
+    os.environ.pop(TOLD, None)
     sys.excepthook = report_late
     distributed.init_process_group("nccl" if gpu else "gloo")
     if distributed.get_world_size() != config.devices:
@@ -43,6 +44,7 @@ def run_ranks(count: int, module_and_options: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    os.environ[TOLD] = "1"  # The first rank begins with what this process has said.
     logging.disable(logging.ERROR)  # A failure is reported below, in one line.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # `fcn train` passes on what it hears.
         os.environ["TORCHELASTIC_SIGNALS_TO_HANDLE"] = "SIGTERM"

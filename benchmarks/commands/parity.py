@@ -11,7 +11,7 @@ from benchmarks.equal_work.against import Comparison, compare_file, layer_shapes
 from benchmarks.equal_work.parity import prove
 from benchmarks.equal_work.questions import Source
 from benchmarks.pages.format import bound_text, counted, error_text, text_table
-from benchmarks.pages.proof import text_of, write_page
+from benchmarks.pages.proof import summary_of, text_of, write_page
 from benchmarks.workers.environment import limit_cpus
 from common.classes import VOC
 from common.config import Config
@@ -74,6 +74,7 @@ def parity_parser() -> Parser:
         help="instead of the backends, compare the outputs in this safetensors file with the "
         "reference; docs/PORTING.md says what it holds",
     )
+    add("--verbose", action="store_true", help="print every layer and step, as in parity.txt")
     add("--layers", action="store_true", help="list the layers that --against can compare")
     add_machine_options(parser)
     return parser
@@ -128,14 +129,16 @@ def main(argv: Sequence[str]) -> int:
     with only_writer(out):
         proof = prove(backends, configs, source, steps, args.weights, out)
         write_json(out / "parity.json", proof)
-        text = text_of(proof)
-        write_text(out / "parity.txt", f"{text}\n")
+        write_text(out / "parity.txt", f"{text_of(proof)}\n")
         page = write_page(proof, out / "parity.html")
     if args.json:
         print(json.dumps(proof))
     else:
-        print(f"{text}\npage: {page}")
-        print(f"{quote(str(out))} has parity.json with every error, and this text in parity.txt")
+        print(text_of(proof) if args.verbose else summary_of(proof))
+        print(f"page: {page}")
+        print(
+            f"{quote(str(out))} has parity.txt with every layer, and parity.json with every error"
+        )
         print("next: `fcn parity --against FILE` compares a port of your own; `fcn bench` times")
     rows = (row for part in proof["backbones"] for row in part["rows"])
     return 0 if all(row["status"] == "ok" for row in rows) else 1

@@ -29,6 +29,8 @@ from common.run.plots import whole_numbers
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHOWN = 5
+"""Quantities of a summary; those that break their bounds are more."""
 LEAST = 1e-17
 """Drawn for a distance of zero, which a logarithmic axis cannot show."""
 
@@ -155,6 +157,29 @@ def text_of(proof: Proof) -> str:
             table.append([quantity, bound_text(limit), *map(error_text, errors)])
         text += [text_table(table), "", losses_text(part), "", *map(outcome, part["rows"])]
     return "\n".join(text)
+
+
+def summary_of(proof: Proof) -> str:
+    """Return the verdict, and of each backbone the errors that are nearest to their bounds."""
+    text = [verdict(proof), f"{conditions(proof)}: relative errors against the float64 reference"]
+    for part in proof["backbones"]:
+        table = [["nearest to its bound", "bound", *(row["backend"] for row in proved_rows(part))]]
+        for quantity, limit, _, errors in sorted(largest(proof, part), key=_share, reverse=True):
+            line = [quantity, bound_text(limit), *map(error_text, errors)]
+            if len(table) <= SHOWN or _share((quantity, limit, "", errors)) > 1:
+                table.append(line)
+        shown = [text_table(table)] if proved_rows(part) else []
+        text += ["", part["backbone"], *shown, *map(outcome, part["rows"])]
+    return "\n".join(text)
+
+
+def _share(line: tuple[str, float, str, list[float | None]]) -> float:
+    """Return how large the largest error of a line of ``largest`` is in terms of its bound."""
+    _, limit, _, errors = line
+    if None in errors:
+        return math.inf
+    worst = max((error for error in errors if error is not None), default=0.0)
+    return worst / limit if limit else math.inf * worst if worst else 0.0
 
 
 def losses_text(part: ProofPart) -> str:

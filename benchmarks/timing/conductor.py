@@ -30,7 +30,7 @@ from benchmarks.timing.plan import config_of, groups
 from benchmarks.workers.client import WorkerFailed
 from common.config import Config
 from common.errors import InputError
-from common.machine.progress import counter
+from common.machine.progress import counter, waiting_shown
 
 SCRATCH = "scratch-"
 """Beginning of the name of a group's folder of arrays, which lies in the results' folder."""
@@ -69,7 +69,10 @@ def measure_limits(results: Results, row: Row) -> None:
     for backend in settings["backends"]:
         say(f"limits {name} {backend}")
         try:
-            with start_worker(results, backend, f"limits-{backend}", config.threads) as worker:
+            with (
+                waiting_shown(f"limits {name} {backend}"),
+                start_worker(results, backend, f"limits-{backend}", config.threads) as worker,
+            ):
                 rates = worker.ask(
                     "timing.limits.measure", timeout, config=config.to_json(), seconds=seconds
                 )
@@ -110,14 +113,15 @@ def run_group(
         if in_new_processes:
             take_starts(results, rows, question)
             return
-        for member in members:  # No row is measured while a worker still imports its framework.
-            with member.measured(refused="unsupported"):
-                member.ask("turns.ready")
-        for member in running(members):
-            say(f"  {member.row['backend']} {member.row['track']}: set up")
-            with member.measured(refused="unsupported"):
-                if prove(member, question):
-                    calibrate(member, settings["seconds"], settings["least_steps"])
+        with waiting_shown("  set-up"):
+            for member in members:  # No row is measured while a worker still imports its framework.
+                with member.measured(refused="unsupported"):
+                    member.ask("turns.ready")
+            for member in running(members):
+                say(f"  {member.row['backend']} {member.row['track']}: set up")
+                with member.measured(refused="unsupported"):
+                    if prove(member, question):
+                        calibrate(member, settings["seconds"], settings["least_steps"])
         take_turns(members)
         for member in running(members):
             finish(member)

@@ -36,6 +36,7 @@ from common.backends import device_kind
 from common.config import Config
 from common.errors import InputError
 from common.machine.children import ending_with_this
+from common.machine.progress import waiting_shown
 from common.reference.tolerances import row_limits
 
 
@@ -143,14 +144,15 @@ def make_question(row: Row, config: Config, folder: Path) -> Question:
     # One thread computes an image, and as many images are computed at once as there are CPUs. Freed
     # memory is kept between steps, because the reference's arrays are large.
     environment = backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        ending_with_this(command),
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=PROJECT,
-        env=environment,
-    )
+    with waiting_shown("  float64 reference"):
+        done = subprocess.run(
+            ending_with_this(command),
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=PROJECT,
+            env=environment,
+        )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))
     if done.returncode:

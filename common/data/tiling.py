@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.crops import pad_to, resize_logits, scaled_size, tile_offsets
+from common.data.crops import pad_to, resize_logits, scaled_size, tile_offsets, tiles
 from common.data.images import resize_image
 from common.recipes import STRIDE
 
@@ -130,6 +130,18 @@ def tile_for(size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]
     return height, width
 
 
+def count_tiles(
+    size: tuple[int, int], largest: tuple[int, int], views: Sequence[tuple[float, bool]]
+) -> int:
+    """Return how many tiles are predicted of an image of ``size``, over all ``views`` of it."""
+    count = 0
+    for scale, _ in views:
+        height, width = scaled_size(size, scale) if scale != 1 else size
+        tile = tile_for((height, width), largest)
+        count += len(tiles((max(height, tile[0]), max(width, tile[1])), tile))
+    return count
+
+
 def ahead(items: Iterable[T]) -> Iterator[T]:
     """Yield ``items`` in their order, while a thread makes the next ones."""
     source, end = iter(items), object()
@@ -145,6 +157,7 @@ def predict_tiled(
     largest: tuple[int, int],
     predict_batch: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     classify_batch: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
+    done: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[NDArray, T]]:
     """Yield each image's label map, uint8 [H, W], with the image's companion.
 
@@ -159,6 +172,7 @@ def predict_tiled(
         predict_batch: uint8 [N, h, w, 3] to logits float32 [N, h, w, C].
         classify_batch: uint8 [N, h, w, 3] to the first of the largest logits, uint8 [N, h, w]; None
             to yield each image's logits, float32 [H, W, C], in place of its label map.
+        done: Called with the number of tiles that have been predicted since the last time.
 
     Source:
         Long, Shelhamer and Darrell, "Fully Convolutional Networks for Semantic Segmentation",
@@ -173,20 +187,25 @@ def predict_tiled(
         for part in tiled.parts():
             queue.append((tiled, part))
             if len(queue) == TILES_PER_BATCH:
-                yield from _finished(queue, (tiled.is_whole and classify_batch) or predict_batch)
+                compute = (tiled.is_whole and classify_batch) or predict_batch
+                yield from _finished(queue, compute, done)
     for (_, whole), queue in waiting.items():
         if queue:
-            yield from _finished(queue, (whole and classify_batch) or predict_batch)
+            yield from _finished(queue, (whole and classify_batch) or predict_batch, done)
 
 
 def _finished(
     queue: list[tuple[Tiled[T], NDArray[np.uint8]]],
     compute: Callable[[NDArray[np.uint8]], NDArray],
+    done: Callable[[int], object] | None,
 ) -> Iterator[tuple[NDArray, T]]:
     """Compute a batch of tiles, empty the queue, and yield the images that are complete."""
     inputs = [part for _, part in queue]
     filler = [np.zeros_like(inputs[0])] * (TILES_PER_BATCH - len(inputs))
-    for (tiled, _), part in zip(queue, compute(np.stack(inputs + filler)), strict=False):
+    outputs = compute(np.stack(inputs + filler))
+    if done is not None:
+        done(len(inputs))
+    for (tiled, _), part in zip(queue, outputs, strict=False):
         tiled.add(part)
         if tiled.is_done:
             yield tiled.result, tiled.companion
@@ -234,6 +253,7 @@ def predict_views(
     largest: tuple[int, int],
     predict_batch: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
     views: Sequence[tuple[float, bool]],
+    done: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[NDArray[np.uint8], T]]:
     """Yield each image's label map, uint8 [H, W], of its mean probabilities, with its companion.
 
@@ -242,6 +262,7 @@ def predict_views(
         largest: Likewise.
         predict_batch: Likewise.
         views: The scale of each, and whether it is mirrored.
+        done: As of ``predict_tiled``.
 
     Source:
         Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", section 4.1.
@@ -255,7 +276,7 @@ def predict_views(
                 view = resize_image(image, scaled_size(size, scale)) if scale != 1 else image
                 yield view[:, ::-1] if flip else view, (mean, flip)
 
-    for logits, (mean, flip) in predict_tiled(viewed(), largest, predict_batch):
+    for logits, (mean, flip) in predict_tiled(viewed(), largest, predict_batch, None, done):
         mean.add(logits, flip)
         if mean.is_done:
             yield mean.labels, mean.companion

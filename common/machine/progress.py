@@ -1,7 +1,7 @@
 """How far something has come that takes more than some seconds, on standard error.
 
 On a terminal it is tqdm's bar, with a rate and the remaining time. Elsewhere, as in a log or a
-pipe, it is a line at the start, one a minute, and one at the end.
+pipe, it is a line at the start, some more in the first minute, one a minute, and one at the end.
 """
 
 import math
@@ -9,7 +9,9 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
+from threading import Event, Thread
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -17,8 +19,8 @@ ON_TERMINAL = "FCN_PROGRESS_ON_TERMINAL"
 """Environment variable of a process whose messages its parent passes on to a terminal."""
 BYTES = "B"
 """The unit of bytes, of which a line shows MiB."""
-LINE_SECONDS = 60.0
-"""Between two lines where there is no terminal."""
+LINE_SECONDS = (10.0, 20.0, 30.0, 60.0)
+"""Between two lines where there is no terminal; the last from then on."""
 
 
 def shows_bars() -> bool:
@@ -45,18 +47,20 @@ class Lines:
         self._initial, self._notes = initial, ""
         self._started = self._printed = time.monotonic()
         self._is_open, self._delay = True, delay
+        self._gaps = [*LINE_SECONDS] if not delay else [delay, *LINE_SECONDS[1:]]
         if not delay:
             self._print("")
 
     def update(self, n: int = 1) -> None:
-        """Count ``n`` more; print a line if the last one is a minute old."""
+        """Count ``n`` more; print a line if one is due."""
         self.n += n
         now = time.monotonic()
-        if now - self._printed >= (self._delay or LINE_SECONDS):
+        if now - self._printed >= self._gaps[0]:
             self._delay = 0
+            self._gaps = self._gaps[1:] or self._gaps
             self._printed = now
             seconds = (now - self._started) / max(1, self.n - self._initial)
-            rate = f"{seconds:.3g} s a {self.unit}"
+            rate = f"{seconds:.3g} s {'an' if self.unit[0] in 'aeiou' else 'a'} {self.unit}"
             left = "" if self.total is None else f", {clock(seconds * (self.total - self.n))} left"
             self._print(left if self.unit == BYTES else f"{left} ({rate})")
 
@@ -81,10 +85,36 @@ class Lines:
         self.close()
 
     def _print(self, more: str) -> None:
-        scale, units = (2**20, "MiB") if self.unit == BYTES else (1, f"{self.unit}s")
+        scale, units = (2**20, "MiB") if self.unit == BYTES else (1, _plural(self.unit))
         of = "" if self.total is None else f" of {self.total / scale:.6g}"
         start = f"{self.desc}: " if self.desc else ""
         self.write(f"{start}{self.n / scale:.6g}{of} {units}{self._notes}{more}")
+
+
+def _plural(unit: str) -> str:
+    return f"{unit}es" if unit.endswith("ch") else f"{unit}s"
+
+
+@contextmanager
+def waiting_shown(what: str) -> Iterator[None]:
+    """Say now and then how long the block has lasted, where nothing counts what it does."""
+    started, ended = time.monotonic(), Event()
+
+    def tell() -> None:
+        gaps = [*LINE_SECONDS]
+        while not ended.wait(gaps[0]):
+            gaps = gaps[1:] or gaps
+            print(
+                f"{what}: {clock(time.monotonic() - started)} so far", file=sys.stderr, flush=True
+            )
+
+    thread = Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def clock(seconds: float) -> str:

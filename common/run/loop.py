@@ -19,7 +19,13 @@ from common.machine.messages import FrameworkMessages
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
-from common.run.prediction import checked_parameters, images_of, write_predictions
+from common.run.prediction import (
+    checked_parameters,
+    images_of,
+    report_predictions,
+    tiles_counted,
+    write_predictions,
+)
 from common.run.results import draw_pictures, report
 from common.run.resume import training_options
 from common.run.training import TrainingData, choose_recipe, start_training
@@ -72,9 +78,12 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
         with FrameworkMessages(args.verbose) as messages:
             backend.configure(config)
             state = backend.create_state(config, parameters)
-            with only_writer(args.out):
+            with only_writer(args.out), tiles_counted(args, config.recipe) as bar:
                 messages.keep_in(args.out)
-                return write_predictions(args, predict(backend, state, images_of(args)))
+                predictions = predict(backend, state, images_of(args), bar.update)
+                written = write_predictions(args, predictions)
+        report_predictions(written, args.json)
+        return 0
 
     return main
 
@@ -99,7 +108,10 @@ def evaluate(backend: ModuleType, state: Any, data: TrainingData) -> Evaluation:
 
 
 def predict(
-    backend: ModuleType, state: Any, items: Iterable[tuple[NDArray, T]]
+    backend: ModuleType,
+    state: Any,
+    items: Iterable[tuple[NDArray, T]],
+    done: Callable[[int], object] | None = None,
 ) -> Iterator[tuple[NDArray[np.uint8], T]]:
     """Yield each image's label map, uint8 [H, W], with what came beside the image.
 
@@ -109,6 +121,7 @@ def predict(
         backend: The package.
         state: A state of that backend.
         items: Images, uint8 [H, W, 3], each with a companion: a path, a number, a label map.
+        done: Called with the number of tiles that have been predicted since the last time.
     """
 
     def on_device(step: Callable[..., Any]) -> Callable[[NDArray], NDArray]:
@@ -116,5 +129,5 @@ def predict(
 
     recipe, logits = state.config.recipe, on_device(backend.predict_step)
     if recipe.averages_views:
-        return predict_views(items, recipe.tile, logits, recipe.views)
-    return predict_tiled(items, recipe.tile, logits, on_device(backend.classify_step))
+        return predict_views(items, recipe.tile, logits, recipe.views, done)
+    return predict_tiled(items, recipe.tile, logits, on_device(backend.classify_step), done)

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 from common.classes import Classes
 from common.data.images import read_image, write_image
 from common.data.masks import write_label
+from common.data.tiling import count_tiles
 from common.errors import InputError, notice, printable
-from common.machine.progress import tracked
+from common.machine.progress import counter, tracked
 from common.parameters.files import check_parameters, classes_of, network_of, read_weights
 from common.parameters.names import Parameters
-from common.recipes import Network
+from common.recipes import Network, Recipe
 from common.run.folders import check_out
 
 
 def checked_parameters(args: Namespace) -> Parameters:
     """Return the weights of a prediction whose images and output folder are sound too.
 
-    Sets ``args.backbone`` and ``args.classes`` to those of the weights.
+    Sets ``args.backbone`` and ``args.classes`` to those of the weights, and ``args.sizes`` to those
+    of the images.
 
     Args:
         args: What ``common.options.predict_parser`` parsed.
@@ -39,7 +41,8 @@ def checked_parameters(args: Namespace) -> Parameters:
     if changes:
         notice(f"{args.weights}: {'; '.join(changes)}")
     owners = {path.resolve(): f"the image {path}" for path in args.images}
-    for path in args.images:
+    args.sizes, hidden = [], args.no_progress
+    for path in tracked(args.images, len(args.images), "image", "checked", hidden=hidden, delay=5):
         if path.is_dir():
             raise InputError(f"{path}: is a folder: name the images in it, {path}/*.jpg")
         if not path.is_file():
@@ -48,9 +51,17 @@ def checked_parameters(args: Namespace) -> Parameters:
             if owner := owners.get(target.resolve()):
                 raise InputError(f"{path}: its result would overwrite {owner}: rename it")
             owners[target.resolve()] = f"the result of {path}"
-        read_image(path, args.max_pixels)
+        args.sizes.append(read_image(path, args.max_pixels).shape[:2])
     check_out(args.out, args.force)
     return parameters
+
+
+def tiles_counted(args: Namespace, recipe: Recipe) -> Any:
+    """Return the counter of the tiles of all images, which shows how far a prediction has come."""
+    total = sum(count_tiles(size, recipe.tile, recipe.views) for size in args.sizes)
+    count = len(args.images)
+    name = f"{count} image{'s' * (count != 1)}"
+    return counter(total, "tile", name, hidden=args.no_progress)
 
 
 def images_of(args: Namespace) -> Iterator[tuple[NDArray[np.uint8], Path]]:
@@ -103,12 +114,12 @@ def overlay(
 
 def write_predictions(
     args: Namespace, predictions: Iterable[tuple[NDArray[np.uint8], Path]]
-) -> int:
-    """Write ``STEM.png`` (palette) and ``STEM-overlay.png`` of each image; return the status."""
+) -> list[dict[str, Any]]:
+    """Write ``STEM.png`` (palette) and ``STEM-overlay.png`` of each image; return what they are."""
     args.out.mkdir(parents=True, exist_ok=True)
     written: list[dict[str, Any]] = []
-    count, hidden, classes = len(args.images), args.no_progress, args.classes
-    for labels, path in tracked(predictions, count, "image", hidden=hidden):
+    classes = args.classes
+    for labels, path in predictions:
         target, beside = targets(args.out, path)
         write_label(target, labels, classes)
         write_image(beside, overlay(read_image(path, args.max_pixels), labels, classes))
@@ -117,11 +128,15 @@ def write_predictions(
         present = {classes.names[i]: round(float(shares[i]), 4) for i in np.flatnonzero(shares)}
         paths = {"image": str(path), "labels": str(target), "overlay": str(beside)}
         written.append({**paths, "shares": present})
-    if args.json:
+    return written
+
+
+def report_predictions(written: Sequence[dict[str, Any]], as_json: bool) -> None:
+    """Print what ``write_predictions`` returned."""
+    if as_json:
         print(json.dumps(written))
-        return 0
+        return
     for entry in written:
         listed = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
         print(printable(f"{entry['labels']}: {listed}"))
         print(printable(f"{entry['overlay']}: the same over the image, with a legend"))
-    return 0

@@ -105,7 +105,7 @@ class Run:
         self._check_folder()
         for step, epoch, loss in losses:
             if not math.isfinite(loss):
-                raise self._diverged(f"the loss is {loss} at step {step} (epoch {epoch})")
+                raise self._diverged(f"the loss is {loss} at step {step} (epoch {epoch + 1})")
             line: StepLine = {
                 "kind": "step",
                 "step": step,
@@ -130,8 +130,11 @@ class Run:
         losses = [line["loss"] for line in steps if line["epoch"] == epoch]
         mean = sum(losses) / len(losses)
         self._write({"kind": "epoch", "epoch": epoch, "train_loss": mean, **evaluation})
+        last = -(-self.total_steps // self.steps_per_epoch)  # --max-steps may leave some out.
+        count, whole = self.total_steps - epoch * self.steps_per_epoch, self.steps_per_epoch
+        part = f" ({count} of its {whole} steps)" if count < whole else ""
         text = (
-            f"epoch {epoch + 1}/{self.config.recipe.epochs}: training loss {mean:.4f}, "
+            f"epoch {epoch + 1}/{last}{part}: training loss {mean:.4f}, "
             f"{describe_scores(evaluation, self.config.recipe.void)}"
         )
         if is_first_process():

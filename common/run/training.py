@@ -19,6 +19,7 @@ from common.data.dataset import open_dataset, own_recipe
 from common.documents import BackendRecord, DatasetRecord, Manifest, WeightsRecord
 from common.errors import InputError, is_first_process, notice
 from common.machine.locks import only_writer
+from common.machine.progress import tracked
 from common.machine.provenance import git_commit, hardware, recorded_environment
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
@@ -27,6 +28,7 @@ from common.run.log import LOG, Line, lines_until
 from common.run.resume import backend_and_weights
 from common.run.runs import Run
 
+Beginning = tuple[Checkpoint, WeightsRecord | None, list[Line]]
 EXAMPLES = 6
 """Validation images whose predictions a run draws."""
 
@@ -34,9 +36,9 @@ EXAMPLES = 6
 class TrainingData:
     """Training and validation data of one training, in the order that its batch plan states."""
 
-    def __init__(self, root: Path, config: Config) -> None:
+    def __init__(self, root: Path, config: Config, shows_progress: bool = False) -> None:
         recipe = config.recipe
-        self.config = config
+        self.config, self._shows = config, shows_progress
         reading = config.max_pixels, recipe.classes
         # A scaled image that is smaller than the crop is padded, so none is left out.
         least = None if recipe.scales_images else recipe.crop
@@ -75,11 +77,15 @@ class TrainingData:
 
     def validation(self) -> Iterator[Batch]:
         """Yield batches of one crop of each validation image, the same in every epoch."""
-        return self._val_loader.epoch(self._validation, 0)
+        total = self._validation.batches_per_epoch
+        return self._shown(self._val_loader.epoch(self._validation, 0), total, "batch")
 
     def validation_images(self) -> Iterator[tuple[NDArray, NDArray]]:
         """Yield every validation image, uint8 [H, W, 3], and its label map, uint8 [H, W]."""
-        return self._val_loader.whole_images()
+        return self._shown(self._val_loader.whole_images(), len(self.val.names), "image")
+
+    def _shown(self, items: Iterator[Any], total: int, unit: str) -> Iterator[Any]:
+        return tracked(items, total, unit, "evaluation", hidden=not self._shows, delay=5)
 
     def examples(self) -> Iterator[tuple[NDArray, tuple[str, NDArray]]]:
         """Yield the top-left crop of the first validation images, with name and label map.
@@ -152,7 +158,7 @@ def start_training(
         raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
     if args.checkpoint_every is not None and args.checkpoint_every < 1:
         raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
-    data = TrainingData(args.data, config)
+    data = TrainingData(args.data, config, is_first_process() and not args.no_progress)
     with ExitStack() as stack:
         if not is_first_process():  # All processes do the same work, and the first one records it.
             folder = stack.enter_context(tempfile.TemporaryDirectory())
@@ -227,9 +233,7 @@ def _becomes_new(out: Path, args: Namespace) -> bool:
     return False
 
 
-def _begin(
-    args: Namespace, config: Config, data: TrainingData
-) -> tuple[Checkpoint, WeightsRecord | None, list[Line]]:
+def _begin(args: Namespace, config: Config, data: TrainingData) -> Beginning:
     """Return where a training starts, where its first weights came from, and its log until then."""
     start, weights = _start_of(args, config, data)
     return start, weights, _log_until(start, args.resume, data, config)

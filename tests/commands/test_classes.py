@@ -127,7 +127,7 @@ def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
     assert half.returncode == 0, half.stderr
     assert json.loads(half.stdout)["steps"] == 4
     # Of two processes, which PyTorch has, one alone prints and draws.
-    assert half.stderr.count("epoch 1/") == 1 and (run / "examples.png").is_file()
+    assert half.stderr.count("epoch 1/2: ") == 1 and (run / "examples.png").is_file()
     described = {"names": list(NAMES), "colors": [list(color) for color in COLORS]}
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     assert config["recipe"]["classes"] == described
@@ -153,9 +153,12 @@ def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
     assert last == f"next: fcn predict --backend {backend_name} --weights {model} --out DIR IMAGE"
 
     image, maps = next((data / "JPEGImages").glob("*.jpg")), tmp_path / "maps"
-    predicting = [image, "--weights", model, "--out", maps, "--tile", 64, 64, "--no-progress"]
+    predicting = [image, "--weights", model, "--out", maps, "--tile", 64, 64]
     predicted = script(f"{backend_name}_impl.predict", *predicting)
     assert predicted.returncode == 0, predicted.stderr
+    height, width, _ = read_image(image).shape
+    count = -(-height // 64) * -(-width // 64)  # A bar or a line at the end, of tiles.
+    assert count > 1 and f"1 image: {count} of {count} tiles in " in predicted.stderr
     labels, overlay = maps / f"{image.stem}.png", maps / f"{image.stem}-overlay.png"
     written = [line.partition(": ") for line in predicted.stdout.splitlines()]
     assert [file for file, *_ in written] == [str(labels), str(overlay)]

@@ -430,6 +430,25 @@ def test_a_checkpoint_goes_on_without_its_log_in_a_new_folder(
     assert steps_of(tmp_path / "new") == [6, 7, 8]
 
 
+def test_epochs_are_counted_to_the_last_step(generated: Path, tmp_path: Path) -> None:
+    options = ["--data", generated, *OPTIONS, "--epochs", 5, "--max-steps", 4]
+    done = train(*options, "--out", tmp_path / "run")
+    epochs = [line for line in done.stderr.splitlines() if line.startswith("epoch ")]
+    first, second = (line.partition(": training loss ")[0] for line in epochs)
+    assert (first, second) == ("epoch 1/2", "epoch 2/2 (1 of its 3 steps)")
+
+
+def test_a_slow_evaluation_shows_how_far_it_has_come(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVALUATION_SECONDS", "6")
+    options = ["--data", generated, "--max-steps", 1, *(o for o in OPTIONS if o != "--no-progress")]
+    done = train(*options, "--batch-size", 2, "--out", tmp_path / "run")
+    lines = [line for line in done.stderr.splitlines() if line.startswith("evaluation: ")]
+    assert lines[0].startswith("evaluation: 1 of 3 batches, 0:1")
+    assert lines[-1].startswith("evaluation: 3 of 3 batches in 0:1")
+
+
 def test_a_run_records_the_variables_that_change_how_it_computes(finished: Path) -> None:
     manifest = json.loads((finished / "manifest.json").read_text(encoding="utf-8"))
     variables = thread_environment(None)

@@ -79,6 +79,27 @@ def test_equal_backends_pass_and_are_tabled(
     assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is" in text
 
 
+def test_the_verdict_comes_first_and_all_rows_where_they_are_wanted(
+    workers: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]), jax=(0.0, [4.0, 2.1, *ONES]))
+    run(tmp_path / "out", "--backends", "torch,jax")
+    capsys.readouterr()
+    command = ["parity", "--backends", "torch,jax", "--force", "--out", str(tmp_path / "out")]
+    assert fcn(command) == 1
+    short = capsys.readouterr().out.splitlines()
+    assert short[0].startswith("JAX/Flax differs: not equal work: trace, in float64, step 1 ")
+    worst = next(line for line in short if line.startswith("trace "))
+    assert short.index(worst) == 1 + short.index(
+        next(line for line in short if line.startswith("nearest to its bound"))
+    )
+    assert len(short) < 30 and not any("backbone.conv1 " in line for line in short[3:9])
+    assert fcn([*command, "--verbose"]) == 1
+    full = capsys.readouterr().out
+    assert full.startswith((tmp_path / "out/parity.txt").read_text(encoding="utf-8"))
+    assert "layer, evaluation (bound 1e-05)" in full and "parity.txt with every layer" in full
+
+
 def test_each_backend_goes_without_its_own_and_the_proof_says_so(
     workers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,16 @@ from numpy.typing import NDArray
 
 from common.data.crops import merge_tiles, tiles
 from common.data.images import read_image
-from common.data.tiling import TILES_PER_BATCH, ahead, predict_tiled, tile_for
+from common.data.tiling import (
+    TILES_PER_BATCH,
+    ahead,
+    count_tiles,
+    predict_tiled,
+    predict_views,
+    tile_for,
+)
 from common.errors import InputError
+from common.recipes import ONE_VIEW
 
 SIZE = st.tuples(st.integers(1, 150), st.integers(1, 150))
 
@@ -135,3 +143,23 @@ def test_an_image_that_cannot_be_read_is_reported_when_its_turn_comes(tmp_path: 
     assert [next(images), next(images)] == [0, 1]
     with pytest.raises(InputError, match="absent"):
         next(images)
+
+
+@pytest.mark.parametrize("size", [(40, 50), (64, 96), (65, 96), (300, 500)])
+@pytest.mark.parametrize("views", [ONE_VIEW, ((0.5, False), (1.0, True), (1.5, False))])
+def test_as_many_tiles_are_predicted_as_are_counted_before(size, views):
+    images = [np.zeros((*size, 3), np.uint8)] * 3
+    counts: list[int] = []
+    largest = (64, 96)
+
+    def predict_batch(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return batch.astype(np.float32)
+
+    items = zip(images, range(3), strict=True)
+    if views == ONE_VIEW:
+        done = predict_tiled(items, largest, predict_batch, None, counts.append)
+    else:
+        done = predict_views(items, largest, predict_batch, views, counts.append)
+    assert len(list(done)) == 3
+    assert sum(counts) == 3 * count_tiles(size, largest, views)
+    assert len(counts) >= sum(counts) / TILES_PER_BATCH

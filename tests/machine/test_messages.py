@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from common.errors import TOLD, notice
+
 PROGRAM = """
 import os, subprocess, sys
 from pathlib import Path
@@ -75,3 +77,12 @@ def test_a_link_in_the_log_s_place_is_not_followed_and_an_old_log_is_replaced(
     _, log = run("quiet", tmp_path)
     assert log == "at import\nlater\n" and (tmp_path / "mine").read_text() == "mine"
     assert run("quiet", tmp_path)[1] == log
+
+
+def test_what_a_parent_has_said_is_not_said_again(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    notice("a recipe")
+    monkeypatch.setenv(TOLD, "1")
+    notice("a recipe")
+    assert capsys.readouterr().err == "a recipe\n"

@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -34,15 +35,17 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def test_where_there_is_no_terminal_there_is_a_line_at_the_start_one_a_minute_and_one_at_the_end(
+def test_where_there_is_no_terminal_there_are_lines_soon_then_one_a_minute_and_one_at_the_end(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in progress.tracked(range(20), 20, "step", "trace"):
         clock.now += 8
     assert capsys.readouterr().err.splitlines() == [
         "trace: 0 of 20 steps",
-        "trace: 8 of 20 steps, 1:36 left (8 s a step)",
-        "trace: 16 of 20 steps, 0:32 left (8 s a step)",
+        "trace: 2 of 20 steps, 2:24 left (8 s a step)",
+        "trace: 5 of 20 steps, 2:00 left (8 s a step)",
+        "trace: 9 of 20 steps, 1:28 left (8 s a step)",
+        "trace: 17 of 20 steps, 0:24 left (8 s a step)",
         "trace: 20 of 20 steps in 2:40",
     ]
 
@@ -86,9 +89,38 @@ def test_what_ends_soon_shows_nothing_where_that_is_wanted(
     for _ in progress.tracked(range(80), 80, "image", delay=5):
         clock.now += 1
     assert capsys.readouterr().err.splitlines() == [
-        "5 of 80 images, 1:15 left (1 s a image)",
-        "65 of 80 images, 0:15 left (1 s a image)",
+        "5 of 80 images, 1:15 left (1 s an image)",
+        "25 of 80 images, 0:55 left (1 s an image)",
+        "55 of 80 images, 0:25 left (1 s an image)",
         "80 of 80 images in 1:20",
+    ]
+
+
+def test_what_nothing_counts_is_told_by_its_time(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked: list[float] = []
+
+    class Ended:
+        """Waits in the clock's time; the block ends after 2 minutes."""
+
+        is_set = False
+
+        def wait(self, seconds: float) -> bool:
+            asked.append(seconds)
+            clock.now += seconds
+            return clock.now >= 150
+
+        def set(self) -> None:
+            self.is_set = True
+
+    monkeypatch.setattr(progress, "Event", Ended)
+    with progress.waiting_shown("float64 reference"):
+        while clock.now < 150:
+            time.sleep(0.01)
+    assert asked == [10, 20, 30, 60, 60]
+    assert capsys.readouterr().err.splitlines() == [
+        f"float64 reference: {passed} so far" for passed in ("0:10", "0:30", "1:00", "2:00")
     ]
 
 
