@@ -1,5 +1,8 @@
 """Training images scaled at random before their crops, and images resized."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +17,10 @@ from common.data.crops import PADDING, scaled_crop, scaled_size
 from common.data.dataset import Dataset, open_dataset
 from common.data.images import resize_image
 from common.errors import InputError
+from common.parameters.files import read_parameters
+from common.recipe_files import to_toml
 from common.recipes import learning_rate, make_recipe
+from common.run.log import read_metrics
 from common.run.training import TrainingData
 
 RECIPE = make_recipe("modern", batch_size=4, crop=(64, 96))
@@ -137,3 +143,28 @@ def test_the_step_size_warms_up_in_a_straight_line_and_then_follows_the_schedule
         expected = share * 0.8 * (1 - step / 10) ** 0.9
         assert learning_rate(polynomial, step, 10) == pytest.approx(expected, rel=1e-12)
     assert learning_rate(polynomial, 7, 10) == learning_rate(plain, 7, 10)
+
+
+def train(*options: object) -> None:
+    """Train the small stand-in for PyTorch, which must succeed."""
+    command = [sys.executable, "-m", "tests.support.small_training", *map(str, options)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+
+
+def test_a_training_goes_on_with_the_recipe_of_a_file_that_is_gone(
+    generated: Path, tmp_path: Path
+) -> None:
+    recipe = replace(SCALED, name="mine", warmup_steps=3, schedule="constant", momentum=0.5)
+    mine, run = tmp_path / "mine.toml", tmp_path / "run"
+    mine.write_text(to_toml(recipe), encoding="utf-8")
+    options = ("--data", generated, "--out", run, "--no-progress", "--max-steps", 2)
+    train(*options, "--recipe", mine)
+    mine.unlink()
+    train("--resume", run, "--max-steps", 4)
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert Config.from_json(config).recipe == recipe
+    steps = [line for line in read_metrics(run / "metrics.jsonl") if line["kind"] == "step"]
+    thirds = [recipe.learning_rate * share for share in (1 / 3, 2 / 3, 1, 1)]
+    assert [line["learning_rate"] for line in steps] == pytest.approx(thirds)
+    assert read_parameters(run / "model.safetensors")[1]["recipe"] == "mine"
