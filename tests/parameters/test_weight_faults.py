@@ -28,6 +28,7 @@ from common.run.checkpoints import (
 )
 from common.run.prediction import checked_parameters
 from tests.conftest import PRESENT, required
+from tests.support.commands import SMALL, script_here
 
 RECIPE = make_recipe("modern")
 
@@ -121,6 +122,7 @@ class Hostile:
         return Path.write_text, (self.path, "executed")
 
 
+@pytest.mark.xdist_group("torch")
 @pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
 @pytest.mark.parametrize("archive", [True, False], ids=["as torch saves", "bare pickle"])
 def test_code_in_a_pickle_is_refused_and_not_run(
@@ -198,37 +200,33 @@ def test_another_optimizer_takes_what_it_knows_of_the_buffers(
     assert not any(buffer.any() for buffer in fresh.values())
 
 
+@pytest.mark.xdist_group(PRESENT[0])
 def test_resuming_with_another_backbone_is_refused_and_loses_nothing(
     checkpoint: tuple[Path, Checkpoint], generated: Path, tmp_path: Path
 ) -> None:
-    options = ["--backend", PRESENT[0], "--data", str(generated), "--resume", str(tmp_path)]
-    options += ["--recipe", "modern", "--backbone", "resnet18_v2", "--resume-changed"]
+    options = ["--data", generated, "--resume", tmp_path, "--recipe", "modern"]
+    options += ["--backbone", "resnet18_v2", "--resume-changed", *SMALL]
     before = sorted(tmp_path.rglob("*"))
-    assert fcn(["train", *options, "--crop", "64", "64", "--batch-size", "4"]) == 2
+    assert script_here(f"{PRESENT[0]}_impl.train", *options) == 2
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.xdist_group(PRESENT[0])
 def test_resuming_another_training_is_refused_unless_asked(
     checkpoint: tuple[Path, Checkpoint],
     generated: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    import subprocess
-    import sys
-
-    options = ["--recipe", "modern", "--crop", "64", "64", "--batch-size", "4", "--no-progress"]
-    command = [sys.executable, "-m", f"{PRESENT[0]}_impl.train", "--data", str(generated), *options]
-    command += ["--resume", str(tmp_path), "--epochs", "2"]
-    refused = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
-    assert "crop (320, 480) -> (64, 64)" in refused.stderr
-    assert "batch_size 32 -> 4" in refused.stderr and "data set dddddddddddd" in refused.stderr
+    train, options = f"{PRESENT[0]}_impl.train", ["--data", generated, "--recipe", "modern", *SMALL]
+    options += ["--epochs", 2]
+    assert script_here(train, *options, "--resume", tmp_path) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "crop (320, 480) -> (64, 64)" in error
+    assert "batch_size 32 -> 4" in error and "data set dddddddddddd" in error
     # The checkpoint has no log of its steps, so the log of a new folder begins after them.
-    command[command.index("--resume") + 1] = str(checkpoint[0])
-    command += ["--resume-changed", "--out", str(tmp_path / "new")]
-    changed = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert changed.returncode == 0, changed.stderr
+    options += ["--resume", checkpoint[0], "--resume-changed", "--out", tmp_path / "new"]
+    assert script_here(train, *options) == 0
 
 
 @pytest.mark.parametrize(
