@@ -16,7 +16,7 @@ from benchmarks.records.check import problems
 from benchmarks.records.documents import Bench, Comparison, Row
 from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
 from benchmarks.records.figures import MOST_FOR_OTHERS
-from benchmarks.records.training_documents import Accuracy
+from benchmarks.records.training_documents import Accuracy, finished
 from common.machine.files import write_text
 
 
@@ -178,7 +178,7 @@ def conditions(document: Bench) -> str:
 
 def trained(accuracy: Accuracy) -> str:
     """Return who finished the trainings, and how many tests of equivalence say so."""
-    names = [row["title"] for row in trainings.finished_rows(accuracy)]
+    names = [row["title"] for row in finished(accuracy["rows"])]
     tests = accuracy["equivalence"]
     shown = sum(test["equivalent"] for test in tests)
     seeds = counted(accuracy["seeds"], "seed")

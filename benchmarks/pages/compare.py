@@ -6,12 +6,18 @@ from pathlib import Path
 from benchmarks.pages import compare_tables as tables
 from benchmarks.pages import format as text
 from benchmarks.pages import proof as parity
-from benchmarks.pages.compare_tables import finished_rows, scores_of
+from benchmarks.pages.compare_tables import scores_of
 from benchmarks.pages.facts import COMPUTED, compare_facts, versions
-from benchmarks.pages.gallery import Item, classes_of, gallery_item
+from benchmarks.pages.gallery import classes_of, gallery_items
 from benchmarks.pages.html import render
 from benchmarks.records.figures import MOST_FOR_OTHERS, WORTH_A_WARNING, others_took
-from benchmarks.records.training_documents import Compared, Rate, TrainedRow
+from benchmarks.records.training_documents import (
+    Compared,
+    Rate,
+    TrainedRow,
+    failures,
+    finished,
+)
 from common.documents import Reading
 from common.reference import tolerances
 
@@ -29,31 +35,25 @@ def render_page(compare: Compared, folder: Path) -> str:
     Raises:
         InputError: For a picture of the gallery that is missing or no label map.
     """
-    count = len(compare["rows"])
+    count, rows = len(compare["rows"]), finished(compare["rows"])
+    titles = {row["backend"]: row["title"] for row in rows}
     return render(
         compare,
         verdict=verdict(compare),
         frameworks="one framework" if count == 1 else f"{text.count_word(count)} frameworks",
         notices=notices(compare),
-        finished=finished_rows(compare),
+        finished=rows,
         interval_of=interval_of,
         versions=versions,
         tables=tables,
         classes=classes_of(compare["config"]["recipe"]).names,
         charts=tables.chart_data(compare),
-        gallery=gallery_items(compare, folder),
+        gallery=gallery_items(compare, folder, titles),
         parity=parity,
         proof=parity.stored_proof(folder),
         facts=compare_facts(compare),
         tolerances=tolerances,
     )
-
-
-def gallery_items(compare: Compared, folder: Path) -> list[Item]:
-    """Return the examples with the predictions of all rows that have figures."""
-    titles = {row["backend"]: row["title"] for row in finished_rows(compare)}
-    recipe = compare["config"]["recipe"]
-    return [gallery_item(example, folder, titles, recipe) for example in compare["gallery"]]
 
 
 def beats_background(scores: Reading) -> bool:
@@ -75,7 +75,7 @@ def settings_are_equal(rows: Sequence[TrainedRow]) -> bool:
 
 def verdict(compare: Compared) -> str:
     """Return the comparison's outcome in one sentence that claims no more than its numbers say."""
-    rows = finished_rows(compare)
+    rows = finished(compare["rows"])
     if not rows:
         return "No backend has figures to show: each row below says why."
     subject = text.join([row["title"] for row in rows])
@@ -164,7 +164,7 @@ def disturbance(rows: Sequence[TrainedRow]) -> str | None:
 
 def notices(compare: Compared) -> list[tuple[str, str]]:
     """Return what a reader has to know before using the figures: severities and sentences."""
-    rows, warnings = finished_rows(compare), []
+    rows, warnings = finished(compare["rows"]), []
     readings = {row["title"]: scores_of(compare, row) for row in rows}
     if any(scores["pixel_accuracy"] is None for scores in readings.values()):
         warnings.append(
@@ -206,12 +206,7 @@ def notices(compare: Compared) -> list[tuple[str, str]]:
             "Each backend was trained once, from one seed: a difference in accuracy between two "
             "rows may be chance."
         )
-    failures = [
-        f"{row['title']} – {row['status']}: {row['reason']}"
-        for row in compare["rows"]
-        if row["status"] != "ok"
-    ]
-    by_severity = {"bad": failures, "warning": warnings, "note": notes}
+    by_severity = {"bad": failures(compare["rows"]), "warning": warnings, "note": notes}
     return [(severity, line) for severity, lines in by_severity.items() for line in lines]
 
 
@@ -237,7 +232,7 @@ def table(compare: Compared) -> str:
                 text.size(row["host_memory_peak_bytes"]),
             ]
         )
-    if rows := finished_rows(compare):
+    if rows := finished(compare["rows"]):
         scores = scores_of(compare, rows[0])
         constants = scores["background_pixel_accuracy"], scores["background_mean_iou"]
         lines.append(["(background)", "", "", *map(text.number, constants), "", "", ""])

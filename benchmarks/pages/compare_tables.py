@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 
 from benchmarks.pages.html import backend_color
-from benchmarks.records.training_documents import Compared, Score, TrainedRow
+from benchmarks.records.training_documents import Compared, Score, TrainedRow, finished
 from common.documents import Epoch, Reading, Void
 
 LEAST_DISTANCE = 1e-8
@@ -28,11 +28,6 @@ Loss = Literal["val_loss", "train_loss"]
 LOSSES: dict[Loss, str] = {"val_loss": "Validation loss", "train_loss": "Training loss"}
 
 
-def finished_rows(compare: Compared) -> list[TrainedRow]:
-    """Return the rows that may show figures."""
-    return [row for row in compare["rows"] if row["status"] == "ok"]
-
-
 def scores_of(compare: Compared, row: TrainedRow) -> Reading:
     """Return a finished row's scores in the recipe's reading of the void pixels."""
     scores = row["scores"]
@@ -47,7 +42,7 @@ def readings(compare: Compared) -> list[Void]:
 
 def chart_data(compare: Compared) -> dict[str, object]:
     """Return the series of the page's charts: of each backend one value a step or epoch."""
-    rows, trace = finished_rows(compare), compare["agreement"]
+    rows, trace = finished(compare["rows"]), compare["agreement"]
     losses = [dict(row["steps"]) for row in rows]
     steps = sorted({step for series in losses for step in series})
     exact = dict(zip(steps, trace["losses"], strict=False))

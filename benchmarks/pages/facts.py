@@ -52,64 +52,59 @@ def versions(record: Mapping[str, str]) -> str:
 
 def compare_facts(compare: Compared) -> dict[str, Facts]:
     """Return the manifest of a comparison."""
-    config, weights = compare["config"], compare.get("weights")
-    own = [key for key in config if key not in ("recipe", "without")]
     blocks = {
-        "Run": {
-            "Created": moment(compare["created"]),
-            "Commit": compare["commit"] or NO_COMMIT,
-            **named(config, own),
-            "Without": join(config.get("without", [])) or DASH,
-            **{f"Weights' {key}": setting(value) for key, value in (weights or {}).items()},
-        },
+        "Run": training_facts(compare),
         "Machine": machine_facts(compare["hardware"]),
         "Data": named(compare["dataset"]),
-        "Recipe": named(config["recipe"]),
+        "Recipe": named(compare["config"]["recipe"]),
     }
     for row in compare["rows"]:
-        packages = {f"{name} version": text for name, text in row.get("versions", {}).items()}
-        blocks[row["title"]] = packages | named(row, (*COMPUTED, "total_seconds"))
+        versions = packages(row.get("versions", {}))
+        blocks[row["title"]] = versions | named(row, (*COMPUTED, "total_seconds"))
     return blocks
 
 
 def study_facts(study: Study) -> dict[str, Facts]:
     """Return the manifest of a study."""
-    config, weights = study["config"], study["weights"]
-    own = [key for key in config if key not in ("recipe", "without")]
     blocks = {
-        "Study": {
-            "Created": moment(study["created"]),
-            "Commit": study["commit"] or NO_COMMIT,
-            "Seeds": str(study["variants"][0]["seeds"]),
-            **named(config, own),
-            "Without": join(config.get("without", [])) or DASH,
-            **{f"Weights' {key}": setting(value) for key, value in (weights or {}).items()},
-        },
+        "Study": training_facts(study, {"Seeds": str(study["variants"][0]["seeds"])}),
         "Varied": {field: ", ".join(texts) for field, texts in study["varied"].items()},
         "Machine": machine_facts(study["hardware"]),
         "Data": named(study["dataset"]),
-        "Recipe without the changes": named(config["recipe"]),
+        "Recipe without the changes": named(study["config"]["recipe"]),
     }
-    runs = [
-        (row["title"], run) for v in study["variants"] for row in v["rows"] for run in row["runs"]
-    ]
-    for title in dict.fromkeys(title for title, _ in runs):
-        first = next(run for name, run in runs if name == title)
-        packages = {f"{name} version": text for name, text in first["versions"].items()}
-        blocks[title] = packages | named(first, COMPUTED)
+    for row in (row for variant in study["variants"] for row in variant["rows"] if row["runs"]):
+        run = row["runs"][0]
+        blocks.setdefault(row["title"], packages(run["versions"]) | named(run, COMPUTED))
     return blocks
+
+
+def training_facts(document: Compared | Study, more: Mapping[str, str] = {}) -> Facts:
+    """Return when and with which configuration was trained, ``more`` among it."""
+    config, weights = document["config"], document.get("weights")
+    return {
+        "Created": moment(document["created"]),
+        "Commit": document["commit"] or NO_COMMIT,
+        **more,
+        **named(config, [key for key in config if key not in ("recipe", "without")]),
+        "Without": join(config.get("without", [])) or DASH,
+        **{f"Weights' {key}": setting(value) for key, value in (weights or {}).items()},
+    }
+
+
+def packages(versions: Mapping[str, str]) -> Facts:
+    """Return the versions of packages as facts."""
+    return {f"{name} version": version for name, version in versions.items()}
 
 
 def proof_facts(proof: Proof) -> dict[str, Facts]:
     """Return the manifest of a proof."""
-    backends = {
-        row[
-            "title"
-        ]: f"{versions(row['versions'])}, {counted(row['threads'] or 0, 'thread')}, {row['device']}"
-        if "versions" in row
-        else row["status"]
-        for row in proof["backbones"][0]["rows"]
-    }
+    backends: Facts = {}
+    for row in proof["backbones"][0]["rows"]:
+        backends[row["title"]] = row["status"]
+        if "versions" in row:
+            threads = counted(row["threads"] or 0, "thread")
+            backends[row["title"]] = f"{versions(row['versions'])}, {threads}, {row['device']}"
     return {
         "Run": {"Commit": proof["commit"] or NO_COMMIT, "Seed": str(proof["seed"])},
         "Machine": machine_facts(proof["hardware"]),

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.training_documents import GalleryEntry
+from benchmarks.records.training_documents import Compared, GalleryEntry, Study
 from common.classes import VOC, VOID, Classes
 from common.data.images import read_image
 from common.data.masks import read_label
@@ -133,6 +133,12 @@ def gallery_item(
     maps = (truth, *predictions.values())
     present = {int(label) for labels in maps for label in np.unique(labels)}
     return Item(name, tiles, present, classes, list(predictions), sentence, pairs)
+
+
+def gallery_items(document: Compared | Study, folder: Path, titles: dict[str, str]) -> list[Item]:
+    """Return the examples of a document in ``folder`` with the predictions that have a title."""
+    recipe = document["config"]["recipe"]
+    return [gallery_item(example, folder, titles, recipe) for example in document["gallery"]]
 
 
 def classes_of(recipe: RecipeRecord) -> Classes:

@@ -16,6 +16,7 @@ from benchmarks.records.training_documents import (
     Margins,
     Score,
     VariantRecord,
+    finished,
 )
 from common.run.metrics import in_reading
 
@@ -33,16 +34,11 @@ def equivalences(rows: Sequence[AccuracyRow], void: str) -> list[Equivalence]:
     With a single seed there is no test, since one difference has no spread; nor where a training
     has no score.
     """
-    finished = [row for row in rows if row["status"] == "ok" and len(row["runs"]) > 1]
     tests = []
-    for first, second in itertools.combinations(finished, 2):
+    for first, second in itertools.combinations(finished(rows), 2):
         backends = [first["backend"], second["backend"]]
-        runs = list(zip(first["runs"], second["runs"], strict=True))
-        readings = [[in_reading(run["scores"], void) for run in pair] for pair in runs]
         for score in SCORES:
-            pairs = [(a[score], b[score]) for a, b in readings]
-            differences = [a - b for a, b in pairs if a is not None and b is not None]
-            if len(differences) == len(pairs):
+            if differences := score_differences(second["runs"], first["runs"], score, void):
                 tests.append(equivalence(backends, score, differences))
     return tests
 
@@ -97,16 +93,13 @@ def effects(variants: Sequence[VariantRecord], void: str) -> list[Effect]:
         if sum(a["changes"][field] != b["changes"][field] for field in a["changes"]) != 1:
             continue
         names = [a["name"], b["name"]]
+        runs_of_b = {row["backend"]: row["runs"] for row in finished(b["rows"])}
         for score in SCORES:
-            by_backend = {
-                backend: differences
-                for backend, runs in finished_runs(a).items()
-                if (
-                    differences := score_differences(
-                        runs, finished_runs(b).get(backend), score, void
-                    )
-                )
-            }
+            by_backend = {}
+            for row in finished(a["rows"]):
+                runs = row["runs"], runs_of_b.get(row["backend"], [])
+                if differences := score_differences(*runs, score, void):
+                    by_backend[row["backend"]] = differences
             of_backends[score] += [effect(names, *each, score) for each in by_backend.items()]
             if len(by_backend) > 1:
                 means = [statistics.fmean(each) for each in zip(*by_backend.values(), strict=True)]
@@ -118,16 +111,11 @@ def effects(variants: Sequence[VariantRecord], void: str) -> list[Effect]:
     ]
 
 
-def finished_runs(variant: VariantRecord) -> dict[str, list[AccuracyRun]]:
-    """Return the runs of the backends that finished all their seeds."""
-    return {row["backend"]: row["runs"] for row in variant["rows"] if row["status"] == "ok"}
-
-
 def score_differences(
-    a: Sequence[AccuracyRun], b: Sequence[AccuracyRun] | None, score: Score, void: str
+    a: Sequence[AccuracyRun], b: Sequence[AccuracyRun], score: Score, void: str
 ) -> list[float]:
     """Return b's score less a's, seed by seed; none for a single seed, or without a score."""
-    if b is None or len(b) < 2:
+    if min(len(a), len(b)) < 2:
         return []
     scores = [[in_reading(run["scores"], void)[score] for run in runs] for runs in (a, b)]
     pairs = list(zip(*scores, strict=True))

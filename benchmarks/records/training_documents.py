@@ -1,6 +1,7 @@
 """The types of trainings side by side: `compare.json`, `study.json`, `bench.json`'s accuracy."""
 
-from typing import Annotated, Literal, NotRequired, TypedDict
+from collections.abc import Sequence
+from typing import Annotated, Literal, NotRequired, TypedDict, TypeVar
 
 from benchmarks.records.proof_documents import BackendRow, Origin
 from benchmarks.records.statistics import Finite, Interval
@@ -140,6 +141,23 @@ class AccuracyRow(BackendRow):
 
     status: TrainedStatus
     runs: list[AccuracyRun]
+
+
+AnyRow = TypeVar("AnyRow", TrainedRow, AccuracyRow)
+
+
+def finished(rows: Sequence[AnyRow]) -> list[AnyRow]:
+    """Return the rows that may show figures."""
+    return [row for row in rows if row["status"] == "ok"]
+
+
+def failures(rows: Sequence[TrainedRow] | Sequence[AccuracyRow]) -> list[str]:
+    """Return in words why the other rows have no figures."""
+    return [
+        f"{row['title']} – {row['status']}: {row['reason']}"
+        for row in rows
+        if row["status"] != "ok"
+    ]
 
 
 class Equivalence(TypedDict):

@@ -137,7 +137,7 @@ def test_the_gallery_shows_the_very_label_maps_and_the_share_that_differs(
     labels = labels.copy()
     labels[:24, :32] = VOC.names.index("train")
     write_label(tmp_path / entry["predictions"]["tf"], labels)
-    item = compare_page.gallery_items(compare, tmp_path)[0]
+    item = gallery_page.gallery_items(compare, tmp_path, dict(BACKENDS))[0]
     assert [tile.title for tile in item.tiles] == [
         "Image", "Truth", *BACKENDS.values(), "Disagreement"
     ]  # fmt: skip
@@ -178,7 +178,7 @@ def test_a_picture_of_the_gallery_that_is_missing_or_of_another_size_is_named(
     path = tmp_path / compare["gallery"][1]["predictions"]["jax"]
     write_label(path, np.zeros((8, 8), np.uint8))
     with pytest.raises(InputError, match=r"jax/predictions/val_000001.png: has 8 × 8 .* restore"):
-        compare_page.gallery_items(compare, tmp_path)
+        gallery_page.gallery_items(compare, tmp_path, dict(BACKENDS))
     path.unlink()
     with pytest.raises(InputError, match="jax/predictions/val_000001.png"):
-        compare_page.gallery_items(compare, tmp_path)
+        gallery_page.gallery_items(compare, tmp_path, dict(BACKENDS))

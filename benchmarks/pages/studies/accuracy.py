@@ -16,12 +16,13 @@ from benchmarks.records.documents import Bench
 from benchmarks.records.equivalence import SCORES
 from benchmarks.records.training_documents import (
     Accuracy,
-    AccuracyRow,
     AccuracyRun,
     Equivalence,
     Score,
     Study,
     Trainings,
+    failures,
+    finished,
 )
 from common.documents import Void
 from common.errors import InputError
@@ -34,11 +35,6 @@ if TYPE_CHECKING:
 
 NAMES: dict[str, str] = {"pixel_accuracy": "pixel accuracy", "mean_iou": "mean IoU"}
 HEADS = ("backend", *NAMES.values(), "to target", "error of the first losses")
-
-
-def finished_rows(accuracy: Trainings) -> list[AccuracyRow]:
-    """Return the rows of backends that finished all their seeds."""
-    return [row for row in accuracy["rows"] if row["status"] == "ok"]
 
 
 def accuracy_title(accuracy: Accuracy) -> str:
@@ -54,7 +50,7 @@ def accuracy_title(accuracy: Accuracy) -> str:
 def score_rows(accuracy: Accuracy) -> list[list[str]]:
     """Return the cells of a table with a row for every backend that finished all its seeds."""
     cells = []
-    for row in finished_rows(accuracy):
+    for row in finished(accuracy["rows"]):
         runs = row["runs"]
         scores = spreads(runs, void_of(accuracy))
         cells.append([row["backend"], *scores, to_target(runs), error_share(runs)])
@@ -94,15 +90,6 @@ def values_of(
     return [value for value in values if value is not None]
 
 
-def failures(accuracy: Trainings) -> list[str]:
-    """Return why trainings are absent."""
-    return [
-        f"{row['title']} – {row['status']}: {row['reason']}"
-        for row in accuracy["rows"]
-        if row["status"] != "ok"
-    ]
-
-
 def finding(test: Equivalence) -> str:
     """Return in words what a test of equivalence shows."""
     return "equivalent" if test["equivalent"] else "equivalence not shown"
@@ -120,7 +107,7 @@ def words_of(test: Equivalence) -> str:
 def accuracy_text(accuracy: Accuracy) -> list[str]:
     """Return the scores of every backend and the tests of every pair, a line each."""
     table = text_table([HEADS, *score_rows(accuracy)])
-    notes = [*failures(accuracy), *map(words_of, accuracy["equivalence"])]
+    notes = [*failures(accuracy["rows"]), *map(words_of, accuracy["equivalence"])]
     return [accuracy_title(accuracy), table, *(f"  {line}" for line in notes)]
 
 
@@ -129,7 +116,7 @@ def accuracy_curves(accuracy: Accuracy) -> Figure | None:
 
     None if there is none or no matplotlib.
     """
-    rows = finished_rows(accuracy)
+    rows = finished(accuracy["rows"])
     if not rows or not (figure := new_figure(9, 4)):
         return None
     for axes, name in zip(figure.subplots(1, 2), SCORES, strict=True):
@@ -148,11 +135,11 @@ def accuracy_curves(accuracy: Accuracy) -> Figure | None:
     return figure
 
 
-def epoch_rows(accuracy: Accuracy) -> list[list[str]]:
-    """Return the numbers of the curves: epoch, backend, mean and spread of each score."""
+def epoch_rows(trainings: Trainings, void: Void, *names: str) -> list[list[str]]:
+    """Return the numbers of the curves: epoch, ``names``, backend, and spread of each score."""
     return [
-        [str(number), row["title"], *spreads(epochs, void_of(accuracy))]
-        for row in finished_rows(accuracy)
+        [str(number), *names, row["title"], *spreads(epochs, void)]
+        for row in finished(trainings["rows"])
         for number, epochs in enumerate(
             zip(*(run["epochs"] for run in row["runs"]), strict=True), start=1
         )
@@ -171,7 +158,7 @@ def accuracy_gallery(document: Bench, folder: Path) -> list[Item]:
     if "accuracy" not in document:
         return []
     accuracy, items = document["accuracy"], []
-    titles = {row["backend"]: row["title"] for row in finished_rows(accuracy)}
+    titles = {row["backend"]: row["title"] for row in finished(accuracy["rows"])}
     for example in accuracy.get("gallery", []):
         with suppress(InputError):
             recipe = accuracy["config"]["recipe"]

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pages.html import COLORS, MUTED, TEXT, mute, new_figure
-from benchmarks.pages.studies.accuracy import NAMES, finished_rows, spreads, values_of, void_of
+from benchmarks.pages.studies.accuracy import NAMES, epoch_rows, values_of, void_of
 from benchmarks.pages.studies.words import title_of
-from benchmarks.records.training_documents import Effect, Score, Study
+from benchmarks.records.training_documents import Effect, Score, Study, finished
 from common.run.plots import whole_numbers
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def lines_of(study: Study, backend: str, score: Score) -> dict[str, NDArray[np.f
     """Return by variant a score in one backend, [seeds, epochs]; empty without a whole row."""
     lines = {}
     for variant in study["variants"]:
-        runs = next((r["runs"] for r in finished_rows(variant) if r["backend"] == backend), [])
+        runs = next((r["runs"] for r in finished(variant["rows"]) if r["backend"] == backend), [])
         values = [values_of(run["epochs"], void_of(study), score) for run in runs]
         is_whole = all(len(v) == len(run["epochs"]) for v, run in zip(values, runs, strict=True))
         lines[variant["name"]] = np.array(values if is_whole else [], np.float64)
@@ -94,11 +94,9 @@ def lines_of(study: Study, backend: str, score: Score) -> dict[str, NDArray[np.f
 
 def epoch_cells(study: Study) -> list[list[str]]:
     """Return the numbers of the curves: epoch, variant, backend, mean and spread of each score."""
+    void = void_of(study)
     return [
-        [str(number), variant["name"], row["title"], *spreads(epochs, void_of(study))]
+        cells
         for variant in study["variants"]
-        for row in finished_rows(variant)
-        for number, epochs in enumerate(
-            zip(*(run["epochs"] for run in row["runs"]), strict=True), start=1
-        )
+        for cells in epoch_rows(variant, void, variant["name"])
     ]

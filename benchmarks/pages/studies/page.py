@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.pages.facts import study_facts
-from benchmarks.pages.gallery import Item, gallery_item
+from benchmarks.pages.gallery import gallery_items
 from benchmarks.pages.html import render
 from benchmarks.pages.studies import accuracy, curves, words
 from benchmarks.records.check import problems_of_study
@@ -21,6 +21,7 @@ def render_page(study: Study, folder: Path) -> str:
     Raises:
         InputError: For a picture of the gallery that is missing or no label map.
     """
+    names = [variant["name"] for variant in study["variants"]]
     return render(
         study,
         verdict=words.verdict(study),
@@ -28,15 +29,8 @@ def render_page(study: Study, folder: Path) -> str:
         words=words,
         trainings=accuracy,
         curves=curves,
-        gallery=gallery_items(study, folder),
+        gallery=gallery_items(study, folder, {name: name for name in names}),
         facts=study_facts(study),
         level=LEVEL,
         target=TARGET_ABOVE_BACKGROUND,
     )
-
-
-def gallery_items(study: Study, folder: Path) -> list[Item]:
-    """Return the examples with each variant's prediction."""
-    titles = {variant["name"]: variant["name"] for variant in study["variants"]}
-    recipe = study["config"]["recipe"]
-    return [gallery_item(example, folder, titles, recipe) for example in study["gallery"]]

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.pages.facts import Facts, machine_facts, named
 from benchmarks.pages.format import DASH, counted, moment, number, significant, text_table
-from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure, render
+from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
 from benchmarks.records.tuning_documents import Searched, TrialRecord, Tune, Value
 from common.backends import BACKENDS
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCORE = "mean IoU"
-WORSE = "#545d69"
-"""Of the lines of all trials but the best ones."""
 BEST_SHARE = 0.1
 """Of the trials, in colour among the parallel coordinates."""
 
@@ -181,7 +179,7 @@ def parallel_figure(tune: Tune) -> Figure | None:
         values: dict[str, Value | None] = {**trial["values"], SCORE: trial["score"]}
         heights = [height(values.get(name), ends[name]) for name in names]
         is_best = rank >= best
-        line = axes.plot(heights, color=color if is_best else WORSE)[0]
+        line = axes.plot(heights, color=color if is_best else MUTED)[0]
         line.set(alpha=1 if is_best else 0.35, linewidth=1.8 if is_best else 0.8)
     for place, name in enumerate(names):
         axes.axvline(place, color=TEXT, linewidth=0.8)

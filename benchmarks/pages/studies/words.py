@@ -6,15 +6,20 @@ from benchmarks.pages.format import DASH, count_word, counted, join, text_table
 from benchmarks.pages.studies.accuracy import (
     NAMES,
     error_share,
-    failures,
-    finished_rows,
     to_target,
     values_of,
     void_of,
     words_of,
 )
 from benchmarks.records.equivalence import SCORES, interval_of_mean
-from benchmarks.records.training_documents import AccuracyRow, Effect, Score, Study
+from benchmarks.records.training_documents import (
+    AccuracyRow,
+    Effect,
+    Score,
+    Study,
+    failures,
+    finished,
+)
 from common.backends import BACKENDS
 
 HEADS = ("variant", "backend", *NAMES.values(), "to target", "error of the first losses")
@@ -50,7 +55,7 @@ def score_cells(study: Study) -> list[list[str]]:
             error_share(row["runs"]),
         ]
         for variant in study["variants"]
-        for row in finished_rows(variant)
+        for row in finished(variant["rows"])
     ]
 
 
@@ -146,7 +151,7 @@ def titles(backends: Sequence[str | None]) -> str:
 
 def verdict(study: Study) -> str:
     """Return the study's outcome: what its tests support in mean IoU, and what is missing."""
-    finished = [row for variant in study["variants"] for row in finished_rows(variant)]
+    finished = [row for variant in study["variants"] for row in finished(variant["rows"])]
     count = sum(len(variant["rows"]) for variant in study["variants"])
     if not finished:
         return "No training has scores to show: each row below says why."
@@ -175,7 +180,9 @@ def nothing_tested(study: Study) -> str:
 def notes(study: Study) -> list[str]:
     """Return what a reader has to know before using the figures."""
     lines = [
-        f"{variant['name']}, {line}" for variant in study["variants"] for line in failures(variant)
+        f"{variant['name']}, {line}"
+        for variant in study["variants"]
+        for line in failures(variant["rows"])
     ]
     if different_pixels(study):
         lines.append(
@@ -192,7 +199,7 @@ def different_pixels(study: Study) -> bool:
     void = void_of(study)
     pixels: dict[int, set[object]] = {}
     for variant in study["variants"]:
-        for row in finished_rows(variant):
+        for row in finished(variant["rows"]):
             for run in row["runs"]:
                 pixels.setdefault(run["seed"], set()).add(run["scores"][void].get("pixels"))
     return any(len(each) > 1 for each in pixels.values())
