@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
+from benchmarks.commands import trainings
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
 from benchmarks.equal_work.trained import (
     check_evaluations,
@@ -25,15 +26,14 @@ from common import options
 from common.backends import BACKENDS
 from common.config import Config
 from common.data.synthetic import default_dataset
-from common.errors import InputError, notice
+from common.errors import InputError
 from common.fields import add_field_options
 from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import describe_weights, starting_parameters
-from common.recipes import make_recipe
 from common.run.folders import new_folder
-from common.run.training import TrainingData, choose_recipe
+from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 PAGE = "report.html"
@@ -46,43 +46,24 @@ def compare_parser() -> options.Parser:
         description="Train every backend from the same parameters on the same batches; check that "
         "they do equal work; leave compare.json and report.html.",
     )
-    add = parser.add_argument
     add_field_options(parser, options.Backends)
-    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
-    text = "start every backend from these, as `fcn train` does"
-    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     text = "go on with an interrupted comparison: what is trained is not trained again"
-    add("--resume", type=Path, metavar="DIR", help=text)
-    text = "seconds that a training may neither print nor compute anything before it is ended"
-    add("--timeout", type=float, default=900.0, metavar="S", help=text)
-    options.add_result_options(parser, "compare")
-    add_field_options(parser, Config, options.RUN_FIELDS)
-    options.add_recipe_options(parser)
-    options.add_machine_options(parser)
+    trainings.add_training_options(parser, "compare", text)
     options.add_verbose(parser)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Compare; status 1 if a backend is missing, fails or does other work."""
-    args, named = options.parsed(compare_parser(), argv)
-    if not args.timeout > 0:
-        raise InputError(f"--timeout {args.timeout:g}: expected seconds, more than 0")
-    for name in ("data", "weights"):
-        if getattr(args, name) not in (None, Path("imagenet")):
-            setattr(args, name, getattr(args, name).absolute())
+    args, named = trainings.parsed(compare_parser(), argv)
     if args.resume:
         out: Path = args.resume
         resume_options(args, named, "comparison")
     else:
         out = new_folder("compare", args.out, args.force)
         check_page_free(out, COMPARISON)
-    if args.data is None:
-        args.recipe = args.recipe or make_recipe("generated")
-    if chosen := choose_recipe(args):
-        notice(chosen)
     backends = options.Backends(args.backends).backends
-    config = options.config_from(args)
+    config = trainings.config_from(args)
     check_tricks(config.without, backends)
     limit_cpus(args.threads)
     # Bad weights and data are refused before anything is written.
@@ -90,13 +71,8 @@ def main(argv: Sequence[str]) -> int:
     dataset = TrainingData(args.data, config) if args.data else None
     if dataset is not None:
         dataset.warn()
-    with only_writer(out):
-        try:
-            return compare(args, backends, config, out, dataset)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted; go on with: fcn compare --resume {quote(str(out))}"
-            ) from None
+    with only_writer(out), trainings.resumable("compare", out):
+        return compare(args, backends, config, out, dataset)
 
 
 def compare(

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
+from benchmarks.commands import trainings
 from benchmarks.pages.studies.page import render_page
 from benchmarks.pages.studies.words import study_text
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
@@ -55,17 +56,8 @@ def study_parser() -> options.Parser:
     text = "trainings of each backend and variant, from --seed on"
     add("--seeds", type=int, default=5, metavar="N", help=text)
     add_field_options(parser, options.Backends)
-    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
-    text = "start every training from these, as `fcn train` does"
-    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     text = "go on with an interrupted study: what is trained is not trained again"
-    add("--resume", type=Path, metavar="DIR", help=text)
-    text = "seconds that a training may neither print nor compute anything before it is ended"
-    add("--timeout", type=float, default=900.0, metavar="S", help=text)
-    options.add_result_options(parser, "study")
-    add_field_options(parser, Config, options.RUN_FIELDS)
-    options.add_recipe_options(parser)
-    options.add_machine_options(parser)
+    trainings.add_training_options(parser, "study", text)
     options.add_verbose(parser)
     return parser
 

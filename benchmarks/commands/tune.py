@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.commands import trainings
 from benchmarks.pages.studies.tune import render_page, table
 from benchmarks.records.results import origin
 from benchmarks.records.tuning_documents import TrialRecord, Tune
@@ -32,15 +33,14 @@ from common import options
 from common.backends import BACKENDS, check_backend
 from common.config import Config
 from common.data.synthetic import default_dataset
-from common.errors import InputError, notice
-from common.fields import add_field_options
+from common.errors import InputError
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.parameters.files import starting_parameters
 from common.recipe_files import to_toml
-from common.recipes import RECIPES, Recipe
+from common.recipes import Recipe
 from common.run.folders import new_folder
-from common.run.training import TrainingData, choose_recipe
+from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 if TYPE_CHECKING:
@@ -62,9 +62,6 @@ def tune_parser() -> options.Parser:
     add = parser.add_argument
     text = "which trains; the recipe holds for all of them"
     add("--backend", default="torch", choices=tuple(BACKENDS), help=text)
-    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
-    text = "start every trial from these, as `fcn train` does"
-    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     text = "try a field of the recipe: between two values, among several, or as by default; may be "
     text += "repeated; by default learning rate, momentum, weight decay, schedule, loss reduction "
     text += "and batch size, around the recipe's"
@@ -77,19 +74,13 @@ def tune_parser() -> options.Parser:
     text = "end trials that are below the median of the earlier ones, or none"
     add("--pruner", default="median", choices=PRUNERS, help=text)
     text = "go on with an interrupted search, or search longer with --trials or --minutes"
-    add("--resume", type=Path, metavar="DIR", help=text)
-    text = "seconds that a training may neither print nor compute anything before it is ended"
-    add("--timeout", type=float, default=900.0, metavar="S", help=text)
-    options.add_result_options(parser, "tune")
-    add_field_options(parser, Config, options.RUN_FIELDS)
-    options.add_recipe_options(parser)
-    options.add_machine_options(parser)
+    trainings.add_training_options(parser, "tune", text)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Search; status 1 if no trial has a score."""
-    args, named = options.parsed(tune_parser(), argv)
+    args, named = trainings.parsed(tune_parser(), argv)
     check_numbers(args)
     if find_spec("optuna") is None:
         raise InputError("fcn tune: needs Optuna, which is not installed; `uv sync` installs it")
@@ -102,7 +93,7 @@ def main(argv: Sequence[str]) -> int:
             raise InputError(
                 f"{out}: holds a search already: go on with it by --resume, or choose another --out"
             )
-        config = new_plan(args)
+        config = trainings.config_from(args)
     limit_cpus(config.threads)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
@@ -119,32 +110,16 @@ def main(argv: Sequence[str]) -> int:
         )
         TrainingData(search.data, config)  # Refuses a crop or a batch that is too large for it.
         write_plan(out, args, config)
-        try:
+        with trainings.resumable("tune", out):
             return tune(search, args)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted; go on with: fcn tune --resume {quote(str(out))}"
-            ) from None
 
 
 def check_numbers(args: Namespace) -> None:
-    """Raise InputError for a budget or a limit that is none."""
-    for name in ("trials", "minutes", "timeout"):
+    """Raise InputError for a budget that is none."""
+    for name in ("trials", "minutes"):
         value = getattr(args, name)
         if value is not None and not value > 0:
             raise InputError(f"--{name} {value:g}: expected a number above 0")
-
-
-def new_plan(args: Namespace) -> Config:
-    """Return the configuration that the options of a new search make."""
-    for name in ("data", "weights"):
-        if getattr(args, name) not in (None, Path("imagenet")):
-            setattr(args, name, getattr(args, name).absolute())
-    if args.data is None:
-        args.recipe = args.recipe or RECIPES["generated"]
-    if chosen := choose_recipe(args):
-        notice(chosen)
-    return options.config_from(args)
 
 
 STORED = ("backend", "search", "sampler", "pruner", "data", "weights")

@@ -1,0 +1,64 @@
+"""What the commands that train several times share: options, their checks, and how to go on."""
+
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from shlex import quote
+
+from common import options
+from common.config import Config
+from common.errors import InputError, notice
+from common.fields import add_field_options
+from common.recipes import RECIPES
+from common.run.training import choose_recipe
+
+
+def add_training_options(parser: options.Parser, command: str, resume: str) -> None:
+    """Add the options of the command ``command``.
+
+    Args:
+        resume: What ``--resume`` does.
+    """
+    add = parser.add_argument
+    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
+    text = "start every training from these, as `fcn train` does"
+    add("--weights", type=Path, metavar="FILE|imagenet", help=text)
+    add("--resume", type=Path, metavar="DIR", help=resume)
+    text = "seconds that a training may neither print nor compute anything before it is ended"
+    add("--timeout", type=float, default=900.0, metavar="S", help=text)
+    options.add_result_options(parser, command)
+    add_field_options(parser, Config, options.RUN_FIELDS)
+    options.add_recipe_options(parser)
+    options.add_machine_options(parser)
+
+
+def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[str]]:
+    """Return the options, their paths absolute, and the names of those that are stated."""
+    args, named = options.parsed(parser, argv)
+    if not args.timeout > 0:
+        raise InputError(f"--timeout {args.timeout:g}: expected seconds, more than 0")
+    for name in ("data", "weights"):
+        if getattr(args, name) not in (None, Path("imagenet")):
+            setattr(args, name, getattr(args, name).absolute())
+    return args, named
+
+
+def config_from(args: Namespace) -> Config:
+    """Return the configuration that options make; its recipe may be the data set's own."""
+    if args.data is None:
+        args.recipe = args.recipe or RECIPES["generated"]
+    if chosen := choose_recipe(args):
+        notice(chosen)
+    return options.config_from(args)
+
+
+@contextmanager
+def resumable(command: str, out: Path) -> Iterator[None]:
+    """Let an interrupt within the block say how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"interrupted; go on with: fcn {command} --resume {quote(str(out))}"
+        ) from None
