@@ -183,7 +183,7 @@ def test_an_interrupted_comparison_keeps_what_is_trained(
     trace.write_text(trace.read_text("utf-8").replace("0.5", "9.5", 1), "utf-8")
     capsys.readouterr()
     assert fcn(["compare", "--resume", str(out)]) == 2
-    assert "trace.json: not a part of a comparison" in capsys.readouterr().err
+    assert "trace.json: not a finished part of this" in capsys.readouterr().err
 
 
 def test_a_terminated_comparison_names_the_way_on(
