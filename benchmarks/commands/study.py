@@ -1,6 +1,7 @@
 """`fcn study`: does a change of the recipe change the scores? Trainings paired by seed."""
 
 import json
+import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ from shlex import quote
 from benchmarks.commands import trainings
 from benchmarks.pages.studies.page import render_page
 from benchmarks.pages.studies.words import study_text
+from benchmarks.records.diff import check_same_origin
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.results import STUDY, check_page_free, origin
 from benchmarks.records.training_documents import GalleryEntry, Study, VariantRecord
@@ -23,13 +25,13 @@ from benchmarks.studies.variants import (
     variants_of,
 )
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.progress import resume_options, write_plan
+from benchmarks.workers.progress import PLAN, resume_options, write_plan
 from common import options
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError, notice
 from common.fields import add_field_options
-from common.machine.files import write_json, write_text
+from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.parameters.files import describe_weights
 from common.recipes import make_recipe
@@ -37,7 +39,7 @@ from common.run.folders import new_folder
 from common.run.training import TrainingData, choose_recipe
 from common.tricks import check_tricks
 
-PAGE = "report.html"
+PAGE, RUNS = "report.html", "runs"
 KEPT = ("vary", "seeds")
 """Options that a study's plan holds beside those of a comparison's."""
 
@@ -67,23 +69,23 @@ def main(argv: Sequence[str]) -> int:
     args, named = options.parsed(study_parser(), argv)
     if not args.timeout > 0:
         raise InputError(f"--timeout {args.timeout:g}: expected seconds, more than 0")
-    if args.seeds < 1:
-        raise InputError(f"--seeds {args.seeds}: expected 1 or more; tests need 2 or more")
     for name in ("data", "weights"):
         if getattr(args, name) not in (None, Path("imagenet")):
             setattr(args, name, getattr(args, name).absolute())
     if args.resume:
         out: Path = args.resume
-        resume_options(args, named, "study", *KEPT)
+        resume_study(args, named)
     else:
         out = new_folder("study", args.out, args.force)
         check_page_free(out, STUDY)
+    if args.seeds < 1:
+        raise InputError(f"--seeds {args.seeds}: expected 1 or more; tests need 2 or more")
     if args.data is None:
         args.recipe = args.recipe or make_recipe("generated")
     if chosen := choose_recipe(args):
         notice(chosen)
     config = options.config_from(args)
-    check_tricks(config.without, args.backends)
+    check_tricks(config.without, options.Backends(args.backends).backends)
     variations = read_variations(args.vary, config.recipe)
     variants = variants_of(config.recipe, variations)
     limit_cpus(args.threads)
@@ -92,12 +94,36 @@ def main(argv: Sequence[str]) -> int:
     if args.data:
         TrainingData(args.data, config).warn()
     with only_writer(out):
+        if not args.resume:
+            clear(out)
         try:
             return study(args, config, variants, out)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"interrupted; go on with: fcn study --resume {quote(str(out))}"
             ) from None
+
+
+def resume_study(args: Namespace, named: set[str]) -> None:
+    """Set the options to those of the study that is gone on with.
+
+    Raises:
+        InputError: If an option says otherwise, if there is no such study, or if it was begun on
+            another machine or by another commit: its trainings would not compare.
+    """
+    resume_options(args, named, "study", *KEPT)
+    with reading_json(args.resume / PLAN, "the plan of a study") as plan:
+        check_same_origin(args.resume, plan)
+        if type(args.seeds) is not int or not all(type(text) is str for text in args.vary):
+            raise ValueError("its seeds or its variations are of another type")
+
+
+def clear(out: Path) -> None:
+    """Remove what an earlier study left in ``out``, but for its generated data."""
+    for name in (STUDY, PAGE):
+        (out / name).unlink(missing_ok=True)
+    for name in (RUNS, "gallery"):
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def check_variants(
@@ -119,7 +145,7 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
         args.backends,
         args.seeds,
         data,
-        out / "runs",
+        out / RUNS,
         args.weights,
         silence=args.timeout,
         verbose=args.verbose,

@@ -1,6 +1,8 @@
 """What changed between two results files of one machine."""
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from benchmarks.records.statistics import (
     withheld,
 )
 from common.errors import InputError
+from common.machine.provenance import git_commit, hardware
 from common.machine.threads import WAITING
 
 ALIKE = ("processor", "cpus", "system")
@@ -39,6 +42,25 @@ class Change(TimeRatio, Judgement):
 def unlike(old: Mapping[str, object], new: Mapping[str, object]) -> str | None:
     """Return what of two machines' hardware forbids to compare their rows, or None."""
     return first_difference(*({name: machine[name] for name in ALIKE} for machine in (old, new)))
+
+
+def check_same_origin(folder: Path, begun: Mapping[str, Any]) -> None:
+    """Raise InputError if what is resumed was begun on another machine or by another commit.
+
+    Args:
+        folder: Of ``--resume``.
+        begun: What it says of its making.
+    """
+    if different := unlike(begun["hardware"], hardware()):
+        raise InputError(
+            f"--resume {folder}: was begun on another machine ({different}); resume it there"
+        )
+    commit = git_commit()
+    if commit and begun["commit"] and commit != begun["commit"]:
+        raise InputError(
+            f"--resume {folder}: was begun at commit {begun['commit']}, this is {commit}; "
+            "check that commit out, or begin anew in another folder"
+        )
 
 
 def first_difference(old: Mapping[str, object], new: Mapping[str, object]) -> str | None:

@@ -1,5 +1,6 @@
 """What comparisons and studies take from the folders of trainings."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
@@ -11,9 +12,10 @@ from common.config import Config
 from common.data.images import write_image
 from common.data.masks import write_label
 from common.documents import Manifest, Summary
+from common.errors import InputError
 from common.machine.files import reading_json, write_bytes
 from common.run.folders import SUMMARY
-from common.run.log import LOG, read_metrics
+from common.run.log import LOG, Line, read_metrics
 from common.run.metrics import in_reading
 from common.run.training import TrainingData
 
@@ -34,18 +36,10 @@ def training_row(backend: str, outcome: Outcome, folder: Path) -> TrainedRow:
     with reading_json(folder / SUMMARY, "a run's summary") as summary:
         _add_summary(row, summary)
     row["agreement"], row["other_cpu_share"] = None, outcome.other_cpu_share
-    lines = read_metrics(folder / LOG)
-    row["steps"] = [(line["step"], line["loss"]) for line in lines if line["kind"] == "step"]
-    row["epochs"] = [
-        {
-            "epoch": line["epoch"],
-            "train_loss": line["train_loss"],
-            "val_loss": line["val_loss"],
-            "scores": line["scores"],
-        }
-        for line in lines
-        if line["kind"] == "epoch"
-    ]
+    try:
+        _add_lines(row, read_metrics(folder / LOG))
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{folder / LOG}: not a training's log ({error!r})") from error
     return row
 
 
@@ -72,6 +66,20 @@ def _add_summary(row: TrainedRow, summary: Summary) -> None:
     row["host_memory_peak_bytes"] = summary["host_memory_peak_bytes"]
     row["device_memory_peak_bytes"] = summary["device_memory_peak_bytes"]
     row["total_seconds"] = summary["total_seconds"]
+
+
+def _add_lines(row: TrainedRow, lines: Sequence[Line]) -> None:
+    row["steps"] = [(line["step"], line["loss"]) for line in lines if line["kind"] == "step"]
+    row["epochs"] = [
+        {
+            "epoch": line["epoch"],
+            "train_loss": line["train_loss"],
+            "val_loss": line["val_loss"],
+            "scores": line["scores"],
+        }
+        for line in lines
+        if line["kind"] == "epoch"
+    ]
 
 
 def accuracy_run(row: TrainedRow, config: Config, folder: Path) -> AccuracyRun:

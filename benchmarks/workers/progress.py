@@ -11,6 +11,7 @@ from benchmarks.workers.scripts import Outcome
 from common.config import Config
 from common.errors import InputError
 from common.machine.files import file_digest, reading_json, write_json
+from common.machine.provenance import git_commit, hardware
 from common.options import Backends, config_from
 from common.run.folders import is_finished
 from common.run.resume import fill_options
@@ -30,7 +31,8 @@ def write_plan(out: Path, args: Namespace, config: Config, *more: str) -> None:
     """
     paths = {name: getattr(args, name) and str(getattr(args, name)) for name in PATHS}
     others = {name: getattr(args, name) for name in ("backends", *more)}
-    write_json(out / PLAN, {"config": config.to_json(), **paths, **others})
+    begun = {"commit": git_commit(), "hardware": hardware()}
+    write_json(out / PLAN, {"config": config.to_json(), **paths, **others, **begun})
 
 
 def resume_options(args: Namespace, named: set[str], what: str, *more: str) -> None:

@@ -13,7 +13,7 @@ from benchmarks.commands.bench import check, diff, selftest
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.format import counted
 from benchmarks.records.comparisons import compare_rows
-from benchmarks.records.diff import unlike
+from benchmarks.records.diff import check_same_origin
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import RESULTS, Results, new_document, read_document
 from benchmarks.studies.accuracy import measure_accuracy
@@ -25,7 +25,6 @@ from benchmarks.workers.environment import limit_cpus
 from common.errors import InputError, printable
 from common.machine.files import write_text
 from common.machine.locks import only_writer
-from common.machine.provenance import git_commit, hardware
 from common.options import as_typed, parsed
 from common.run.folders import new_folder
 from common.suggestions import unknown
@@ -143,16 +142,7 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
                 f"--resume {args.resume}: {option.option_strings[0]} is {before} there, {now} "
                 "here; leave the options out, and those of the interrupted run hold"
             )
-    if different := unlike(document["hardware"], hardware()):
-        raise InputError(
-            f"--resume {args.resume}: was begun on another machine ({different}); resume it there"
-        )
-    commit = git_commit()
-    if commit and document["commit"] and commit != document["commit"]:
-        raise InputError(
-            f"--resume {args.resume}: was begun at commit {document['commit']}, this is {commit}; "
-            "check that commit out, or start a new benchmark"
-        )
+    check_same_origin(args.resume, document)
     for left in args.resume.glob(f"{SCRATCH}*"):
         shutil.rmtree(left)
     for left in args.resume.glob(".*.partial"):

@@ -1,0 +1,221 @@
+"""`fcn study`: what it trains and leaves, and what of it an interrupted one keeps."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cli import main as fcn
+from benchmarks.commands import study
+from benchmarks.records.results import read_document
+from benchmarks.records.training_documents import Study
+from benchmarks.studies import trainings as engine
+from benchmarks.workers import scripts
+from benchmarks.workers.scripts import Outcome
+from common.config import Config
+from common.machine.locks import only_writer
+from common.run import training
+from tests.conftest import PRESENT
+
+OPTIONS = ["--evaluation", "crops", "--crop", "64", "64", "--batch-size", "4"]
+OPTIONS += ["--recipe", "modern", "--epochs", "1", "--backends", "torch", "--seeds", "2"]
+VARY = ["--vary", "learning_rate=0.01,0.02"]
+ALL = [(variant, seed) for seed in ("0", "1") for variant in ("0.01", "0.02")]
+
+
+@pytest.fixture
+def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Let the stand-in train for every backend; the learning rate and the seed of each training."""
+    started: list[tuple[str, str]] = []
+
+    def command(
+        backend: str, script: str, arguments: Sequence[str], python: str = sys.executable
+    ) -> list[str]:
+        folder = Path(arguments[arguments.index("--out") + 1])
+        rate = folder.parents[1].name.removeprefix("learning_rate=")
+        started.append((rate, folder.name.removeprefix("seed-")))
+        return [python, "-m", "tests.support.small_training", *arguments]
+
+    def trace(config: Config, data: Path, *_: object) -> dict[str, Any]:
+        return {
+            "reference": "none",
+            "losses": [2300.0] * 3,
+            "drift": [0.1] * 3,
+            "bounds": [0.5] * 3,
+        }
+
+    monkeypatch.setattr(scripts, "script_command", command)
+    monkeypatch.setattr(scripts, "check_backend", lambda name: None)
+    monkeypatch.setattr(engine, "reference_trace", trace)
+    monkeypatch.setattr(engine, "prove_evaluation", lambda *_: Outcome("ok", None))
+    monkeypatch.setattr(engine, "evaluation_file", lambda config: Path())
+    monkeypatch.setattr(training, "EXAMPLES", 1)
+    monkeypatch.chdir(Path(__file__).parents[2])
+    return started
+
+
+def refusal(argv: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the one line with which a command refuses bad input."""
+    capsys.readouterr()
+    assert fcn(list(argv)) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1, said
+    return said
+
+
+def test_an_interrupted_study_keeps_what_is_trained_and_refuses_what_differs(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, train = tmp_path / "out", engine.train_backend
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return train(*arguments, **options)
+
+    monkeypatch.setattr(engine, "train_backend", interrupted)
+    start = ["study", "--data", str(generated), *VARY, *OPTIONS, "--out", str(out)]
+    assert fcn(start) == 130
+    said = capsys.readouterr().err
+    assert said.splitlines()[-1] == f"interrupted; go on with: fcn study --resume {out}"
+    assert "[3/4] PyTorch, learning_rate=0.01, seed 1; about 0 min left" in said
+    assert trained == ALL[:3]
+    monkeypatch.setattr(engine, "train_backend", train)
+
+    resume = ["study", "--resume", str(out)]
+    for options, words in (
+        (["--seeds", "3"], "an option differs"),
+        (["--vary", "learning_rate=0.01,0.03"], "an option differs"),
+        (["--epochs", "2"], "an option differs"),
+        (["--out", str(out)], "leave --out and --force"),
+        (["--timeout", "0"], "--timeout 0: expected seconds"),
+    ):
+        assert words in refusal([*resume, *options], capsys)
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmarks.records.diff.git_commit", lambda: "another")
+        assert "check that commit out, or begin anew" in refusal(resume, capsys)
+    with only_writer(out):
+        assert f"{out}: is being written by process" in refusal(resume, capsys)
+
+    part = out / "runs/learning_rate=0.01/torch/seed-0.json"
+    whole = part.read_text(encoding="utf-8")
+    for damaged in ("", "[]", "{}", whole[:100], whole.replace('"seconds"', '"minutes"', 1)):
+        part.write_text(damaged, encoding="utf-8")
+        assert "remove the file, and that part is done again" in refusal(resume, capsys)
+    part.unlink()
+    trained.clear()
+    assert fcn([*resume, *VARY]) == 0
+    assert trained == [ALL[0], ALL[3]]
+    check_results(out, capsys)
+
+
+def check_results(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Check the document of a study of two variants, and that other commands accept it."""
+    lines = capsys.readouterr().out.splitlines()
+    assert f"page: {out}/report.html" in lines
+    assert f"{out} has study.json with every score" in lines[-2]
+    document = read_document(out, Study)
+    assert [variant["name"] for variant in document["variants"]] == [
+        "learning_rate=0.01",
+        "learning_rate=0.02",
+    ]
+    for variant in document["variants"]:
+        assert [run["seed"] for run in variant["rows"][0]["runs"]] == [0, 1]
+    assert {test["backend"] for test in document["effects"]} == {"torch"}
+    for entry in document["gallery"]:
+        assert len(entry["predictions"]) == 2
+        assert all((out / path).is_file() for path in entry["predictions"].values())
+    assert fcn(["bench", "check", str(out)]) == 0
+    assert "follows the schema and agrees with itself" in capsys.readouterr().out
+    assert fcn(["report", str(out)]) == 0
+    assert "paired by seed" in (out / "report.html").read_text(encoding="utf-8")
+    assert not [*out.rglob("checkpoints")]
+
+
+def test_a_study_over_nothing_compares_the_backends_and_force_begins_anew(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    start = ["study", "--data", str(generated), *OPTIONS, "--out", str(out), "--json"]
+    assert fcn([*start, "--backends", "torch,jax", "--seeds", "1"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [len(variant["rows"]) for variant in document["variants"]] == [2]
+    assert document["effects"] == [] and document["varied"] == {}
+    assert "not empty" in refusal(start, capsys)
+    trained.clear()
+    assert fcn([*start, "--seeds", "1", "--force"]) == 0
+    assert trained == [("unchanged", "0")]
+
+
+@pytest.mark.parametrize("name", ["summary.json", "manifest.json", "metrics.jsonl"])
+def test_a_training_that_leaves_a_damaged_file_is_told_in_a_line(
+    name: str,
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    train = engine.train_backend
+
+    def damaging(*arguments: Any, **options: Any) -> Any:
+        outcome = train(*arguments, **options)
+        (arguments[3] / name).write_text('{"kind": "epoch"}\n', encoding="utf-8")
+        return outcome
+
+    monkeypatch.setattr(engine, "train_backend", damaging)
+    options = ["--data", str(generated), *OPTIONS, "--out", str(tmp_path / "out")]
+    assert fcn(["study", *options]) == 2
+    assert f"seed-0/{name}: " in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--vary", "tile=64x64,96x96"], "--vary tile: changes nothing"),
+        (["--vary", "epochs=2,3", "--recipe", "chapter-torch", "--max-steps", "1"], "--max-steps"),
+        (["--vary", "crop=64x64,96x96"], "--crop 96x96 is larger than every image"),
+        (["--seeds", "0"], "--seeds 0: expected 1 or more"),
+        (["--backends", "pytorch"], "did you mean torch?"),
+    ],
+)
+def test_what_cannot_be_studied_is_refused_before_anything_is_written(
+    options: list[str],
+    words: str,
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    base = ["study", "--data", str(generated), *OPTIONS, "--out", str(out)]
+    assert words in refusal([*base, *options], capsys)
+    assert not out.exists() and trained == []
+
+
+@pytest.mark.slow
+def test_a_study_of_pytorch_proves_and_pairs_its_trainings(
+    generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    small = ["--crop", "64", "64", "--batch-size", "4", "--max-steps", "2", "--threads", "1"]
+    options = ["--data", str(generated), "--out", str(out), "--backends", PRESENT[0], *small]
+    assert fcn(["study", *options, "--vary", "init=torch,xavier", "--seeds", "2", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    for variant in document["variants"]:
+        (row,) = variant["rows"]
+        assert row["status"] == "ok" and all(run["agreement"] <= 1 for run in row["runs"])
+    assert study.backend_of_gallery(document["variants"]) == PRESENT[0]
+    assert len(document["effects"]) == 2 and all(
+        len(t["differences"]) == 2 for t in document["effects"]
+    )

@@ -1,0 +1,96 @@
+"""The page and the words of a study claim what its tests support, and no more."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cli import main as fcn
+from benchmarks.pages.studies import words
+from tests.support.study_sample import sample_study, variant
+
+
+def effects_of(by_backend: dict[str, tuple[float, bool]], mean: float) -> list[Any]:
+    """Return tests of a score of two variants: the mean by backend and whether it is shown."""
+    common = {"variants": ["fcn32s", "fcn8s"], "score": "mean_iou"}
+    tests: list[Any] = [
+        {**common, "backend": backend, "mean": value, "low": value, "high": value, "differ": shown}
+        for backend, (value, shown) in by_backend.items()
+    ]
+    if len(tests) > 1:
+        spread = {"mean": mean, "low": mean - 0.007, "high": mean + 0.007, "differ": True}
+        tests.append({**common, "backend": None, **spread})
+    return tests
+
+
+@pytest.mark.parametrize(
+    ("by_backend", "mean", "sentence"),
+    [
+        (
+            {"torch": (0.03, True), "jax": (0.03, True)},
+            0.0312,
+            "fcn8s is 0.031 [0.024, 0.038] above fcn32s in mean IoU in every backend",
+        ),
+        (
+            {"torch": (-0.03, True), "jax": (-0.03, True)},
+            -0.0312,
+            "fcn32s is 0.031 [0.024, 0.038] above fcn8s in mean IoU in every backend",
+        ),
+        (
+            {"torch": (0.03, True), "jax": (0.01, False)},
+            0.0312,
+            "fcn8s is 0.031 [0.024, 0.038] above fcn32s in mean IoU: shown in PyTorch, not in JAX/Flax",
+        ),
+        (
+            {"torch": (0.03, True), "jax": (-0.01, True)},
+            0.0312,
+            "fcn8s is above fcn32s in mean IoU in PyTorch, and below it in JAX/Flax",
+        ),
+        (
+            {"torch": (0.001, False), "jax": (0.001, False)},
+            0.001,
+            "No difference in mean IoU between fcn8s and fcn32s is shown in any backend: fcn8s is "
+            "0.001 [-0.006, 0.008] above fcn32s",
+        ),
+    ],
+)
+def test_a_sentence_says_in_which_backends(
+    by_backend: dict[str, tuple[float, bool]], mean: float, sentence: str
+) -> None:
+    study: Any = {"variants": [variant("fcn32s", "", {key: {0: 0.1} for key in by_backend})]}
+    assert words.sentence(study, effects_of(by_backend, mean)) == sentence
+
+
+def test_a_backend_that_did_not_finish_is_in_no_claim() -> None:
+    planned: Any = variant("fcn32s", "", {key: {0: 0.1} for key in ("torch", "jax", "tf")})
+    tests = effects_of({"torch": (0.03, True), "jax": (0.03, True)}, 0.0312)
+    text = words.sentence({"variants": [planned]}, tests)  # type: ignore[typeddict-item]
+    assert text.endswith("in all two backends that finished")
+
+
+def test_a_page_has_the_sentences_the_tables_and_the_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = sample_study(tmp_path)
+    assert fcn(["report", str(tmp_path)]) == 0
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "xavier is 0.0" in page and "above bilinear in mean IoU in every backend" in page
+    assert page.count("<svg aria-hidden") == 4, "an interval and a curve for each score"
+    assert "Predictions of PyTorch from the first seed." in page
+    capsys.readouterr()
+    assert fcn(["bench", "check", str(tmp_path)]) == 0
+    text = capsys.readouterr().out
+    assert "xavier - bilinear  mean IoU        mean of all" in text
+    assert words.verdict(study) in text
+
+
+def test_a_study_without_tests_says_why(tmp_path: Path) -> None:
+    study = sample_study(tmp_path)
+    for each in study["variants"]:
+        each["rows"][0].update(status="failed", reason="no luck", runs=[])
+    study["effects"] = []
+    assert words.verdict(study).startswith("No two trainings that differ in one thing finished;")
+    assert "bilinear, PyTorch – failed: no luck" in words.notes(study)
+    assert "2 of 4 rows have no scores" in words.verdict(study)
+    one_seed = {**study, "variants": [{**study["variants"][0], "seeds": 1}]}
+    assert words.verdict(one_seed).startswith("One seed tells no difference from chance")
