@@ -37,7 +37,7 @@ def named(values: Mapping[str, object], keys: Iterable[str] | None = None) -> Fa
 def name_of(key: str) -> str:
     """Return the key of a document as a reader writes it."""
     text = key.replace("val_", "validation_").replace("_", " ")
-    return NAMES.get(key, text[0].upper() + text[1:])
+    return NAMES.get(key, text[:1].upper() + text[1:])
 
 
 def machine_facts(hardware: Hardware) -> Facts:

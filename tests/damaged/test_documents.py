@@ -11,8 +11,7 @@ import pytest
 from tests.damaged.damage import damaged_json, run
 from tests.support import report_sample
 from tests.support.bench_sample import sample_bench
-from tests.support.report_sample import sample_accuracy, sample_compare
-from tests.support.study_sample import sample_study
+from tests.support.report_sample import sample_accuracy, sample_compare, sample_study
 
 PROOF = Path(__file__).parents[2] / "docs/parity/full-cpu.json"
 
@@ -23,6 +22,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report_sample, "SIZE", (32, 32))
         patch.setattr(report_sample, "EPOCHS", 1)
+        patch.setattr(report_sample, "STUDY_EPOCHS", 1)
         patch.setattr(report_sample, "STEPS_PER_EPOCH", 20)
         yield write_folders(tmp_path_factory)
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from benchmarks.records.check import problems_of_study
 from benchmarks.records.equivalence import effect, effects, interval_of_mean
-from tests.support.study_sample import sample_study, variant
+from tests.support.report_sample import sample_study, variant
 
 NAMES = ["a", "b"]
 

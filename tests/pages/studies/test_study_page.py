@@ -7,7 +7,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.pages.studies import words
-from tests.support.study_sample import sample_study, variant
+from tests.support.report_sample import sample_study, variant
 
 
 def effects_of(by_backend: dict[str, tuple[float, bool]], mean: float) -> list[Any]:
@@ -39,7 +39,8 @@ def effects_of(by_backend: dict[str, tuple[float, bool]], mean: float) -> list[A
         (
             {"torch": (0.03, True), "jax": (0.01, False)},
             0.0312,
-            "fcn8s is 0.031 [0.024, 0.038] above fcn32s in mean IoU: shown in PyTorch, not in JAX/Flax",
+            "fcn8s is 0.031 [0.024, 0.038] above fcn32s in mean IoU: shown in PyTorch, not in "
+            "JAX/Flax",
         ),
         (
             {"torch": (0.03, True), "jax": (-0.01, True)},
