@@ -13,6 +13,10 @@ BACKBONES = ("resnet18_v1", "resnet18_v2")
 STRIDE = 32
 """Input pixels per side for one pixel of the backbone's last feature map."""
 
+HEADS = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
+"""Head -> stride of its last upsampling, and of the finest map that it scores (Long, Shelhamer and
+Darrell 2015, section 4.2)."""
+
 LARGEST_RATE = 3.4e38
 """What float32 can hold."""
 
@@ -30,6 +34,7 @@ class Network(NamedTuple):
     """Which network it is: its layers, their names and their shapes follow from this."""
 
     backbone: str
+    head: str = "fcn32s"
     num_classes: int = len(VOC.names)
 
 
@@ -69,11 +74,11 @@ class Recipe:
     weight_decay: float = option(least=0)
     decay_scope: str = option(choices=("all", "weights"))
     init: str = option(
-        "first values of the 1x1 convolution: PyTorch's default, or xavier",
+        "first values of the last map's 1x1 convolution: PyTorch's default, or xavier",
         choices=("torch", "xavier"),
     )
     upsample_init: str = option(
-        "first values of the transposed convolution; bilinear-frozen ones are never updated",
+        "first values of the transposed convolutions; bilinear-frozen ones are never updated",
         choices=("bilinear", "xavier", "bilinear-frozen"),
     )
     batch_size: int = option("images per step", metavar="N", least=1)
@@ -87,6 +92,11 @@ class Recipe:
     tile: tuple[int, int] = option(
         "largest part of an image that is predicted at once, in pixels, multiples of 32",
         metavar="H W",
+    )
+    head: str = option(
+        "scores of the last map alone (fcn32s), with those of stride 16 (fcn16s) and 8 (fcn8s)",
+        default="fcn32s",
+        choices=tuple(HEADS),
     )
     classes: Classes = option(
         "names and colours of your own classes instead of VOC's 21, a TOML file; `fcn data check "
@@ -204,7 +214,7 @@ class Recipe:
     @property
     def network(self) -> Network:
         """Return which network it trains."""
-        return Network(self.backbone, self.num_classes)
+        return Network(self.backbone, self.head, self.num_classes)
 
 
 CHAPTER_TORCH = Recipe(

@@ -94,6 +94,7 @@ def import_weights(
     whole = "final_conv.weight" in parameters
     origin = name if name in PUBLISHED else Path(source).name
     described = {"backbone": network.backbone, "source": origin}
+    described |= {"head": network.head} if whole else {}
     if classes and not whole:
         raise InputError("--classes: there is no head whose classes these could be: leave it out")
     if classes:
@@ -104,13 +105,14 @@ def import_weights(
     if classes:
         described["classes"] = json.dumps(classes.to_json())
     files.save_parameters(out, parameters, described)
-    backbone, count = network
-    part = f"network of {count} classes" if whole else "backbone, without a head"
-    print(f"{out}: {backbone} {part}, {counted(len(parameters), 'tensor')}, {millions(parameters)}")
+    backbone, head, count = network
+    part = f"{head} on {backbone}, {count} classes" if whole else f"{backbone} without a head"
+    print(f"{out}: {part}, {counted(len(parameters), 'tensor')}, {millions(parameters)}")
     more = "" if classes in (None, VOC) and count == NUM_CLASSES else " --classes FILE"
     predict = f"fcn predict --backend B --weights {out} --out DIR IMAGES" if whole else ""
     predict += f"{'' if classes else more}, or " if whole else ""
     train = f"fcn train --backend B --data DIR --out RUN --weights {out} --backbone {backbone}"
+    train += "" if head == "fcn32s" or not whole else f" --head {head}"
     print(f"next: {predict}{train}{more}")
 
 

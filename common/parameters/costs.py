@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from common.config import Config
 from common.parameters.names import layers
-from common.recipes import STRIDE, Recipe
+from common.recipes import Recipe
 
 
 @dataclass(frozen=True)
@@ -18,31 +18,35 @@ class Costs:
 
 
 class Convolution(NamedTuple):
-    """A convolution of the network.
+    """A convolution of the network, or a transposed one.
 
     Attributes:
         weights: Values of its kernel.
-        inputs, outputs: Values of one image's maps.
-        pixels: Of one image's output.
+        values: Of one image's input and output.
+        places: Where the kernel lies in one image: pixels of the output, of a transposed
+            convolution those of the input.
     """
 
     weights: int
-    inputs: int
-    outputs: int
-    pixels: int
+    values: int
+    places: int
 
 
 def convolutions(recipe: Recipe) -> list[Convolution]:
-    """Return every convolution but the transposed one, in forward order."""
+    """Return every convolution in forward order; the last one upsamples to the logits."""
     pixels = {"images": recipe.crop[0] * recipe.crop[1]}
     result = []
-    for layer in layers(recipe.network)[:-1]:
+    for layer in layers(recipe.network):
         name, x = layer.name, layer.inputs[0]
-        pixels[name] = pixels[x] // layer.stride**2
-        if layer.kind == "convolution":
+        transposed = layer.kind == "transpose_convolution"
+        factor = layer.stride**2
+        pixels[name] = pixels[x] * factor if transposed else pixels[x] // factor
+        if transposed or layer.kind == "convolution":
+            # Of a transposed one both numbers of channels are those of the classes.
             out_channels, in_channels, *_ = shape = layer.shapes[f"{name}.weight"]
-            maps = pixels[x] * in_channels, pixels[name] * out_channels
-            result.append(Convolution(math.prod(shape), *maps, pixels[name]))
+            values = pixels[x] * in_channels + pixels[name] * out_channels
+            places = pixels[x if transposed else name]
+            result.append(Convolution(math.prod(shape), values, places))
     return result
 
 
@@ -58,16 +62,18 @@ def logits_bytes(config: Config) -> int:
 
 
 def upsampling_costs(config: Config) -> Costs:
-    """Return the costs of the transposed convolution, forward.
+    """Return the costs of the transposed convolution to the logits, forward.
 
     Each output pixel is touched by k² / s² = 4 taps.
     """
-    height, width = config.recipe.crop
-    pixels, batch, classes = height * width, config.recipe.batch_size, config.recipe.num_classes
-    kernel = classes * classes * (2 * STRIDE) ** 2
-    values = batch * classes * (pixels // STRIDE**2 + pixels) + kernel
-    flops = 2 * 4 * classes * classes * pixels * batch
-    return Costs(flops, values * element_bytes(config))
+    return _costs(convolutions(config.recipe)[-1], config)
+
+
+def _costs(layer: Convolution, config: Config) -> Costs:
+    """Return a convolution's costs for a batch, forward."""
+    batch = config.recipe.batch_size
+    values = batch * layer.values + layer.weights
+    return Costs(2 * layer.weights * layer.places * batch, values * element_bytes(config))
 
 
 def forward_costs(config: Config) -> Costs:
@@ -77,14 +83,10 @@ def forward_costs(config: Config) -> Costs:
     convolution reads its input and its weights and writes its output once, in the precision's
     width. Norms and activations are taken to be fused, so this is less than any framework moves.
     """
-    recipe, width = config.recipe, element_bytes(config)
-    upsampling = upsampling_costs(config)
-    flops, traffic = upsampling.flops, upsampling.bytes
-    for layer in convolutions(recipe):
-        flops += 2 * layer.weights * layer.pixels * recipe.batch_size
-        maps = recipe.batch_size * (layer.inputs + layer.outputs)
-        traffic += (maps + layer.weights) * width
-    return Costs(flops, traffic + recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 3)
+    recipe = config.recipe
+    costs = [_costs(layer, config) for layer in convolutions(recipe)]
+    images = recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 3
+    return Costs(sum(each.flops for each in costs), sum(each.bytes for each in costs) + images)
 
 
 def training_costs(config: Config) -> Costs:
@@ -94,8 +96,7 @@ def training_costs(config: Config) -> Costs:
     at the forward pass's costs. Only the image has no gradient.
     """
     recipe, forward = config.recipe, forward_costs(config)
-    stem = convolutions(recipe)[0]
-    stem_flops = 2 * stem.weights * stem.pixels * recipe.batch_size
+    stem_flops = _costs(convolutions(recipe)[0], config).flops
     images = recipe.batch_size * recipe.crop[0] * recipe.crop[1]
     network = forward.bytes - 3 * images
     return Costs(

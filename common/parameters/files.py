@@ -17,9 +17,9 @@ from common.parameters.initial import initial_parameters
 from common.parameters.kinds import GLUON, PYTORCH, SAFETENSORS, kind_of
 from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
 from common.parameters.published import IMAGENET, PUBLISHED, published_file
-from common.parameters.schemes import HEAD, Weights, canonical
+from common.parameters.schemes import HEAD_LAYERS, Weights, canonical
 from common.parameters.tensors import TensorFile, read_safetensors
-from common.recipes import BACKBONES, Network, Recipe
+from common.recipes import BACKBONES, HEADS, Network, Recipe
 
 LIMIT = 2 * 2**30
 """Bytes that a weight file may have, and its tensors in memory: the network's are 50 MB."""
@@ -127,18 +127,25 @@ def check_parameters(
         )
         if names
     ]
-    backbone, num_classes, own_classes = *network, head_classes(parameters)
-    others = [b for b in BACKBONES if b != backbone and _fits(parameters, b)]
-    hint = f"; it is a {others[0]}: use --backbone {others[0]}" if others else ""
-    if num_classes != own_classes and not others:
-        hint = (
-            f"; its head tells {own_classes} classes apart, not {num_classes}: name its own list "
-            f"with --classes, or take its backbone alone, which `fcn weights import {path} "
-            "--without-head --out FILE` writes"
-        )
-    if missing and not (extra or wrong) and all(name.startswith(HEAD) for name in missing):
+    own = _likely(parameters)
+    options = [
+        f"--{option} {value}"
+        for option, value in own._asdict().items()
+        if option != "num_classes" and value != getattr(network, option)
+    ]
+    hint = ""
+    if missing and not (extra or wrong or _has_head(parameters)):
         hint = "; it has no head: `fcn train --weights` gives it one"
-    raise InputError(f"{path}: not the weights of {backbone}: {', '.join(problems)}{hint}")
+    elif options and _fits(parameters, own):
+        hint = f"; it is {own.head} on {own.backbone}: use {' '.join(options)}"
+    elif own.num_classes != network.num_classes:
+        hint = (
+            f"; its head tells {own.num_classes} classes apart, not {network.num_classes}: name "
+            f"its own list with --classes, or take its backbone alone, which `fcn weights import "
+            f"{path} --without-head --out FILE` writes"
+        )
+    kind = f"{network.head} on {network.backbone}"
+    raise InputError(f"{path}: not the weights of {kind}: {', '.join(problems)}{hint}")
 
 
 def starting_parameters(
@@ -147,25 +154,32 @@ def starting_parameters(
     """Return the parameters a training starts from.
 
     ``weights`` is ``imagenet``, the published weights of the recipe's backbone, or a file as
-    ``read_weights`` takes it. If it holds a backbone alone, the head is drawn from the seed. If
-    something was changed in reading it, ``say`` is called with a line about that.
+    ``read_weights`` takes it. If it holds a backbone alone, the head is drawn from the seed; if its
+    head scores fewer maps than the recipe's, what that one has more. If something was changed in
+    reading it or is drawn beside a head, ``say`` is called with a line about that.
 
     Raises:
-        InputError: If the file does not fit the recipe's backbone.
+        InputError: If the file does not fit the recipe's backbone, or its head scores more maps.
     """
     parameters = initial_parameters(recipe, seed)
     if weights is None:
         return parameters
     source = IMAGENET[recipe.backbone] if str(weights) == "imagenet" else str(weights)
     loaded, changes, metadata = read_weights(source)
-    has_head = _has_head(loaded)
-    check_parameters(weights, loaded, recipe.network, has_head)
+    has_head, own, network = _has_head(loaded), _likely(loaded).head, recipe.network
+    if HEADS[own] > HEADS[recipe.head]:
+        network = network._replace(head=own)
+    check_parameters(weights, loaded, network, has_head)
+    shapes = {name: array.shape for name, array in loaded.items()}
+    new = [name for name, array in parameters.items() if shapes.get(name) != array.shape]
+    if has_head and new:
+        changes.append(f"its head is {own}, so {recipe.head} starts with new {', '.join(new)}")
     named = has_head and stated_classes(weights, metadata)
     if named and named.names != recipe.classes.names:
         changes.append(f"its head was trained for other classes, {named!r}")
     if changes and say:
         say(f"{weights}: {'; '.join(changes)}")
-    return {**parameters, **loaded}
+    return {**parameters, **loaded, **{name: parameters[name] for name in new}}
 
 
 def describe_weights(recipe: Recipe, weights: Path | None) -> WeightsRecord | None:
@@ -198,16 +212,15 @@ def network_of(path: Path, parameters: Parameters) -> Network:
     Raises:
         InputError: If they fit none, with what does not fit the likeliest.
     """
-    # Only v2 has a norm after the last block.
-    likely = BACKBONES[any(name.startswith("backbone.final_bn.") for name in parameters)]
-    network = Network(likely, head_classes(parameters))
+    network = _likely(parameters)
     check_parameters(path, parameters, network, _has_head(parameters))
     return network
 
 
 def describe_network(recipe: Recipe) -> dict[str, str]:
-    """Return the metadata that a weight file has of its network: the backbone and the classes."""
-    return {"backbone": recipe.backbone, "classes": json.dumps(recipe.classes.to_json())}
+    """Return the metadata that a weight file has of its network: backbone, head and classes."""
+    classes = json.dumps(recipe.classes.to_json())
+    return {"backbone": recipe.backbone, "head": recipe.head, "classes": classes}
 
 
 def stated_classes(path: Path, metadata: dict[str, str]) -> Classes | None:
@@ -251,17 +264,25 @@ def classes_of(path: Path, parameters: Parameters, metadata: dict[str, str]) -> 
 
 def head_classes(parameters: Parameters) -> int:
     """Return how many classes a head tells apart; without a sound one the chapter's number."""
-    weight = parameters.get(f"{HEAD[0]}.weight")
+    weight = parameters.get("final_conv.weight")
     sound = weight is not None and weight.ndim == 4 and 1 <= len(weight) <= VOID
     return len(weight) if weight is not None and sound else NUM_CLASSES
 
 
 def _has_head(parameters: Parameters) -> bool:
-    return any(name.startswith(HEAD) for name in parameters)
+    return any(name.rpartition(".")[0] in HEAD_LAYERS for name in parameters)
 
 
-def _fits(parameters: Parameters, backbone: str) -> bool:
-    shapes: dict[str, Any] = parameter_shapes(Network(backbone, head_classes(parameters)))
+def _likely(parameters: Parameters) -> Network:
+    """Return the network that has names as ``parameters`` has; without a head it is fcn32s."""
+    # Only v2 has a norm after the last block.
+    backbone = BACKBONES[any(name.startswith("backbone.final_bn.") for name in parameters)]
+    scored = [head for head, stride in HEADS.items() if f"score{stride}.weight" in parameters]
+    return Network(backbone, ["fcn32s", *scored][-1], head_classes(parameters))
+
+
+def _fits(parameters: Parameters, network: Network) -> bool:
+    shapes: dict[str, Any] = parameter_shapes(network)
     return bool(parameters) and all(
         shapes.get(name) == array.shape for name, array in parameters.items()
     )

@@ -1,6 +1,7 @@
 """The parameters that a training starts from, drawn from a seed."""
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
     within 1/sqrt(fan-in), for a transposed convolution with the fan-in that PyTorch counts:
     out_channels * k * k. With ``init="torch"`` both biases are drawn from it, with ``xavier`` both
     are zero. Xavier: Glorot and Bengio 2010, equation 16.
+
+    Whatever the head, a parameter that FCN-32s has in the same shape starts with the same values;
+    those of FCN-16s that FCN-8s shares, likewise. The scores of finer maps start at zero.
     """
     generator = np.random.default_rng(seed)
     parameters: Parameters = {}
-    shapes = parameter_shapes(recipe.network)
+    shapes = parameter_shapes(recipe.network._replace(head="fcn32s"))
     for name, shape in shapes.items():
         if not name.startswith("backbone."):
             continue
@@ -32,21 +36,34 @@ def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
             value = 1.0 if name.endswith(("weight", "running_var")) else 0.0
             parameters[name] = np.full(shape, value, np.float32)
 
-    for layer in ("final_conv", "transpose_conv"):
-        shape = shapes[f"{layer}.weight"]
-        area = shape[2] * shape[3]
-        default_bound = 1 / math.sqrt(shape[1] * area)
-        choice = recipe.init if layer == "final_conv" else recipe.upsample_init
-        if choice.startswith("bilinear"):
-            parameters[f"{layer}.weight"] = bilinear_kernel(shape[0], shape[1], shape[2])
-        elif choice == "xavier":
-            bound = math.sqrt(6 / ((shape[0] + shape[1]) * area))
-            parameters[f"{layer}.weight"] = _uniform(generator, bound, shape)
-        else:
-            parameters[f"{layer}.weight"] = _uniform(generator, default_bound, shape)
-        bias_bound = default_bound if recipe.init == "torch" else 0.0
-        parameters[f"{layer}.bias"] = _uniform(generator, bias_bound, shapes[f"{layer}.bias"])
-    return parameters
+    for name in shapes:
+        if name not in parameters:
+            parameters[name] = _of_head(recipe, generator, name, shapes)
+
+    shapes = parameter_shapes(recipe.network)
+    for name, shape in shapes.items():
+        if name.startswith("score"):
+            parameters[name] = np.zeros(shape, np.float32)
+        elif name not in parameters or parameters[name].shape != shape:
+            parameters[name] = _of_head(recipe, generator, name, shapes)
+    return {name: parameters[name] for name in shapes}
+
+
+def _of_head(
+    recipe: Recipe, generator: np.random.Generator, name: str, shapes: Mapping[str, tuple[int, ...]]
+) -> NDArray[np.float32]:
+    """Draw a parameter of the last map's scores or of an upsampling."""
+    layer, _, part = name.rpartition(".")
+    first, second, size, _ = shape = shapes[f"{layer}.weight"]
+    default_bound = 1 / math.sqrt(second * size * size)
+    if part == "bias":
+        return _uniform(generator, default_bound if recipe.init == "torch" else 0.0, shapes[name])
+    choice = recipe.init if layer == "final_conv" else recipe.upsample_init
+    if choice.startswith("bilinear"):
+        return bilinear_kernel(first, second, size)
+    if choice == "xavier":
+        return _uniform(generator, math.sqrt(6 / ((first + second) * size * size)), shape)
+    return _uniform(generator, default_bound, shape)
 
 
 def _uniform(generator: np.random.Generator, bound: float, shape: tuple[int, ...]) -> NDArray:

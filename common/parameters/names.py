@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classes import VOC
-from common.recipes import STRIDE, Network, Recipe
+from common.recipes import HEADS, Network, Recipe
 
 Parameters = dict[str, NDArray[np.float32]]
 
@@ -67,11 +67,22 @@ class _Builder:
         self.layers.append(Layer(kind, name, tuple(inputs), shapes or {}, stride, padding))
         return name
 
-    def convolution(self, name: str, x: str, channels: int, size: int, stride: int = 1) -> str:
-        shapes = {f"{name}.weight": (channels, self.channels[x], size, size)}
+    def convolution(
+        self, name: str, x: str, channels: int, size: int, stride: int = 1, bias: bool = False
+    ) -> str:
+        shapes: dict[str, tuple[int, ...]] = {
+            f"{name}.weight": (channels, self.channels[x], size, size)
+        }
+        if bias:
+            shapes[f"{name}.bias"] = (channels,)
         self.layer("convolution", name, [x], shapes, stride, size // 2)
         self.channels[name] = channels
         return name
+
+    def upsampling(self, name: str, x: str, factor: int) -> str:
+        channels, size = self.channels[x], 2 * factor
+        shapes = {f"{name}.weight": (channels, channels, size, size), f"{name}.bias": (channels,)}
+        return self.layer("transpose_convolution", name, [x], shapes, factor, factor // 2)
 
     def norm(self, name: str, x: str, prefix: str | None = None, affine: bool = True) -> str:
         parts = ("weight", "bias", "running_mean", "running_var")[0 if affine else 2 :]
@@ -107,6 +118,15 @@ def layers(network: Network) -> list[Layer]:
     The backbone is ``resnet18_v1`` (He et al. 2015, figure 3, as torchvision builds it) or
     ``resnet18_v2`` (He et al. 2016, "Identity Mappings", figure 4e, as Gluon builds it). No name
     depends on the number of classes.
+
+    The heads are those of Long, Shelhamer and Darrell 2015, section 4.2: ``fcn16s`` adds the scores
+    of the map of stride 16 to those of the last map, upsampled twofold, and ``fcn8s`` does so once
+    more. A map is scored after the ReLU that ends its stage. The blocks of v2 end in a sum: there
+    it is scored after the norm and the ReLU that the next stage begins with.
+
+    A convolution of an odd size centres cell i of stride s at pixel s i, a transposed one of size
+    2 s and padding s / 2 at s i + (s - 1) / 2. So scores stand half a cell off where they are
+    added, as in every implementation with these kernels.
     """
     v1, add = network.backbone == "resnet18_v1", _Builder()
     x = add.layer("normalize", "normalize", ["images"])
@@ -121,13 +141,17 @@ def layers(network: Network) -> list[Layer]:
         x = block(f"backbone.layer{stage}.1", x, channels, 1)
     if not v1:
         x = add.relu(add.norm("backbone.final_bn", x))
-    num_classes = network.num_classes
-    bias = (num_classes,)
-    shapes = {"final_conv.weight": (num_classes, STAGES[-1][0], 1, 1), "final_conv.bias": bias}
-    x = add.layer("convolution", "final_conv", [x], shapes)
-    kernel = (num_classes, num_classes, 2 * STRIDE, 2 * STRIDE)
-    shapes = {"transpose_conv.weight": kernel, "transpose_conv.bias": bias}
-    add.layer("transpose_convolution", "transpose_conv", [x], shapes, STRIDE, STRIDE // 2)
+
+    scored = {16: "backbone.layer3.1", 8: "backbone.layer2.1"}
+    if not v1:
+        scored = {16: "backbone.layer4.0.bn1.relu", 8: "backbone.layer3.0.bn1.relu"}
+    x = add.convolution("final_conv", x, network.num_classes, 1, bias=True)
+    for stride, tap in scored.items():
+        if stride >= HEADS[network.head]:
+            x = add.upsampling(f"up{2 * stride}to{stride}", x, 2)
+            y = add.convolution(f"score{stride}", tap, network.num_classes, 1, bias=True)
+            x = add.layer("add", f"sum{stride}", [x, y])
+    add.upsampling("transpose_conv", x, HEADS[network.head])
     return add.layers
 
 
@@ -140,7 +164,8 @@ def layer_names(network: Network) -> list[str]:
     """Return the layers whose outputs a proof compares, in forward order.
 
     A norm's output is taken before the ReLU that follows it, a block's after its last operation,
-    ``downsample`` at the end of the shortcut; ``transpose_conv`` gives the logits.
+    ``downsample`` at the end of the shortcut; ``sum16`` and ``sum8`` are where the head adds
+    scores, and ``transpose_conv`` gives the logits.
     """
     names = [layer.name for layer in layers(network)]
     return [name for name in names if not name.endswith((".relu", ".downsample.0"))]
@@ -153,11 +178,12 @@ def is_statistic(name: str) -> bool:
 
 def trainable_names(recipe: Recipe) -> list[str]:
     """Return the names that the optimizer updates, in forward order."""
-    frozen = "transpose_conv." if recipe.upsample_init == "bilinear-frozen" else None
+    frozen = "transpose_convolution" if recipe.upsample_init == "bilinear-frozen" else None
     return [
         name
-        for name in parameter_shapes(recipe.network)
-        if not is_statistic(name) and not (frozen and name.startswith(frozen))
+        for layer in layers(recipe.network)
+        for name in layer.shapes
+        if layer.kind != frozen and not is_statistic(name)
     ]
 
 

@@ -12,11 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.errors import InputError
-from common.parameters.names import Parameters, parameter_shapes
+from common.parameters.names import Parameters, layers, parameter_shapes
 from common.parameters.tensors import TensorFile
 from common.recipes import BACKBONES, Network
 
 HEAD = ("final_conv", "transpose_conv")
+"""Layers of the chapter's head."""
+HEAD_LAYERS = {
+    layer.name: layer.kind
+    for layer in layers(Network("resnet18_v1", "fcn8s"))
+    if layer.shapes and not layer.name.startswith("backbone.")
+}
+"""Every layer that a head may have, and its kind."""
 CLASSIFIER = "fc"
 SEQUENTIAL = {"conv1": 0, "bn1": 1, "layer1": 4, "layer2": 5, "layer3": 6, "layer4": 7}
 """torchvision's name -> position in ``nn.Sequential(*list(resnet18.children())[:-2])``."""
@@ -146,7 +153,7 @@ def _translated(
 
 
 def _is_head(name: str) -> bool:
-    return bool(re.search(rf"(^|\.)({'|'.join(HEAD)})\.(weight|bias)$", name))
+    return bool(re.search(rf"(^|\.)({'|'.join(HEAD_LAYERS)})\.(weight|bias)$", name))
 
 
 def _head_by_position(names: list[str]) -> dict[str, str]:
@@ -248,7 +255,8 @@ def _left_out(path: Path, parameters: Parameters) -> list[str]:
 def _biases(parameters: Parameters) -> list[str]:
     """Give the head's layers the biases that they lack; return that in words."""
     added = []
-    for layer, axis in zip(HEAD, (0, 1), strict=True):
+    for layer, kind in HEAD_LAYERS.items():
+        axis = 1 if kind == "transpose_convolution" else 0
         weight = parameters.get(f"{layer}.weight")
         if weight is not None and weight.ndim == 4 and f"{layer}.bias" not in parameters:
             parameters[f"{layer}.bias"] = np.zeros(weight.shape[axis], np.float32)

@@ -66,7 +66,7 @@ def onnx_model(parameters: Parameters, network: Network) -> Any:
                 onnx.helper.make_node(kind, inputs, [output], name=output, **attributes)
                 for kind, inputs, output, attributes in operators
             ],
-            f"FCN-32s on {network.backbone}",
+            f"{network.head} on {network.backbone}",
             [value("images", onnx.TensorProto.UINT8, [*sides, 3])],
             [
                 value(

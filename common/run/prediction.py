@@ -24,8 +24,8 @@ from common.run.folders import check_out
 def checked_parameters(args: Namespace) -> Parameters:
     """Return the weights of a prediction whose images and output folder are sound too.
 
-    Sets ``args.backbone`` and ``args.classes`` to those of the weights, and ``args.sizes`` to those
-    of the images.
+    Sets ``args.backbone``, ``args.head`` and ``args.classes`` to those of the weights, and
+    ``args.sizes`` to those of the images.
 
     Args:
         args: What ``common.options.predict_parser`` parsed.
@@ -34,9 +34,10 @@ def checked_parameters(args: Namespace) -> Parameters:
         InputError: Before anything is written.
     """
     parameters, changes, metadata = read_weights(str(args.weights))
-    args.backbone = args.backbone or network_of(args.weights, parameters).backbone
+    own = network_of(args.weights, parameters)
+    args.backbone, args.head = args.backbone or own.backbone, own.head
     args.classes = args.classes or classes_of(args.weights, parameters, metadata)
-    network = Network(args.backbone, len(args.classes.names))
+    network = Network(args.backbone, args.head, len(args.classes.names))
     check_parameters(args.weights, parameters, network)
     if changes:
         notice(f"{args.weights}: {'; '.join(changes)}")

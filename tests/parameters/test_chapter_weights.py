@@ -67,7 +67,7 @@ def test_import_and_training_take_it_whole(
     torch.save(torch_chapter.state_dict(), path)
     assert fcn(["weights", "import", str(path), "--out", str(out)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{out}: resnet18_v1 network of 21 classes, 104 tensors")
+    assert lines[0].startswith(f"{out}: fcn32s on resnet18_v1, 21 classes, 104 tensors")
     assert f"--weights {out}" in lines[-1] and lines[-1].startswith("next: fcn predict")
     parameters, metadata = read_parameters(out)
     assert metadata == {"backbone": "resnet18_v1", "source": "fcn.pth"}

@@ -60,7 +60,9 @@ def test_a_training_starts_from_a_params_file(tmp_path: Path) -> None:
     parameters = starting_parameters(recipe, 0, path)
     weight = zoo.network.features[1].weight.data().asnumpy()
     np.testing.assert_array_equal(parameters["backbone.conv1.weight"], weight)
-    with pytest.raises(InputError, match=r"not the weights of resnet18_v1.*--backbone resnet18_v2"):
+    with pytest.raises(
+        InputError, match=r"not the weights of fcn32s on resnet18_v1.*--backbone resnet18_v2"
+    ):
         starting_parameters(make_recipe("chapter-torch"), 0, path)
 
 
