@@ -15,7 +15,6 @@ from jax import Array
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.recipes import STRIDE
 from jax_impl.device import device_of, to_device
 from jax_impl.loss import cross_entropy
 from jax_impl.model import LAYOUT, create_model, transposed_convolution
@@ -43,7 +42,7 @@ def switches(config: Config) -> dict[str, Any]:
 
 def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callable[..., Any]:
     """Return f(x, gradient) -> (y, gradients of x, weight and bias), as the network computes it."""
-    upsampling = create_model(config).transpose_conv.upsampling
+    layer = create_model(config).transpose_conv
     dtype = COMPUTE.get(config.precision, jnp.float32)
     weight = to_device(from_canonical(weight), config)
     # The bias keeps its precision in bfloat16, as the network's does.
@@ -51,7 +50,7 @@ def upsample_operation(config: Config, weight: NDArray, bias: NDArray) -> Callab
 
     def upsample(x: Array, weight: Array, bias: Array) -> Array:
         x, weight = x.astype(dtype), weight.astype(dtype)
-        return transposed_convolution(x, weight, bias, STRIDE, upsampling)
+        return transposed_convolution(x, weight, bias, layer.stride, layer.upsampling)
 
     @jax.jit
     def compiled(x: Array, gradient: Array, weight: Array, bias: Array) -> tuple[Array, ...]:

@@ -1,4 +1,4 @@
-"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in Flax NNX."""
+"""ResNet-18 (v1 and v2), the FCN heads and the upsampling, in Flax NNX."""
 
 from itertools import product
 
@@ -9,7 +9,7 @@ from jax import Array, lax
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
-from common.recipes import STRIDE, Network
+from common.recipes import HEADS, Network
 
 LAYOUT = "NHWC"
 
@@ -93,12 +93,12 @@ class BlockV2(nnx.Module):
         if stride > 1 or in_channels != channels:
             self.downsample = convolution(in_channels, channels, 1, stride, rngs=rngs)
 
-    def __call__(self, x: Array) -> Array:
-        shortcut = x
-        x = nnx.relu(self.bn1(x))
-        if self.downsample is not None:
-            shortcut = self.downsample(x)
-        x = self.conv1(x)
+    def activate(self, x: Array) -> Array:
+        return nnx.relu(self.bn1(x))
+
+    def __call__(self, x: Array, activated: Array) -> Array:
+        shortcut = x if self.downsample is None else self.downsample(activated)
+        x = self.conv1(activated)
         x = self.conv2(nnx.relu(self.bn2(x)))
         return x + shortcut
 
@@ -124,7 +124,7 @@ class MaxPool(nnx.Module):
 
 
 class ResNet18(nnx.Module):
-    """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
+    """[B, H, W, 3] to maps after a ReLU: 128 channels at H/8, 256 at H/16, 512 at H/32."""
 
     def __init__(self, backbone: str, *, rngs: nnx.Rngs) -> None:
         self.v2 = backbone == "resnet18_v2"
@@ -145,15 +145,24 @@ class ResNet18(nnx.Module):
         if self.v2:
             self.final_bn = batch_norm(in_channels, rngs=rngs)
 
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: Array) -> list[Array]:
         if self.v2:
             x = self.data_bn(x)
         x = self.maxpool(nnx.relu(self.bn1(self.conv1(x))))
+        maps = []
         for stage in range(1, len(STAGES) + 1):
-            x = getattr(self, f"layer{stage}")(x)
+            first, second = getattr(self, f"layer{stage}").layers
+            if self.v2:
+                # The norm and the ReLU that end the stage before are the first of this one.
+                maps.append(first.activate(x))
+                x = first(x, maps[-1])
+                x = second(x, second.activate(x))
+            else:
+                x = second(first(x))
+                maps.append(x)
         if self.v2:
-            x = nnx.relu(self.final_bn(x))
-        return x
+            maps.append(nnx.relu(self.final_bn(x)))
+        return maps[-3:]
 
 
 def transposed_convolution(
@@ -190,17 +199,25 @@ def transposed_convolution(
 
 
 class Upsample(nnx.Module):
-    """The 32x transposed convolution of the head."""
+    """A transposed convolution of the head."""
 
-    def __init__(self, num_classes: int, upsampling: str) -> None:
-        self.kernel = nnx.Param(jnp.zeros((2 * STRIDE, 2 * STRIDE, num_classes, num_classes)))
+    def __init__(self, num_classes: int, stride: int, upsampling: str) -> None:
+        self.kernel = nnx.Param(jnp.zeros((2 * stride, 2 * stride, num_classes, num_classes)))
         self.bias = nnx.Param(jnp.zeros(num_classes))
-        self.upsampling = upsampling
+        self.stride, self.upsampling = stride, upsampling
 
     def __call__(self, x: Array) -> Array:
         # The bias keeps its precision: its gradient, a sum over all pixels, has the same one.
         kernel, bias = self.kernel[...].astype(x.dtype), self.bias[...]
-        return transposed_convolution(x, kernel, bias, STRIDE, self.upsampling)
+        return transposed_convolution(x, kernel, bias, self.stride, self.upsampling)
+
+
+class Sum(nnx.Module):
+    """Scores of two maps, as a layer whose output can be watched."""
+
+    def __call__(self, x: Array, scores: Array) -> Array:
+        # The bias of an upsampling makes it float32: the next one multiplies in the scores' type.
+        return x.astype(scores.dtype) + scores
 
 
 class FCN(nnx.Module):
@@ -209,12 +226,26 @@ class FCN(nnx.Module):
     def __init__(self, network: Network, upsampling: str, *, rngs: nnx.Rngs) -> None:
         self.normalize = Normalize()
         self.backbone = ResNet18(network.backbone, rngs=rngs)
-        num_classes = network.num_classes
+        self.stride, num_classes = HEADS[network.head], network.num_classes
         self.final_conv = convolution(512, num_classes, 1, bias=True, rngs=rngs)
-        self.transpose_conv = Upsample(num_classes, upsampling)
+        if self.stride <= 16:
+            self.up32to16 = Upsample(num_classes, 2, upsampling)
+            self.score16 = convolution(256, num_classes, 1, bias=True, rngs=rngs)
+            self.sum16 = Sum()
+        if self.stride <= 8:
+            self.up16to8 = Upsample(num_classes, 2, upsampling)
+            self.score8 = convolution(128, num_classes, 1, bias=True, rngs=rngs)
+            self.sum8 = Sum()
+        self.transpose_conv = Upsample(num_classes, self.stride, upsampling)
 
     def __call__(self, images: Array) -> Array:
-        return self.transpose_conv(self.final_conv(self.backbone(self.normalize(images))))
+        map8, map16, map32 = self.backbone(self.normalize(images))
+        x = self.final_conv(map32)
+        if self.stride <= 16:
+            x = self.sum16(self.up32to16(x), self.score16(map16))
+        if self.stride <= 8:
+            x = self.sum8(self.up16to8(x), self.score8(map8))
+        return self.transpose_conv(x)
 
 
 class Normalize(nnx.Module):

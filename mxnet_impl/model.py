@@ -1,4 +1,4 @@
-"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in MXNet Gluon."""
+"""ResNet-18 (v1 and v2), the FCN heads and the upsampling, in MXNet Gluon."""
 
 from types import ModuleType
 from typing import TypeAlias
@@ -17,11 +17,11 @@ from common.parameters.names import (
     STAGES,
     parameter_shapes,
 )
-from common.recipes import STRIDE, Network
+from common.recipes import HEADS, Network
 from mxnet_impl.device import devices_of
 
 LAYOUT = "NHWC"
-"""Of the logits and of what the upsampling takes; the backbone's layout is NCHW."""
+"""Of the logits and of what the upsampling takes and gives; the backbone's layout is NCHW."""
 
 Tensor: TypeAlias = nd.NDArray | Symbol
 """What a block sees: arrays, or symbols while it is being compiled; ``F`` is their module."""
@@ -105,18 +105,18 @@ class BlockV2(HybridBlock):
         if stride > 1 or in_channels != channels:
             self.downsample = convolution(in_channels, channels, 1, stride)
 
-    def hybrid_forward(self, F: ModuleType, x: Tensor) -> Tensor:
-        shortcut = x
-        x = self.relu(self.bn1(x))
-        if self.downsample is not None:
-            shortcut = self.downsample(x)
-        x = self.conv1(x)
+    def activate(self, x: Tensor) -> Tensor:
+        return self.relu(self.bn1(x))
+
+    def hybrid_forward(self, F: ModuleType, x: Tensor, activated: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(activated)
+        x = self.conv1(activated)
         x = self.conv2(self.relu(self.bn2(x)))
         return x + shortcut
 
 
 class ResNet18(HybridBlock):
-    """The backbone without its pooling and classifier: [B, 3, H, W] to [B, 512, H/32, W/32]."""
+    """[B, 3, H, W] to maps after a ReLU: 128 channels at H/8, 256 at H/16, 512 at H/32."""
 
     def __init__(self, backbone: str) -> None:
         super().__init__()
@@ -137,20 +137,29 @@ class ResNet18(HybridBlock):
         if self.v2:
             self.final_bn = batch_norm(in_channels)
 
-    def hybrid_forward(self, F: ModuleType, x: Tensor) -> Tensor:
+    def hybrid_forward(self, F: ModuleType, x: Tensor) -> list[Tensor]:
         if self.v2:
             # A gradient of zero will do: it saves the one of the first convolution's input.
             x = F.BlockGrad(self.data_bn(x))
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
+        maps = []
         for stage in range(1, len(STAGES) + 1):
-            x = getattr(self, f"layer{stage}")(x)
+            first, second = getattr(self, f"layer{stage}")
+            if self.v2:
+                # The norm and the ReLU that end the stage before are the first of this one.
+                maps.append(first.activate(x))
+                x = first(x, maps[-1])
+                x = second(x, second.activate(x))
+            else:
+                x = second(first(x))
+                maps.append(x)
         if self.v2:
-            x = self.relu(self.final_bn(x))
-        return x
+            maps.append(self.relu(self.final_bn(x)))
+        return maps[-3:]
 
 
 class Upsample(HybridBlock):
-    """The 32x transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs].
+    """A transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs].
 
     ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
     the map padded by one, with stride x stride x channels outputs, moved from depth to space and
@@ -162,13 +171,7 @@ class Upsample(HybridBlock):
 
     bfloat16 = False
 
-    def __init__(
-        self,
-        upsampling: str,
-        inputs: int,
-        outputs: int,
-        stride: int = STRIDE,
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, upsampling: str) -> None:
         super().__init__()
         self.weight = self.params.get("weight", shape=(inputs, outputs, 2 * stride, 2 * stride))
         self.bias = self.params.get("bias", shape=(outputs,))
@@ -213,6 +216,13 @@ class Upsample(HybridBlock):
         return F.slice(y, (None, half, half, None), (None, -half, -half, None))
 
 
+class Sum(HybridBlock):
+    """Scores of two maps, as a layer whose output can be watched."""
+
+    def hybrid_forward(self, F: ModuleType, x: Tensor, scores: Tensor) -> Tensor:
+        return x + scores
+
+
 class FCN(HybridBlock):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
@@ -222,15 +232,30 @@ class FCN(HybridBlock):
         self.normalize = nn.HybridSequential()
         self.normalize.add(transforms.ToTensor(), transforms.Normalize(MEAN.tolist(), STD.tolist()))
         self.backbone = ResNet18(network.backbone)
-        num_classes = network.num_classes
+        self.stride, num_classes = HEADS[network.head], network.num_classes
         self.final_conv = convolution(512, num_classes, 1, bias=True)
-        self.transpose_conv = Upsample(upsampling, num_classes, num_classes)
+        if self.stride <= 16:
+            self.up32to16 = Upsample(num_classes, num_classes, 2, upsampling)
+            self.score16 = convolution(256, num_classes, 1, bias=True)
+            self.sum16 = Sum()
+        if self.stride <= 8:
+            self.up16to8 = Upsample(num_classes, num_classes, 2, upsampling)
+            self.score8 = convolution(128, num_classes, 1, bias=True)
+            self.sum8 = Sum()
+        self.transpose_conv = Upsample(num_classes, num_classes, self.stride, upsampling)
 
     def hybrid_forward(self, F: ModuleType, images: Tensor) -> Tensor:
-        x = self.final_conv(self.backbone(self.normalize(images)))
-        if self.transpose_conv.bfloat16:
-            x = F.amp_cast(x, "float32")
-        return self.transpose_conv(F.transpose(x, (0, 2, 3, 1)))
+        def scores(x: Tensor) -> Tensor:
+            x = F.amp_cast(x, "float32") if self.transpose_conv.bfloat16 else x
+            return F.transpose(x, (0, 2, 3, 1))
+
+        map8, map16, map32 = self.backbone(self.normalize(images))
+        x = scores(self.final_conv(map32))
+        if self.stride <= 16:
+            x = self.sum16(self.up32to16(x), scores(self.score16(map16)))
+        if self.stride <= 8:
+            x = self.sum8(self.up16to8(x), scores(self.score8(map8)))
+        return self.transpose_conv(x)
 
     def named_parameters(self) -> dict[str, Parameter]:
         """Return parameters and running statistics by canonical name, in the same order."""

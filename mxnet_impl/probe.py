@@ -13,6 +13,9 @@ from mxnet_impl.state import State
 from mxnet_impl.step import batch_loss, forward
 from mxnet_impl.weights import load_parameters, parameters_of, to_canonical
 
+HEAD = ("up", "sum", "transpose_conv")
+"""How the names of layers begin that take and give channels last."""
+
 
 def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str, NDArray]:
     """Return name -> output [B, H, W, C] of every layer, in forward order; ``state`` stays."""
@@ -20,7 +23,7 @@ def layer_outputs(state: State, images: nd.NDArray, training: bool) -> dict[str,
 
     def record(name: str, module: object, inputs: object, output: nd.NDArray) -> None:
         outputs[name] = nd.amp_cast(output, "float32").asnumpy()  # NumPy has no bfloat16.
-        if name != "transpose_conv":  # Which has the layout of the logits.
+        if not name.startswith(HEAD):  # Which have the layout of the logits.
             outputs[name] = outputs[name].transpose(0, 2, 3, 1)
 
     names = layer_names(state.config.recipe.network)

@@ -1,4 +1,4 @@
-"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in Keras on TensorFlow."""
+"""ResNet-18 (v1 and v2), the FCN heads and the upsampling, in Keras on TensorFlow."""
 
 import keras
 import tensorflow as tf
@@ -7,7 +7,7 @@ from keras import layers
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
-from common.recipes import STRIDE, Network
+from common.recipes import HEADS, Network
 
 LAYOUT = "NHWC"
 
@@ -103,20 +103,25 @@ def block_v1(x: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str)
     return layers.ReLU(name=name, dtype=dtype)(layers.Add(dtype=dtype)([x, shortcut]))
 
 
-def block_v2(x: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str) -> tf.Tensor:
+def activate(x: tf.Tensor, name: str, *, dtype: str) -> tf.Tensor:
+    return layers.ReLU(dtype=dtype)(batch_norm(x, name, dtype=dtype))
+
+
+def block_v2(
+    x: tf.Tensor, activated: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str
+) -> tf.Tensor:
     """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
     shortcut = x
-    x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn1", dtype=dtype))
     if stride > 1 or x.shape[-1] != channels:
-        shortcut = convolution(x, f"{name}.downsample", channels, 1, stride, dtype=dtype)
-    x = convolution(x, f"{name}.conv1", channels, 3, stride, dtype=dtype)
+        shortcut = convolution(activated, f"{name}.downsample", channels, 1, stride, dtype=dtype)
+    x = convolution(activated, f"{name}.conv1", channels, 3, stride, dtype=dtype)
     x = layers.ReLU(dtype=dtype)(batch_norm(x, f"{name}.bn2", dtype=dtype))
     x = convolution(x, f"{name}.conv2", channels, 3, dtype=dtype)
     return layers.Add(name=name, dtype=dtype)([x, shortcut])
 
 
-def resnet18(x: tf.Tensor, backbone: str, *, dtype: str) -> tf.Tensor:
-    """The backbone without its pooling and classifier: [B, H, W, 3] to [B, H/32, W/32, 512]."""
+def resnet18(x: tf.Tensor, backbone: str, *, dtype: str) -> list[tf.Tensor]:
+    """[B, H, W, 3] to maps after a ReLU: 128 channels at H/8, 256 at H/16, 512 at H/32."""
     v2 = backbone == "resnet18_v2"
     if v2:
         x = batch_norm(x, "backbone.data_bn", affine=False, dtype=dtype)
@@ -125,13 +130,22 @@ def resnet18(x: tf.Tensor, backbone: str, *, dtype: str) -> tf.Tensor:
     # Zeros do as well as minus infinity after a ReLU.
     x = layers.ZeroPadding2D(1, dtype=dtype)(x)
     x = layers.MaxPooling2D(3, 2, name="backbone.maxpool", dtype=dtype)(x)
-    block = block_v2 if v2 else block_v1
+    maps = []
     for stage, (channels, stride) in enumerate(STAGES, start=1):
-        x = block(x, f"backbone.layer{stage}.0", channels, stride, dtype=dtype)
-        x = block(x, f"backbone.layer{stage}.1", channels, 1, dtype=dtype)
+        first, second = (f"backbone.layer{stage}.{number}" for number in range(2))
+        if v2:
+            # The norm and the ReLU that end the stage before are the first of this one.
+            maps.append(activate(x, f"{first}.bn1", dtype=dtype))
+            x = block_v2(x, maps[-1], first, channels, stride, dtype=dtype)
+            activated = activate(x, f"{second}.bn1", dtype=dtype)
+            x = block_v2(x, activated, second, channels, 1, dtype=dtype)
+        else:
+            x = block_v1(x, first, channels, stride, dtype=dtype)
+            x = block_v1(x, second, channels, 1, dtype=dtype)
+            maps.append(x)
     if v2:
-        x = layers.ReLU(dtype=dtype)(batch_norm(x, "backbone.final_bn", dtype=dtype))
-    return x
+        maps.append(activate(x, "backbone.final_bn", dtype=dtype))
+    return maps[-3:]
 
 
 def transposed_convolution(
@@ -177,14 +191,14 @@ def transposed_convolution(
 
 
 class Upsample(layers.Layer):
-    """The 32x transposed convolution of the head."""
+    """A transposed convolution of the head."""
 
-    def __init__(self, num_classes: int, upsampling: str, **options: object) -> None:
+    def __init__(self, num_classes: int, stride: int, upsampling: str, **options: object) -> None:
         super().__init__(**options)
-        self.num_classes, self.upsampling = num_classes, upsampling
+        self.num_classes, self.stride, self.upsampling = num_classes, stride, upsampling
 
     def build(self, shape: tuple[int | None, ...]) -> None:
-        size = (2 * STRIDE, 2 * STRIDE, self.num_classes, self.num_classes)
+        size = (2 * self.stride, 2 * self.stride, self.num_classes, self.num_classes)
         self.kernel = self.add_weight(size, initializer="zeros", name="kernel")
         # The bias keeps its precision: its gradient, a sum over all pixels, has the same one.
         self.bias = self.add_weight(
@@ -198,20 +212,28 @@ class Upsample(layers.Layer):
             # for the products takes as long for one image as for many.
             upsampling = "subpixel" if training else "native"
         weight = tf.cast(self.kernel, x.dtype)
-        return transposed_convolution(x, weight, self.bias.value, STRIDE, upsampling)
+        return transposed_convolution(x, weight, self.bias.value, self.stride, upsampling)
 
 
 class FCN(keras.Model):
     """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
 
     def __init__(self, network: Network, upsampling: str, *, dtype: str) -> None:
-        num_classes = network.num_classes
         images = keras.Input((None, None, 3), dtype="uint8")
         x = Normalize(name="normalize", dtype=dtype)(images)
-        x = resnet18(x, network.backbone, dtype=dtype)
-        x = convolution(x, "final_conv", num_classes, 1, bias=True, dtype=dtype)
-        upsample = Upsample(num_classes, upsampling, name="transpose_conv", dtype=dtype)
-        super().__init__(images, upsample(x))
+        map8, map16, map32 = resnet18(x, network.backbone, dtype=dtype)
+        stride, num_classes = HEADS[network.head], network.num_classes
+        x = convolution(map32, "final_conv", num_classes, 1, bias=True, dtype=dtype)
+        if stride <= 16:
+            x = Upsample(num_classes, 2, upsampling, name="up32to16", dtype=dtype)(x)
+            scores = convolution(map16, "score16", num_classes, 1, bias=True, dtype=dtype)
+            x = layers.Add(name="sum16", dtype=dtype)([x, scores])
+        if stride <= 8:
+            x = Upsample(num_classes, 2, upsampling, name="up16to8", dtype=dtype)(x)
+            scores = convolution(map8, "score8", num_classes, 1, bias=True, dtype=dtype)
+            x = layers.Add(name="sum8", dtype=dtype)([x, scores])
+        x = Upsample(num_classes, stride, upsampling, name="transpose_conv", dtype=dtype)(x)
+        super().__init__(images, x)
 
 
 class Normalize(layers.Layer):

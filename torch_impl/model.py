@@ -1,4 +1,4 @@
-"""ResNet-18 (v1 and v2), the FCN head and the upsampling, in PyTorch."""
+"""ResNet-18 (v1 and v2), the FCN heads and the upsampling, in PyTorch."""
 
 import torch
 from torch import Tensor, nn
@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from common.config import Config
 from common.data.images import MEAN, STD
 from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, STAGES
-from common.recipes import STRIDE, Network
+from common.recipes import HEADS, Network
 
 LAYOUT = "NCHW"
 
@@ -57,18 +57,18 @@ class BlockV2(nn.Module):
         if stride > 1 or in_channels != channels:
             self.downsample = convolution(in_channels, channels, 1, stride)
 
-    def forward(self, x: Tensor) -> Tensor:
-        shortcut = x
-        x = F.relu(self.bn1(x))
-        if self.downsample is not None:
-            shortcut = self.downsample(x)
-        x = self.conv1(x)
+    def activate(self, x: Tensor) -> Tensor:
+        return F.relu(self.bn1(x))
+
+    def forward(self, x: Tensor, activated: Tensor) -> Tensor:
+        shortcut = x if self.downsample is None else self.downsample(activated)
+        x = self.conv1(activated)
         x = self.conv2(F.relu(self.bn2(x)))
         return x + shortcut
 
 
 class ResNet18(nn.Module):
-    """The backbone without its pooling and classifier: [B, 3, H, W] to [B, 512, H/32, W/32]."""
+    """[B, 3, H, W] to maps after a ReLU: 128 channels at H/8, 256 at H/16, 512 at H/32."""
 
     def __init__(self, backbone: str) -> None:
         super().__init__()
@@ -89,15 +89,24 @@ class ResNet18(nn.Module):
         if self.v2:
             self.final_bn = batch_norm(in_channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> list[Tensor]:
         if self.v2:
             x = self.data_bn(x)
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        maps = []
         for stage in range(1, len(STAGES) + 1):
-            x = getattr(self, f"layer{stage}")(x)
+            first, second = getattr(self, f"layer{stage}")
+            if self.v2:
+                # The norm and the ReLU that end the stage before are the first of this one.
+                maps.append(first.activate(x))
+                x = first(x, maps[-1])
+                x = second(x, second.activate(x))
+            else:
+                x = second(first(x))
+                maps.append(x)
         if self.v2:
-            x = F.relu(self.final_bn(x))
-        return x
+            maps.append(F.relu(self.final_bn(x)))
+        return maps[-3:]
 
 
 def transposed_convolution(
@@ -131,16 +140,23 @@ def transposed_convolution(
 
 
 class Upsample(nn.Module):
-    """The 32x transposed convolution of the head."""
+    """A transposed convolution of the head."""
 
-    def __init__(self, num_classes: int, upsampling: str) -> None:
+    def __init__(self, num_classes: int, stride: int, upsampling: str) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(num_classes, num_classes, 2 * STRIDE, 2 * STRIDE))
+        self.weight = nn.Parameter(torch.zeros(num_classes, num_classes, 2 * stride, 2 * stride))
         self.bias = nn.Parameter(torch.zeros(num_classes))
-        self.upsampling = upsampling
+        self.stride, self.upsampling = stride, upsampling
 
     def forward(self, x: Tensor) -> Tensor:
-        return transposed_convolution(x, self.weight, self.bias, STRIDE, self.upsampling)
+        return transposed_convolution(x, self.weight, self.bias, self.stride, self.upsampling)
+
+
+class Sum(nn.Module):
+    """Scores of two maps, as a layer whose output can be watched."""
+
+    def forward(self, x: Tensor, scores: Tensor) -> Tensor:
+        return x + scores
 
 
 class FCN(nn.Module):
@@ -151,12 +167,27 @@ class FCN(nn.Module):
         self.layout = layout
         self.normalize = Normalize()
         self.backbone = ResNet18(network.backbone)
-        self.final_conv = convolution(512, network.num_classes, 1, bias=True)
-        self.transpose_conv = Upsample(network.num_classes, upsampling)
+        self.stride, num_classes = HEADS[network.head], network.num_classes
+        self.final_conv = convolution(512, num_classes, 1, bias=True)
+        if self.stride <= 16:
+            self.up32to16 = Upsample(num_classes, 2, upsampling)
+            self.score16 = convolution(256, num_classes, 1, bias=True)
+            self.sum16 = Sum()
+        if self.stride <= 8:
+            self.up16to8 = Upsample(num_classes, 2, upsampling)
+            self.score8 = convolution(128, num_classes, 1, bias=True)
+            self.sum8 = Sum()
+        self.transpose_conv = Upsample(num_classes, self.stride, upsampling)
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.normalize(images).contiguous(memory_format=self.layout)
-        return self.transpose_conv(self.final_conv(self.backbone(x)))
+        map8, map16, map32 = self.backbone(x)
+        x = self.final_conv(map32)
+        if self.stride <= 16:
+            x = self.sum16(self.up32to16(x), self.score16(map16))
+        if self.stride <= 8:
+            x = self.sum8(self.up16to8(x), self.score8(map8))
+        return self.transpose_conv(x)
 
 
 class Normalize(nn.Module):

@@ -1,4 +1,4 @@
-"""The case `upsample`: the 32x transposed convolution alone, forward and backward."""
+"""The case `upsample`: the transposed convolution to the logits alone, forward and backward."""
 
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +11,7 @@ from benchmarks.cases.case import Case, Operation, bounds_of
 from benchmarks.cases.inputs import BATCHES, Arrays, probe_parameters
 from common.config import Config
 from common.parameters.costs import Costs, upsampling_costs
-from common.recipes import STRIDE
+from common.recipes import HEADS
 from common.reference import operations
 
 
@@ -41,7 +41,7 @@ class Upsample(Case):
     """The upsampling of random maps, with a random kernel and bias."""
 
     name = "upsample"
-    sentence = "the transposed convolution alone, with its gradients"
+    sentence = "the transposed convolution to the logits alone, with its gradients"
     work = Upsampling
     bounds = bounds_of(
         y="upsampling: output",
@@ -56,8 +56,8 @@ class Upsample(Case):
     def inputs(self, variant: str | None, config: Config, folder: Path) -> Arrays:
         recipe, generator = config.recipe, np.random.default_rng((config.seed, 5))
         (height, width), batch = recipe.crop, recipe.batch_size
-        classes = recipe.num_classes
-        grid = (BATCHES, batch, height // STRIDE, width // STRIDE, classes)
+        classes, stride = recipe.num_classes, HEADS[recipe.head]
+        grid = (BATCHES, batch, height // stride, width // stride, classes)
         size = (batch, height, width, classes)
         parameters = probe_parameters(recipe, config.seed)
         return {
@@ -69,10 +69,11 @@ class Upsample(Case):
 
     def expected(self, config: Config, inputs: Arrays) -> Arrays:
         x, weight, gradient = inputs["x"][0], inputs["weight"], inputs["gradient"]
-        half = STRIDE // 2
-        y = operations.transpose_convolution(x, weight, STRIDE, half) + inputs["bias"]
+        stride = HEADS[config.recipe.head]
+        half = stride // 2
+        y = operations.transpose_convolution(x, weight, stride, half) + inputs["bias"]
         x_gradient, weight_gradient = operations.transpose_convolution_gradients(
-            x, weight, gradient, STRIDE, half
+            x, weight, gradient, stride, half
         )
         return {
             "y": y.astype(np.float32),

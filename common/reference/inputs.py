@@ -68,7 +68,7 @@ def probe_batch(
     return images, labels
 
 
-def probe_recipe(backbone: str) -> Recipe:
+def probe_recipe(backbone: str, head: str = "fcn32s") -> Recipe:
     """Return the probe's recipe: mean loss, void ignored, momentum 0.9, decay 0.1 of everything."""
-    changes = {"backbone": backbone, "weight_decay": 0.1, "decay_scope": "all"}
+    changes = {"backbone": backbone, "head": head, "weight_decay": 0.1, "decay_scope": "all"}
     return make_recipe("modern", name=PROBE, **changes)

@@ -3,6 +3,7 @@
 import importlib
 import json
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -16,7 +17,7 @@ from benchmarks.equal_work.questions import Source
 from common.config import Config
 from common.data.batches import Batch
 from common.errors import InputError
-from common.recipes import BACKBONES, Network, Recipe, make_recipe
+from common.recipes import BACKBONES, HEADS, Network, Recipe, make_recipe
 from common.reference.distances import moved_share, relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
@@ -32,12 +33,19 @@ def small(recipe: Recipe) -> Recipe:
     return replace(recipe, batch_size=2, crop=SIZE, tile=SIZE)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+QUICK = ("resnet18_v1", "fcn32s"), ("resnet18_v2", "fcn8s")
+NETWORKS = [
+    pytest.param(*network, marks=() if network in QUICK else pytest.mark.slow)
+    for network in product(BACKBONES, HEADS)
+]
+
+
+@pytest.mark.parametrize(("backbone", "head"), NETWORKS)
 def test_layers_loss_and_predictions_equal_the_reference(
-    backend: ModuleType, backbone: str
+    backend: ModuleType, backbone: str, head: str
 ) -> None:
     """Layers in both modes, readings of the loss, label maps of odd sizes, a training's scores."""
-    recipe, batch = small(probe_recipe(backbone)), probe_batch(*SIZE)
+    recipe, batch = small(probe_recipe(backbone, head)), probe_batch(*SIZE)
     config, layers = Config(recipe).to_json(), str(layers_file(recipe, *batch))
     viewed = replace(recipe, test_flip=True, test_scales=(1.0, 0.75))
     predicted = str(Source(None, 2, SIZE, seed=0).prediction(viewed))
@@ -103,19 +111,27 @@ def test_a_network_that_is_not_finite_is_named_through_json(
 CASES = {
     "v1": probe_recipe("resnet18_v1"),
     "v2, decay of weights, frozen upsampling": replace(
-        probe_recipe("resnet18_v2"), decay_scope="weights", upsample_init="bilinear-frozen"
+        probe_recipe("resnet18_v2", "fcn16s"),
+        decay_scope="weights",
+        upsample_init="bilinear-frozen",
     ),
-    "no momentum": replace(make_recipe("chapter-torch"), weight_decay=0.1),
+    "no momentum": replace(make_recipe("chapter-torch", head="fcn8s"), weight_decay=0.1),
+}
+SLOW_CASES = {
+    f"{backbone}, {head}": probe_recipe(backbone, head)
+    for backbone, head in product(BACKBONES, HEADS)
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES)]
+)
 def test_steps_equal_the_reference(backend: ModuleType, case: str) -> None:
     """Gradients, momentum, coupled decay, a changing learning rate, unbiased statistics.
 
     The last step is done from copies of parameters and momentum; with momentum by one image.
     """
-    recipe, (images, labels) = small(CASES[case]), probe_batch(*SIZE)
+    recipe, (images, labels) = small((CASES | SLOW_CASES)[case]), probe_batch(*SIZE)
     labels[1, :40] = 255
     counts = (2, 2, 1) if recipe.momentum else (2, 2)
     path = str(steps_file(recipe, images, labels, counts, "float32"))

@@ -78,7 +78,9 @@ def torch_tricks(backend: Any, state: Any, batch: Any, patch: pytest.MonkeyPatch
 
     patch.setattr(backend.step, "compiled_loss", compiled)
     patch.setattr(backend.device, "device_of", lambda config: torch.device("cuda"))
-    state.model.backbone.layer1.register_forward_hook(lambda *given: seen.update(output=given[2]))
+    state.model.backbone.layer1[1].register_forward_hook(
+        lambda *given: seen.update(output=given[2])
+    )
     backend.train_step(state, *batch, 0.1)
     last = seen["output"].is_contiguous(memory_format=torch.channels_last)
     assert last != seen["output"].is_contiguous()

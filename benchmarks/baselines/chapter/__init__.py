@@ -63,6 +63,7 @@ def check_chapter(config: Config, backbones: tuple[str, ...] = ("resnet18_v1",))
         "void": ("background",),
         "momentum": (0.0,),
         "decay_scope": ("all",),
+        "head": ("fcn32s",),
         "upsample_init": ("bilinear",),
         "devices": (1,),
         "upsampling": ("auto", "native"),
