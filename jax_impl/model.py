@@ -82,7 +82,10 @@ class BlockV1(nnx.Module):
 
 
 class BlockV2(nnx.Module):
-    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e).
+
+    The first norm and ReLU are the caller's to apply, for a head may score their output too.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int, *, rngs: nnx.Rngs) -> None:
         self.bn1 = batch_norm(in_channels, rngs=rngs)
@@ -92,9 +95,6 @@ class BlockV2(nnx.Module):
         self.downsample = nnx.data(None)
         if stride > 1 or in_channels != channels:
             self.downsample = convolution(in_channels, channels, 1, stride, rngs=rngs)
-
-    def activate(self, x: Array) -> Array:
-        return nnx.relu(self.bn1(x))
 
     def __call__(self, x: Array, activated: Array) -> Array:
         shortcut = x if self.downsample is None else self.downsample(activated)
@@ -154,9 +154,9 @@ class ResNet18(nnx.Module):
             first, second = getattr(self, f"layer{stage}").layers
             if self.v2:
                 # The norm and the ReLU that end the stage before are the first of this one.
-                maps.append(first.activate(x))
+                maps.append(nnx.relu(first.bn1(x)))
                 x = first(x, maps[-1])
-                x = second(x, second.activate(x))
+                x = second(x, nnx.relu(second.bn1(x)))
             else:
                 x = second(first(x))
                 maps.append(x)

@@ -92,7 +92,10 @@ class BlockV1(HybridBlock):
 
 
 class BlockV2(HybridBlock):
-    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e).
+
+    The first norm and ReLU are the caller's to apply, for a head may score their output too.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -104,9 +107,6 @@ class BlockV2(HybridBlock):
         self.downsample = None
         if stride > 1 or in_channels != channels:
             self.downsample = convolution(in_channels, channels, 1, stride)
-
-    def activate(self, x: Tensor) -> Tensor:
-        return self.relu(self.bn1(x))
 
     def hybrid_forward(self, F: ModuleType, x: Tensor, activated: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(activated)
@@ -147,9 +147,9 @@ class ResNet18(HybridBlock):
             first, second = getattr(self, f"layer{stage}")
             if self.v2:
                 # The norm and the ReLU that end the stage before are the first of this one.
-                maps.append(first.activate(x))
+                maps.append(self.relu(first.bn1(x)))
                 x = first(x, maps[-1])
-                x = second(x, second.activate(x))
+                x = second(x, self.relu(second.bn1(x)))
             else:
                 x = second(first(x))
                 maps.append(x)

@@ -103,14 +103,13 @@ def block_v1(x: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str)
     return layers.ReLU(name=name, dtype=dtype)(layers.Add(dtype=dtype)([x, shortcut]))
 
 
-def activate(x: tf.Tensor, name: str, *, dtype: str) -> tf.Tensor:
-    return layers.ReLU(dtype=dtype)(batch_norm(x, name, dtype=dtype))
-
-
 def block_v2(
     x: tf.Tensor, activated: tf.Tensor, name: str, channels: int, stride: int, *, dtype: str
 ) -> tf.Tensor:
-    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e).
+
+    The first norm and ReLU are the caller's to apply, for a head may score their output too.
+    """
     shortcut = x
     if stride > 1 or x.shape[-1] != channels:
         shortcut = convolution(activated, f"{name}.downsample", channels, 1, stride, dtype=dtype)
@@ -135,16 +134,16 @@ def resnet18(x: tf.Tensor, backbone: str, *, dtype: str) -> list[tf.Tensor]:
         first, second = (f"backbone.layer{stage}.{number}" for number in range(2))
         if v2:
             # The norm and the ReLU that end the stage before are the first of this one.
-            maps.append(activate(x, f"{first}.bn1", dtype=dtype))
+            maps.append(layers.ReLU(dtype=dtype)(batch_norm(x, f"{first}.bn1", dtype=dtype)))
             x = block_v2(x, maps[-1], first, channels, stride, dtype=dtype)
-            activated = activate(x, f"{second}.bn1", dtype=dtype)
+            activated = layers.ReLU(dtype=dtype)(batch_norm(x, f"{second}.bn1", dtype=dtype))
             x = block_v2(x, activated, second, channels, 1, dtype=dtype)
         else:
             x = block_v1(x, first, channels, stride, dtype=dtype)
             x = block_v1(x, second, channels, 1, dtype=dtype)
             maps.append(x)
     if v2:
-        maps.append(activate(x, "backbone.final_bn", dtype=dtype))
+        maps.append(layers.ReLU(dtype=dtype)(batch_norm(x, "backbone.final_bn", dtype=dtype)))
     return maps[-3:]
 
 

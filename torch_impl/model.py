@@ -45,7 +45,10 @@ class BlockV1(nn.Module):
 
 
 class BlockV2(nn.Module):
-    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e)."""
+    """Norm, ReLU, convolution; nothing after the sum (He et al. 2016, figure 4 e).
+
+    The first norm and ReLU are the caller's to apply, for a head may score their output too.
+    """
 
     def __init__(self, in_channels: int, channels: int, stride: int) -> None:
         super().__init__()
@@ -56,9 +59,6 @@ class BlockV2(nn.Module):
         self.downsample = None
         if stride > 1 or in_channels != channels:
             self.downsample = convolution(in_channels, channels, 1, stride)
-
-    def activate(self, x: Tensor) -> Tensor:
-        return F.relu(self.bn1(x))
 
     def forward(self, x: Tensor, activated: Tensor) -> Tensor:
         shortcut = x if self.downsample is None else self.downsample(activated)
@@ -98,9 +98,9 @@ class ResNet18(nn.Module):
             first, second = getattr(self, f"layer{stage}")
             if self.v2:
                 # The norm and the ReLU that end the stage before are the first of this one.
-                maps.append(first.activate(x))
+                maps.append(F.relu(first.bn1(x)))
                 x = first(x, maps[-1])
-                x = second(x, second.activate(x))
+                x = second(x, F.relu(second.bn1(x)))
             else:
                 x = second(first(x))
                 maps.append(x)
