@@ -10,6 +10,6 @@ def transposed_convolution(
     """Return what a backend's ``upsampling`` makes of a map, with arrays in its own layout."""
     model: Any = backend.model
     if not hasattr(model, "transposed_convolution"):  # MXNet has a block, for symbols too.
-        block = model.Upsample(upsampling, *weight.shape[:2], stride)
+        block = model.Upsample(*weight.shape[:2], stride, upsampling)
         return block.hybrid_forward(model.nd, x, weight, bias)
     return model.transposed_convolution(x, weight, bias, stride, upsampling)
