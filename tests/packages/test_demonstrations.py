@@ -21,7 +21,7 @@ from common.recipes import BACKBONES, Network, make_recipe
 from common.run.loop import predict
 from common.run.plots import draw_examples
 from common.run.training import TrainingData
-from tests.support.upsampling import transposed_convolution
+from tests.packages.upsampling import transposed_convolution
 
 CATDOG = PROJECT.parent / "shared/data/catdog.jpg"
 CROP = (320, 480)

@@ -24,7 +24,7 @@ from common.reference.tolerances import bound
 from common.reference.verdicts import breaches, proof_findings
 from common.run.checkpoints import Checkpoint
 from tests.conftest import PRESENT
-from tests.support.upsampling import transposed_convolution
+from tests.packages.upsampling import transposed_convolution
 
 SIZE = (64, 96)
 
