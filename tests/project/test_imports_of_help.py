@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,32 +12,63 @@ import pytest
 from benchmarks.cli import COMMANDS
 from common.backends import BACKENDS, IMPORT_NAMES
 
+PROJECT = Path(__file__).parents[2]
 FRAMEWORKS = {"torch", "torchvision", "mxnet", "jax", "jaxlib", "flax", "tensorflow", "keras"}
 RUN = """
-import json, runpy, sys
-sys.argv, name = sys.argv[1:], sys.argv[1]
-try:
-    runpy.run_module(name, run_name="__main__", alter_sys=True)
-except SystemExit as end:
-    print(json.dumps([end.code, sorted(name.partition(".")[0] for name in sys.modules)]))
+import json, os, runpy, sys
+import numpy
+for command in map(json.loads, sys.stdin):
+    reads, writes = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(writes, 1)
+        os.dup2(writes, 2)
+        sys.argv, name = command, command[0]
+        try:
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        except SystemExit as end:
+            modules = sorted({name.partition(".")[0] for name in sys.modules})
+            print(json.dumps([end.code, modules]))
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    os.close(writes)
+    with open(reads) as said:
+        text = said.read()
+    os.waitpid(child, 0)
+    print(json.dumps(text), flush=True)
 """
+"""Runs each command in a copy of a process that has imported nothing but NumPy."""
+Answered = Callable[..., tuple[int, set[str], str]]
 
 
-def answered(*command: str) -> tuple[int, set[str], str]:
-    """Return the exit status of a module's command, the frameworks that it imported, its output."""
-    done = subprocess.run(
-        [sys.executable, "-c", RUN, *command], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    text, _, last = done.stdout.rstrip().rpartition("\n")
-    status, modules = json.loads(last)
-    return status, FRAMEWORKS & set(modules), text + done.stderr
+@pytest.fixture(scope="module")
+def answered() -> Iterator[Answered]:
+    """Return a command's exit status, the frameworks that it imported, and its output."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [sys.executable, "-c", RUN], cwd=PROJECT, stdin=pipe, stdout=pipe, text=True
+    ) as process:
+        assert process.stdin is not None and process.stdout is not None
+
+        def run(*command: str) -> tuple[int, set[str], str]:
+            process.stdin.write(json.dumps(command) + "\n")
+            process.stdin.flush()
+            said = json.loads(process.stdout.readline())
+            text, _, last = said.rstrip().rpartition("\n")
+            status, modules = json.loads(last)
+            return status, FRAMEWORKS & set(modules), text
+
+        yield run
+        process.stdin.close()
 
 
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["--version"], [], *([c, "--help"] for c in COMMANDS)]
 )
-def test_help_of_every_command_imports_no_framework(arguments: list[str]) -> None:
+def test_help_of_every_command_imports_no_framework(
+    answered: Answered, arguments: list[str]
+) -> None:
     status, frameworks, text = answered("benchmarks.cli", *arguments)
     assert (status, frameworks) == (0 if arguments else 2, set())
     assert text.startswith("fcn 0." if arguments == ["--version"] else "usage: ")
@@ -48,7 +81,7 @@ def test_help_of_every_command_imports_no_framework(arguments: list[str]) -> Non
     [(["--help"], "usage: python -m"), (["--bach-size", "8"], "did you mean --batch-size?")],
 )
 def test_a_script_reads_its_options_before_its_framework(
-    script: str, backend: str, arguments: list[str], said: str
+    answered: Answered, script: str, backend: str, arguments: list[str], said: str
 ) -> None:
     if script == "predict" and arguments != ["--help"]:
         arguments, said = ["--tyle", "64", "64"], "did you mean --tile?"
