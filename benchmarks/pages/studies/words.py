@@ -151,9 +151,9 @@ def titles(backends: Sequence[str | None]) -> str:
 
 def verdict(study: Study) -> str:
     """Return the study's outcome: what its tests support in mean IoU, and what is missing."""
-    finished = [row for variant in study["variants"] for row in finished(variant["rows"])]
+    rows = [row for variant in study["variants"] for row in finished(variant["rows"])]
     count = sum(len(variant["rows"]) for variant in study["variants"])
-    if not finished:
+    if not rows:
         return "No training has scores to show: each row below says why."
     parts = sentences(study)
     if len(parts) > MOST_SENTENCES:
@@ -161,8 +161,8 @@ def verdict(study: Study) -> str:
         parts = [*parts[:MOST_SENTENCES], f"{counted(more, 'other pair')} below"]
     if not parts:
         parts = [nothing_tested(study)]
-    if len(finished) < count:
-        parts.append(f"{count - len(finished)} of {counted(count, 'row')} have no scores")
+    if len(rows) < count:
+        parts.append(f"{count - len(rows)} of {counted(count, 'row')} have no scores")
     return "; ".join(parts) + "."
 
 
