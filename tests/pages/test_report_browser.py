@@ -107,6 +107,39 @@ def test_another_score_is_drawn_on_demand(show: Any, page_file: Path) -> None:
     assert len(readouts) == len(options) == 6
 
 
+SPY = """() => {
+  const real = uPlot;
+  window.plots = [];
+  uPlot = function (...all) { const plot = new real(...all); plots.push(plot); return plot; };
+  Object.assign(uPlot, real);
+}"""
+"""Keeps the charts that are drawn from now on."""
+SCALE = """() => {
+  const drawn = plots.filter((p) => p.root.closest("#score-chart"));
+  const plot = drawn[drawn.length - 1];
+  return [plot.scales.y.min, plot.scales.y.max];
+}"""
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 0.6531, 1.0])
+def test_no_score_is_drawn_with_room_above_one_or_below_zero(
+    show: Any, tmp_path: Path, accuracy: float
+) -> None:
+    compare = sample_compare(tmp_path)
+    for trained in compare["rows"]:
+        trained["epochs"] = trained["epochs"][:1]
+        for scores in trained["epochs"][0]["scores"].values():
+            scores["pixel_accuracy"] = scores["background_pixel_accuracy"] = accuracy
+    write_compare(tmp_path, compare)
+    page = show(write_report(tmp_path))
+    page.evaluate(SPY)
+    choice = page.get_by_label("Show", exact=True)
+    for index in (1, 0):
+        choice.select_option(index=index)
+    low, high = page.evaluate(SCALE)
+    assert 0 <= low <= accuracy <= high <= 1 and high - low > 0.05
+
+
 @pytest.mark.parametrize("width", [320, 360, 800, 1280])
 def test_the_page_never_scrolls_sideways(show: Any, tmp_path: Path, width: int) -> None:
     compare = sample_compare(tmp_path)

@@ -70,6 +70,13 @@
     return ticks;
   }
 
+  // A share is neither below 0 nor above 1, and its axis has no room for such values.
+  function withinOne(plot, low, high) {
+    if (low == null) return [0, 1];
+    const [bottom, top] = uPlot.rangeNum(low, high, 0.1, true);
+    return [Math.max(0, bottom), Math.min(1, top)];
+  }
+
   function draw(box, spec) {
     const ink = color("--muted"), grid = { stroke: color("--line"), width: 1 };
     const font = "12px system-ui, sans-serif";
@@ -100,7 +107,7 @@
       cursor: { y: false, points: { size: 8 } },
       scales: {
         x: { time: false, range: lone ? [spec.x[0] - 1, spec.x[0] + 1] : undefined },
-        y: spec.log ? { distr: 3 } : {},
+        y: spec.log ? { distr: 3 } : spec.share ? { range: withinOne } : {},
       },
       axes: [
         axis({ label: spec.axis, size: 34, incrs: WHOLE }),
@@ -128,7 +135,7 @@
     if (chosen) {
       entries.push(["score-chart", {
         axis: "epoch", x: data.epochs, series: chosen.series, points: true, text: format(4),
-        extra: chosen.constant && { label: "always background", values: chosen.constant },
+        share: Boolean(chosen.constant), extra: chosen.constant && { label: "always background", values: chosen.constant },
       }]);
     }
     return entries;
