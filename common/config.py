@@ -53,7 +53,10 @@ class Config:
     )
     deterministic: bool = option("bitwise repeatable results on the same machine", default=False)
     threads: int | None = option(
-        "CPU threads; by default all of this process", default=None, metavar="N", least=1
+        "CPU threads; by default as many as this process may use",
+        default=None,
+        metavar="N",
+        least=1,
     )
     cache_mib: int | None = option(
         "memory for decoded images, kept from epoch to epoch, in MiB of each process; by "

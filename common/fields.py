@@ -159,7 +159,7 @@ def check_fields(instance: Any) -> None:
         value, limits = getattr(instance, field.name), field.metadata
         name = _flag(field) if limits.get("help") else field.name
         if not is_of(value, hints[field.name]):
-            raise InputError(f"{name} {value!r}: is of another type than it must be")
+            raise InputError(f"{name} {value!r}: has the wrong type")
         if value is None or not limits:
             continue
         for item in value if isinstance(value, tuple) else (value,):

@@ -78,6 +78,14 @@ class Parser(argparse.ArgumentParser):
         raise InputError(f"{message} (see {self.prog} --help)")
 
 
+def add_action(actions: Any, name: str, text: str) -> Parser:
+    """Add a command of a command, with ``text`` in the list of all and as a sentence in its own."""
+    parser: Parser = actions.add_parser(
+        name, help=text, description=f"{text[0].upper()}{text[1:]}."
+    )
+    return parser
+
+
 def parsed(
     parser: argparse.ArgumentParser, argv: Sequence[str] | None
 ) -> tuple[argparse.Namespace, set[str]]:
@@ -97,7 +105,7 @@ class Backends:
     """The backends that a command works with, in this order."""
 
     backends: tuple[str, ...] = fields.option(
-        f"which, in this order; mxnet: {NOTES['mxnet']}",
+        f"which backends, in this order; mxnet: {NOTES['mxnet']}",
         default=tuple(BACKENDS),
         metavar="A,B",
         choices=tuple(BACKENDS),
@@ -144,8 +152,8 @@ def training_parser(prog: str) -> Parser:
     """Return the parser of one backend's training command."""
     parser = Parser(prog=prog, description="Train the fully convolutional network.")
     add = parser.add_argument
-    add("--data", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
-    add("--out", type=Path, metavar="RUN", help="the new run folder")
+    add("--data", type=Path, metavar="DIR", help="a folder in VOC2012's layout; a new run needs it")
+    add("--out", type=Path, metavar="RUN", help="the folder of the new run, which needs it")
     text = "start from these: a file as `fcn weights import` takes it; or `imagenet`, "
     text += "the published weights of the backbone, which are downloaded once"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)

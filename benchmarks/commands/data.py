@@ -15,7 +15,7 @@ from common.data.synthetic import fitting_recipe, make_dataset
 from common.errors import InputError, printable
 from common.fields import add_field_options
 from common.machine.files import write_text
-from common.options import Parser
+from common.options import Parser, add_action
 from common.recipes import Recipe
 
 
@@ -24,7 +24,7 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(prog="fcn data", description="Make, fetch or check a data set.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="make|fetch|check")
     text = "generate images of shapes with their label maps"
-    make = actions.add_parser("make", help=text, description=text)
+    make = add_action(actions, "make", text)
     make.add_argument("root", type=Path, metavar="DIR", help="a new or empty folder")
     make.add_argument("--train", type=int, default=320, metavar="N", help="training images")
     make.add_argument("--val", type=int, default=64, metavar="N", help="validation images")
@@ -33,10 +33,10 @@ def main(argv: Sequence[str]) -> int:
     )
     make.add_argument("--seed", type=int, default=0, help="the same seed makes the same bytes")
     text = "download Pascal VOC2012 (2 GB), check and unpack it; run again to resume"
-    fetch = actions.add_parser("fetch", help=text, description=text)
+    fetch = add_action(actions, "fetch", text)
     fetch.add_argument("root", type=Path, metavar="DIR", help="gets VOCdevkit/VOC2012")
     text = "decode every listed file; status 1 if one is wrong"
-    check = actions.add_parser("check", help=text, description=text)
+    check = add_action(actions, "check", text)
     check.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
     add_field_options(check, Recipe, ("classes",), unset="")
     text = "first write the list of the classes that the label maps hold, to be given names"

@@ -39,8 +39,9 @@ def parity_parser() -> Parser:
     parser = Parser(
         prog="fcn parity",
         description="Compare every backend with a float64 NumPy reference of the whole network: "
-        "layers, losses, gradients, updates, a training, predictions. Status 1 where a bound of "
-        "common/reference/tolerances.py breaks; leaves parity.json, parity.txt and parity.html.",
+        "layers, losses, gradients, updates, a training, predictions, an evaluation. Status 1 where "
+        "a bound of common/reference/tolerances.py breaks; leaves parity.json, parity.txt and "
+        "parity.html.",
     )
     add = parser.add_argument
     add_field_options(parser, Backends)
@@ -57,7 +58,11 @@ def parity_parser() -> Parser:
         metavar="DIR",
         help="images in VOC2012's layout; by default those of FCN_VOC_ROOT, else generated ones",
     )
-    add("--full", action="store_true", help="batch 8, 160x224, 20 steps; otherwise 2, 96x128, 8")
+    add(
+        "--full",
+        action="store_true",
+        help="batch 8, crop 160x224, 20 steps; otherwise batch 2, 96x128, 8",
+    )
     add_field_options(parser, Config, ("seed",))
     add_field_options(parser, Recipe, ("classes",), unset="")
     add_result_options(parser, "parity")
@@ -65,7 +70,8 @@ def parity_parser() -> Parser:
         "--weights",
         type=Path,
         metavar="FILE",
-        help="where the training starts on v1; by default, and on v2, from the probe's parameters",
+        help="the training of resnet18_v1 starts from these; by default from the probe's "
+        "parameters, as that of resnet18_v2 always",
     )
     add(
         "--against",

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from benchmarks.pages.format import text_table
 from common.fields import from_file
-from common.options import Parser
+from common.options import Parser, add_action
 from common.recipe_files import differences, named_recipe, to_toml
 from common.recipes import RECIPES, SENTENCES
 
@@ -14,11 +14,11 @@ def main(argv: Sequence[str]) -> int:
     parser = Parser(prog="fcn recipe", description="Show recipes; docs/RECIPES.md has the fields.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|diff")
     text = "print the presets"
-    actions.add_parser("list", help=text, description=text)
+    add_action(actions, "list", text)
     text = "print a recipe as the file that --recipe takes"
-    show = actions.add_parser("show", help=text, description=text)
+    show = add_action(actions, "show", text)
     text = "print the fields in which two recipes differ"
-    diff = actions.add_parser("diff", help=text, description=text)
+    diff = add_action(actions, "diff", text)
     for action, values in ((show, ["recipe"]), (diff, ["old", "new"])):
         for name in values:
             action.add_argument(

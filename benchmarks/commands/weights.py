@@ -10,7 +10,7 @@ from benchmarks.pages.format import counted, text_table
 from common.classes import VOC, Classes
 from common.errors import InputError, printable
 from common.machine.files import write_bytes
-from common.options import Parser
+from common.options import Parser, add_action
 from common.parameters import files
 from common.parameters.names import NUM_CLASSES, Parameters
 from common.parameters.published import IMAGENET, PUBLISHED
@@ -28,7 +28,7 @@ def weights_parser() -> Parser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="import|show|export")
 
     text = "turn another framework's weights into this project's safetensors"
-    add_to_import = actions.add_parser("import", help=text, description=text).add_argument
+    add_to_import = add_action(actions, "import", text).add_argument
     text = (
         "a file (safetensors, PyTorch's state_dict, Gluon's .params) of the chapter's network, of "
         "torchvision's resnet18 or of Gluon's resnet18_v1 or resnet18_v2, told from its content; "
@@ -36,19 +36,19 @@ def weights_parser() -> Parser:
         f"{', '.join(PUBLISHED)}; imagenet is the first"
     )
     add_to_import("source", metavar="SOURCE", help=text)
-    text = "leave out the head: the backbone starts a training with any classes"
+    text = "keep the backbone alone, from which a training with any classes can start"
     add_to_import("--without-head", action="store_true", help=text)
     text = "names and colours of the classes that the head tells apart, a TOML file; by default "
     text += "those that SOURCE names"
     add_to_import("--classes", metavar="FILE", type=Path, help=text)
 
     text = "list a weight file's tensors and metadata"
-    add_to_show = actions.add_parser("show", help=text, description=text).add_argument
+    add_to_show = add_action(actions, "show", text).add_argument
     add_to_show("file", type=Path, metavar="FILE", help="a file as import takes it")
     add_to_show("--json", action="store_true", help="print them as JSON")
 
     text = "write weights as others read them"
-    add_to_export = actions.add_parser("export", help=text, description=text).add_argument
+    add_to_export = add_action(actions, "export", text).add_argument
     text = "a run's model.safetensors, or a file as import takes it"
     add_to_export("file", type=Path, metavar="FILE", help=text)
     text = (

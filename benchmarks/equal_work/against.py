@@ -174,7 +174,7 @@ def check_outputs(path: Path, outputs: Iterable[str], recipe: Recipe) -> set[str
         kind, _, name = output.partition("/")
         if name not in names.get(kind, ()):
             raise InputError(
-                f"{path}: {output} is the name of no output: expected "
+                f"{path}: there is no output {output}: expected "
                 f"{', '.join(f'{kind}/NAME' for kind in QUANTITIES)}, with NAME of a layer or a "
                 "parameter; `fcn weights show` lists the parameters, docs/PORTING.md says more"
             )

@@ -80,7 +80,8 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     argv = backend_named(argv)
     chooser = Parser(add_help=False)
     for reader in (parser, chooser):
-        text = f"framework; mxnet: {NOTES['mxnet']}"
+        run = "; with --resume by default that of the run" if script == "train" else ""
+        text = f"the framework{run}; mxnet: {NOTES['mxnet']}"
         reader.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
     if script == "train":
         args = training_options(parser, argv)

@@ -199,7 +199,9 @@ def _absent(path: Path) -> InputError:
         return InputError(f"{path}: is an address: download the file first, then name it")
     if re.match(r"(torchvision|gluon):", text):
         names = ", ".join(PUBLISHED)
-        return InputError(f"{path}: is no name of published weights: choose from {names}")
+        return InputError(
+            f"{path}: there are no published weights of this name: choose from {names}"
+        )
     if path.with_name(f"{path.name}.index").is_file():
         return refused(path, "a TensorFlow checkpoint of several files", _TENSORFLOW)
     return InputError(f"{path}: there is no such weight file")

@@ -72,7 +72,7 @@ def test_the_first_layer_that_differs_is_named(port, tmp_path, capsys) -> None:
         (lambda port: port.pop("backbone.bn1.bias"), "1 missing (backbone.bn1.bias)"),
         (
             lambda port: port.update({"evaluation/fc": np.ones(2, np.float32)}),
-            "evaluation/fc is the name of no output: expected evaluation/NAME",
+            "there is no output evaluation/fc: expected evaluation/NAME",
         ),
         (lambda port: port.update(images=port["images"][:, :31].copy()), "multiples of 32"),
         (lambda port: port.update(images=port["images"][..., :2].copy()), "W, 3]"),

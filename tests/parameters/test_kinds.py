@@ -155,7 +155,7 @@ def test_what_is_no_file_is_not_opened(tmp_path: Path) -> None:
         (Path("/dev/zero"), "is a device, a pipe or a socket"),
         (tmp_path / "absent.pth", "there is no such weight file"),
         (Path("https://example.org/fcn.pth"), "is an address: download the file first"),
-        (Path("torchvision:resnet50"), "is no name of published weights: choose from"),
+        (Path("torchvision:resnet50"), "there are no published weights of this name: choose from"),
         (loop, "cannot be read"),
     ):
         assert f"{path}: {what}" in refusal(path)

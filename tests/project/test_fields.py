@@ -133,5 +133,5 @@ def test_a_field_like_another_has_its_default_and_its_limits() -> None:
 )
 def test_a_value_of_another_type_is_refused(field: str, value: Any) -> None:
     check_fields(Sample(rate=1, count=None))
-    with pytest.raises(InputError, match="is of another type"):
+    with pytest.raises(InputError, match="has the wrong type"):
         check_fields(replace(Sample(), **{field: value}))

@@ -26,7 +26,7 @@ def main(argv: Sequence[str]) -> int:
         "synchronisation and with another epsilon: a training at batch 2, 64x96.",
     )
     add = parser.add_argument
-    add("--backend", metavar="B", help="which; by default the first that is installed")
+    add("--backend", metavar="B", help="which backend; by default the first that is installed")
     add_field_options(parser, Settings, ("rounds", "seconds", "device", "threads"))
     parser.set_defaults(rounds=12, seconds=0.4)
     args = parser.parse_args(argv)
