@@ -40,8 +40,8 @@ def parity_parser() -> Parser:
         prog="fcn parity",
         description="Compare every backend with a float64 NumPy reference of the whole network: "
         "layers, losses, gradients, updates, a training, predictions, an evaluation. Status 1 "
-        "where a bound of common/reference/tolerances.py breaks; leaves parity.json, parity.txt and "
-        "parity.html.",
+        "where a bound of common/reference/tolerances.py breaks; leaves parity.json, "
+        "parity.txt and parity.html.",
     )
     add = parser.add_argument
     add_field_options(parser, Backends)
