@@ -128,7 +128,7 @@ def gallery_item(
         sentence = _describe_disagreement(answers, len(predictions))
         picture = _png(disagreement_picture(image, answers))
         share = f"{(answers > 1).mean():.2%} of the pixels"
-        text = f"Where the backends disagree on {name}. {sentence}"
+        text = f"Where the predictions for {name} differ. {sentence}"
         tiles.append(Tile("disagreement", "Disagreement", picture, share, text))
     maps = (truth, *predictions.values())
     present = {int(label) for labels in maps for label in np.unique(labels)}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from benchmarks.pages.html import COLORS, MUTED, TEXT, mute, new_figure
 from benchmarks.pages.studies.accuracy import NAMES, epoch_rows, values_of, void_of
-from benchmarks.pages.studies.words import title_of
+from benchmarks.pages.studies.words import ordered_effects, title_of
 from benchmarks.records.training_documents import Effect, Score, Study, finished
 from common.run.plots import whole_numbers
 
@@ -26,19 +26,18 @@ def effect_picture(study: Study, score: Score) -> Figure | None:
 
     None if there is no test or no matplotlib.
     """
-    tests = [test for test in study["effects"] if test["score"] == score]
+    tests = [test for test in ordered_effects(study) if test["score"] == score]
     if not tests or not (figure := new_figure(8, 0.9 + 0.28 * len(tests))):
         return None
     axes = figure.subplots()
-    ordered = sorted(tests, key=lambda test: test["variants"])
-    for place, test in enumerate(ordered):
+    for place, test in enumerate(tests):
         color = COLORS[1] if test["backend"] else TEXT
         axes.plot([test["low"], test["high"]], [place, place], color=color, linewidth=2)
         filled = color if test["differ"] else "none"
         axes.plot([test["mean"]], [place], "o", color=color, markerfacecolor=filled)
     axes.axvline(0, color=MUTED, linewidth=1)
-    axes.set_yticks(range(len(ordered)), [label_of(test) for test in ordered])
-    axes.set_ylim(len(ordered) - 0.4, -0.6)
+    axes.set_yticks(range(len(tests)), [label_of(test) for test in tests])
+    axes.set_ylim(len(tests) - 0.4, -0.6)
     axes.set_xlabel(f"difference in {NAMES[score]}")
     mute(axes)
     return figure

@@ -71,6 +71,16 @@ def mean_and_interval(row: AccuracyRow, study: Study, score: Score) -> str:
     return f"{mean} [{low:.4f}, {high:.4f}]"
 
 
+def ordered_effects(study: Study) -> list[Effect]:
+    """Return the tests by score and two variants, each backend's before that of their mean."""
+    pairs = list(dict.fromkeys(tuple(test["variants"]) for test in study["effects"]))
+    scores = list(NAMES)
+    return sorted(
+        study["effects"],
+        key=lambda test: (scores.index(test["score"]), pairs.index(tuple(test["variants"]))),
+    )
+
+
 def effect_cells(study: Study) -> list[list[str]]:
     """Return the cells of a table with a row for each test of two variants."""
     return [
@@ -83,7 +93,7 @@ def effect_cells(study: Study) -> list[list[str]]:
             f"{test['p_corrected']:.2g}",
             "yes" if test["differ"] else "no",
         ]
-        for test in study["effects"]
+        for test in ordered_effects(study)
     ]
 
 
@@ -114,16 +124,17 @@ def sentence(study: Study, tests: Sequence[Effect]) -> str:
         (a, b), (above, below) = (b, a), (below, above)
         mean, low, high = -mean, -high, -low
     figures = f"{mean:.3f} [{low:.3f}, {high:.3f}]"
+    claim = f"{b} is {figures} above {a}"
     if not above and not below:
-        return (
-            f"No difference in {score} between {b} and {a} is shown in {any_of(tested)}: {b} is "
-            f"{figures} above {a}"
-        )
-    where = every(study, above, tested)
-    text = f"{b} is {figures} above {a} in {score}{where}"
+        if overall["differ"] and overall["backend"] is None:
+            return f"{claim} in {score} in the mean of the backends, but not shown in any of them"
+        where = titles(tested) if len(tested) == 1 else "any backend"
+        return f"No difference in {score} between {b} and {a} is shown in {where}: {claim}"
+    if below and not above:
+        return f"{b} is below {a} in {score} in {titles(below)} alone"
     if below:
         return f"{b} is above {a} in {score} in {titles(above)}, and below it in {titles(below)}"
-    return text
+    return f"{claim} in {score}{every(study, above, tested)}"
 
 
 def every(study: Study, shown: Sequence[str | None], tested: Sequence[str | None]) -> str:
@@ -137,11 +148,6 @@ def every(study: Study, shown: Sequence[str | None], tested: Sequence[str | None
     if len(tested) < len(planned):
         return f" in all {count_word(len(tested))} backends that finished"
     return " in every backend"
-
-
-def any_of(tested: Sequence[str | None]) -> str:
-    """Return where a difference was looked for, after "is shown in"."""
-    return titles(tested) if len(tested) == 1 else "any backend"
 
 
 def titles(backends: Sequence[str | None]) -> str:
@@ -163,7 +169,7 @@ def verdict(study: Study) -> str:
         parts = [nothing_tested(study)]
     if len(rows) < count:
         parts.append(f"{count - len(rows)} of {counted(count, 'row')} have no scores")
-    return "; ".join(parts) + "."
+    return ". ".join(parts) + "."
 
 
 def nothing_tested(study: Study) -> str:
@@ -177,20 +183,19 @@ def nothing_tested(study: Study) -> str:
     return f"{equal} of {counted(len(tests), 'test')} show that two backends are equally accurate"
 
 
-def notes(study: Study) -> list[str]:
-    """Return what a reader has to know before using the figures."""
+def notices(study: Study) -> list[tuple[str, str]]:
+    """Return what a reader has to know before using the figures: severities and sentences."""
     lines = [
-        f"{variant['name']}, {line}"
+        ("bad", f"{variant['name']}, {line}")
         for variant in study["variants"]
         for line in failures(variant["rows"])
     ]
     if different_pixels(study):
-        lines.append(
-            "The variants are scored on different pixels: a difference of their scores is also one "
-            "of these."
-        )
+        text = "The variants are scored on different pixels, which alone changes their scores."
+        lines.append(("warning", text))
     if study["dataset"].get("generated"):
-        lines.append("The images are generated: the scores say nothing about photographs.")
+        text = "The images are generated: the scores say nothing about photographs."
+        lines.append(("note", text))
     return lines
 
 
@@ -219,5 +224,6 @@ def study_text(study: Study) -> str:
     parts = [study_title(study), text_table([HEADS, *score_cells(study)])]
     if study["effects"]:
         parts.append(text_table([EFFECT_HEADS, *effect_cells(study)]))
-    parts += [f"  {line}" for line in (*equivalence_lines(study), *notes(study))]
+    parts += [f"  {line}" for line in equivalence_lines(study)]
+    parts += [f"{severity}: {line}" for severity, line in notices(study)]
     return "\n".join([*parts, verdict(study)])

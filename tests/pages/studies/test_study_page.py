@@ -18,7 +18,7 @@ def effects_of(by_backend: dict[str, tuple[float, bool]], mean: float) -> list[A
         for backend, (value, shown) in by_backend.items()
     ]
     if len(tests) > 1:
-        spread = {"mean": mean, "low": mean - 0.007, "high": mean + 0.007, "differ": True}
+        spread = {"mean": mean, "low": mean - 0.007, "high": mean + 0.007, "differ": mean > 0.01}
         tests.append({**common, "backend": None, **spread})
     return tests
 
@@ -46,6 +46,22 @@ def effects_of(by_backend: dict[str, tuple[float, bool]], mean: float) -> list[A
             {"torch": (0.03, True), "jax": (-0.01, True)},
             0.0312,
             "fcn8s is above fcn32s in mean IoU in PyTorch, and below it in JAX/Flax",
+        ),
+        (
+            {"torch": (0.03, False), "jax": (0.03, False)},
+            0.0312,
+            "fcn8s is 0.031 [0.024, 0.038] above fcn32s in mean IoU in the mean of the backends, "
+            "but not shown in any of them",
+        ),
+        (
+            {"torch": (-0.03, True), "jax": (0.1, False)},
+            0.0312,
+            "fcn8s is below fcn32s in mean IoU in PyTorch alone",
+        ),
+        (
+            {"torch": (0.02, True)},
+            0.0,
+            "fcn8s is 0.020 [0.020, 0.020] above fcn32s in mean IoU in PyTorch",
         ),
         (
             {"torch": (0.001, False), "jax": (0.001, False)},
@@ -90,8 +106,8 @@ def test_a_study_without_tests_says_why(tmp_path: Path) -> None:
     for each in study["variants"]:
         each["rows"][0].update(status="failed", reason="no luck", runs=[])
     study["effects"] = []
-    assert words.verdict(study).startswith("No two trainings that differ in one thing finished;")
-    assert "bilinear, PyTorch – failed: no luck" in words.notes(study)
+    assert words.verdict(study).startswith("No two trainings that differ in one thing finished.")
+    assert ("bad", "bilinear, PyTorch – failed: no luck") in words.notices(study)
     assert "2 of 4 rows have no scores" in words.verdict(study)
     one_seed = {**study, "variants": [{**study["variants"][0], "seeds": 1}]}
     assert words.verdict(one_seed).startswith("One seed tells no difference from chance")
