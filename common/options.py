@@ -12,7 +12,7 @@ from common.backends import BACKENDS, NOTES
 from common.config import Config
 from common.errors import InputError
 from common.recipe_files import named_recipe
-from common.recipes import CHAPTER_TORCH, RECIPES, Recipe
+from common.recipes import RECIPES, Recipe
 from common.suggestions import nearest, unknown
 
 
@@ -190,7 +190,7 @@ def predict_parser(prog: str) -> Parser:
     fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
     text = "the mean of the views' probabilities decides; by default the image as it is"
     fields.add_field_options(parser, Recipe, ("test_flip", "test_scales"), unset=text)
-    parser.set_defaults(recipe=replace(CHAPTER_TORCH, evaluation="tiles"))
+    parser.set_defaults(recipe=replace(RECIPES["chapter-torch"], evaluation="tiles"))
     add("--force", action="store_true", help="write into a folder that is not empty")
     add("--no-progress", action="store_true", help="no progress bar")
     add_verbose(parser)
@@ -206,7 +206,7 @@ def config_from(args: argparse.Namespace) -> Config:
     Raises:
         InputError: For a value that a field does not allow.
     """
-    recipe: Recipe = getattr(args, "recipe", None) or CHAPTER_TORCH
+    recipe: Recipe = getattr(args, "recipe", None) or RECIPES["chapter-torch"]
     recipe = replace(recipe, **fields.field_values(args, Recipe))
     return Config(recipe=recipe, **fields.field_values(args, Config))
 

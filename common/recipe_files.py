@@ -3,19 +3,17 @@
 import math
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import MISSING, Field, fields, replace
+from dataclasses import Field, fields
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from common.classes import VOC, Classes
 from common.errors import InputError
 from common.fields import is_of
-from common.recipes import RECIPES, Recipe, make_recipe
+from common.recipes import PRESET, RECIPES, Recipe, make_recipe, recipe_of
 from common.suggestions import choices, unknown
 from common.toml import quoted, read_toml
 
-PRESET = "preset"
-"""Key of the preset that has the fields which a file leaves out."""
 TABLES = "class"
 """Key of a list of classes that stands in the file itself, as in a file of its own."""
 FORM = "`fcn recipe show modern` prints one"
@@ -64,17 +62,8 @@ def _from_values(values: Mapping[str, Any], path: Path) -> Recipe:
         stated["classes"] = _classes(values, path)
     try:
         if PRESET in values:
-            preset = _value(PRESET, values[PRESET], str)
-            if preset not in RECIPES:
-                raise unknown(PRESET, preset, RECIPES)
-            return replace(RECIPES[preset], **stated)
-        missing = [f.name for f in fields(Recipe) if f.default is MISSING and f.name not in stated]
-        if missing:
-            raise InputError(
-                f"lacks {', '.join(missing)}: name all fields, or a {PRESET} that has the others, "
-                f'such as {PRESET} = "modern"'
-            )
-        return Recipe(**stated)
+            stated[PRESET] = _value(PRESET, values[PRESET], str)
+        return recipe_of(stated)
     except InputError as error:  # In a file an option has the name of its field.
         text = re.sub(r"--([a-z-]+)", lambda found: found[1].replace("-", "_"), str(error))
         raise InputError(text) from None

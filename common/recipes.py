@@ -1,7 +1,9 @@
 """Recipes: everything about a training but where and how it is computed."""
 
+import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import MISSING, dataclass, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.classes import VOC, Classes
@@ -217,76 +219,45 @@ class Recipe:
         return Network(self.backbone, self.head, self.num_classes)
 
 
-CHAPTER_TORCH = Recipe(
-    # Dive into Deep Learning, "Fully Convolutional Networks", PyTorch tab.
-    name="chapter-torch",
-    backbone="resnet18_v1",
-    loss_reduction="sum",
-    learning_rate=0.001,
-    schedule="constant",
-    momentum=0.0,
-    weight_decay=1e-3,
-    decay_scope="all",
-    init="torch",
-    upsample_init="bilinear",
-    batch_size=32,
-    crop=(320, 480),
-    epochs=5,
-    void="background",
-    flip=False,
-    evaluation="crops",
-    tile=(512, 512),
-)
-
-# How one would train it today.
-MODERN = replace(
-    CHAPTER_TORCH,
-    name="modern",
-    loss_reduction="mean",
-    learning_rate=0.02,
-    schedule="polynomial",
-    momentum=0.9,
-    weight_decay=1e-4,
-    decay_scope="weights",
-    void="ignore",
-    flip=True,
-    evaluation="tiles",
-)
-
-RECIPES = {
-    recipe.name: recipe
-    for recipe in (
-        CHAPTER_TORCH,
-        # The same chapter's MXNet tab: step(batch) divides the gradient by the batch size.
-        replace(
-            CHAPTER_TORCH,
-            name="chapter-mxnet",
-            backbone="resnet18_v2",
-            loss_reduction="mean",
-            learning_rate=0.1,
-            init="xavier",
-        ),
-        MODERN,
-        # For the generated data set, which it learns from scratch in 100 steps.
-        replace(
-            MODERN,
-            name="generated",
-            learning_rate=0.03,
-            batch_size=16,
-            crop=(96, 96),
-            epochs=5,
-            tile=(96, 96),
-        ),
-    )
-}
-
 SENTENCES = {
     "chapter-torch": "the chapter's PyTorch tab",
     "chapter-mxnet": "the chapter's MXNet tab",
     "modern": "as one would train it today",
     "generated": "modern for generated images, which it learns from scratch in 100 steps",
 }
-"""What each preset is."""
+"""What each preset is: their names, in an order in which each comes after the one it changes."""
+
+PRESETS = Path(__file__).with_name("presets")
+"""Their files, of the form that ``--recipe`` takes."""
+PRESET = "preset"
+"""Key in a file of the preset that has the fields which it leaves out."""
+RECIPES: dict[str, Recipe] = {}
+
+
+def recipe_of(values: Mapping[str, Any]) -> Recipe:
+    """Return the recipe that a file states: all its fields, or a preset and those that differ.
+
+    Raises:
+        InputError: If there is no such preset, a field is missing, or has a value that it may not.
+    """
+    stated = {name: value for name, value in values.items() if name != PRESET}
+    if PRESET in values:
+        if values[PRESET] not in RECIPES:
+            raise unknown(PRESET, values[PRESET], RECIPES)
+        return replace(RECIPES[values[PRESET]], **stated)
+    missing = [f.name for f in fields(Recipe) if f.default is MISSING and f.name not in stated]
+    if missing:
+        raise InputError(
+            f"lacks {', '.join(missing)}: name all fields, or a {PRESET} that has the others, "
+            f'such as {PRESET} = "modern"'
+        )
+    return Recipe(**stated)
+
+
+for _name in SENTENCES:
+    _values = tomllib.loads((PRESETS / f"{_name}.toml").read_text(encoding="utf-8"))
+    _values |= {key: tuple(value) for key, value in _values.items() if isinstance(value, list)}
+    RECIPES[_name] = recipe_of({"name": _name, **_values})
 
 
 def make_recipe(preset: str, **changes: Any) -> Recipe:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from common.machine.files import cache_folder, write_bytes
 from common.machine.locks import locked
+from common.recipes import PRESETS
 
 PROJECT = Path(__file__).parents[2]
 UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
@@ -80,8 +81,9 @@ def is_whole(path: Path) -> bool:
 
 @cache
 def digest_of_code(path: Path) -> bytes:
-    """Return a digest of a file and of all of this project that it imports."""
-    digests = [sha256(file.read_bytes()).digest() for file in sorted(sources(path))]
+    """Return a digest of a file, of all of this project that it imports, and of the presets."""
+    files = [*sorted(sources(path)), *sorted(PRESETS.iterdir())]
+    digests = [sha256(file.read_bytes()).digest() for file in files]
     return sha256(b"".join(digests)).digest()
 
 

@@ -50,11 +50,12 @@ def test_a_change_of_how_images_are_cut_makes_their_answers_anew(
     answers_of_images: Callable[[], str], tmp_path: Path
 ) -> None:
     answers = [answers_of_images()]
-    for changed in ("common/data/tiling", "common/data/crops", "benchmarks/pages/rows"):
-        with (tmp_path / f"{changed}.py").open("a", encoding="utf-8") as file:
+    files = ("data/tiling.py", "data/crops.py", "presets/chapter-torch.toml")
+    for changed in (*(f"common/{file}" for file in files), "benchmarks/pages/rows.py"):
+        with (tmp_path / changed).open("a", encoding="utf-8") as file:
             file.write("\n# Changed.\n")
         answers.append(answers_of_images())
-    assert len(set(answers)) == 3 and answers[2] == answers[3]
+    assert len(set(answers)) == 4 and answers[3] == answers[4]
 
 
 @pytest.mark.parametrize("module", ["answers", "case_answers"])

@@ -11,7 +11,7 @@ from common.config import Config
 from common.errors import InputError
 from common.options import config_arguments, config_from, training_parser
 from common.recipe_files import named_recipe, read_recipe, to_toml
-from common.recipes import RECIPES, SENTENCES, Recipe
+from common.recipes import PRESETS, RECIPES, SENTENCES, Recipe
 from tests.support.commands import refused
 
 OWN = Classes(("background", 'a "crack"'), ((0, 0, 0), (250, 0, 0)))
@@ -44,6 +44,11 @@ def test_what_show_prints_makes_the_preset_by_the_name_of_the_file(
     assert fcn(["recipe", "show", name]) == 0
     path = written(capsys.readouterr().out, tmp_path)
     assert read_recipe(path) == replace(RECIPES[name], name="mine")
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_preset_is_what_its_file_says(name: str) -> None:
+    assert read_recipe(PRESETS / f"{name}.toml") == RECIPES[name]
 
 
 def test_a_file_may_state_what_differs_from_a_preset(tmp_path: Path) -> None:
