@@ -27,6 +27,8 @@ EXAMPLE = re.compile(r"\S*\b(?:test_)?evaluate(?:\.py)?\b")
 PYTHON = re.compile(r"```python\n(.*?)```", re.DOTALL)
 RESULTS = re.compile(r"[cg]pu-[\w-]+/[\w-]+")
 FILE = re.compile(r"[\w-]+\.(?:py|sh|md|toml)")
+WRITTEN = {"mine.toml", "cracks.toml", "fcn-recipe.toml"}
+"""Files that a reader writes, or a command."""
 NAME = re.compile(rf"(?:{'|'.join(PACKAGES)})(?:\.\w+)+")
 FILE_NAMES = {
     path.name
@@ -83,7 +85,7 @@ def missing(text: str) -> list[str]:
         elif RESULTS.fullmatch(word):
             is_there = (ROOT / "benchmarks" / "results" / word).is_dir()
         elif FILE.fullmatch(word):
-            is_there = word in FILE_NAMES
+            is_there = word in FILE_NAMES | WRITTEN
         elif NAME.fullmatch(word):
             is_there = exists(word)
         else:
