@@ -18,25 +18,27 @@ from benchmarks.records.training_documents import GalleryEntry, Study, VariantRe
 from benchmarks.studies.runs import copy_predictions, write_examples
 from benchmarks.studies.trainings import Plan, train_all
 from benchmarks.studies.variants import (
+    WHOLE,
     Variant,
     check_effects,
     circumstances_of,
     read_variations,
     variants_of,
+    varied_recipes,
 )
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PLAN, resume_options, write_plan
 from common import options
 from common.config import Config
 from common.data.synthetic import default_dataset
-from common.errors import InputError, notice
-from common.fields import add_field_options
+from common.errors import InputError
+from common.fields import add_field_options, option_fields
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.parameters.files import describe_weights
-from common.recipes import make_recipe
+from common.recipes import Recipe
 from common.run.folders import new_folder
-from common.run.training import TrainingData, choose_recipe
+from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 PAGE, RUNS = "report.html", "runs"
@@ -52,8 +54,8 @@ def study_parser() -> options.Parser:
         "same seeds; test what that changes; leave study.json and report.html.",
     )
     add = parser.add_argument
-    text = "a field of the recipe and the values it is to have; may be repeated for a grid; "
-    text += "without it the backends alone are compared"
+    text = "a field of the recipe and the values it is to have, or `recipe` and presets or files; "
+    text += "may be repeated for a grid; without it the backends alone are compared"
     add("--vary", action="append", default=[], metavar="FIELD=A,B", help=text)
     text = "trainings of each backend and variant, from --seed on"
     add("--seeds", type=int, default=5, metavar="N", help=text)
@@ -66,12 +68,7 @@ def study_parser() -> options.Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Train and test; status 1 if a training is missing, fails or does other work."""
-    args, named = options.parsed(study_parser(), argv)
-    if not args.timeout > 0:
-        raise InputError(f"--timeout {args.timeout:g}: expected seconds, more than 0")
-    for name in ("data", "weights"):
-        if getattr(args, name) not in (None, Path("imagenet")):
-            setattr(args, name, getattr(args, name).absolute())
+    args, named = trainings.parsed(study_parser(), argv)
     if args.resume:
         out: Path = args.resume
         resume_study(args, named)
@@ -80,11 +77,14 @@ def main(argv: Sequence[str]) -> int:
         check_page_free(out, STUDY)
     if args.seeds < 1:
         raise InputError(f"--seeds {args.seeds}: expected 1 or more; tests need 2 or more")
-    if args.data is None:
-        args.recipe = args.recipe or make_recipe("generated")
-    if chosen := choose_recipe(args):
-        notice(chosen)
-    config = options.config_from(args)
+    if recipes := varied_recipes(args.vary):
+        if not args.resume and named & {WHOLE, *(field.name for field in option_fields(Recipe))}:
+            raise InputError(
+                "--vary recipe: names whole recipes: leave --recipe and its fields out, or write "
+                "them into the files"
+            )
+        args.recipe = next(iter(recipes.values()))
+    config = trainings.config_from(args)
     check_tricks(config.without, options.Backends(args.backends).backends)
     variations = read_variations(args.vary, config.recipe)
     variants = variants_of(config.recipe, variations)
@@ -96,12 +96,8 @@ def main(argv: Sequence[str]) -> int:
     with only_writer(out):
         if not args.resume:
             clear(out)
-        try:
+        with trainings.resumable("study", out):
             return study(args, config, variants, out)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted; go on with: fcn study --resume {quote(str(out))}"
-            ) from None
 
 
 def resume_study(args: Namespace, named: set[str]) -> None:

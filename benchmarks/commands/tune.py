@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks.commands import trainings
+from benchmarks.commands import study, trainings
 from benchmarks.pages.studies.tune import render_page, table
-from benchmarks.records.results import origin
+from benchmarks.records.results import STUDY, origin
 from benchmarks.records.tuning_documents import TrialRecord, Tune
 from benchmarks.studies.holdout import RULE, hold_out
 from benchmarks.studies.search import (
@@ -27,13 +30,14 @@ from benchmarks.studies.search import (
     open_study,
     records,
 )
-from benchmarks.studies.space import read_space, searched
+from benchmarks.studies.space import read_space, recipe_with, searched
 from benchmarks.workers.environment import limit_cpus
 from common import options
 from common.backends import BACKENDS, check_backend
 from common.config import Config
 from common.data.synthetic import default_dataset
-from common.errors import InputError
+from common.errors import InputError, notice
+from common.fields import add_field_options, field_arguments
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.parameters.files import starting_parameters
@@ -44,9 +48,10 @@ from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 if TYPE_CHECKING:
-    from optuna import Study
+    import optuna
 
-PLAN, DOCUMENT, PAGE, BEST = "plan.json", "tune.json", "report.html", "best"
+PLAN, DOCUMENT, PAGE = "plan.json", "tune.json", "report.html"
+BEST, CONFIRMED = "best.toml", "confirmed"
 TRIALS = 30
 """Where neither trials nor minutes are said."""
 
@@ -73,6 +78,10 @@ def tune_parser() -> options.Parser:
     add("--sampler", default="tpe", choices=SAMPLERS, help="how values are proposed")
     text = "end trials that are below the median of the earlier ones, or none"
     add("--pruner", default="median", choices=PRUNERS, help=text)
+    text = "then compare the best recipe with the first one on the validation images, from N other "
+    text += "seeds in each of --backends, by `fcn study`; 0 leaves that out"
+    add("--confirm", type=int, default=3, metavar="N", help=text)
+    add_field_options(parser, options.Backends)
     text = "go on with an interrupted search, or search longer with --trials or --minutes"
     trainings.add_training_options(parser, "tune", text)
     return parser
@@ -116,6 +125,8 @@ def main(argv: Sequence[str]) -> int:
 
 def check_numbers(args: Namespace) -> None:
     """Raise InputError for a budget that is none."""
+    if args.confirm < 0:
+        raise InputError(f"--confirm {args.confirm}: expected a number of seeds, or 0")
     for name in ("trials", "minutes"):
         value = getattr(args, name)
         if value is not None and not value > 0:
@@ -124,6 +135,8 @@ def check_numbers(args: Namespace) -> None:
 
 STORED = ("backend", "search", "sampler", "pruner", "data", "weights")
 """Options of a search that hold when it is gone on with."""
+GOES_ON = {"resume", "trials", "minutes", "confirm", "backends", "timeout", "json"}
+"""Options that may be said then."""
 
 
 def write_plan(out: Path, args: Namespace, config: Config) -> None:
@@ -139,7 +152,7 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
     Raises:
         InputError: If there is no such search, or an option would change it.
     """
-    if more := sorted(named - {"resume", "trials", "minutes", "timeout", "json"}):
+    if more := sorted(named - GOES_ON):
         raise InputError(
             f"--resume {args.resume}: goes on with its own options: leave out "
             f"--{more[0].replace('_', '-')}"
@@ -157,23 +170,62 @@ def tune(search: Search, args: Namespace) -> int:
     budget = Budget(args.trials, args.minutes)
     if budget == Budget(None, None):
         budget = Budget(TRIALS, None)
-    study = open_study(search, args.sampler, args.pruner)
+    stored = open_study(search, args.sampler, args.pruner)
     try:
-        go_on(search, study, budget)
+        go_on(search, stored, budget)
     finally:  # However it ends, what has been tried is shown.
-        document = document_of(search, study, args)
+        document = document_of(search, stored, args)
+        best = best_trial(document["trials"])
+        if best:
+            write_text(search.folder / BEST, to_toml(best_recipe(search, best)))
         write_json(search.folder / DOCUMENT, document)
-        write_text(search.folder / PAGE, render_page(document))
-        if best := best_trial(document["trials"]):
-            recipe = best_recipe(search, best)
-            write_text(search.folder / f"{recipe.name}.toml", to_toml(recipe))
+        write_page(search.folder, document)
+    status = 0 if best else 1
+    if best and best["values"] == document["trials"][0]["values"]:
+        notice("no trial was better than the recipe that the search began with: search longer")
+    elif best and args.confirm:
+        with redirect_stdout(sys.stderr if args.json else sys.stdout):
+            status = confirm(search, best_recipe(search, best), args)
+        write_page(search.folder, document)
     print(json.dumps(document) if args.json else last_lines(document, search.folder))
-    return 0 if document["best"] is not None else 1
+    return status
 
 
-def document_of(search: Search, study: Study, args: Namespace) -> Tune:
+def write_page(folder: Path, document: Tune) -> None:
+    """Write the page of a search; it links to the study in the folder, if there is one."""
+    is_confirmed = (folder / CONFIRMED / STUDY).is_file()
+    write_text(folder / PAGE, render_page(document, is_confirmed))
+
+
+def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
+    """Compare the best recipe with the first one by a study; return its exit status.
+
+    An interrupted study of the same recipes goes on.
+    """
+    folder = search.folder / CONFIRMED
+    first, best = folder / "first.toml", folder / BEST
+    is_same = best.is_file() and best.read_text(encoding="utf-8") == to_toml(recipe)
+    if is_same and (folder / PLAN).is_file():
+        return study.main(["--resume", str(folder)])
+    write_text(first, to_toml(replace(search.config.recipe, name="first")))
+    write_text(best, to_toml(recipe))
+    values = {
+        "vary": f"recipe={first.absolute()},{best.absolute()}",
+        "seeds": args.confirm,
+        "backends": ",".join(args.backends),
+        "data": args.data or search.folder / "data",
+        "weights": args.weights,
+        "timeout": args.timeout,
+        "out": folder,
+    }
+    stated = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
+    other_seed = field_arguments(replace(search.config, seed=search.config.seed + 1))
+    return study.main(["--force", *chain.from_iterable(stated), *other_seed])
+
+
+def document_of(search: Search, stored: optuna.Study, args: Namespace) -> Tune:
     """Return a search as it is stored."""
-    trials = records(study)
+    trials = records(stored)
     best = best_trial(trials)
     data = TrainingData(search.data, search.config)
     recipe = None if best is None else best_recipe(search, best)
@@ -196,7 +248,7 @@ def document_of(search: Search, study: Study, args: Namespace) -> Tune:
         "trials": trials,
         "best": best["number"] if best else None,
         "recipe": replace(search.config, recipe=recipe).to_json()["recipe"] if recipe else None,
-        "importance": importance(study),
+        "importance": importance(stored),
         "optuna": version("optuna"),
     }
 
@@ -209,8 +261,7 @@ def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
 
 def best_recipe(search: Search, best: TrialRecord) -> Recipe:
     """Return the recipe of the best trial."""
-    values: dict[str, Any] = dict(best["values"])
-    return replace(search.config.recipe, name=BEST, **values)
+    return replace(recipe_with(search.config.recipe, best["values"]), name="best")
 
 
 def last_lines(document: Tune, out: Path) -> str:

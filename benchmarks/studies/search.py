@@ -15,10 +15,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
-from benchmarks.studies.space import Space, holds
+from benchmarks.studies.space import Space, first_values, recipe_with
 from benchmarks.workers.scripts import train_backend
 from common.config import Config
 from common.errors import LOWER_RATE, InputError
@@ -131,15 +131,8 @@ def open_study(search: Search, sampler: str, pruner: str) -> Study:
     else:
         study.pruner = optuna.pruners.NopPruner()
     if not trials:
-        study.enqueue_trial(first_values(search))
+        study.enqueue_trial(first_values(search.space, search.config.recipe))
     return study
-
-
-def first_values(search: Search) -> dict[str, Any]:
-    """Return the values of the recipe that the search begins with, those that its space holds."""
-    recipe = search.config.recipe
-    values = {name: getattr(recipe, name) for name in search.space}
-    return {name: value for name, value in values.items() if holds(search.space[name], value)}
 
 
 def go_on(search: Search, study: Study, budget: Budget) -> list[TrialRecord]:
@@ -167,7 +160,7 @@ def run_trial(search: Search, study: Study) -> None:
     from optuna.trial import TrialState
 
     trial = study.ask(search.space)
-    recipe = replace(search.config.recipe, **trial.params)
+    recipe = recipe_with(search.config.recipe, trial.params)
     folder = search.folder / "trials" / str(trial.number)
     watch = Watch(trial, folder, recipe.void)
     shown = ", ".join(f"{name} {short(value)}" for name, value in trial.params.items())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, cast, get_type_hints
+from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 from benchmarks.records.tuning_documents import Searched, Value
+from benchmarks.studies.variants import read_value
 from common.errors import InputError
 from common.recipes import Recipe
 from common.suggestions import unknown
@@ -26,6 +27,8 @@ NOT_SEARCHED = {
     "tile": "it changes what a prediction costs, not what is learnt",
     "void": "it changes what a score counts",
     "evaluation": "it changes what a score counts",
+    "test_flip": "it changes how an image is predicted, not what is learnt",
+    "test_scales": "it changes how an image is predicted, not what is learnt",
 }
 """Field -> why its values cannot be compared by their score."""
 
@@ -38,6 +41,7 @@ def default_space(recipe: Recipe) -> Space:
         "momentum": distribution("momentum", [0.0, 0.99]),
         "weight_decay": distribution("weight_decay", [1e-6, 1e-2]),
         **{name: choices(sorted(CHOICES[name])) for name in ("schedule", "loss_reduction")},
+        "random_scale": choices(["1x1", "0.5x2"]),
         "batch_size": choices(sorted({max(1, batch // 2), batch, 2 * batch})),
     }
 
@@ -78,38 +82,32 @@ def read_space(texts: Sequence[str], recipe: Recipe) -> Space:
 
 def read_values(name: str, text: str) -> BaseDistribution:
     """Return the values that follow the ``=`` of ``--search``."""
-    separator = ":" if ":" in text else ","
-    kind = TYPES[name]
-    try:
-        values = [read_value(part.strip(), kind) for part in text.split(separator)]
-    except ValueError as error:
-        raise InputError(f"--search {name}={text}: {error}") from None
-    if separator == ",":
+    what, kind = f"--search {name}={text}", TYPES[name]
+    if ":" not in text:
+        parts = [part.strip() for part in text.split(",")]
+        values = [read_value(part, kind, what) for part in parts]
         if len(set(values)) < max(2, len(values)):
-            raise InputError(f"--search {name}={text}: name two or more values, each once")
-        return choices(values)
-    is_range = len(values) == 2 and kind in (int, float) and values[0] < values[1]
-    if not is_range or (name in LOGARITHMIC and values[0] <= 0):
+            raise InputError(f"{what}: name two or more values, each once")
+        return choices(parts if get_origin(kind) is tuple else values)
+    ends = [read_value(part.strip(), kind, what) for part in text.split(":")]
+    is_range = len(ends) == 2 and kind in (int, float) and ends[0] < ends[1]
+    if not is_range or (name in LOGARITHMIC and ends[0] <= 0):
         least = "more than 0" if name in LOGARITHMIC else "a number"
-        raise InputError(f"--search {name}={text}: expected LOW:HIGH, LOW {least}, HIGH above it")
-    return distribution(name, values)
+        raise InputError(f"{what}: expected LOW:HIGH, LOW {least}, HIGH above it")
+    return distribution(name, ends)
 
 
-def read_value(text: str, kind: type) -> Any:
-    """Return a value of a field's type that is written as text.
+def recipe_with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
+    """Return a recipe with the values of a trial, in which several numbers are one text, 0.5x2.
 
     Raises:
-        ValueError: If it is not of the type.
+        InputError: For what a field does not allow.
     """
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise ValueError(f"{text!r} is neither true nor false")
-        return text == "true"
-    try:
-        return kind(text)
-    except ValueError:
-        what = "a whole number" if kind is int else "a number"
-        raise ValueError(f"{text!r} is not {what}") from None
+    changes = {
+        name: read_value(value, TYPES[name], name) if get_origin(TYPES[name]) is tuple else value
+        for name, value in values.items()
+    }
+    return replace(recipe, **changes)
 
 
 def check_values(name: str, distribution: BaseDistribution, recipe: Recipe) -> None:
@@ -118,7 +116,7 @@ def check_values(name: str, distribution: BaseDistribution, recipe: Recipe) -> N
     values: list[Any] = described.get("choices") or [described["low"], described["high"]]
     for value in values:
         try:
-            replace(recipe, **{name: value})
+            recipe_with(recipe, {name: value})
         except InputError as error:
             raise InputError(f"--search {name}: {error}") from None
 
@@ -154,19 +152,21 @@ def searched(distribution: BaseDistribution) -> Searched:
     return {"low": distribution.low, "high": distribution.high, "log": distribution.log}
 
 
-def holds(distribution: BaseDistribution, value: Any) -> bool:
-    """Return whether a value is one of those that are searched."""
-    described = searched(distribution)
-    if "choices" in described:
-        return value in described["choices"]
-    return described["low"] <= float(value) <= described["high"]
+def first_values(space: Space, recipe: Recipe) -> dict[str, Any]:
+    """Return the values of a recipe, those that a space holds."""
+    values: dict[str, Any] = {}
+    for name, distribution in space.items():
+        described, own = searched(distribution), getattr(recipe, name)
+        if "choices" in described:
+            for value in described["choices"]:
+                if getattr(recipe_with(recipe, {name: value}), name) == own:
+                    values[name] = value
+        elif described["low"] <= own <= described["high"]:
+            values[name] = own
+    return values
 
 
-TYPES: dict[str, type] = {
-    name: kind
-    for name, kind in get_type_hints(Recipe).items()
-    if kind in (int, float, str, bool) or name in NOT_SEARCHED
-}
+TYPES: dict[str, Any] = get_type_hints(Recipe)
 CHOICES: dict[str, tuple[str, ...]] = {
     field.name: field.metadata["choices"]
     for field in fields(Recipe)

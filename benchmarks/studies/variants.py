@@ -11,10 +11,13 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 from common.config import Config
 from common.errors import InputError
 from common.parameters.files import starting_parameters
+from common.recipe_files import named_recipe
 from common.recipes import Recipe
 from common.run.training import TrainingData
 from common.suggestions import unknown
 
+WHOLE = "recipe"
+"""Stands for all fields at once: ``--vary recipe=modern,mine.toml``."""
 REFUSED = {
     "name": "it is the preset's name and changes nothing",
     "classes": "scores over other classes do not compare",
@@ -72,6 +75,9 @@ def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, A
     for text in texts:
         typed, _, listed = text.partition("=")
         field = typed.strip().replace("-", "_")
+        if field == WHOLE:
+            variations[field] = dict(varied_recipes([text]))
+            continue
         if field in REFUSED:
             raise InputError(f"--vary {field}: {REFUSED[field]}; vary another field")
         if field not in kinds:
@@ -89,6 +95,31 @@ def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, A
             raise InputError(f"--vary {text}: one value is nothing to compare; name two or more")
         variations[field] = values
     return variations
+
+
+def varied_recipes(texts: Sequence[str]) -> dict[str, Recipe]:
+    """Return the recipes that ``--vary recipe=A,B`` compares, by their names; often none.
+
+    Raises:
+        InputError: For what is no recipe, fewer than two, or two of one name or other classes.
+    """
+    recipes: dict[str, Recipe] = {}
+    for text in texts:
+        typed, _, listed = text.partition("=")
+        if typed.strip() != WHOLE:
+            continue
+        if recipes:
+            raise InputError(f"--vary {WHOLE} stands there twice: name all its values in one")
+        for item in map(str.strip, listed.split(",")):
+            recipe = named_recipe(item)
+            if recipe.name in recipes:
+                raise InputError(f"--vary {text}: {recipe.name} stands there twice")
+            recipes[recipe.name] = recipe
+        if len(recipes) < 2:
+            raise InputError(f"--vary {text}: one recipe is nothing to compare; name two or more")
+        if len({recipe.classes for recipe in recipes.values()}) > 1:
+            raise InputError(f"--vary {text}: {REFUSED['classes']}; name recipes of one class list")
+    return recipes
 
 
 def read_value(text: str, kind: Any, what: str) -> Any:
@@ -129,7 +160,8 @@ def variants_of(base: Recipe, variations: Mapping[str, Mapping[str, Any]]) -> li
     for texts in product(*variations.values()):
         changes = dict(zip(variations, texts, strict=True))
         values = {field: variations[field][text] for field, text in changes.items()}
-        variants.append(Variant(name_of(changes), changes, replace(base, **values)))
+        recipe = values.pop(WHOLE, base)
+        variants.append(Variant(name_of(changes), changes, replace(recipe, **values)))
     return variants
 
 
@@ -187,6 +219,8 @@ def why_without_effect(recipe: Recipe, field: str) -> str:
         return WITHOUT_EFFECT[field][1]
     if field == "epochs":
         return "--max-steps ends both at the same step"
+    if field == WHOLE:
+        return "they differ in their names alone, or in what has no effect"
     return "--weights has the values of the head"
 
 

@@ -12,6 +12,7 @@ from benchmarks.pages.format import DASH, counted, moment, number, significant, 
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
 from benchmarks.records.tuning_documents import Searched, TrialRecord, Tune, Value
 from common.backends import BACKENDS
+from common.run.plots import whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,12 +23,18 @@ BEST_SHARE = 0.1
 """Of the trials, in colour among the parallel coordinates."""
 
 
-def render_page(tune: Tune) -> str:
-    """Return the page of a search: HTML that needs no other file and no network."""
+def render_page(tune: Tune, confirmed: bool) -> str:
+    """Return the page of a search: HTML that needs no other file and no network.
+
+    Args:
+        tune: The search.
+        confirmed: Whether a study of its outcome lies in the folder ``confirmed`` beside it.
+    """
     return render(
         tune,
         verdict=verdict(tune),
         title=BACKENDS[tune["backend"]],
+        confirmed=confirmed,
         trials=trial_rows(tune),
         heads=heads(tune),
         importance=tune["importance"],
@@ -57,10 +64,8 @@ def scored(tune: Tune) -> list[TrialRecord]:
 
 
 def first(tune: Tune) -> TrialRecord | None:
-    """Return the trial of the recipe that the search began with, if it has a score."""
-    recipe = tune["config"]["recipe"]
-    values = {name: recipe.get(name) for name in tune["space"]}
-    return next((trial for trial in scored(tune) if trial["values"] == values), None)
+    """Return the trial with the values that the search began with, if it has a score."""
+    return next((trial for trial in scored(tune) if trial["number"] == 0), None)
 
 
 def verdict(tune: Tune) -> str:
@@ -160,6 +165,7 @@ def progress_figure(tune: Tune) -> Figure | None:
     axes.plot(numbers, scores, "o", color=color, markersize=4)
     axes.step(numbers, np.maximum.accumulate(scores), where="post", color=color)
     axes.set(xlabel="trial", ylabel=SCORE, ylim=(0, max(scores) * 1.05 or 1))
+    axes.xaxis.set_major_locator(whole_numbers())
     mute(axes)
     return figure
 
