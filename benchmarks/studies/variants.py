@@ -226,7 +226,7 @@ def why_without_effect(recipe: Recipe, field: str) -> str:
 
 def effective(recipe: Recipe, circumstances: Circumstances) -> dict[str, Any]:
     """Return the fields that have an effect: recipes with equal ones are the same training."""
-    idle = {name for name, (is_idle, _) in WITHOUT_EFFECT.items() if is_idle(recipe)}
+    idle = {name for name, (is_idle, _) in WITHOUT_EFFECT.items() if is_idle(recipe)} | {"name"}
     if circumstances.is_cut and recipe.schedule == "constant":
         idle.add("epochs")
     if not circumstances.head_is_drawn:

@@ -65,7 +65,9 @@ def scored(tune: Tune) -> list[TrialRecord]:
 
 def first(tune: Tune) -> TrialRecord | None:
     """Return the trial with the values that the search began with, if it has a score."""
-    return next((trial for trial in scored(tune) if trial["number"] == 0), None)
+    return next(
+        (trial for trial in scored(tune) if trial["values"] == tune["trials"][0]["values"]), None
+    )
 
 
 def verdict(tune: Tune) -> str:
