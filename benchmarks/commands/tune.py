@@ -68,8 +68,8 @@ def tune_parser() -> options.Parser:
     text = "which trains; the recipe holds for all of them"
     add("--backend", default="torch", choices=tuple(BACKENDS), help=text)
     text = "try a field of the recipe: between two values, among several, or as by default; may be "
-    text += "repeated; by default learning rate, momentum, weight decay, schedule, loss reduction "
-    text += "and batch size, around the recipe's"
+    text += "repeated; by default head, learning rate, momentum, weight decay, schedule, "
+    text += "loss reduction, random scale and batch size, around the recipe's"
     add("--search", action="append", default=[], metavar="FIELD[=LOW:HIGH|=A,B,C]", help=text)
     text = f"begin no more than N trials; by default {TRIALS}, unless --minutes is said"
     add("--trials", type=int, metavar="N", help=text)

@@ -40,7 +40,7 @@ def default_space(recipe: Recipe) -> Space:
         "learning_rate": distribution("learning_rate", [rate / FACTOR, rate * FACTOR]),
         "momentum": distribution("momentum", [0.0, 0.99]),
         "weight_decay": distribution("weight_decay", [1e-6, 1e-2]),
-        **{name: choices(sorted(CHOICES[name])) for name in ("schedule", "loss_reduction")},
+        **{name: choices(sorted(CHOICES[name])) for name in ("head", "schedule", "loss_reduction")},
         "random_scale": choices(["1x1", "0.5x2"]),
         "batch_size": choices(sorted({max(1, batch // 2), batch, 2 * batch})),
     }
