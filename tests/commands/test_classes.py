@@ -115,6 +115,7 @@ def test_masks_of_other_classes_are_told_how_to_get_a_list(
     assert (told in capsys.readouterr().out) == (kind != "palette")
 
 
+@pytest.mark.slow
 def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
     backend_name: str, generated: Path, tmp_path: Path
 ) -> None:

@@ -67,6 +67,7 @@ def run(folder: Path, program: str = PROGRAM, **environment: str) -> dict[str, A
     return found
 
 
+@pytest.mark.slow
 def test_jax_compiles_once_for_all_processes(tmp_path: Path) -> None:
     required("jax", "jax")
     first, second = run(tmp_path), run(tmp_path)

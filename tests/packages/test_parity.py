@@ -204,13 +204,13 @@ def test_other_precisions_are_within_their_own_bounds(
         ):
             backend.configure(config)
         return
-    layers, steps = layers_file(recipe, *batch), steps_file(recipe, *batch, (2, 2), precision)
+    layers = layers_file(recipe, *batch)
+    questions = {"layers": layers, "losses": layers}
+    if backbone == BACKBONES[-1]:  # An update does not know which network's parameters they are.
+        questions["steps"] = steps_file(recipe, *batch, (2, 2), precision)
     try:
-        for errors in (
-            proof.answer(backend, "layers", config.to_json(), str(layers)),
-            proof.answer(backend, "losses", config.to_json(), str(layers)),
-            proof.answer(backend, "steps", config.to_json(), str(steps)),
-        ):
+        for question, file in questions.items():
+            errors = proof.answer(backend, question, config.to_json(), str(file))
             assert not breaches(proof_findings(errors, precision))
     finally:
         backend.configure(Config(recipe))
