@@ -215,6 +215,8 @@ def _finished(
 class Views(Generic[T]):
     """An image several views of which are being predicted, and their probabilities so far.
 
+    Beside the image it takes some 16 bytes a class and pixel while a view is added.
+
     Attributes:
         companion: What came with the image.
     """
@@ -242,9 +244,13 @@ class Views(Generic[T]):
             flip: The view is mirrored.
         """
         whole = resize_logits(logits[:, ::-1] if flip else logits, self._size)
-        shares = np.exp(whole - whole.max(-1, keepdims=True))
+        shares = whole - whole.max(-1, keepdims=True)
+        np.exp(shares, out=shares)
         shares /= shares.sum(-1, keepdims=True)
-        self._sum = shares if self._sum is None else self._sum + shares
+        if self._sum is None:
+            self._sum = shares
+        else:
+            self._sum += shares
         self._left -= 1
 
 
