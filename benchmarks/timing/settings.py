@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 from benchmarks.cases import CASES
-from benchmarks.cases.accuracy import ACCURACY, Trainings
 from benchmarks.cases.case import Case
 from benchmarks.records import documents
 from benchmarks.timing.tracks import TRACKS, check_tracks
@@ -21,7 +20,28 @@ from common.options import Backends, Parser, add_result_options
 from common.recipe_files import named_recipe
 from common.recipes import BACKBONES, RECIPES, Recipe, make_recipe
 
-CHOICES: dict[str, Case | Trainings] = {**CASES, ACCURACY.name: ACCURACY}
+
+@dataclass(frozen=True)
+class Study:
+    """A choice of ``--cases`` that is trained, where cases are timed; it has no rows.
+
+    Attributes:
+        name: On the command line.
+        sentence: What is done, for ``--help``: words without a full stop.
+        unheeded: Names of settings that change nothing in it.
+    """
+
+    name: str
+    sentence: str
+    unheeded: frozenset[str]
+
+
+ACCURACY = Study(
+    "accuracy",
+    "a training per backend and seed, their scores compared",
+    frozenset({"tracks", "batch_sizes", "crop", "recipe", "seconds", "quick", "profile"}),
+)
+CHOICES: dict[str, Case | Study] = {**CASES, ACCURACY.name: ACCURACY}
 """Name -> case: those that are timed, and the one that is trained."""
 # The last map of this crop has 3x4 cells, more than the nine taps of its kernels. Where it has
 # fewer, XLA on a CPU exchanges the image and the kernel, which it does at no crop of a training.

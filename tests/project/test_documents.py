@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.cases.accuracy import ACCURACY
 from benchmarks.cases.case import Case, Work
+from benchmarks.timing.settings import ACCURACY
 from common.backends import BACKENDS
 from common.tricks import FORMER, TRICKS
 from tests.conftest import required
