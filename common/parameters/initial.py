@@ -62,7 +62,9 @@ def _of_head(
     if choice.startswith("bilinear"):
         return bilinear_kernel(first, second, size)
     if choice == "xavier":
-        return _uniform(generator, math.sqrt(6 / ((first + second) * size * size)), shape)
+        # Of its own generator: all other values are those that stand beside bilinear kernels.
+        own = generator if layer == "final_conv" else generator.spawn(1)[0]
+        return _uniform(own, math.sqrt(6 / ((first + second) * size * size)), shape)
     return _uniform(generator, default_bound, shape)
 
 

@@ -4,6 +4,7 @@ from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
@@ -152,3 +153,19 @@ def test_circumstances_are_those_of_the_weights_and_the_data(
     save_file({k: v for k, v in parameters.items() if k.startswith("backbone.")}, backbone)
     assert not circumstances_of(config, None, whole).head_is_drawn
     assert circumstances_of(config, None, backbone).head_is_drawn
+
+
+@pytest.mark.parametrize(
+    ("field", "own"),
+    [
+        ("upsample_init=bilinear,xavier", {"transpose_conv.weight"}),
+        ("upsample_init=bilinear,bilinear-frozen", set()),
+        ("init=torch,xavier", {"final_conv.weight", "final_conv.bias", "transpose_conv.bias"}),
+        ("learning_rate=0.1,0.2", set()),
+    ],
+)
+def test_variants_start_from_the_same_parameters_but_for_their_own(
+    field: str, own: set[str]
+) -> None:
+    a, b = (initial_parameters(recipe, seed=3) for recipe in check([field]))
+    assert {name for name in a if not np.array_equal(a[name], b[name])} == own

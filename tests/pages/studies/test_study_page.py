@@ -111,3 +111,14 @@ def test_a_study_without_tests_says_why(tmp_path: Path) -> None:
     assert "2 of 4 rows have no scores" in words.verdict(study)
     one_seed = {**study, "variants": [{**study["variants"][0], "seeds": 1}]}
     assert words.verdict(one_seed).startswith("One seed tells no difference from chance")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_page_fits_its_window(show: Any, tmp_path: Path, width: int) -> None:
+    sample_study(tmp_path)
+    assert fcn(["report", str(tmp_path)]) == 0
+    page = show(tmp_path / "report.html", viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == width
+    assert page.locator("main h2").all_inner_texts()[1:] == [
+        *("Results", "Effects", "Curves", "Backends", "Gallery", "Manifest")
+    ]
