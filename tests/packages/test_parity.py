@@ -120,7 +120,9 @@ CASES = {
 SLOW_CASES = {
     f"{backbone}, {head}": probe_recipe(backbone, head)
     for backbone, head in product(BACKBONES, HEADS)
+    if (backbone, head) not in {(case.backbone, case.head) for case in CASES.values()}
 }
+"""The other networks."""
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from common.config import Config, for_backend, for_training
 from common.errors import InputError
 from common.fields import field_arguments
 from common.options import config_from
-from common.recipes import BACKBONES
 from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
@@ -33,7 +32,9 @@ SIZE = (64, 96)
 RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=SIZE, tile=SIZE)
 
 
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    "backbone", [pytest.param("resnet18_v1", marks=pytest.mark.slow), "resnet18_v2"]
+)
 def test_without_any_trick_the_first_step_and_the_losses_equal_the_reference(
     backend: ModuleType, backend_name: str, backbone: str
 ) -> None:
