@@ -86,7 +86,7 @@ def compare(
 
     Without a ``dataset`` the images are generated.
     """
-    write_plan(out, args, config)
+    write_plan(out, args, config, ["backends"])
     data = args.data or default_dataset(out / "data")
     dataset = dataset or TrainingData(data, config)
     weights = describe_weights(config.recipe, args.weights)

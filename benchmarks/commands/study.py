@@ -132,7 +132,7 @@ def check_variants(
 
 def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:
     """Train what is not trained yet, test and show all; return the exit status."""
-    write_plan(out, args, config, *KEPT)
+    write_plan(out, args, config, ["backends", *KEPT])
     data = args.data or default_dataset(out / "data")
     check_variants(variants, config, data, args.weights)
     configs = {each.name: replace(config, recipe=each.recipe) for each in variants}

@@ -32,6 +32,7 @@ from benchmarks.studies.search import (
 )
 from benchmarks.studies.space import read_space, recipe_with, searched
 from benchmarks.workers.environment import limit_cpus
+from benchmarks.workers.progress import PATHS, PLAN, write_plan
 from common import options
 from common.backends import BACKENDS, check_backend
 from common.config import Config
@@ -50,7 +51,7 @@ from common.tricks import check_tricks
 if TYPE_CHECKING:
     import optuna
 
-PLAN, DOCUMENT, PAGE = "plan.json", "tune.json", "report.html"
+DOCUMENT, PAGE = "tune.json", "report.html"
 BEST, CONFIRMED = "best.toml", "confirmed"
 TRIALS = 30
 """Where neither trials nor minutes are said."""
@@ -118,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
             silence=args.timeout,
         )
         TrainingData(search.data, config)  # Refuses a crop or a batch that is too large for it.
-        write_plan(out, args, config)
+        write_plan(out, args, config, STORED)
         with trainings.resumable("tune", out):
             return tune(search, args)
 
@@ -133,17 +134,10 @@ def check_numbers(args: Namespace) -> None:
             raise InputError(f"--{name} {value:g}: expected a number above 0")
 
 
-STORED = ("backend", "search", "sampler", "pruner", "data", "weights")
-"""Options of a search that hold when it is gone on with."""
+STORED = ("backend", "search", "sampler", "pruner")
+"""Options of a search that hold, beside its paths, when it is gone on with."""
 GOES_ON = {"resume", "trials", "minutes", "confirm", "backends", "timeout", "json"}
 """Options that may be said then."""
-
-
-def write_plan(out: Path, args: Namespace, config: Config) -> None:
-    """Write what ``--resume`` goes on with."""
-    values = {name: getattr(args, name) for name in STORED}
-    paths = {name: values[name] and str(values[name]) for name in ("data", "weights")}
-    write_json(out / PLAN, {**values, **paths, "config": config.to_json()})
 
 
 def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
@@ -160,8 +154,7 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
     with reading_json(args.resume / PLAN, "the plan of a search") as plan:
         config = Config.from_json(plan["config"])
         stored = {name: plan[name] for name in STORED}
-        for name in ("data", "weights"):
-            stored[name] = stored[name] and Path(stored[name])
+        stored |= {name: plan[name] and Path(plan[name]) for name in PATHS}
     return Namespace(**vars(args) | stored), config
 
 

@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -22,15 +23,15 @@ PATHS = ("data", "weights")
 """Options that name files; None where they are left out."""
 
 
-def write_plan(out: Path, args: Namespace, config: Config, *more: str) -> None:
+def write_plan(out: Path, args: Namespace, config: Config, names: Iterable[str]) -> None:
     """Write what the options say into the results' folder ``out``.
 
     Args:
-        args: The options. ``more`` names those that are kept beside the usual ones.
+        args: The options. ``names`` are of those that are kept beside the paths.
         config: That they make.
     """
     paths = {name: getattr(args, name) and str(getattr(args, name)) for name in PATHS}
-    others = {name: getattr(args, name) for name in ("backends", *more)}
+    others = {name: getattr(args, name) for name in names}
     begun = {"commit": git_commit(), "hardware": hardware()}
     write_json(out / PLAN, {"config": config.to_json(), **paths, **others, **begun})
 
