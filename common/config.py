@@ -150,3 +150,16 @@ def check_precision(config: Config, offered: tuple[str, ...]) -> None:
             f"--precision {config.precision}: this backend does not offer it on this device; "
             f"choose from {', '.join(offered)}"
         )
+
+
+def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
+    """Return the step size at ``step``, counted from 0; it decays up to the recipe's last epoch.
+
+    A warm-up multiplies the schedule's: it changes no step after it.
+    """
+    rate = recipe.learning_rate
+    if recipe.schedule == "polynomial":
+        rate *= (1 - step / (recipe.epochs * steps_per_epoch)) ** 0.9
+    if step < recipe.warmup_steps:
+        rate *= (step + 1) / recipe.warmup_steps
+    return rate

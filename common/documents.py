@@ -32,11 +32,13 @@ class RecipeRecord(TypedDict):
 
     Attributes:
         crop, tile: Height and width in pixels.
+        head: Absent where it was FCN-32s of old.
         classes: Absent where they were VOC's of old.
     """
 
     name: str
     backbone: str
+    head: NotRequired[str]
     batch_size: Positive
     crop: Sides
     void: Void

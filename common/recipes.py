@@ -16,11 +16,7 @@ STRIDE = 32
 """Input pixels per side for one pixel of the backbone's last feature map."""
 
 HEADS = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
-"""Head -> stride of its last upsampling, and of the finest map that it scores (Long, Shelhamer and
-Darrell 2015, section 4.2)."""
-
-LARGEST_RATE = 3.4e38
-"""What float32 can hold."""
+"""Head -> stride of the finest map that it scores, and of its last upsampling."""
 
 SCALES = (0.25, 4.0)
 """The least and the largest scale of an image, in a training or in a prediction."""
@@ -38,6 +34,11 @@ class Network(NamedTuple):
     backbone: str
     head: str = "fcn32s"
     num_classes: int = len(VOC.names)
+
+    @property
+    def title(self) -> str:
+        """Return its name in a sentence: of the chapter's head, the backbone's alone."""
+        return self.backbone if self.head == "fcn32s" else f"{self.head} on {self.backbone}"
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,7 @@ class Recipe:
         metavar="H W",
     )
     head: str = option(
-        "scores of the last map alone (fcn32s), with those of stride 16 (fcn16s) and 8 (fcn8s)",
-        default="fcn32s",
-        choices=tuple(HEADS),
+        "adds scores of earlier maps: none, one, two", default="fcn32s", choices=tuple(HEADS)
     )
     classes: Classes = option(
         "names and colours of your own classes instead of VOC's 21, a TOML file; `fcn data check "
@@ -134,10 +133,8 @@ class Recipe:
                 raise InputError(
                     f"--{name} {height}x{width}: both sides must be positive multiples of {STRIDE}"
                 )
-        if self.learning_rate > LARGEST_RATE:
-            raise InputError(
-                f"--learning-rate {self.learning_rate} is too large: at most {LARGEST_RATE:g}"
-            )
+        if self.learning_rate > 3.4e38:  # What float32 can hold.
+            raise InputError(f"--learning-rate {self.learning_rate} is too large: at most 3.4e38")
         if not self.momentum < 1:
             raise InputError(f"momentum {self.momentum} is too large: it must be below 1")
         self._check_scales()
@@ -269,16 +266,3 @@ def make_recipe(preset: str, **changes: Any) -> Recipe:
     if preset not in RECIPES:
         raise unknown("--recipe", preset, RECIPES)
     return RECIPES[preset].changed(**changes)
-
-
-def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
-    """Return the step size at ``step``, counted from 0; it decays up to the recipe's last epoch.
-
-    A warm-up multiplies the schedule's: it changes no step after it.
-    """
-    rate = recipe.learning_rate
-    if recipe.schedule == "polynomial":
-        rate *= (1 - step / (recipe.epochs * steps_per_epoch)) ** 0.9
-    if step < recipe.warmup_steps:
-        rate *= (step + 1) / recipe.warmup_steps
-    return rate

@@ -4,8 +4,7 @@ import sys
 from typing import Any
 
 import mxnet_impl
-from common.config import Config
-from common.recipes import learning_rate
+from common.config import Config, learning_rate
 from common.run.checkpoints import Checkpoint
 from common.run.loop import evaluate, training_command
 from common.run.runs import Run

@@ -64,7 +64,7 @@ def parity_parser() -> Parser:
         help="batch 8, crop 160x224, 20 steps; otherwise batch 2, 96x128, 8",
     )
     add_field_options(parser, Config, ("seed",))
-    add_field_options(parser, Recipe, ("classes",), unset="")
+    add_field_options(parser, Recipe, ("head", "classes"), unset="")
     add_result_options(parser, "parity")
     add(
         "--weights",
@@ -92,13 +92,20 @@ def backbones_of(args: Namespace) -> Sequence[str]:
     return BACKBONES if named == "both" else (named,)
 
 
+def head_of(args: Namespace) -> str:
+    """Return the head that is proved: the named one, else the recipe's."""
+    head: str = args.head or (args.recipe.head if args.recipe else "fcn32s")
+    return head
+
+
 def main(argv: Sequence[str]) -> int:
     """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
     args = parity_parser().parse_args(argv)
     if args.layers:
         for backbone in backbones_of(args):
-            shapes = layer_shapes(Network(backbone))
-            print(text_table([(backbone, "output"), *shapes.items()]), end="\n\n")
+            network = Network(backbone, head_of(args))
+            shapes = layer_shapes(network)
+            print(text_table([(network.title, "output"), *shapes.items()]), end="\n\n")
         print("B images of height H and width W; save them as evaluation/NAME and training/NAME")
         return 0
     if args.against is not None:
@@ -114,7 +121,8 @@ def main(argv: Sequence[str]) -> int:
                 f"--weights {args.weights}: is for resnet18_v1, which --backbone omits; "
                 "leave out one of the two"
             )
-        starting_parameters(make_recipe("chapter-torch", classes=classes), args.seed, args.weights)
+        started = make_recipe("chapter-torch", head=head_of(args), classes=classes)
+        starting_parameters(started, args.seed, args.weights)
     batch, crop, steps = FULL if args.full else QUICK
     limit_cpus(args.threads)
     # VOC's photographs have VOC's classes.
@@ -124,6 +132,7 @@ def main(argv: Sequence[str]) -> int:
         replace(
             recipe or probe_recipe(name),
             backbone=name,
+            head=head_of(args),
             classes=classes,
             batch_size=batch,
             crop=crop,
@@ -164,7 +173,8 @@ def show_comparison(comparison: Comparison, as_json: bool) -> int:
             for finding in findings
         ]
         first = broken[0].name if broken else None
-        verdict = {"backbone": comparison.backbone, "passed": not broken, "first": first}
+        network = {"backbone": comparison.network.backbone, "head": comparison.network.head}
+        verdict = {**network, "passed": not broken, "first": first}
         print(json.dumps({**verdict, "rows": rows}))
     else:
         table = [("output", "error", "bound", "")]
@@ -175,5 +185,5 @@ def show_comparison(comparison: Comparison, as_json: bool) -> int:
         print(text_table(table))
         if comparison.shapes:
             print(f"{counted(len(comparison.shapes), 'output')} in another shape than needed")
-        print(f"{comparison.backbone}: {reason(findings) or 'equals the reference'}")
+        print(f"{comparison.network.title}: {reason(findings) or 'equals the reference'}")
     return 1 if broken else 0

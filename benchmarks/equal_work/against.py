@@ -57,7 +57,7 @@ class Comparison(NamedTuple):
         shapes: By output, what is wrong with a shape and what would be right.
     """
 
-    backbone: str
+    network: Network
     findings: list[Finding]
     shapes: dict[str, str]
 
@@ -81,7 +81,8 @@ def compare_file(path: Path) -> Comparison:
     network = network_of(path, parameters)
     check_parameters(path, parameters, network)
     check_bytes(path, images, labels, network.num_classes)
-    recipe = make_recipe(metadata.get("recipe", "chapter-torch"), backbone=network.backbone)
+    preset = metadata.get("recipe", "chapter-torch")
+    recipe = make_recipe(preset, backbone=network.backbone, head=network.head)
     try:
         rate = float(metadata.get("learning_rate", recipe.learning_rate))
     except ValueError as problem:
@@ -110,8 +111,7 @@ def compare_file(path: Path) -> Comparison:
     findings = proof_findings(errors_of(outputs, expected), "float32")
     wrong = (finding.name for finding in findings if not finding.passed)
     shapes = {name: shape_of(outputs[name], expected[name]) for name in wrong if name in expected}
-    shapes = {name: text for name, text in shapes.items() if text}
-    return Comparison(network.backbone, findings, shapes)
+    return Comparison(network, findings, {name: text for name, text in shapes.items() if text})
 
 
 def shape_of(output: NDArray, expected: NDArray) -> str:
@@ -147,8 +147,8 @@ def layer_shapes(network: Network) -> dict[str, str]:
         name, x = layer.name, layer.inputs[0]
         is_convolution = layer.kind in ("convolution", "transpose_convolution")
         channels[name] = layer.shapes[f"{name}.weight"][0] if is_convolution else channels[x]
-        is_last = layer.kind == "transpose_convolution"
-        strides[name] = strides[x] // layer.stride if is_last else strides[x] * layer.stride
+        upsamples = layer.kind == "transpose_convolution"
+        strides[name] = strides[x] // layer.stride if upsamples else strides[x] * layer.stride
     shapes = {}
     for name in layer_names(network):
         part = f"/{strides[name]}" if strides[name] > 1 else ""

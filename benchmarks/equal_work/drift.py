@@ -28,13 +28,12 @@ from benchmarks.records.training_documents import Trace, TrainedRow
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment, interpreter_of
 from common.backends import BACKENDS
-from common.config import Config
+from common.config import Config, learning_rate
 from common.documents import ConfigRecord
 from common.errors import InputError
 from common.machine.progress import tracked
 from common.parameters.files import starting_parameters
 from common.parameters.names import Parameters
-from common.recipes import learning_rate
 from common.reference.distances import finite, step_errors
 from common.reference.tolerances import BLIND, ROUNDING, STARTS, trace_limits
 from common.reference.verdicts import Finding, breaches, reason, step_findings, worst

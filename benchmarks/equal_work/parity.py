@@ -77,7 +77,7 @@ def prove(
     by_backbone = {}
     for config in configs:
         backbone = config.recipe.backbone
-        print(f"reference of {backbone}", file=sys.stderr)
+        print(f"reference of {config.recipe.network.title}", file=sys.stderr)
         start = weights if backbone == "resnet18_v1" else None
         by_backbone[backbone] = make_questions(config, source, steps, start)
     parts, dataset = [], source.dataset
@@ -154,7 +154,7 @@ def ask(worker: Worker, question: str, questions: Questions, bar: Any, **changes
     """
     answers, recipe = questions.files[question]
     config = replace(for_backend(questions.config, worker.backend), recipe=recipe, **changes)
-    name = f"{worker.backend} {recipe.backbone}"
+    name = f"{worker.backend} {recipe.network.title}"
     bar.write(f"{name}: {question}, {config.precision}", file=sys.stderr)
     answer = worker.ask(
         "equal_work.proof.answer",

@@ -148,7 +148,7 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     recipe = config.recipe
     images, labels = source.batches(steps)
     sizes = {"batch_size": recipe.batch_size, "crop": recipe.crop}
-    names = {"backbone": recipe.backbone, "classes": recipe.classes}
+    names = {"backbone": recipe.backbone, "head": recipe.head, "classes": recipe.classes}
     trained = make_recipe("chapter-torch", **names, **sizes)
     if weights is None:
         drawn = probe_parameters(recipe.network)

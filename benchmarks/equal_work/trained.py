@@ -39,7 +39,7 @@ TIMEOUT_SECONDS = 900
 
 def evaluation_file(config: Config) -> Path:
     """Return the file of the question, computed unless the cache has it."""
-    names = ("backbone", "crop", "tile", "evaluation", "test_flip", "test_scales")
+    names = ("backbone", "head", "crop", "tile", "evaluation", "test_flip", "test_scales")
     same = {name: getattr(config.recipe, name) for name in names}
     recipe = make_recipe("chapter-torch", batch_size=EXAMPLES, **same)
     return Source(None, EXAMPLES, recipe.crop, seed=0).prediction(recipe)

@@ -167,7 +167,7 @@ def longer(test: Comparison) -> str:
 
 def conditions(document: Bench) -> str:
     """Return which networks were timed and trained, and at which sizes."""
-    timed = dict.fromkeys((row["backbone"], *row["crop"]) for row in document["rows"])
+    timed = dict.fromkeys((words.network_name(row), *row["crop"]) for row in document["rows"])
     places = [f"{backbone}, {height} × {width}" for backbone, height, width in timed]
     if "accuracy" in document:
         recipe = document["accuracy"]["config"]["recipe"]

@@ -91,6 +91,8 @@ def conditions(proof: Proof) -> str:
     images = "generated images" if proof["data"]["generated"] else "photographs"
     recipe = proof["backbones"][0].get("recipe")
     named = f"{recipe['name']}, " if recipe and recipe["name"] != PROBE else ""
+    head = recipe.get("head", "fcn32s") if recipe else "fcn32s"
+    named += f"{head}, " if head != "fcn32s" else ""
     return f"{named}{precision}, batch {proof['batch']}, {height}×{width}, {images}"
 
 

@@ -11,6 +11,7 @@ from benchmarks.records.comparisons import without_disturbed
 from benchmarks.records.documents import Bench, BreakEven, Check, Comparison, Figures, Row
 from benchmarks.records.statistics import LEVEL, Interval, Judgement
 from common.backends import BACKENDS
+from common.recipes import Network
 
 NOT_REACHED = "not measured when the benchmark ended"
 
@@ -58,6 +59,11 @@ def batch_name(row: Row) -> str:
     return f"batch {row['batch_size']}"
 
 
+def network_name(row: Row) -> str:
+    """Return the name of a row's network; the chapter's head goes without saying."""
+    return Network(row["backbone"], row.get("head", "fcn32s")).title
+
+
 def row_title(row: Row) -> str:
     """Return the title of a row's table: its case, batch size and precision."""
     return f"{case_name(row)}, {batch_name(row)}, {row['precision']}"
@@ -65,7 +71,7 @@ def row_title(row: Row) -> str:
 
 def place(row: Row) -> tuple[object, ...]:
     """Return the conditions that rows of different cases may share."""
-    names = row["backbone"], row["recipe"], row["batch_size"], row["precision"], row["device"]
+    names = network_name(row), row["recipe"], row["batch_size"], row["precision"], row["device"]
     return *names, *row["crop"]
 
 

@@ -12,7 +12,9 @@ from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired_by_key, withheld
 from common.backends import device_kind
 
-SHARED = ("case", "variant", "backbone", "recipe", "batch_size", "crop", "precision", "device")
+SHARED = (
+    *("case", "variant", "backbone", "head", "recipe", "batch_size", "crop", "precision", "device"),
+)
 """What two rows must share before one is divided by the other. Of backend and track they must share
 one too."""
 COMPUTED_ON = "computed on"
@@ -23,7 +25,8 @@ def conditions(row: Row) -> dict[str, object]:
 
     The device ``auto`` may mean either.
     """
-    shared = {name: value for name, value in row.items() if name in SHARED}
+    shared: dict[str, object] = {"head": "fcn32s"}
+    shared |= {name: value for name, value in row.items() if name in SHARED}
     kinds = {device_kind(process["backend"]["device"]) for process in row["processes"]}
     return shared | {COMPUTED_ON: " and ".join(sorted(kinds))}
 

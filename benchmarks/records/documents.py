@@ -54,7 +54,7 @@ class GpuRanges(TypedDict):
 
 
 class Settings(TypedDict):
-    """The options of `fcn bench` that the rows were measured with; `own_recipe` is of a file."""
+    """The options of `fcn bench`; `own_recipe` is of a file, `head` is absent in early ones."""
 
     backends: list[str]
     cases: list[str]
@@ -64,6 +64,7 @@ class Settings(TypedDict):
     recipe: str
     own_recipe: NotRequired[RecipeRecord | None]
     backbone: str
+    head: NotRequired[str]
     precisions: list[str]
     upsampling: str
     rounds: int
@@ -238,6 +239,7 @@ class Row(BackendRow):
     """One case, variant, batch size, precision and track of one backend.
 
     Attributes:
+        head: Absent where it was FCN-32s of old.
         crop: Height and width in pixels.
         profile: Folder of the framework's trace, relative to the document's.
     """
@@ -247,6 +249,7 @@ class Row(BackendRow):
     variant: str | None
     track: Track
     backbone: str
+    head: NotRequired[str]
     recipe: str
     batch_size: Positive
     crop: Sides
@@ -274,7 +277,7 @@ class Comparison(Pair, Judgement):
 class Bench(Origin):
     """Results of fcn bench.
 
-    No ratio crosses rows that differ in case, variant, backbone, recipe, batch size, crop,
+    No ratio crosses rows that differ in case, variant, backbone, head, recipe, batch size, crop,
     precision or device, nor a CPU and a GPU.
 
     Attributes:

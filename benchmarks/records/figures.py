@@ -45,7 +45,8 @@ def summarize(document: Bench, row: Row) -> None:
         return
     batch_size, sizes = row["batch_size"], {"crop": tuple(row["crop"])}
     recipe = recipe_of(document["settings"])
-    recipe = recipe.changed(backbone=row["backbone"], batch_size=batch_size, **sizes)
+    network = {"backbone": row["backbone"], "head": row.get("head")}
+    recipe = recipe.changed(**network, batch_size=batch_size, **sizes)
     config = Config(recipe, precision=row["precision"])
     case, process = CASES[row["case"]], row["processes"][-1]
     first, second = ({n: v for (n, t), v in seconds.items() if t == turn} for turn in (0, 1))

@@ -71,7 +71,9 @@ def row_name(row: Row) -> str:
     """Return a row's key: all that a ratio must not cross, and the backend."""
     height, width = row["crop"]
     case = row["case"] if row["variant"] is None else f"{row['case']}-{row['variant']}"
-    network = f"{row['backend']}/{row['track']}/{row['backbone']}/{row['recipe']}"
+    head = row.get("head", "fcn32s")
+    network = row["backbone"] if head == "fcn32s" else f"{head}-{row['backbone']}"
+    network = f"{row['backend']}/{row['track']}/{network}/{row['recipe']}"
     shape = f"b{row['batch_size']}/{height}x{width}"
     return f"{case}/{network}/{shape}/{row['precision']}/{row['device']}"
 

@@ -22,7 +22,7 @@ def planned_rows(settings: Settings) -> list[Row]:
 
     A track on which a backend computes a case as it does by default has no row.
     """
-    recipe = recipe_of(settings).changed(backbone=settings["backbone"])
+    recipe = recipe_of(settings).changed(backbone=settings["backbone"], head=settings.get("head"))
     gpus = 0 if settings["device"] == "cpu" else gpu_count()
     machine = Machine(gpus, settings["threads"] or cpu_count())
     rows = []
@@ -47,6 +47,7 @@ def planned_rows(settings: Settings) -> list[Row]:
                 "title": BACKENDS[backend],
                 "track": track,
                 "backbone": recipe.backbone,
+                "head": recipe.head,
                 "recipe": recipe.name,
                 "batch_size": batch,
                 "crop": list(settings["crop"]),
@@ -89,11 +90,9 @@ def groups(document: Bench) -> Iterator[list[Row]]:
 
 def config_of(settings: Settings, row: Row) -> Config:
     """Return the configuration that a row is measured with; its track may change it further."""
-    backbone, (height, width) = settings["backbone"], settings["crop"]
-    batch_size = row["batch_size"]
-    recipe = recipe_of(settings).changed(
-        backbone=backbone, batch_size=batch_size, crop=(height, width)
-    )
+    network = {"backbone": settings["backbone"], "head": settings.get("head")}
+    batch_size, (height, width) = row["batch_size"], settings["crop"]
+    recipe = recipe_of(settings).changed(**network, batch_size=batch_size, crop=(height, width))
     config = config_with(settings, recipe, row["precision"])
     return CASES[row["case"]].configured(config, row["variant"])
 
@@ -112,5 +111,6 @@ def config_with(settings: Settings, recipe: Recipe, precision: str) -> Config:
 
 def accuracy_config(settings: Settings) -> Config:
     """Return the configuration of the case accuracy from its first seed."""
-    recipe = make_recipe("generated", backbone=settings["backbone"])
+    network = {"backbone": settings["backbone"], "head": settings.get("head")}
+    recipe = make_recipe("generated", **network)
     return config_with(settings, recipe, settings["precisions"][0])

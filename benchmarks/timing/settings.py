@@ -18,7 +18,7 @@ from common.fields import add_field_options, check_fields, field_values, like, o
 from common.machine.threads import thread_environment
 from common.options import Backends, Parser, add_result_options
 from common.recipe_files import named_recipe
-from common.recipes import BACKBONES, RECIPES, Recipe, make_recipe
+from common.recipes import BACKBONES, HEADS, RECIPES, Recipe, make_recipe
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ QUICK = {
 class Settings:
     """What is measured, how often, and where.
 
-    ``backbone`` None stands for the recipe's, ``threads`` None for all CPUs of this process.
-    ``least_steps`` is the least number of steps in a turn. ``pythons`` has an interpreter for each
-    backend that has one of its own. ``own_recipe`` is that of a file.
+    ``backbone`` and ``head`` None stand for the recipe's, ``threads`` None for all CPUs of this
+    process. ``least_steps`` is the least number of steps in a turn. ``pythons`` has an interpreter
+    for each backend that has one of its own. ``own_recipe`` is that of a file.
     """
 
     backends: tuple[str, ...] = like(Backends, "backends")
@@ -96,6 +96,7 @@ class Settings:
     )
     own_recipe: Recipe | None = None
     backbone: str | None = option("by default the preset's", default=None, choices=BACKBONES)
+    head: str | None = option("by default the preset's", default=None, choices=tuple(HEADS))
     precisions: tuple[str, ...] = option(
         "arithmetic; float32 is strict (TF32 off); several: A,B",
         default=("float32",),
@@ -118,13 +119,18 @@ class Settings:
         check_fields(self)
         thread_environment(self.threads)
         for batch in self.batch_sizes:  # Raises for a recipe or crop that there cannot be.
-            self._recipe.changed(backbone=self.backbone, batch_size=batch, crop=self.crop)
+            self._network.changed(batch_size=batch, crop=self.crop)
         if self.trains:
             check_trainings(self)
 
     @property
     def _recipe(self) -> Recipe:
         return self.own_recipe or make_recipe(self.recipe)
+
+    @property
+    def _network(self) -> Recipe:
+        """Return the recipe with the network that the options name."""
+        return self._recipe.changed(backbone=self.backbone, head=self.head)
 
     @property
     def trains(self) -> bool:
@@ -141,8 +147,8 @@ class Settings:
 
     def to_json(self) -> documents.Settings:
         """Return the settings as they stand in the document."""
-        backbone = self._recipe.changed(backbone=self.backbone).backbone
-        values = asdict(replace(self, backbone=backbone))
+        network = self._network
+        values = asdict(replace(self, backbone=network.backbone, head=network.head))
         return cast(documents.Settings, json.loads(json.dumps(values)))
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from common.config import Config
+from common.config import Config, learning_rate
 from common.data.masks import write_label
 from common.documents import Evaluation, Manifest, StepLine, Summary
 from common.errors import LOWER_RATE, InputError, TrainingDiverged, is_first_process
@@ -20,7 +20,6 @@ from common.machine.progress import counter
 from common.machine.provenance import host_memory_peak
 from common.parameters.files import describe_network, save_parameters
 from common.parameters.names import Parameters
-from common.recipes import learning_rate
 from common.run.checkpoints import Checkpoint, has_checkpoint, save_checkpoint
 from common.run.folders import MODEL, SUMMARY, resume_command
 from common.run.interrupts import Interrupts

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common.classes import VOID
-from common.config import Config
+from common.config import Config, learning_rate
 from common.data.batches import EpochPlan, Loader, plan_epoch
 from common.data.crops import PADDING, scaled_crop, scaled_size
 from common.data.dataset import Dataset, open_dataset
@@ -19,7 +19,7 @@ from common.data.images import resize_image
 from common.errors import InputError
 from common.parameters.files import read_parameters
 from common.recipe_files import to_toml
-from common.recipes import learning_rate, make_recipe
+from common.recipes import make_recipe
 from common.run.log import read_metrics
 from common.run.training import TrainingData
 
