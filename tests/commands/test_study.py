@@ -1,7 +1,9 @@
 """`fcn study`: what it trains and leaves, and what of it an interrupted one keeps."""
 
 import json
+import multiprocessing
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -114,6 +116,29 @@ def test_an_interrupted_study_keeps_what_is_trained_and_refuses_what_differs(
     assert fcn([*resume, *VARY]) == 0
     assert trained == [ALL[0], ALL[3]]
     check_results(out, capsys)
+
+
+def test_a_killed_study_goes_on_with_what_is_not_trained(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "out"
+    start = ["study", "--data", str(generated), *OPTIONS, "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setenv("STEP_SECONDS", "0.2")
+        process = multiprocessing.get_context("fork").Process(target=fcn, args=(start,))
+        process.start()
+        first, second = (out / f"runs/unchanged/torch/seed-{seed}.json" for seed in (0, 1))
+        while not (second.with_suffix("") / "metrics.jsonl").exists():
+            assert process.is_alive(), "it ended before it could be killed"
+            time.sleep(0.01)
+        process.kill()
+        process.join()
+    assert first.exists() and not second.exists()
+    assert fcn(["study", "--resume", str(out)]) == 0
+    assert trained == [("unchanged", "1")]
 
 
 def check_results(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
