@@ -228,5 +228,5 @@ def last_lines(document: Study, out: Path) -> str:
     return (
         f"{study_text(document)}\npage: {out / PAGE}\n"
         f"{place} has study.json with every score, and in runs/ each training with its weights\n"
-        f"next: `fcn bench check {place}` proves the numbers again from the stored scores"
+        f"next: `fcn bench check {place}` computes every test again from the stored scores"
     )
