@@ -39,10 +39,12 @@ TIMEOUT_SECONDS = 900
 
 def evaluation_file(config: Config) -> Path:
     """Return the file of the question, computed unless the cache has it."""
-    names = ("backbone", "head", "crop", "tile", "evaluation", "test_flip", "test_scales")
+    views = ("evaluation", "test_flip", "test_scales")
+    names = ("backbone", "head", "classes", "crop", "tile", *views)
     same = {name: getattr(config.recipe, name) for name in names}
     recipe = make_recipe("chapter-torch", batch_size=EXAMPLES, **same)
-    return Source(None, EXAMPLES, recipe.crop, seed=0).prediction(recipe)
+    source = Source(None, EXAMPLES, recipe.crop, seed=0, classes=recipe.classes)
+    return source.prediction(recipe)
 
 
 def prove_evaluation(

@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from benchmarks.equal_work import trained
 from benchmarks.workers.client import WorkerFailed
+from common.classes import Classes
 from common.config import Config
 from common.data.dataset import open_dataset
+from common.parameters.names import parameter_shapes
 from common.recipes import make_recipe
 from common.run import loop
 from common.run.training import TrainingData
@@ -195,3 +197,14 @@ def test_the_reference_answers_once_for_a_recipe() -> None:
         assert arrays["matrix/tiles"].sum() == 61 * 77 + 13 * 5
         assert arrays["matrix/crops"].sum() == 2 * 2 * 32 * 32
         assert 0.2 < arrays["matrix/crops"][21].sum() / (2 * 2 * 32 * 32) < 0.6
+
+
+def test_the_question_is_of_the_networks_own_head_classes_and_views() -> None:
+    own = Classes(("background", "a", "b"), ((0, 0, 0), (1, 1, 1), (2, 2, 2)))
+    recipe = make_recipe("modern", crop=(32, 32), tile=(32, 32), classes=own, head="fcn16s")
+    answers = trained.evaluation_file(Config(replace(recipe, test_flip=True)))
+    with np.load(answers, allow_pickle=False) as file:
+        shapes = parameter_shapes(recipe.network)
+        assert {name: file[f"parameters/{name}"].shape for name in shapes} == shapes
+        assert file["matrix/views"].shape == file["matrix/tiles"].shape == (4, 3)
+        assert np.isin(file["labels"], (0, 1, 2, 255)).all()
