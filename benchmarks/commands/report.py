@@ -1,19 +1,22 @@
-"""`fcn report`: the page of a comparison, a benchmark or a study, from its stored results."""
+"""`fcn report`: the page of a comparison, a benchmark, a study or a search, from its results."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pages import bench, compare
 from benchmarks.pages.studies import page as study
+from benchmarks.pages.studies import tune
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import (
     RESULTS,
     STUDY,
+    TUNE,
     can_check_schema,
     kind_of,
     read_document,
 )
 from benchmarks.records.training_documents import Compared, Study
+from benchmarks.records.tuning_documents import Tune
 from common.errors import InputError
 from common.machine.files import write_text
 from common.options import Parser
@@ -33,6 +36,8 @@ def write_report(folder: Path, beside: Sequence[Bench] = ()) -> Path:
         return bench.write_page(read_document(folder, Bench), page, beside)
     if kind == STUDY:
         text = study.render_page(read_document(folder, Study), folder)
+    elif kind == TUNE:
+        text = tune.render_page(read_document(folder, Tune), folder)
     else:
         text = compare.render_page(read_document(folder, Compared), folder)
     write_text(page, text)
@@ -43,15 +48,15 @@ def main(argv: Sequence[str]) -> int:
     """Write the page of every named folder of results again."""
     parser = Parser(
         prog="fcn report",
-        description="Write the page of a comparison, a benchmark or a study again from its stored "
-        "results.",
+        description="Write the page of a comparison, a benchmark, a study or a search again from "
+        "its stored results.",
     )
     parser.add_argument(
         "folders",
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="what `fcn compare`, `fcn bench` or `fcn study` left in --out",
+        help="what `fcn compare`, `fcn bench`, `fcn study` or `fcn tune` left in --out",
     )
     parser.add_argument(
         "--beside",

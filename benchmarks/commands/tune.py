@@ -16,8 +16,8 @@ from shlex import quote
 from typing import TYPE_CHECKING
 
 from benchmarks.commands import study, trainings
-from benchmarks.pages.studies.tune import render_page, table
-from benchmarks.records.results import STUDY, origin
+from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
+from benchmarks.records.results import TUNE, check_page_free, origin
 from benchmarks.records.tuning_documents import TrialRecord, Tune
 from benchmarks.studies.holdout import RULE, hold_out
 from benchmarks.studies.search import (
@@ -51,8 +51,7 @@ from common.tricks import check_tricks
 if TYPE_CHECKING:
     import optuna
 
-DOCUMENT, PAGE = "tune.json", "report.html"
-BEST, CONFIRMED = "best.toml", "confirmed"
+PAGE, BEST = "report.html", "best.toml"
 TRIALS = 30
 """Where neither trials nor minutes are said."""
 
@@ -99,6 +98,7 @@ def main(argv: Sequence[str]) -> int:
         args, config = stored_plan(args, named)
     else:
         out = new_folder("tune", args.out, args.force)
+        check_page_free(out, TUNE)
         if (out / PLAN).exists():
             raise InputError(
                 f"{out}: holds a search already: go on with it by --resume, or choose another --out"
@@ -171,23 +171,17 @@ def tune(search: Search, args: Namespace) -> int:
         best = best_trial(document["trials"])
         if best:
             write_text(search.folder / BEST, to_toml(best_recipe(search, best)))
-        write_json(search.folder / DOCUMENT, document)
-        write_page(search.folder, document)
+        write_json(search.folder / TUNE, document)
+        write_text(search.folder / PAGE, render_page(document, search.folder))
     status = 0 if best else 1
     if best and best["values"] == document["trials"][0]["values"]:
         notice("no trial was better than the recipe that the search began with: search longer")
     elif best and args.confirm:
         with redirect_stdout(sys.stderr if args.json else sys.stdout):
             status = confirm(search, best_recipe(search, best), args)
-        write_page(search.folder, document)
+        write_text(search.folder / PAGE, render_page(document, search.folder))
     print(json.dumps(document) if args.json else last_lines(document, search.folder))
     return status
-
-
-def write_page(folder: Path, document: Tune) -> None:
-    """Write the page of a search; it links to the study in the folder, if there is one."""
-    is_confirmed = (folder / CONFIRMED / STUDY).is_file()
-    write_text(folder / PAGE, render_page(document, is_confirmed))
 
 
 def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:

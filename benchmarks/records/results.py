@@ -15,7 +15,7 @@ from benchmarks.records.documents import Bench, Row, Settings
 from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
 from benchmarks.records.training_documents import AccuracyRow, Compared, Study
-from benchmarks.records.tuning_documents import Tune
+from benchmarks.records.tuning_documents import Searched, Tune, Value
 from common.errors import InputError
 from common.machine.files import read_json, write_json
 from common.machine.provenance import git_commit, hardware
@@ -24,8 +24,8 @@ RESULTS = "bench.json"
 SCHEMAS = Path(__file__).with_name("schemas")
 LARGEST, DEEPEST = sys.float_info.max, 40
 """The largest number in a document that is read, and how deep its lists and objects may nest."""
-COMPARISON, STUDY = "compare.json", "study.json"
-PAGES = (RESULTS, COMPARISON, STUDY)
+COMPARISON, STUDY, TUNE = "compare.json", "study.json", "tune.json"
+PAGES = (RESULTS, COMPARISON, STUDY, TUNE)
 """Files that have a page, which is `report.html` in their folder: one of them fits in a folder."""
 Document = TypeVar("Document", Bench, Compared, Proof, Study, Tune)
 
@@ -129,8 +129,8 @@ def kind_of(path: Path) -> str:
             "move one of them to a folder of its own"
         )
     raise InputError(
-        f"{path}: holds no {', no '.join(PAGES)}; name a folder that `fcn bench`, `fcn compare` or "
-        "`fcn study` wrote"
+        f"{path}: holds no {', no '.join(PAGES)}; name a folder that `fcn bench`, `fcn compare`, "
+        "`fcn study` or `fcn tune` wrote"
     )
 
 
@@ -181,7 +181,7 @@ def against_schema(document: Any, kind: str) -> Iterator[str]:
         yield f"{place}: {error.message.replace(value, value[:60], 1)[:200]}"
 
 
-def contradictions(document: Bench | Compared | Proof | Study) -> Iterator[str]:
+def contradictions(document: Bench | Compared | Proof | Study | Tune) -> Iterator[str]:
     """Yield what no schema finds: a text that is no time, lists of unequal length.
 
     The document follows its schema.
@@ -199,6 +199,8 @@ def contradictions(document: Bench | Compared | Proof | Study) -> Iterator[str]:
         for number, variant in enumerate(document["variants"]):
             if not same_epochs(variant["rows"]):
                 yield f"variants/{number}: its trainings have different numbers of epochs"
+    elif document["kind"] == "tune":
+        yield from contradictions_of_search(document)
     elif document["kind"] == "compare":
         trace = document["agreement"]
         if not len(trace["losses"]) == len(trace["drift"]) == len(trace["bounds"]):
@@ -217,3 +219,31 @@ def contradictions(document: Bench | Compared | Proof | Study) -> Iterator[str]:
 def same_epochs(rows: Sequence[AccuracyRow]) -> bool:
     """Return whether all trainings of ``rows`` have as many epochs."""
     return len({len(run["epochs"]) for row in rows for run in row["runs"]}) < 2
+
+
+def contradictions_of_search(tune: Tune) -> Iterator[str]:
+    """Yield where a search's ranges, trials and best trial do not go together."""
+    for name, values in tune["space"].items():
+        is_range = "low" in values and "high" in values and "log" in values
+        if "choices" not in values and not (is_range and values["low"] < values["high"]):
+            yield f"space/{name}: is neither a list of choices nor a range from low to high"
+            return
+        if values.get("log") and values["low"] <= 0:
+            yield f"space/{name}: a logarithmic range begins above 0"
+            return
+    for number, trial in enumerate(tune["trials"]):
+        for name, value in trial["values"].items():
+            if name not in tune["space"] or not holds(tune["space"][name], value):
+                yield f"trials/{number}/values/{name}: {value!r} is not in the space"
+    scored = [trial["number"] for trial in tune["trials"] if trial["score"] is not None]
+    if (tune["best"] is None) == bool(scored) or tune["best"] not in (None, *scored):
+        yield f"best: {tune['best']} is not the number of a trial with a score"
+    if (tune["best"] is None) != (tune["recipe"] is None):
+        yield "recipe: is that of the best trial, and null where there is none"
+
+
+def holds(values: Searched, value: Value) -> bool:
+    """Return whether a value is one of those that are searched."""
+    if "choices" in values:
+        return value in values["choices"]
+    return isinstance(value, int | float) and values["low"] <= value <= values["high"]

@@ -11,9 +11,10 @@ import pytest
 from tests.damaged.damage import damaged_json, run
 from tests.support import report_sample
 from tests.support.bench_sample import sample_bench
-from tests.support.report_sample import sample_accuracy, sample_compare, sample_study
+from tests.support.report_sample import sample_accuracy, sample_compare, sample_study, sample_tune
 
 PROOF = Path(__file__).parents[2] / "docs/parity/full-cpu.json"
+KINDS = ("bench", "compare", "parity", "study", "tune")
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +29,14 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Path
 
 
 def write_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    made = {kind: tmp_path_factory.mktemp(kind) for kind in ("bench", "compare", "parity", "study")}
+    made = {kind: tmp_path_factory.mktemp(kind) for kind in KINDS}
     sample_compare(made["compare"], images=1)
     bench = sample_bench(cases=["train"], batch_sizes=[1], backends=["torch", "jax"])
     bench["accuracy"] = sample_accuracy(made["bench"])
     (made["bench"] / "compare.json").unlink()
     (made["bench"] / "bench.json").write_text(json.dumps(bench), encoding="utf-8")
     sample_study(made["study"])
+    sample_tune(made["tune"])
     sample_compare(made["parity"], images=1)
     (made["parity"] / "parity").mkdir()
     proof = json.loads(PROOF.read_text(encoding="utf-8"))
@@ -46,7 +48,7 @@ def write_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("count", [250, pytest.param(4000, marks=pytest.mark.release)])
-@pytest.mark.parametrize("kind", ["bench", "compare", "parity", "study"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_document_is_shown_or_refused_in_one_line(
     kind: str,
     count: int,

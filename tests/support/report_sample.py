@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from common.config import Config
 from common.data.images import write_image
 from common.data.masks import write_label
 from common.data.synthetic import draw_pair
+from common.machine.provenance import hardware
 from common.recipes import make_recipe
 from common.run.metrics import confusion_matrix, scores
 
@@ -291,3 +293,50 @@ def sample_study(folder: Path, images: int = 1) -> Any:
     study = json.loads(json.dumps(study))
     (folder / "study.json").write_text(json.dumps(study), encoding="utf-8")
     return study
+
+
+def sample_tune(folder: Path) -> Any:
+    """Write a search of four trials to ``folder``; return it."""
+    states = ("finished", "pruned", "diverged", "finished")
+    scores = (0.31, None, 0.0, 0.42)
+    trials = [
+        {
+            "number": number,
+            "state": state,
+            "values": {"learning_rate": 0.01 * (number + 1), "head": f"fcn{8 * (1 + number % 2)}s"},
+            "score": score,
+            "epochs": [0.1, score],
+            "seconds": 12.5,
+            "reason": None if state == "finished" else "it was no good",
+        }
+        for number, (state, score) in enumerate(zip(states, scores, strict=True))
+    ]
+    tune = {
+        "version": 1,
+        "kind": "tune",
+        "created": "2026-01-31T12:00:00+00:00",
+        "commit": None,
+        "hardware": hardware(),
+        "backend": "torch",
+        "config": Config(STUDIED).to_json(),
+        "dataset": {
+            "generated": True,
+            "rule": "a fifth",
+            "train_images": 32,
+            "tuning_images": 8,
+            "digest": "0" * 64,
+        },
+        "space": {
+            "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+            "head": {"choices": ["fcn8s", "fcn16s"]},
+        },
+        "sampler": "tpe",
+        "pruner": "median",
+        "trials": trials,
+        "best": 3,
+        "recipe": Config(replace(STUDIED, name="best")).to_json()["recipe"],
+        "importance": {"learning_rate": 0.7, "head": 0.3},
+        "optuna": "5.0.0",
+    }
+    (folder / "tune.json").write_text(json.dumps(tune), encoding="utf-8")
+    return tune

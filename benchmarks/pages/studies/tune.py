@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from benchmarks.pages.facts import Facts, machine_facts, named
 from benchmarks.pages.format import DASH, counted, moment, number, significant, text_table
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
+from benchmarks.records.results import STUDY
 from benchmarks.records.tuning_documents import Searched, TrialRecord, Tune, Value
 from common.backends import BACKENDS
 from common.run.plots import whole_numbers
@@ -18,23 +20,23 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-SCORE = "mean IoU"
+SCORE, CONFIRMED = "mean IoU", "confirmed"
 BEST_SHARE = 0.1
 """Of the trials, in colour among the parallel coordinates."""
 
 
-def render_page(tune: Tune, confirmed: bool) -> str:
+def render_page(tune: Tune, folder: Path) -> str:
     """Return the page of a search: HTML that needs no other file and no network.
 
     Args:
         tune: The search.
-        confirmed: Whether a study of its outcome lies in the folder ``confirmed`` beside it.
+        folder: Where it lies; the page links to the study of its outcome there, if there is one.
     """
     return render(
         tune,
         verdict=verdict(tune),
-        title=BACKENDS[tune["backend"]],
-        confirmed=confirmed,
+        title=BACKENDS.get(tune["backend"], tune["backend"]),
+        confirmed=(folder / CONFIRMED / STUDY).is_file(),
         trials=trial_rows(tune),
         heads=heads(tune),
         importance=tune["importance"],

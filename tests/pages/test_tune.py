@@ -1,0 +1,85 @@
+"""The page of a search: what it says, in words and pictures, and what it refuses to show."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cli import main as fcn
+from benchmarks.pages.studies.tune import (
+    importance_figure,
+    parallel_figure,
+    progress_figure,
+    table,
+    verdict,
+)
+from tests.support.report_sample import sample_tune
+
+
+@pytest.fixture
+def tune(tmp_path: Path) -> Any:
+    return sample_tune(tmp_path)
+
+
+def test_the_first_sentence_says_which_is_best_and_by_how_much(tune) -> None:
+    text = verdict(tune)
+    assert text.startswith("Trial 3 of 4 is best: mean IoU 0.4200 on the tuning images, 0.1100")
+    assert "(0.3100)" in text
+    lines = table(tune).splitlines()
+    assert lines[1].split()[:3] == ["3", "finished", "0.4200"]
+    assert [line.split()[0] for line in lines[1:5]] == ["3", "0", "2", "1"]
+
+
+def test_a_search_without_a_score_says_so(tune) -> None:
+    for trial in tune["trials"]:
+        trial |= {"state": "failed", "score": None}
+    tune |= {"best": None, "recipe": None, "importance": {}}
+    assert verdict(tune) == "None of 4 trials has a score."
+    assert progress_figure(tune) is parallel_figure(tune) is importance_figure(tune) is None
+
+
+def test_the_pictures_hold_every_scored_trial(tune) -> None:
+    (axes,) = parallel_figure(tune).axes
+    curves = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
+    assert len(curves) == 3
+    # Learning rate 0.04 of 0.001 to 0.1 on a logarithmic axis, fcn16s the second of two, 0.42.
+    assert list(curves[-1]) == pytest.approx([0.801, 1.0, 1.0], abs=1e-3)
+    (axes,) = progress_figure(tune).axes
+    assert list(axes.lines[1].get_ydata()) == [0.31, 0.31, 0.42]
+    (axes,) = importance_figure(tune).axes
+    assert [patch.get_width() for patch in axes.patches] == [0.3, 0.7]
+
+
+def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_path) -> None:
+    assert fcn(["report", str(tmp_path)]) == 0
+    page = tmp_path / "report.html"
+    assert "0.4200" in page.read_text() and "confirmed/report.html" not in page.read_text()
+    (tmp_path / "confirmed").mkdir()
+    (tmp_path / "confirmed/study.json").write_text("{}")
+    assert fcn(["report", str(tmp_path)]) == 0
+    assert "confirmed/report.html" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tune: tune.update(best=1), "best: 1 is not the number of a trial with a score"),
+        (lambda tune: tune.update(recipe=None), "recipe: is that of the best trial"),
+        (
+            lambda tune: tune["trials"][0]["values"].update(head="fcn64s"),
+            "trials/0/values/head: 'fcn64s' is not in the space",
+        ),
+        (
+            lambda tune: tune["space"]["learning_rate"].update(low=0.5),
+            "space/learning_rate: is neither",
+        ),
+        (lambda tune: tune["space"]["learning_rate"].update(low=0.0), "begins above 0"),
+    ],
+)
+def test_a_contradiction_is_one_line(change, words, tune, tmp_path, capsys) -> None:
+    change(tune)
+    (tmp_path / "tune.json").write_text(json.dumps(tune))
+    assert fcn(["report", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert words in error and error.count("\n") == 1
