@@ -66,7 +66,11 @@ def required(backend: str, module: str) -> Any:
 
 @pytest.hookimpl(tryfirst=True)  # Before xdist reads the groups.
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Keep each backend's tests in one worker, so that it is imported and compiled once."""
+    """Keep each backend's tests in one worker, so that it is imported and compiled once.
+
+    Of those in no group the slow ones come first, so that both workers end together.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
     for item in items:
         callspec = getattr(item, "callspec", None)
         name = callspec.params.get("backend_name") if callspec else None

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.errors import TrainingDiverged
 from common.parameters.files import save_parameters
@@ -22,7 +21,7 @@ from common.run import loop
 from common.run.checkpoints import load_checkpoint
 from common.run.runs import Run
 from tests.conftest import PRESENT
-from tests.support.commands import SMALL, script, script_here
+from tests.support.commands import SMALL, script_here
 
 
 def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_path: Path) -> None:
@@ -72,17 +71,16 @@ def test_bad_training_input_is_one_line(
         assert not captured.out and not out.exists()
 
 
-def test_weights_of_another_backbone_are_named(generated: Path, tmp_path: Path) -> None:
+def test_weights_of_another_backbone_are_named(
+    generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe = make_recipe("chapter-mxnet")
     weights = tmp_path / "v2.safetensors"
     save_parameters(weights, initial_parameters(recipe, 0), {})
-    result = script(
-        f"{PRESENT[0]}_impl.train",
-        *("--data", generated, "--out", tmp_path / "out", "--weights", weights, *SMALL),
-        environment=backend_environment(None),
-    )
-    assert result.returncode == 2
-    assert "final_bn" in result.stderr and "resnet18_v2" in result.stderr
+    options = ["--data", generated, "--out", tmp_path / "out", "--weights", weights, *SMALL]
+    assert script_here(f"{PRESENT[0]}_impl.train", *options) == 2
+    error = capsys.readouterr().err
+    assert "final_bn" in error and "resnet18_v2" in error
 
 
 def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -> None:

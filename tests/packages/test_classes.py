@@ -23,7 +23,10 @@ SIZE = (64, 96)
 
 @pytest.mark.parametrize(
     "count, backbone, upsampling",
-    [(2, "resnet18_v1", "native"), (11, "resnet18_v2", "subpixel")],
+    [
+        pytest.param(2, "resnet18_v1", "native", marks=pytest.mark.slow),
+        (11, "resnet18_v2", "subpixel"),
+    ],
 )
 def test_a_network_of_own_classes_equals_the_reference(
     backend: ModuleType, count: int, backbone: str, upsampling: str

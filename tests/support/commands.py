@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -32,6 +33,7 @@ def script_here(name: str, *arguments: object) -> int:
     """Run a package's script in this process, which may have its framework already."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(loop, "restart_with_environment", lambda threads, device: None)
+        patch.setattr(os, "fsync", lambda descriptor: None)  # Nothing here outlives the machine.
         status: int = importlib.import_module(name).main([str(argument) for argument in arguments])
     return status
 
