@@ -7,9 +7,33 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
+
+from common.config import Config
 
 SAME_PRESS = 0.2
 """Seconds within which two interrupts are one: some programs send theirs twice."""
+
+
+def configure(backend: ModuleType, config: Config) -> None:
+    """Load a backend's framework and set it up; meanwhile an interrupt ends this process at once.
+
+    As an exception it may be lost in what a library does at its import, and the work would go on.
+    """
+
+    def end(number: int, frame: object) -> None:
+        os.write(sys.stderr.fileno(), b"interrupted\n")
+        os._exit(128 + number)
+
+    before = signal.getsignal(signal.SIGINT)
+    takes = before is signal.default_int_handler
+    if takes and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, end)
+    try:
+        backend.configure(config)
+    finally:
+        if signal.getsignal(signal.SIGINT) is end:
+            signal.signal(signal.SIGINT, before)
 
 
 class Interrupts:

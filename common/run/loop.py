@@ -18,6 +18,7 @@ from common.machine.locks import only_writer
 from common.machine.messages import FrameworkMessages
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
+from common.run.interrupts import configure
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
 from common.run.prediction import (
     checked_parameters,
@@ -76,7 +77,7 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
         parameters = checked_parameters(args)
         config = config_from(args)
         with FrameworkMessages(args.verbose) as messages:
-            backend.configure(config)
+            configure(backend, config)
             state = backend.create_state(config, parameters)
             with only_writer(args.out), tiles_counted(args, config.recipe) as bar:
                 messages.keep_in(args.out)

@@ -24,6 +24,7 @@ from common.machine.provenance import git_commit, hardware, recorded_environment
 from common.parameters.files import check_parameters, describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
 from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
+from common.run.interrupts import configure
 from common.run.log import LOG, Line, lines_until
 from common.run.resume import backend_and_weights
 from common.run.runs import Run
@@ -171,7 +172,7 @@ def start_training(
         # meanwhile, as PyTorch may start the processes that train here.
         with nullcontext() if is_new else only_writer(out):
             start, weights, lines = _begin(args, config, data)
-        backend.configure(config)
+        configure(backend, config)
         if not is_new:
             stack.enter_context(only_writer(out))
             start, weights, lines = _begin(args, config, data)

@@ -215,6 +215,26 @@ def test_an_interrupt_of_an_evaluation_says_at_once_what_it_waits_for(
     ]
 
 
+def test_an_interrupt_while_a_framework_is_loaded_is_not_lost_in_it(
+    generated: Path, tmp_path: Path
+) -> None:
+    alone = [sys.executable, "-m", "tests.support.small_training", "--data", generated]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        done = subprocess.run(
+            [*map(str, alone), "--out", str(tmp_path / "run"), *OPTIONS],
+            cwd=ROOT,
+            env=os.environ | {"INTERRUPTED": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (done.returncode, done.stderr) == (130, "interrupted\n")
+    assert not (tmp_path / "run").exists()
+
+
 def test_an_interrupt_while_a_script_is_imported_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text(
         "import builtins, os, signal\n"

@@ -4,16 +4,18 @@ After `fcn` stand that command's arguments, and the backend that it trains is th
 in NumPy and its network is small, so that a training takes a tenth of a second. With
 ``STEP_SECONDS`` in the environment each of its steps takes so much longer, and with
 ``EVALUATION_SECONDS`` each batch of an evaluation. The file that ``LOADED`` names is made where a
-real framework is loaded.
+real framework is loaded; with ``INTERRUPTED`` an interrupt comes there and is lost.
 """
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -41,6 +43,10 @@ def module(name: str, **contents: Any) -> ModuleType:
 def configure(config: Any) -> None:
     if "LOADED" in os.environ:
         Path(os.environ["LOADED"]).touch()
+    if "INTERRUPTED" in os.environ:
+        with suppress(KeyboardInterrupt):  # As a library's callback may do.
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(1)
 
 
 def create_state(config: Any, weights: Any, momentum: Any = None) -> SimpleNamespace:
