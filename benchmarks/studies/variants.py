@@ -154,14 +154,18 @@ def variants_of(base: Recipe, variations: Mapping[str, Mapping[str, Any]]) -> li
     """Return the grid of all values; without a variation it is the recipe itself.
 
     Raises:
-        InputError: For values that do not go together.
+        InputError: For values that do not go together, or whose words cannot name a folder.
     """
     variants = []
     for texts in product(*variations.values()):
         changes = dict(zip(variations, texts, strict=True))
         values = {field: variations[field][text] for field, text in changes.items()}
-        recipe = values.pop(WHOLE, base)
-        variants.append(Variant(name_of(changes), changes, replace(recipe, **values)))
+        recipe, name = values.pop(WHOLE, base), name_of(changes)
+        if Path(name).name != name or not name.isprintable():
+            raise InputError(
+                f"--vary {WHOLE}: {name!r} cannot name a folder; give the recipe another name"
+            )
+        variants.append(Variant(name, changes, replace(recipe, **values)))
     return variants
 
 
@@ -169,7 +173,7 @@ def name_of(changes: Mapping[str, str]) -> str:
     """Return the name of a variant: a word by itself, a number with the name of its field."""
     words = [
         text
-        if len(changes) == 1 and text[0].isalpha() and text not in BOOLEANS
+        if len(changes) == 1 and text[:1].isalpha() and text not in BOOLEANS
         else f"{field}={text}"
         for field, text in changes.items()
     ]

@@ -169,3 +169,10 @@ def test_variants_start_from_the_same_parameters_but_for_their_own(
 ) -> None:
     a, b = (initial_parameters(recipe, seed=3) for recipe in check([field]))
     assert {name for name in a if not np.array_equal(a[name], b[name])} == own
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "a/b", "a\0b", "a\nb"])
+def test_a_recipe_whose_name_cannot_be_that_of_a_folder_is_refused(name: str) -> None:
+    named = {"modern": BASE, name: replace(BASE, name=name)}
+    with pytest.raises(InputError, match="give the recipe another name"):
+        variants_of(BASE, {"recipe": named})
