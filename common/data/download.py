@@ -1,5 +1,6 @@
 """Pascal VOC2012 from its server: the archive fetched, checked and unpacked."""
 
+import io
 import os
 import shutil
 import tarfile
@@ -29,6 +30,28 @@ BROKEN_TAR = (
 """What ``tarfile`` raises for malformed headers, for a long chain of them or an absurd size."""
 
 
+LARGEST_READ = 2**20
+"""Bytes of the longest header that is read; the content of a file is read in smaller parts."""
+
+
+class Archive(io.FileIO):
+    """A file of which ``tarfile`` reads no header of more than ``LARGEST_READ`` bytes.
+
+    How long a name or a pax header is stands in the archive, and as much memory is taken before
+    anything is read.
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read at most ``size`` bytes.
+
+        Raises:
+            tarfile.ReadError: If that is more than a header has.
+        """
+        if size is None or not 0 <= size <= LARGEST_READ:
+            raise tarfile.ReadError(f"a header is to have {size} bytes")
+        return super().read(size) or b""
+
+
 def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
     """Unpack the regular files below the folders ``parts`` of ``archive`` into ``root``.
 
@@ -49,7 +72,7 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
     missing = set(parts)
     try:
         size = archive.stat().st_size
-        with tarfile.open(archive, "r:") as tar:
+        with Archive(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
             for member in tar:
                 if member.size < 0:  # tarfile would go back and read it again.
                     raise tarfile.ReadError("a size is negative")

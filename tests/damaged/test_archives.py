@@ -56,14 +56,18 @@ def with_sums(data: bytes, generator: np.random.Generator) -> bytes:
     return data[:start] + header + data[start + 512 :]
 
 
+def octal(field: bytes) -> int:
+    """Return the number in a header's field, which ends at the first zero byte."""
+    return int(field.split(b"\0")[0].strip(b" ") or b"0", 8)
+
+
 def contents(data: bytes) -> Iterator[bytes]:
     """Yield the blocks behind each header, as long as it says or as a pax header before it does."""
     for start in range(0, len(data) - 511, 512):
         header = data[start : start + 512]
         unsigned = sum(header) - sum(header[148:156]) + 8 * 32
         try:
-            is_header = int(header[148:156].strip(b" \0") or b"0", 8) == unsigned
-            size = int(header[124:136].strip(b" \0") or b"0", 8)
+            is_header, size = octal(header[148:156]) == unsigned, octal(header[124:136])
         except ValueError:
             continue
         if is_header:
@@ -122,6 +126,24 @@ def test_an_archive_that_loses_a_header_or_its_end_is_refused(form: int, tmp_pat
             with pytest.raises(InputError, match=r"a\.tar: "):
                 unpack_tar(path, tmp_path / f"{number}", PARTS)
             shutil.rmtree(tmp_path / f"{number}", ignore_errors=True)
+
+
+@pytest.mark.parametrize("kind", [b"L", b"K", b"x", b"g"])
+@pytest.mark.parametrize("size", [b"377777777", b"77777777777", b"\xff" * 11])
+def test_a_header_that_claims_to_be_long_takes_no_memory(
+    kind: bytes, size: bytes, tmp_path: Path
+) -> None:
+    data = bytearray(archives()[0])
+    data[124:136], data[156:157] = size.rjust(11, b"0") + b"\0", kind
+    data[148:156] = b" " * 8
+    data[148:156] = b"%06o\0 " % sum(data[:512])
+    (tmp_path / "a.tar").write_bytes(data)
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"a\.tar: "):
+        unpack_tar(tmp_path / "a.tar", tmp_path / "out", PARTS)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 * 2**20
 
 
 @pytest.mark.parametrize("name", list(FILES)[:2] + list(FILES)[-1:])
