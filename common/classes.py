@@ -46,8 +46,12 @@ class Classes:
     colors: tuple[Color, ...]
 
     def __post_init__(self) -> None:
-        if not 1 <= len(self.names) <= VOID or len(self.names) != len(self.colors):
+        if not 1 <= len(self.names) <= VOID:
             raise InputError(f"has {len(self.names)} classes: expected 1 to {VOID}")
+        if len(self.names) != len(self.colors):
+            raise InputError(
+                f"has {len(self.names)} names and {len(self.colors)} colours: expected equally many"
+            )
         for name, color in zip(self.names, self.colors, strict=True):
             if not name.strip() or not name.isprintable():
                 raise InputError(f"class {name!r}: expected a name of printable characters")
@@ -65,6 +69,12 @@ class Classes:
         """Return how many there are, and their names as far as they fit a line."""
         shown = ", ".join(self.names[:4]) + (", ..." if self.names[4:] else "")
         return f"{len(self.names)} ({shown})"
+
+    @property
+    def listed(self) -> str:
+        """Return how many there are, and each label with its name and colour."""
+        each = (f"{n} {name} {self.hex_color(n)}" for n, name in enumerate(self.names))
+        return f"{len(self.names)} ({', '.join(each)})"
 
     @staticmethod
     def read(path: Path) -> "Classes":

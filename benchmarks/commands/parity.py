@@ -56,7 +56,8 @@ def parity_parser() -> Parser:
         "--data",
         type=Path,
         metavar="DIR",
-        help="images in VOC2012's layout; by default those of FCN_VOC_ROOT, else generated ones",
+        help="images in VOC2012's layout, of 96x128 or more (160x224 with --full); by default "
+        "those of FCN_VOC_ROOT, else generated ones",
     )
     add(
         "--full",

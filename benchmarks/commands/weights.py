@@ -145,7 +145,11 @@ def show(path: Path, limit: int, as_json: bool) -> None:
     if table:
         print(text_table(table))
     for key, value in metadata.items():
-        print(printable(f"{key}: {value}"))
+        try:
+            stated = files.stated_classes(path, metadata) if key == "classes" else None
+        except InputError:  # Of another program, which means something else by it.
+            stated = None
+        print(printable(f"{key}: {stated.listed if stated else value}"))
     print(f"{counted(len(tensors), 'tensor')}, {millions(tensors)}")
 
 

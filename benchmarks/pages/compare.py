@@ -8,9 +8,10 @@ from benchmarks.pages import format as text
 from benchmarks.pages import proof as parity
 from benchmarks.pages.compare_tables import scores_of
 from benchmarks.pages.facts import COMPUTED, compare_facts, versions
-from benchmarks.pages.gallery import classes_of, gallery_items
+from benchmarks.pages.gallery import gallery_items
 from benchmarks.pages.html import render
 from benchmarks.records.figures import MOST_FOR_OTHERS, WORTH_A_WARNING, others_took
+from benchmarks.records.results import classes_of
 from benchmarks.records.training_documents import (
     Compared,
     Rate,

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.records.results import classes_of
 from benchmarks.records.training_documents import Compared, GalleryEntry, Study
 from common.classes import VOC, VOID, Classes
 from common.data.images import read_image
@@ -139,11 +140,6 @@ def gallery_items(document: Compared | Study, folder: Path, titles: dict[str, st
     """Return the examples of a document in ``folder`` with the predictions that have a title."""
     recipe = document["config"]["recipe"]
     return [gallery_item(example, folder, titles, recipe) for example in document["gallery"]]
-
-
-def classes_of(recipe: RecipeRecord) -> Classes:
-    """Return the classes of a stored recipe, VOC's in one of before it had any."""
-    return Classes.from_json(recipe["classes"]) if "classes" in recipe else VOC
 
 
 def _read_map(path: Path, image: NDArray[np.uint8], classes: Classes) -> NDArray[np.uint8]:

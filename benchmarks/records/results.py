@@ -14,8 +14,16 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 from benchmarks.records.documents import Bench, Row, Settings
 from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
-from benchmarks.records.training_documents import AccuracyRow, Compared, Study
+from benchmarks.records.training_documents import (
+    AccuracyRun,
+    Compared,
+    Study,
+    TrainedRow,
+    Trainings,
+)
 from benchmarks.records.tuning_documents import Searched, Tune, Value
+from common.classes import VOC, Classes
+from common.documents import ConfigRecord, RecipeRecord
 from common.errors import InputError
 from common.machine.files import read_json, write_json
 from common.machine.provenance import git_commit, hardware
@@ -192,17 +200,16 @@ def contradictions(document: Bench | Compared | Proof | Study | Tune) -> Iterato
         wrong = f"{document['created']!r} is not a time"
         yield f"created: {wrong}, such as 2026-01-31T12:00:00+00:00"
     if document["kind"] == "bench":
-        rows = document["accuracy"]["rows"] if "accuracy" in document else []
-        if not same_epochs(rows):
-            yield "accuracy: its trainings have different numbers of epochs"
+        if "accuracy" in document:
+            yield from unlike_trainings(document["accuracy"], "accuracy")
     elif document["kind"] == "study":
         for number, variant in enumerate(document["variants"]):
-            if not same_epochs(variant["rows"]):
-                yield f"variants/{number}: its trainings have different numbers of epochs"
+            yield from unlike_trainings(variant, f"variants/{number}")
     elif document["kind"] == "tune":
         yield from contradictions_of_search(document)
     elif document["kind"] == "compare":
         trace = document["agreement"]
+        yield from wrong_classes(document["config"], document["rows"], "rows")
         if not len(trace["losses"]) == len(trace["drift"]) == len(trace["bounds"]):
             yield "agreement: its lists have different lengths"
     else:
@@ -216,9 +223,38 @@ def contradictions(document: Bench | Compared | Proof | Study | Tune) -> Iterato
                 yield f"backbones/{number}: its losses, limits and drifts have different lengths"
 
 
-def same_epochs(rows: Sequence[AccuracyRow]) -> bool:
-    """Return whether all trainings of ``rows`` have as many epochs."""
-    return len({len(run["epochs"]) for row in rows for run in row["runs"]}) < 2
+def unlike_trainings(trainings: Trainings, place: str) -> Iterator[str]:
+    """Yield in what the seeds' trainings of all backends contradict each other or their classes."""
+    runs = [run for row in trainings["rows"] for run in row["runs"]]
+    if len({len(run["epochs"]) for run in runs}) > 1:
+        yield f"{place}: its trainings have different numbers of epochs"
+    yield from wrong_classes(trainings["config"], runs, f"{place}/runs")
+
+
+def wrong_classes(
+    config: ConfigRecord, trainings: Sequence[AccuracyRun | TrainedRow], place: str
+) -> Iterator[str]:
+    """Yield what is wrong with the class list of trainings, and whose scores have others."""
+    try:
+        count = len(classes_of(config["recipe"]).names)
+    except InputError as error:
+        yield f"config/recipe/classes: {error}"
+        return
+    for number, training in enumerate(trainings):
+        scores = [epoch["scores"] for epoch in training.get("epochs", [])]
+        scores += [own] if (own := training.get("scores")) else []
+        lists = [both[void]["class_iou"] for both in scores for void in ("background", "ignore")]
+        if wrong := {*map(len, lists)} - {count}:
+            yield f"{place}/{number}: a class_iou has {min(wrong)} values, expected {count}"
+
+
+def classes_of(recipe: RecipeRecord) -> Classes:
+    """Return the classes of a stored recipe, VOC's in one of before it had any.
+
+    Raises:
+        InputError: If they are no class list.
+    """
+    return Classes.from_json(recipe["classes"]) if "classes" in recipe else VOC
 
 
 def contradictions_of_search(tune: Tune) -> Iterator[str]:

@@ -169,8 +169,8 @@ def bench_parser() -> Parser:
     parser = Parser(
         prog="fcn bench",
         description="Time every backend, each only after it has proved that it does the "
-        "reference's work. `fcn bench check FILE`, `fcn bench diff OLD NEW` and "
-        "`fcn bench selftest` are commands of their own.",
+        "reference's work. The network is the chapter's, with VOC's 21 classes. `fcn bench check "
+        "FILE`, `fcn bench diff OLD NEW` and `fcn bench selftest` are commands of their own.",
     )
     add_field_options(parser, Settings)
     add = parser.add_argument

@@ -167,8 +167,8 @@ def open_dataset(
         assert crop is not None
         height, width = max(sizes, key=lambda size: size[0] * size[1])
         raise InputError(
-            f"--crop {crop[0]}x{crop[1]} is larger than every image of {split} in {root}, of which "
-            f"the largest is {height}x{width}: choose a smaller one"
+            f"{root}: every image of {split} is smaller than the crop of {crop[0]}x{crop[1]}, the "
+            f"largest is {height}x{width}: choose larger images, or a smaller --crop"
         )
     return Dataset(
         root,

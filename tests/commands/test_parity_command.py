@@ -4,13 +4,15 @@ import json
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.equal_work import parity as parity_run
-from benchmarks.equal_work.questions import Questions
+from benchmarks.equal_work.questions import Questions, Source
 from benchmarks.pages import proof as parity_text
 from benchmarks.workers.client import WorkerFailed
+from common.classes import Classes
 from common.config import Config
 from common.reference.tolerances import PROOF, trace_limits
 
@@ -205,6 +207,24 @@ def test_a_recipe_is_proved_with_its_own_backbone_at_the_proofs_sizes(
     assert (proved["backbone"], recipe["name"], recipe["momentum"]) == ("resnet18_v2", "mine", 0.5)
     assert (recipe["batch_size"], recipe["crop"], recipe["tile"]) == (2, [96, 128], [96, 128])
     assert (out / "parity.txt").read_text(encoding="utf-8").startswith("mine, float32, batch 2")
+
+
+def test_own_classes_are_those_of_the_network_and_of_the_images(
+    workers: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workers.update(torch=(0.0, [4.0, 2.0, *ONES]))
+    right, numbers = parity_run.make_questions, []
+
+    def make_questions(config: Config, source: Source, *rest: Any) -> Questions:
+        labels = source.batches(1)[1]
+        numbers.append((config.recipe.num_classes, {*np.unique(labels)} - {255}, source.root))
+        return right(config, source, *rest)
+
+    monkeypatch.setattr(parity_run, "make_questions", make_questions)
+    path = tmp_path / "classes.toml"
+    path.write_text(Classes(("a", "b"), ((0, 0, 0), (1, 1, 1))).to_toml(), encoding="utf-8")
+    assert run(tmp_path / "out", "--backends", "torch", "--classes", str(path))[0] == 0
+    assert numbers == [(2, {0, 1}, None)]
 
 
 @pytest.mark.parametrize(

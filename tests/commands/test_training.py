@@ -59,7 +59,10 @@ def test_bad_training_input_is_one_line(
         (["--data", tmp_path / "absent"], "absent: there is no such data folder"),
         (["--data", generated, "--batch-size", "1000"], "--batch-size 1000"),
         (["--data", generated, "--batch-size", "8"], "of val"),
-        (["--data", generated, "--crop", "640", "640"], "larger than every image"),
+        (
+            ["--data", generated, "--crop", "640", "640"],
+            "the crop of 640x640, the largest is 80x112",
+        ),
         (["--data", generated, "--backbone", "vgg"], "'vgg'"),
         (["--data", generated, "--checkpoint-every", "0"], "--checkpoint-every 0"),
         (["--data", generated, "--weights", tmp_path / "absent"], "there is no such weight file"),

@@ -5,6 +5,7 @@ A plant is a function of (monkeypatch, backend's name, backend's package), as in
 """
 
 import importlib
+from collections.abc import Callable
 from itertools import islice
 from types import ModuleType
 from typing import Any
@@ -100,6 +101,67 @@ def evaluated_in_training_mode(patch: Patch, name: str, backend: ModuleType) -> 
     patch.setattr(backend, "eval_step", planted)
 
 
+def changed_logits(
+    patch: Patch, backend: ModuleType, change: Callable[[Any, Any, Any], NDArray]
+) -> None:
+    """Plant other logits in whatever a backend predicts or evaluates.
+
+    ``change`` is a function of (the right ``predict_step``, state, images on the device) that
+    returns float32 [B, H, W, C] on the host.
+    """
+    right, eval_step = backend.predict_step, backend.eval_step
+
+    def predict_step(state: Any, images: Any) -> Any:
+        logits = np.ascontiguousarray(change(right, state, images))
+        return backend.to_device(logits, state.config)
+
+    def classify_step(state: Any, images: Any) -> Any:
+        logits = change(right, state, images)
+        return backend.to_device(logits.argmax(-1).astype(np.uint8), state.config)
+
+    def planted(state: Any, images: Any, labels: Any) -> tuple[Any, Any]:
+        return eval_step(state, images, labels)[0], classify_step(state, images)
+
+    for name, function in (
+        *(("predict_step", predict_step), ("classify_step", classify_step)),
+        ("eval_step", planted),
+    ):
+        patch.setattr(backend, name, function)
+
+
+def last_class_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
+    """The class is the largest logit's of all classes but the last, as of a head without void."""
+
+    def change(right: Any, state: Any, images: Any) -> NDArray:
+        logits = np.array(backend.to_host(right(state, images)))
+        logits[..., -1] = -np.inf
+        return logits
+
+    changed_logits(patch, backend, change)
+
+
+def background_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
+    """The class is the largest logit's of all classes but the first."""
+
+    def change(right: Any, state: Any, images: Any) -> NDArray:
+        logits = np.array(backend.to_host(right(state, images)))
+        logits[..., 0] = -np.inf
+        return logits
+
+    changed_logits(patch, backend, change)
+
+
+def of_the_mirrored_image(patch: Patch, name: str, backend: ModuleType) -> None:
+    """The mirrored image is predicted, and the prediction is mirrored back."""
+
+    def change(right: Any, state: Any, images: Any) -> NDArray:
+        mirrored = np.ascontiguousarray(np.asarray(backend.to_host(images))[:, :, ::-1])
+        logits = right(state, backend.to_device(mirrored, state.config))
+        return np.asarray(backend.to_host(logits))[:, :, ::-1]
+
+    changed_logits(patch, backend, change)
+
+
 def last_image_left_out(patch: Patch, name: str, backend: ModuleType) -> None:
     """The last one waits in a batch of tiles that is not full."""
     right = loop.predict_tiled
@@ -145,6 +207,9 @@ EVALUATION_PLANTS = {
         "views",
     ),
     "scaled view left out": (scaled_view_left_out, "confusion matrix", "views"),
+    "last class left out": (last_class_left_out, "confusion matrix", ""),
+    "background left out": (background_left_out, "confusion matrix", ""),
+    "of the mirrored image": (of_the_mirrored_image, "confusion matrix", ""),
     "last image left out": (last_image_left_out, "scored pixels", "tiles, void background"),
 }
 """What is planted: where, the quantity that shows it first, and its name."""

@@ -15,6 +15,7 @@ import pytest
 from benchmarks.commands import report
 from benchmarks.pages import compare as compare_page
 from benchmarks.pages import compare_tables
+from benchmarks.pages.facts import compare_facts
 from common.backends import BACKENDS
 from common.errors import InputError
 from common.run.metrics import scores
@@ -327,6 +328,13 @@ def test_results_that_cannot_be_read_are_named_and_the_old_page_stays(
     with pytest.raises(InputError, match=re.escape(what)):
         report.write_report(tmp_path)
     assert (tmp_path / "report.html").read_text() == "old"
+
+
+def test_a_key_without_a_name_is_shown(compare: dict[str, Any], tmp_path: Path) -> None:
+    compare["config"]["recipe"][""] = 7
+    write_compare(tmp_path, compare)
+    assert "7" in dict(compare_facts(compare)["Recipe"]).values()
+    report.write_report(tmp_path)
 
 
 def test_a_short_training_without_validation_or_rate_has_a_page(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from benchmarks.cli import main as fcn
 from common.backends import BACKENDS
+from common.classes import Classes
 from common.config import Config
 from common.data.dataset import PROJECT
 from common.errors import InputError
@@ -167,6 +168,19 @@ def test_show_lists_names_types_shapes_norms_and_metadata(
     assert found["metadata"] == {"backbone": "neither"}
     assert found["tensors"][0] == {"name": "a", "dtype": "float32", "shape": [1, 2], "norm": 5.0}
     assert found["tensors"][2]["norm"] is None
+
+
+def test_show_lists_the_classes_in_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    path, tensors = tmp_path / "some.safetensors", {"a": np.zeros(1, np.float32)}
+    classes = Classes(("ground", "red roof"), ((0, 0, 0), (250, 0, 16)))
+    save_parameters(path, tensors, {"classes": json.dumps(classes.to_json())})
+    assert fcn(["weights", "show", str(path)]) == 0
+    assert "classes: 2 (0 ground #000000, 1 red roof #fa0010)" in capsys.readouterr().out
+    save_parameters(path, tensors, {"classes": "[1]"})  # Another program's.
+    assert fcn(["weights", "show", str(path)]) == 0
+    assert "classes: [1]" in capsys.readouterr().out
 
 
 def test_what_is_there_is_kept(

@@ -135,6 +135,16 @@ def test_trainings_that_contradict_themselves_are_shown_with_what_is_wrong(
     assert words in capsys.readouterr().out
 
 
+def test_scores_of_other_classes_are_refused(
+    accuracy: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_of(accuracy)["epochs"][0]["scores"]["background"]["class_iou"].append(0.5)
+    (tmp_path / "bench.json").write_text(json.dumps(accuracy), encoding="utf-8")
+    assert fcn(["bench", "check", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "accuracy/runs/4: a class_iou has 22 values, expected 21" in said
+
+
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     """Yield the path of every part of a document, of lists the first element's alone."""
     if path:
