@@ -65,6 +65,11 @@ class Work(ABC):
 
     def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
         self.backend, self.config = backend, config
+        self.set_up(inputs)
+
+    @abstractmethod
+    def set_up(self, inputs: Arrays) -> None:
+        """Prepare the steps, before the first one is timed."""
 
     @abstractmethod
     def run(self, steps: int) -> None:
@@ -93,8 +98,8 @@ class Work(ABC):
 class Steps(Work):
     """Work whose steps take several batches in turn, so that none is always in the cache."""
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs)
+    def set_up(self, inputs: Arrays) -> None:
+        """Copy the batches to the device."""
         arguments = zip(*(inputs[name] for name in self.takes), strict=True)
         self.batches = cycle([tuple(map(self.to_device, batch)) for batch in arguments])
         self.outcome: Any = None
@@ -127,9 +132,10 @@ class Steps(Work):
 class NetworkSteps(Steps):
     """Steps of the whole network, with the parameters that are among the inputs."""
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs)
-        self.state = backend.create_state(config, parameters_in(inputs))
+    def set_up(self, inputs: Arrays) -> None:
+        """Make the state, too."""
+        super().set_up(inputs)
+        self.state = self.backend.create_state(self.config, parameters_in(inputs))
 
 
 class Operation(Steps):

@@ -2,7 +2,6 @@
 
 from itertools import cycle
 from pathlib import Path
-from types import ModuleType
 
 from benchmarks.cases.inputs import AFTER, Arrays, probe_arrays
 from benchmarks.cases.load import batches_per_epoch, expected_batches, make_files, make_loader
@@ -20,11 +19,11 @@ class EpochSteps(TrainingSteps):
 
     takes = ()
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs)
-        self.loader = make_loader(backend, config, inputs)
-        if device_kind(backend.describe(config)["device"]) == "gpu":
-            self.steps_together = batches_per_epoch(inputs, config.recipe)
+    def set_up(self, inputs: Arrays) -> None:
+        super().set_up(inputs)
+        self.loader = make_loader(self.backend, self.config, inputs)
+        if device_kind(self.backend.describe(self.config)["device"]) == "gpu":
+            self.steps_together = batches_per_epoch(inputs, self.config.recipe)
 
     def run(self, steps: int) -> None:
         for batch in self.loader(steps):

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,13 +71,12 @@ def places_of(size: tuple[int, int], area: tuple[int, int]) -> list[tuple[slice,
 class WholeImages(Work):
     """Label maps of whole images, by the package's own prediction or by the chapter's areas."""
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs)
-        self.kinds = order(config.recipe.batch_size)
+    def set_up(self, inputs: Arrays) -> None:
+        self.kinds = order(self.config.recipe.batch_size)
         self.images = [(inputs[kind], number) for number, kind in enumerate(self.kinds)]
         # One view of each image, whatever the recipe evaluates.
-        config = replace(config, recipe=config.recipe.plain)
-        self.state = backend.create_state(config, parameters_in(inputs))
+        config = replace(self.config, recipe=self.config.recipe.plain)
+        self.state = self.backend.create_state(config, parameters_in(inputs))
 
     def run(self, steps: int) -> None:
         for _ in range(steps):

@@ -191,10 +191,9 @@ class Loading(Work):
 
     batch: tuple[Any, Any]
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs)
-        self.loader = make_loader(backend, config, inputs)
-        self.steps_together = batches_per_epoch(inputs, config.recipe)
+    def set_up(self, inputs: Arrays) -> None:
+        self.loader = make_loader(self.backend, self.config, inputs)
+        self.steps_together = batches_per_epoch(inputs, self.config.recipe)
 
     def run(self, steps: int) -> None:
         for batch in self.loader(steps):

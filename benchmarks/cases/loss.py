@@ -1,7 +1,6 @@
 """The case `loss`: the per-pixel cross entropy alone, with its gradient."""
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,9 +22,9 @@ class CrossEntropy(Operation):
     takes = ("logits", "labels")
     names = ("loss", "gradient")
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs)
-        self.operation = backend.loss_operation(config)
+    def set_up(self, inputs: Arrays) -> None:
+        super().set_up(inputs)
+        self.operation = self.backend.loss_operation(self.config)
 
     def to_host(self, name: str, value: Any) -> NDArray:
         return np.array([float(value)]) if name == "loss" else super().to_host(name, value)

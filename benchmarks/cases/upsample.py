@@ -1,7 +1,6 @@
 """The case `upsample`: the transposed convolution to the logits alone, forward and backward."""
 
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -21,10 +20,11 @@ class Upsampling(Operation):
     takes = ("x",)
     names = ("y", "x_gradient", "weight_gradient", "bias_gradient")
 
-    def __init__(self, backend: ModuleType, config: Config, inputs: Arrays) -> None:
-        super().__init__(backend, config, inputs)
+    def set_up(self, inputs: Arrays) -> None:
+        super().set_up(inputs)
         self.gradient = self.to_device(inputs["gradient"])
-        self.operation = backend.upsample_operation(config, inputs["weight"], inputs["bias"])
+        kernel = inputs["weight"], inputs["bias"]
+        self.operation = self.backend.upsample_operation(self.config, *kernel)
 
     def step(self, *batch: Any) -> Any:
         return self.operation(*batch, self.gradient)

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from benchmarks.cases.inputs import Arrays, prefixed
+from benchmarks.cases.inputs import Arrays, part, prefixed
 from benchmarks.equal_work.cache import answer
 from common.data.crops import by_tiles, scaled_size
 from common.data.images import resize_image
@@ -198,17 +198,17 @@ def prediction_file(
 
     def compute() -> Arrays:
         ways = {"logits": tiled} | ({"views": averaged} if recipe.averages_views else {})
-        by_way: dict[str, Arrays] = {way: {} for way in ways}
+        scores: Arrays = {}
         of_batches = np.stack([logits(batch) for batch in tracked(images, len(images), *WORDS)])
         questions = product(ways, odd.items())
         for way, (name, (image, _)) in tracked(questions, len(ways) * len(odd), *WORDS):
-            by_way[way][name] = ways[way](image)
-        of_images = {way: matrix(by_way[way]) for way in ways}
+            scores[f"{way}/{name}"] = ways[way](image)
+        of_images = {way: matrix(part(scores, way)) for way in ways}
         of_crops = confusion_matrix(of_batches.argmax(-1), labels, recipe.num_classes)
         matrices = {"crops": of_crops, "tiles": of_images.pop("logits"), **of_images}
         return {
             "evaluation": of_batches,
-            **{key: value for way in ways for key, value in prefixed(way, by_way[way]).items()},
+            **scores,
             **prefixed("matrix", matrices),
         }
 

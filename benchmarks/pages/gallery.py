@@ -14,7 +14,7 @@ from benchmarks.records.results import classes_of
 from benchmarks.records.training_documents import Compared, GalleryEntry, Study
 from common.classes import VOC, VOID, Classes
 from common.data.images import read_image
-from common.data.masks import read_label
+from common.data.masks import label_image, read_label
 from common.documents import RecipeRecord
 from common.errors import InputError
 from common.machine.files import inside
@@ -189,9 +189,7 @@ def _png(picture: NDArray[np.uint8], classes: Classes = VOC) -> str:
     """Return an image [H, W, 3], or a label map [H, W] in its classes' colours, as a data URI."""
     from PIL import Image
 
-    image = Image.fromarray(picture)
-    if picture.ndim == 2:
-        image.putpalette(classes.palette)
+    image = Image.fromarray(picture) if picture.ndim == 3 else label_image(picture, classes)
     data = io.BytesIO()
     image.save(data, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(data.getvalue()).decode()
