@@ -3,7 +3,7 @@
 import argparse
 import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -123,11 +123,13 @@ def option_fields(cls: type) -> list[dataclasses.Field[Any]]:
 def field_values(args: argparse.Namespace, cls: type) -> dict[str, Any]:
     """Return the values of a dataclass's fields that parsed options state, without the unset."""
     values = {field.name: getattr(args, field.name, None) for field in option_fields(cls)}
-    return {
-        name: tuple(value) if isinstance(value, list) else value
-        for name, value in values.items()
-        if value is not None
-    }
+    return with_tuples({name: value for name, value in values.items() if value is not None})
+
+
+def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values of JSON, TOML or a command line as fields hold them: lists become tuples."""
+    pairs = values.items()
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in pairs}
 
 
 def field_arguments(instance: Any) -> list[str]:

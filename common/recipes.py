@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from common.classes import VOC, Classes
 from common.errors import InputError
-from common.fields import check_fields, option
+from common.fields import check_fields, option, with_tuples
 from common.suggestions import unknown
 
 BACKBONES = ("resnet18_v1", "resnet18_v2")
@@ -164,13 +164,10 @@ class Recipe:
             InputError: If it is none.
         """
         try:
-            stored = dict(values).items()
-            fields: dict[str, Any] = {
-                name: tuple(v) if isinstance(v, list) else v for name, v in stored
-            }
-            if "classes" in fields:
-                fields["classes"] = Classes.from_json(fields["classes"])
-            return Recipe(**fields)
+            stored = with_tuples(dict(values))
+            if "classes" in stored:
+                stored["classes"] = Classes.from_json(stored["classes"])
+            return Recipe(**stored)
         except (TypeError, KeyError) as error:
             raise InputError(f"the recipe is damaged: {error}") from error
 
@@ -253,8 +250,7 @@ def recipe_of(values: Mapping[str, Any]) -> Recipe:
 
 for _name in SENTENCES:
     _values = tomllib.loads((PRESETS / f"{_name}.toml").read_text(encoding="utf-8"))
-    _values |= {key: tuple(value) for key, value in _values.items() if isinstance(value, list)}
-    RECIPES[_name] = recipe_of({"name": _name, **_values})
+    RECIPES[_name] = recipe_of({"name": _name, **with_tuples(_values)})
 
 
 def make_recipe(preset: str, **changes: Any) -> Recipe:

@@ -14,7 +14,7 @@ from benchmarks.timing.tracks import TRACKS, check_tracks
 from common.backends import BACKENDS
 from common.config import PRECISIONS, Config
 from common.errors import InputError
-from common.fields import add_field_options, check_fields, field_values, like, option
+from common.fields import add_field_options, check_fields, field_values, like, option, with_tuples
 from common.machine.threads import thread_environment
 from common.options import Backends, Parser, add_result_options
 from common.recipe_files import named_recipe
@@ -140,10 +140,10 @@ class Settings:
     @staticmethod
     def from_json(record: documents.Settings) -> "Settings":
         """Return the settings that ``to_json`` returned."""
-        values = {k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}
+        values = with_tuples(record)
         if (own := record.get("own_recipe")) is not None:
             values["own_recipe"] = Recipe.from_json(own)
-        return Settings(**values)  # type: ignore[arg-type]
+        return Settings(**values)
 
     def to_json(self) -> documents.Settings:
         """Return the settings as they stand in the document."""

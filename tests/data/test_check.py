@@ -3,12 +3,14 @@
 import io
 import re
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from common.classes import VOC, VOID
+from common.data import looks
 from common.data.check import check_dataset, survey
 from common.data.dataset import open_dataset, shared_images
 from common.data.images import write_image
@@ -47,6 +49,21 @@ def test_a_sound_data_set_has_no_problems(generated):
     assert sum(findings.shares.values()) == pytest.approx(1)
     assert max(findings.shares, key=findings.shares.__getitem__) == "background"
     assert survey(*opened(generated)) == []
+
+
+def test_label_maps_are_read_by_as_many_threads_as_a_quota_is_enough_for(generated, monkeypatch):
+    threads = []
+
+    class Pool(ThreadPoolExecutor):
+        def __init__(self, count):
+            threads.append(count)
+            super().__init__(count)
+
+    monkeypatch.setattr(looks, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr("common.machine.threads.available_cpus", lambda: list(range(16)))
+    monkeypatch.setattr("common.machine.threads.cpu_limit", lambda: 3.5)
+    survey(*opened(generated))
+    assert threads == [3]
 
 
 @pytest.mark.parametrize("seed", range(5))
