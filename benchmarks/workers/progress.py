@@ -1,6 +1,7 @@
 """What an interrupted comparison or study has done: each part in a file that says what it is of."""
 
 import json
+import os
 from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -55,7 +56,7 @@ def resume_options(args: Namespace, named: set[str], what: str, *more: str) -> N
         raise InputError(f"--resume {args.resume}: {lack}; name what `fcn {command}` left in --out")
     with reading_json(args.resume / PLAN, f"the plan of a {what}") as plan:
         config = Config.from_json(plan["config"])
-        stored = {name: plan[name] and Path(plan[name]) for name in PATHS}
+        stored: dict[str, Any] = {name: _stored_path(plan[name]) for name in PATHS}
         stored |= {"backends": Backends(tuple(plan["backends"])).backends}
         stored |= {name: plan[name] for name in more}
     stated = {name: getattr(args, name) for name in named & stored.keys()}
@@ -67,6 +68,13 @@ def resume_options(args: Namespace, named: set[str], what: str, *more: str) -> N
             f"--resume {args.resume}: an option differs from those of the interrupted {what}; "
             "leave the options out, and those hold"
         )
+
+
+def _stored_path(text: str | None) -> Path | None:
+    """Return the path that a plan holds; raise ValueError or TypeError for what is none."""
+    if text is not None and b"\0" in os.fsencode(text):
+        raise ValueError("a path has a zero byte")
+    return None if text is None else Path(text)
 
 
 @dataclass(frozen=True)

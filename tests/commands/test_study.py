@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import random
 import sys
 import time
 from collections.abc import Sequence
@@ -21,6 +22,7 @@ from common.config import Config
 from common.machine.locks import only_writer
 from common.run import training
 from tests.conftest import PRESENT
+from tests.damaged.damage import damaged_json, run
 
 OPTIONS = ["--evaluation", "crops", "--crop", "64", "64", "--batch-size", "4"]
 OPTIONS += ["--recipe", "modern", "--epochs", "1", "--backends", "torch", "--seeds", "2"]
@@ -244,3 +246,33 @@ def test_a_study_of_pytorch_proves_and_pairs_its_trainings(
     assert len(document["effects"]) == 2 and all(
         len(t["differences"]) == 2 for t in document["effects"]
     )
+
+
+@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.release)])
+def test_a_damaged_plan_is_gone_on_with_or_refused_in_one_line(
+    count: int,
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    start = ["study", "--data", str(generated), *VARY, *OPTIONS, "--out", str(out)]
+    begun: list[Any] = []
+    write = study.write_plan
+
+    def begin(args: Any, config: Config, variants: Any, folder: Path) -> int:
+        begun.append(variants)
+        if not (folder / "plan.json").exists():
+            write(folder, args, config, ["backends", *study.KEPT])
+        return 0
+
+    monkeypatch.setattr(study, "study", begin)
+    assert fcn(start) == 0
+    plan = out / "plan.json"
+    document, generator = json.loads(plan.read_text(encoding="utf-8")), random.Random("plan")
+    for number in range(count):
+        plan.write_text(damaged_json(document, generator), encoding="utf-8")
+        status, answer = run(["study", "--resume", str(out)], capsys)
+        assert status in (0, 2), (number, answer)
+    assert 1 < len(begun) < count
