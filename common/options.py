@@ -1,6 +1,7 @@
 """The options that every command shares, and the configuration they make."""
 
 import argparse
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,19 @@ from common.errors import InputError
 from common.recipe_files import named_recipe
 from common.recipes import RECIPES, Recipe
 from common.suggestions import nearest, unknown
+
+REWORDED = {
+    r"^argument (.*): invalid int value: (.*)": r"\1 \2: expected a whole number",
+    r"^argument (.*): invalid float value: (.*)": r"\1 \2: expected a number",
+    r"^argument (.*): expected one argument$": r"\1: expected a value after it",
+    r"^argument (.*): expected (\d+) arguments$": r"\1: expected \2 values after it",
+    r"^argument (.*): expected at least one argument$": r"\1: expected one value or more after it",
+    r"^the following arguments are required: ([^,]*)$": r"\1 is missing",
+    r"^the following arguments are required: (.*)": r"\1 are missing",
+    r"^unrecognized arguments: (.*)": r"no such option or argument: \1",
+    r"^argument ": "",
+}
+"""What argparse says -> what a user is told."""
 
 
 class HelpFormatter(argparse.HelpFormatter):
@@ -75,6 +89,8 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise instead of printing the usage and exiting."""
+        for pattern, words in REWORDED.items():
+            message = re.sub(pattern, words, message)
         raise InputError(f"{message} (see {self.prog} --help)")
 
 

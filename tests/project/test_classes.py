@@ -172,7 +172,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path):
 def test_a_bad_list_is_a_bad_option(parser, tmp_path):
     path = tmp_path / "classes.toml"
     path.write_text("x = 1", encoding="utf-8")
-    with pytest.raises(InputError, match=r"^argument --classes: .*: key 'x' is unknown: "):
+    with pytest.raises(InputError, match=r"^--classes: .*: key 'x' is unknown: "):
         parser.parse_args(["--classes", str(path)])
 
 

@@ -111,7 +111,7 @@ def test_a_bad_recipe_is_refused_in_one_line_that_names_it(
         read_recipe(path)
     assert str(error.value).startswith(f"{path}: {message}")
     line = refused(capsys, "compare", "--recipe", path, "--out", tmp_path / "out")
-    assert f"argument --recipe: {path}: " in line and not (tmp_path / "out").exists()
+    assert f"--recipe: {path}: " in line and not (tmp_path / "out").exists()
 
 
 def test_an_absent_file_and_an_unknown_preset_are_refused(tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def test_benchmarks_of_recipes_that_differ_under_one_name_are_not_compared() -> 
     old, new = sample_bench(), sample_bench()
     own = asdict(make_recipe("modern", learning_rate=0.5))
     new["settings"] = {**new["settings"], "own_recipe": own}
-    with pytest.raises(InputError, match="recipes of one's own that differ"):
+    with pytest.raises(InputError, match="the two files are of different recipes"):
         changes(old, new)
 
 
@@ -81,10 +81,10 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("--batch-sizes 2,0", "--batch-sizes 0 is too small: at least 1"),
         (
             "--batch-sizes 2,x",
-            "argument --batch-sizes: '2,x': expected whole numbers,",
+            "--batch-sizes: '2,x': expected whole numbers,",
         ),
         ("--crop 100 128", "--crop 100x128: both sides must be positive multiples of 32"),
-        ("--crop 96", "argument --crop: expected 2 arguments (see fcn bench --help)"),
+        ("--crop 96", "--crop: expected 2 values after it (see fcn bench --help)"),
         ("--cases tain", "--cases 'tain' is unknown: did you mean train? choose from train, "),
         ("--cases=", "--cases '' is unknown: choose from train, "),
         ("--track fast", "--track 'fast' is unknown: choose from chapter, default, without-"),
@@ -94,13 +94,13 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("--seconds inf", "--seconds inf: expected a finite number greater than 0"),
         ("--timeout 0", "--timeout 0.0: expected a finite number greater than 0"),
         ("--python torch=absent", "--python 'torch=absent': expected BACKEND=PATH of an interp"),
-        ("--resume absent", "absent: cannot be read (No such file"),
-        ("--resume .", "bench.json: cannot be read (No such file"),
+        ("--resume absent", "--resume absent: there is no such folder; name what"),
+        ("--resume .", "--resume .: holds no bench.json; name what"),
         ("chekc", "fcn bench 'chekc' is unknown: did you mean check? choose from check, diff, "),
-        ("check", "the following arguments are required: FILE (see fcn bench check --help)"),
+        ("check", "FILE is missing (see fcn bench check --help)"),
         ("check broken.json", "broken.json: is not JSON ("),
         ("check other.json", 'other.json: is no document of the kind "bench"; `fcn bench` writes'),
-        ("diff broken.json", "the following arguments are required: NEW (see fcn bench diff"),
+        ("diff broken.json", "NEW is missing (see fcn bench diff"),
         ("diff absent other.json", "absent: cannot be read (No such file"),
         (
             "selftest --backend pytorch",
