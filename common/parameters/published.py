@@ -26,7 +26,8 @@ class Published(NamedTuple):
 PUBLISHED = {
     "torchvision:resnet18": Published(
         "resnet18-f37072fd.pth",
-        *("sha256", "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec"),
+        "sha256",
+        "f37072fd47e89c5e827621c5baffa7500819f7896bbacec160b1a16c560e07ec",
     ),
     "gluon:resnet18_v1": Published(
         "resnet18_v1-a0666292.params", "sha1", "a0666292f0a30ff61f857b0b66efc0228eb6a54b"
