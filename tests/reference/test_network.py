@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from common.classes import VOID
 from common.parameters.names import is_statistic, layer_names, parameter_shapes, trainable_names
-from common.recipes import BACKBONES, Network, Recipe, make_recipe
+from common.recipes import BACKBONES, HEADS, Network, Recipe, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe
 
@@ -41,10 +41,11 @@ def test_normalize_subtracts_the_mean_of_red_green_and_blue_in_this_order() -> N
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("head", HEADS)
 @pytest.mark.parametrize("backbone", BACKBONES)
-def test_gradient_of_the_network_by_finite_differences(backbone: str) -> None:
-    recipe = probe_recipe(backbone)
-    parameters, (images, labels) = probe_parameters(Network(backbone)), probe_batch(32, 64)
+def test_gradient_of_the_network_by_finite_differences(backbone: str, head: str) -> None:
+    recipe = probe_recipe(backbone, head)
+    parameters, (images, labels) = probe_parameters(recipe.network), probe_batch(32, 64)
     value, gradients, _ = reference.gradients(parameters, images, labels, recipe)
 
     def loss_at(directions: dict[str, NDArray], step: float) -> float:

@@ -26,7 +26,7 @@ from tests.conftest import PRESENT
 
 # One process holds all four frameworks; each is compiled once.
 pytestmark = pytest.mark.xdist_group("resume elsewhere")
-RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
+RECIPE = replace(probe_recipe("resnet18_v1", "fcn8s"), batch_size=2, crop=(64, 96))
 CONFIG = Config(RECIPE, deterministic=True)
 RATES = (1e-3, 3e-3, 2e-3, 1e-3)
 HALF = 2

@@ -39,7 +39,7 @@ def test_quick_sets_only_what_is_not_stated() -> None:
 def test_settings_survive_the_document() -> None:
     settings = settings_of("--quick", "--precision", "bfloat16,float32", "--threads", "2")
     stored = json.loads(json.dumps(settings.to_json()))
-    assert Settings.from_json(stored) == replace(settings, backbone="resnet18_v1")
+    assert Settings.from_json(stored) == replace(settings, backbone="resnet18_v1", head="fcn32s")
     assert fault({**sample_bench(), "settings": stored}, "bench", 1) is None
 
 
@@ -49,7 +49,10 @@ def test_a_recipe_of_a_file_stands_in_the_document(tmp_path: Path) -> None:
     settings = settings_of("--recipe", str(mine), "--cases", "train")
     stored = json.loads(json.dumps(settings.to_json()))
     again = Settings.from_json(stored)
-    assert again == replace(settings, backbone="resnet18_v1") and stored["recipe"] == "mine"
+    assert (
+        again == replace(settings, backbone="resnet18_v1", head="fcn32s")
+        and stored["recipe"] == "mine"
+    )
     assert again.own_recipe == recipe_of(stored) == read_recipe(mine)
     assert fault({**sample_bench(), "settings": stored}, "bench", 1) is None
     row = planned_rows(stored)[0]
