@@ -235,8 +235,8 @@ def _errors(
             errors[name] = math.inf
             continue
         shift = name.startswith("backbone.") and name.endswith(".bias")
-        scale = expected[name.replace(".bias", ".weight")]
-        floor = float(np.linalg.norm(scale)) if shift else 0.0
+        scale = name.removesuffix("bias") + "weight"
+        floor = float(np.linalg.norm(expected[scale])) if shift else 0.0
         errors[name] = relative_error(actual[name], expected[name], floor)
     return errors
 

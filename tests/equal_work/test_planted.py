@@ -3,6 +3,7 @@
 The unplanted run, the same proof on the same probe, passes in tests/packages/test_parity.py.
 """
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -13,9 +14,11 @@ from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
 from benchmarks.equal_work.questions import Source
 from common.config import Config
+from common.recipes import BACKBONES, Recipe
 from common.reference.inputs import probe_batch, probe_recipe
 from common.reference.verdicts import breaches, proof_findings
 from tests.equal_work.evaluation_plants import EVALUATION_PLANTS
+from tests.equal_work.head_plants import HEAD_PLANTS
 from tests.support.plants import PLANTS
 
 pytestmark = pytest.mark.slow
@@ -38,6 +41,43 @@ def files() -> dict[str, Path]:
         "steps": steps_file(RECIPE, *batch, (2, 2), "float32"),
         "evaluation": Source(None, 2, RECIPE.crop, seed=0).prediction(VIEWED),
     }
+
+
+@pytest.fixture(scope="module")
+def head_files() -> dict[str, dict[str, Path]]:
+    batch, recipes = probe_batch(*RECIPE.crop), [head_recipe(name) for name in BACKBONES]
+    return {
+        recipe.backbone: {
+            "layers": layers_file(recipe, *batch),
+            "steps": steps_file(recipe, *batch, (2, 2), "float32"),
+        }
+        for recipe in recipes
+    }
+
+
+def head_recipe(backbone: str) -> Recipe:
+    return replace(RECIPE, backbone=backbone, head="fcn8s")
+
+
+@pytest.mark.parametrize("mistake", HEAD_PLANTS)
+def test_a_mistake_in_the_head_is_found_and_named(
+    backend: ModuleType,
+    backend_name: str,
+    mistake: str,
+    head_files: dict[str, dict[str, Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plant, question, quantity, name, backbone = HEAD_PLANTS[mistake]
+    plant(monkeypatch, backend_name, backend)
+    seed = 1 + len(MISTAKES) + list(HEAD_PLANTS).index(mistake)
+    config = Config(head_recipe(backbone), seed=seed).to_json()
+    errors = proof.answer(backend, question, config, str(head_files[backbone][question]))
+    found = [b for b in breaches(proof_findings(errors, "float32")) if b.quantity == quantity]
+    assert found, "no bound broke"
+    # A frozen kernel has no momentum at all; other gradients differ by what it was not moved.
+    absent = [breach for breach in found if breach.error == math.inf]
+    assert (absent or found)[0].name == name
+    assert max(breach.share for breach in found) >= 10
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
