@@ -17,6 +17,7 @@ OTHER_MEANINGS = {
     ("equal_work/answers.py", "images"): "arrays of a batch",
     ("equal_work/proof.py", "loss"): "a quantity of the proof",
     ("studies/runs.py", "epoch"): "a kind of line of a training's metrics, and a field of it",
+    ("studies/search.py", "epoch"): "a kind of line of a training's metrics",
     ("workers/scripts.py", "train"): "a script",
     ("workers/scripts.py", "predict"): "a script",
 }
