@@ -4,6 +4,7 @@ The unplanted run, the same proof on the same probe, passes in tests/packages/te
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -41,6 +42,19 @@ def files() -> dict[str, Path]:
         "steps": steps_file(RECIPE, *batch, (2, 2), "float32"),
         "evaluation": Source(None, 2, RECIPE.crop, seed=0).prediction(VIEWED),
     }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eager(backend_name: str) -> Iterator[None]:
+    """Let TensorFlow compute without graphs: to trace one for each mistake takes longer."""
+    if backend_name != "tf":
+        yield
+        return
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
