@@ -44,7 +44,7 @@ def files() -> dict[str, Path]:
     }
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture
 def eager(backend_name: str) -> Iterator[None]:
     """Let TensorFlow compute without graphs: to trace one for each mistake takes longer."""
     if backend_name != "tf":
@@ -94,6 +94,7 @@ def test_a_mistake_in_the_head_is_found_and_named(
     assert max(breach.share for breach in found) >= 10
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_the_mistake_is_found_and_named(
     backend: ModuleType,
