@@ -124,7 +124,7 @@ class Run:
         self.read_losses()
         value = evaluation["val_loss"]
         if value is not None and not math.isfinite(value):
-            raise self._diverged(f"the validation loss is {value} after epoch {epoch}")
+            raise self._diverged(f"the validation loss is {value} after epoch {epoch + 1}")
         steps = [line for line in self.lines if line["kind"] == "step"]
         losses = [line["loss"] for line in steps if line["epoch"] == epoch]
         mean = sum(losses) / len(losses)

@@ -101,7 +101,7 @@ def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -
     run.step(0, 0, np.float32(1.0))
     with pytest.raises(TrainingDiverged, match="weight is not finite after 1 steps"):
         run.checkpoint({"weight": np.float32([np.inf])}, {}, 1)
-    with pytest.raises(TrainingDiverged, match="validation loss is nan after epoch 0"):
+    with pytest.raises(TrainingDiverged, match="validation loss is nan after epoch 1"):
         run.epoch(0, {"val_loss": float("nan")})
     run.step(1, 0, np.float32("nan"))
     with pytest.raises(TrainingDiverged, match="step 1"):
@@ -117,5 +117,5 @@ def test_a_diverging_training_says_where_and_keeps_its_checkpoint(
     options = ["--data", generated, "--learning-rate", "1e30", "--checkpoint-every", "1", *SMALL]
     assert script_here(train, *options, "--out", out) == 2
     last = capsys.readouterr().err.splitlines()[-1]
-    assert "at step 1 (epoch 0)" in last and "the checkpoint before it is kept" in last
+    assert "at step 1 (epoch 1)" in last and "the checkpoint before it is kept" in last
     assert load_checkpoint(out).step == 1

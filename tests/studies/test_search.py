@@ -34,7 +34,7 @@ class Trainings:
         if self.outcome.status != "ok":
             return self.outcome
         if config.recipe.learning_rate > 0.5:
-            return Outcome("failed", f"the loss is nan at step 3 (epoch 0): {LOWER_RATE}")
+            return Outcome("failed", f"the loss is nan at step 3 (epoch 1): {LOWER_RATE}")
         correct = round(1000 * (1 - abs(config.recipe.momentum - 0.8)))
         for epoch in range(EPOCHS):
             confusion = empty_confusion(21)
