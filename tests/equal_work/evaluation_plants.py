@@ -213,3 +213,12 @@ EVALUATION_PLANTS = {
     "last image left out": (last_image_left_out, "scored pixels", "tiles, void background"),
 }
 """What is planted: where, the quantity that shows it first, and its name."""
+IN_COMMON_CODE = {
+    "void scored as class 0",
+    "void counted in ignore",
+    "truth and prediction swapped",
+    "mirrored view not mirrored back",
+    "scaled view left out",
+    "last image left out",
+}
+"""Planted in what all backends run, so that one shows them; that each runs it, the others show."""

@@ -6,6 +6,7 @@ The unplanted run, the same proof on the same probe, passes in tests/packages/te
 import math
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +19,8 @@ from common.config import Config
 from common.recipes import BACKBONES, Recipe
 from common.reference.inputs import probe_batch, probe_recipe
 from common.reference.verdicts import breaches, proof_findings
-from tests.equal_work.evaluation_plants import EVALUATION_PLANTS
+from tests.conftest import PRESENT
+from tests.equal_work.evaluation_plants import EVALUATION_PLANTS, IN_COMMON_CODE
 from tests.equal_work.head_plants import HEAD_PLANTS
 from tests.support.plants import PLANTS
 
@@ -95,7 +97,15 @@ def test_a_mistake_in_the_head_is_found_and_named(
 
 
 @pytest.mark.usefixtures("eager")
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    "backend_name, mistake",
+    [
+        (name, mistake)
+        for name, mistake in product(PRESENT, MISTAKES)
+        if name == PRESENT[0] or mistake not in IN_COMMON_CODE
+    ],
+    indirect=["backend_name"],
+)
 def test_the_mistake_is_found_and_named(
     backend: ModuleType,
     backend_name: str,
