@@ -75,7 +75,7 @@ def opened(path: Path, *formats: str, largest: int) -> Iterator[Image]:
 
 OTHER_KINDS = {
     rb"": ": it is empty",
-    rb"\xff\xd8\xff.*": ": it is a JPEG",
+    rb"\xff\xd8\xff.*": ": it is a JPEG, which changes the colours of a label map; save it as PNG",
     rb"RIFF....WEBP.*": ": it is a WebP image, convert it",
     rb"GIF8.*": ": it is a GIF, convert it",
     rb"BM.*": ": it is a BMP image, convert it",

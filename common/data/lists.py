@@ -154,7 +154,7 @@ class Resolver:
                 if before == [""] or before in ends:
                     inside.append("/".join(after))
                     continue
-            if path.startswith("/") or parts[0] == "..":
+            if path.startswith("/") or parts[0] == ".." or re.match("[A-Za-z]:/", path):
                 raise InputError(
                     f"names {_short(text)}, which leads out of the folder: name files inside"
                 )
@@ -217,6 +217,8 @@ def _advice(root: Path) -> str:
     for folder in (*inside, root.absolute().parent):
         if (folder / LISTS).is_dir():
             return f"{root} is not the data set itself: name {folder}"
+    if others := sorted(path.name for path in (root / LISTS).glob("*.txt")):
+        return f"beside it stands {others[0]}: name the images of each split in train.txt, val.txt"
     return f"{root} must be a folder in VOC2012's layout (`fcn data make DIR` makes one)"
 
 

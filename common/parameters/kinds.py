@@ -238,6 +238,12 @@ def _kind_of_zip(path: Path) -> str:
             'torch.save(torch.jit.load(sys.argv[1]).state_dict(), "weights.pth")\' {path}'
         )
         raise refused(path, "a TorchScript program", advice)
+    if "archive_format" in files:
+        advice = (
+            "convert it: python -c 'import sys, torch; "
+            'torch.save(torch.export.load(sys.argv[1]).state_dict, "weights.pth")\' {path}'
+        )
+        raise refused(path, "a program of torch.export", advice)
     if "data.pkl" in files:
         return PYTORCH
     if any(name.endswith(".npy") for name in files):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from common.data.dataset import find_voc, open_dataset
 from common.data.images import read_image, write_image
+from common.data.lists import list_path
 from common.data.masks import read_label, write_label
 from common.errors import InputError
 from tests.data.conftest import image, mask
@@ -111,6 +112,9 @@ def break_nothing_but(what, root, names):
         shutil.rmtree(root)
         root.mkdir()
         return r"train\.txt: is absent: .* must be a folder in VOC2012's layout"
+    if what == "another list":
+        list_path(root, "train").rename(list_path(root, "default"))
+        return r"train\.txt: is absent: beside it stands default\.txt: name the images of each"
     if what == "mask of another size":
         write_label(mask(root, names[4]), np.zeros((80, 111), np.uint8))
         return rf"{names[4]}\.png: is 80x111, but its image 80x112"
@@ -122,7 +126,7 @@ def break_nothing_but(what, root, names):
 @pytest.mark.parametrize(
     "what",
     [
-        "no folder", "empty folder", "mask of another size", "no image file",
+        "no folder", "empty folder", "another list", "mask of another size", "no image file",
     ],
 )  # fmt: skip
 def test_a_broken_data_set_does_not_open_and_says_why(root, names, what):

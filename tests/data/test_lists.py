@@ -121,7 +121,8 @@ def test_a_line_that_means_no_image_is_named_with_what_stands_beside_it(root, li
     [
         "../elsewhere", "/elsewhere", "//elsewhere", "//elsewhere/x", "sub/../../x", "a/../../b",
         "///x", "./../x", "JPEGImages/../../../x", "/etc/passwd", "..", "../VOC2012b/JPEGImages/a",
-        "..\\x", "a ../x", "//JPEGImages2/a", "/VOC2012/../x",
+        "..\\x", "a ../x",
+        "C:\\VOC\\JPEGImages\\a.jpg", "d:/VOC/JPEGImages/a.jpg", "//JPEGImages2/a", "/VOC2012/../x",
     ],
 )  # fmt: skip
 def test_a_line_that_leads_out_is_refused(root, line):

@@ -89,6 +89,11 @@ OTHERS = [
     (b"\x08\x08\x12\x07pytorch", "an ONNX model", "onnx.load"),
     (b"\x08\x08:\xff\x01", "an ONNX model", "onnx.load"),
     (archive("archive/data.pkl", "archive/constants.pkl"), "a TorchScript program", "jit.load"),
+    (
+        archive("net/archive_format", "net/byteorder", "net/data/weights/weight_0"),
+        "a program of torch.export",
+        "torch.export.load",
+    ),
     (archive("conv1.weight.npy"), "a NumPy archive", "np.load"),
     (archive("config.json", "model.weights.h5"), "a Keras model", "unzip"),
     (archive("resnet18_v2.params"), "a zip archive of resnet18_v2.params", "unzip"),
