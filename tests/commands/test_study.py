@@ -242,6 +242,7 @@ def test_a_study_of_pytorch_proves_and_pairs_its_trainings(
     for variant in document["variants"]:
         (row,) = variant["rows"]
         assert row["status"] == "ok" and all(run["agreement"] <= 1 for run in row["runs"])
+        assert row["runs"][0]["train_loss"] != row["runs"][1]["train_loss"], "a seed is a start"
     assert study.backend_of_gallery(document["variants"]) == PRESENT[0]
     assert len(document["effects"]) == 2 and all(
         len(t["differences"]) == 2 for t in document["effects"]

@@ -25,7 +25,6 @@ from benchmarks.studies import accuracy
 from benchmarks.studies import trainings as engine
 from benchmarks.studies.accuracy import measure_accuracy
 from benchmarks.studies.runs import seconds_to_target
-from benchmarks.studies.trainings import Plan, train_all
 from benchmarks.timing.plan import accuracy_config
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
@@ -40,7 +39,6 @@ from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run.metrics import empty_confusion, evaluation_record
 from common.run.training import TrainingData
-from tests.conftest import PRESENT
 from tests.support.bench_sample import planned, sample_bench
 
 SMALL = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=1)
@@ -383,27 +381,6 @@ def test_trainings_in_several_precisions_are_refused(capsys: pytest.CaptureFixtu
     asked = ["--cases", "accuracy", "--precision", "float32,bfloat16", "--backends", "torch"]
     assert fcn(["bench", *asked]) == 2
     assert "--cases accuracy trains in one --precision" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-def test_seeds_differ_and_finished_ones_are_not_trained_again(
-    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = Config(SMALL, max_steps=2, threads=1)
-    plan = Plan({"": config}, PRESENT[:1], 2, generated, tmp_path)
-    rows = train_all(plan)
-    (row,) = rows[""]
-    assert row["status"] == "ok" and [run["seed"] for run in row["runs"]] == [0, 1]
-    assert row["runs"][0]["train_loss"] != row["runs"][1]["train_loss"]
-
-    def refuse(*_: object, **__: object) -> Outcome:
-        return Outcome("failed", "trained again")
-
-    monkeypatch.setattr(engine, "train_backend", refuse)
-    assert train_all(plan) == rows
-    monkeypatch.setattr(engine, "reference_trace", lambda *_, **__: TRACE)
-    (again,) = train_all(replace(plan, seeds=3))[""]
-    assert again["reason"] == "trained again" and again["runs"] == row["runs"]
 
 
 def test_an_accuracy_is_told_with_its_spread_and_its_test(tmp_path: Path) -> None:
