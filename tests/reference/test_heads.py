@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from common.config import Config
 from common.errors import InputError
@@ -85,6 +86,25 @@ def test_heads_start_from_the_same_parameters_where_they_have_the_same() -> None
         np.testing.assert_array_equal(own["transpose_conv.weight"], kernel)
         np.testing.assert_array_equal(own["up32to16.weight"], bilinear_kernel(21, 21, 4))
         np.testing.assert_array_equal(own["up32to16.bias"], starts["fcn16s"]["up32to16.bias"])
+
+
+@pytest.mark.parametrize(
+    ("strides", "difference", "border"),
+    [([32], 0, 16), ([2, 16], 0.406, 24), ([2, 2, 8], 0.406, 28)],
+)
+def test_bilinear_steps_are_not_one(strides: list[int], difference: float, border: int) -> None:
+    def upsampled(x: NDArray, strides: list[int]) -> NDArray:
+        for stride in strides:
+            kernel = bilinear_kernel(1, 1, 2 * stride).astype(np.float64)
+            x = ops.transpose_convolution(x, kernel, stride, stride // 2)
+        return x[0, :, :, 0]
+
+    impulse, flat = np.zeros((1, 5, 5, 1)), np.ones((1, 5, 5, 1))
+    impulse[0, 2, 2] = 1
+    largest = abs(upsampled(impulse, strides) - upsampled(impulse, [32])).max()
+    assert largest == pytest.approx(difference, abs=1e-3)
+    row = upsampled(flat, strides)[80]
+    assert (row[:80] < 1 - 1e-9).sum() == border
 
 
 def test_frozen_are_all_transposed_kernels() -> None:
