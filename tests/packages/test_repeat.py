@@ -15,7 +15,7 @@ from common.reference.inputs import (
 )
 from tests.conftest import required
 
-RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96))
+RECIPE = replace(probe_recipe("resnet18_v1", "fcn8s"), batch_size=2, crop=(64, 96))
 CONFIG = Config(RECIPE, deterministic=True)
 
 
