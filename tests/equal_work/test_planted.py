@@ -75,6 +75,7 @@ def head_recipe(backbone: str) -> Recipe:
     return replace(RECIPE, backbone=backbone, head="fcn8s")
 
 
+@pytest.mark.usefixtures("eager")
 @pytest.mark.parametrize("mistake", HEAD_PLANTS)
 def test_a_mistake_in_the_head_is_found_and_named(
     backend: ModuleType,
