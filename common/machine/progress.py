@@ -55,7 +55,7 @@ class Lines:
         """Count ``n`` more; print a line if one is due."""
         self.n += n
         now = time.monotonic()
-        if now - self._printed >= self._gaps[0]:
+        if now - self._printed >= self._gaps[0] and self.n != self.total:  # The end has its own.
             self._delay = 0
             self._gaps = self._gaps[1:] or self._gaps
             self._printed = now

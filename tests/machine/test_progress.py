@@ -50,6 +50,16 @@ def test_where_there_is_no_terminal_there_are_lines_soon_then_one_a_minute_and_o
     ]
 
 
+def test_the_end_is_said_once(clock: Clock, capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in progress.tracked("ab", 2, "backend"):
+        clock.now += 12
+    assert capsys.readouterr().err.splitlines() == [
+        "0 of 2 backends",
+        "1 of 2 backends, 0:12 left (12 s a backend)",
+        "2 of 2 backends in 0:24",
+    ]
+
+
 def test_what_was_done_before_counts_and_not_for_the_rate(
     clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
