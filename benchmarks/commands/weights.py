@@ -31,7 +31,8 @@ def weights_parser() -> Parser:
     add_to_import = add_action(actions, "import", text).add_argument
     text = (
         "a file (safetensors, PyTorch's state_dict, Gluon's .params) of the chapter's network, of "
-        "torchvision's resnet18 or of Gluon's resnet18_v1 or resnet18_v2, told from its content; "
+        "torchvision's or Hugging Face's resnet18 or of Gluon's resnet18_v1 or resnet18_v2, told "
+        "from its content; "
         "or the name of published weights, which are downloaded once: "
         f"{', '.join(PUBLISHED)}; imagenet is the first"
     )

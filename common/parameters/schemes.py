@@ -74,10 +74,10 @@ class Translation(NamedTuple):
 def canonical(path: Path, content: TensorFile) -> Weights:
     """Return the parameters of ``content`` under canonical names, in float32.
 
-    Known are the canonical names, torchvision's ``resnet18``, the networks of the chapter's PyTorch
-    and MXNet tabs as their readers save them, and Gluon's zoo; each below any prefix that all names
-    share. The classifier and the counters ``num_batches_tracked`` are left out. A bias that a layer
-    of the head lacks is 0.
+    Known are the canonical names, torchvision's ``resnet18``, Hugging Face's, the networks of the
+    chapter's PyTorch and MXNet tabs as their readers save them, and Gluon's zoo; each below any
+    prefix that all names share. The classifier and the counters ``num_batches_tracked`` are left
+    out. A bias that a layer of the head lacks is 0.
 
     Raises:
         InputError: If most names are of another network, a type is not a floating-point one, or a
@@ -142,6 +142,8 @@ def _translated(
         new = None
         if _is_head(name):
             new = ".".join(name.split(".")[-2:])
+        elif name.startswith("classifier."):  # Beside the backbone, whatever its prefix.
+            new = table.get(name)
         elif name.startswith(prefix) and (ZOO in name or not zoo):
             new = table.get(ZOO_PREFIX.sub("", name.removeprefix(prefix)))
         if new is None or new in known.values():
@@ -195,6 +197,7 @@ def tables() -> tuple[dict[str, str], ...]:
             dict(zip(canonical, canonical, strict=True)),
             dict(zip(names, canonical, strict=True)),
             dict(zip(map(_in_sequential, names), canonical, strict=True)),
+            dict(zip(map(_in_transformers, names), canonical, strict=True)),
             *(dict(zip(own, in_gluon, strict=True)) for own in (zoo, features, counted)),
         ]
     return tuple(found)
@@ -204,6 +207,18 @@ def _in_sequential(name: str) -> str:
     """Return the name such as ``5.0.conv1.weight``, which has the layer's position."""
     layer, _, rest = name.partition(".")
     return f"{SEQUENTIAL.get(layer, layer)}.{rest}"
+
+
+def _in_transformers(name: str) -> str:
+    """Return the name in Hugging Face's ResNet."""
+    place = re.fullmatch(r"(?:layer(\d)\.(\d)\.)?(conv|bn|downsample\.)(\d)\.(\w+)", name)
+    if place is None:
+        return name.replace(f"{CLASSIFIER}.", "classifier.1.")
+    stage, block, kind, number, part = place.groups()
+    inner = "shortcut" if kind == "downsample." else f"layer.{int(number) - 1}"
+    outer = f"encoder.stages.{int(stage) - 1}.layers.{block}" if stage else "embedder"
+    layer = "normalization" if _is_norm(name.rpartition(".")[0]) else "convolution"
+    return f"{outer}.{inner if stage else 'embedder'}.{layer}.{part}"
 
 
 def _zoo_name(backbone: str, name: str) -> str:

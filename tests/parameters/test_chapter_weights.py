@@ -70,7 +70,7 @@ def test_import_and_training_take_it_whole(
     assert lines[0].startswith(f"{out}: fcn32s on resnet18_v1, 21 classes, 104 tensors")
     assert f"--weights {out}" in lines[-1] and lines[-1].startswith("next: fcn predict")
     parameters, metadata = read_parameters(out)
-    assert metadata == {"backbone": "resnet18_v1", "source": "fcn.pth"}
+    assert metadata == {"backbone": "resnet18_v1", "head": "fcn32s", "source": "fcn.pth"}
     started = starting_parameters(make_recipe("chapter-torch"), 0, path)
     check_equal(started, parameters)
     weight = torch_chapter.state_dict()["final_conv.weight"].numpy()

@@ -103,6 +103,42 @@ def test_a_prefix_is_taken_off(prefix: str, whole: bool) -> None:
     assert changes == said + ([] if whole else ["the classifier left out"])
 
 
+def in_transformers(name: str) -> str:
+    """Return a torchvision name as `transformers` 4 has it in ResNetForImageClassification."""
+    name = name.replace("layer", "resnet.encoder.stages.layer")
+    for stage in range(4):
+        name = name.replace(f"stages.layer{stage + 1}.", f"stages.{stage}.layers.")
+    for own, theirs in (
+        ("downsample.0", "shortcut.convolution"),
+        ("downsample.1", "shortcut.normalization"),
+        *((f".conv{n + 1}.", f".layer.{n}.convolution.") for n in (0, 1)),
+        *((f".bn{n + 1}.", f".layer.{n}.normalization.") for n in (0, 1)),
+    ):
+        name = name.replace(own, theirs)
+    if name.startswith(("conv1.", "bn1.")):
+        layer = "convolution" if name.startswith("conv1.") else "normalization"
+        name = f"resnet.embedder.embedder.{layer}.{name.partition('.')[2]}"
+    return name
+
+
+def test_hugging_faces_resnet_is_read_with_and_without_its_classifier() -> None:
+    theirs = {in_transformers(name): array for name, array in TORCHVISION.items()}
+    for name in (
+        "resnet.embedder.embedder.convolution.weight",
+        "resnet.encoder.stages.0.layers.1.layer.1.convolution.weight",
+        "resnet.encoder.stages.3.layers.0.shortcut.normalization.running_var",
+    ):
+        assert name in theirs
+    classifier = {"classifier.1.weight": np.ones((10, 512), np.float32)}
+    parameters, changes, _ = read({**theirs, **classifier})
+    check_equal(parameters, BACKBONE)
+    assert changes == ["the prefix 'resnet.' taken off", "the classifier left out"]
+    alone = {name.removeprefix("resnet."): array for name, array in theirs.items()}
+    parameters, changes, _ = read(alone)
+    check_equal(parameters, BACKBONE)
+    assert changes == []
+
+
 def test_a_head_beside_a_prefixed_backbone_is_kept() -> None:
     head = {name: array for name, array in NETWORK.items() if name not in BACKBONE}
     tensors = {f"model.encoder.{name}": array for name, array in TORCHVISION.items()}
