@@ -32,7 +32,7 @@ def test_a_damaged_class_list_is_a_class_list_or_refused_in_one_line(
                 if refused % 20 == 0:  # The option reads the list in the same way.
                     command = ["data", "check", str(tmp_path), "--classes", str(path)]
                     status, line = run(command, capsys)
-                    assert status == 2 and line.startswith(f"error: argument --classes: {path}: ")
+                    assert status == 2 and f"--classes: {path}: " in line
                 continue
             accepted += 1
             names, colors = classes.names, classes.colors
