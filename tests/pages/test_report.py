@@ -307,7 +307,7 @@ def test_the_command_writes_the_page_again(
     [
         (
             None,
-            "holds no bench.json, no compare.json, no study.json, no tune.json; name a folder that `fcn bench`",
+            "holds no bench.json, no compare.json, no study.json, no tune.json; name a folder",
         ),
         ("{", "compare.json: is not JSON"),
         ('{"loss": NaN}', "compare.json: is not JSON (NaN is no number)"),
