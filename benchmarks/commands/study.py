@@ -25,6 +25,7 @@ from benchmarks.studies.variants import (
     read_variations,
     variants_of,
     varied_recipes,
+    with_whole_paths,
 )
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PLAN, resume_options, write_plan
@@ -36,14 +37,15 @@ from common.fields import add_field_options, option_fields
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.parameters.files import describe_weights
+from common.recipe_files import to_toml
 from common.recipes import Recipe
 from common.run.folders import new_folder
 from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 PAGE, RUNS = "report.html", "runs"
-KEPT = ("vary", "seeds")
-"""Options that a study's plan holds beside those of a comparison's."""
+KEPT = ("vary", "seeds", "recipes")
+"""What a study's plan holds beside a comparison's: options, and each variant's recipe as TOML."""
 
 
 def study_parser() -> options.Parser:
@@ -73,21 +75,29 @@ def main(argv: Sequence[str]) -> int:
         out: Path = args.resume
         resume_study(args, named)
     else:
+        args.vary = [with_whole_paths(text) for text in args.vary]
         out = new_folder("study", args.out, args.force)
         check_page_free(out, STUDY)
     if args.seeds < 1:
         raise InputError(f"--seeds {args.seeds}: expected 1 or more; tests need 2 or more")
-    if recipes := varied_recipes(args.vary):
+    if whole := varied_recipes(args.vary):
         if not args.resume and named & {WHOLE, *(field.name for field in option_fields(Recipe))}:
             raise InputError(
                 "--vary recipe: names whole recipes: leave --recipe and its fields out, or write "
                 "them into the files"
             )
-        args.recipe = next(iter(recipes.values()))
+        args.recipe = next(iter(whole.values()))
     config = trainings.config_from(args)
     check_tricks(config.without, options.Backends(args.backends).backends)
     variations = read_variations(args.vary, config.recipe)
     variants = variants_of(config.recipe, variations)
+    recipes = {each.name: to_toml(each.recipe) for each in variants}
+    if args.resume and args.recipes != recipes:
+        raise InputError(
+            f"--resume {out}: the file of a recipe has changed since the study was begun; begin "
+            "another study"
+        )
+    args.recipes = recipes
     limit_cpus(args.threads)
     # Bad weights and data are refused before anything is written.
     check_variants(variants, config, args.data, args.weights)

@@ -3,34 +3,27 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import replace
-from importlib.metadata import version
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING
+from typing import Any
 
 from benchmarks.commands import study, trainings
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
-from benchmarks.records.results import TUNE, check_page_free, origin
-from benchmarks.records.tuning_documents import TrialRecord, Tune
+from benchmarks.records.diff import check_same_origin
+from benchmarks.records.results import TUNE, check_page_free
+from benchmarks.records.tuning_documents import Tune
 from benchmarks.studies.holdout import RULE, hold_out
-from benchmarks.studies.search import (
-    PRUNERS,
-    SAMPLERS,
-    Budget,
-    Search,
-    go_on,
-    importance,
-    open_study,
-    records,
-)
-from benchmarks.studies.space import read_space, recipe_with, searched
+from benchmarks.studies.search import PRUNERS, SAMPLERS, Budget, go_on, open_study
+from benchmarks.studies.space import Space, check_fits, check_space, fitting_space, read_space
+from benchmarks.studies.trials import Search, best_recipe, best_trial, document_of
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PATHS, PLAN, write_plan
 from common import options
@@ -41,15 +34,12 @@ from common.errors import InputError, notice
 from common.fields import add_field_options, field_arguments
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
-from common.parameters.files import starting_parameters
+from common.parameters.files import describe_weights, starting_parameters
 from common.recipe_files import to_toml
 from common.recipes import Recipe
 from common.run.folders import new_folder
 from common.run.training import TrainingData
 from common.tricks import check_tricks
-
-if TYPE_CHECKING:
-    import optuna
 
 PAGE, BEST = "report.html", "best.toml"
 TRIALS = 30
@@ -61,7 +51,7 @@ def tune_parser() -> options.Parser:
     parser = options.Parser(
         prog="fcn tune",
         description="Search the recipe whose network is best on training images that are held out "
-        f"({RULE}); the validation images are not read. Leave best.toml, which `--recipe` takes, "
+        f"({RULE}), never on the validation images. Leave best.toml, which `--recipe` takes, "
         "tune.json and its page.",
     )
     add = parser.add_argument
@@ -104,6 +94,8 @@ def main(argv: Sequence[str]) -> int:
                 f"{out}: holds a search already: go on with it by --resume, or choose another --out"
             )
         config = trainings.config_from(args)
+    if "," in str(out.absolute()):
+        raise InputError(f"{out}: has a comma in its path: choose another folder")
     limit_cpus(config.threads)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
@@ -113,15 +105,52 @@ def main(argv: Sequence[str]) -> int:
     if args.data:
         TrainingData(args.data, config).warn()
     with only_writer(out):
-        data = args.data or default_dataset(out / "data")
-        search = Search(
-            *(args.backend, config, space, hold_out(data, out / "tuning"), out, args.weights),
-            silence=args.timeout,
-        )
-        TrainingData(search.data, config)  # Refuses a crop or a batch that is too large for it.
-        write_plan(out, args, config, STORED)
+        data = hold_out(args.data or default_dataset(out / "data"), out / TUNING)
+        search = Search(args.backend, config, space, data, out, args.weights, args.timeout)
+        if args.resume:
+            check_same_inputs(search)
+        search = replace(search, space=space_of(search, args.search))
+        args.inputs = inputs_of(search)
+        write_plan(out, args, config, (*STORED, *CHANGED, "inputs"))
         with trainings.resumable("tune", out):
             return tune(search, args)
+
+
+def space_of(search: Search, stated: Sequence[str]) -> Space:
+    """Return what is searched, as far as data and weights allow it.
+
+    Raises:
+        InputError: If they do not allow the recipe or what ``--search`` states.
+    """
+    fixed = search.config, search.data, search.weights
+    try:
+        if not stated:
+            return fitting_space(search.space, *fixed)
+        check_fits(*fixed)
+        check_space(search.space, *fixed)
+    except InputError:
+        if not (search.folder / PLAN).exists():
+            shutil.rmtree(search.data)
+        raise
+    return search.space
+
+
+def inputs_of(search: Search) -> dict[str, Any]:
+    """Return the identity of the data and the weights of a search."""
+    weights = describe_weights(search.config.recipe, search.weights)
+    return {"data": TrainingData(search.data, search.config).describe(), "weights": weights}
+
+
+def check_same_inputs(search: Search) -> None:
+    """Raise InputError if a search was begun on other data, from other weights or by other code."""
+    with reading_json(search.folder / PLAN, "the plan of a search") as plan:
+        check_same_origin(search.folder, plan)
+        stored = plan["inputs"]
+    if stored != json.loads(json.dumps(inputs_of(search))):
+        raise InputError(
+            f"--resume {search.folder}: its data or its weights have changed since it was begun, "
+            "so its scores do not compare; begin a search in another folder"
+        )
 
 
 def check_numbers(args: Namespace) -> None:
@@ -136,8 +165,12 @@ def check_numbers(args: Namespace) -> None:
 
 STORED = ("backend", "search", "sampler", "pruner")
 """Options of a search that hold, beside its paths, when it is gone on with."""
-GOES_ON = {"resume", "trials", "minutes", "confirm", "backends", "timeout", "json"}
+CHANGED = ("trials", "minutes", "confirm", "backends")
+"""Options that hold then unless others are said."""
+GOES_ON = {"resume", *CHANGED, "timeout", "json"}
 """Options that may be said then."""
+TUNING = "tuning"
+"""Folder of the data that the trials see."""
 
 
 def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
@@ -153,9 +186,18 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
         )
     with reading_json(args.resume / PLAN, "the plan of a search") as plan:
         config = Config.from_json(plan["config"])
-        stored = {name: plan[name] for name in STORED}
+        stored = {name: plan[name] for name in (*STORED, *CHANGED) if name not in named}
         stored |= {name: plan[name] and Path(plan[name]) for name in PATHS}
-    return Namespace(**vars(args) | stored), config
+        if named & {"trials", "minutes"}:  # They are one budget.
+            stored |= {name: getattr(args, name) for name in ("trials", "minutes")}
+        texts = stored["search"]
+        is_search = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+        if not is_search or stored["sampler"] not in SAMPLERS or stored["pruner"] not in PRUNERS:
+            raise ValueError("its search, sampler or pruner is none")
+    args = Namespace(**vars(args) | stored)
+    args.backends = options.Backends(tuple(args.backends)).backends
+    check_numbers(args)
+    return args, config
 
 
 def tune(search: Search, args: Namespace) -> int:
@@ -167,14 +209,15 @@ def tune(search: Search, args: Namespace) -> int:
     try:
         go_on(search, stored, budget)
     finally:  # However it ends, what has been tried is shown.
-        document = document_of(search, stored, args)
+        names = {name: getattr(args, name) for name in ("sampler", "pruner")}
+        document = document_of(search, stored, names, args.data is None)
         best = best_trial(document["trials"])
         if best:
             write_text(search.folder / BEST, to_toml(best_recipe(search, best)))
         write_json(search.folder / TUNE, document)
         write_text(search.folder / PAGE, render_page(document, search.folder))
     status = 0 if best else 1
-    if best and best["values"] == document["trials"][0]["values"]:
+    if best and best["values"] == document["start"]:
         notice("no trial was better than the recipe that the search began with: search longer")
     elif best and args.confirm:
         with redirect_stdout(sys.stderr if args.json else sys.stdout):
@@ -193,7 +236,10 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
     first, best = folder / "first.toml", folder / BEST
     is_same = best.is_file() and best.read_text(encoding="utf-8") == to_toml(recipe)
     if is_same and (folder / PLAN).is_file():
-        return study.main(["--resume", str(folder)])
+        with reading_json(folder / PLAN, "the plan of a study") as plan:
+            asked = plan["seeds"] == args.confirm and plan["backends"] == list(args.backends)
+        if asked:
+            return study.main(["--resume", str(folder)])
     write_text(first, to_toml(replace(search.config.recipe, name="first")))
     write_text(best, to_toml(recipe))
     values = {
@@ -208,47 +254,6 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
     stated = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
     other_seed = field_arguments(replace(search.config, seed=search.config.seed + 1))
     return study.main(["--force", *chain.from_iterable(stated), *other_seed])
-
-
-def document_of(search: Search, stored: optuna.Study, args: Namespace) -> Tune:
-    """Return a search as it is stored."""
-    trials = records(stored)
-    best = best_trial(trials)
-    data = TrainingData(search.data, search.config)
-    recipe = None if best is None else best_recipe(search, best)
-    return {
-        "version": 1,
-        "kind": "tune",
-        **origin(),
-        "backend": search.backend,
-        "config": search.config.to_json(),
-        "dataset": {
-            "generated": args.data is None,
-            "rule": RULE,
-            "train_images": len(data.train.names),
-            "tuning_images": len(data.val.names),
-            "digest": data.train.digest,
-        },
-        "space": {name: searched(values) for name, values in search.space.items()},
-        "sampler": args.sampler,
-        "pruner": args.pruner,
-        "trials": trials,
-        "best": best["number"] if best else None,
-        "recipe": replace(search.config, recipe=recipe).to_json()["recipe"] if recipe else None,
-        "importance": importance(stored),
-        "optuna": version("optuna"),
-    }
-
-
-def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
-    """Return the trial with the highest score, the first of several; None where none has one."""
-    scored = [trial for trial in trials if trial["score"] is not None]
-    return max(scored, key=lambda trial: trial["score"] or 0.0, default=None)
-
-
-def best_recipe(search: Search, best: TrialRecord) -> Recipe:
-    """Return the recipe of the best trial."""
-    return replace(recipe_with(search.config.recipe, best["values"]), name="best")
 
 
 def last_lines(document: Tune, out: Path) -> str:

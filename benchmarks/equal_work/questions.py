@@ -171,7 +171,7 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
         "layers": (layers, recipe),
         "losses": (layers, recipe),
         "steps": (updates, probe),
-        "prediction": (prediction, recipe),
+        "prediction": (prediction, recipe.plain),
         "evaluation": (prediction, viewed),
         "trace": (trace, trained),
     }

@@ -119,6 +119,10 @@ def training_problems(trainings: Trainings, name: str, void: Void) -> Iterator[s
         if len(seeds) < trainings["seeds"] or len(seeds) < len(row["runs"]):
             yield f"{place}: has {len(seeds)} of {trainings['seeds']} seeds"
             return  # No test can be computed: it pairs the runs by seed.
+        first = trainings["config"]["seed"]
+        if [run["seed"] for run in row["runs"]] != list(range(first, first + len(seeds))):
+            yield f"{place}: its seeds are not those from {first} on, in order"
+            return
         for run in row["runs"]:
             if not run["agreement"] <= 1:
                 yield f"{place}, seed {run['seed']}: has scores without proof of equal work"

@@ -271,9 +271,12 @@ def contradictions_of_search(tune: Tune) -> Iterator[str]:
         for name, value in trial["values"].items():
             if name not in tune["space"] or not holds(tune["space"][name], value):
                 yield f"trials/{number}/values/{name}: {value!r} is not in the space"
-    scored = [trial["number"] for trial in tune["trials"] if trial["score"] is not None]
-    if (tune["best"] is None) == bool(scored) or tune["best"] not in (None, *scored):
-        yield f"best: {tune['best']} is not the number of a trial with a score"
+    for name, value in tune["start"].items():
+        if name not in tune["space"] or not holds(tune["space"][name], value):
+            yield f"start/{name}: {value!r} is not in the space"
+    finished = [trial["number"] for trial in tune["trials"] if trial["state"] == "finished"]
+    if (tune["best"] is None) == bool(finished) or tune["best"] not in (None, *finished):
+        yield f"best: {tune['best']} is not the number of a finished trial"
     if (tune["best"] is None) != (tune["recipe"] is None):
         yield "recipe: is that of the best trial, and null where there is none"
 

@@ -76,7 +76,8 @@ class Tune(Origin):
     Attributes:
         config: The trainings' but for what is tried; its recipe is where the search began.
         space: By field of the recipe.
-        best: Number of the trial with the highest score; null where none has one.
+        start: The values of the recipe that the search begins with, those that the space holds.
+        best: Number of the finished trial with the highest score; null where there is none.
         recipe: Of the best trial.
         importance: By field, its share of the differences between the trials' scores; empty where
             there are too few trials to say.
@@ -89,6 +90,7 @@ class Tune(Origin):
     config: written.ConfigRecord
     dataset: TuningData
     space: dict[str, Searched]
+    start: dict[str, Value]
     sampler: str
     pruner: str
     trials: list[TrialRecord]

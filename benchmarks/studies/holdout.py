@@ -46,8 +46,8 @@ def hold_out(data: Path, folder: Path) -> Path:
     with writing(folder):
         (folder / LISTS).mkdir(parents=True, exist_ok=True)
         for part in (IMAGES, LABELS):
-            if not (folder / part).is_symlink():
-                (folder / part).symlink_to((data / part).resolve(), target_is_directory=True)
+            (folder / part).unlink(missing_ok=True)  # It may be of other data.
+            (folder / part).symlink_to((data / part).resolve(), target_is_directory=True)
         if recipe := own_recipe(data):
             write_text(folder / RECIPE, to_toml(recipe))
     for split, chosen in (("train", set(names) - held), ("val", held)):

@@ -12,22 +12,24 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
-from benchmarks.studies.space import Space, first_values, recipe_with
+from benchmarks.studies.space import first_values, recipe_with
+from benchmarks.studies.trials import ENDED, Search, records
 from benchmarks.workers.scripts import train_backend
-from common.config import Config
 from common.errors import LOWER_RATE, InputError
+from common.recipes import Recipe
 from common.run.log import LOG, read_metrics
 from common.run.metrics import in_reading
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.trial import FrozenTrial, Trial
+    from optuna.trial import Trial
 
 STORAGE = "trials.db"
 SAMPLERS = ("tpe", "random")
@@ -38,11 +40,6 @@ MOST_FAILURES = 3
 """Trials in a row that fail before the search does."""
 OPTUNA = {"finished": "COMPLETE", "diverged": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 """How a trial ended -> Optuna's name for it."""
-ENDED = "ended"
-"""Attribute of Optuna's trials: how it ended."""
-KILLED: Ended = {"state": "killed", "epochs": [], "reason": None, "seconds": None}
-LEAST_FOR_IMPORTANCE = 10
-"""Finished trials; what fewer say of a field's importance is chance."""
 
 
 @dataclass(frozen=True)
@@ -67,29 +64,6 @@ class Budget:
         )
 
 
-@dataclass(frozen=True)
-class Search:
-    """What all trials of a search have in common.
-
-    Attributes:
-        backend: Which trains.
-        config: Its recipe is the first that is tried, where the space holds it.
-        space: By field of the recipe.
-        data: The data set, whose validation images are the tuning images.
-        folder: Of the search.
-        weights: Where every trial starts, as ``--weights``.
-        silence: As ``train_backend``.
-    """
-
-    backend: str
-    config: Config
-    space: Space
-    data: Path
-    folder: Path
-    weights: Path | None = None
-    silence: float | None = None
-
-
 def open_study(search: Search, sampler: str, pruner: str) -> Study:
     """Return the Optuna study that a search's folder holds, a new one if it holds none.
 
@@ -100,13 +74,13 @@ def open_study(search: Search, sampler: str, pruner: str) -> Study:
         InputError: If the stored trials are damaged.
     """
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
+    from sqlalchemy import URL
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     path = search.folder / STORAGE
-    try:
+    with trials_stored(path, RuntimeError, ValueError, KeyError):
         study = optuna.create_study(
-            storage=f"sqlite:///{path.absolute()}",
+            storage=str(URL.create("sqlite", database=str(path.absolute()))),
             study_name="tune",
             direction="maximize",
             load_if_exists=True,
@@ -116,11 +90,6 @@ def open_study(search: Search, sampler: str, pruner: str) -> Study:
             if trial.state == optuna.trial.TrialState.RUNNING:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
                 study.enqueue_trial(trial.params)
-    except (SQLAlchemyError, ValueError, KeyError) as error:
-        first = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: not the trials of a search ({first}); begin one in another folder"
-        ) from error
     seed = search.config.seed + len(trials)
     if sampler == "tpe":
         study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
@@ -135,6 +104,28 @@ def open_study(search: Search, sampler: str, pruner: str) -> Study:
     return study
 
 
+@contextmanager
+def trials_stored(path: Path, *others: type[Exception]) -> Iterator[None]:
+    """Turn what Optuna raises for a damaged or a full storage into an InputError that names it.
+
+    Args:
+        path: Of the storage.
+        others: Errors that mean the same in this block.
+    """
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    faults: tuple[type[Exception], ...] = (OptunaError, SQLAlchemyError, *others)
+    try:
+        yield
+    except faults as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: the trials of a search cannot be read or written there ({first}); "
+            "if there is room on the disk, begin a search in another folder"
+        ) from error
+
+
 def go_on(search: Search, study: Study, budget: Budget) -> list[TrialRecord]:
     """Train trial after trial until the budget is spent; return all trials.
 
@@ -143,8 +134,9 @@ def go_on(search: Search, study: Study, budget: Budget) -> list[TrialRecord]:
     """
     trials = records(study)
     while budget.is_left(trials):
-        run_trial(search, study)
-        trials = records(study)
+        with trials_stored(search.folder / STORAGE):
+            run_trial(search, study)
+            trials = records(study)
         last = [trial for trial in trials if trial["state"] != "killed"][-MOST_FAILURES:]
         if len(last) == MOST_FAILURES and all(trial["state"] == "failed" for trial in last):
             raise InputError(
@@ -162,7 +154,7 @@ def run_trial(search: Search, study: Study) -> None:
     trial = study.ask(search.space)
     recipe = recipe_with(search.config.recipe, trial.params)
     folder = search.folder / "trials" / str(trial.number)
-    watch = Watch(trial, folder, recipe.void)
+    watch = Watch(trial, folder, recipe)
     shown = ", ".join(f"{name} {short(value)}" for name, value in trial.params.items())
     begun = time.monotonic()
     state: State = "finished"
@@ -178,7 +170,7 @@ def run_trial(search: Search, study: Study) -> None:
             watch=watch,
         )
         watch()
-        reason = outcome.reason
+        reason = (outcome.reason or "").replace(f"{search.folder.absolute()}/", "") or None
         if outcome.status != "ok":
             state = "diverged" if LOWER_RATE in (reason or "") else "failed"
         elif watch.last is None:
@@ -191,10 +183,8 @@ def run_trial(search: Search, study: Study) -> None:
     score = {"finished": watch.last, "diverged": 0.0}.get(state)
     study.tell(trial, score, TrialState[OPTUNA[state]])
     shutil.rmtree(folder, ignore_errors=True)
-    outcome_text = (
-        f"mean IoU {score:.4f}" if state == "finished" and score else f"{state}: {reason}"
-    )
-    print(f"trial {trial.number}: {outcome_text}", file=sys.stderr)
+    words = f"{state}: {reason}" if reason else f"mean IoU {watch.last:.4f}"
+    print(f"trial {trial.number}: {words}", file=sys.stderr)
 
 
 class Watch:
@@ -204,8 +194,8 @@ class Watch:
         scores: Mean IoU after each epoch, in the recipe's reading of void pixels.
     """
 
-    def __init__(self, trial: Trial, folder: Path, void: str) -> None:
-        self.trial, self.log, self.void = trial, folder / LOG, void
+    def __init__(self, trial: Trial, folder: Path, recipe: Recipe) -> None:
+        self.trial, self.log, self.recipe = trial, folder / LOG, recipe
         self.scores: list[float | None] = []
 
     @property
@@ -225,43 +215,13 @@ class Watch:
             return
         lines = [line for line in read_metrics(self.log) if line["kind"] == "epoch"]
         for line in lines[len(self.scores) :]:
-            score = in_reading(line["scores"], self.void)["mean_iou"]
+            score = in_reading(line["scores"], self.recipe.void)["mean_iou"]
             self.scores.append(score)
             if score is not None:
                 self.trial.report(score, len(self.scores))
-                if self.trial.should_prune():
+                is_last = len(self.scores) == self.recipe.epochs  # Nothing would be saved.
+                if not is_last and self.trial.should_prune():
                     raise TrialPruned
-
-
-def records(study: Study) -> list[TrialRecord]:
-    """Return a study's trials that have begun."""
-    return [record_of(trial) for trial in study.get_trials(deepcopy=False) if trial.params]
-
-
-def record_of(trial: FrozenTrial) -> TrialRecord:
-    """Return a trial as it is stored."""
-    ended = trial.user_attrs.get(ENDED) or KILLED
-    return {
-        "number": trial.number,
-        "values": trial.params,
-        "score": trial.value if ended["state"] in ("finished", "diverged") else None,
-        **ended,
-    }
-
-
-def importance(study: Study) -> dict[str, float]:
-    """Return each field's share of the differences between the scores, the largest first.
-
-    Source:
-        Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance".
-    """
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-    from optuna.trial import TrialState as State
-
-    finished = study.get_trials(deepcopy=False, states=[State.COMPLETE])
-    if len(finished) < LEAST_FOR_IMPORTANCE or len({trial.value for trial in finished}) < 2:
-        return {}
-    return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
 
 
 def short(value: object) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 from benchmarks.records.tuning_documents import Searched, Value
 from benchmarks.studies.variants import read_value
+from common.config import Config
 from common.errors import InputError
+from common.parameters.files import starting_parameters
 from common.recipes import Recipe
+from common.run.training import TrainingData
 from common.suggestions import unknown
 
 if TYPE_CHECKING:
@@ -36,13 +40,15 @@ NOT_SEARCHED = {
 def default_space(recipe: Recipe) -> Space:
     """Return what is searched where nothing else is said, around the values of ``recipe``."""
     rate, batch = recipe.learning_rate, recipe.batch_size
+    # Of crops the last batch is left out where it is not full: other sizes, other scored images.
+    batches = {"batch_size": choices(sorted({max(1, batch // 2), batch, 2 * batch}))}
     return {
         "learning_rate": distribution("learning_rate", [rate / FACTOR, rate * FACTOR]),
         "momentum": distribution("momentum", [0.0, 0.99]),
         "weight_decay": distribution("weight_decay", [1e-6, 1e-2]),
         **{name: choices(sorted(CHOICES[name])) for name in ("head", "schedule", "loss_reduction")},
         "random_scale": choices(["1x1", "0.5x2"]),
-        "batch_size": choices(sorted({max(1, batch // 2), batch, 2 * batch})),
+        **(batches if recipe.evaluation == "tiles" else {}),
     }
 
 
@@ -68,6 +74,11 @@ def read_space(texts: Sequence[str], recipe: Recipe) -> Space:
             raise unknown("--search", name, TYPES.keys() - NOT_SEARCHED.keys())
         if name in space:
             raise InputError(f"--search {name}: is named twice; name it once")
+        if name == "batch_size" and recipe.evaluation == "crops":
+            raise InputError(
+                "--search batch_size: cannot be searched with --evaluation crops, whose last batch "
+                "is left out where it is not full: it changes what a score counts"
+            )
         if has_values:
             space[name] = read_values(name, values)
         elif name in default:
@@ -150,6 +161,57 @@ def searched(distribution: BaseDistribution) -> Searched:
         return {"choices": cast(list[Value], list(distribution.choices))}
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return {"low": distribution.low, "high": distribution.high, "log": distribution.log}
+
+
+def fitting_space(space: Space, config: Config, data: Path, weights: Path | None) -> Space:
+    """Return a default space with the values alone that data and weights allow.
+
+    Raises:
+        InputError: If they do not allow the values of ``config`` itself.
+    """
+    check_fits(config, data, weights)
+    fitting: Space = {}
+    for name, values in space.items():
+        described = searched(values)
+        kept = [
+            value
+            for value in described.get("choices", ())
+            if fits(config, {name: value}, data, weights)
+        ]
+        if "choices" not in described:
+            fitting[name] = values
+        elif len(kept) > 1:
+            fitting[name] = choices(kept)
+    return fitting
+
+
+def fits(config: Config, values: Mapping[str, Any], data: Path, weights: Path | None) -> bool:
+    """Return whether a recipe with these values can be trained on the data from the weights."""
+    try:
+        recipe = recipe_with(config.recipe, values)
+        check_fits(replace(config, recipe=recipe), data, weights)
+    except InputError:
+        return False
+    return True
+
+
+def check_fits(config: Config, data: Path, weights: Path | None) -> None:
+    """Raise InputError if the data or the weights do not fit a recipe."""
+    starting_parameters(config.recipe, config.seed, weights)
+    TrainingData(data, config)
+
+
+def check_space(space: Space, config: Config, data: Path, weights: Path | None) -> None:
+    """Raise InputError for a stated value with which no training on the data could begin."""
+    for name, values in space.items():
+        described = searched(values)
+        ends = (described["low"], described["high"]) if "low" in described else ()
+        for value in described.get("choices", ends):
+            try:
+                recipe = recipe_with(config.recipe, {name: value})
+                check_fits(replace(config, recipe=recipe), data, weights)
+            except InputError as error:
+                raise InputError(f"--search {name}: {value}: {error}") from None
 
 
 def first_values(space: Space, recipe: Recipe) -> dict[str, Any]:

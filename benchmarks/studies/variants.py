@@ -12,7 +12,7 @@ from common.config import Config
 from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.recipe_files import named_recipe
-from common.recipes import Recipe
+from common.recipes import RECIPES, Recipe
 from common.run.training import TrainingData
 from common.suggestions import unknown
 
@@ -29,6 +29,12 @@ WITHOUT_EFFECT: dict[str, tuple[Callable[[Recipe], bool], str]] = {
     "loss_reduction": (lambda recipe: recipe.batch_size == 1, "of one image the sum is the mean"),
 }
 """Field -> in which recipes it changes nothing, and why."""
+ALSO = {
+    "epochs": "both end at the same step",
+    "warmup_steps": "over one step nothing grows",
+    "tile": "every image is one tile in both",
+}
+"""Field -> why it may change nothing with the data and the options at hand."""
 BOOLEANS = {"true": True, "false": False}
 KINDS = {int: "a whole number", float: "a finite number", bool: "true or false"}
 
@@ -52,11 +58,13 @@ class Circumstances:
 
     Attributes:
         head_is_drawn: The first values of the head are drawn, and not read from a file.
-        is_cut: ``--max-steps`` ends the training before its last epoch does.
+        steps: Of the training, which ``--max-steps`` may end early; None if the data are not there.
+        sides: Of the largest height and the largest width that are predicted; None as before.
     """
 
     head_is_drawn: bool = True
-    is_cut: bool = False
+    steps: int | None = None
+    sides: tuple[float, float] | None = None
 
 
 def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, Any]]:
@@ -122,6 +130,17 @@ def varied_recipes(texts: Sequence[str]) -> dict[str, Recipe]:
     return recipes
 
 
+def with_whole_paths(text: str) -> str:
+    """Return ``--vary recipe=A,B`` with the paths of its files absolute; others as they are."""
+    typed, _, listed = text.partition("=")
+    if typed.strip() != WHOLE:
+        return text
+    items = [item.strip() for item in listed.split(",")]
+    files = [item not in RECIPES and Path(item).is_file() for item in items]
+    pairs = zip(items, files, strict=True)
+    return f"{WHOLE}={','.join(str(Path(i).absolute()) if f else i for i, f in pairs)}"
+
+
 def read_value(text: str, kind: Any, what: str) -> Any:
     """Return the value of the type ``kind`` that a text states.
 
@@ -161,7 +180,8 @@ def variants_of(base: Recipe, variations: Mapping[str, Mapping[str, Any]]) -> li
         changes = dict(zip(variations, texts, strict=True))
         values = {field: variations[field][text] for field, text in changes.items()}
         recipe, name = values.pop(WHOLE, base), name_of(changes)
-        if Path(name).name != name or not name.isprintable():
+        is_plain = Path(name).name == name and name != ".." and "\\" not in name
+        if not is_plain or not name.isprintable():
             raise InputError(
                 f"--vary {WHOLE}: {name!r} cannot name a folder; give the recipe another name"
             )
@@ -191,14 +211,17 @@ def circumstances_of(config: Config, data: Path | None, weights: Path | None) ->
     Raises:
         InputError: If data or weights do not fit.
     """
-    is_drawn, is_cut = True, False
+    is_drawn, steps, sides = True, None, None
     if weights is not None:
         one, other = (starting_parameters(config.recipe, seed, weights) for seed in (0, 1))
         is_drawn = any((one[name] != other[name]).any() for name in one)
     if data is not None:
         training = TrainingData(data, config)
-        is_cut = training.total_steps < config.recipe.epochs * training.steps_per_epoch
-    return Circumstances(is_drawn, is_cut)
+        steps = training.total_steps
+        scale = max(config.recipe.test_scales)
+        heights, widths = zip(*training.val.sizes, strict=True)
+        sides = max(heights) * scale, max(widths) * scale
+    return Circumstances(is_drawn, steps, sides)
 
 
 def check_effects(variants: Sequence[Variant], circumstances: Sequence[Circumstances]) -> None:
@@ -221,8 +244,8 @@ def why_without_effect(recipe: Recipe, field: str) -> str:
     """Return why a field changes nothing in a recipe."""
     if field in WITHOUT_EFFECT and WITHOUT_EFFECT[field][0](recipe):
         return WITHOUT_EFFECT[field][1]
-    if field == "epochs":
-        return "--max-steps ends both at the same step"
+    if field in ALSO:
+        return ALSO[field]
     if field == WHOLE:
         return "they differ in their names alone, or in what has no effect"
     return "--weights has the values of the head"
@@ -231,11 +254,19 @@ def why_without_effect(recipe: Recipe, field: str) -> str:
 def effective(recipe: Recipe, circumstances: Circumstances) -> dict[str, Any]:
     """Return the fields that have an effect: recipes with equal ones are the same training."""
     idle = {name for name, (is_idle, _) in WITHOUT_EFFECT.items() if is_idle(recipe)} | {"name"}
-    if circumstances.is_cut and recipe.schedule == "constant":
-        idle.add("epochs")
+    values: dict[str, Any] = {"warmup_steps": max(recipe.warmup_steps, 1)}  # One warms nothing.
+    if circumstances.steps is not None and recipe.schedule == "constant":
+        values["epochs"] = circumstances.steps
+    if circumstances.sides is not None and is_whole(recipe, circumstances.sides):
+        idle.add("tile")
     if not circumstances.head_is_drawn:
         idle.add("init")
         if recipe.upsample_init != "bilinear-frozen":
             idle.add("upsample_init")
     names = {field.name for field in fields(Recipe)} - idle
-    return {name: getattr(recipe, name) for name in names}
+    return {name: values.get(name, getattr(recipe, name)) for name in names}
+
+
+def is_whole(recipe: Recipe, sides: tuple[float, float]) -> bool:
+    """Return whether every image of these sides is one tile."""
+    return all(tile >= side for tile, side in zip(recipe.tile, sides, strict=True))

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--backend", "pytorch"], "did you mean torch?"),
         (["--search", "learning_rat"], "did you mean learning_rate?"),
         (["--search", "crop=64x64,96x96"], "--search crop: cannot be searched"),
-        (["--crop", "96", "96"], "--crop 96x96 is larger than every image"),
+        (["--crop", "96", "96"], "is smaller than the crop of 96x96"),
         (["--weights", "absent.pth"], "absent.pth"),
         (["--resume", "absent"], "absent/plan.json: cannot be read"),
     ],
@@ -46,9 +47,49 @@ def test_too_few_images_for_tuning_are_refused(tmp_path, capsys) -> None:
     assert "at least 5 are needed, so name 25 images or more" in capsys.readouterr().err
 
 
-def test_a_resumed_search_keeps_its_options(data, tmp_path, capsys) -> None:
-    (tmp_path / "plan.json").write_text(json.dumps({"config": {}}))
-    assert fcn(["tune", "--resume", str(tmp_path), "--epochs", "3"]) == 2
+@pytest.fixture
+def search(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Path:
+    """A search that was interrupted before its first trial."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    folder = tmp_path / "search"
+    with monkeypatch.context() as patch:
+        patch.setattr("benchmarks.commands.tune.tune", interrupt)
+        options = ["--data", str(data), "--crop", "64", "64", "--batch-size", "2", "--minutes", "9"]
+        assert fcn(["tune", *options, "--confirm", "0", "--out", str(folder)]) == 130
+    assert f"go on with: fcn tune --resume {folder}" in capsys.readouterr().err
+    return folder
+
+
+def test_a_resumed_search_has_its_budget_unless_another_is_said(search, monkeypatch) -> None:
+    budgets = []
+    monkeypatch.setattr(
+        "benchmarks.commands.tune.tune",
+        lambda _, args: budgets.append((args.trials, args.minutes, args.confirm)) or 0,
+    )
+    for more in ([], ["--trials", "5"], ["--confirm", "2"]):
+        assert fcn(["tune", "--resume", str(search), *more]) == 0
+    assert budgets == [(None, 9.0, 0), (5, None, 0), (5, None, 2)]
+
+
+def test_a_search_on_changed_data_is_refused(search, data, capsys) -> None:
+    path = data / "ImageSets/Segmentation/train.txt"
+    before = path.read_text()
+    try:
+        path.write_text(before.replace(before.split()[0] + "\n", "") + before.split()[0] + "\n")
+        assert fcn(["tune", "--resume", str(search)]) == 2
+    finally:
+        path.write_text(before)
+    assert "its data or its weights have changed" in capsys.readouterr().err
+
+
+def test_a_resumed_search_keeps_its_options(search, capsys) -> None:
+    assert fcn(["tune", "--resume", str(search), "--epochs", "3"]) == 2
     assert "goes on with its own options: leave out --epochs" in capsys.readouterr().err
-    assert fcn(["tune", "--resume", str(tmp_path)]) == 2
-    assert "plan.json" in capsys.readouterr().err
+    plan = json.loads((search / "plan.json").read_text())
+    for damage in ({"config": {}}, {"search": 5}, {"sampler": "grid"}, {"backends": ["x"]}):
+        (search / "plan.json").write_text(json.dumps(plan | damage))
+        assert fcn(["tune", "--resume", str(search)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from benchmarks.studies import search as searching
-from benchmarks.studies.search import Budget, Search, go_on, importance, open_study
+from benchmarks.studies.search import Budget, go_on, open_study
 from benchmarks.studies.space import read_space
+from benchmarks.studies.trials import Search, best_trial, importance
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
 from common.errors import LOWER_RATE, InputError
@@ -86,6 +87,7 @@ def test_a_loss_that_is_no_number_is_a_score_of_zero_and_no_failure(trainings, t
     search = new_search(tmp_path, "learning_rate=0.6:0.9")
     trials = go_on(search, open_study(search, "tpe", "median"), Budget(3, None))
     assert [(trial["state"], trial["score"]) for trial in trials] == [("diverged", 0.0)] * 3
+    assert best_trial(trials) is None
 
 
 def test_a_search_whose_trials_fail_ends_with_the_reason(trainings, tmp_path) -> None:
@@ -126,5 +128,14 @@ def test_the_field_that_decides_is_the_most_important_one(trainings, tmp_path) -
 def test_damaged_trials_are_one_line(trainings, tmp_path) -> None:
     search = new_search(tmp_path, "momentum=0:0.95")
     (tmp_path / "trials.db").write_text("no database\n" * 100)
-    with pytest.raises(InputError, match=r"trials.db: not the trials of a search"):
+    with pytest.raises(InputError, match=r"trials.db: the trials of a search cannot be read"):
+        open_study(search, "tpe", "median")
+
+
+def test_a_cut_storage_is_one_line(trainings, tmp_path) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95")
+    go_on(search, open_study(search, "tpe", "median"), Budget(1, None))
+    path = tmp_path / "trials.db"
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError, match=r"trials.db: the trials of a search cannot be read"):
         open_study(search, "tpe", "median")

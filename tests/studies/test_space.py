@@ -7,13 +7,19 @@ import pytest
 
 from benchmarks.studies.space import (
     NOT_SEARCHED,
+    check_space,
     default_space,
     first_values,
+    fitting_space,
     read_space,
     recipe_with,
     searched,
 )
+from common.config import Config
+from common.data.synthetic import make_dataset
 from common.errors import InputError
+from common.parameters.files import describe_network, save_parameters
+from common.parameters.initial import initial_parameters
 from common.recipes import RECIPES, Recipe, make_recipe
 
 MODERN = make_recipe("modern")
@@ -40,6 +46,27 @@ def test_the_default_space_holds_the_recipe_s_own_values(recipe) -> None:
     first = first_values(space, values)
     assert first.keys() == space.keys()
     assert recipe_with(values, first) == values
+
+
+def test_values_that_data_or_weights_do_not_allow_are_left_out(tmp_path) -> None:
+    make_dataset(tmp_path / "data", train=10, val=2, size=(64, 64), seed=0)
+    recipe = make_recipe("modern", crop=(64, 64), batch_size=8, head="fcn16s")
+    config = Config(recipe)
+    weights = tmp_path / "fcn16s.safetensors"
+    save_parameters(weights, initial_parameters(recipe, 0), describe_network(recipe))
+    found = fitting_space(default_space(recipe), config, tmp_path / "data", weights)
+    assert searched(found["batch_size"]) == {"choices": [4, 8]}
+    assert searched(found["head"]) == {"choices": ["fcn16s", "fcn8s"]}
+    space = read_space(["batch_size=8,16"], recipe)
+    with pytest.raises(InputError, match="--search batch_size: 16: "):
+        check_space(space, config, tmp_path / "data", None)
+
+
+def test_a_batch_of_crops_changes_what_is_scored() -> None:
+    chapter = make_recipe("chapter-torch")
+    assert "batch_size" not in default_space(chapter)
+    with pytest.raises(InputError, match="batch_size: cannot be searched with --evaluation crops"):
+        read_space(["batch_size=16,32"], chapter)
 
 
 def test_several_numbers_of_a_field_are_one_value() -> None:

@@ -14,7 +14,7 @@ from benchmarks.pages.studies.tune import (
     table,
     verdict,
 )
-from tests.support.report_sample import sample_tune
+from tests.support.report_sample import sample_study, sample_tune
 
 
 @pytest.fixture
@@ -39,6 +39,11 @@ def test_a_search_without_a_score_says_so(tune) -> None:
     assert progress_figure(tune) is parallel_figure(tune) is importance_figure(tune) is None
 
 
+def test_a_space_without_the_first_recipe_is_compared_with_nothing(tune) -> None:
+    tune["start"].pop("head")
+    assert verdict(tune) == "Trial 3 of 4 is best: mean IoU 0.4200 on the tuning images."
+
+
 def test_the_pictures_hold_every_scored_trial(tune) -> None:
     (axes,) = parallel_figure(tune).axes
     curves = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3]
@@ -56,7 +61,11 @@ def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_pa
     page = tmp_path / "report.html"
     assert "0.4200" in page.read_text() and "confirmed/report.html" not in page.read_text()
     (tmp_path / "confirmed").mkdir()
-    (tmp_path / "confirmed/study.json").write_text("{}")
+    study = sample_study(tmp_path / "confirmed")
+    assert fcn(["report", str(tmp_path)]) == 0
+    assert "confirmed/report.html" not in page.read_text()  # It is of other recipes.
+    study["variants"][1]["config"]["recipe"] = tune["recipe"]
+    (tmp_path / "confirmed/study.json").write_text(json.dumps(study))
     assert fcn(["report", str(tmp_path)]) == 0
     assert "confirmed/report.html" in page.read_text()
 
@@ -64,7 +73,8 @@ def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_pa
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda tune: tune.update(best=1), "best: 1 is not the number of a trial with a score"),
+        (lambda tune: tune.update(best=1), "best: 1 is not the number of a finished trial"),
+        (lambda tune: tune["start"].update(head="fcn64s"), "start/head: 'fcn64s' is not in"),
         (lambda tune: tune.update(recipe=None), "recipe: is that of the best trial"),
         (
             lambda tune: tune["trials"][0]["values"].update(head="fcn64s"),

@@ -21,6 +21,7 @@ from common.config import Config
 from common.errors import InputError
 from common.parameters.initial import initial_parameters
 from common.recipes import Recipe, make_recipe
+from common.run.training import TrainingData
 
 BASE = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=2)
 TEXTS = {bool: "true,false", int: "1,2", float: "0.25,0.5"}
@@ -119,13 +120,15 @@ def test_values_that_cannot_be_are_refused_in_a_line(texts: list[str], words: st
         ),
         (["decay_scope=all,weights"], {"weight_decay": 0.0}, {}, "nothing decays"),
         (["loss_reduction=sum,mean"], {"batch_size": 1}, {}, "of one image the sum is the mean"),
-        (["epochs=1,2"], {"schedule": "constant"}, {"is_cut": True}, "--max-steps ends both"),
+        (["epochs=1,2"], {"schedule": "constant"}, {"steps": 7}, "both end at the same step"),
+        (["warmup_steps=0,1"], {}, {}, "over one step nothing grows"),
+        (["tile=64x64,96x96"], {}, {"sides": (64.0, 48.0)}, "every image is one tile"),
         (["init=torch,xavier"], {}, {"head_is_drawn": False}, "--weights has the values"),
         (["upsample_init=bilinear,xavier"], {}, {"head_is_drawn": False}, "--weights has the"),
     ],
 )
 def test_a_field_that_changes_nothing_is_refused_with_the_reason(
-    texts: list[str], changes: dict[str, Any], circumstances: dict[str, bool], words: str
+    texts: list[str], changes: dict[str, Any], circumstances: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(InputError) as error:
         check(texts, replace(BASE, **changes), **circumstances)
@@ -135,8 +138,10 @@ def test_a_field_that_changes_nothing_is_refused_with_the_reason(
 def test_what_has_an_effect_in_the_same_circumstances_is_accepted() -> None:
     frozen = ["upsample_init=bilinear,bilinear-frozen"]
     assert len(check(frozen, head_is_drawn=False)) == 2
-    assert len(check(["epochs=1,2"], is_cut=True)) == 2, "the schedule depends on the epochs"
+    assert len(check(["epochs=1,2"], steps=7)) == 2, "the schedule depends on the epochs"
     assert len(check(["epochs=1,2"], replace(BASE, schedule="constant"))) == 2
+    assert len(check(["tile=64x64,96x96"], sides=(65.0, 48.0))) == 2
+    assert len(check(["warmup_steps=1,2"])) == 2
     assert effective(BASE, Circumstances())["tile"] == BASE.tile
 
 
@@ -145,8 +150,10 @@ def test_circumstances_are_those_of_the_weights_and_the_data(
 ) -> None:
     recipe = replace(BASE, evaluation="crops")
     config = Config(recipe)
-    assert circumstances_of(config, generated, None) == Circumstances()
-    assert circumstances_of(replace(config, max_steps=1), generated, None).is_cut
+    found = circumstances_of(config, generated, None)
+    assert found.head_is_drawn and found.steps == TrainingData(generated, config).total_steps
+    assert found.sides == max(TrainingData(generated, config).val.sizes)
+    assert circumstances_of(replace(config, max_steps=1), generated, None).steps == 1
     parameters = initial_parameters(recipe, 5)
     whole, backbone = tmp_path / "whole.safetensors", tmp_path / "backbone.safetensors"
     save_file(parameters, whole)

@@ -330,6 +330,7 @@ def sample_tune(folder: Path) -> Any:
             "learning_rate": {"low": 0.001, "high": 0.1, "log": True},
             "head": {"choices": ["fcn8s", "fcn16s"]},
         },
+        "start": {"learning_rate": 0.01, "head": "fcn8s"},
         "sampler": "tpe",
         "pruner": "median",
         "trials": trials,

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from benchmarks.pages.facts import Facts, machine_facts, named
 from benchmarks.pages.format import DASH, counted, moment, number, significant, text_table
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
-from benchmarks.records.results import STUDY
+from benchmarks.records.results import STUDY, read_document
+from benchmarks.records.training_documents import Study
 from benchmarks.records.tuning_documents import Searched, TrialRecord, Tune, Value
 from common.backends import BACKENDS
+from common.errors import InputError
 from common.run.plots import whole_numbers
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def render_page(tune: Tune, folder: Path) -> str:
         tune,
         verdict=verdict(tune),
         title=BACKENDS.get(tune["backend"], tune["backend"]),
-        confirmed=(folder / CONFIRMED / STUDY).is_file(),
+        confirmed=is_confirmed(tune, folder),
         trials=trial_rows(tune),
         heads=heads(tune),
         importance=tune["importance"],
@@ -66,10 +67,22 @@ def scored(tune: Tune) -> list[TrialRecord]:
 
 
 def first(tune: Tune) -> TrialRecord | None:
-    """Return the trial with the values that the search began with, if it has a score."""
-    return next(
-        (trial for trial in scored(tune) if trial["values"] == tune["trials"][0]["values"]), None
-    )
+    """Return the trial of the recipe that the search began with, if it has a score."""
+    if tune["start"].keys() != tune["space"].keys():
+        return None  # The space does not hold that recipe.
+    return next((trial for trial in scored(tune) if trial["values"] == tune["start"]), None)
+
+
+def is_confirmed(tune: Tune, folder: Path) -> bool:
+    """Return whether the study beside a search is of its best recipe."""
+    path = folder / CONFIRMED / STUDY
+    if not path.is_file():
+        return False
+    try:
+        variants = read_document(path, Study)["variants"]
+    except InputError:
+        return False
+    return tune["recipe"] in [variant["config"]["recipe"] for variant in variants]
 
 
 def verdict(tune: Tune) -> str:
@@ -121,11 +134,10 @@ def shown(value: Value | None) -> str:
 
 def best_values(tune: Tune) -> Facts:
     """Return the values of the best trial beside those that the search began with."""
-    recipe: Mapping[str, Any] = tune["config"]["recipe"]
     best = next((trial for trial in tune["trials"] if trial["number"] == tune["best"]), None)
     if best is None:
         return {}
-    pairs = {name: (recipe.get(name), value) for name, value in best["values"].items()}
+    pairs = {name: (tune["start"].get(name), value) for name, value in best["values"].items()}
     return {
         name: f"{shown(value)} (before: {shown(before)})" if value != before else shown(value)
         for name, (before, value) in pairs.items()

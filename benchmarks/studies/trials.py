@@ -1,0 +1,128 @@
+"""The trials of a search: what they have in common, how they ended, and their document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.records.results import origin
+from benchmarks.records.tuning_documents import Ended, TrialRecord, Tune
+from benchmarks.studies.holdout import RULE
+from benchmarks.studies.space import Space, first_values, recipe_with, searched
+from common.config import Config
+from common.recipes import Recipe
+from common.run.training import TrainingData
+
+if TYPE_CHECKING:
+    from optuna import Study
+    from optuna.trial import FrozenTrial
+
+ENDED = "ended"
+"""Attribute of Optuna's trials: how it ended."""
+KILLED: Ended = {"state": "killed", "epochs": [], "reason": None, "seconds": None}
+LEAST_FOR_IMPORTANCE = 10
+"""Finished trials; what fewer say of a field's importance is chance."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What all trials of a search have in common.
+
+    Attributes:
+        backend: Which trains.
+        config: Its recipe is the first that is tried, where the space holds it.
+        space: By field of the recipe.
+        data: The data set, whose validation images are the tuning images.
+        folder: Of the search.
+        weights: Where every trial starts, as ``--weights``.
+        silence: As ``train_backend``.
+    """
+
+    backend: str
+    config: Config
+    space: Space
+    data: Path
+    folder: Path
+    weights: Path | None = None
+    silence: float | None = None
+
+
+def records(study: Study) -> list[TrialRecord]:
+    """Return a study's trials that have begun."""
+    return [record_of(trial) for trial in study.get_trials(deepcopy=False) if trial.params]
+
+
+def record_of(trial: FrozenTrial) -> TrialRecord:
+    """Return a trial as it is stored."""
+    ended = trial.user_attrs.get(ENDED) or KILLED
+    return {
+        "number": trial.number,
+        "values": trial.params,
+        "score": trial.value if ended["state"] in ("finished", "diverged") else None,
+        **ended,
+    }
+
+
+def importance(study: Study) -> dict[str, float]:
+    """Return each field's share of the differences between the scores, the largest first.
+
+    Source:
+        Watanabe et al. 2023, "PED-ANOVA: Efficiently Quantifying Hyperparameter Importance".
+    """
+    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+    from optuna.trial import TrialState as State
+
+    finished = study.get_trials(deepcopy=False, states=[State.COMPLETE])
+    if len(finished) < LEAST_FOR_IMPORTANCE or len({trial.value for trial in finished}) < 2:
+        return {}
+    return get_param_importances(study, evaluator=PedAnovaImportanceEvaluator())
+
+
+def best_trial(trials: Sequence[TrialRecord]) -> TrialRecord | None:
+    """Return the finished trial with the highest score, the first of several; None without one."""
+    finished = [trial for trial in trials if trial["state"] == "finished"]
+    return max(finished, key=lambda trial: trial["score"] or 0.0, default=None)
+
+
+def best_recipe(search: Search, best: TrialRecord) -> Recipe:
+    """Return the recipe of the best trial."""
+    return replace(recipe_with(search.config.recipe, best["values"]), name="best")
+
+
+def document_of(search: Search, stored: Study, options: dict[str, str], generated: bool) -> Tune:
+    """Return a search as it is stored.
+
+    Args:
+        options: Its sampler and its pruner.
+        generated: Whether its images are.
+    """
+    trials = records(stored)
+    best = best_trial(trials)
+    data = TrainingData(search.data, search.config)
+    recipe = None if best is None else best_recipe(search, best)
+    return {
+        "version": 1,
+        "kind": "tune",
+        **origin(),
+        "backend": search.backend,
+        "config": search.config.to_json(),
+        "dataset": {
+            "generated": generated,
+            "rule": RULE,
+            "train_images": len(data.train.names),
+            "tuning_images": len(data.val.names),
+            "digest": data.train.digest,
+        },
+        "space": {name: searched(values) for name, values in search.space.items()},
+        "start": first_values(search.space, search.config.recipe),
+        "sampler": options["sampler"],
+        "pruner": options["pruner"],
+        "trials": trials,
+        "best": best["number"] if best else None,
+        "recipe": replace(search.config, recipe=recipe).to_json()["recipe"] if recipe else None,
+        "importance": importance(stored),
+        "optuna": version("optuna"),
+    }
