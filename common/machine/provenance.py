@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from common.documents import Hardware
-from common.machine.cgroups import installed_memory
+from common.machine.cgroups import usable_memory
 from common.machine.files import system_lines
 from common.machine.threads import cpu_count
 
@@ -73,13 +73,13 @@ def git_commit() -> str | None:
 
 
 def hardware() -> Hardware:
-    """Return what this machine is: processor, CPUs, memory, operating system."""
+    """Return the processor, the CPUs and the memory that this process may use, and the system."""
     named = [line for line in system_lines("/proc/cpuinfo") if line.startswith("model name")]
     model = named[0].partition(":")[2].strip() if named else platform.processor()
     return {
         "processor": model or platform.machine(),
         "cpus": cpu_count(),
-        "memory_bytes": installed_memory(),
+        "memory_bytes": usable_memory(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
