@@ -11,6 +11,7 @@ from common.errors import InputError
 from common.machine.download import fetch
 from common.machine.files import sync_folder, writing
 from common.machine.locks import only_writer
+from common.machine.progress import BYTES, counter, waiting_shown
 
 VOC_URL = "http://host.robots.ox.ac.uk/pascal/VOC/voc2012/VOCtrainval_11-May-2012.tar"
 VOC_MD5 = "6cd6e144f989b92b3379bac3b3de84fd"
@@ -72,8 +73,13 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
     missing = set(parts)
     try:
         size = archive.stat().st_size
-        with Archive(archive) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+        with (
+            Archive(archive) as stream,
+            tarfile.open(fileobj=stream, mode="r:") as tar,
+            counter(size, BYTES, f"unpacking {archive.name}", delay=5) as bar,
+        ):
             for member in tar:
+                bar.update(member.offset - bar.n)
                 if member.size < 0:  # tarfile would go back and read it again.
                     raise tarfile.ReadError("a size is negative")
                 name = PurePosixPath(member.name)
@@ -85,12 +91,13 @@ def unpack_tar(archive: Path, root: Path, parts: Sequence[str]) -> None:
                 plain = member.isreg() and not member.issparse() and member.size <= size
                 source = tar.extractfile(member) if plain else None
                 if source is None:
-                    raise InputError(f"{archive}: {member.name!r} is no regular file")
+                    raise InputError(f"{archive}: {member.name!r} is not a regular file")
                 target = root / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with source, target.open("xb") as file:
                     shutil.copyfileobj(source, file)
                 missing.discard(part)
+            bar.update(size - bar.n)
             # At a header that is damaged or absent tarfile stops as at the end, which is zeros.
             with archive.open("rb") as file:
                 file.seek(tar.offset)
@@ -117,13 +124,13 @@ def fetch_voc(root: Path) -> Path:
         ``<root>/VOCdevkit/VOC2012``.
 
     Raises:
-        InputError: If that folder is there already, another process writes into ``root``, or as
+        InputError: If that folder exists already, another process writes into ``root``, or as
             ``fetch`` and ``unpack_tar`` do.
     """
     folder, unpacking = root / VOC_FOLDER, root / ".unpacking"
     with only_writer(root):
         if folder.exists():
-            raise InputError(f"{folder}: is there already: name another folder, or remove it")
+            raise InputError(f"{folder}: already exists: use it, or name another folder")
         archive = root / VOC_URL.rsplit("/", 1)[-1]
         fetch(VOC_URL, archive, "md5", VOC_MD5, largest=VOC_LARGEST)
         with writing(root):
@@ -131,7 +138,8 @@ def fetch_voc(root: Path) -> Path:
                 shutil.rmtree(unpacking)
             unpack_tar(archive, unpacking, [f"{VOC_FOLDER}/{part}" for part in VOC_PARTS])
             folder.parent.mkdir(parents=True, exist_ok=True)
-            os.sync()  # The files before the name that says they are all there.
+            with waiting_shown("writing to the disk"):
+                os.sync()  # The files before the name that says they are all there.
             (unpacking / VOC_FOLDER).replace(folder)
             sync_folder(folder.parent)
             shutil.rmtree(unpacking)

@@ -21,6 +21,7 @@ from common.data.masks import label_image
 from common.errors import InputError
 from common.machine.files import write_text, writing
 from common.machine.locks import LOCK, only_writer
+from common.machine.progress import tracked
 from common.recipe_files import to_toml
 from common.recipes import RECIPES, STRIDE, Recipe
 
@@ -99,12 +100,16 @@ def make_dataset(root: Path, *, train: int, val: int, size: tuple[int, int], see
             split: [f"{split}_{index:06d}" for index in range(count)]
             for split, count in (("train", train), ("val", val))
         }
-        for number, listed in enumerate(names.values()):
-            for index, name in enumerate(listed):
-                image, label = draw_pair(size, np.random.default_rng([seed, number, index]))
-                # To sync each file would take longer than to draw it: the lists are, at the end.
-                Image.fromarray(image).save(root / IMAGES / f"{name}.jpg", quality=92)
-                label_image(label, VOC).save(root / LABELS / f"{name}.png")
+        scenes = [
+            (name, [seed, number, index])
+            for number, listed in enumerate(names.values())
+            for index, name in enumerate(listed)
+        ]
+        for name, scene_seed in tracked(scenes, len(scenes), "image", "drawing", delay=5):
+            image, label = draw_pair(size, np.random.default_rng(scene_seed))
+            # To sync each file would take longer than to draw it: the lists are, at the end.
+            Image.fromarray(image).save(root / IMAGES / f"{name}.jpg", quality=92)
+            label_image(label, VOC).save(root / LABELS / f"{name}.png")
         write_text(root / RECIPE, to_toml(fitting_recipe(train, size)))
         for split, listed in names.items():
             write_text(list_path(root, split), "".join(f"{name}\n" for name in listed))

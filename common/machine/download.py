@@ -1,6 +1,7 @@
 """Downloads that can be resumed and are used only when their digest is right."""
 
 import contextlib
+import hashlib
 import http.client
 import lzma
 import math
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from common.errors import InputError
-from common.machine.files import file_digest, sync_folder, writing
+from common.machine.files import open_own, sync_folder, writing
 from common.machine.progress import BYTES, counter
 
 CHUNK = 2**20
@@ -102,7 +103,12 @@ def fetch(
 
 def _wrong_digest(path: Path, algorithm: str, expected: str) -> str | None:
     """Return what is wrong with the digest of ``path``, naming both; None if nothing is."""
-    actual = file_digest(path, algorithm)
+    digest, size = hashlib.new(algorithm), path.stat().st_size
+    with path.open("rb") as file, counter(size, BYTES, f"checking {path.name}", delay=5) as bar:
+        while data := file.read(CHUNK):
+            digest.update(data)
+            bar.update(len(data))
+    actual = digest.hexdigest()
     return None if actual == expected else f"its {algorithm} is {actual}, expected {expected}"
 
 
@@ -159,7 +165,8 @@ def _receive(url: str, part: Path, largest: int) -> None:
         if total is not None and total > largest:
             part.unlink(missing_ok=True)
             raise InputError(f"{url}: announces more than {largest:,} bytes, its largest size")
-        file = stack.enter_context(part.open("ab" if received else "wb"))
+        # A link may have come since it was looked for.
+        file = stack.enter_context(open_own(part, append=bool(received)))
         bar = stack.enter_context(counter(total, BYTES, part.stem, received))
         while total is None or received < total:
             with _network(url, part):

@@ -137,10 +137,10 @@ def write_file(path: Path, write: Callable[[BinaryIO], Any]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def file_digest(path: Path, algorithm: str = "sha256") -> str:
-    """Return the digest of a file's bytes in hexadecimal."""
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes in hexadecimal."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_text(path: Path, text: str) -> None:
@@ -156,7 +156,7 @@ def read_json(text: str | bytes) -> Any:
     """
 
     def refuse(number: str) -> NoReturn:
-        raise ValueError(f"{number} is no number")
+        raise ValueError(f"{number} is not a number")
 
     def finite(number: str) -> float:
         value = float(number)

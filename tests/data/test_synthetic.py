@@ -13,6 +13,7 @@ from common.data.dataset import own_recipe
 from common.data.masks import label_image
 from common.data.synthetic import LOOKS, draw_pair, make_dataset
 from common.errors import InputError
+from common.machine.progress import tracked
 from common.recipes import make_recipe
 
 SIZE = (96, 128)
@@ -29,6 +30,18 @@ def tree(root: Path) -> dict[str, bytes]:
 def scenes(count: int, seed: int = 0, split: int = 0) -> tuple[np.ndarray, np.ndarray]:
     pairs = [draw_pair(SIZE, np.random.default_rng([seed, split, i])) for i in range(count)]
     return np.stack([image for image, _ in pairs]), np.stack([label for _, label in pairs])
+
+
+def test_drawing_shows_how_far_it_has_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        synthetic, "tracked", lambda *what, delay: tracked(*what, delay=delay * 1e-9)
+    )
+    make_dataset(tmp_path, train=3, val=2, size=SIZE, seed=0)
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("drawing: 1 of 5 images, ")
+    assert last.startswith("drawing: 5 of 5 images in 0:0")
 
 
 def test_the_layout_is_vocs(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 from common.data import download
 from common.data.download import VOC_FOLDER, fetch_voc, unpack_tar
 from common.errors import InputError
+from common.machine.progress import Lines
 
 
 def member(
@@ -59,15 +60,34 @@ def test_only_the_wanted_parts_are_unpacked(tmp_path: Path) -> None:
     assert (tmp_path / "out/keep/in/x").read_bytes() == b"1"
 
 
+def test_unpacking_shows_how_far_it_has_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, counted = tmp_path / "a.tar", list[int]()
+
+    class Seen(Lines):
+        def update(self, n: int = 1) -> None:
+            super().update(n)
+            counted.append(self.n)
+
+    monkeypatch.setattr(download, "counter", lambda *what, delay: Seen(*what, 0, delay * 1e-9))
+    path.write_bytes(archive(member("keep/x", bytes(2**20)), member("other/y", b"1" * 600)))
+    unpack_tar(path, tmp_path / "out", ["keep"])
+    assert counted == [0, 2**20 + 512, path.stat().st_size]
+    first, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("unpacking a.tar: 0 of 1.0")
+    assert last.startswith("unpacking a.tar: 1.0") and " MiB in 0:0" in last
+
+
 @pytest.mark.parametrize(
     ("harm", "message"),
     [
         ([member("keep/../../evil")], "leads out"),
         ([member("../evil")], "leads out"),
         ([member("/tmp/keep/evil")], "leads out"),
-        ([member("keep/link", kind=tarfile.SYMTYPE, link="../..")], "no regular file"),
-        ([member("keep/link", kind=tarfile.LNKTYPE, link="../outside")], "no regular file"),
-        ([member("keep/device", kind=tarfile.CHRTYPE)], "no regular file"),
+        ([member("keep/link", kind=tarfile.SYMTYPE, link="../..")], "not a regular file"),
+        ([member("keep/link", kind=tarfile.LNKTYPE, link="../outside")], "not a regular file"),
+        ([member("keep/device", kind=tarfile.CHRTYPE)], "not a regular file"),
         ([member("keep/twice"), member("keep/twice")], "cannot be unpacked"),
     ],
 )
@@ -85,7 +105,7 @@ def test_a_link_over_a_folder_is_not_followed(tmp_path: Path) -> None:
     (tmp_path / "victim").mkdir()
     link = member("keep", kind=tarfile.SYMTYPE, link=str(tmp_path / "victim"))
     (tmp_path / "a.tar").write_bytes(archive(link, member("keep/file")))
-    with pytest.raises(InputError, match="no regular file"):
+    with pytest.raises(InputError, match="not a regular file"):
         unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
     assert not list((tmp_path / "victim").iterdir())
 
@@ -121,7 +141,7 @@ def test_a_sparse_member_is_refused_before_it_is_written(tmp_path: Path, size: i
     (tmp_path / "a.tar").write_bytes(sparse(size))
     with tarfile.open(tmp_path / "a.tar") as tar:
         assert tar.next().issparse()
-    with pytest.raises(InputError, match=r"'keep/sparse' is no regular file"):
+    with pytest.raises(InputError, match=r"'keep/sparse' is not a regular file"):
         unpack_tar(tmp_path / "a.tar", tmp_path / "out", ["keep"])
     assert not list(tmp_path.rglob("sparse"))
 
@@ -205,7 +225,7 @@ def test_voc_ends_as_a_complete_folder(root: Path) -> None:
 def test_voc_that_is_there_is_refused_and_kept(root: Path) -> None:
     (root / VOC_FOLDER).mkdir(parents=True)
     (root / VOC_FOLDER / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match="there already"):
+    with pytest.raises(InputError, match="already exists: use it, or name another folder"):
         fetch_voc(root)
     assert unpacked(root) == [f"{VOC_FOLDER}/notes.txt"]
 

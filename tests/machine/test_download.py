@@ -14,6 +14,7 @@ import pytest
 from common.errors import InputError
 from common.machine import download
 from common.machine.download import SafeRedirects, fetch
+from common.machine.progress import counter
 from tests.support.loopback import BODY, HALF, SHA256, Server
 
 
@@ -229,6 +230,24 @@ def test_in_a_pipe_a_download_is_a_line_at_its_start_and_one_at_its_end(
     assert capfd.readouterr().err == ""
 
 
+def test_the_digest_of_a_large_file_shows_how_far_it_has_come(
+    server: Server,
+    path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fetch(server.url, path, "sha256", SHA256)
+    capsys.readouterr()
+    monkeypatch.setattr(download, "CHUNK", 1000)
+    monkeypatch.setattr(
+        download, "counter", lambda *what, delay: counter(*what, delay=delay * 1e-9)
+    )
+    fetch(server.url, path, "sha256", SHA256)
+    first, *_, last = capsys.readouterr().err.splitlines()
+    assert first.startswith("checking file.tar: 0.000953674 of 0.0976562 MiB, ")
+    assert last.startswith("checking file.tar: 0.0976562 of 0.0976562 MiB in 0:0")
+
+
 @pytest.mark.parametrize("mood", ["good", "lengthless"])
 def test_a_body_larger_than_allowed_is_not_kept(server: Server, path: Path, mood: str) -> None:
     server.mood = mood
@@ -301,6 +320,17 @@ def test_a_member_of_a_zip_archive_has_a_largest_size_whatever_it_states(
         with pytest.raises(InputError, match="member in it"):
             fetch(server.url, path, "sha1", "0" * 40, member="member", largest=999_999)
         assert files(path) == []
+
+
+def test_a_link_that_comes_after_the_look_for_one_is_not_followed(
+    server: Server, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path.parent.mkdir()
+    part_of(path).symlink_to("mine")
+    monkeypatch.setattr(Path, "is_symlink", lambda path: False)
+    with pytest.raises(InputError, match=r"file\.tar: cannot be written"):
+        fetch(server.url, path, "sha256", SHA256)
+    assert not (path.parent / "mine").exists()
 
 
 def test_a_link_in_the_place_of_a_part_is_not_followed(server: Server, path: Path) -> None:
