@@ -13,10 +13,9 @@ from common.data.check import check_dataset, find_classes
 from common.data.download import fetch_voc
 from common.data.synthetic import fitting_recipe, make_dataset
 from common.errors import InputError, printable
-from common.fields import add_field_options
+from common.fields import add_field_options, from_file
 from common.machine.files import write_text
 from common.options import Parser, add_action
-from common.recipes import Recipe
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,7 +37,8 @@ def main(argv: Sequence[str]) -> int:
     text = "decode every listed file; status 1 if one is wrong"
     check = add_action(actions, "check", text)
     check.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
-    add_field_options(check, Recipe, ("classes",), unset="")
+    text = "names and colours of your own classes instead of VOC's 21, a TOML file"
+    check.add_argument("--classes", type=from_file(read_classes), metavar="FILE", help=text)
     text = "first write the list of the classes that the label maps hold, to be given names"
     check.add_argument("--write-classes", type=Path, metavar="FILE", help=text)
     add_field_options(check, Config, ("max_pixels",))
@@ -70,8 +70,8 @@ def make_generated(args: Namespace) -> int:
 def check_files(args: Namespace) -> int:
     """Print what is wrong with a data set, and what it holds; status 1 if anything is wrong."""
     if args.write_classes is not None:
-        args.classes = write_classes(args)
-    classes = args.classes or VOC
+        args.classes = args.write_classes, write_classes(args)
+    file, classes = args.classes or (None, VOC)
     findings = check_dataset(args.root, args.max_pixels, classes)
     if args.json:
         print(json.dumps([{"file": str(p.file), "what": p.what} for p in findings.problems]))
@@ -90,10 +90,14 @@ def check_files(args: Namespace) -> int:
     if findings.problems:
         lines.append("next: docs/DATA.md says what a data set must look like; then check it again")
     else:
-        listed = args.write_classes or (None if classes == VOC else "FILE")
-        lines.append(next_step(args.root, listed))
+        lines.append(next_step(args.root, file))
     print(*map(printable, lines), sep="\n", file=sys.stderr)
     return 1 if findings.problems else 0
+
+
+def read_classes(text: str) -> tuple[Path, Classes]:
+    """Return a file and the class list in it."""
+    return Path(text), Classes.read(Path(text))
 
 
 def write_classes(args: Namespace) -> Classes:
@@ -107,7 +111,7 @@ def write_classes(args: Namespace) -> Classes:
     return classes
 
 
-def next_step(root: Path, classes: Path | str | None = None) -> str:
+def next_step(root: Path, classes: Path | None = None) -> str:
     """Return the line that says how to train on a data set."""
     more = f" --classes {shlex.quote(str(classes))}" if classes else ""
     data = shlex.quote(str(root))

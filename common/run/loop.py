@@ -83,7 +83,7 @@ def prediction_command(backend: ModuleType) -> Callable[..., int]:
                 messages.keep_in(args.out)
                 predictions = predict(backend, state, images_of(args), bar.update)
                 written = write_predictions(args, predictions)
-        report_predictions(written, args.json)
+        report_predictions(args, written)
         return 0
 
     return main

@@ -4,6 +4,7 @@ import json
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import numpy as np
@@ -46,8 +47,6 @@ def checked_parameters(args: Namespace) -> Parameters:
     for path in tracked(args.images, len(args.images), "image", "checked", hidden=hidden, delay=5):
         if path.is_dir():
             raise InputError(f"{path}: is a folder: name the images in it, {path}/*.jpg")
-        if not path.is_file():
-            raise InputError(f"{path}: there is no such file; name JPEG or PNG images")
         for target in targets(args.out, path):
             if owner := owners.get(target.resolve()):
                 raise InputError(f"{path}: its result would overwrite {owner}: rename it")
@@ -132,12 +131,14 @@ def write_predictions(
     return written
 
 
-def report_predictions(written: Sequence[dict[str, Any]], as_json: bool) -> None:
-    """Print what ``write_predictions`` returned."""
-    if as_json:
+def report_predictions(args: Namespace, written: Sequence[dict[str, Any]]) -> None:
+    """Print what ``write_predictions`` returned, and what comes next."""
+    if args.json:
         print(json.dumps(written))
         return
     for entry in written:
         listed = ", ".join(f"{name} {share:.1%}" for name, share in entry["shares"].items())
         print(printable(f"{entry['labels']}: {listed}"))
         print(printable(f"{entry['overlay']}: the same over the image, with a legend"))
+    export = f"fcn weights export {quote(str(args.weights))} --format onnx --out FILE"
+    print(printable(f"next: `{export}` takes the network to other programs"))

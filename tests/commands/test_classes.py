@@ -67,7 +67,8 @@ def test_a_list_is_made_of_masks_of_each_kind(
         original = labels_of(generated / "SegmentationClass" / mask.name)
         assert (read_label(mask, classes) == original).all()
     assert fcn(["data", "check", str(data), "--classes", str(path)]) == 0
-    assert "class 1 " in capsys.readouterr().err
+    lines = capsys.readouterr().err.splitlines()
+    assert "class 1 " in lines[1] and lines[-1].endswith(f" --classes {path} --out runs/first")
     assert "exists: choose another file" in refused(
         capsys, "data", "check", data, "--write-classes", path
     )
@@ -161,7 +162,9 @@ def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
     count = -(-height // 64) * -(-width // 64)  # A bar or a line at the end, of tiles.
     assert count > 1 and f"1 image: {count} of {count} tiles in " in predicted.stderr
     labels, overlay = maps / f"{image.stem}.png", maps / f"{image.stem}-overlay.png"
-    written = [line.partition(": ") for line in predicted.stdout.splitlines()]
+    *lines, last = predicted.stdout.splitlines()
+    assert last.startswith(f"next: `fcn weights export {model} ")
+    written = [line.partition(": ") for line in lines]
     assert [file for file, *_ in written] == [str(labels), str(overlay)]
     shares = [share.rpartition(" ")[0] for share in written[0][2].split(", ")]
     assert shares and set(shares) <= set(NAMES)

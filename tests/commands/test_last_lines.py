@@ -1,5 +1,7 @@
 """The last lines of a command: what lies where, what comes next, or that nothing was measured."""
 
+import json
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from common.classes import VOC
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
-from common.run.prediction import legend, overlay
+from common.run.prediction import legend, overlay, report_predictions
 from tests.support.commands import bench, bench_options
 
 
@@ -25,6 +27,19 @@ def test_a_benchmark_names_its_files_and_what_comes_next(
     out = tmp_path / "out"
     assert lines[-2].startswith(f"{out} has the page report.html, bench.json")
     assert lines[-1].startswith(f"next: `fcn bench diff OLD {out}`")
+
+
+def test_a_prediction_names_its_files_and_what_comes_next(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    entry = {"labels": "o/a.png", "overlay": "o/a-overlay.png", "shares": {"background": 0.75}}
+    weights = tmp_path / "my model"
+    report_predictions(Namespace(weights=weights, json=False), [entry])
+    labels, overlaid, last = capsys.readouterr().out.splitlines()
+    assert labels == "o/a.png: background 75.0%" and overlaid.startswith("o/a-overlay.png: ")
+    assert last.startswith(f"next: `fcn weights export '{weights}' --format onnx --out FILE`")
+    report_predictions(Namespace(weights=weights, json=True), [entry])
+    assert json.loads(capsys.readouterr().out) == [entry]
 
 
 @pytest.mark.parametrize(("moods", "status"), [((), 2), (("aborts",), 1)])
