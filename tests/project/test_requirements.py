@@ -71,6 +71,10 @@ def test_every_requirement_is_one_version_with_hashes(pinned):
         assert all(re.fullmatch(r"sha256:[0-9a-f]{64}", each) for each in hashes), requirement
 
 
+def test_an_installation_compiles_what_it_installs():
+    assert PROJECT["tool"]["uv"]["compile-bytecode"] is True
+
+
 def test_requirements_hold_no_address():
     text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
     assert "://" not in text
