@@ -97,10 +97,10 @@ def refusing(path: Path) -> Iterator[None]:
                 "save it with torch.save(net.state_dict(), FILE), without pickle_protocol"
             ) from error
         name = re.search(r"GLOBAL (\S+)", str(error))
-        what = f"an object of {name[1]}" if name else "what no state_dict has"
+        kind = f" ({name[1]})" if name else ""
         raise InputError(
-            f"{path}: refused: it holds {what}, not only tensors, and code in a file is not run: "
-            "save net.state_dict() alone"
+            f"{path}: refused: it holds Python objects{kind} beside tensors, and loading them "
+            "could run code: save net.state_dict() alone"
         ) from error
     except Exception as error:  # The unpickler meets hostile bytes with errors of any kind.
         if isinstance(error, MemoryError) or "allocate memory" in str(error):

@@ -190,14 +190,14 @@ def pair_size(pair: Pair, largest: int = LARGEST) -> tuple[int, int]:
     size, label_size = image_size(pair.image, largest), image_size(pair.label, largest)
     if size == label_size:
         return size
-    turned = ""
+    reason = ": both must have one size"
     if size == label_size[::-1] and is_sideways(pair.image) != is_sideways(pair.label):
         which = "image" if is_sideways(pair.image) else "label map"
-        turned = (
+        reason = (
             f", because the EXIF orientation of the {which} turns it: turn the pixels themselves, "
             "or remove the orientation"
         )
     raise InputError(
-        f"{pair.label}: is {label_size[0]}x{label_size[1]}, but its image {size[0]}x{size[1]}"
-        f"{turned}"
+        f"{pair.label}: is {label_size[0]}x{label_size[1]}, but its image is {size[0]}x{size[1]}"
+        f"{reason}"
     )

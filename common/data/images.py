@@ -75,7 +75,8 @@ def opened(path: Path, *formats: str, largest: int) -> Iterator[Image]:
 
 OTHER_KINDS = {
     rb"": ": it is empty",
-    rb"\xff\xd8\xff.*": ": it is a JPEG, which changes the colours of a label map; save it as PNG",
+    rb"\xff\xd8\xff.*": ": it is a JPEG, which has changed the labels: take the original label "
+    "map; converting this file to PNG does not bring them back",
     rb"RIFF....WEBP.*": ": it is a WebP image, convert it",
     rb"GIF8.*": ": it is a GIF, convert it",
     rb"BM.*": ": it is a BMP image, convert it",

@@ -100,7 +100,9 @@ def signs(looks: Sequence[Look], classes: Classes) -> list[str]:
     if cause is None and 2 * len(wrong) > len(looks) and not _slopes(wrong):
         cause = _other_classes(values, classes)
     if cause:
-        odd.append(f"{len(wrong)} of {len(looks)} label maps have no labels: {cause}")
+        odd.append(
+            f"{len(wrong)} of {len(looks)} label maps hold values that are no class: {cause}"
+        )
     elif labels and labels <= {0, VOID} and all(look.wrong is None for look in looks):
         names = " and ".join(f"{label} ({classes.name_of(label)})" for label in sorted(labels))
         odd.append(

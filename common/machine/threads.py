@@ -40,10 +40,8 @@ def thread_environment(threads: int | None) -> dict[str, str]:
     """
     cpus = len(available_cpus())
     if threads is not None and threads > cpus:
-        most = f"{cpus} CPUs" if cpus > 1 else "one CPU"
-        raise InputError(
-            f"--threads {threads}: this process may use {most}; choose no more threads"
-        )
+        most = f"{cpus} CPUs: choose at most" if cpus > 1 else "1 CPU: choose"
+        raise InputError(f"--threads {threads}: this process may use {most} --threads {cpus}")
     count = threads or cpu_count()
     quota = {} if threads or count == cpus else {"PJRT_NPROC": str(count)}
     return {

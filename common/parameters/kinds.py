@@ -10,7 +10,7 @@ from typing import NamedTuple
 from common.errors import InputError
 from common.parameters.published import PUBLISHED
 
-READ = "read are safetensors, PyTorch's state_dict (.pth, .pt, .bin, .ckpt) and Gluon's .params"
+READ = "fcn reads safetensors, PyTorch's state_dict (.pth, .pt, .bin, .ckpt) and Gluon's .params"
 SAFETENSORS, PYTORCH, GLUON = "safetensors", "PyTorch", "Gluon"
 """The kinds that are read."""
 

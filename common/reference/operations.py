@@ -183,8 +183,8 @@ def moved_statistics(x: Array, mean: Array, variance: Array) -> tuple[Array, Arr
     n = x.size // x.shape[3]
     if n == 1:
         raise InputError(
-            f"a norm sees {n} value in each channel and needs two at least: "
-            "choose a larger --batch-size or --crop"
+            "batch norm needs at least two values in each channel, and this batch has one: choose "
+            "a larger --batch-size or --crop"
         )
     new_mean, biased = moments(x)
     new_variance = biased * n / (n - 1)

@@ -33,7 +33,7 @@ def test_an_image_of_another_format_is_named(form: str, tmp_path: Path) -> None:
         (b"", "is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
         (b"\n<!DOCTYPE html>", "failed download"),
-        (b"\xff\xd8\xff\xe0", "not in the format PNG: it is a JPEG, which changes the"),
+        (b"\xff\xd8\xff\xe0", "not in the format PNG: it is a JPEG, which has changed the labels"),
         (b"\0\0\0\x18ftypheic", "HEIF"),
         (b"anything", "not in the format PNG"),
     ],

@@ -109,7 +109,7 @@ def test_every_broken_file_is_reported(root, names):
         (listed, f"line 1 names {names[0]}, but JPEGImages has no {names[0]}.jpg"),
         (listed, f"line 7 names {names[6]}, but SegmentationClass has no {names[6]}.png"),
         (image(root, names[1]), "not a complete, readable image"),
-        (mask(root, names[2]), "is 80x111, but its image 80x112"),
+        (mask(root, names[2]), "is 80x111, but its image is 80x112"),
         (mask(root, names[3]), "label 21 is neither"),
         (mask(root, names[4]), "colour (1, 2, 3)"),
         (mask(root, names[5]), "has transparent pixels"),
@@ -162,8 +162,8 @@ def test_black_and_white_masks_are_told(root):
         root, lambda labels: np.repeat(np.where(labels, 255, 0).astype(np.uint8)[..., None], 3, 2)
     )
     assert odd(root) == [
-        "18 of 18 label maps have no labels: they are black and white: save objects as their "
-        "class number, 1 to 20"
+        "18 of 18 label maps hold values that are no class: they are black and white: save objects "
+        "as their class number, 1 to 20"
     ]
 
 
@@ -185,7 +185,8 @@ def test_one_swapped_mask_among_sound_ones_is_told_alone(root, names):
     Image.fromarray(np.ascontiguousarray(VOC.to_rgb(labels)[..., ::-1])).save(mask(root, names[0]))
     [what] = odd(root)
     assert what.startswith(
-        "1 of 18 label maps have no labels: their colours are VOC's once red and blue are swapped:"
+        "1 of 18 label maps hold values that are no class: their colours are VOC's once red and "
+        "blue are swapped:"
     )
 
 
@@ -216,8 +217,8 @@ def test_class_numbers_in_three_channels_are_told(root):
     change_masks(root, lambda labels: np.repeat(labels[..., None], 3, 2))
     [what] = odd(root)
     assert what == (
-        "18 of 18 label maps have no labels: their three channels are equal class numbers: save "
-        "one channel, as grey"
+        "18 of 18 label maps hold values that are no class: their three channels are equal class "
+        "numbers: save one channel, as grey"
     )
 
 
@@ -287,7 +288,9 @@ def test_classes_that_are_none_of_vocs_are_told_with_what_is_read(root, colors):
         root, lambda labels: own[labels % 3] if colors else (labels % 3 * 30).astype(np.uint8)
     )
     [what] = odd(root)
-    assert what.startswith("18 of 18 label maps have no labels: their numbers or colours are not")
+    assert what.startswith(
+        "18 of 18 label maps hold values that are no class: their numbers or colours are not"
+    )
     assert "objects as a class number from 1 to 20, as grey" in what
 
 

@@ -91,14 +91,12 @@ def test_an_exif_turned_image_with_a_mask_that_is_not_is_refused(root, names):
     exif = Image.Exif()
     exif[0x0112] = 8
     Image.new("RGB", (112, 80)).save(image(root, names[0]), exif=exif)
-    what = (
-        rf"{names[0]}\.png: is 80x112, but its image 112x80, because the EXIF orientation of the "
-    )
-    with pytest.raises(InputError, match=what + "image turns it"):
+    what = rf"{names[0]}\.png: is 80x112, but its image is 112x80, because the EXIF orientation of "
+    with pytest.raises(InputError, match=what + "the image turns it"):
         open_dataset(root, "train", None)
     Image.new("RGB", (80, 112)).save(image(root, names[0]))
     Image.new("L", (80, 112)).save(mask(root, names[0]), exif=exif)
-    what = "is 80x112, but its image 112x80, because the EXIF orientation of the label map turns it"
+    what = "but its image is 112x80, because the EXIF orientation of the label map turns it"
     with pytest.raises(InputError, match=what):
         open_dataset(root, "train", None)
 
@@ -117,7 +115,7 @@ def break_nothing_but(what, root, names):
         return r"train\.txt: is absent: beside it stands default\.txt: name the images of each"
     if what == "mask of another size":
         write_label(mask(root, names[4]), np.zeros((80, 111), np.uint8))
-        return rf"{names[4]}\.png: is 80x111, but its image 80x112"
+        return rf"{names[4]}\.png: is 80x111, but its image is 80x112: both must have one size"
     assert what == "no image file"
     image(root, names[4]).write_bytes(b"not a picture")
     return rf"{names[4]}\.jpg: not in the format"

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from common.data import batches
+from common.errors import InputError
 from common.machine import cgroups, threads
 from common.machine.cgroups import cpu_limit, memory_limit
+from common.machine.provenance import hardware
 
 UNLIMITED = 9223372036854771712
 """What version 1 says for no limit of memory."""
@@ -111,3 +113,22 @@ def test_the_cache_is_a_quarter_of_what_the_container_allows(
     for limit, mib in ((2**30, 256), (UNLIMITED, batches.CACHE_MIB), (None, batches.CACHE_MIB)):
         monkeypatch.setattr(cgroups, "memory_limit", lambda limit=limit: limit)
         assert batches.default_cache_mib() == mib
+
+
+@pytest.mark.parametrize("limit", [2**28, None])
+def test_a_record_has_the_memory_that_the_container_allows(
+    limit: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cgroups, "memory_limit", lambda: limit)
+    assert hardware()["memory_bytes"] == (limit or cgroups.installed_memory())
+
+
+@pytest.mark.parametrize(
+    "cpus, advice", [(1, "1 CPU: choose --threads 1"), (2, "2 CPUs: choose at most --threads 2")]
+)
+def test_more_threads_than_cpus_are_refused_with_how_many_there_are(
+    cpus: int, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threads, "available_cpus", lambda: list(range(cpus)))
+    with pytest.raises(InputError, match=f"^--threads 3: this process may use {advice}$"):
+        threads.thread_environment(3)

@@ -310,7 +310,7 @@ def test_the_command_writes_the_page_again(
             "holds no bench.json, no compare.json, no study.json, no tune.json; name a folder",
         ),
         ("{", "compare.json: is not JSON"),
-        ('{"loss": NaN}', "compare.json: is not JSON (NaN is no number)"),
+        ('{"loss": NaN}', "compare.json: is not JSON (NaN is not a number)"),
         ("[]", 'is no document of the kind "compare"'),
         ('{"kind": "bench", "version": 1}', 'is no document of the kind "compare"'),
         (

@@ -129,7 +129,7 @@ def test_what_a_file_is_stands_in_the_message(
     path.write_bytes(content)
     message = refusal(path)
     assert message.startswith(f"{path}: is {what}") and advice in message
-    assert "read are safetensors, PyTorch's state_dict (.pth, .pt, .bin, .ckpt)" in message
+    assert "fcn reads safetensors, PyTorch's state_dict (.pth, .pt, .bin, .ckpt)" in message
 
 
 def test_folders_name_the_file_in_them(tmp_path: Path) -> None:

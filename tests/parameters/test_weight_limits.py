@@ -96,7 +96,7 @@ def test_a_whole_network_is_refused_and_what_to_save_is_said(tmp_path: Path) -> 
     torch.save(torch.nn.Linear(2, 2), path)
     read = required("torch", "torch_impl.foreign").read_foreign
     with pytest.raises(
-        InputError, match=r"an object of torch\.nn\.modules\.linear\.Linear, .*save net"
+        InputError, match=r"objects \(torch\.nn\.modules\.linear\.Linear\) .*save net"
     ):
         read(path, 300 * MIB)
 

@@ -168,7 +168,7 @@ def test_a_number_that_is_none_is_refused(
 ) -> None:
     broken = copy.deepcopy(document)
     row_of(broken, "ok")["figures"]["step_seconds"]["median"] = float("nan")
-    assert "NaN is no number" in refused(capsys, "check", write(tmp_path, broken))
+    assert "NaN is not a number" in refused(capsys, "check", write(tmp_path, broken))
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
