@@ -78,7 +78,7 @@ def is_ended(data: bytes) -> bool:
     return any(data[start : start + 512] == bytes(512) for start in range(0, len(data), 512))
 
 
-@pytest.mark.parametrize("count", [150, pytest.param(3000, marks=pytest.mark.release)])
+@pytest.mark.parametrize("count", [200, pytest.param(3000, marks=pytest.mark.release)])
 def test_a_damaged_archive_is_unpacked_whole_or_refused(count: int, tmp_path: Path) -> None:
     path, root, accepted = tmp_path / "a.tar", tmp_path / "in" / "out", 0
     for number, whole in enumerate(archives()):

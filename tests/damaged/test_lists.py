@@ -39,7 +39,7 @@ def words(text: str) -> str:
     return unicodedata.normalize("NFC", text).casefold()
 
 
-@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.release)])
+@pytest.mark.parametrize("count", [200, pytest.param(2000, marks=pytest.mark.release)])
 def test_a_damaged_list_names_images_of_the_data_set_or_its_lines_are_refused(
     count: int, root: Path
 ) -> None:

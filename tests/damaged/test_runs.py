@@ -13,7 +13,7 @@ from tests.damaged import resumed_run
 from tests.damaged.damage import check_line
 
 
-@pytest.mark.parametrize("count", [120, pytest.param(5000, marks=pytest.mark.release)])
+@pytest.mark.parametrize("count", [400, pytest.param(5000, marks=pytest.mark.release)])
 def test_a_run_with_a_damaged_file_ends_as_without_or_is_refused(
     count: int, generated: Path, tmp_path: Path
 ) -> None:
