@@ -34,8 +34,11 @@ def small(recipe: Recipe) -> Recipe:
 
 
 QUICK = ("resnet18_v1", "fcn32s"), ("resnet18_v2", "fcn8s")
+SLOW = ("resnet18_v1", "fcn16s"), ("resnet18_v2", "fcn32s")
+"""With the quick ones every backbone and every head; the marker ``release`` has the other pairs."""
+MARKS = dict.fromkeys(QUICK, ()) | dict.fromkeys(SLOW, pytest.mark.slow)
 NETWORKS = [
-    pytest.param(*network, marks=() if network in QUICK else pytest.mark.slow)
+    pytest.param(*network, marks=MARKS.get(network, pytest.mark.release))
     for network in product(BACKBONES, HEADS)
 ]
 
@@ -118,22 +121,27 @@ CASES = {
 }
 SLOW_CASES = {
     "no momentum": replace(make_recipe("chapter-torch", head="fcn8s"), weight_decay=0.1),
-    "v1, fcn16s": probe_recipe("resnet18_v1", "fcn16s"),
     "v2, fcn32s": probe_recipe("resnet18_v2", "fcn32s"),
     "v2, fcn8s": probe_recipe("resnet18_v2", "fcn8s"),
 }
+RELEASE_CASES = {"v1, fcn16s": probe_recipe("resnet18_v1", "fcn16s")}
 """With the others, each network once."""
 
 
 @pytest.mark.parametrize(
-    "case", [*CASES, *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES)]
+    "case",
+    [
+        *CASES,
+        *(pytest.param(case, marks=pytest.mark.slow) for case in SLOW_CASES),
+        *(pytest.param(case, marks=pytest.mark.release) for case in RELEASE_CASES),
+    ],
 )
 def test_steps_equal_the_reference(backend: ModuleType, case: str) -> None:
     """Gradients, momentum, coupled decay, a changing learning rate, unbiased statistics.
 
     The last step is done from copies of parameters and momentum; with momentum by one image.
     """
-    recipe, (images, labels) = small((CASES | SLOW_CASES)[case]), probe_batch(*SIZE)
+    recipe, (images, labels) = small((CASES | SLOW_CASES | RELEASE_CASES)[case]), probe_batch(*SIZE)
     labels[1, :40] = 255
     counts = (2, 2, 1) if recipe.momentum else (2, 2)
     path = str(steps_file(recipe, images, labels, counts, "float32"))
@@ -191,9 +199,14 @@ def test_parameters_come_back_as_they_went(backend: ModuleType) -> None:
             np.testing.assert_array_equal(kept[name], value)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float64"])
-@pytest.mark.parametrize("backbone", BACKBONES)
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        pytest.param("resnet18_v1", marks=pytest.mark.release),
+        pytest.param("resnet18_v2", marks=pytest.mark.slow),
+    ],
+)
 def test_other_precisions_are_within_their_own_bounds(
     backend: ModuleType, backbone: str, precision: str
 ) -> None:
