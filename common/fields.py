@@ -159,7 +159,7 @@ def check_fields(instance: Any) -> None:
     hints = get_type_hints(type(instance))
     for field in dataclasses.fields(instance):
         value, limits = getattr(instance, field.name), field.metadata
-        name = _flag(field) if limits.get("help") else field.name
+        name = title(field)
         if not is_of(value, hints[field.name]):
             raise InputError(f"{name} {value!r}: has the wrong type")
         if value is None or not limits:
@@ -188,6 +188,11 @@ def is_of(value: Any, kind: Any) -> bool:
     if kind in (int, float) and isinstance(value, bool):
         return False
     return isinstance(value, (int, float) if kind is float else get_origin(kind) or kind)
+
+
+def title(field: dataclasses.Field[Any]) -> str:
+    """Return what a user calls a field: its option, or its name where it has none."""
+    return _flag(field) if field.metadata.get("help") else field.name
 
 
 def _flag(field: dataclasses.Field[Any]) -> str:

@@ -124,7 +124,7 @@ def check_evaluations(row: TrainedRow, folder: Path, pixels: NDArray[np.int64]) 
     for line in read_metrics(folder / "metrics.jsonl"):
         if line["kind"] == "step":
             continue
-        epoch, scores = f"epoch {line['epoch']}", line["scores"]
+        epoch, scores = f"epoch {line['epoch'] + 1}", line["scores"]
         confusion = np.asarray(line.get("confusion", ()), np.int64)
         for void, error in pixel_errors(line, pixels).items():
             errors["scored pixels"][f"{epoch}, void {void}"] = error

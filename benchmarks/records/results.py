@@ -156,7 +156,7 @@ def check_page_free(out: Path, own: str) -> None:
 def fault(document: Any, kind: str, version: int) -> str | None:
     """Return the first thing that is wrong with a document, and its place; None for a sound one."""
     if not isinstance(document, dict) or document.get("kind") != kind:
-        return f'is no document of the kind "{kind}"'
+        return f'is not a document of the kind "{kind}"'
     if document.get("version") != version:
         return f"has version {document.get('version')}, but this fcn reads version {version}"
     faults = unusable(document)

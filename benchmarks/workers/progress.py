@@ -5,14 +5,13 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
 from common.errors import InputError
-from common.machine.files import file_digest, reading_json, write_json
+from common.machine.files import file_digest, json_digest, reading_json, write_json
 from common.machine.provenance import git_commit, hardware
 from common.options import Backends, config_from
 from common.run.folders import is_finished
@@ -101,14 +100,14 @@ class Progress:
         with reading_json(
             path, "a finished part of this: remove the file, and that part is done again"
         ) as stored:
-            if stored["digest"] != _digest(stored["of"], stored["part"]):
+            if stored["digest"] != json_digest([stored["of"], stored["part"]]):
                 raise ValueError("it has been changed since it was written")
             return stored["part"] if stored["of"] == _as_json(self.identity) else None
 
     def write(self, name: str, part: Any) -> None:
         """Store a finished part."""
         of, part = _as_json(self.identity), _as_json(part)
-        stored = {"of": of, "part": part, "digest": _digest(of, part)}
+        stored = {"of": of, "part": part, "digest": json_digest([of, part])}
         write_json(self.folder / f"{name}.json", stored)
 
     def forget(self, name: str) -> None:
@@ -136,7 +135,3 @@ def _files(run: Path) -> dict[str, str]:
 
 def _as_json(value: Any) -> Any:
     return json.loads(json.dumps(value))
-
-
-def _digest(of: Any, part: Any) -> str:
-    return sha256(json.dumps([of, part], sort_keys=True).encode()).hexdigest()

@@ -25,5 +25,5 @@ def try_step(backend: ModuleType) -> dict[str, Any]:
     labels = backend.to_device(np.zeros((2, 32, 32), np.uint8), config)
     _, loss = backend.train_step(state, images, labels, recipe.learning_rate)
     if not np.isfinite(float(loss)):
-        raise InputError(f"after one training step the loss is no finite number: {float(loss)}")
+        raise InputError(f"after one training step the loss is not a finite number: {float(loss)}")
     return {**backend.describe(config), "precisions": backend.precisions(config)}

@@ -192,3 +192,8 @@ def write_json(path: Path, value: Any) -> None:
 def json_text(value: Any) -> str:
     """Return ``value`` as the text of a JSON file."""
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
+
+
+def json_digest(value: Any) -> str:
+    """Return the SHA-256, in hex, of a value as JSON, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

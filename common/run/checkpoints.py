@@ -1,9 +1,7 @@
 """Checkpoints: a training's whole state in canonical form, which any backend can resume."""
 
-import json
 import shutil
 from dataclasses import dataclass, fields
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +10,10 @@ import numpy as np
 from common.classes import changed
 from common.config import Config
 from common.errors import InputError
+from common.fields import title
 from common.machine.files import (
     file_digest,
+    json_digest,
     json_text,
     reading_json,
     sync_folder,
@@ -85,7 +85,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
         }
         if checkpoint.log is not None:
             state["log"] = checkpoint.log._asdict()
-        text = json_text({**state, "digest": _digest(state)})
+        text = json_text({**state, "digest": json_digest(state)})
         write_bytes(beside / "state.json", text.encode(), make_folder=False)
         sync_folder(beside)
         beside.replace(target)
@@ -98,11 +98,6 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, versions: dict[str, st
 
 def _name(step: int) -> str:
     return f"step-{step:08d}"
-
-
-def _digest(state: dict[str, Any]) -> str:
-    """Return the SHA-256, in hex, of a checkpoint's state without its own digest."""
-    return sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -122,10 +117,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
         if not checkpoints:
             raise InputError(f"{path}: holds no checkpoint to resume from: start anew with --out")
         folder = checkpoints[-1]
-    with reading_json(folder / "state.json", "a checkpoint's state") as state:
+    with reading_json(folder / "state.json", "a checkpoint's state") as document:
+        state = {**document}  # Raises for what is no object.
         digest = state.pop("digest", None)  # Early checkpoints have none.
-        if digest not in (None, _digest(state)):
-            raise ValueError("it has been changed since it was written")
+        if digest not in (None, json_digest(state)):
+            raise ValueError("it was changed after it was written")
         step = int(state["step"])
         if folder != path and folder.name != _name(step):
             raise ValueError(f"it is of step {step}")
@@ -169,13 +165,21 @@ def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) ->
     What does not change the computation (device, precision, threads, ...) is not compared. The
     number of devices is: each normalises its own part of a batch.
     """
-    old, new = checkpoint.config, config
-    names = [field.name for field in fields(Recipe) if field.name not in ("name", "classes")]
-    pairs = {name: (getattr(old.recipe, name), getattr(new.recipe, name)) for name in names}
-    pairs |= {name: (getattr(old, name), getattr(new, name)) for name in ("seed", "devices")}
-    differences = [f"{name} {a!r} -> {b!r}" for name, (a, b) in pairs.items() if a != b]
-    if old.recipe.classes != new.recipe.classes:
-        differences.append(changed(old.recipe.classes, new.recipe.classes))
+    old, new = _compared(checkpoint.config), _compared(config)
+    differences = [
+        f"{name} {old[name]!r} -> {new[name]!r}" for name in old if old[name] != new[name]
+    ]
+    if checkpoint.config.recipe.classes != config.recipe.classes:
+        differences.append(changed(checkpoint.config.recipe.classes, config.recipe.classes))
     if checkpoint.dataset != dataset:
         differences.append(f"data set {checkpoint.dataset[:12]} -> {dataset[:12]}")
     return differences
+
+
+def _compared(config: Config) -> dict[str, Any]:
+    """Return the values that a training and its resume have in common, by the user's names."""
+    own = [field for field in fields(Recipe) if field.name not in ("name", "classes")]
+    others = [field for field in fields(Config) if field.name in ("seed", "devices")]
+    return {title(field): getattr(config.recipe, field.name) for field in own} | {
+        title(field): getattr(config, field.name) for field in others
+    }

@@ -10,10 +10,12 @@ from common.config import Config, for_backend
 from common.documents import Summary, WeightsRecord
 from common.errors import InputError
 from common.fields import option_fields
-from common.machine.files import reading_json
+from common.machine.files import json_digest, reading_json, write_json
 from common.options import Parser, parsed
 from common.run.checkpoints import has_checkpoint
 from common.run.folders import SUMMARY, is_finished
+
+CONFIGURATION = "config.json"
 
 
 def training_options(
@@ -62,16 +64,32 @@ def check_run(folder: Path) -> None:
         )
 
 
+def write_configuration(folder: Path, config: Config, data: Path) -> None:
+    """Write what a run goes on with: its configuration, its data set, and the digest of both.
+
+    A checkpoint could not hold that digest: a resume with other options writes them before it
+    has a checkpoint of its own.
+    """
+    values = {**config.to_json(), "data": str(data.absolute())}
+    write_json(folder / CONFIGURATION, {**values, "digest": json_digest(values)})
+
+
 def _stored(resume: Path) -> dict[str, Any] | None:
     """Return the configuration of a run, or of one of its checkpoints; None where there is none."""
     for folder in (resume, resume.parent.parent):
-        path = folder / "config.json"
+        path = folder / CONFIGURATION
         if path.is_file():
-            with reading_json(path, "a run's configuration") as values:
+            with reading_json(path, "a run's configuration") as document:
+                values = {**document}  # Raises for what is no object.
+                digest = values.pop("digest", None)  # Early runs have none.
+                if digest not in (None, json_digest(values)):
+                    raise ValueError(
+                        "it was changed after it was written: delete it, and state the options"
+                    )
                 Config.from_json(values)  # Raises for what is none.
                 if "data" in values and b"\0" in os.fsencode(values["data"]):
                     raise ValueError("its data folder has a zero byte in its name")
-                return {**values}
+                return values
     return None
 
 

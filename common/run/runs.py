@@ -25,7 +25,7 @@ from common.run.folders import MODEL, SUMMARY, resume_command
 from common.run.interrupts import Interrupts
 from common.run.log import LOG, Line, Log
 from common.run.metrics import in_reading
-from common.run.resume import read_summary
+from common.run.resume import read_summary, write_configuration
 
 READ_EVERY = 10
 """Steps between two reads of the losses: a read makes the host wait for the device."""
@@ -71,7 +71,7 @@ class Run:
         done = first_step == total_steps and (folder / SUMMARY).is_file()
         self._summary = read_summary(folder) if done else None
         self.lines = self._complete_by(first_step, lines)
-        write_json(folder / "config.json", {**config.to_json(), "data": str(data.absolute())})
+        write_configuration(folder, config, data)
         write_json(folder / "manifest.json", manifest)
         self._log = Log(folder / LOG, steps_per_epoch, self.lines)
         self._bar = counter(total_steps, "step", initial=first_step, hidden=not progress)

@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.workers import scripts
+from common.machine.files import write_json
 from common.run.log import read_metrics
 from tests.support.small_training import Trainings
 
@@ -483,9 +484,9 @@ def test_a_resume_takes_what_its_run_was_started_with(
     config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
     assert (config["data"], config["seed"]) == (str(generated), 3)
     for options, words in (
-        (["--batch-size", "2"], "batch_size 4 -> 2"),
-        (["--seed", "0"], "seed 3 -> 0"),
-        (["--recipe", "chapter-torch", *OPTIONS[2:]], "loss_reduction 'mean' -> 'sum'"),
+        (["--batch-size", "2"], "--batch-size 4 -> 2"),
+        (["--seed", "0"], "--seed 3 -> 0"),
+        (["--recipe", "chapter-torch", *OPTIONS[2:]], "--loss-reduction 'mean' -> 'sum'"),
     ):
         refused = train("--resume", finished, *options)
         assert refused.returncode == 2 and words in refused.stderr
@@ -496,6 +497,12 @@ def test_a_resume_takes_what_its_run_was_started_with(
     lists.write_text("\n".join(names[1:]), encoding="utf-8")
     refused = train("--resume", finished, "--data", other)
     assert refused.returncode == 2 and "data set" in refused.stderr
+    for name, value in (("max_steps", 2), ("precision", "float64"), ("upsampling", "native")):
+        write_json(finished / "config.json", {**config, name: value})
+        refused = train("--resume", finished)
+        assert refused.returncode == 2 and "it was changed after it was written" in refused.stderr
+    write_json(finished / "config.json", {**config, "digest": None})  # As early runs have it.
+    assert "steps are done; raise --max-steps" in train("--resume", finished).stderr
     (finished / "config.json").write_text('{"recipe": 3}', encoding="utf-8")
     refused = train("--resume", finished)
     assert refused.returncode == 2 and "not a run's configuration" in refused.stderr

@@ -115,7 +115,7 @@ def test_a_planted_mistake_takes_the_scores_away(
     plant(monkeypatch, "numpy", package)
     status, reason = checked(config)
     assert status == "differs"
-    assert str(reason).startswith("not equal work: scored pixels, epoch 0, ") and said in str(
+    assert str(reason).startswith("not equal work: scored pixels, epoch 1, ") and said in str(
         reason
     )
 
@@ -127,11 +127,11 @@ def raised(line: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (raised, "scores, epoch 0, void ignore is off by 1e-09"),
-        (lambda line: line.pop("confusion"), "scored pixels, epoch 0, by class cannot be compared"),
+        (raised, "scores, epoch 1, void ignore is off by 1e-09"),
+        (lambda line: line.pop("confusion"), "scored pixels, epoch 1, by class cannot be compared"),
         (
             lambda line: line["confusion"].pop(),
-            "scored pixels, epoch 0, by class cannot be compared",
+            "scored pixels, epoch 1, by class cannot be compared",
         ),
         (lambda line: line["scores"]["ignore"].pop("pixels"), "void ignore cannot be compared"),
         (lambda line: line.update(kind="step"), "scores, of the last epoch cannot be compared"),

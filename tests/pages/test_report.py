@@ -311,8 +311,8 @@ def test_the_command_writes_the_page_again(
         ),
         ("{", "compare.json: is not JSON"),
         ('{"loss": NaN}', "compare.json: is not JSON (NaN is not a number)"),
-        ("[]", 'is no document of the kind "compare"'),
-        ('{"kind": "bench", "version": 1}', 'is no document of the kind "compare"'),
+        ("[]", 'is not a document of the kind "compare"'),
+        ('{"kind": "bench", "version": 1}', 'is not a document of the kind "compare"'),
         (
             '{"kind": "compare", "version": 1}',
             "has version 1, but this fcn reads version 2; `fcn compare`",

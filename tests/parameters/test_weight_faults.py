@@ -222,8 +222,8 @@ def test_resuming_another_training_is_refused_unless_asked(
     options += ["--epochs", 2]
     assert script_here(train, *options, "--resume", tmp_path) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "crop (320, 480) -> (64, 64)" in error
-    assert "batch_size 32 -> 4" in error and "data set dddddddddddd" in error
+    assert error.count("\n") == 1 and "--crop (320, 480) -> (64, 64)" in error
+    assert "--batch-size 32 -> 4" in error and "data set dddddddddddd" in error
     # The checkpoint has no log of its steps, so the log of a new folder begins after them.
     options += ["--resume", checkpoint[0], "--resume-changed", "--out", tmp_path / "new"]
     assert script_here(train, *options) == 0

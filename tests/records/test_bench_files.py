@@ -136,7 +136,7 @@ def other_kind(document: Document) -> None:
         (invalid_without_reason, "/reason: None is not of type 'string'"),
         (later_version, "has version 99, but this fcn reads version 1"),
         (text_for_a_number, "samples/0/seconds: 'fast' is not of type 'number'"),
-        (other_kind, 'is no document of the kind "bench"'),
+        (other_kind, 'is not a document of the kind "bench"'),
     ],
 )
 def test_a_broken_document_is_one_line_and_status_2(

@@ -238,7 +238,7 @@ def test_a_backend_that_ends_at_a_later_seed_has_no_figures_and_is_in_no_test(
         (
             ("jax", 2, "leaves out pixels"),
             8,
-            "not equal work: scored pixels, epoch 0, void background",
+            "not equal work: scored pixels, epoch 1, void background",
         ),
         (("jax", 0, "evaluates otherwise"), 6, "not equal work: pixels"),
     ],

@@ -102,7 +102,10 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("chekc", "fcn bench 'chekc' is unknown: did you mean check? choose from check, diff, "),
         ("check", "FILE is missing (see fcn bench check --help)"),
         ("check broken.json", "broken.json: is not JSON ("),
-        ("check other.json", 'other.json: is no document of the kind "bench"; `fcn bench` writes'),
+        (
+            "check other.json",
+            'other.json: is not a document of the kind "bench"; `fcn bench` writes',
+        ),
         ("diff broken.json", "NEW is missing (see fcn bench diff"),
         ("diff absent other.json", "absent: cannot be read (No such file"),
         (

@@ -12,7 +12,7 @@ JAX has no loader; Grain is the usual one.
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from types import ModuleType
 from typing import Any
 
@@ -23,6 +23,8 @@ from benchmarks.cases.load import Files
 from common.classes import VOC, VOID
 from common.config import Config
 from common.errors import InputError
+from common.fields import title
+from common.recipes import Recipe
 
 OF_THE_PACKAGE = (
     "configure describe device_memory_peak parameters_of synchronize to_canonical to_device to_host"
@@ -69,11 +71,12 @@ def check_chapter(config: Config, backbones: tuple[str, ...] = ("resnet18_v1",))
         "upsampling": ("auto", "native"),
     }
     values = {**asdict(config.recipe), "devices": config.devices, "upsampling": config.upsampling}
+    titles = {field.name: title(field) for field in (*fields(Recipe), *fields(Config))}
     for field, allowed in chapter.items():
         if values[field] not in allowed:
             expected = " or ".join(map(str, allowed))
             raise InputError(
-                f"{field} {values[field]}: the chapter's own code has {expected} alone; "
+                f"{titles[field]} {values[field]}: the chapter's own code has {expected} alone; "
                 "choose that, or leave out the track chapter"
             )
 
