@@ -64,7 +64,7 @@ def parity_parser() -> Parser:
         action="store_true",
         help="batch 8, crop 160x224, 20 steps; otherwise batch 2, 96x128, 8",
     )
-    add_field_options(parser, Config, ("seed",))
+    add_field_options(parser, Config, ("seed", "max_pixels"))
     add_field_options(parser, Recipe, ("head", "classes"), unset="")
     add_result_options(parser, "parity")
     add(
@@ -128,7 +128,7 @@ def main(argv: Sequence[str]) -> int:
     limit_cpus(args.threads)
     # VOC's photographs have VOC's classes.
     root = args.data or (None if classes != VOC else find_voc())
-    source = Source(root, batch, crop, args.seed, classes)
+    source = Source(root, batch, crop, args.seed, classes, args.max_pixels)
     recipes = [
         replace(
             recipe or probe_recipe(name),

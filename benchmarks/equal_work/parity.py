@@ -30,6 +30,7 @@ from common.reference.tolerances import trace_limits
 TIMEOUT_SECONDS = 1800
 ASKED = 7
 """Questions that a backend is asked about a backbone, at most."""
+YARDSTICK = "yardstick"
 
 Errors = dict[str, dict[str, float | None]]
 
@@ -72,8 +73,11 @@ def prove(
         source: Of the images.
         steps: Of the training.
         weights: Where the training starts on v1.
-        out: A folder, for the workers' messages while they run.
+        out: A folder that gets each worker's messages, as BACKEND.log; without any, no such file.
     """
+    logs = [out / f"{name}.log" for name in (*backends, YARDSTICK)]
+    for log in logs:
+        log.unlink(missing_ok=True)
     by_backbone = {}
     for config in configs:
         backbone = config.recipe.backbone
@@ -87,9 +91,10 @@ def prove(
         }
         for backbone, questions in by_backbone.items():
             of_backbone = {name: outcomes[name][backbone] for name in backends}
-            parts.append(part(of_backbone, questions, out / "yardstick.log", bar))
-    for log in out.glob("*.log"):
-        log.unlink()
+            parts.append(part(of_backbone, questions, out / f"{YARDSTICK}.log", bar))
+    for log in logs:
+        if log.is_file() and not log.stat().st_size:
+            log.unlink()
     return {
         "version": 1,
         "kind": "parity",

@@ -20,6 +20,7 @@ from common.config import Config
 from common.data.batches import Loader, plan_epoch
 from common.data.crops import pad_to
 from common.data.dataset import open_dataset
+from common.data.images import LARGEST
 from common.data.synthetic import draw_pair
 from common.parameters.files import starting_parameters
 from common.recipes import Recipe, make_recipe
@@ -45,6 +46,7 @@ class Source:
         crop: Height and width in pixels.
         seed: Of the batch plan, or of the generated images.
         classes: What the label maps show; of generated ones, as many labels as there are classes.
+        largest: Pixels that an image may have.
     """
 
     def __init__(
@@ -54,12 +56,13 @@ class Source:
         crop: tuple[int, int],
         seed: int,
         classes: Classes = VOC,
+        largest: int = LARGEST,
     ) -> None:
         self.root, self.batch, self.crop, self.seed = root, batch, crop, seed
         self.num_classes = len(classes.names)
         self.dataset = None
         if root is not None:
-            self.dataset = open_dataset(root, "train", crop, classes=classes)
+            self.dataset = open_dataset(root, "train", crop, largest, classes)
 
     def batches(self, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return ``count`` batches: images [N, B, H, W, 3] and labels [N, B, H, W]."""

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.cli import main as fcn
+from benchmarks.commands import parity
 from benchmarks.commands.compare import compare_parser
 from benchmarks.commands.data import main
 from common.classes import VOC
@@ -140,6 +141,8 @@ def test_max_pixels_is_an_option_wherever_images_are_read(root: Path, tmp_path: 
     with pytest.raises(InputError, match=r"--max-pixels 8960"):
         list(images_of(predict_parser("predict").parse_args(words)))
     assert list(images_of(Namespace(images=[path], max_pixels=8960)))
+    with pytest.raises(InputError, match=r"--max-pixels 8960"):
+        parity.main(["--data", str(root), "--out", str(tmp_path / "parity"), *limit])
 
 
 def test_a_training_warns_of_what_is_odd_and_stops_at_what_cannot_be_read(

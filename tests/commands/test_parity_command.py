@@ -17,6 +17,7 @@ from common.config import Config
 from common.reference.tolerances import PROOF, trace_limits
 
 ONES = [1.0] * 6
+MESSAGES = {"mxnet": "a framework's warning\n"}
 
 
 def errors_of_all(error: float | None) -> dict[str, dict[str, float | None]]:
@@ -30,8 +31,10 @@ def workers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> dict[str, Any]:
     answers: dict[str, Any] = {}
 
     class Imitation:
-        def __init__(self, backend: str, *_: object) -> None:
+        def __init__(self, backend: str, _: object, log: Path) -> None:
             self.backend = backend
+            with log.open("a", encoding="utf-8") as file:
+                file.write(MESSAGES.get(backend, ""))
 
         def __enter__(self) -> Self:
             return self
@@ -79,6 +82,16 @@ def test_equal_backends_pass_and_are_tabled(
     text = (tmp_path / "out/parity.txt").read_text(encoding="utf-8")
     assert text.strip() == parity_text.text_of(result)
     assert "5.0e-07" in text and "mxnet: ok; nearest to its bound is" in text
+
+
+def test_messages_of_a_framework_stay_and_those_of_an_earlier_proof_go(
+    workers: dict[str, Any], tmp_path: Path
+) -> None:
+    workers.update(dict.fromkeys(("torch", "mxnet"), (0.0, [4.0, 2.0, *ONES])))
+    for force in ((), ("--force",)):
+        run(tmp_path, "--backends", "torch,mxnet", *force)
+        assert [path.name for path in tmp_path.glob("*.log")] == ["mxnet.log"]
+        assert (tmp_path / "mxnet.log").read_text(encoding="utf-8") == MESSAGES["mxnet"]
 
 
 def test_the_verdict_comes_first_and_all_rows_where_they_are_wanted(
