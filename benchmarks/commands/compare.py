@@ -8,6 +8,7 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.commands import trainings
+from benchmarks.commands.report import next_steps
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
 from benchmarks.equal_work.trained import (
     check_evaluations,
@@ -30,6 +31,7 @@ from common.errors import InputError
 from common.fields import add_field_options
 from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
+from common.machine.progress import waiting_shown
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import describe_weights, starting_parameters
 from common.run.folders import new_folder
@@ -137,8 +139,7 @@ def last_lines(compared: Compared, out: Path) -> str:
     return (
         f"{table(compared)}\npage: {out / PAGE}\n"
         f"{place} has compare.json, and in runs/ each backend's training with its weights\n"
-        "next: `fcn bench` times the backends in turns; "
-        f"`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof"
+        f"next: {next_steps(out, COMPARISON)}"
     )
 
 
@@ -156,7 +157,8 @@ def train(
     folder = progress.folder / backend
     log = progress.folder / f"{backend}-evaluation.log"
     print(f"{heading}: an evaluation, before the training", file=sys.stderr)
-    outcome = prove_evaluation(backend, config, answers, log)
+    with waiting_shown(f"{heading}: evaluation"):
+        outcome = prove_evaluation(backend, config, answers, log)
     if outcome.status != "ok":
         return outcome
     more = {"silence": args.timeout, "verbose": args.verbose}

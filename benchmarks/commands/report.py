@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from benchmarks.pages import bench, compare
 from benchmarks.pages.studies import page as study
 from benchmarks.pages.studies import tune
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import (
+    COMPARISON,
     RESULTS,
     STUDY,
     TUNE,
@@ -20,6 +22,15 @@ from benchmarks.records.tuning_documents import Tune
 from common.errors import InputError
 from common.machine.files import write_text
 from common.options import Parser
+
+NEXT = {
+    RESULTS: "`fcn bench diff OLD {place}` says what changed since an earlier benchmark",
+    COMPARISON: "`fcn bench` times the backends in turns; "
+    "`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof",
+    STUDY: "`fcn bench check {place}` computes every test again from the stored scores",
+    TUNE: "`fcn tune --resume {place} --trials N` searches on",
+}
+"""The file of results in the folder ``place`` -> what to do next."""
 
 
 def write_report(folder: Path, beside: Sequence[Bench] = ()) -> Path:
@@ -42,6 +53,11 @@ def write_report(folder: Path, beside: Sequence[Bench] = ()) -> Path:
         text = compare.render_page(read_document(folder, Compared), folder)
     write_text(page, text)
     return page
+
+
+def next_steps(folder: Path, results: str) -> str:
+    """Return what to do next with a folder of results, whose file is ``results``."""
+    return NEXT[results].format(place=quote(str(folder)))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -79,4 +95,6 @@ def main(argv: Sequence[str]) -> int:
     beside = [read_document(path, Bench) for path in args.beside]
     for folder in args.folders:
         print(write_report(folder, beside))
+    for folder in args.folders:
+        print(f"next: {next_steps(folder, kind_of(folder))}")
     return 0

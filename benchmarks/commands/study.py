@@ -9,6 +9,7 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.commands import trainings
+from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.page import render_page
 from benchmarks.pages.studies.words import study_text
 from benchmarks.records.diff import check_same_origin
@@ -238,5 +239,5 @@ def last_lines(document: Study, out: Path) -> str:
     return (
         f"{study_text(document)}\npage: {out / PAGE}\n"
         f"{place} has study.json with every score, and in runs/ each training with its weights\n"
-        f"next: `fcn bench check {place}` computes every test again from the stored scores"
+        f"next: {next_steps(out, STUDY)}"
     )

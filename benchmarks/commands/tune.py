@@ -12,10 +12,11 @@ from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from shlex import quote
+from shlex import join, quote
 from typing import Any
 
 from benchmarks.commands import study, trainings
+from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
 from benchmarks.records.diff import check_same_origin
 from benchmarks.records.results import TUNE, check_page_free
@@ -74,6 +75,7 @@ def tune_parser() -> options.Parser:
     add_field_options(parser, options.Backends)
     text = "go on with an interrupted search, or search longer with --trials or --minutes"
     trainings.add_training_options(parser, "tune", text)
+    options.add_verbose(parser)
     return parser
 
 
@@ -106,7 +108,8 @@ def main(argv: Sequence[str]) -> int:
         TrainingData(args.data, config).warn()
     with only_writer(out):
         data = hold_out(args.data or default_dataset(out / "data"), out / TUNING)
-        search = Search(args.backend, config, space, data, out, args.weights, args.timeout)
+        more = args.weights, args.timeout, args.verbose
+        search = Search(args.backend, config, space, data, out, *more)
         if args.resume:
             check_same_inputs(search)
         search = replace(search, space=space_of(search, args.search))
@@ -167,7 +170,7 @@ STORED = ("backend", "search", "sampler", "pruner")
 """Options of a search that hold, beside its paths, when it is gone on with."""
 CHANGED = ("trials", "minutes", "confirm", "backends")
 """Options that hold then unless others are said."""
-GOES_ON = {"resume", *CHANGED, "timeout", "json"}
+GOES_ON = {"resume", *CHANGED, "timeout", "verbose", "json"}
 """Options that may be said then."""
 TUNING = "tuning"
 """Folder of the data that the trials see."""
@@ -223,7 +226,7 @@ def tune(search: Search, args: Namespace) -> int:
         with redirect_stdout(sys.stderr if args.json else sys.stdout):
             status = confirm(search, best_recipe(search, best), args)
         write_text(search.folder / PAGE, render_page(document, search.folder))
-    print(json.dumps(document) if args.json else last_lines(document, search.folder))
+    print(json.dumps(document) if args.json else last_lines(document, search.folder, args))
     return status
 
 
@@ -232,14 +235,14 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
 
     An interrupted study of the same recipes goes on.
     """
-    folder = search.folder / CONFIRMED
+    folder, verbose = search.folder / CONFIRMED, ["--verbose"] if search.verbose else []
     first, best = folder / "first.toml", folder / BEST
     is_same = best.is_file() and best.read_text(encoding="utf-8") == to_toml(recipe)
     if is_same and (folder / PLAN).is_file():
         with reading_json(folder / PLAN, "the plan of a study") as plan:
             asked = plan["seeds"] == args.confirm and plan["backends"] == list(args.backends)
         if asked:
-            return study.main(["--resume", str(folder)])
+            return study.main(["--resume", str(folder), *verbose])
     write_text(first, to_toml(replace(search.config.recipe, name="first")))
     write_text(best, to_toml(recipe))
     values = {
@@ -253,15 +256,22 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
     }
     stated = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
     other_seed = field_arguments(replace(search.config, seed=search.config.seed + 1))
-    return study.main(["--force", *chain.from_iterable(stated), *other_seed])
+    return study.main([*verbose, "--force", *chain.from_iterable(stated), *other_seed])
 
 
-def last_lines(document: Tune, out: Path) -> str:
-    """Return the search as text, where its files are, and what to do next."""
-    place = quote(str(out))
-    return (
-        f"{table(document)}\npage: {out / PAGE}\n"
-        f"{place} has best.toml, the recipe, and tune.json with every trial\n"
-        f"next: `fcn train --recipe {place}/best.toml --data ...` trains it; "
-        f"`fcn tune --resume {place} --trials N` searches on"
-    )
+def last_lines(document: Tune, out: Path, args: Namespace) -> str:
+    """Return the search as text, where its files are, and what to do next.
+
+    Args:
+        out: Its folder.
+        args: Of the command, for the data and the weights.
+    """
+    files, steps = "tune.json with every trial", next_steps(out, TUNE)
+    if document["best"] is not None:
+        train = ["fcn", "train", "--backend", document["backend"], "--recipe", out / BEST]
+        train += ["--data", args.data or out / "data"]
+        train += ["--weights", args.weights] if args.weights else []
+        train += ["--out", "runs/best"]
+        files = f"{BEST}, the recipe, and {files}"
+        steps = f"`{join(map(str, train))}` trains it; {steps}"
+    return f"{table(document)}\npage: {out / PAGE}\n{quote(str(out))} has {files}\nnext: {steps}"

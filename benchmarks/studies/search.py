@@ -167,6 +167,7 @@ def run_trial(search: Search, study: Study) -> None:
             f"trial {trial.number}: {shown}",
             search.weights,
             silence=search.silence,
+            verbose=search.verbose,
             watch=watch,
         )
         watch()

@@ -30,6 +30,7 @@ from benchmarks.workers.progress import Progress
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS
 from common.config import Config
+from common.machine.progress import waiting_shown
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import describe_weights
 from common.run.training import TrainingData
@@ -202,14 +203,15 @@ def prove(plan: Plan, training: Training) -> None:
     row, folder = training.row, training.folder.parent
     words = ", ".join(filter(None, [row["title"], training.variant]))
     print(f"{words}: an evaluation beside the reference's", file=sys.stderr)
-    outcome = prove_evaluation(
-        row["backend"],
-        training.config,
-        evaluation_file(training.config),
-        folder.with_name(f"{folder.name}-evaluation.log"),
-        plan.pythons,
-        plan.silence,
-    )
+    with waiting_shown(f"{words}: evaluation"):
+        outcome = prove_evaluation(
+            row["backend"],
+            training.config,
+            evaluation_file(training.config),
+            folder.with_name(f"{folder.name}-evaluation.log"),
+            plan.pythons,
+            plan.silence,
+        )
     row["status"], row["reason"] = outcome.status, outcome.reason
 
 

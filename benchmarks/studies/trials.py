@@ -38,7 +38,7 @@ class Search:
         data: The data set, whose validation images are the tuning images.
         folder: Of the search.
         weights: Where every trial starts, as ``--weights``.
-        silence: As ``train_backend``.
+        silence, verbose: As ``train_backend``.
     """
 
     backend: str
@@ -48,6 +48,7 @@ class Search:
     folder: Path
     weights: Path | None = None
     silence: float | None = None
+    verbose: bool = False
 
 
 def records(study: Study) -> list[TrialRecord]:

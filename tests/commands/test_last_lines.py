@@ -1,6 +1,7 @@
 """The last lines of a command: what lies where, what comes next, or that nothing was measured."""
 
 import json
+import shlex
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
+from benchmarks.commands import compare, study, tune
 from common import backends
 from common.classes import VOC
 from common.config import Config
@@ -16,6 +18,7 @@ from common.errors import InputError
 from common.recipes import make_recipe
 from common.run.prediction import legend, overlay, report_predictions
 from tests.support.commands import bench, bench_options
+from tests.support.report_sample import sample_compare, sample_study, sample_tune
 
 
 def test_a_benchmark_names_its_files_and_what_comes_next(
@@ -40,6 +43,56 @@ def test_a_prediction_names_its_files_and_what_comes_next(
     assert last.startswith(f"next: `fcn weights export '{weights}' --format onnx --out FILE`")
     report_predictions(Namespace(weights=weights, json=True), [entry])
     assert json.loads(capsys.readouterr().out) == [entry]
+
+
+TUNED = "--backend torch --recipe OUT/best.toml --data"
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "commands"),
+    [
+        ("compare", [], ["fcn bench", "fcn parity --out OUT/parity && fcn report OUT"]),
+        ("study", [], ["fcn bench check OUT"]),
+        (
+            "tune",
+            [],
+            [f"fcn train {TUNED} OUT/data --out runs/best", "fcn tune --resume OUT --trials N"],
+        ),
+        (
+            "tune",
+            ["--data", "/images", "--weights", "imagenet"],
+            [
+                f"fcn train {TUNED} /images --weights imagenet --out runs/best",
+                "fcn tune --resume OUT --trials N",
+            ],
+        ),
+    ],
+)
+def test_other_results_name_their_files_and_commands_to_copy(
+    kind: str, options: list[str], commands: list[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "my results"
+    out.mkdir()
+    if kind == "compare":
+        text = compare.last_lines(sample_compare(out), out)
+    elif kind == "study":
+        text = study.last_lines(sample_study(out), out)
+    else:
+        text = tune.last_lines(sample_tune(out), out, tune.tune_parser().parse_args(options))
+    *_, page, files, last = text.splitlines()
+    assert page == f"page: {out}/report.html"
+    assert files.startswith(f"'{out}' has ") and f"{kind}.json" in files
+    assert last.startswith("next: `")
+    words = [shlex.split(command) for command in last.split("`")[1::2]]
+    assert words == [
+        [word.replace("OUT", str(out)) for word in command.split()] for command in commands
+    ]
+
+
+def test_a_search_without_a_score_names_no_recipe(tmp_path: Path) -> None:
+    tuned = {**sample_tune(tmp_path), "best": None, "recipe": None}
+    text = tune.last_lines(tuned, tmp_path, tune.tune_parser().parse_args([]))
+    assert "fcn train" not in text and "best.toml" not in text and "next: `fcn tune" in text
 
 
 @pytest.mark.parametrize(("moods", "status"), [((), 2), (("aborts",), 1)])

@@ -64,7 +64,10 @@ def test_a_benchmarks_page_is_written_again(
     folders = [write(tmp_path / str(n), each) for n, each in enumerate(documents)]
     assert fcn(["report", *map(str, folders)]) == 0
     pages = [folder / "report.html" for folder in folders]
-    assert capsys.readouterr().out == "".join(f"{page}\n" for page in pages)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[: len(pages)] == [str(page) for page in pages]
+    for folder, line in zip(folders, lines[len(pages) :], strict=True):
+        assert line.startswith(f"next: `fcn bench diff OLD {folder}` ")
     for page, document in zip(pages, documents, strict=True):
         text = page.read_text(encoding="utf-8")
         assert (

@@ -26,8 +26,10 @@ class Trainings:
         self.recipes: list[Any] = []
         self.kill_at: int | None = None
         self.outcome = Outcome("ok", None)
+        self.verbose: set[bool] = set()
 
-    def __call__(self, backend, config, data, folder, heading, weights, *, silence, watch):
+    def __call__(self, backend, config, data, folder, heading, weights, *, silence, verbose, watch):
+        self.verbose.add(verbose)
         if len(self.recipes) == self.kill_at:
             raise KeyboardInterrupt
         self.recipes.append(config.recipe)
@@ -59,7 +61,7 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Trainings:
 def new_search(folder: Path, *space: str) -> Search:
     recipe = make_recipe("modern", epochs=EPOCHS)
     config = Config(recipe, seed=3)
-    return Search("torch", config, read_space(space, recipe), folder, folder)
+    return Search("torch", config, read_space(space, recipe), folder, folder, verbose=True)
 
 
 def test_the_first_trial_has_the_recipe_s_values_and_later_ones_do_better(
@@ -71,6 +73,7 @@ def test_the_first_trial_has_the_recipe_s_values_and_later_ones_do_better(
     assert len(trials) == 14 and trials[0]["values"] == {"momentum": 0.9}
     assert trials[0]["score"] == pytest.approx(0.9) == trials[0]["epochs"][-1]
     assert max(trial["score"] for trial in trials) > 0.95
+    assert trainings.verbose == {True}
     assert not list((tmp_path / "trials").iterdir())  # Gibibytes of checkpoints otherwise.
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.commands.bench import check, diff, selftest
+from benchmarks.commands.report import next_steps
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.format import counted
 from benchmarks.records.comparisons import compare_rows
@@ -41,8 +42,9 @@ def main(argv: Sequence[str]) -> int:
         raise unknown("fcn bench", argv[0], COMMANDS)
     args, named = parsed(bench_parser(), argv)
     if args.resume and not (args.resume / RESULTS).is_file():
-        what = f"holds no {RESULTS}" if args.resume.is_dir() else "there is no such folder"
-        raise InputError(f"--resume {args.resume}: {what}; name what `fcn bench` left in --out")
+        lack = f"is not the folder of a benchmark (it has no {RESULTS})"
+        lack = lack if args.resume.is_dir() else "there is no such folder"
+        raise InputError(f"--resume {args.resume}: {lack}: name the folder that `fcn bench` wrote")
     new = None if args.resume else settings_from(args, named)
     with only_writer(args.resume or new_folder("bench", args.out, args.force)) as folder:
         results, settings = (started(folder, new), new) if new else resumed(args, named)
@@ -69,7 +71,7 @@ def measure(results: Results, settings: Settings, as_json: bool) -> int:
     else:
         print(table(document))
         print(f"{folder} has the page report.html, bench.json with every sample, bench.txt, logs/")
-        print(f"next: `fcn bench diff OLD {folder}` says what changed since an earlier benchmark")
+        print(f"next: {next_steps(results.folder, RESULTS)}")
     rows = document["rows"] + document.get("accuracy", {}).get("rows", [])
     failed = any(row["status"] in ("failed", "invalid", "differs") for row in rows)
     if rows and all(row["status"] not in ("ok", "running") for row in rows):
