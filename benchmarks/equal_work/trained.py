@@ -27,6 +27,7 @@ from common.config import Config, for_backend
 from common.data.batches import plan_epoch
 from common.data.masks import read_label
 from common.errors import InputError
+from common.machine.progress import tracked
 from common.recipes import make_recipe
 from common.reference.distances import relative_error
 from common.reference.verdicts import breaches, proof_findings, reason
@@ -104,7 +105,7 @@ def pixels_to_score(data: TrainingData) -> NDArray[np.int64]:
             for index, top, left in zip(plan.indices, plan.tops, plan.lefts, strict=True)
         ]
     pixels = empty_confusion(recipe.num_classes).sum(1)
-    for index, area in areas:
+    for index, area in tracked(areas, len(areas), "label map", "pixels to score", delay=5):
         label = read_label(val.pairs[index].label, val.classes, val.largest)[area]
         pixels += confusion_matrix(np.zeros_like(label), label, recipe.num_classes).sum(1)
     return pixels

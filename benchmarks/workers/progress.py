@@ -50,9 +50,12 @@ def resume_options(args: Namespace, named: set[str], what: str, *more: str) -> N
     if named & {"out", "force"}:
         raise InputError("--resume writes into the folder that it names: leave --out and --force")
     if not (args.resume / PLAN).is_file():
-        lack = f"holds no {PLAN}" if args.resume.is_dir() else "there is no such folder"
+        lack = f"is not the folder of a {what} (it has no {PLAN})"
+        lack = lack if args.resume.is_dir() else "there is no such folder"
         command = "compare" if what == "comparison" else what
-        raise InputError(f"--resume {args.resume}: {lack}; name what `fcn {command}` left in --out")
+        raise InputError(
+            f"--resume {args.resume}: {lack}: name the folder that `fcn {command}` wrote"
+        )
     with reading_json(args.resume / PLAN, f"the plan of a {what}") as plan:
         config = Config.from_json(plan["config"])
         stored: dict[str, Any] = {name: _stored_path(plan[name]) for name in PATHS}
@@ -92,17 +95,17 @@ class Progress:
         """Return a finished part; None where it is absent or of something else.
 
         Raises:
-            InputError: If it has been changed since it was written.
+            InputError: If it was changed after it was written.
         """
         path = self.folder / f"{name}.json"
         if not path.is_file():
             return None
-        with reading_json(
-            path, "a finished part of this: remove the file, and that part is done again"
-        ) as stored:
-            if stored["digest"] != json_digest([stored["of"], stored["part"]]):
-                raise ValueError("it has been changed since it was written")
-            return stored["part"] if stored["of"] == _as_json(self.identity) else None
+        again = "delete it, and this part is computed again"
+        with reading_json(path, f"a finished part: {again}") as stored:
+            of, part, digest = stored["of"], stored["part"], stored["digest"]
+        if digest != json_digest([of, part]):
+            raise InputError(f"{path}: was changed after it was written: {again}")
+        return part if of == _as_json(self.identity) else None
 
     def write(self, name: str, part: Any) -> None:
         """Store a finished part."""

@@ -4,6 +4,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from benchmarks.cli import main as fcn
 from benchmarks.commands import compare
 from benchmarks.equal_work.drift import WITH_FLOAT64
 from benchmarks.workers import scripts
+from benchmarks.workers.progress import Progress
 from common import backends
 from common.config import Config
 from common.machine.locks import only_writer
+from common.recipes import make_recipe
 from common.run import training
 from tests.conftest import PRESENT
 
@@ -183,7 +187,10 @@ def test_an_interrupted_comparison_keeps_what_is_trained(
     trace.write_text(trace.read_text("utf-8").replace("0.5", "9.5", 1), "utf-8")
     capsys.readouterr()
     assert fcn(["compare", "--resume", str(out)]) == 2
-    assert "trace.json: not a finished part of this" in capsys.readouterr().err
+    assert (
+        "trace.json: was changed after it was written: delete it, and this part is"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_terminated_comparison_names_the_way_on(
@@ -210,15 +217,39 @@ def test_a_terminated_comparison_names_the_way_on(
     assert said == f"interrupted; go on with: fcn compare --resume {out}"
 
 
-@pytest.mark.parametrize(("command", "file"), [("compare", "plan.json"), ("bench", "bench.json")])
-def test_a_resume_of_nothing_says_what_is_missing(
-    command: str, file: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_wait_for_an_evaluation_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    absent = tmp_path / "absent"
-    what = f"name what `fcn {command}` left in --out\n"
-    for folder, words in ((absent, "there is no such folder"), (tmp_path, f"holds no {file}")):
+    def slow(*_: object) -> scripts.Outcome:
+        time.sleep(0.2)
+        return scripts.Outcome("failed", "it was no good")
+
+    monkeypatch.setattr("common.machine.progress.LINE_SECONDS", (0.05, 60.0))
+    monkeypatch.setattr(compare, "prove_evaluation", slow)
+    config, args = Config(make_recipe("modern")), Namespace()
+    progress = Progress(tmp_path / "runs", {})
+    outcome = compare.train(progress, "jax", config, tmp_path, args, tmp_path, "[1] JAX")
+    assert outcome.status == "failed"
+    assert "[1] JAX: evaluation: 0:00 so far\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("compare", "a comparison (it has no plan.json)"),
+        ("study", "a study (it has no plan.json)"),
+        ("bench", "a benchmark (it has no bench.json)"),
+    ],
+)
+def test_a_resume_of_nothing_says_what_is_missing(
+    command: str, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    what = f"name the folder that `fcn {command}` wrote\n"
+    lacks = {"absent": "there is no such folder", "": f"is not the folder of {words}"}
+    for name, lack in lacks.items():
+        folder = tmp_path / name
         assert fcn([command, "--resume", str(folder)]) == 2
-        assert capsys.readouterr().err == f"error: --resume {folder}: {words}; {what}"
+        assert capsys.readouterr().err == f"error: --resume {folder}: {lack}: {what}"
 
 
 def test_a_stopped_backend_does_not_hang_a_comparison(

@@ -112,7 +112,7 @@ def test_an_interrupted_study_keeps_what_is_trained_and_refuses_what_differs(
     whole = part.read_text(encoding="utf-8")
     for damaged in ("", "[]", "{}", whole[:100], whole.replace('"seconds"', '"minutes"', 1)):
         part.write_text(damaged, encoding="utf-8")
-        assert "remove the file, and that part is done again" in refusal(resume, capsys)
+        assert "delete it, and this part is computed again" in refusal(resume, capsys)
     part.unlink()
     trained.clear()
     assert fcn([*resume, *VARY]) == 0
