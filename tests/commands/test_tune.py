@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
+from benchmarks.commands import tune
 from common.data.synthetic import make_dataset
 
 
@@ -93,3 +94,12 @@ def test_a_resumed_search_keeps_its_options(search, capsys) -> None:
         (search / "plan.json").write_text(json.dumps(plan | damage))
         assert fcn(["tune", "--resume", str(search)]) == 2
         assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_search_trains_as_verbosely_as_it_is_told(data, tmp_path, monkeypatch) -> None:
+    searches = []
+    monkeypatch.setattr(tune, "tune", lambda search, args: searches.append(search) or 0)
+    options = ["tune", "--data", str(data), "--crop", "64", "64", "--batch-size", "2"]
+    assert fcn([*options, "--out", str(tmp_path / "quiet")]) == 0
+    assert fcn([*options, "--out", str(tmp_path / "loud"), "--verbose"]) == 0
+    assert [search.verbose for search in searches] == [False, True]
