@@ -486,7 +486,7 @@ def test_a_resume_takes_what_its_run_was_started_with(
     for options, words in (
         (["--batch-size", "2"], "--batch-size 4 -> 2"),
         (["--seed", "0"], "--seed 3 -> 0"),
-        (["--recipe", "chapter-torch", *OPTIONS[2:]], "--loss-reduction 'mean' -> 'sum'"),
+        (["--recipe", "chapter-torch", *OPTIONS[2:]], "loss_reduction 'mean' -> 'sum'"),
     ):
         refused = train("--resume", finished, *options)
         assert refused.returncode == 2 and words in refused.stderr
