@@ -298,7 +298,7 @@ def test_the_command_writes_the_page_again(
 ) -> None:
     assert report.main([str(tmp_path)]) == 0
     page = tmp_path / "report.html"
-    assert capsys.readouterr().out == f"{page}\n"
+    assert capsys.readouterr().out.startswith(f"{page}\nnext: `fcn bench` ")
     assert page.read_text(encoding="utf-8") == compare_page.render_page(compare, tmp_path)
 
 
