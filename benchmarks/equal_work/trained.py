@@ -40,8 +40,9 @@ TIMEOUT_SECONDS = 900
 
 def evaluation_file(config: Config) -> Path:
     """Return the file of the question, computed unless the cache has it."""
-    views = ("evaluation", "test_flip", "test_scales")
-    names = ("backbone", "head", "classes", "crop", "tile", *views)
+    names = ["backbone", "head", "classes", "crop", "tile"]
+    if config.recipe.averages_views:
+        names += ["evaluation", "test_flip", "test_scales"]
     same = {name: getattr(config.recipe, name) for name in names}
     recipe = make_recipe("chapter-torch", batch_size=EXAMPLES, **same)
     source = Source(None, EXAMPLES, recipe.crop, seed=0, classes=recipe.classes)
