@@ -210,7 +210,7 @@ def test_a_training_that_leaves_a_damaged_file_is_told_in_a_line(
     ("options", "words"),
     [
         (["--vary", "tile=64x64,96x96"], "--vary tile: changes nothing"),
-        (["--vary", "epochs=2,3", "--recipe", "chapter-torch", "--max-steps", "1"], "--max-steps"),
+        (["--vary", "epochs=2,3", "--recipe", "chapter-torch", "--max-steps", "1"], "same step"),
         (["--vary", "crop=64x64,96x96"], "smaller than the crop of 96x96"),
         (["--seeds", "0"], "--seeds 0: expected 1 or more"),
         (["--backends", "pytorch"], "did you mean torch?"),

@@ -182,8 +182,8 @@ def test_what_differs_from_a_checkpoints_training_is_said(
     assert check_same_training(saved, Config(RECIPE, threads=1), "d" * 64) == []
     changed = Config(replace(RECIPE, learning_rate=0.5), seed=7)
     assert check_same_training(saved, changed, "e" * 64) == [
-        "learning_rate 0.02 -> 0.5",
-        "seed 0 -> 7",
+        "--learning-rate 0.02 -> 0.5",
+        "--seed 0 -> 7",
         f"data set {'d' * 12} -> {'e' * 12}",
     ]
 

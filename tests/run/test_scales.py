@@ -110,7 +110,9 @@ def test_an_image_that_is_smaller_than_the_crop_is_shown_where_it_is_padded(
     data = TrainingData(generated, Config(large))
     batch = next(data.training(0, 0))
     assert batch.images.shape == (4, 128, 160, 3) and data.train.dropped == 0
-    with pytest.raises(InputError, match="is larger than every image"):
+    with pytest.raises(
+        InputError, match="every image of train is smaller than the crop of 128x160"
+    ):
         TrainingData(generated, Config(replace(large, random_scale=(1.0, 1.0))))
 
 
