@@ -41,7 +41,12 @@ def damaged(content: bytes, generator: random.Random) -> bytes:
         damage(data, np.random.default_rng(generator.randrange(2**32)))
         return bytes(data)
     try:
-        return damaged_json(json.loads(content), generator).encode()
+        document = json.loads(content)
+        counts = [name for name, value in document.items() if type(value) is int]
+        if counts and generator.random() < 0.3:  # Another number is as good by its looks.
+            document[generator.choice(counts)] += generator.choice([-1, 1])
+            return json.dumps(document).encode()
+        return damaged_json(document, generator).encode()
     except ValueError:
         lines = content.splitlines(keepends=True)
         which = generator.randrange(len(lines))
