@@ -204,7 +204,9 @@ def test_v2_equals_gluon(training: bool) -> None:
         error = np.linalg.norm(of_gluon.asnumpy() - gradient)
         assert error < 1e-4 * np.linalg.norm(gradient) + 1e-10, name
     layer_of = {
-        name: layer.name for layer in network_layers("resnet18_v2") for name in layer.shapes
+        name: layer.name
+        for layer in network_layers(Network("resnet18_v2"))
+        for name in layer.shapes
     }
     for name, new in statistics.items():
         output = passed.values[layer_of[name]]

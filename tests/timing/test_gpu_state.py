@@ -296,9 +296,9 @@ def test_where_a_first_start_computes_is_known_at_its_end(nvml: NVML, device: st
 
 
 def test_time_that_the_host_gave_to_another_guest_counts_as_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    (tmp_path / "stat").write_text("cpu 9 9\ncpu0 1 2 4 800 1600 8 16 32 1 1\ncpu9 5 5\n")
-    monkeypatch.setattr(load, "Path", lambda path: tmp_path / "stat")
+    lines = ["cpu 9 9", "cpu0 1 2 4 800 1600 8 16 32 1 1", "cpu9 5 5"]
+    monkeypatch.setattr(load, "system_lines", lambda path: lines)
     monkeypatch.setattr(load, "available_cpus", lambda: [0])
     assert load.busy_seconds() == 63 / os.sysconf("SC_CLK_TCK")
