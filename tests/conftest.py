@@ -99,6 +99,17 @@ def memory_given_back() -> Iterator[None]:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+@pytest.fixture(autouse=True)
+def own_cpus() -> Iterator[None]:
+    """Give this process the CPUs back of which a command with ``--threads`` left it fewer."""
+    if not hasattr(os, "sched_getaffinity"):  # As on macOS.
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    yield
+    os.sched_setaffinity(0, before)
+
+
 @pytest.fixture(params=BACKENDS, scope="session")
 def backend_name(request: pytest.FixtureRequest) -> str:
     """Each backend's name in turn."""

@@ -120,7 +120,7 @@ def training_problems(trainings: Trainings, name: str, void: Void) -> Iterator[s
             yield f"{place}: has {len(seeds)} of {trainings['seeds']} seeds"
             return  # No test can be computed: it pairs the runs by seed.
         first = trainings["config"]["seed"]
-        if [run["seed"] for run in row["runs"]] != list(range(first, first + len(seeds))):
+        if [run["seed"] - first for run in row["runs"]] != list(range(len(seeds))):
             yield f"{place}: its seeds are not those from {first} on, in order"
             return
         for run in row["runs"]:

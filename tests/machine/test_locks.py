@@ -20,9 +20,8 @@ import os, sys, time
 from pathlib import Path
 from common.machine.locks import only_writer
 with only_writer(Path(sys.argv[1])):
-    child = os.fork() if "fork" in sys.argv else 1
-    if child:
-        print(child, flush=True)
+    if "fork" not in sys.argv or not os.fork():  # What it forked says itself that it lives.
+        print(os.getpid(), flush=True)
     time.sleep(100)
 """
 
