@@ -132,10 +132,11 @@ def environment_of(row: Row) -> dict[str, object]:
     gpus = sorted({sample["gpu"]["name"] for sample in row["samples"] if sample["gpu"]})
     own = {name: backend[name] for name in ("device", "threads", "precision", "deterministic")}
     cards = {"GPU": ", ".join(gpus) or "unknown"}
-    variables = {name: text for name, text in process["environment"].items() if name != WAITING}
+    variables = {name: text for name, text in process["environment"].items() if name not in WAITING}
     return {**own, "switches": process["switches"], **variables, **cards}
 
 
 def waiting_of(row: Row) -> str:
     """Return how OpenMP's threads waited while a row was measured."""
-    return row["processes"][-1]["environment"].get(WAITING, "unset")
+    environment = row["processes"][-1]["environment"]
+    return " ".join(f"{k}={environment[k]}" for k in WAITING if k in environment) or "as it comes"

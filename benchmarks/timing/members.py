@@ -18,7 +18,7 @@ from benchmarks.records.results import Results
 from benchmarks.timing.machine import check_card
 from benchmarks.timing.tracks import (
     WITHOUT_KEPT_MEMORY,
-    WITHOUT_PASSIVE_WAITING,
+    WITHOUT_SHORT_SPINNING,
     code_of,
     is_default_on,
 )
@@ -120,7 +120,7 @@ def start_worker(
         threads,
         settings["device"],
         keep_memory=track not in ("chapter", WITHOUT_KEPT_MEMORY),
-        set_waiting=track not in ("chapter", WITHOUT_PASSIVE_WAITING),
+        set_waiting=track not in ("chapter", WITHOUT_SHORT_SPINNING),
     )
     with cpus_limited(threads):
         return Worker(backend, environment | cache, log, python)

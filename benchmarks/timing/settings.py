@@ -74,8 +74,8 @@ class Settings:
     )
     tracks: tuple[str, ...] = option(
         "the code that is timed: the chapter's, this project's, or this project's with the "
-        "framework's own transposed convolution, without kept memory, without passive "
-        "waiting, or without one trick of common/tricks.py; several: A,B",
+        "framework's own transposed convolution, without kept memory, without short "
+        "spinning, or without one trick of common/tricks.py; several: A,B",
         default=("default",),
         flag="track",
         metavar="chapter|default|native-upsampling|without-TRICK",

@@ -13,7 +13,7 @@ from common.tricks import TRICKS
 WITHOUT = "without-"
 WITHOUT_KEPT_MEMORY = "without-kept-memory"
 """The default with the C library's own allocator settings: of every backend."""
-WITHOUT_PASSIVE_WAITING = "without-passive-waiting"
+WITHOUT_SHORT_SPINNING = "without-short-spinning"
 """The default with OpenMP's own way of waiting: of the backends that compute with it on a CPU."""
 WITH_OPENMP = ("torch", "mxnet")
 NATIVE_UPSAMPLING = "native-upsampling"
@@ -26,7 +26,7 @@ TRACKS = (
     "chapter",
     "default",
     WITHOUT_KEPT_MEMORY,
-    WITHOUT_PASSIVE_WAITING,
+    WITHOUT_SHORT_SPINNING,
     NATIVE_UPSAMPLING,
     *TRICK_TRACKS,
 )
@@ -54,7 +54,7 @@ def changed_parts(track: str, backend: str, settings: Settings) -> Set[str] | No
     gpu = may_be_gpu(device)
     if track == WITHOUT_KEPT_MEMORY:
         return None if gpu else set()
-    if track == WITHOUT_PASSIVE_WAITING:
+    if track == WITHOUT_SHORT_SPINNING:
         return None if gpu or backend not in WITH_OPENMP else set()
     if track == NATIVE_UPSAMPLING:
         if upsampling == "native":

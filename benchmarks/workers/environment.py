@@ -28,7 +28,7 @@ def backend_environment(
         device: As in ``Config``.
         keep_memory: Tell the C library to keep freed memory for the next step. Otherwise it has
             its default settings, whatever this process has.
-        set_waiting: Let OpenMP's threads sleep while they wait, unless the user says otherwise.
+        set_waiting: Let OpenMP's threads spin only briefly, unless the user says otherwise.
             Otherwise they do as OpenMP has it by default, whatever this process has.
 
     Raises:
@@ -48,7 +48,7 @@ def backend_environment(
     else:
         environment.pop(VARIABLE, None)
     if not set_waiting:
-        environment.pop(WAITING)
+        environment = {k: text for k, text in environment.items() if k not in WAITING}
     return environment
 
 

@@ -7,8 +7,14 @@ from common.errors import InputError
 from common.machine.allocator import allocator_environment
 from common.machine.cgroups import cpu_limit
 
-WAITING = "OMP_WAIT_POLICY"
-"""Environment variable: do OpenMP's threads spin or sleep while they wait for the next loop?"""
+SPINNING = {"GOMP_SPINCOUNT": "3000"}
+"""How often GNU's OpenMP looks for the next loop before a waiting thread sleeps (its own: 300,000).
+
+With 3,000 a step of PyTorch takes as long as by default where nothing else runs, and little longer
+beside other work, where by default it takes many times as long; docs/PERFORMANCE.md has figures.
+"""
+WAITING = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
+"""Environment variables of how OpenMP's threads wait for the next loop."""
 
 
 def available_cpus() -> list[int]:
@@ -32,8 +38,8 @@ def thread_environment(threads: int | None) -> dict[str, str]:
 
     Without OMP_NUM_THREADS MXNet would use half of the cores. JAX knows no quota of a container.
     OpenMP's threads, which PyTorch and MXNet have, spin by default while they wait. Beside any
-    other load they take the CPU from the thread that they wait for, so they sleep, unless the user
-    says otherwise.
+    other load they take the CPU from the thread that they wait for, so they spin only briefly,
+    unless the user says otherwise.
 
     Raises:
         InputError: If this process may use fewer CPUs than ``threads``.
@@ -44,11 +50,8 @@ def thread_environment(threads: int | None) -> dict[str, str]:
         raise InputError(f"--threads {threads}: this process may use {most} --threads {cpus}")
     count = threads or cpu_count()
     quota = {} if threads or count == cpus else {"PJRT_NPROC": str(count)}
-    return {
-        "OMP_NUM_THREADS": str(count),
-        WAITING: os.environ.get(WAITING, "passive"),
-        **quota,
-    }
+    spinning = {} if any(name in os.environ for name in WAITING) else SPINNING
+    return {"OMP_NUM_THREADS": str(count), **spinning, **quota}
 
 
 def restart_with_environment(threads: int | None, device: str) -> None:

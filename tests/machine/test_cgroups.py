@@ -99,11 +99,18 @@ def test_a_quota_is_what_the_threads_are_counted_by(
     assert environment["OMP_NUM_THREADS"] == str(count)
     # JAX counts CPUs itself, unless there is a quota that it does not know.
     assert environment.get("PJRT_NPROC") == (None if count == 8 else str(count))
-    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
-    waiting = {"OMP_WAIT_POLICY": "passive"}
-    assert threads.thread_environment(4) == {"OMP_NUM_THREADS": "4"} | waiting
-    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
-    assert threads.thread_environment(4)["OMP_WAIT_POLICY"] == "active"
+
+
+@pytest.mark.parametrize("variable", [None, "OMP_WAIT_POLICY", "GOMP_SPINCOUNT"])
+def test_threads_spin_briefly_unless_the_user_says_otherwise(
+    variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    if variable:
+        monkeypatch.setenv(variable, "7")
+    waiting = {} if variable else {"GOMP_SPINCOUNT": "3000"}
+    assert threads.thread_environment(1) == {"OMP_NUM_THREADS": "1"} | waiting
 
 
 def test_the_cache_is_a_quarter_of_what_the_container_allows(

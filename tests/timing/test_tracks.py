@@ -24,7 +24,7 @@ from tests.support.bench_sample import SETTINGS
 from tests.support.commands import TINY, stored
 from tests.support.interpreters import stand_in
 
-SAME_CONFIGURATION = ("default", "chapter", "without-kept-memory", "without-passive-waiting")
+SAME_CONFIGURATION = ("default", "chapter", "without-kept-memory", "without-short-spinning")
 TRAINING = {"train", "backward", "epoch", "first_step", "scale"}
 CONFIG = Config(make_recipe("chapter-torch", batch_size=1, crop=(32, 64)))
 
@@ -50,9 +50,10 @@ def test_a_process_is_told_what_its_track_goes_without(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv(VARIABLE, raising=False)
-    monkeypatch.delenv(WAITING, raising=False)
+    for name in WAITING:
+        monkeypatch.delenv(name, raising=False)
     every_track_has_rows(monkeypatch)
-    tracks = ["default", "without-kept-memory", "without-passive-waiting"]
+    tracks = ["default", "without-kept-memory", "without-short-spinning"]
     tracks += ["without-channels-last", "native-upsampling"]
     options = ["--python", f"torch={stand_in(tmp_path, 'fine')}", "--backends", "torch"]
     options += [*TINY, "--rounds", "1", "--cases", "loss", "--track", ",".join(tracks)]
@@ -64,16 +65,15 @@ def test_a_process_is_told_what_its_track_goes_without(
     assert {track: process["switches"] for track, process in processes.items()} == {
         "default": default,
         "without-kept-memory": default,
-        "without-passive-waiting": default,
+        "without-short-spinning": default,
         "without-channels-last": {**default, "without": ["channels-last"]},
         "native-upsampling": {**default, "upsampling": "native"},
     }
     for variable, track in (
         (VARIABLE, "without-kept-memory"),
-        (WAITING, "without-passive-waiting"),
+        ("GOMP_SPINCOUNT", "without-short-spinning"),
     ):
         assert [t for t in tracks if variable not in processes[t]["environment"]] == [track]
-    assert processes["default"]["environment"][WAITING] == "passive"
     assert all(process["cpus"] == available_cpus() for process in processes.values())
     assert bench(["check", str(tmp_path / "out")]) == 0
 
@@ -95,8 +95,8 @@ def test_a_track_that_no_chosen_backend_has_is_refused(tmp_path: Path) -> None:
         (["--device", "cpu"], "without-compile", ".* with --device cpu"),
         (["--device", "gpu"], "without-eigen-convolutions", ".* with --device gpu"),
         (["--device", "gpu"], "without-kept-memory", ".* with --device gpu"),
-        (["--backends", "jax,tf"], "without-passive-waiting", "jax, tf in train"),
-        (["--device", "gpu"], "without-passive-waiting", ".* with --device gpu"),
+        (["--backends", "jax,tf"], "without-short-spinning", "jax, tf in train"),
+        (["--device", "gpu"], "without-short-spinning", ".* with --device gpu"),
         (["--upsampling", "native"], "native-upsampling", ".* --upsampling native"),
         (["--cases", "loss,load"], "native-upsampling", ".* in loss, load with"),
         (["--cases", "load"], "without-channels-last", ".* in load with"),
@@ -161,7 +161,7 @@ def test_every_trick_has_a_track_and_the_schema_knows_it() -> None:
             if cases_of(track, backend, "cpu") | cases_of(track, backend, "gpu")
         }
         of_all = {"chapter", "default", "without-kept-memory", "native-upsampling"}
-        openmp = {"without-passive-waiting"} if backend in ("torch", "mxnet") else set()
+        openmp = {"without-short-spinning"} if backend in ("torch", "mxnet") else set()
         assert own == of_all | openmp | {f"without-{name}" for name in tricks}
 
 

@@ -10,9 +10,8 @@ from benchmarks.records.diff import Change, changes, unlike
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import read_document
 from benchmarks.records.statistics import UNPAIRED_TEST
-from benchmarks.timing.tracks import WITHOUT_PASSIVE_WAITING
+from benchmarks.timing.tracks import WITHOUT_SHORT_SPINNING
 from common.errors import InputError
-from common.machine.threads import WAITING
 from common.options import Parser
 
 HEADS = ("row", "old ms", "new ms", "new/old [95 %]", "")
@@ -54,8 +53,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"not compared: {line}")
     if any(change["old_waiting"] != change["new_waiting"] for change in rows):
         print(
-            f"{WAITING} differs: in PyTorch and MXNet on a CPU a part of a change may come from "
-            f"it; `fcn bench --track default,{WITHOUT_PASSIVE_WAITING}` measures how much"
+            "OpenMP's waiting differs: in PyTorch and MXNet on a CPU a part of a change may come "
+            f"from it; `fcn bench --track default,{WITHOUT_SHORT_SPINNING}` measures how much"
         )
     return 0
 
@@ -80,6 +79,6 @@ def in_words(change: Change) -> str:
         if old.get(name) != new.get(name)
     ]
     if change["old_waiting"] != change["new_waiting"]:
-        differences.append(f"{WAITING} {change['old_waiting']} -> {change['new_waiting']}")
+        differences.append(f"OpenMP's waiting {change['old_waiting']} -> {change['new_waiting']}")
     shown = finding(change, "slower" if change["ratio"] > 1 else "faster", "no change shown")
     return shown + (f" ({', '.join(differences)})" if differences else "")
