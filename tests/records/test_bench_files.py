@@ -256,9 +256,8 @@ def test_rows_whose_threads_waited_otherwise_are_compared_and_that_is_said(
     assert fcn(["bench", "diff", old, new_path]) == 0
     lines = capsys.readouterr().out.splitlines()
     (line,) = (line for line in lines if line.startswith(f"{row['key']} "))
-    assert line.endswith(
-        "no change shown (OpenMP's waiting as it comes -> OMP_WAIT_POLICY=passive)"
-    )
+    said = "(OpenMP's waiting as it comes -> OMP_WAIT_POLICY=passive)"
+    assert line.endswith(f"no change shown {said}")
     assert lines[-1].startswith("OpenMP's waiting differs: in PyTorch and MXNet on a CPU")
     assert fcn(["bench", "diff", new_path, new_path]) == 0
     assert "OpenMP" not in capsys.readouterr().out
