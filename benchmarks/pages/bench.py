@@ -9,7 +9,7 @@ from benchmarks.pages import proof as parity
 from benchmarks.pages import roofline
 from benchmarks.pages import rows as words
 from benchmarks.pages.facts import bench_facts, computed_on, machine_names
-from benchmarks.pages.format import counted, join, out_of
+from benchmarks.pages.format import counted, join, network_name, out_of
 from benchmarks.pages.html import render
 from benchmarks.pages.studies import accuracy as trainings
 from benchmarks.records.check import problems
@@ -167,12 +167,12 @@ def longer(test: Comparison) -> str:
 
 def conditions(document: Bench) -> str:
     """Return which networks were timed and trained, and at which sizes."""
-    timed = dict.fromkeys((words.network_name(row), *row["crop"]) for row in document["rows"])
+    timed = dict.fromkeys((network_name(row), *row["crop"]) for row in document["rows"])
     places = [f"{backbone}, {height} × {width}" for backbone, height, width in timed]
     if "accuracy" in document:
         recipe = document["accuracy"]["config"]["recipe"]
         height, width = recipe["crop"]
-        places.append(f"trained: {recipe['backbone']}, {height} × {width}")
+        places.append(f"trained: {network_name(recipe)}, {height} × {width}")
     return "; ".join(places)
 
 

@@ -58,7 +58,7 @@ def block(rows: Sequence[Row], document: Bench) -> list[str]:
             cells.append([row["backend"], row["track"], status, *[""] * (len(heads) - 3)])
         notes += [f"  {row['backend']} {row['track']}: {line}" for line in reasons if line]
     return [
-        f"{words.case_name(first)}, {words.network_name(first)}, {words.batch_name(first)}, "
+        f"{words.case_name(first)}, {text.network_name(first)}, {words.batch_name(first)}, "
         f"{height}×{width}, {first['precision']}",
         text.text_table(cells),
         *map(comparison_line, words.paired_tests(rows, document)),
@@ -168,7 +168,7 @@ def caption(document: Bench, rows: Sequence[Row]) -> str:
     rounds = text.counted(document["settings"]["rounds"], "round")
     lines = [
         f"Examples/s: the median over {rounds} of two turns each, "
-        f"and its 95 % bootstrap interval; {words.network_name(first)}, {first['recipe']}, "
+        f"and its 95 % bootstrap interval; {text.network_name(first)}, {first['recipe']}, "
         f"{words.batch_name(first)}, {height}×{width}, {first['precision']}, "
         f"{computed_on(document, rows)}, {cpus}, {machine['system']}, "
         f"Python {machine['python']}"

@@ -4,7 +4,10 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from math import isfinite
 
+from benchmarks.records.documents import Row, Settings
 from benchmarks.records.statistics import Interval
+from common.documents import RecipeRecord
+from common.recipes import Network
 
 DASH = "–"
 """Stands where there is no value."""
@@ -133,10 +136,15 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *rows))
 
 
+def network_name(of: Row | RecipeRecord | Settings) -> str:
+    """Return the name of a row's or a recipe's network; the chapter's head goes unsaid."""
+    return Network(of["backbone"], of.get("head", "fcn32s")).title
+
+
 WORDS: dict[str, Callable[..., str]] = {
     words.__name__: words
     for words in (
-        *(bound_text, counted, error_text, moment, number, percent, seconds),
+        *(bound_text, counted, error_text, moment, network_name, number, percent, seconds),
         *(significant, size, small_percent, span),
     )
 }

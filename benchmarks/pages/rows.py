@@ -5,13 +5,12 @@ from typing import NamedTuple
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
-from benchmarks.pages.format import counted, significant
+from benchmarks.pages.format import counted, network_name, significant
 from benchmarks.pages.html import backend_color
 from benchmarks.records.comparisons import without_disturbed
 from benchmarks.records.documents import Bench, BreakEven, Check, Comparison, Figures, Row
 from benchmarks.records.statistics import LEVEL, Interval, Judgement
 from common.backends import BACKENDS
-from common.recipes import Network
 
 NOT_REACHED = "not measured when the benchmark ended"
 
@@ -57,11 +56,6 @@ def label_of(key: str) -> str:
 def batch_name(row: Row) -> str:
     """Return a row's batch size in words."""
     return f"batch {row['batch_size']}"
-
-
-def network_name(row: Row) -> str:
-    """Return the name of a row's network; the chapter's head goes without saying."""
-    return Network(row["backbone"], row.get("head", "fcn32s")).title
 
 
 def row_title(row: Row) -> str:

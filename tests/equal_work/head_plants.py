@@ -209,3 +209,5 @@ HEAD_PLANTS: dict[str, tuple[Callable[..., None], str, str, str, str]] = {
     "twofold kernel frozen": (kernel_frozen, "steps", "momentum", "up32to16.weight", "resnet18_v1"),
     "skip without its norm": (without_its_norm, *LAYER, "score16", "resnet18_v2"),
 }
+OF_TWO_SKIPS = ("added after the upsampling",)
+"""Those that fcn16s, with one skip, cannot have."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.pages.format import DASH, counted, small_percent, text_table
+from benchmarks.pages.format import DASH, counted, network_name, small_percent, text_table
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure
 from benchmarks.records.documents import Bench
@@ -42,7 +42,7 @@ def accuracy_title(accuracy: Accuracy) -> str:
     recipe = accuracy["config"]["recipe"]
     height, width = recipe["crop"]
     return (
-        f"accuracy, {recipe['backbone']}, {recipe['name']}, batch {recipe['batch_size']}, "
+        f"accuracy, {network_name(recipe)}, {recipe['name']}, batch {recipe['batch_size']}, "
         f"{height}×{width}, {counted(accuracy['seeds'], 'seed')}: mean [least, most]"
     )
 

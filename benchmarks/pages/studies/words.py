@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.pages.format import DASH, count_word, counted, join, text_table
+from benchmarks.pages.format import DASH, count_word, counted, join, network_name, text_table
 from benchmarks.pages.studies.accuracy import (
     NAMES,
     error_share,
@@ -39,7 +39,7 @@ def study_title(study: Study) -> str:
     height, width = recipe["crop"]
     varied = "; ".join(f"{field}: {', '.join(texts)}" for field, texts in study["varied"].items())
     return (
-        f"{varied or 'nothing varied'}; {recipe['backbone']}, {recipe['name']}, batch "
+        f"{varied or 'nothing varied'}; {network_name(recipe)}, {recipe['name']}, batch "
         f"{recipe['batch_size']}, {height}×{width}, {counted(seeds, 'seed')}"
     )
 

@@ -113,6 +113,20 @@ def test_a_study_without_tests_says_why(tmp_path: Path) -> None:
     assert words.verdict(one_seed).startswith("One seed tells no difference from chance")
 
 
+@pytest.mark.parametrize(
+    "head, network", [(None, "resnet18_v1"), ("fcn8s", "fcn8s on resnet18_v1")]
+)
+def test_a_study_says_which_network_was_trained(
+    head: str | None, network: str, tmp_path: Path
+) -> None:
+    study = sample_study(tmp_path)
+    recipe = study["config"]["recipe"]
+    recipe.pop("head", None)
+    if head:
+        recipe["head"] = head
+    assert f"; {network}, {recipe['name']}, batch " in words.study_title(study)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_a_page_fits_its_window(show: Any, tmp_path: Path, width: int) -> None:
     sample_study(tmp_path)
