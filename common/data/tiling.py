@@ -22,6 +22,9 @@ LOOK_AHEAD = 4
 TILES_PER_BATCH = 2
 """Tiles of one shape that are predicted at once: on a CPU some frameworks take longer one by one,
 others with four."""
+PIXELS_AT_ONCE = 2_000_000
+"""Of the images whose views share batches: the probabilities of all of them may have to wait for
+a view of the same shape, some 16 bytes a class and pixel."""
 
 
 class Tiled(Generic[T]):
@@ -254,6 +257,10 @@ class Views(Generic[T]):
         self._left -= 1
 
 
+View = tuple[NDArray[np.uint8], tuple[Views[T], bool]]
+"""A view of an image, with what its prediction is added to, and whether it is mirrored."""
+
+
 def predict_views(
     items: Iterable[tuple[NDArray[np.uint8], T]],
     largest: tuple[int, int],
@@ -274,15 +281,34 @@ def predict_views(
         Chen et al., "Rethinking Atrous Convolution for Semantic Image Segmentation", section 4.1.
     """
 
-    def viewed() -> Iterator[tuple[NDArray[np.uint8], tuple[Views[T], bool]]]:
-        for image, companion in items:
+    def viewed(group: Sequence[tuple[NDArray[np.uint8], T]]) -> Iterator[View[T]]:
+        for image, companion in group:
             size = image.shape[0], image.shape[1]
             mean = Views(size, companion, len(views))
             for scale, flip in views:
                 view = resize_image(image, scaled_size(size, scale)) if scale != 1 else image
                 yield view[:, ::-1] if flip else view, (mean, flip)
 
-    for logits, (mean, flip) in predict_tiled(viewed(), largest, predict_batch, None, done):
-        mean.add(logits, flip)
-        if mean.is_done:
-            yield mean.labels, mean.companion
+    for group in grouped(ahead(items)):
+        outputs = predict_tiled(viewed(group), largest, predict_batch, None, done)
+        for logits, (mean, flip) in outputs:
+            mean.add(logits, flip)
+            if mean.is_done:
+                yield mean.labels, mean.companion
+
+
+def grouped(
+    items: Iterable[tuple[NDArray[np.uint8], T]],
+) -> Iterator[list[tuple[NDArray[np.uint8], T]]]:
+    """Yield ``items`` in groups of at most ``PIXELS_AT_ONCE``, a larger image alone."""
+    group: list[tuple[NDArray[np.uint8], T]] = []
+    pixels = 0
+    for image, companion in items:
+        own = image.shape[0] * image.shape[1]
+        if group and pixels + own > PIXELS_AT_ONCE:
+            yield group
+            group, pixels = [], 0
+        group.append((image, companion))
+        pixels += own
+    if group:
+        yield group

@@ -11,9 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from common.data import tiling
 from common.data.crops import merge_tiles, tiles
 from common.data.images import read_image
 from common.data.tiling import (
+    LOOK_AHEAD,
     TILES_PER_BATCH,
     ahead,
     count_tiles,
@@ -163,3 +165,24 @@ def test_as_many_tiles_are_predicted_as_are_counted_before(size, views):
     assert len(list(done)) == 3
     assert sum(counts) == 3 * count_tiles(size, largest, views)
     assert len(counts) >= sum(counts) / TILES_PER_BATCH
+
+
+def test_few_images_wait_for_another_of_their_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No two views have one shape, so each of them waits as long as it may."""
+    sizes = [(32 * (1 + n // 4), 32 * (1 + n % 4)) for n in range(16)]
+    monkeypatch.setattr(tiling, "PIXELS_AT_ONCE", sum(h * w for h, w in sizes[:4]))
+    begun: list[int] = []
+
+    def images() -> Iterator[tuple[NDArray[np.uint8], int]]:
+        for number, size in enumerate(sizes):
+            begun.append(number)
+            yield np.zeros((*size, 3), np.uint8), number
+
+    def predict_batch(batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return batch.astype(np.float32)
+
+    views = ((1.0, False), (1.5, False))
+    predicted = predict_views(images(), (512, 512), predict_batch, views)
+    waiting = [len(begun) - count for count, _ in enumerate(predicted)]
+    assert len(waiting) == len(sizes)
+    assert max(waiting) <= 5 + LOOK_AHEAD, "four images of a group, the next one, and those ahead"
