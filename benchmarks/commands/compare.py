@@ -41,7 +41,7 @@ from common.tricks import check_tricks
 PAGE = "report.html"
 
 
-def compare_parser() -> options.Parser:
+def command_parser() -> options.Parser:
     """Return the command's parser."""
     parser = options.Parser(
         prog="fcn compare",
@@ -57,7 +57,7 @@ def compare_parser() -> options.Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Compare; status 1 if a backend is missing, fails or does other work."""
-    args, named = trainings.parsed(compare_parser(), argv)
+    args, named = trainings.parsed(command_parser(), argv)
     if args.resume:
         out: Path = args.resume
         resume_options(args, named, "comparison")

@@ -18,8 +18,8 @@ from common.machine.files import write_text
 from common.options import Parser, add_action
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the named action."""
+def command_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(prog="fcn data", description="Make, fetch or check a data set.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="make|fetch|check")
     text = "generate images of shapes with their label maps"
@@ -43,7 +43,12 @@ def main(argv: Sequence[str]) -> int:
     check.add_argument("--write-classes", type=Path, metavar="FILE", help=text)
     add_field_options(check, Config, ("max_pixels",))
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the named action."""
+    args = command_parser().parse_args(argv)
     if args.action == "make":
         return make_generated(args)
     if args.action == "fetch":

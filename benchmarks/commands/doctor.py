@@ -33,11 +33,16 @@ class Finding(NamedTuple):
     reason: str | None = None
 
 
-def main(argv: Sequence[str]) -> int:
-    """Try every backend in a process of its own; status 1 if none works."""
+def command_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(prog="fcn doctor", description="Say which backends and devices work here.")
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Try every backend in a process of its own; status 1 if none works."""
+    args = command_parser().parse_args(argv)
     names = tracked(BACKENDS, len(BACKENDS), "backend", "one training step with each")
     findings = {name: examine(name) for name in names}
     machine = hardware()

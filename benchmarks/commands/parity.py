@@ -34,7 +34,7 @@ QUICK, FULL = (2, (96, 128), 8), (8, (160, 224), 20)
 """Images a batch, their height and width in pixels, and the steps of the training."""
 
 
-def parity_parser() -> Parser:
+def command_parser() -> Parser:
     """Return the command's parser."""
     parser = Parser(
         prog="fcn parity",
@@ -101,7 +101,7 @@ def head_of(args: Namespace) -> str:
 
 def main(argv: Sequence[str]) -> int:
     """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
-    args = parity_parser().parse_args(argv)
+    args = command_parser().parse_args(argv)
     if args.layers:
         for backbone in backbones_of(args):
             network = Network(backbone, head_of(args))

@@ -9,8 +9,8 @@ from common.recipe_files import differences, named_recipe, to_toml
 from common.recipes import RECIPES, SENTENCES
 
 
-def main(argv: Sequence[str]) -> int:
-    """Run the named action."""
+def command_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(prog="fcn recipe", description="Show recipes; docs/RECIPES.md has the fields.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list|show|diff")
     text = "print the presets"
@@ -27,7 +27,12 @@ def main(argv: Sequence[str]) -> int:
                 metavar=name.upper(),
                 help=f"{', '.join(RECIPES)}, or a TOML file",
             )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the named action."""
+    args = command_parser().parse_args(argv)
     if args.action == "list":
         print(text_table(list(SENTENCES.items())))
     elif args.action == "show":

@@ -60,8 +60,8 @@ def next_steps(folder: Path, results: str) -> str:
     return NEXT[results].format(place=quote(str(folder)))
 
 
-def main(argv: Sequence[str]) -> int:
-    """Write the page of every named folder of results again."""
+def command_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(
         prog="fcn report",
         description="Write the page of a comparison, a benchmark, a study or a search again from "
@@ -83,7 +83,12 @@ def main(argv: Sequence[str]) -> int:
         help="a benchmark's results (bench.json or its folder), of any machine, to stand on the "
         "page of the one in DIR; may be repeated",
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the page of every named folder of results again."""
+    args = command_parser().parse_args(argv)
     others = [folder for folder in args.folders if kind_of(folder) != RESULTS]
     if args.beside and others:
         raise InputError(f"--beside: {others[0]} holds no {RESULTS} for it to stand beside")

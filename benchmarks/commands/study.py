@@ -49,7 +49,7 @@ KEPT = ("vary", "seeds", "recipes")
 """What a study's plan holds beside a comparison's: options, and each variant's recipe as TOML."""
 
 
-def study_parser() -> options.Parser:
+def command_parser() -> options.Parser:
     """Return the command's parser."""
     parser = options.Parser(
         prog="fcn study",
@@ -71,7 +71,7 @@ def study_parser() -> options.Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Train and test; status 1 if a training is missing, fails or does other work."""
-    args, named = trainings.parsed(study_parser(), argv)
+    args, named = trainings.parsed(command_parser(), argv)
     if args.resume:
         out: Path = args.resume
         resume_study(args, named)

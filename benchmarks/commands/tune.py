@@ -47,7 +47,7 @@ TRIALS = 30
 """Where neither trials nor minutes are said."""
 
 
-def tune_parser() -> options.Parser:
+def command_parser() -> options.Parser:
     """Return the command's parser."""
     parser = options.Parser(
         prog="fcn tune",
@@ -81,7 +81,7 @@ def tune_parser() -> options.Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Search; status 1 if no trial has a score."""
-    args, named = trainings.parsed(tune_parser(), argv)
+    args, named = trainings.parsed(command_parser(), argv)
     check_numbers(args)
     if find_spec("optuna") is None:
         raise InputError("fcn tune: needs Optuna, which is not installed; `uv sync` installs it")

@@ -22,7 +22,7 @@ BACKBONE = "backbone."
 """Before the names of the backbone's parameters."""
 
 
-def weights_parser() -> Parser:
+def command_parser() -> Parser:
     """Return the command's parser."""
     parser = Parser(prog="fcn weights", description="Import, show or export weights.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="import|show|export")
@@ -69,7 +69,7 @@ def weights_parser() -> Parser:
 
 def main(argv: Sequence[str]) -> int:
     """Run the named action."""
-    args = weights_parser().parse_args(argv)
+    args = command_parser().parse_args(argv)
     limit = args.max_mib * 2**20
     if args.action == "show":
         show(args.file, limit, args.json)

@@ -63,6 +63,13 @@ def script_command(
     return [python, "-m", f"{backend}_impl.{script}", *arguments]
 
 
+def add_backend_option(parser: Parser, script: str) -> None:
+    """Add the option that names the backend whose ``script`` runs."""
+    run = "; with --resume by default that of the run" if script == "train" else ""
+    text = f"the framework{run}; mxnet: {NOTES['mxnet']}"
+    parser.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
+
+
 def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     """Run the script of the backend that ``--backend`` names; return its exit status.
 
@@ -71,18 +78,15 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
 
     Args:
         script: ``train`` or ``predict``.
-        parser: Of the script's options.
-        argv: These, and ``--backend``.
+        parser: Of the script's options and ``--backend``.
+        argv: These.
 
     Raises:
         InputError: For a bad option, or a backend that is not installed.
     """
     argv = backend_named(argv)
     chooser = Parser(add_help=False)
-    for reader in (parser, chooser):
-        run = "; with --resume by default that of the run" if script == "train" else ""
-        text = f"the framework{run}; mxnet: {NOTES['mxnet']}"
-        reader.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
+    add_backend_option(chooser, script)
     if script == "train":
         args = training_options(parser, argv)
         choose_recipe(args)  # The script says so.

@@ -11,8 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands import parity
-from benchmarks.commands.compare import compare_parser
+from benchmarks.commands import compare, parity
 from benchmarks.commands.data import main
 from common.classes import VOC
 from common.config import Config
@@ -28,7 +27,7 @@ from common.recipes import make_recipe
 from common.run.prediction import images_of
 from common.run.training import TrainingData, choose_recipe
 
-PARSERS = {"train": lambda: training_parser("train"), "compare": compare_parser}
+PARSERS = {"train": lambda: training_parser("train"), "compare": compare.command_parser}
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ def test_other_results_name_their_files_and_commands_to_copy(
     elif kind == "study":
         text = study.last_lines(sample_study(out), out)
     else:
-        text = tune.last_lines(sample_tune(out), out, tune.tune_parser().parse_args(options))
+        text = tune.last_lines(sample_tune(out), out, tune.command_parser().parse_args(options))
     *_, page, files, last = text.splitlines()
     assert page == f"page: {out}/report.html"
     assert files.startswith(f"'{out}' has ") and f"{kind}.json" in files
@@ -91,7 +91,7 @@ def test_other_results_name_their_files_and_commands_to_copy(
 
 def test_a_search_without_a_score_names_no_recipe(tmp_path: Path) -> None:
     tuned = {**sample_tune(tmp_path), "best": None, "recipe": None}
-    text = tune.last_lines(tuned, tmp_path, tune.tune_parser().parse_args([]))
+    text = tune.last_lines(tuned, tmp_path, tune.command_parser().parse_args([]))
     assert "fcn train" not in text and "best.toml" not in text and "next: `fcn tune" in text
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cases.inputs import parameters_in, part
-from benchmarks.commands.compare import compare_parser
+from benchmarks.commands.compare import command_parser
 from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
 from common.backends import BACKENDS
@@ -242,14 +242,14 @@ def test_a_configuration_is_the_same_again_from_json_and_from_options() -> None:
     assert Config.from_json(written) == config
     del written["without"]  # As a run wrote it before there was the field.
     assert Config.from_json(written) == replace(config, without=())
-    given = compare_parser().parse_args(["--without", "channels-last, onednn-relu"])
+    given = command_parser().parse_args(["--without", "channels-last, onednn-relu"])
     assert given.without == config.without
-    made = config_from(compare_parser().parse_args(["--recipe", "generated"]))
+    made = config_from(command_parser().parse_args(["--recipe", "generated"]))
     for without in (config.without, ()):
         asked = replace(made, without=without)
         assert (
             config_from(
-                compare_parser().parse_args(["--recipe", "generated", *field_arguments(asked)])
+                command_parser().parse_args(["--recipe", "generated", *field_arguments(asked)])
             )
             == asked
         )

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from benchmarks.commands.parity import parity_parser
+from benchmarks.commands.parity import command_parser
 from common.classes import VOC, VOID, VOID_COLOR, Classes, voc_colors
 from common.config import Config
 from common.errors import InputError
@@ -168,7 +168,7 @@ def test_a_list_that_cannot_be_read_is_refused(tmp_path):
         Classes.read(tmp_path)
 
 
-@pytest.mark.parametrize("parser", [training_parser("t"), predict_parser("p"), parity_parser()])
+@pytest.mark.parametrize("parser", [training_parser("t"), predict_parser("p"), command_parser()])
 def test_a_bad_list_is_a_bad_option(parser, tmp_path):
     path = tmp_path / "classes.toml"
     path.write_text("x = 1", encoding="utf-8")

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands.compare import compare_parser
+from benchmarks.commands.compare import command_parser
 from benchmarks.equal_work.trained import pixels_to_score
 from benchmarks.pages.bench import write_page
 from benchmarks.pages.html import write_png
@@ -99,7 +99,7 @@ def test_time_is_counted_up_to_the_epoch_that_passes_the_target(tmp_path: Path) 
     assert seconds_to_target(tmp_path, "ignore") is None
 
 
-@pytest.mark.parametrize("parser", [training_parser("x"), compare_parser()])
+@pytest.mark.parametrize("parser", [training_parser("x"), command_parser()])
 def test_a_configuration_survives_the_command_line(parser: Parser, tmp_path: Path) -> None:
     config = Config(SMALL, seed=3, max_steps=7, precision="bfloat16", deterministic=True)
     config = replace(config, threads=1, cache_mib=0)

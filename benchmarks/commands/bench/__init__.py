@@ -21,7 +21,8 @@ from benchmarks.studies.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.plan import accuracy_config, planned_rows
-from benchmarks.timing.settings import QUICK, Settings, bench_parser, option_of, settings_from
+from benchmarks.timing.settings import QUICK, Settings, option_of, settings_from
+from benchmarks.timing.settings import bench_parser as command_parser
 from benchmarks.workers.environment import limit_cpus
 from common.errors import InputError, printable
 from common.machine.files import write_text
@@ -40,7 +41,7 @@ def main(argv: Sequence[str]) -> int:
         return COMMANDS[argv[0]](argv[1:])
     if argv and not argv[0].startswith("-"):
         raise unknown("fcn bench", argv[0], COMMANDS)
-    args, named = parsed(bench_parser(), argv)
+    args, named = parsed(command_parser(), argv)
     if args.resume and not (args.resume / RESULTS).is_file():
         lack = f"is not the folder of a benchmark (it has no {RESULTS})"
         lack = lack if args.resume.is_dir() else "there is no such folder"

@@ -14,8 +14,8 @@ from common.errors import InputError
 from common.options import Parser
 
 
-def main(argv: Sequence[str]) -> int:
-    """Check and show a results file; status 1 if it contradicts the rules or itself."""
+def command_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(prog="fcn bench check", description="Check a results file and show its table.")
     parser.add_argument(
         "file",
@@ -26,7 +26,12 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument(
         "--markdown", action="store_true", help="print the rows of train alone, for a README"
     )
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Check and show a results file; status 1 if it contradicts the rules or itself."""
+    args = command_parser().parse_args(argv)
     if kind_of(args.file) == STUDY:
         return check_study(args.file)
     document = read_document(args.file, Bench)

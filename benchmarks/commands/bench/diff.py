@@ -17,12 +17,8 @@ from common.options import Parser
 HEADS = ("row", "old ms", "new ms", "new/old [95 %]", "")
 
 
-def main(argv: Sequence[str]) -> int:
-    """Compare two results files row by row.
-
-    Raises:
-        InputError: If they are of different machines, or share no row that can be compared.
-    """
+def command_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(
         prog="fcn bench diff",
         description=f"Say which rows changed from OLD to NEW, by a {UNPAIRED_TEST}, "
@@ -33,7 +29,16 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("new", type=Path, metavar="NEW", help="likewise")
     parser.add_argument("--json", action="store_true", help="print the changes as JSON")
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare two results files row by row.
+
+    Raises:
+        InputError: If they are of different machines, or share no row that can be compared.
+    """
+    args = command_parser().parse_args(argv)
     old, new = read_document(args.old, Bench), read_document(args.new, Bench)
     if different := unlike(old["hardware"], new["hardware"]):
         raise InputError(

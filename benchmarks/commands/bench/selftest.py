@@ -18,8 +18,8 @@ from common.options import Parser
 VERDICTS = {True: "ok", False: "NO", None: "not judged"}
 
 
-def main(argv: Sequence[str]) -> int:
-    """Plant what must be found; status 1 unless all was judged and as expected."""
+def command_parser() -> Parser:
+    """Return the command's parser."""
     parser = Parser(
         prog="fcn bench selftest",
         description="Time a backend beside itself, beside itself made 5 % slower, without "
@@ -29,7 +29,12 @@ def main(argv: Sequence[str]) -> int:
     add("--backend", metavar="B", help="which backend; by default the first that is installed")
     add_field_options(parser, Settings, ("rounds", "seconds", "device", "threads"))
     parser.set_defaults(rounds=12, seconds=0.4)
-    args = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Plant what must be found; status 1 unless all was judged and as expected."""
+    args = command_parser().parse_args(argv)
     if args.rounds < 4:
         # Two tests of six pairs would find no difference however large: p is 2 * 2 / 2**6 at least.
         raise InputError(f"--rounds {args.rounds}: must be 4 at least")
