@@ -12,14 +12,10 @@ from itertools import accumulate
 
 @dataclass(frozen=True)
 class Bound:
-    """The largest error that passes.
-
-    Attributes:
-        reason: Why it is this one, as a proof's page says it; a comment where no page does.
-    """
+    """The largest error that passes, and why it is this one."""
 
     limit: float
-    reason: str = ""
+    reason: str
 
 
 PRECISIONS = ("float64", "float32", "tf32", "bfloat16")
@@ -40,11 +36,6 @@ def _bounds(
     """
     reasons = [reason] * 4 if bfloat16 is None else [float64, reason, _TF32, bfloat16]
     return dict(zip(PRECISIONS, map(Bound, limits, reasons), strict=True))
-
-
-def _limits(*limits: float) -> dict[str, Bound]:
-    """Return the bounds in float64, float32, tf32 and bfloat16."""
-    return dict(zip(PRECISIONS, map(Bound, limits), strict=True))
 
 
 _PROOF = {
@@ -122,63 +113,91 @@ PROOF = tuple(_PROOF)
 
 BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     **_PROOF,
-    # Of a training's own record: its scores beside those of its confusion matrix. The same
-    # arithmetic in float64.
-    "scores": _limits(1e-12, 1e-12, 1e-12, 1e-12),
-    # The first losses of a training: the least that a comparison allows them, whatever the drift.
-    # 1e-7 measured of the first: one forward pass, no drift as yet; in bfloat16 9e-4 of one loss.
-    "first losses": _limits(1e-11, 5e-6, 2e-3, 2e-2),
+    # Of a training's own record.
+    "scores": _bounds(
+        (1e-12, 1e-12, 1e-12, 1e-12),
+        "beside those of the training's own confusion matrix: the same arithmetic in float64",
+    ),
+    "first losses": _bounds(
+        (1e-11, 5e-6, 2e-3, 2e-2),
+        "the least that a comparison allows them, whatever the drift; 1e-7 measured of the first: "
+        "one forward pass, no drift as yet; in bfloat16 9e-4 of one loss",
+    ),
     # Whole steps of a benchmark's cases at their real sizes, where some of millions of values lie
     # within rounding of a ReLU's kink and pass in one network what they do not in another.
-    #
-    # One forward pass, a mean over many pixels: 2e-7 measured, 8e-4 in bfloat16; the wrong epsilon
-    # of 1e-3 gives 4e-2.
-    "step: loss": _limits(1e-9, 2e-6, 1e-3, 5e-3),
-    # After an update that is itself off by a hundredth, for the kinks, and in bfloat16 by a
-    # quarter: 2e-3 measured, 3e-2 in bfloat16; a step that is left out gives 1.3e-1 to 2.5e-1 at
-    # 96x128, 5.7e-1 at 320x480.
-    "step: second loss": _limits(1e-6, 1e-2, 2e-2, 1e-1),
-    # Root mean square over the tensors: 1e-2 measured at 320x480, 3e-2 where the deepest map is 2x3
-    # and each kink counts; float32 parameters hold an update to 2e-4; a wrong epsilon gives 1.
-    "step: update": _limits(5e-3, 1e-1, 2e-1, 5e-1),
-    # Root mean square over the tensors: 1e-14 measured in float64, 6e-3 in float32 at 96x128, for
-    # the kinks, 3.6e-1 in bfloat16; a wrong epsilon or no backward pass gives 1.
-    "step: gradients": _limits(1e-9, 1e-1, 2e-1, 5e-1),
-    # Root mean square over the tensors: 2e-5 measured at 320x480, batch 8.
-    "step: statistics": _limits(1e-5, 5e-5, 1e-2, 5e-2),
-    # Median over the tensors, kinks again after a step that moved every value: 2e-1 measured at
-    # 320x480; a step left out gives 1, the first step's rate compiled in 0.875.
-    "step: second update": _limits(5e-3, 8e-1, 1.5, 1.5),
-    # How far the second update's length along the reference's is from it, the worst of the head,
-    # behind all norms: in bfloat16 the backbone's gradients have lost their direction after a step
-    # (a fifth of them is along the reference's), the head's have not: 3e-2 measured there, 2.3e-1
-    # in JAX, 3e-3 in float32; a step left out gives 1, the first step's rate compiled in 0.875.
-    "step: length of the second update": _limits(5e-3, 5e-2, 1e-1, 3e-1),
-    # As of the proof's layers.
-    "step: logits": _limits(1e-6, 1e-5, 5e-3, 3e-2),
-    # As the proof's labels, of float32 logits.
-    "step: label maps": _limits(1e-6, 1e-4, 5e-2, 2e-1),
-    # Read and copied: nothing may change.
-    "step: bytes": _limits(0.0, 0.0, 0.0, 0.0),
-    # One operation; bfloat16 holds a value to 4e-3.
-    "upsampling: output": _limits(1e-6, 2e-6, 1e-3, 1e-2),
-    # Sums of 4,096 products.
-    "upsampling: gradient of the input": _limits(1e-6, 1e-5, 1e-3, 1e-2),
-    # Sums over all pixels.
-    "upsampling: gradient of the weight": _limits(1e-6, 1e-5, 1e-3, 1e-2),
-    # Sums over all pixels of what is nearly as often negative: in bfloat16 3e-3 measured of
-    # PyTorch, which rounds the gradient before it sums, 3e-7 of JAX and TensorFlow; with the bias
-    # in bfloat16 JAX has 6e-2.
-    "upsampling: gradient of the bias": _limits(1e-6, 1e-4, 1e-4, 1e-2),
-    # The loss is computed in float32 whatever the network's precision.
-    "loss alone: gradient": _limits(1e-6, 1e-5, 1e-5, 1e-5),
+    "step: loss": _bounds(
+        (1e-9, 2e-6, 1e-3, 5e-3),
+        "one forward pass, a mean over many pixels: 2e-7 measured, 8e-4 in bfloat16; the wrong "
+        "epsilon of 1e-3 gives 4e-2",
+    ),
+    "step: second loss": _bounds(
+        (1e-6, 1e-2, 2e-2, 1e-1),
+        "after an update that is itself off by a hundredth, for the kinks of ReLUs, and in "
+        "bfloat16 by a quarter: 2e-3 measured, 3e-2 in bfloat16; a step that is left out gives "
+        "1.3e-1 to 2.5e-1 at 96x128, 5.7e-1 at 320x480",
+    ),
+    "step: update": _bounds(
+        (5e-3, 1e-1, 2e-1, 5e-1),
+        "root mean square over the tensors: 1e-2 measured at 320x480, 3e-2 where the deepest map "
+        "is 2x3 and each kink of a ReLU counts; float32 parameters hold an update to 2e-4; a wrong "
+        "epsilon gives 1",
+    ),
+    "step: gradients": _bounds(
+        (1e-9, 1e-1, 2e-1, 5e-1),
+        "root mean square over the tensors: 1e-14 measured in float64, 6e-3 in float32 at 96x128, "
+        "for the kinks of ReLUs, 3.6e-1 in bfloat16; a wrong epsilon or no backward pass gives 1",
+    ),
+    "step: statistics": _bounds(
+        (1e-5, 5e-5, 1e-2, 5e-2),
+        "root mean square over the tensors: 2e-5 measured at 320x480, batch 8",
+    ),
+    "step: second update": _bounds(
+        (5e-3, 8e-1, 1.5, 1.5),
+        "median over the tensors, the kinks of ReLUs again after a step that moved every value: "
+        "2e-1 measured at 320x480; a step left out gives 1, the first step's rate compiled in "
+        "0.875",
+    ),
+    "step: length of the second update": _bounds(
+        (5e-3, 5e-2, 1e-1, 3e-1),
+        "how far the second update's length along the reference's is from it, the worst of the "
+        "head, behind all norms: in bfloat16 the backbone's gradients have lost their direction "
+        "after a step (a fifth of them is along the reference's), the head's have not: 3e-2 "
+        "measured there, 2.3e-1 in JAX, 3e-3 in float32; a step left out gives 1, the first "
+        "step's rate compiled in 0.875",
+    ),
+    "step: logits": _bounds((1e-6, 1e-5, 5e-3, 3e-2), "as of the proof's layers"),
+    "step: label maps": _bounds(
+        (1e-6, 1e-4, 5e-2, 2e-1), "as of the proof's labels, of float32 logits"
+    ),
+    "step: bytes": _bounds((0.0, 0.0, 0.0, 0.0), "read and copied: nothing may change"),
+    "upsampling: output": _bounds(
+        (1e-6, 2e-6, 1e-3, 1e-2), "one operation; bfloat16 holds a value to 4e-3"
+    ),
+    "upsampling: gradient of the input": _bounds(
+        (1e-6, 1e-5, 1e-3, 1e-2), "sums of 4,096 products"
+    ),
+    "upsampling: gradient of the weight": _bounds((1e-6, 1e-5, 1e-3, 1e-2), "sums over all pixels"),
+    "upsampling: gradient of the bias": _bounds(
+        (1e-6, 1e-4, 1e-4, 1e-2),
+        "sums over all pixels of what is nearly as often negative: in bfloat16 3e-3 measured of "
+        "PyTorch, which rounds the gradient before it sums, 3e-7 of JAX and TensorFlow; with the "
+        "bias in bfloat16 JAX has 6e-2",
+    ),
+    "loss alone: gradient": _bounds(
+        (1e-6, 1e-5, 1e-5, 1e-5),
+        "the loss is computed in float32 whatever the network's precision",
+    ),
 }
 """Quantity -> precision -> bound."""
 
-# On the track `chapter` these move a running variance by the biased one of n values, 1/n less: 5e-4
-# measured at 320x480, batch 8, 3e-2 at 64x96, batch 2. PyTorch does not; MXNet leaves those of the
-# norm on the input of v2 as they are. They touch no loss, gradient or update of a training.
-CHAPTER = {backend: {"statistics": Bound(5e-1)} for backend in ("mxnet", "jax", "tf")}
+_BIASED = Bound(
+    5e-1,
+    "the framework moves a running variance by the biased one of n values, 1/n less: 5e-4 measured "
+    "at 320x480, batch 8, 3e-2 at 64x96, batch 2; PyTorch does not; MXNet leaves those of the norm "
+    "on the input of v2 as they are; they touch no loss, gradient or update of a training",
+)
+
+CHAPTER = {backend: {"statistics": _BIASED} for backend in ("mxnet", "jax", "tf")}
 """Backend -> the wider bounds of its row on the track ``chapter``, by the names of a case's
 quantities: what the framework's own code defines otherwise than this project does."""
 
