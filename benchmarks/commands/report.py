@@ -5,6 +5,7 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.pages import bench, compare
+from benchmarks.pages.picture import gallery_of, write_picture
 from benchmarks.pages.studies import page as study
 from benchmarks.pages.studies import tune
 from benchmarks.records.documents import Bench
@@ -83,12 +84,20 @@ def command_parser() -> Parser:
         help="a benchmark's results (bench.json or its folder), of any machine, to stand on the "
         "page of the one in DIR; may be repeated",
     )
+    parser.add_argument(
+        "--picture",
+        type=Path,
+        metavar="FILE",
+        help="write the predictions of a comparison or a benchmark in DIR as a PNG, not the page",
+    )
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Write the page of every named folder of results again."""
     args = command_parser().parse_args(argv)
+    if args.picture:
+        return draw(args.folders, args.picture)
     others = [folder for folder in args.folders if kind_of(folder) != RESULTS]
     if args.beside and others:
         raise InputError(f"--beside: {others[0]} holds no {RESULTS} for it to stand beside")
@@ -102,4 +111,21 @@ def main(argv: Sequence[str]) -> int:
         print(write_report(folder, beside))
     for folder in args.folders:
         print(f"next: {next_steps(folder, kind_of(folder))}")
+    return 0
+
+
+def draw(folders: Sequence[Path], picture: Path) -> int:
+    """Write the gallery of a folder's results as a picture."""
+    if len(folders) > 1:
+        raise InputError(f"--picture: shows one folder's results, and {len(folders)} are named")
+    (folder,) = folders
+    kind = kind_of(folder)
+    if kind == RESULTS:
+        items = gallery_of(read_document(folder, Bench), folder)
+    elif kind == COMPARISON:
+        items = gallery_of(read_document(folder, Compared), folder)
+    else:
+        raise InputError(f"--picture: {folder} holds neither {COMPARISON} nor {RESULTS}")
+    write_picture(items, picture)
+    print(picture)
     return 0

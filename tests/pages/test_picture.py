@@ -1,0 +1,47 @@
+"""`fcn report --picture`: the gallery as one PNG, and the picture of the README."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from benchmarks.cli import main as fcn
+
+ROOT = Path(__file__).parents[2]
+STORED = ROOT / "benchmarks" / "results" / "cpu-amd-epyc"
+README_PICTURE = ROOT / "docs" / "pictures" / "predictions.png"
+
+
+def pixels(path: Path) -> np.ndarray:
+    """Return a picture's RGB values as numbers that may be subtracted."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"), np.float64)
+
+
+def test_the_picture_of_the_readme_is_what_the_command_draws(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = tmp_path / "picture.png"
+    assert fcn(["report", str(STORED / "accuracy"), "--picture", str(drawn)]) == 0
+    assert capsys.readouterr().out == f"{drawn}\n"
+    stored, new = pixels(README_PICTURE), pixels(drawn)
+    # Another matplotlib may set the letters a little differently; a tile exchanged is 10 and more.
+    assert stored.shape == new.shape and np.abs(stored - new).mean() < 1
+    assert README_PICTURE.stat().st_size < 150_000
+
+
+@pytest.mark.parametrize(
+    "folders, problem",
+    [
+        (["tracks"], "the results have no predictions"),
+        (["accuracy", "tracks"], "shows one folder's results, and 2 are named"),
+    ],
+)
+def test_what_has_no_one_gallery_is_refused(
+    folders: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    drawn = tmp_path / "picture.png"
+    places = [str(STORED / folder) for folder in folders]
+    assert fcn(["report", *places, "--picture", str(drawn)]) == 2
+    assert problem in capsys.readouterr().err and not drawn.exists()
