@@ -12,9 +12,9 @@ from benchmarks.records.documents import Bench
 from benchmarks.records.training_documents import Compared, finished
 from common.errors import InputError
 
-IMAGES = 3
+IMAGES = 2
 """Rows of the picture: the first images of the gallery."""
-TILE, TITLE = 1.1, 0.25
+TILE, TITLE = 1.3, 0.25
 """Inches: a tile with its caption, and the titles above the columns."""
 
 
@@ -50,7 +50,7 @@ def write_picture(items: Sequence[Item], path: Path) -> None:
             data = base64.b64decode(tile.source.partition(",")[2])
             axes.imshow(Image.open(io.BytesIO(data)).convert("RGB"), interpolation="nearest")
             axes.set(xticks=[], yticks=[])
-            axes.set_xlabel(tile.caption, fontsize=7.5, color=MUTED, labelpad=2)
+            axes.set_xlabel(tile.caption, fontsize=8, color=MUTED, labelpad=2)
             axes.spines[:].set_visible(False)
     for axes, tile in zip(grid[0], rows[0], strict=True):
         axes.set_title(tile.title, fontsize=10, color=TEXT, pad=4)

@@ -1,4 +1,4 @@
-"""What the first command takes, measured: ``python -m tests.support.first_run`` writes first-run.json.
+"""What the first command takes: ``python -m tests.support.first_run`` writes first-run.json.
 
 The README takes its figures from that file.
 """
