@@ -49,13 +49,14 @@ def test_two_devices_equal_the_shards_one_after_another(backend_name: str) -> No
     assert result.returncode == 0, result.stderr
 
 
-def compare(name: str, backbone: str, reduction: str) -> None:
+def compare(name: str, network: Network, reduction: str) -> None:
     """Assert the equality in this process."""
     backend = importlib.import_module(f"{name}_impl")
-    recipe = replace(probe_recipe(backbone), batch_size=4, crop=(64, 96), loss_reduction=reduction)
+    probe = probe_recipe(network.backbone, network.head)
+    recipe = replace(probe, batch_size=4, crop=(64, 96), loss_reduction=reduction)
     config = Config(recipe, devices=2)
     backend.configure(config)
-    parameters = single(keep_off_the_kinks(probe_parameters(Network(backbone))))
+    parameters = single(keep_off_the_kinks(probe_parameters(network)))
     generator = np.random.default_rng(3)
     images = generator.integers(0, 256, (4, 64, 96, 3), dtype=np.uint8)
     labels = generator.integers(0, 21, (4, 64, 96), dtype=np.uint8)
@@ -83,7 +84,7 @@ def compare(name: str, backbone: str, reduction: str) -> None:
 
     if is_first_process():
         # Evaluation and prediction by the same state; three images cannot be split over two.
-        logits = reference.forward(expected, images, Network(backbone), False).logits
+        logits = reference.forward(expected, images, network, False).logits
         loss, classes = backend.eval_step(state, *batch)
         assert float(loss) == pytest.approx(
             reference.loss(logits, labels, recipe), rel=bound("loss")
@@ -151,5 +152,5 @@ def second_process(launcher: int) -> int:
 
 
 if __name__ == "__main__":
-    compare(sys.argv[1], "resnet18_v1", "sum")
-    compare(sys.argv[1], "resnet18_v2", "mean")
+    compare(sys.argv[1], Network("resnet18_v1"), "sum")
+    compare(sys.argv[1], Network("resnet18_v2", "fcn8s"), "mean")
