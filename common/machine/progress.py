@@ -1,7 +1,8 @@
 """How far something has come that takes more than some seconds, on standard error.
 
 On a terminal it is tqdm's bar, with a rate and the remaining time. Elsewhere, as in a log or a
-pipe, it is a line at the start, some more in the first minute, one a minute, and one at the end.
+pipe, it is a line at the start, some more in the first minute, one a minute, and one at the end,
+also where a single unit takes so long.
 """
 
 import math
@@ -11,8 +12,9 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import Any, Self, TypeVar
+from weakref import ref
 
 T = TypeVar("T")
 ON_TERMINAL = "FCN_PROGRESS_ON_TERMINAL"
@@ -38,7 +40,10 @@ def has_width() -> bool:
 
 
 class Lines:
-    """What counts as ``tqdm`` does and prints lines; a bare container has no other."""
+    """What counts as ``tqdm`` does and prints lines; a bare container has no other.
+
+    A thread prints those that are due while nothing is counted.
+    """
 
     def __init__(
         self, total: float | None, unit: str, desc: str, initial: int, delay: float
@@ -48,21 +53,30 @@ class Lines:
         self._started = self._printed = time.monotonic()
         self._is_open, self._delay = True, delay
         self._gaps = [*LINE_SECONDS] if not delay else [delay, *LINE_SECONDS[1:]]
+        self._lock, self._ended = Lock(), Event()
         if not delay:
             self._print("")
+        if delay < math.inf:
+            # Lines that nobody holds any more need no thread, even if they were never closed.
+            Thread(target=_tell, args=(ref(self), self._ended, self._gaps[0]), daemon=True).start()
 
     def update(self, n: int = 1) -> None:
         """Count ``n`` more; print a line if one is due."""
-        self.n += n
-        now = time.monotonic()
-        if now - self._printed >= self._gaps[0] and self.n != self.total:  # The end has its own.
-            self._delay = 0
-            self._gaps = self._gaps[1:] or self._gaps
-            self._printed = now
-            seconds = (now - self._started) / max(1, self.n - self._initial)
-            rate = f"{seconds:.3g} s {'an' if self.unit[0] in 'aeiou' else 'a'} {self.unit}"
-            left = "" if self.total is None else f", {clock(seconds * (self.total - self.n))} left"
-            self._print(left if self.unit == BYTES else f"{left} ({rate})")
+        with self._lock:
+            self.n += n
+            if self.n != self.total and self._is_due():  # The end has a line of its own.
+                seconds = (self._printed - self._started) / max(1, self.n - self._initial)
+                rate = f"{seconds:.3g} s {'an' if self.unit[0] in 'aeiou' else 'a'} {self.unit}"
+                rest = None if self.total is None else seconds * (self.total - self.n)
+                left = "" if rest is None else f", {clock(rest)} left"
+                self._print(left if self.unit == BYTES else f"{left} ({rate})")
+
+    def tell(self) -> float:
+        """Print a line if one is due although nothing was counted; return seconds to the next."""
+        with self._lock:
+            if not self._ended.is_set() and self._is_due():
+                self._print(f", {clock(self._printed - self._started)} so far")
+            return self._gaps[0] + self._printed - time.monotonic()
 
     def set_postfix(self, **notes: str) -> None:
         """Set what the next line has at its end."""
@@ -74,9 +88,11 @@ class Lines:
 
     def close(self) -> None:
         """Print the last line, once."""
-        if self._is_open and not self._delay:
-            self._print(f" in {clock(time.monotonic() - self._started)}")
-        self._is_open = False
+        with self._lock:
+            self._ended.set()
+            if self._is_open and not self._delay:
+                self._print(f" in {clock(time.monotonic() - self._started)}")
+            self._is_open = False
 
     def __enter__(self) -> Self:
         return self
@@ -84,11 +100,26 @@ class Lines:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _is_due(self) -> bool:
+        """Tell whether a line is due; if so, it counts as printed."""
+        now = time.monotonic()
+        if now - self._printed < self._gaps[0]:
+            return False
+        self._delay, self._printed, self._gaps = 0, now, self._gaps[1:] or self._gaps
+        return True
+
     def _print(self, more: str) -> None:
         scale, units = (2**20, "MiB") if self.unit == BYTES else (1, _plural(self.unit))
         of = "" if self.total is None else f" of {self.total / scale:.6g}"
         start = f"{self.desc}: " if self.desc else ""
         self.write(f"{start}{self.n / scale:.6g}{of} {units}{self._notes}{more}")
+
+
+def _tell(lines: ref[Lines], ended: Event, seconds: float) -> None:
+    """Print the lines that are due, first in ``seconds``, until they have ended or are gone."""
+    while not ended.wait(seconds) and (alive := lines()) is not None:
+        seconds = max(0.0, alive.tell())
+        del alive
 
 
 def _plural(unit: str) -> str:

@@ -4,6 +4,7 @@ import os
 import pty
 import subprocess
 import sys
+import threading
 import time
 from typing import Any
 
@@ -132,6 +133,40 @@ def test_what_nothing_counts_is_told_by_its_time(
     assert capsys.readouterr().err.splitlines() == [
         f"float64 reference: {passed} so far" for passed in ("0:10", "0:30", "1:00", "2:00")
     ]
+
+
+def test_one_long_step_is_told_by_its_time(
+    clock: Clock, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress.counter(3, "step", "training") as lines:
+        for seconds in (9, 2, 20):
+            clock.now += seconds
+            due = lines.tell()
+        lines.update(3)
+        assert due == 30
+    assert lines.tell() <= 30 and capsys.readouterr().err.splitlines() == [
+        "training: 0 of 3 steps",
+        "training: 0 of 3 steps, 0:11 so far",
+        "training: 0 of 3 steps, 0:31 so far",
+        "training: 3 of 3 steps in 0:31",
+    ]
+
+
+def test_a_thread_tells_it_and_ends_with_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv(progress.ON_TERMINAL, raising=False)
+    monkeypatch.setattr(progress, "LINE_SECONDS", (0.01, 0.02))
+    before = threading.active_count()
+    printed = ""
+    with progress.counter(3, "step"):
+        while "so far" not in printed:
+            time.sleep(0.01)
+            printed += capsys.readouterr().err
+    abandoned = progress.counter(3, "step")
+    del abandoned
+    while threading.active_count() > before:
+        time.sleep(0.01)
 
 
 def test_what_is_hidden_prints_what_is_written_alone(capsys: pytest.CaptureFixture[str]) -> None:
