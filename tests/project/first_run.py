@@ -1,10 +1,9 @@
-"""What the first command takes: ``python -m tests.support.first_run`` writes first-run.json.
+"""What the first command takes: ``python -m tests.project.first_run`` adds it to first-run.json.
 
-The README takes its figures from that file.
+The README has the figures of that file: the shortest and the longest run, and the last one's sizes.
 """
 
 import json
-import platform
 import resource
 import subprocess
 import sys
@@ -55,7 +54,7 @@ def place(url: str, order: dict[Tag, int]) -> int | None:
 
 
 def main() -> None:
-    """Run ``fcn compare`` as the README has it, and write what it took."""
+    """Run ``fcn compare`` as the README has it, and add what it took to the file."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "compare"
         command = [sys.executable, "-m", "benchmarks.cli", "compare", "--out", str(out)]
@@ -64,18 +63,20 @@ def main() -> None:
         seconds = time.monotonic() - start
         rows = json.loads((out / "compare.json").read_text(encoding="utf-8"))["rows"]
         left = bytes_below(out)
-    measured = {
-        "command": "fcn compare",
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    run = {
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": hardware(),
-        "python": platform.python_version(),
         "seconds": round(seconds),
+        "cpu_seconds": round(used.ru_utime + used.ru_stime),
         "other_cpu_share": max(row["other_cpu_share"] for row in rows),
-        "largest_process_bytes": 1024 * resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss,
+        "largest_process_bytes": 1024 * used.ru_maxrss,
         "left_bytes": left,
         "packages_bytes": downloaded_bytes(),
         "environment_bytes": bytes_below(Path(sys.prefix)),
     }
+    measured = json.loads(FILE.read_text(encoding="utf-8"))
+    measured["runs"].append(run)
     FILE.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
 
 
