@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.pages.format import significant
 from common.backends import BACKENDS
 
 ROOT = Path(__file__).parents[2]
@@ -86,8 +87,7 @@ def training_steps(path: str) -> dict[tuple[str, str], Any]:
 
 def rate_of(figures: Any) -> str:
     """Return examples a second with three digits; a dash where there are none."""
-    rate = figures["examples_per_second"]["median"] if figures else None
-    return "–" if rate is None else f"{rate:.2f}" if rate < 100 else f"{rate:,.0f}"
+    return significant(figures["examples_per_second"]["median"]) if figures else "–"
 
 
 def choose() -> list[list[str]]:
