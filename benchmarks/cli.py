@@ -21,6 +21,7 @@ COMMANDS = {
     "tune": "search a recipe, on training images that are held out for it",
     "study": "train with several values of a recipe's fields, and test what that changes",
     "weights": "import, show or export weights",
+    "docs": "build the site of the documents and the source, or serve it",
     "report": "write the page of a comparison, benchmark, study or search again from its results",
 }
 

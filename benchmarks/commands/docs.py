@@ -1,0 +1,83 @@
+"""`fcn docs`: the site of the documents and the source, as pages on disk or on this machine."""
+
+import functools
+import http.server
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+
+from common.errors import InputError
+from common.options import Parser
+
+PROJECT = Path(__file__).parents[2]
+SITE = PROJECT / "docs" / "_build" / "html"
+PARTS = ("sphinx", "myst_nb", "pydata_sphinx_theme", "sphinx_design")
+"""Modules of the dependency group ``docs`` without which no site is built."""
+
+
+def command_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(prog="fcn docs", description="Build the site of the documents, or serve it.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    build = commands.add_parser(
+        "build", help="write the site; a second time only the pages that changed"
+    )
+    build.add_argument(
+        "--language", default="en", choices=("en", "ja"), help="of the pages (default: en)"
+    )
+    serve = commands.add_parser("serve", help="offer a built site to browsers on this machine")
+    serve.add_argument("--port", type=int, default=8000, help="default: 8000; 0 picks a free one")
+    for part in (build, serve):
+        part.add_argument(
+            "--out", type=Path, default=SITE, metavar="DIR", help="default: docs/_build/html"
+        )
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Build the site, or serve it until it is interrupted."""
+    args = command_parser().parse_args(argv)
+    if args.command == "serve":
+        return serve_site(args.out, args.port)
+    return build_site(args.out, args.language)
+
+
+def build_site(site: Path, language: str) -> int:
+    """Build the site into a folder and return Sphinx's status; a warning is a failure.
+
+    Raises:
+        InputError: Outside a checkout, and where the group ``docs`` is not installed.
+    """
+    sources = PROJECT / "docs"
+    if not (sources / "conf.py").is_file():
+        raise InputError("fcn docs: the documents are in a checkout of the repository, not here")
+    missing = [name for name in PARTS if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"fcn docs: {', '.join(missing)} not installed; `uv sync --group docs` installs it"
+        )
+    from sphinx.cmd.build import main as sphinx
+
+    # What was read is stored beside each language's site, not in it: a site is what is published.
+    read = SITE.parent / f"read-{language}"
+    options = ["-nW", "--keep-going", "-q", "-j", "2", "-D", f"language={language}"]
+    status = sphinx([*options, "-d", str(read), str(sources), str(site)])
+    if not status:
+        print(site / "index.html")
+        print(f"next: open it in a browser, or `fcn docs serve --out {site}`")
+    return status
+
+
+def serve_site(site: Path, port: int) -> int:
+    """Serve a built site on this machine alone until it is interrupted."""
+    if not (site / "index.html").is_file():
+        raise InputError(f"--out: {site} holds no site; `fcn docs build` writes one")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
+    try:
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--port {port}: cannot be used here ({error})") from error
+    with server:
+        print(f"http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)", flush=True)
+        server.serve_forever()
+    return 0

@@ -1,0 +1,45 @@
+"""The site: `fcn docs build` builds it from the documents of this folder and from the source."""
+
+import sys
+from pathlib import Path
+
+DOCS = Path(__file__).parent
+sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
+
+project = "One network, four frameworks"
+author = "the maintainers"
+language = "en"
+extensions = ["myst_nb", "sphinx_design"]
+exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
+templates_path = ["_templates"]
+locale_dirs = ["locale"]
+gettext_compact = False
+
+# As on GitHub, where the same documents are read: `#` links lead to headings, ::: begins a block.
+myst_heading_anchors = 4
+myst_enable_extensions = ["colon_fence", "fieldlist"]
+myst_links_external_new_tab = False
+
+# A page that has code cells is executed once, and again when its cells change.
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(DOCS / "_build" / "execution")
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_merge_streams = True
+
+# The site opens from disk without a network: whatever a page loads lies beside it.
+html_theme = "pydata_sphinx_theme"
+html_title = project
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sourcelink = False
+html_copy_source = False
+html_theme_options = {
+    "header_links_before_dropdown": 6,
+    "navbar_align": "left",
+    "show_prev_next": True,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+copyright = "MIT license"
