@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from common.errors import InputError
-from common.options import Parser
+from common.options import Parser, add_action
 
 PROJECT = Path(__file__).parents[2]
 SITE = PROJECT / "docs" / "_build" / "html"
@@ -18,28 +18,28 @@ PARTS = ("sphinx", "myst_nb", "pydata_sphinx_theme", "sphinx_design")
 def command_parser() -> Parser:
     """Return the command's parser."""
     parser = Parser(prog="fcn docs", description="Build the site of the documents, or serve it.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    build = commands.add_parser(
-        "build", help="write the site; a second time only the pages that changed"
-    )
+    actions = parser.add_subparsers(dest="action", required=True, metavar="build|serve")
+    text = "write the site; a second time, only the pages that changed"
+    build = add_action(actions, "build", text)
     build.add_argument(
-        "--language", default="en", choices=("en", "ja"), help="of the pages (default: en)"
+        "--language", default="en", choices=("en", "ja"), help="the language of the pages"
     )
-    serve = commands.add_parser("serve", help="offer a built site to browsers on this machine")
-    serve.add_argument("--port", type=int, default=8000, help="default: 8000; 0 picks a free one")
-    for part in (build, serve):
-        part.add_argument(
-            "--out", type=Path, default=SITE, metavar="DIR", help="default: docs/_build/html"
-        )
+    text = "offer a built site to browsers on this machine, until it is interrupted"
+    serve = add_action(actions, "serve", text)
+    serve.add_argument("--port", type=int, default=8000, help="0 picks a free one")
+    for action in (build, serve):
+        text = "the folder of the site; without it, docs/_build/html of the checkout"
+        action.add_argument("--out", type=Path, metavar="DIR", help=text)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Build the site, or serve it until it is interrupted."""
     args = command_parser().parse_args(argv)
-    if args.command == "serve":
-        return serve_site(args.out, args.port)
-    return build_site(args.out, args.language)
+    site = args.out or SITE
+    if args.action == "serve":
+        return serve_site(site, args.port)
+    return build_site(site, args.language)
 
 
 def build_site(site: Path, language: str) -> int:
