@@ -73,8 +73,8 @@ def begin_losses(
     rng = np.random.default_rng(own.seed)
 
     def batches() -> Iterator[Batch]:
-        for epoch in training.epochs(0):
-            for batch in training.training(epoch, 0):
+        for epoch in training.epochs():
+            for batch in training.training(epoch):
                 rate = learning_rate(recipe, batch.step, training.steps_per_epoch)
                 yield batch.images, batch.labels, rate
 

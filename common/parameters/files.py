@@ -149,7 +149,10 @@ def check_parameters(
 
 
 def starting_parameters(
-    recipe: Recipe, seed: int, weights: Path | None, say: Callable[[str], None] | None = None
+    recipe: Recipe,
+    seed: int,
+    weights: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Parameters:
     """Return the parameters a training starts from.
 

@@ -60,7 +60,7 @@ class TrainingData:
     def _plan(self, epoch: int) -> Any:
         return plan_epoch(self.train, self.config.recipe, self.config.seed, epoch, training=True)
 
-    def epochs(self, first_step: int) -> Iterator[int]:
+    def epochs(self, first_step: int = 0) -> Iterator[int]:
         """Yield the epochs that still have steps to do after ``first_step`` steps."""
         end = -(-self.total_steps // self.steps_per_epoch)
         done = first_step >= self.total_steps
@@ -70,7 +70,7 @@ class TrainingData:
         """Return how many steps are done when ``epoch`` ends."""
         return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
 
-    def training(self, epoch: int, first_step: int) -> Iterator[Batch]:
+    def training(self, epoch: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield an epoch's batches, those before ``first_step`` left out."""
         start = epoch * self.steps_per_epoch
         skip, stop = max(0, first_step - start), self.steps_after(epoch) - start

@@ -49,7 +49,7 @@ def test_the_last_line_of_a_made_data_set_is_a_training_that_can_start(
     args = training_parser("fcn train").parse_args(words[5:])
     choose_recipe(args)
     data = TrainingData(args.data, config_from(args))
-    assert next(data.training(0, 0)).images.shape == (5, 64, 96, 3)
+    assert next(data.training(0)).images.shape == (5, 64, 96, 3)
 
 
 @pytest.mark.parametrize("command", PARSERS)

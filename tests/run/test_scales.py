@@ -108,7 +108,7 @@ def test_an_image_that_is_smaller_than_the_crop_is_shown_where_it_is_padded(
 ) -> None:
     large = replace(SCALED, crop=(128, 160))
     data = TrainingData(generated, Config(large))
-    batch = next(data.training(0, 0))
+    batch = next(data.training(0))
     assert batch.images.shape == (4, 128, 160, 3) and data.train.dropped == 0
     with pytest.raises(
         InputError, match="every image of train is smaller than the crop of 128x160"

@@ -104,10 +104,10 @@ def test_a_training_decodes_again_what_its_bound_does_not_keep(
         return original(self, index)
 
     monkeypatch.setattr(Dataset, "read", count)
-    for batches in data.training(0, 0), data.validation():
+    for batches in data.training(0), data.validation():
         assert list(batches)
     first = len(read)
-    for batches in data.training(1, 0), data.validation():
+    for batches in data.training(1), data.validation():
         assert list(batches)
     assert len(read) - first == again
 
