@@ -37,23 +37,31 @@ NEXT = {
 def write_report(folder: Path, beside: Sequence[Bench] = ()) -> Path:
     """Write ``folder/report.html`` from the results in ``folder`` and return its path.
 
+    Raises:
+        InputError: As ``render_report``.
+    """
+    page = folder / "report.html"
+    write_text(page, render_report(folder, beside))
+    return page
+
+
+def render_report(folder: Path, beside: Sequence[Bench] = ()) -> str:
+    """Return the page of the results in ``folder``.
+
     Args:
         beside: Other benchmarks' results, of any machine, that stand on a benchmark's page too.
 
     Raises:
         InputError: Where results are missing, of another version, or against the schema.
     """
-    page, kind = folder / "report.html", kind_of(folder)
+    kind = kind_of(folder)
     if kind == RESULTS:
-        return bench.write_page(read_document(folder, Bench), page, beside)
+        return bench.render_page(read_document(folder, Bench), folder, beside)
     if kind == STUDY:
-        text = study.render_page(read_document(folder, Study), folder)
-    elif kind == TUNE:
-        text = tune.render_page(read_document(folder, Tune), folder)
-    else:
-        text = compare.render_page(read_document(folder, Compared), folder)
-    write_text(page, text)
-    return page
+        return study.render_page(read_document(folder, Study), folder)
+    if kind == TUNE:
+        return tune.render_page(read_document(folder, Tune), folder)
+    return compare.render_page(read_document(folder, Compared), folder)
 
 
 def next_steps(folder: Path, results: str) -> str:

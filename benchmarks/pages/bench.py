@@ -21,9 +21,15 @@ from common.machine.files import write_text
 
 
 def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Path:
-    """Write the page of one benchmark, and of others beside it; no ratio crosses two of them.
+    """Write the page of one benchmark, whose folder that of the page is."""
+    write_text(path, render_page(document, path.parent, beside))
+    return path
 
-    A proof that `fcn parity` left in the folder of the page is a section of it.
+
+def render_page(document: Bench, folder: Path, beside: Sequence[Bench] = ()) -> str:
+    """Return the page of one benchmark, and of others beside it; no ratio crosses two of them.
+
+    A proof that `fcn parity` left in the benchmark's folder is a section of it.
 
     Raises:
         InputError: If what lies there is no proof of this version.
@@ -31,7 +37,7 @@ def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Pat
     documents = [document, *beside]
     machines = list(zip(machine_names(documents), documents, strict=True))
     shown = groups(documents)
-    html = render(
+    return render(
         document,
         verdict=verdict(document),
         verdict_of=verdict,
@@ -46,15 +52,13 @@ def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Pat
         most_for_others=round(100 * MOST_FOR_OTHERS),
         cases=CASES,
         parity=parity,
-        proof=parity.stored_proof(path.parent),
+        proof=parity.stored_proof(folder),
         roofline=roofline,
         trainings=trainings,
         target=TARGET_ABOVE_BACKGROUND,
-        gallery=trainings.accuracy_gallery(document, path.parent),
+        gallery=trainings.accuracy_gallery(document, folder),
         facts_of=bench_facts,
     )
-    write_text(path, html)
-    return path
 
 
 def verdict(document: Bench) -> str:

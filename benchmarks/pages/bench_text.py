@@ -43,8 +43,24 @@ def table(document: Bench) -> str:
 
 def block(rows: Sequence[Row], document: Bench) -> list[str]:
     """Return the lines of one table: its conditions, its cells, its tests and notes on its rows."""
-    first, measure = rows[0], words.measure_of(rows[0])
-    height, width = first["crop"]
+    cells, notes = cells_and_notes(rows)
+    tests = map(comparison_line, words.paired_tests(rows, document))
+    lines = [f"  {line}" for line in (*tests, *notes)]
+    return [conditions(rows[0]), text.text_table(cells), *lines]
+
+
+def conditions(row: Row) -> str:
+    """Return what the rows of a row's table have in common."""
+    height, width = row["crop"]
+    return (
+        f"{words.case_name(row)}, {text.network_name(row)}, {words.batch_name(row)}, "
+        f"{height}×{width}, {row['precision']}"
+    )
+
+
+def cells_and_notes(rows: Sequence[Row]) -> tuple[list[list[str]], list[str]]:
+    """Return one table's cells, its heads first, and notes on its rows."""
+    measure = words.measure_of(rows[0])
     heads = ["backend", "track", f"{measure.name.lower()} [95 %]", measure.step, "against itself"]
     heads += ["first step", "compiling", "pays off after", "memory", "of the limit"]
     cells, notes = [heads], []
@@ -56,14 +72,8 @@ def block(rows: Sequence[Row], document: Bench) -> list[str]:
         else:
             status = "not measured" if row["status"] == "running" else row["status"]
             cells.append([row["backend"], row["track"], status, *[""] * (len(heads) - 3)])
-        notes += [f"  {row['backend']} {row['track']}: {line}" for line in reasons if line]
-    return [
-        f"{words.case_name(first)}, {text.network_name(first)}, {words.batch_name(first)}, "
-        f"{height}×{width}, {first['precision']}",
-        text.text_table(cells),
-        *map(comparison_line, words.paired_tests(rows, document)),
-        *notes,
-    ]
+        notes += [f"{row['backend']} {row['track']}: {line}" for line in reasons if line]
+    return cells, notes
 
 
 def row_cells(row: Row, figures: Figures) -> list[str]:
@@ -92,7 +102,7 @@ def comparison_line(entry: Comparison) -> str:
     left, right = (" ".join(key.split("/")[1:3]) for key in (entry["a"], entry["b"]))
     interval = f"[{entry['low']:.3f}, {entry['high']:.3f}]"
     return (
-        f"  {right} takes {entry['ratio']:.3f} {interval} times as long as {left}: "
+        f"{right} takes {entry['ratio']:.3f} {interval} times as long as {left}: "
         f"{words.finding(entry)} (p {entry['p_corrected']:.3g})"
     )
 

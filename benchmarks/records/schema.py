@@ -130,19 +130,28 @@ def of_object(kind: Any, objects: dict[str, Schema]) -> Schema:
     hints = typing.get_type_hints(kind, include_extras=True)
     for name, hint in typing.get_type_hints(STORED.get(kind, object)).items():
         hints.setdefault(name, NotRequired[hint])
-    text, _, attributes = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
+    description, abouts = described(kind)
     fields = {name: of_type(hint, objects) for name, hint in hints.items()}
-    for names, about in re.findall(r"^    (\w.*?): (.+(?:\n     .+)*)", attributes, re.MULTILINE):
-        for name in names.split(", "):
-            fields[name]["description"] = " ".join(about.split())
+    for name, about in abouts.items():
+        fields[name]["description"] = about
     return {
-        "description": " ".join(text.split()),
+        "description": description,
         "type": "object",
         "properties": fields,
         "required": [name for name in hints if typing.get_origin(hints[name]) is not NotRequired],
         "additionalProperties": kind in OPEN,
         **RULES.get(kind, {}),
     }
+
+
+def described(kind: type) -> tuple[str, dict[str, str]]:
+    """Return what the docstring of a class says of it, and of its attributes by name."""
+    text, _, attributes = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
+    lines = re.findall(r"^    (\w.*?): (.+(?:\n     .+)*)", attributes, re.MULTILINE)
+    abouts = {
+        name: " ".join(about.split()) for names, about in lines for name in names.split(", ")
+    }
+    return " ".join(text.split()), abouts
 
 
 def text_of(document: object) -> str:
