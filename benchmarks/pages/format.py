@@ -68,8 +68,8 @@ def error_text(error: float | None) -> str:
 
 
 def bound_text(bound: float) -> str:
-    """Return the bound of an error; a bound of 0 asks for equal values."""
-    return f"{bound:.0e}" if bound else "equal"
+    """Return the bound of an error to two digits; a bound of 0 asks for equal values."""
+    return f"{bound:.1e}".replace(".0e", "e") if bound else "equal"
 
 
 def seconds(value: float | None) -> str:

@@ -148,9 +148,7 @@ def described(kind: type) -> tuple[str, dict[str, str]]:
     """Return what the docstring of a class says of it, and of its attributes by name."""
     text, _, attributes = (inspect.getdoc(kind) or "").partition("\n\nAttributes:\n")
     lines = re.findall(r"^    (\w.*?): (.+(?:\n     .+)*)", attributes, re.MULTILINE)
-    abouts = {
-        name: " ".join(about.split()) for names, about in lines for name in names.split(", ")
-    }
+    abouts = {name: " ".join(about.split()) for names, about in lines for name in names.split(", ")}
     return " ".join(text.split()), abouts
 
 
