@@ -9,7 +9,13 @@ sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 project = "One network, four frameworks"
 author = "the maintainers"
 language = "en"
-extensions = ["myst_nb", "sphinx_design", "readme", "generated_pages"]
+extensions = [
+    "myst_nb",
+    "sphinx_design",
+    "readme",
+    "symbols",
+    "generated_pages",
+]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]
 locale_dirs = ["locale"]
