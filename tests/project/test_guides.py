@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cli import COMMANDS
 from benchmarks.cli import main as fcn
 from common.backends import BACKENDS
 from tests.support.documents import BLOCK, ROOT
@@ -143,6 +144,13 @@ def test_the_japanese_readme_says_the_same() -> None:
     )
     assert first == second
     assert [len(row) for row in cells(README)] == [len(row) for row in cells(JAPANESE)]
+
+
+def test_the_list_of_commands_has_them_all() -> None:
+    listed = re.findall(
+        r"^\| `fcn (\w+)", (ROOT / "docs/guides/commands.md").read_text("utf-8"), re.M
+    )
+    assert sorted(listed) == sorted(COMMANDS)
 
 
 @pytest.mark.parametrize("document", GUIDES, ids=lambda path: path.name)
