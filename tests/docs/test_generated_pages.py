@@ -129,7 +129,8 @@ def test_a_contract_that_is_not_kept_is_an_error_that_names_the_file(
 def test_every_preset_and_bound_stands_in_the_reference(pages: dict[str, str]) -> None:
     recipes, bounds = pages["reference/recipes.md"], pages["reference/bounds.md"]
     assert all(f"### `{name}`: " in recipes for name in RECIPES)
-    assert "| `learning_rate` | `0.001` | **`0.1`** | **`0.02`** | **`0.03`** |" in recipes
+    assert "| `learning_rate` | `0.001` | **`0.1`** | **`0.02`** | **`0.03`** |\n" in recipes
+    assert "| `learning_rate` | Step size of SGD at the first step. |" in recipes
     for name in BOUNDS:
         assert f"\n| {name} | " in bounds
     assert "| layer, training | 1e-12 | 2e-04 | 2e-02 | 1.5e-01 |" in bounds

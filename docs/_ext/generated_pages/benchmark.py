@@ -19,6 +19,8 @@ from common.recipes import RECIPES
 
 from .markdown import facts_table, fenced, prose, table
 
+FEW = 2
+"""Tables of a page that need no list above them."""
 FIGURE = '<div class="report-figure" tabindex="0" role="region" aria-label="Roofline">'
 ROOFLINE = """\
 Each row's arithmetic rate over its arithmetic intensity, below what the machine reaches: a matrix \
@@ -78,7 +80,10 @@ def blocks(document: Bench) -> Iterator[str]:
     yield f"{prose(verdict(document))}"
     if few := few_rounds(document):
         yield fenced(f"{prose(few)}.", "{note}")
-    for rows in filter(words.was_reached, words.tables(document["rows"])):
+    tables = list(filter(words.was_reached, words.tables(document["rows"])))
+    if len(tables) > FEW:
+        yield fenced(":local:\n:depth: 1", "{contents}")
+    for rows in tables:
         yield from table_section(rows, document)
     if titles := words.not_reached(document):
         yield f"## Not measured when the benchmark ended\n\n{bullets(titles)}"

@@ -7,7 +7,7 @@ from benchmarks.pages.format import bound_text
 from common.backends import BACKENDS
 from common.reference.tolerances import BOUNDS, CHAPTER, PRECISIONS, PROOF, Bound
 
-from .markdown import code, page, prose, table
+from .markdown import WIDE, code, page, prose, table
 
 SHARED = 3
 """A reason that more quantities of a table have stands above it, once."""
@@ -34,6 +34,7 @@ def pages() -> dict[str, str]:
     ]
     return {
         "reference/bounds.md": page(
+            WIDE,
             "# Bounds and their reasons",
             INTRODUCTION,
             "## Of a proof",

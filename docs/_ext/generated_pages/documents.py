@@ -47,9 +47,7 @@ def document_page(name: str) -> str:
     sentence = SENTENCES[name]
     sections = [object_section(name, kind, about) for kind, about in schema["$defs"].items()]
     whole = "" if "$ref" in schema else f"A line is: {type_of(schema, name)}."
-    return page(
-        f"# {code(file_of(name))}", f"{sentence[:1].upper()}{sentence[1:]}.", whole, *sections
-    )
+    return page(f"# {file_of(name)}", f"{sentence[:1].upper()}{sentence[1:]}.", whole, *sections)
 
 
 def object_section(name: str, kind: str, about: Schema) -> str:

@@ -5,6 +5,11 @@ from collections.abc import Collection, Mapping, Sequence
 
 from benchmarks.pages.format import markdown_table
 
+WIDE = """\
+---
+html_theme.sidebar_secondary.remove: true
+---"""
+"""Head of a page that leaves the width of the contents beside it to its tables."""
 CODE = re.compile(r"``(.+?)``|`(.+?)`|(?<![\w-])(--[a-z][a-z-]*)")
 """What becomes code: a span of either docstrings or Markdown, and the name of an option."""
 SECTION = re.compile(r"(\w+):\n((?: .*\n?)+)")
@@ -43,9 +48,8 @@ def table(lines: Sequence[Sequence[str]], numbers: Collection[int] = ()) -> str:
 
 def listed_facts(facts: Mapping[str, str]) -> str:
     """Return names and values, these in Markdown, as a table without a head."""
-    return fenced(
-        "\n".join(f"* - {name}\n  - {text}" for name, text in facts.items()), "{list-table}"
-    )
+    rows = [f"* - {name}\n  - {text}" for name, text in facts.items()]
+    return fenced("\n".join([":class: facts", "", *rows]), "{list-table}")
 
 
 def facts_table(blocks: Mapping[str, Mapping[str, str]]) -> str:

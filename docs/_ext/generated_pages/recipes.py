@@ -1,12 +1,13 @@
 """The presets of recipes, from their files."""
 
+from collections.abc import Collection
 from dataclasses import fields
 
 from benchmarks.records.schema import described
 from common.recipe_files import to_toml
 from common.recipes import PRESETS, RECIPES, SENTENCES, Recipe
 
-from .markdown import code, fenced, page, prose, table
+from .markdown import code, escaped, fenced, page, prose, table
 
 INTRODUCTION = """\
 A recipe is everything about a training but where and how it is computed. These are the presets, \
@@ -18,18 +19,26 @@ def pages() -> dict[str, str]:
     """Return the page of the recipes: all fields side by side, and the files."""
     columns = {name: stated_values(recipe) for name, recipe in RECIPES.items()}
     first = next(iter(columns.values()))
-    heads = ["field", *map(code, columns), "what it is"]
-    lines = [
-        [code(name), *(shown(column[name], first[name]) for column in columns.values()), about]
-        for name, about in meanings().items()
-        if name in first
-    ]
+    lines = [["field", *map(code, columns)]]
+    for name, value in first.items():
+        lines.append([code(name), *(shown(column[name], value) for column in columns.values())])
+    about = [["field", "what it is"]]
+    about += [[code(name), text] for name, text in meanings().items() if text]
     files = [
         f"### `{name}`: {sentence}\n\n" + fenced(source_of(name), "toml")
         for name, sentence in SENTENCES.items()
     ]
-    blocks = ["# Recipes", INTRODUCTION, table([heads, *lines]), "## The files", *files]
-    return {"reference/recipes.md": page(*blocks)}
+    return {
+        "reference/recipes.md": page(
+            "# Recipes",
+            INTRODUCTION,
+            table(lines),
+            "## What each field is",
+            table(about),
+            "## The files",
+            *files,
+        )
+    }
 
 
 def stated_values(recipe: Recipe) -> dict[str, str]:
@@ -50,11 +59,18 @@ def meanings() -> dict[str, str]:
     texts = {}
     for field in fields(Recipe):
         said = [field.metadata.get("help", ""), abouts.get(field.name, "")]
-        text = ". ".join(prose(part.rstrip(".")) for part in said if part)
-        choices = ", ".join(map(code, field.metadata.get("choices", ())))
-        texts[field.name] = f"{text[:1].upper()}{text[1:]}. " if text else ""
-        texts[field.name] += f"One of {choices}." if choices else ""
+        allowed = field.metadata.get("choices", ())
+        sentences = [f"{sentence(part, allowed)}." for part in said if part]
+        if allowed:
+            sentences.append(f"One of {', '.join(map(code, allowed))}.")
+        texts[field.name] = " ".join(sentences)
     return texts
+
+
+def sentence(text: str, values: Collection[str]) -> str:
+    """Return text with a capital letter, unless it begins with one of a field's values."""
+    text = prose(text.rstrip("."))
+    return text if text.startswith(tuple(map(escaped, values))) else f"{text[:1].upper()}{text[1:]}"
 
 
 def source_of(preset: str) -> str:

@@ -19,7 +19,7 @@ from benchmarks.records.tuning_documents import Tune
 from common.machine.files import write_text
 
 from . import benchmark
-from .markdown import code, facts_table, fenced, listed_facts, page, prose, table
+from .markdown import WIDE, code, facts_table, fenced, listed_facts, page, prose, table
 
 PROJECT = Path(benchmarks.__file__).parents[1]
 RESULTS_FOLDER = PROJECT / "benchmarks" / "results"
@@ -156,6 +156,7 @@ def result_page(source: Source, document: Any) -> str:
     button = f'<p><a class="sd-btn sd-btn-primary" href="{address}">The whole report</a></p>'
     body = {RESULTS: benchmark.blocks, PROOF: proof_blocks}.get(source.kind, other_blocks)
     return page(
+        WIDE,
         f"# {prose(f'{source.label} on {machine_of(document)}')}",
         listed_facts(facts),
         fenced(button, "{raw} html"),
