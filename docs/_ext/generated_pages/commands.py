@@ -65,7 +65,8 @@ def section(parser: Parser, depth: int) -> str:
         if rows:
             title = TITLES.get(group.title or "", (group.title or "").capitalize())
             blocks.append(f"{'#' * (depth + 1)} {title}")
-            blocks.append(table([["option", "what it does", "default"], *rows]))
+            head = "option" if title != TITLES["positional arguments"] else "argument"
+            blocks.append(table([[head, "what it does", "default"], *rows]))
     return "\n\n".join(filter(None, blocks))
 
 
