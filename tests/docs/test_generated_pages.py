@@ -4,10 +4,11 @@ import argparse
 import ast
 import importlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -20,6 +21,7 @@ from common.errors import InputError
 from common.options import Parser
 from common.recipes import RECIPES
 from common.reference.tolerances import BOUNDS
+from tests.support.report_sample import sample_compare, sample_study, sample_tune
 
 PROJECT = Path(common.__file__).parents[1]
 STORED = sorted((PROJECT / "benchmarks" / "results").glob("*/*/bench.json"))
@@ -165,6 +167,52 @@ def test_a_damaged_result_is_an_error_that_names_the_file(
     monkeypatch.setattr(extension.results, "RESULTS_FOLDER", tmp_path)
     with pytest.raises(InputError, match=r"machine/broken/bench\.json: is not JSON"):
         extension.results.pages()
+
+
+@pytest.mark.parametrize("kind", ["compare", "study", "tune"])
+def test_trainings_that_are_stored_have_pages_and_reports_too(
+    extension: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str
+) -> None:
+    folder = tmp_path / "results" / "machine" / "first"
+    folder.mkdir(parents=True)
+    samples = {"compare": sample_compare, "study": sample_study, "tune": sample_tune}
+    document = samples[kind](folder)
+    (folder / f"{kind}.json").write_text(json.dumps(document), encoding="utf-8")
+    monkeypatch.setattr(extension.results, "PROJECT", tmp_path)
+    monkeypatch.setattr(extension.results, "RESULTS_FOLDER", tmp_path / "results")
+    monkeypatch.setattr(extension.results, "PROOFS_FOLDER", tmp_path / "proofs")
+    pages = extension.results.pages()
+    assert f"| [first](machine/first.md) | {kind} | " in pages["results/index.md"]
+    assert f"`results/machine/first/{kind}.json`" in pages["results/machine/first.md"]
+    assert "## What the figures rest on" in pages["results/machine/first.md"]
+    report = tmp_path / "site" / "results" / "reports" / "machine" / "first.html"
+    extension.results.write_reports(tmp_path / "site", 0.0)
+    assert "<html" in report.read_text(encoding="utf-8")
+    report.write_text("as it was", encoding="utf-8")
+    extension.results.write_reports(tmp_path / "site", 0.0)
+    assert report.read_text(encoding="utf-8") == "as it was"
+    extension.results.write_reports(tmp_path / "site", report.stat().st_mtime + 1)
+    assert report.read_text(encoding="utf-8") != "as it was"
+
+
+@pytest.mark.parametrize("planted", [None, "a page is gone", "a source is newer"])
+def test_pages_are_generated_again_where_a_source_has_changed(
+    extension: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, planted: str | None
+) -> None:
+    source, docs, calls = tmp_path / "x.py", tmp_path / "docs", []
+    (docs / "results").mkdir(parents=True)
+    source.write_text("", encoding="utf-8")
+    app = SimpleNamespace(srcdir=docs, outdir=tmp_path, builder=SimpleNamespace(format="text"))
+    monkeypatch.setattr(extension, "source_files", lambda: [source])
+    monkeypatch.setattr(extension, "all_pages", lambda: calls.append(1) or {"reference/a.md": "a"})
+    extension.before_reading(app)
+    if planted == "a page is gone":
+        (docs / "reference" / "a.md").unlink()
+    elif planted == "a source is newer":
+        os.utime(source, ns=(0, 1))
+    extension.before_reading(app)
+    assert len(calls) == (1 if planted is None else 2)
+    assert (docs / "reference" / "a.md").is_file()
 
 
 def test_only_changed_pages_are_written_and_those_of_no_source_removed(

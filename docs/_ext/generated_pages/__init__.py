@@ -27,7 +27,7 @@ FOLDERS = ("reference", "results")
 WRITTEN = ("reference/index.md",)
 """Pages in these folders that are written by hand."""
 STAMP = "results/.sources"
-"""File with the sources' sizes and times of the last generation."""
+"""File of the last generation: the sizes and times of the sources, then a page on each line."""
 
 
 def all_pages() -> dict[str, str]:
@@ -59,16 +59,25 @@ def source_files() -> list[Path]:
     return [backend.CLAUSES, *sorted(file for file in found if file.suffix in SUFFIXES)]
 
 
+def is_current(docs: Path, state: str) -> bool:
+    """Return whether the pages of the last generation are there, and their sources as they were."""
+    stamp = docs / STAMP
+    if not stamp.is_file():
+        return False
+    before, *pages = stamp.read_text(encoding="utf-8").split("\n")
+    return before == state and all((docs / page).is_file() for page in pages)
+
+
 def before_reading(app: Sphinx) -> None:
     """Write all pages, and beside the site's the reports that they link."""
     docs, files = Path(app.srcdir), source_files()
     stats = [(file, file.stat()) for file in files]
-    state = "".join(f"{file} {stat.st_size} {stat.st_mtime_ns}\n" for file, stat in stats)
-    stamp = docs / STAMP
+    state = " ".join(f"{file}:{stat.st_size}:{stat.st_mtime_ns}" for file, stat in stats)
     try:
-        if not stamp.is_file() or stamp.read_text(encoding="utf-8") != state:
-            write_pages(docs, all_pages())
-            write_text(stamp, state)
+        if not is_current(docs, state):
+            pages = all_pages()
+            write_pages(docs, pages)
+            write_text(docs / STAMP, "\n".join([state, *pages]))
         if app.builder.format == "html":
             code = [stat.st_mtime for file, stat in stats if file.suffix != ".json"]
             results.write_reports(Path(app.outdir), max(code))
