@@ -13,6 +13,7 @@ extensions = [
     "myst_nb",
     "sphinx_design",
     "readme",
+    "translated",
     "symbols",
     "generated_pages",
 ]
