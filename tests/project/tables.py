@@ -131,12 +131,14 @@ def errors_of(row: dict[str, Any]) -> list[str]:
 
 def first_run() -> dict[str, str]:
     """Return what the first command takes, in rounded words."""
-    runs = read(FIRST_RUN)["runs"]
+    measured = read(FIRST_RUN)
+    runs = measured["runs"]
     shortest, longest = (of(runs, key=lambda run: run["seconds"]) for of in (min, max))
     last = runs[-1]
     return {
         "minutes": f"{shortest['seconds'] / 60:.0f}",
         "longest": f"{longest['seconds'] / 60:.0f}",
+        "tests": f"{measured['tests']['seconds'] / 60:.0f}",
         "others": f"{longest['other_cpu_share']:.0%}",
         "cpus": f"{last['hardware']['cpus']}",
         "processor": last["hardware"]["processor"],
@@ -152,7 +154,8 @@ The first command downloads {download} of packages, which take {environment} of 
 trainings and page then take {minutes} minutes on {cpus} CPUs ({processor}), or {longest} where
 other processes have {others} of them, and {memory} of memory in the largest process.
 They leave {left} in `runs/`: the page `report.html`, every number in `compare.json`,
-and each training with its weights (`docs/first-run.json`).
+and each training with its weights. The tests take {tests} minutes and leave nothing
+(`docs/first-run.json`).
 """
 FIRST_RUN_JA = """\
 最初のコマンドは {download} のパッケージを取得し、ディスクを {environment} 使います。
@@ -160,7 +163,8 @@ FIRST_RUN_JA = """\
 他のプロセスが CPU の {others} を使っているときは {longest} 分かかります。
 最大のプロセスのメモリは {memory} です。
 `runs/` には {left} が残ります。ページ `report.html`、すべての数値を収めた `compare.json`、
-各学習とその重みです（`docs/first-run.json`）。
+各学習とその重みです。テストには {tests} 分かかり、後には何も残りません
+（`docs/first-run.json`）。
 """
 SUMMARY_EN = "| | pixel accuracy | mean IoU | examples/s | the chapter's code | largest error |"
 SUMMARY_JA = "| | ピクセル精度 | 平均 IoU | 画像/秒 | 章のコード（画像/秒） | 最大誤差 |"
