@@ -15,6 +15,7 @@ extensions = [
     "readme",
     "translated",
     "symbols",
+    "side_by_side",
     "generated_pages",
 ]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
@@ -39,6 +40,9 @@ html_theme = "pydata_sphinx_theme"
 html_title = project
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = ["backends.js"]
+html_sidebars = {"side-by-side/*": []}
+html_context = {"default_mode": "auto"}  # Light or dark as the reader's system is.
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
