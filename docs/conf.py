@@ -46,6 +46,7 @@ html_context = {"default_mode": "auto"}  # Light or dark as the reader's system 
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
+    "logo": {"text": "Four frameworks"},
     "header_links_before_dropdown": 6,
     "navbar_align": "left",
     "show_prev_next": True,

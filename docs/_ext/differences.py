@@ -1,4 +1,4 @@
-"""Which tokens of a piece of Python differ from those of others, and the piece as HTML with marks."""
+"""Which tokens of Python differ from those of other texts, and the text as HTML with marks."""
 
 import difflib
 import functools

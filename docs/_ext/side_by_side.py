@@ -17,10 +17,12 @@ import figures
 from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
+from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from symbols import IMPORTS, PROJECT, NotFound, Symbol, symbols
 
 BACKENDS = figures.BACKENDS
+LOG = logging.getLogger(__name__)
 Row = dict[str, Symbol]
 """Backend -> its symbol; a backend that has none is left out."""
 
@@ -66,7 +68,9 @@ class SideBySide(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         file = self.arguments[0]
         stem = file.removesuffix(".py")
-        for path in [*figures.paths(), *(PROJECT / f"{b}_impl" / file for b in BACKENDS)]:
+        code = [differences.__file__, figures.__file__, __file__]
+        sources = [PROJECT / f"{backend}_impl" / file for backend in BACKENDS]
+        for path in (*code, *figures.paths(), *sources):
             self.env.note_dependency(str(path))
         try:
             files = {backend: symbols(f"{backend}_impl/{file}") for backend in BACKENDS}
@@ -91,15 +95,12 @@ class SideBySide(SphinxDirective):
             if not line.strip():
                 continue
             if not colon or name not in rows:
-                error = self.reporter_error(number, f"{file}: no package has a symbol {name!r}")
-                raise error
+                place = self.env.docname, self.lineno + number + 1
+                words = "no package has such a symbol; a note is a name, a colon and a sentence"
+                LOG.error("%s: %s: %s", file, name, words, location=place)
+                continue
             notes[name] = (text.strip(), number)
         return notes
-
-    def reporter_error(self, number: int, words: str) -> Exception:
-        """Return the error to raise for a line of the content."""
-        self.lineno = self.content_offset + number + 1
-        return self.error(words)
 
     def section(
         self, stem: str, name: str, row: Row, notes: Mapping[str, tuple[str, int]]
@@ -110,9 +111,8 @@ class SideBySide(SphinxDirective):
         section += nodes.title("", "", nodes.literal(name, name))
         if name in notes:
             text, number = notes[name]
-            source, line = self.content.info(number)
-            content = StringList([text], items=[(source, line)])
-            self.state.nested_parse(content, self.content_offset + number, section)
+            content = StringList([text], items=[self.content.info(number)])
+            self.state.nested_parse(content, self.lineno + number, section)
         section += nodes.raw("", row_as_html(f"{stem}.py", row, name), format="html")
         domain = self.env.domains.standard_domain
         domain.note_hyperlink_target(address, self.env.docname, address, name)
