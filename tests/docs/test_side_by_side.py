@@ -122,8 +122,8 @@ def test_the_figures_are_those_of_the_stored_files() -> None:
         ),
         (
             7,
-            "```{side-by-side} loss.py\n\nscalar\n```",
-            "scalar: no package has such a symbol",
+            "```{side-by-side} loss.py\nscalar: A.\nscalars\n```",
+            "scalars: no package has such a symbol",
         ),
     ],
 )
