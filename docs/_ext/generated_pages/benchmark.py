@@ -1,5 +1,6 @@
 """The page of one stored benchmark: its tables as Markdown, so that the site's search has them."""
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 
@@ -81,12 +82,13 @@ def blocks(document: Bench) -> Iterator[str]:
     if few := few_rounds(document):
         yield fenced(f"{prose(few)}.", "{note}")
     tables = list(filter(words.was_reached, words.tables(document["rows"])))
-    if len(tables) > FEW:
-        yield fenced(":local:\n:depth: 1", "{contents}")
+    titles = dict.fromkeys(words.row_title(rows[0]) for rows in tables)
+    if len(titles) > FEW:
+        yield "\n".join(f"- [{prose(title)}](#{slug(title)})" for title in titles)
     for rows in tables:
         yield from table_section(rows, document)
-    if titles := words.not_reached(document):
-        yield f"## Not measured when the benchmark ended\n\n{bullets(titles)}"
+    if missing := words.not_reached(document):
+        yield f"## Not measured when the benchmark ended\n\n{bullets(missing)}"
     if "accuracy" in document:
         yield from accuracy_section(document["accuracy"])
     if figure := svg(roofline(document), document["created"]):
@@ -99,6 +101,11 @@ def blocks(document: Bench) -> Iterator[str]:
     facts = facts_table(bench_facts(document))
     yield "## What the figures rest on"
     yield fenced(facts, "{dropdown} Settings, machine, versions")
+
+
+def slug(title: str) -> str:
+    """Return the address that MyST gives a heading; the build fails where it gives another."""
+    return re.sub(r"[^\w-]", "", title.lower().replace(" ", "-"))
 
 
 def table_section(rows: Sequence[Row], document: Bench) -> Iterator[str]:
