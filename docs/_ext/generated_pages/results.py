@@ -154,7 +154,9 @@ def result_page(source: Source, document: Any) -> str:
         facts["Versions"] = prose(versions(benchmark.packages(document)))
     address = f"../reports/{source.name}.html"
     button = f'<p><a class="sd-btn sd-btn-primary" href="{address}">The whole report</a></p>'
-    body = {RESULTS: benchmark.blocks, PROOF: proof_blocks}.get(source.kind, other_blocks)
+    bodies: dict[str, Callable[[Any], Iterator[str]]]
+    bodies = {RESULTS: benchmark.blocks, PROOF: proof_blocks}
+    body = bodies.get(source.kind, other_blocks)
     return page(
         WIDE,
         f"# {prose(f'{source.label} on {machine_of(document)}')}",
