@@ -1,4 +1,4 @@
-"""A network of any number of classes against the float64 reference, in every backend."""
+"""The fewest and the most classes; tests/packages/test_parity.py has numbers between them."""
 
 import sys
 from dataclasses import replace
@@ -7,49 +7,13 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from benchmarks.equal_work import proof
-from benchmarks.equal_work.answers import layers_file, steps_file
-from benchmarks.equal_work.questions import Source
 from common.backends import load_backend
 from common.classes import Classes
 from common.config import Config
 from common.parameters.initial import initial_parameters
 from common.reference.inputs import probe_batch, probe_recipe
-from common.reference.verdicts import breaches, proof_findings
 from tests.conftest import PRESENT
 from tests.support.commands import script
-
-SIZE = (64, 96)
-
-
-@pytest.mark.parametrize(
-    "count, backbone, upsampling",
-    [
-        pytest.param(2, "resnet18_v1", "native", marks=pytest.mark.slow),
-        (11, "resnet18_v2", "subpixel"),
-    ],
-)
-def test_a_network_of_own_classes_equals_the_reference(
-    backend: ModuleType, count: int, backbone: str, upsampling: str
-) -> None:
-    names = tuple(f"class {label}" for label in range(count))
-    classes = Classes(names, tuple((0, 0, label) for label in range(count)))
-    sizes = {"batch_size": 2, "crop": SIZE, "tile": SIZE}
-    recipe = replace(probe_recipe(backbone), classes=classes, **sizes)
-    images, labels = probe_batch(*SIZE, num_classes=count)
-    assert set(np.unique(labels)) == {*range(count), 255}
-    config = Config(recipe, upsampling=upsampling).to_json()
-    layers = str(layers_file(recipe, images, labels))
-    predicted = str(Source(None, 2, SIZE, 0, classes).prediction(recipe))
-    steps = str(steps_file(recipe, images, labels, (2, 1), "float32"))
-    for errors in (
-        proof.answer(backend, "layers", config, layers),
-        proof.answer(backend, "losses", config, layers),
-        proof.answer(backend, "prediction", config, predicted),
-        proof.answer(backend, "evaluation", config, predicted),
-        proof.answer(backend, "steps", config, steps),
-    ):
-        assert not breaches(proof_findings(errors, "float32"))
 
 
 def train_and_predict(backend: ModuleType, count: int) -> None:

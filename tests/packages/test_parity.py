@@ -14,6 +14,7 @@ from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
 from benchmarks.equal_work.evaluation import HeldData, HeldRun, evaluated
 from benchmarks.equal_work.questions import Source
+from common.classes import VOC, VOID, Classes
 from common.config import Config
 from common.data.batches import Batch
 from common.errors import InputError
@@ -33,9 +34,16 @@ def small(recipe: Recipe) -> Recipe:
     return replace(recipe, batch_size=2, crop=SIZE, tile=SIZE)
 
 
+def own_classes(count: int) -> Classes:
+    names = tuple(f"class {label}" for label in range(count))
+    return Classes(names, tuple((0, 0, label) for label in range(count)))
+
+
 QUICK = ("resnet18_v1", "fcn32s"), ("resnet18_v2", "fcn8s")
 SLOW = ("resnet18_v1", "fcn16s"), ("resnet18_v2", "fcn32s")
 """With the quick ones every backbone and every head; the marker ``release`` has the other pairs."""
+OTHERS = {QUICK[1]: (own_classes(11), "subpixel"), SLOW[0]: (own_classes(2), "native")}
+"""Networks of other classes than VOC's, and how these are upsampled."""
 MARKS = dict.fromkeys(QUICK, ()) | dict.fromkeys(SLOW, pytest.mark.slow)
 NETWORKS = [
     pytest.param(*network, marks=MARKS.get(network, pytest.mark.release))
@@ -48,15 +56,22 @@ def test_layers_loss_and_predictions_equal_the_reference(
     backend: ModuleType, backbone: str, head: str
 ) -> None:
     """Layers in both modes, readings of the loss, label maps of odd sizes, a training's scores."""
-    recipe, batch = small(probe_recipe(backbone, head)), probe_batch(*SIZE)
-    config, layers = Config(recipe).to_json(), str(layers_file(recipe, *batch))
+    classes, upsampling = OTHERS.get((backbone, head), (VOC, "auto"))
+    count = len(classes.names)
+    recipe = replace(small(probe_recipe(backbone, head)), classes=classes)
+    images, labels = probe_batch(*SIZE, num_classes=count)
+    assert set(np.unique(labels)) == {*range(count), VOID}
     viewed = replace(recipe, test_flip=True, test_scales=(1.0, 0.75))
-    predicted = str(Source(None, 2, SIZE, seed=0).prediction(viewed))
+    config, with_views = (
+        Config(each, upsampling=upsampling).to_json() for each in (recipe, viewed)
+    )
+    layers = str(layers_file(recipe, images, labels))
+    predicted = str(Source(None, 2, SIZE, 0, classes).prediction(viewed))
     for errors in (
         proof.answer(backend, "layers", config, layers),
         proof.answer(backend, "losses", config, layers),
         proof.answer(backend, "prediction", config, predicted),
-        proof.answer(backend, "evaluation", Config(viewed).to_json(), predicted),
+        proof.answer(backend, "evaluation", with_views, predicted),
     ):
         assert not breaches(proof_findings(errors, "float32"))
 
@@ -112,7 +127,7 @@ def test_a_network_that_is_not_finite_is_named_through_json(
 
 
 CASES = {
-    "v1": probe_recipe("resnet18_v1"),
+    "v1, 11 classes": replace(probe_recipe("resnet18_v1"), classes=own_classes(11)),
     "v2, decay of weights, frozen upsampling": replace(
         probe_recipe("resnet18_v2", "fcn16s"),
         decay_scope="weights",
@@ -139,11 +154,12 @@ RELEASE_CASES = {"v1, fcn16s": probe_recipe("resnet18_v1", "fcn16s")}
 def test_steps_equal_the_reference(backend: ModuleType, case: str) -> None:
     """Gradients, momentum, coupled decay, a changing learning rate, unbiased statistics.
 
-    The last step is done from copies of parameters and momentum; with momentum by one image.
+    The last step is done from copies of parameters and momentum; in the first case by one image.
     """
-    recipe, (images, labels) = small((CASES | SLOW_CASES | RELEASE_CASES)[case]), probe_batch(*SIZE)
-    labels[1, :40] = 255
-    counts = (2, 2, 1) if recipe.momentum else (2, 2)
+    recipe = small((CASES | SLOW_CASES | RELEASE_CASES)[case])
+    images, labels = probe_batch(*SIZE, num_classes=recipe.network.num_classes)
+    labels[1, :40] = VOID
+    counts = (2, 2, 1) if case == "v1, 11 classes" else (2, 2)
     path = str(steps_file(recipe, images, labels, counts, "float32"))
     errors = proof.answer(backend, "steps", Config(recipe).to_json(), path)
     assert not breaches(proof_findings(errors, "float32"))
