@@ -76,18 +76,19 @@ def test_on_a_cpu_a_loaders_batch_is_taken_as_it_is(backend: ModuleType, offset:
 
 
 def test_what_the_proof_asks_for_has_the_shapes_and_types_stated(backend: ModuleType) -> None:
-    recipe = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(32, 64))
-    config, size = Config(recipe, device="cpu"), (2, 32, 64)
+    # Those of test_parity.py, so that what is compiled for one is there for the other.
+    recipe = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96), tile=(64, 96))
+    config, size = Config(recipe), (2, 64, 96)
     backend.configure(config)
     parameters = single(probe_parameters(recipe.network))
     state = backend.create_state(config, parameters)
     assert isinstance(state, backend.State) and state.config == config
-    images, labels = (backend.to_device(array, config) for array in probe_batch(32, 64))
+    images, labels = (backend.to_device(array, config) for array in probe_batch(64, 96))
     for training in (False, True):
         layers = backend.layer_outputs(state, images, training)
         assert list(layers) == layer_names(recipe.network)
         assert {array.dtype for array in layers.values()} == {np.dtype(np.float32)}
-        assert layers["final_conv"].shape == (2, 1, 2, 21)
+        assert layers["final_conv"].shape == (2, 2, 3, 21)
         assert layers["transpose_conv"].shape == (*size, 21)
     loss, gradients = backend.gradients(state, images, labels)
     assert isinstance(loss, float) and gradients.keys() == set(trainable_names(recipe))

@@ -1,4 +1,4 @@
-"""The exported ONNX graph, run by ONNX Runtime, predicts what the backends predict."""
+"""The exported ONNX graph, run by ONNX Runtime, predicts what the reference predicts."""
 
 import shlex
 import subprocess
@@ -21,6 +21,7 @@ from common.reference.distances import relative_error
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe, single
 from common.reference.network import forward
 from common.reference.tolerances import bound
+from tests.conftest import PRESENT
 
 NETWORKS = Network("resnet18_v1", "fcn8s"), Network("resnet18_v2"), Network("resnet18_v2", "fcn16s")
 
@@ -36,10 +37,12 @@ def exported(network: Network, folder: Path) -> Any:
     return onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
 
 
+@pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
 @pytest.mark.parametrize("network", NETWORKS)
-def test_onnx_runtime_agrees_with_every_backend(
+def test_onnx_runtime_agrees_with_a_backend(
     backend: ModuleType, network: Network, tmp_path: Path
 ) -> None:
+    """With one: all of them, and the graph in the next test, are held to the same reference."""
     session = exported(network, tmp_path)
     config = Config(probe_recipe(network.backbone, network.head))
     backend.configure(config)
