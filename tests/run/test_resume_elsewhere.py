@@ -38,10 +38,17 @@ class Done(NamedTuple):
     momentum: Parameters
 
 
-def go_on(backend: ModuleType, start: Checkpoint, until: int) -> Done:
+def go_on(backend: ModuleType, start: Checkpoint, halfway: Path | None = None) -> Done:
+    """Do the rest of the steps; leave a checkpoint in the folder ``halfway`` on the way."""
     state = backend.create_state(CONFIG, start.parameters, start.momentum or None)
     losses = []
-    for step in range(start.step, until):
+    for step in range(start.step, len(RATES)):
+        if halfway is not None and step == HALF:
+            values = {
+                "parameters": backend.parameters_of(state),
+                "momentum": backend.momentum_of(state),
+            }
+            save_checkpoint(halfway, replace(start, step=step, **values), {})
         images, labels = probe_batch(*RECIPE.crop, seed=step)
         pair = backend.to_device(images, CONFIG), backend.to_device(labels, CONFIG)
         state, loss = backend.train_step(state, *pair, RATES[step])
@@ -51,17 +58,15 @@ def go_on(backend: ModuleType, start: Checkpoint, until: int) -> Done:
 
 @pytest.fixture(scope="module")
 def trainings(determinism: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Each backend, its checkpoint's folder after half of the steps, and all steps in one go."""
+    """Each backend, its checkpoint's folder after half of the steps, and all steps."""
     found = {}
     parameters = single(keep_off_the_kinks(probe_parameters(RECIPE.network)))
     start = Checkpoint(parameters, {}, 0, CONFIG, "0" * 64)
     for name in PRESENT:
         backend = load_backend(name)
         backend.configure(CONFIG)
-        half, folder = go_on(backend, start, HALF), tmp_path_factory.mktemp(name)
-        saved = replace(start, parameters=half.parameters, momentum=half.momentum, step=HALF)
-        save_checkpoint(folder / "checkpoints", saved, {})
-        found[name] = backend, folder, go_on(backend, start, len(RATES))
+        folder = tmp_path_factory.mktemp(name)
+        found[name] = backend, folder, go_on(backend, start, folder / "checkpoints")
     return found
 
 
@@ -80,7 +85,7 @@ def test_two_steps_here_and_two_there_are_four(
     trainings: dict[str, Any], first: str, second: str
 ) -> None:
     _, folder, whole = trainings[first]
-    resumed = go_on(trainings[second][0], load_checkpoint(folder), len(RATES))
+    resumed = go_on(trainings[second][0], load_checkpoint(folder))
     assert resumed.losses == pytest.approx(whole.losses[HALF:], rel=bound("trace"))
     limits = {"parameters": bound("parameters"), "momentum": bound("momentum")}
     for part, limit in limits.items():
@@ -98,7 +103,7 @@ def test_the_same_backend_goes_on_bit_for_bit(
     trainings: dict[str, Any], name: str, tmp_path: Path
 ) -> None:
     backend, folder, whole = trainings[name]
-    resumed = go_on(backend, load_checkpoint(folder), len(RATES))
+    resumed = go_on(backend, load_checkpoint(folder))
     assert resumed.losses == whole.losses[HALF:]
     for actual, expected in (
         (resumed.parameters, whole.parameters),
