@@ -52,7 +52,9 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
 
     monkeypatch.setattr(compare, "prove_evaluation", prove_all_but_the_crashing)
     out = tmp_path / "out"
-    small = ["--crop", "64", "64", "--batch-size", "4", "--max-steps", "2"]
+    # Four steps cross an epoch of three.
+    small = ["--crop", "64", "64", "--batch-size", "4", "--max-steps", "4", "--recipe", "modern"]
+    small += ["--learning-rate", "1e-4", "--evaluation", "crops"]
     order = ",".join((missing, crashing, trained))
     where = ["--data", str(generated), "--out", str(out)]
     status = fcn(["compare", *where, "--backends", order, *small, "--json"])
@@ -65,7 +67,13 @@ def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
     assert (second["backend"], second["status"]) == (crashing, "failed")
     assert "was ended by SIGABRT" in second["reason"]
     assert (third["backend"], third["status"]) == (trained, "ok")
-    assert third["agreement"] <= 1 and len(third["steps"]) == 2
+    assert third["agreement"] <= 1 and len(third["steps"]) == 4
+    trace = result["agreement"]
+    assert trace["reference"] == backends.BACKENDS[trained]
+    assert len(trace["losses"]) == len(trace["drift"]) == 4
+    # What float32 drifts from the float64 of the same steps, and the bound that follows.
+    assert 0 < trace["drift"][0] < 1e-6 and trace["drift"][0] < max(trace["drift"]) < 1e-2
+    assert trace["bounds"][0] == pytest.approx(max(5e-6, 10 * trace["drift"][0]))
     pixels = result["pixels"]
     assert pixels["background"] == 4 * 64 * 64 > pixels["ignore"] > 0
     for reading, scores in third["epochs"][0]["scores"].items():

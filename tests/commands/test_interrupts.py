@@ -301,6 +301,17 @@ def test_nothing_outlives_a_killed_command(generated: Path, tmp_path: Path, star
     wait_for_the_end_of(number)
 
 
+def test_a_terminated_command_takes_its_training_with_it(
+    generated: Path, tmp_path: Path, start: Start
+) -> None:
+    process = start("--data", generated, "--out", tmp_path / "run", *OPTIONS, *ENDLESS)
+    number = trained_by(process)
+    process.terminate()
+    assert process.wait() == 130
+    with pytest.raises(ProcessLookupError):  # Nothing is left to be killed.
+        os.kill(number, signal.SIGKILL)
+
+
 @pytest.mark.parametrize(
     "number, cause",
     [

@@ -1,12 +1,7 @@
 """`fcn train` and `fcn predict`: what they leave, and one line for what they refuse."""
 
 import importlib
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +17,6 @@ from common.run.checkpoints import load_checkpoint
 from common.run.runs import Run
 from tests.conftest import PRESENT
 from tests.support.commands import SMALL, script_here
-
-
-def test_a_terminated_command_takes_its_training_with_it(generated: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    options = ["--data", generated, "--out", out, "--epochs", 10000, *SMALL]
-    command = [sys.executable, "-m", "benchmarks.cli", "train", "--backend", PRESENT[0]]
-    with subprocess.Popen([*command, *map(str, options)], stderr=subprocess.DEVNULL) as process:
-        while not (out / "metrics.jsonl").exists():
-            assert process.poll() is None
-            time.sleep(0.1)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        (training,) = children.read_text(encoding="utf-8").split()
-        process.terminate()
-    assert process.returncode == 130
-    with pytest.raises(ProcessLookupError):  # Nothing is left to be killed.
-        os.kill(int(training), signal.SIGKILL)
 
 
 def test_bad_training_input_is_one_line(

@@ -1,16 +1,15 @@
-"""The comparison's check of equal work: its bound follows the measured drift, and it refuses."""
+"""The comparison's check of equal work: its bound follows the measured drift, and it refuses.
 
-from pathlib import Path
+A trace itself is made in tests/commands/test_compare.py.
+"""
 
 import numpy as np
 import pytest
 
 from benchmarks.equal_work import drift
-from common.backends import BACKENDS
 from common.config import Config
 from common.recipes import make_recipe
 from common.reference.tolerances import ROUNDING
-from tests.conftest import PRESENT
 
 
 def rows(**losses: list[float]) -> list[dict[str, object]]:
@@ -62,16 +61,3 @@ def test_a_start_is_another_by_one_rounding() -> None:
     # Below 1 the numbers lie twice as close: down from 1 is two of them.
     assert set(steps[:99]) == {-1.0, 1.0}
     assert set(abs(steps[99:198])) <= {1.0, 2.0} and not steps[198:].any()
-
-
-def test_one_backend_traces_in_float64_what_another_trains_in_float32(
-    generated: Path, tmp_path: Path
-) -> None:
-    recipe = make_recipe("modern", batch_size=4, crop=(64, 64), learning_rate=1e-4, epochs=2)
-    made = drift.reference_trace(Config(recipe), generated, None, 4, tmp_path / "log", {})
-    reference = next(name for name in drift.WITH_FLOAT64 if name in PRESENT)
-    assert made is not None and made["reference"] == BACKENDS[reference]
-    assert len(made["losses"]) == len(made["drift"]) == 4
-    # Four steps cross an epoch of three: the plan goes on, and the bound is that of float32.
-    assert 0 < made["drift"][0] < 1e-6 and made["drift"][0] < max(made["drift"]) < 1e-2
-    assert made["bounds"][0] == pytest.approx(max(5e-6, 10 * made["drift"][0]))
