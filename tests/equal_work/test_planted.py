@@ -113,7 +113,7 @@ def test_the_mistake_is_found_and_named(
     plant, question, quantity, name = MISTAKES[mistake]
     plant(monkeypatch, backend_name, backend)
     # A seed of its own: what JAX has compiled for an equal configuration has no mistake in it.
-    recipe = VIEWED if question == "evaluation" else RECIPE
+    recipe = VIEWED if name == "views" else RECIPE
     config = Config(recipe, seed=1 + list(MISTAKES).index(mistake)).to_json()
     errors = proof.answer(backend, question, config, str(files[question]))
     found = breaches(proof_findings(errors, "float32"))
