@@ -8,6 +8,7 @@ belongs to; ``gradient`` as an argument is always the one with respect to the op
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -30,12 +31,17 @@ def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
     as leave each thread a CPU. So OMP_NUM_THREADS=1 suits a batch of many images best.
     """
     images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
-    cpus, limit = cpu_count(), os.environ.get("OMP_NUM_THREADS", "")
-    at_once = cpus // (int(limit) if limit.isdecimal() and int(limit) > 0 else cpus)
+    at_once = _images_at_once(os.environ.get("OMP_NUM_THREADS", ""))
     if at_once < 2:
         return [function(*image) for image in images]
     with ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(lambda image: function(*image), images))
+
+
+@cache  # To read a container's limits takes as long as a small convolution.
+def _images_at_once(threads: str) -> int:
+    """Return how many images are computed at once if a matrix product has so many threads."""
+    return cpu_count() // int(threads) if threads.isdecimal() and int(threads) > 0 else 1
 
 
 def map_by_image(function: Callable[..., Array], *maps: NDArray) -> Array:
