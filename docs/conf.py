@@ -17,6 +17,7 @@ extensions = [
     "symbols",
     "side_by_side",
     "generated_pages",
+    "chapter",
 ]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]

@@ -63,19 +63,20 @@ class Shown(SphinxDirective):
         return self.parse_text_to_nodes(text)
 
 
-class Symbol(Shown):
-    """``{symbol} model.py FCN``: that source of each package, or of one file of `common`."""
+class Mirrored(Shown):
+    """``{mirrored} model.py FCN``: that symbol of each package."""
 
     required_arguments = 2
-    option_spec: ClassVar = dict.fromkeys(BACKENDS, directives.unchanged)
+    option_spec: ClassVar = dict.fromkeys(BACKENDS, directives.unchanged_required)
 
     def markdown(self) -> str:
-        texts = {}
-        shown = notebooks.sources(" ".join(self.arguments), self.options)
-        for name, (file, source) in shown.items():
-            self.env.note_dependency(str(notebooks.ROOT / file))
-            texts[name] = f"`{file}`\n\n{as_code(source)}"
-        return texts[""] if "" in texts else in_tabs(texts)
+        shown = notebooks.mirrored(*self.arguments, self.options)
+        return in_tabs(
+            {
+                backend: f"`{path}`\n\n```{{symbol}} {path} {name}\n```\n"
+                for backend, (path, name) in shown.items()
+            }
+        )
 
 
 class Cell(Shown):
@@ -96,7 +97,7 @@ class Cell(Shown):
                 continue
             self.env.note_dependency(str(path))
             book = nbformat.read(path, as_version=4)
-            cell = [cell for cell in book.cells if cell.cell_type == "code"][number]
+            cell = notebooks.code_cells(book)[number]
             text = notebooks.printed(cell)
             pictures = [
                 f"![{self.options.get('alt', '')}](/_build/notebooks/{picture.name})\n"
@@ -151,7 +152,7 @@ def execute(app: Sphinx) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives with Sphinx; MyST-NB's own takes a cell only in a notebook."""
     app.add_config_value("chapter_backends", [], "env")
-    app.add_directive("symbol", Symbol)
+    app.add_directive("mirrored", Mirrored)
     app.add_directive("code-cell", Cell, override=True)
     app.add_directive("variants", Variants)
     app.add_directive("notebooks", Notebooks)

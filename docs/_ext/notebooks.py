@@ -1,11 +1,11 @@
 """The chapter as one notebook for each backend, executed: from one page, `docs/chapter/index.md`.
 
 The page is written once, for PyTorch. In another notebook differ the package's name, the
-cells within ``{variants}``, and the source that ``{symbol}`` shows.
+cells within ``{variants}``, and the source that ``{mirrored}`` shows.
 """
 
-import ast
 import hashlib
+import os
 import re
 import textwrap
 from base64 import b64decode
@@ -17,62 +17,32 @@ import jupytext
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
-from traitlets.config import Config
+from symbols import PROJECT, symbol
 
 from common.backends import BACKENDS, IMPORT_NAMES
+from common.machine.threads import thread_environment
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "chapter" / "index.md"
-BUILT = ROOT / "docs" / "_build" / "notebooks"
+PAGE = PROJECT / "docs" / "chapter" / "index.md"
+BUILT = PROJECT / "docs" / "_build" / "notebooks"
 
 VARIANTS = re.compile(r"^````\{variants\}\n(.*?)^````\n", re.DOTALL | re.MULTILINE)
-CELL = re.compile(r"^```\{code-cell\} ?(\w*)\n((?::.*\n)*)(.*?)^```\n", re.DOTALL | re.MULTILINE)
-SYMBOL = re.compile(r"^```\{symbol\} (.*)\n((?::.*\n)*)```\n", re.MULTILINE)
+CELL = re.compile(
+    r"^```\{code-cell\} ?(\w*)\n((?::[^\n]*\n)*)(.*?)^```\n", re.DOTALL | re.MULTILINE
+)
+SYMBOL = re.compile(r"^```\{(symbol|mirrored)\} (\S+) (\S+)\n((?::.*\n)*)```\n", re.MULTILINE)
 ONLY_PAGE = re.compile(r"^```\{(?:notebooks|note)\}.*?^```\n", re.DOTALL | re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)")
 
 
-def source_of(file: str, symbol: str) -> str:
-    """Return the source of a function, class or method, such as ``FCN.forward``.
+def mirrored(file: str, name: str, options: dict[str, str]) -> dict[str, tuple[str, str]]:
+    """Return backend -> path and name of a symbol that each package has.
 
     Args:
-        file: From the top of the repository.
-        symbol: Its name within the file.
-
-    Raises:
-        ValueError: If the file is gone or has no such symbol.
+        file: Within a package, such as ``model.py``.
+        name: Of the symbol.
+        options: Its name in a backend where it is another one.
     """
-    path = ROOT / file
-    if not path.is_file():
-        raise ValueError(f"{file}: no such file")
-    text = path.read_text(encoding="utf-8")
-    body, node = ast.parse(text).body, None
-    for name in symbol.split("."):
-        nodes = [
-            n for n in body if isinstance(n, ast.FunctionDef | ast.ClassDef) and n.name == name
-        ]
-        if not nodes:
-            raise ValueError(f"{file}: has no {symbol}")
-        node, body = nodes[0], nodes[0].body
-    assert node is not None
-    first = min([node.lineno, *(decorator.lineno for decorator in node.decorator_list)])
-    return textwrap.dedent("\n".join(text.splitlines()[first - 1 : node.end_lineno]))
-
-
-def sources(argument: str, options: dict[str, str]) -> dict[str, tuple[str, str]]:
-    """Return file and source by backend for the argument of ``{symbol}``; of `common` under "".
-
-    Args:
-        argument: ``model.py FCN``, or a file of `common` and a name in it.
-        options: The name in a backend where it is another one.
-    """
-    file, symbol = argument.split()
-    if file.startswith("common/"):
-        return {"": (file, source_of(file, symbol))}
-    paths = {name: f"{name}_impl/{file}" for name in BACKENDS}
-    return {
-        name: (path, source_of(path, options.get(name, symbol))) for name, path in paths.items()
-    }
+    return {backend: (f"{backend}_impl/{file}", options.get(backend, name)) for backend in BACKENDS}
 
 
 def code_for(backend: str, code: str) -> str:
@@ -94,9 +64,10 @@ def notebook(backend: str, text: str) -> NotebookNode:
     """Return the page ``text`` as a backend's notebook, not executed."""
 
     def shown(found: re.Match[str]) -> str:
-        by_backend = sources(found[1], options_in(found[2]))
-        file, source = by_backend.get(backend) or by_backend[""]
-        return f"`{file}`:\n\n```python\n{source}\n```\n"
+        directive, path, name, options = found.groups()
+        if directive == "mirrored":
+            path, name = mirrored(path, name, options_in(options))[backend]
+        return f"`{path}`:\n\n```python\n{textwrap.dedent(symbol(path, name).text)}\n```\n"
 
     def own(found: re.Match[str]) -> str:
         return f"```{{code-cell}}\n{variants(found[1])[backend]}```\n"
@@ -114,17 +85,22 @@ def notebook(backend: str, text: str) -> NotebookNode:
 
 
 def digest(backend: str, book: NotebookNode) -> str:
-    """Return what an execution depends on: the cells, the source that they run, the versions."""
+    """Return what an execution depends on: the code, the source that it runs, the versions."""
     total = hashlib.sha256()
-    for cell in book.cells:
-        total.update(f"{cell.cell_type}\0{cell.source}\0".encode())
+    for cell in code_cells(book):
+        total.update(f"{cell.source}\0".encode())
     for folder in ("common", f"{backend}_impl"):
-        for path in sorted((ROOT / folder).rglob("*")):
+        for path in sorted((PROJECT / folder).rglob("*")):
             if path.suffix in (".py", ".toml"):
-                total.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes())
+                total.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
     for package in ("numpy", "matplotlib", IMPORT_NAMES[backend]):
         total.update(f"{package} {metadata.version(package)}\0".encode())
     return total.hexdigest()
+
+
+def code_cells(book: NotebookNode) -> list[NotebookNode]:
+    """Return the cells of a notebook that have code."""
+    return [cell for cell in book.cells if cell.cell_type == "code"]
 
 
 def path_of(backend: str) -> Path:
@@ -143,8 +119,8 @@ def execute(book: NotebookNode, folder: Path) -> None:
         timeout=600,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        config=Config({"KernelManager": {"transport": "ipc"}}),  # No port is opened.
-    ).execute()
+        extra_arguments=["--log-level=ERROR"],
+    ).execute(env=os.environ | thread_environment(None))
     for cell in book.cells:
         cell.metadata.pop("execution", None)  # Times, which differ from run to run.
         if cell.cell_type == "code":
@@ -157,30 +133,41 @@ def pictures(backend: str, number: int) -> list[Path]:
 
 
 def build(backends: list[str]) -> list[str]:
-    """Execute the notebooks that have changed since, of ``backends``; return whose have."""
+    """Write the executed notebooks of ``backends``; return those that had to be executed.
+
+    Where the text alone has changed since the last time, the outputs stay.
+    """
     BUILT.mkdir(parents=True, exist_ok=True)
-    text, changed = PAGE.read_text(encoding="utf-8"), []
+    text, executed = PAGE.read_text(encoding="utf-8"), []
     with TemporaryDirectory() as folder:  # One, so that the data set is made once.
         for backend in backends:
             book, target = notebook(backend, text), path_of(backend)
             book.metadata["fcn_digest"] = digest(backend, book)
-            if target.is_file():
-                stored = nbformat.read(target, as_version=4).metadata
-                if stored.get("fcn_digest") == book.metadata["fcn_digest"]:
-                    continue
-            execute(book, Path(folder))
-            for old in BUILT.glob(f"fcn-{backend}-*.png"):
-                old.unlink()
-            for number, cell in enumerate(c for c in book.cells if c.cell_type == "code"):
-                images = [
-                    o.data["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})
-                ]
-                for index, image in enumerate(images):
-                    path = BUILT / f"fcn-{backend}-{number:02}-{index}.png"
-                    path.write_bytes(b64decode(image))
-            nbformat.write(book, target)
-            changed.append(backend)
-    return changed
+            before = nbformat.read(target, as_version=4) if target.is_file() else None
+            if before and before.metadata.get("fcn_digest") == book.metadata["fcn_digest"]:
+                for cell, same in zip(code_cells(book), code_cells(before), strict=True):
+                    cell.outputs, cell.execution_count = same.outputs, same.execution_count
+            else:
+                execute(book, Path(folder))
+                save_pictures(backend, book)
+                executed.append(backend)
+            for number, cell in enumerate(book.cells):
+                cell.id = f"cell-{number:02}"  # They are random otherwise.
+            written = nbformat.writes(book)
+            if not target.is_file() or target.read_text(encoding="utf-8") != written:
+                target.write_text(written, encoding="utf-8")
+    return executed
+
+
+def save_pictures(backend: str, book: NotebookNode) -> None:
+    """Write what the cells have drawn for the page, and remove what they had drawn before."""
+    for old in BUILT.glob(f"fcn-{backend}-*.png"):
+        old.unlink()
+    for number, cell in enumerate(code_cells(book)):
+        data = [out.get("data", {}) for out in cell.outputs]
+        for index, image in enumerate(d["image/png"] for d in data if "image/png" in d):
+            path = BUILT / f"fcn-{backend}-{number:02}-{index}.png"
+            path.write_bytes(b64decode(image))
 
 
 def printed(cell: NotebookNode) -> str:

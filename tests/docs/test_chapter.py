@@ -1,0 +1,117 @@
+"""The chapter's page and its notebooks: one source, executed in every backend."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.backends import BACKENDS
+from tests.conftest import SKIPPED
+from tests.docs.site import EXTENSIONS
+
+pytest.importorskip("jupytext")
+pytest.importorskip("nbclient")
+sys.path.append(str(EXTENSIONS))
+import notebooks
+import symbols
+
+PAGE = notebooks.PAGE.read_text(encoding="utf-8")
+TINY = """# Tiny
+
+```{code-cell}
+import torch_impl as fcn
+print(fcn.__name__)
+```
+
+Text.
+"""
+
+
+def codes(backend: str) -> list[str]:
+    """Return the code of each cell of a backend's notebook."""
+    return [cell.source for cell in notebooks.code_cells(notebooks.notebook(backend, PAGE))]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_notebook_has_the_page_with_its_own_package(backend: str) -> None:
+    own = codes(backend)
+    assert own[0] == f"import {backend}_impl as fcn"
+    for number, (code, other) in enumerate(zip(own, codes("torch"), strict=True)):
+        if "larger = " not in code:  # The framework's own lines.
+            assert code == other.replace("torch_impl", f"{backend}_impl"), number
+        compile(code, f"cell {number}", "exec")
+    text = "\n".join(cell.source for cell in notebooks.notebook(backend, PAGE).cells)
+    assert "```{" not in text
+    others = {name for name in BACKENDS if re.search(rf"\b{name}_impl\b", text)} - {backend}
+    assert others <= {"torch"} if backend == "torch" else not others
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_notebook_shows_the_source_of_its_package(backend: str) -> None:
+    cells = [cell.source for cell in notebooks.notebook(backend, PAGE).cells]
+    shown = re.findall(
+        r"^`([\w/.]+\.py)`:\n+```python\n(.*?)^```", "\n\n".join(cells), re.DOTALL | re.MULTILINE
+    )
+    assert {path for path, _ in shown} == {
+        "common/parameters/initial.py",
+        "common/data/crops.py",
+        *(f"{backend}_impl/{name}.py" for name in ("model", "loss", "step")),
+    }
+    for path, code in shown:
+        assert code in (symbols.PROJECT / path).read_text(encoding="utf-8"), path
+
+
+def test_a_symbol_that_is_gone_is_named() -> None:
+    page = PAGE.replace("model.py FCN", "model.py Unet")
+    with pytest.raises(symbols.NotFound, match=r"jax_impl/model\.py: there is no symbol Unet"):
+        notebooks.notebook("jax", page)
+
+
+def test_only_what_changed_is_executed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    page = tmp_path / "index.md"
+    page.write_text(TINY, encoding="utf-8")
+    monkeypatch.setattr(notebooks, "PAGE", page)
+    monkeypatch.setattr(notebooks, "BUILT", tmp_path / "built")
+
+    def execute(book: Any, folder: Path) -> None:
+        (cell,) = notebooks.code_cells(book)
+        cell.execution_count = 1
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+    assert notebooks.build(["torch", "jax"]) == ["torch", "jax"]
+    before = notebooks.path_of("jax").stat().st_mtime_ns
+    assert notebooks.build(["torch", "jax"]) == []
+    assert notebooks.path_of("jax").stat().st_mtime_ns == before
+    page.write_text(TINY.replace("Text.", "Words."), encoding="utf-8")
+    assert notebooks.build(["jax"]) == []
+    assert '"Words."' in notebooks.path_of("jax").read_text(encoding="utf-8")
+    page.write_text(TINY.replace("print", "repr"), encoding="utf-8")
+    assert notebooks.build(["jax"]) == ["jax"]
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [pytest.param(name, marks=[] if name == "torch" else pytest.mark.slow) for name in BACKENDS],
+)
+def test_a_notebook_runs_and_gives_what_the_page_says(backend: str, tmp_path: Path) -> None:
+    if backend in SKIPPED:
+        pytest.skip(f"FCN_SKIP_BACKENDS names {backend}")
+    book = notebooks.notebook(backend, PAGE)
+    notebooks.execute(book, tmp_path)
+    cells = notebooks.code_cells(book)
+    printed = "\n".join(notebooks.printed(cell) for cell in cells)
+    for sentence in ("320×480 pixels", "320 and 480 divided by 32 are 10 and 15"):
+        assert sentence in PAGE
+    assert re.search(r"^backbone\S* +10×15×512$", printed, re.MULTILINE)
+    assert re.search(r"^final_conv +10×15×21$", printed, re.MULTILINE)
+    assert re.search(r"^transpose_conv +320×480×21$", printed, re.MULTILINE)
+    assert "561 pixels high and 728 wide" in PAGE
+    assert "(561, 728, 3) -> (1122, 1456, 3)" in printed
+    assert "One pass over the 320 images has 40 steps of 8" in PAGE
+    (first, last) = re.findall(r"^40 steps: loss (\S+) at the first, (\S+) at", printed, re.M)[0]
+    assert float(last) < 0.6 * float(first)
+    drawn = [out for cell in cells for out in cell.outputs if "image/png" in out.get("data", {})]
+    assert len(drawn) == PAGE.count("\n:alt: ")
+    assert all(out.get("name") != "stderr" for cell in cells for out in cell.outputs)
