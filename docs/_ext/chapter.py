@@ -114,7 +114,7 @@ class Cell(Shown):
         if "torch_impl" in code:
             return in_tabs({name: codes[name] + outputs[name] for name in BACKENDS})
         shown = codes["torch"]
-        if not any(outputs.values()):
+        if not any(outputs[name] for name in self.config.chapter_backends):
             return shown
         if len(set(outputs.values())) == 1:
             return f"{shown}\n{outputs['torch']}\nThe same in all four.\n"

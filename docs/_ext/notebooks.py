@@ -7,6 +7,7 @@ cells within ``{variants}``, and the source that ``{mirrored}`` shows.
 import hashlib
 import os
 import re
+import subprocess
 import textwrap
 from base64 import b64decode
 from importlib import metadata
@@ -119,8 +120,7 @@ def execute(book: NotebookNode, folder: Path) -> None:
         timeout=600,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
-        extra_arguments=["--log-level=ERROR"],
-    ).execute(env=os.environ | thread_environment(None))
+    ).execute(env=os.environ | thread_environment(None), stderr=subprocess.DEVNULL)
     for cell in book.cells:
         cell.metadata.pop("execution", None)  # Times, which differ from run to run.
         if cell.cell_type == "code":
