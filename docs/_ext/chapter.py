@@ -90,7 +90,7 @@ class Cell(Shown):
         counts = self.env.temp_data.setdefault(COUNTS, dict.fromkeys(BACKENDS, 0))
         texts = {}
         for name in BACKENDS:
-            number, path = counts[name], notebooks.path_of(name)
+            number, path = counts[name], notebooks.executed_path(name)
             counts[name] += 1
             if name not in self.config.chapter_backends:
                 texts[name] = f"{BACKENDS[name]} was not installed where this page was built."
@@ -100,8 +100,8 @@ class Cell(Shown):
             cell = notebooks.code_cells(book)[number]
             text = notebooks.printed(cell)
             pictures = [
-                f"![{self.options.get('alt', '')}](/_build/notebooks/{picture.name})\n"
-                for picture in notebooks.pictures(name, number)
+                f"![{self.options.get('alt', '')}](/_build/notebooks/{picture})\n"
+                for picture in notebooks.pictures(cell)
             ]
             if pictures and "alt" not in self.options:
                 raise ValueError("a cell that draws needs a text for who cannot see it: `:alt:`")

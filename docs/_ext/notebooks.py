@@ -21,6 +21,7 @@ from nbformat import NotebookNode
 from symbols import PROJECT, symbol
 
 from common.backends import BACKENDS, IMPORT_NAMES
+from common.machine.files import write_bytes
 from common.machine.threads import thread_environment
 
 PAGE = PROJECT / "docs" / "chapter" / "index.md"
@@ -105,8 +106,13 @@ def code_cells(book: NotebookNode) -> list[NotebookNode]:
 
 
 def path_of(backend: str) -> Path:
-    """Return where a backend's executed notebook lies."""
+    """Return where a backend's notebook lies, to be offered: without what it printed and drew."""
     return BUILT / f"fcn-{backend}.ipynb"
+
+
+def executed_path(backend: str) -> Path:
+    """Return where a backend's executed notebook lies."""
+    return BUILT / "executed" / f"{backend}.ipynb"
 
 
 def execute(book: NotebookNode, folder: Path) -> None:
@@ -127,47 +133,49 @@ def execute(book: NotebookNode, folder: Path) -> None:
             cell.outputs = [out for out in cell.outputs if out.get("name") != "stderr"]
 
 
-def pictures(backend: str, number: int) -> list[Path]:
-    """Return the pictures that a backend's code cell, counted from 0, has drawn."""
-    return sorted(BUILT.glob(f"fcn-{backend}-{number:02}-*.png"))
+def pictures(cell: NotebookNode) -> dict[str, bytes]:
+    """Return what a cell has drawn: file name -> PNG. Equal pictures have one name."""
+    data = [out.get("data", {}) for out in cell.outputs]
+    images = [b64decode(each["image/png"]) for each in data if "image/png" in each]
+    return {f"{hashlib.sha256(image).hexdigest()[:16]}.png": image for image in images}
 
 
 def build(backends: list[str]) -> list[str]:
-    """Write the executed notebooks of ``backends``; return those that had to be executed.
+    """Write the notebooks of ``backends`` and their pictures; return those that were executed.
 
     Where the text alone has changed since the last time, the outputs stay.
     """
-    BUILT.mkdir(parents=True, exist_ok=True)
     text, executed = PAGE.read_text(encoding="utf-8"), []
+    drawn: dict[str, bytes] = {}
     with TemporaryDirectory() as folder:  # One, so that the data set is made once.
         for backend in backends:
-            book, target = notebook(backend, text), path_of(backend)
+            book, target = notebook(backend, text), executed_path(backend)
             book.metadata["fcn_digest"] = digest(backend, book)
+            for number, cell in enumerate(book.cells):
+                cell.id = f"cell-{number:02}"  # They are random otherwise.
+            write_changed(path_of(backend), nbformat.writes(book).encode())
             before = nbformat.read(target, as_version=4) if target.is_file() else None
             if before and before.metadata.get("fcn_digest") == book.metadata["fcn_digest"]:
                 for cell, same in zip(code_cells(book), code_cells(before), strict=True):
                     cell.outputs, cell.execution_count = same.outputs, same.execution_count
             else:
                 execute(book, Path(folder))
-                save_pictures(backend, book)
                 executed.append(backend)
-            for number, cell in enumerate(book.cells):
-                cell.id = f"cell-{number:02}"  # They are random otherwise.
-            written = nbformat.writes(book)
-            if not target.is_file() or target.read_text(encoding="utf-8") != written:
-                target.write_text(written, encoding="utf-8")
+            write_changed(target, nbformat.writes(book).encode())
+            for cell in code_cells(book):
+                drawn |= pictures(cell)
+    for name, image in drawn.items():
+        write_changed(BUILT / name, image)
+    for old in BUILT.glob("*.png"):
+        if old.name not in drawn:
+            old.unlink()
     return executed
 
 
-def save_pictures(backend: str, book: NotebookNode) -> None:
-    """Write what the cells have drawn for the page, and remove what they had drawn before."""
-    for old in BUILT.glob(f"fcn-{backend}-*.png"):
-        old.unlink()
-    for number, cell in enumerate(code_cells(book)):
-        data = [out.get("data", {}) for out in cell.outputs]
-        for index, image in enumerate(d["image/png"] for d in data if "image/png" in d):
-            path = BUILT / f"fcn-{backend}-{number:02}-{index}.png"
-            path.write_bytes(b64decode(image))
+def write_changed(path: Path, content: bytes) -> None:
+    """Write a file unless it has that content: a page is read again when a file is newer."""
+    if not path.is_file() or path.read_bytes() != content:
+        write_bytes(path, content)
 
 
 def printed(cell: NotebookNode) -> str:

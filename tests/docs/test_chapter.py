@@ -81,9 +81,9 @@ def test_only_what_changed_is_executed(monkeypatch: pytest.MonkeyPatch, tmp_path
 
     monkeypatch.setattr(notebooks, "execute", execute)
     assert notebooks.build(["torch", "jax"]) == ["torch", "jax"]
-    before = notebooks.path_of("jax").stat().st_mtime_ns
+    before = notebooks.executed_path("jax").stat().st_mtime_ns
     assert notebooks.build(["torch", "jax"]) == []
-    assert notebooks.path_of("jax").stat().st_mtime_ns == before
+    assert notebooks.executed_path("jax").stat().st_mtime_ns == before
     page.write_text(TINY.replace("Text.", "Words."), encoding="utf-8")
     assert notebooks.build(["jax"]) == []
     assert '"Words."' in notebooks.path_of("jax").read_text(encoding="utf-8")
