@@ -19,13 +19,15 @@ IGNORED = {
     tokenize.DEDENT,
     tokenize.ENDMARKER,
 }
+BRACKETS = "()[]{},:"
+"""Where lines are broken changes these: they have a mark only between two marked tokens."""
 Span = tuple[int, int, str]
 """Where a token begins and ends, as offsets into the text, and its text."""
 
 
 @functools.cache
 def tokens(text: str) -> tuple[Span, ...]:
-    """Return the tokens of code that are compared: all but comments, docstrings and white space."""
+    """Return the tokens that are compared: all but comments, docstrings, brackets and blanks."""
     starts = [0]
     for line in text.splitlines(keepends=True):
         starts.append(starts[-1] + len(line))
@@ -33,7 +35,7 @@ def tokens(text: str) -> tuple[Span, ...]:
     begins = True  # A string that is a statement is a docstring.
     for token in tokenize.generate_tokens(io.StringIO(text + "\n").readline):
         is_text = token.type == tokenize.STRING and begins
-        if token.type not in IGNORED and not is_text:
+        if token.type not in IGNORED and not is_text and token.string not in BRACKETS:
             (row, column), (last_row, last_column) = token.start, token.end
             start, end = starts[row - 1] + column, starts[last_row - 1] + last_column
             spans.append((start, end, token.string))
@@ -54,7 +56,7 @@ def marks(name: str, texts: Mapping[str, str]) -> list[str]:
     """Return for each character of the text called ``name`` the names of the texts it differs from.
 
     They stand in one string, with blanks between; ``most`` is one of them where the token differs
-    from more than half of the others. White space between two tokens with the same marks has them.
+    from more than half of the others. Blanks and brackets between two tokens with the same marks have them.
     """
     text, others = texts[name], [other for other in texts if other != name]
     letters = [""] * len(text)
@@ -66,7 +68,7 @@ def marks(name: str, texts: Mapping[str, str]) -> list[str]:
         mark = " ".join(differing)
         letters[start:end] = [mark] * (end - start)
         gap = text[end_before:start]
-        if mark == before and not gap.strip() and "\n" not in gap:
+        if mark == before and not gap.strip(f" {BRACKETS}"):
             letters[end_before:start] = [mark] * len(gap)
         before, end_before = mark, end
     return letters
