@@ -35,7 +35,8 @@ def tokens(text: str) -> tuple[Span, ...]:
     begins = True  # A string that is a statement is a docstring.
     for token in tokenize.generate_tokens(io.StringIO(text + "\n").readline):
         is_text = token.type == tokenize.STRING and begins
-        if token.type not in IGNORED and not is_text and token.string not in BRACKETS:
+        is_compared = token.type not in IGNORED and token.string not in BRACKETS
+        if is_compared and not is_text:
             (row, column), (last_row, last_column) = token.start, token.end
             start, end = starts[row - 1] + column, starts[last_row - 1] + last_column
             spans.append((start, end, token.string))
