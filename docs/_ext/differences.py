@@ -57,7 +57,8 @@ def marks(name: str, texts: Mapping[str, str]) -> list[str]:
     """Return for each character of the text called ``name`` the names of the texts it differs from.
 
     They stand in one string, with blanks between; ``most`` is one of them where the token differs
-    from more than half of the others. Blanks and brackets between two tokens with the same marks have them.
+    from more than half of the others. Blanks and brackets between two tokens with the same marks
+    have these too.
     """
     text, others = texts[name], [other for other in texts if other != name]
     letters = [""] * len(text)
