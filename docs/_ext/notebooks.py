@@ -33,6 +33,7 @@ CELL = re.compile(
 )
 SYMBOL = re.compile(r"^```\{(symbol|mirrored)\} (\S+) (\S+)\n((?::.*\n)*)```\n", re.MULTILINE)
 ONLY_PAGE = re.compile(r"^```\{(?:notebooks|note)\}.*?^```\n", re.DOTALL | re.MULTILINE)
+IMPORT = re.compile(r"^\s*from (common[\w.]*) import (\w+)", re.MULTILINE)
 LINK = re.compile(r"(?<!!)\[([^]]+)\]\((?!https?:)[^)]+\)")
 
 
@@ -91,13 +92,26 @@ def digest(backend: str, book: NotebookNode) -> str:
     total = hashlib.sha256()
     for cell in code_cells(book):
         total.update(f"{cell.source}\0".encode())
-    for folder in ("common", f"{backend}_impl"):
-        for path in sorted((PROJECT / folder).rglob("*")):
-            if path.suffix in (".py", ".toml"):
-                total.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
+    for path in files_behind(backend, book):
+        total.update(str(path.relative_to(PROJECT)).encode() + b"\0" + path.read_bytes())
     for package in ("numpy", "matplotlib", IMPORT_NAMES[backend]):
         total.update(f"{package} {metadata.version(package)}\0".encode())
     return total.hexdigest()
+
+
+def files_behind(backend: str, book: NotebookNode) -> list[Path]:
+    """Return the source that a notebook runs: the package, and what is imported of `common`."""
+    files = {*(PROJECT / f"{backend}_impl").glob("*.py"), *PROJECT.glob("common/presets/*.toml")}
+    texts = [cell.source for cell in code_cells(book)]
+    texts += [path.read_text(encoding="utf-8") for path in files]
+    while texts:
+        for module, name in IMPORT.findall(texts.pop()):
+            base = PROJECT / module.replace(".", "/")
+            for path in (base.with_suffix(".py"), base / f"{name}.py"):
+                if path.is_file() and path not in files:
+                    files.add(path)
+                    texts.append(path.read_text(encoding="utf-8"))
+    return sorted(files)
 
 
 def code_cells(book: NotebookNode) -> list[NotebookNode]:

@@ -63,6 +63,14 @@ def test_a_notebook_shows_the_source_of_its_package(backend: str) -> None:
         assert code in (symbols.PROJECT / path).read_text(encoding="utf-8"), path
 
 
+def test_an_execution_depends_on_the_source_that_it_runs() -> None:
+    book = notebooks.notebook("jax", PAGE)
+    files = {str(path.relative_to(symbols.PROJECT)) for path in notebooks.files_behind("jax", book)}
+    assert files >= {"jax_impl/step.py", "common/run/loop.py", "common/presets/generated.toml"}
+    assert files >= {"common/classes.py", "common/data/masks.py", "common/fields.py"}
+    assert not files & {"torch_impl/step.py", "common/reference/network.py"}
+
+
 def test_a_symbol_that_is_gone_is_named() -> None:
     page = PAGE.replace("model.py FCN", "model.py Unet")
     with pytest.raises(symbols.NotFound, match=r"jax_impl/model\.py: there is no symbol Unet"):
