@@ -1,4 +1,4 @@
-"""Says how much of the guides is translated, and warns where too little is.
+"""Says how much of the guides and the chapter is translated, and warns where too little is.
 
 A warning fails the build. The translations are in `locale/`, and the Japanese README is a file of
 its own.
@@ -11,7 +11,7 @@ from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util import logging
 
-FOLDER, LEAST = "guides/", 0.95
+FOLDERS, LEAST = ("chapter/", "guides/"), 0.95
 """Pages that are translated, and the share of their messages that has to be."""
 KEY = "translated messages"
 
@@ -27,19 +27,21 @@ def note_progress(app: Sphinx, tree: document) -> None:
 def tell_progress(app: Sphinx, env: BuildEnvironment) -> Iterable[str]:
     """Print how much is translated; warn where it is less than ``LEAST``."""
     language = app.config.language
-    pages = [values for name, values in env.metadata.items() if name.startswith(FOLDER)]
+    pages = [values for name, values in env.metadata.items() if name.startswith(FOLDERS)]
     numbers = [[int(number) for number in values[KEY].split()] for values in pages if KEY in values]
     total = sum(number for _, number in numbers)
     if language == "en" or not total:
         return []
     share = sum(number for number, _ in numbers) / total
-    print(f"{FOLDER}: {share:.1%} of {total} messages are in the language {language}")
+    print(f"{share:.1%} of {total} messages are in the language {language}")
     if share < LEAST:
         logging.getLogger(__name__).warning(
-            "%s: %.1f%% of the messages are translated into %s, at least %.0f%% have to be; "
+            "%.1f%% of the messages are translated into %s, at least %.0f%% have to be; "
             "CONTRIBUTING.md says how",
-            FOLDER, 100 * share, language, 100 * LEAST,
-        )  # fmt: skip
+            100 * share,
+            language,
+            100 * LEAST,
+        )
     return []
 
 

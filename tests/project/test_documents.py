@@ -82,6 +82,8 @@ def missing(text: str) -> list[str]:
     """Return the paths, files, modules and names in a document's code that do not exist."""
     absent = []
     for word in (word.rstrip(".") for word in words(text)):
+        if word.startswith("docs/_build"):  # What a command makes.
+            continue
         if PATH.fullmatch(word):
             is_there = any(ROOT.glob(re.sub(r"<\w+>", "*", word)))
         elif RESULTS.fullmatch(word):
