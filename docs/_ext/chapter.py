@@ -10,6 +10,7 @@ from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
+from symbols import NotFound, symbol
 
 from common.backends import BACKENDS, check_backend
 from common.errors import InputError
@@ -58,7 +59,7 @@ class Shown(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         try:
             text = self.markdown()
-        except ValueError as error:
+        except (ValueError, NotFound) as error:
             raise self.error(str(error)) from error
         return self.parse_text_to_nodes(text)
 
@@ -71,6 +72,8 @@ class Mirrored(Shown):
 
     def markdown(self) -> str:
         shown = notebooks.mirrored(*self.arguments, self.options)
+        for path, name in shown.values():
+            symbol(path, name)  # So that what is gone is told with the line in this page.
         return in_tabs(
             {
                 backend: f"`{path}`\n\n```{{symbol}} {path} {name}\n```\n"

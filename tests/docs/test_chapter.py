@@ -1,6 +1,8 @@
 """The chapter's page and its notebooks: one source, executed in every backend."""
 
+import html
 import re
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -88,6 +90,7 @@ def test_only_what_changed_is_executed(monkeypatch: pytest.MonkeyPatch, tmp_path
         cell.execution_count = 1
 
     monkeypatch.setattr(notebooks, "execute", execute)
+    monkeypatch.setattr(notebooks, "IMPORT_NAMES", dict.fromkeys(BACKENDS, "numpy"))
     assert notebooks.build(["torch", "jax"]) == ["torch", "jax"]
     before = notebooks.executed_path("jax").stat().st_mtime_ns
     assert notebooks.build(["torch", "jax"]) == []
@@ -123,3 +126,66 @@ def test_a_notebook_runs_and_gives_what_the_page_says(backend: str, tmp_path: Pa
     drawn = [out for cell in cells for out in cell.outputs if "image/png" in out.get("data", {})]
     assert len(drawn) == PAGE.count("\n:alt: ")
     assert all(out.get("name") != "stderr" for cell in cells for out in cell.outputs)
+
+
+CONFIGURATION = f"""
+import sys
+sys.path[:0] = [{str(EXTENSIONS)!r}]
+import chapter, notebooks
+chapter.installed = lambda: list(notebooks.BACKENDS)
+notebooks.build = lambda backends: []
+notebooks.executed_path = lambda backend: notebooks.Path("executed") / f"{{backend}}.ipynb"
+extensions = ["myst_nb", "sphinx_design", "symbols", "chapter"]
+exclude_patterns = ["executed"]
+nb_execution_mode = "off"
+"""
+OUTPUT = {"output_type": "stream", "name": "stdout", "text": "printed by a package\n"}
+
+
+def built_page(folder: Path, page: str, outputs: list[dict[str, Any]]) -> tuple[str, str]:
+    """Build a site of one page, whose one cell gave ``outputs``; return it, and what is wrong."""
+    (folder / "conf.py").write_text(CONFIGURATION, encoding="utf-8")
+    (folder / "index.md").write_text(page, encoding="utf-8")
+    (folder / "executed").mkdir()
+    for backend, output in zip(BACKENDS, outputs, strict=True):
+        book = notebooks.notebook(backend, TINY)
+        notebooks.code_cells(book)[0].outputs = [notebooks.NotebookNode(output)]
+        path = folder / "executed" / f"{backend}.ipynb"
+        path.write_text(notebooks.nbformat.writes(book), encoding="utf-8")
+    command = [sys.executable, "-m", "sphinx", "-nq", ".", "html"]
+    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr
+    text = (folder / "html" / "index.html").read_text(encoding="utf-8")
+    return html.unescape(re.sub(r"<[^>]+>", "", text)), told
+
+
+def test_a_page_shows_what_was_printed_once_where_it_is_the_same(tmp_path: Path) -> None:
+    page = "# Page\n\n```{code-cell}\nprint(1)\n```\n"
+    text, told = built_page(tmp_path, page, [OUTPUT] * len(BACKENDS))
+    assert told == ""
+    assert text.count("printed by a package") == 1
+    assert "The same in all four." in text
+
+
+def test_a_page_has_a_tab_for_each_backend_where_they_differ(tmp_path: Path) -> None:
+    page = "# Page\n\n```{code-cell}\nprint(1)\n```\n"
+    outputs = [OUTPUT | {"text": f"printed by {name}\n"} for name in BACKENDS]
+    text, told = built_page(tmp_path, page, outputs)
+    assert told == ""
+    assert re.findall(r"printed by (\w+)", text) == list(BACKENDS)
+    assert [title for title in BACKENDS.values() if text.count(title) != 1] == []
+
+
+@pytest.mark.parametrize(
+    "directive, words",
+    [
+        ("{mirrored} model.py Unet", "torch_impl/model.py: there is no symbol Unet; it has"),
+        ("{mirrored} nothing.py FCN", "torch_impl/nothing.py: there is no such file"),
+        ("{variants}", "expected a cell for each of torch, mxnet, jax, tf"),
+    ],
+)
+def test_what_is_wrong_is_told_with_page_and_line(
+    directive: str, words: str, tmp_path: Path
+) -> None:
+    page = f"# Page\n\nText.\n\n```{directive}\n```\n"
+    _, told = built_page(tmp_path, page, [OUTPUT] * len(BACKENDS))
+    assert re.search(rf"index\.md:5: (ERROR|WARNING): .*{re.escape(words)}", told)
