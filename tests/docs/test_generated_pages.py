@@ -81,8 +81,8 @@ def test_an_option_is_shown_with_its_values_its_default_and_whether_it_must_be_t
     parser.add_argument("--name", required=True, help="as --size takes *it*")
     parser.add_argument("--force", action="store_true", help="overwrite")
     text = extension.commands.section(parser, 1)
-    assert '| <span id="fcn-x---size"></span>`--size H W` | a\\|b | `3 4` |' in text
-    assert "`--name NAME` | as `--size` takes \\*it\\* | required |" in text
+    assert '| <span id="fcn-x---size"></span>`--size` H W | a\\|b | `3 4` |' in text
+    assert "`--name` NAME | as `--size` takes \\*it\\* | required |" in text
     assert "`--force` | overwrite | – |" in text
 
 

@@ -14,10 +14,11 @@ SHARED = 3
 INTRODUCTION = """\
 How far a backend may be from the float64 reference, by quantity and precision, and why it is so \
 far and no further. *Equal* is a bound of 0. An error is relative: \
-`common.reference.distances` defines it. A bound is a few times what was measured, so that \
-other processors pass, and tight enough that each single mistake of the tests breaks it tenfold. \
-A training's first losses may be further away where rounding has grown: `trace_limits` of \
-`common.reference.tolerances` says by how much."""
+[`common.reference.distances`](api/common.reference.distances.md) defines it. A bound is a few \
+times what was measured, so that other processors pass, and tight enough that each single mistake \
+of the tests breaks it tenfold. \
+A training's first losses may be further away where rounding has grown: \
+[`trace_limits`](#common.reference.tolerances.trace_limits) says by how much."""
 CHAPTERS = """\
 The chapter's own code defines these otherwise than this project does. Its rows of a benchmark \
 have the wider bound, in every precision."""

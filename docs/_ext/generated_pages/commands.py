@@ -10,7 +10,7 @@ from benchmarks.commands import bench
 from benchmarks.pages.format import DASH
 from common.options import HelpFormatter, Parser, as_typed
 
-from .markdown import code, fenced, page, prose, table
+from .markdown import code, escaped, fenced, page, prose, table
 
 WIDTH = 88
 """Columns of a usage line, whatever the terminal's."""
@@ -66,7 +66,8 @@ def section(parser: Parser, depth: int) -> str:
             title = TITLES.get(group.title or "", (group.title or "").capitalize())
             blocks.append(f"{'#' * (depth + 1)} {title}")
             head = "option" if title != TITLES["positional arguments"] else "argument"
-            blocks.append(table([[head, "what it does", "default"], *rows]))
+            options = table([[head, "what it does", "default"], *rows])
+            blocks.append(fenced(f":class: options\n\n{options}", "{table}"))
     return "\n\n".join(filter(None, blocks))
 
 
@@ -79,7 +80,9 @@ def row(parser: Parser, action: argparse.Action) -> list[str]:
     """Return an option's name, help and default; the name has a stable address."""
     name = action.option_strings[0] if action.option_strings else str(action.metavar)
     address = anchor(parser.prog, name)
-    shown = code(f"{name} {values(action)}".strip()) if action.option_strings else code(name)
+    shown = code(name)
+    if action.option_strings and (stand_in := values(action)):
+        shown += f" {breakable(stand_in, '|')}"
     return [f'<span id="{address}"></span>{shown}', prose(action.help or ""), default(action)]
 
 
@@ -102,4 +105,10 @@ def default(action: argparse.Action) -> str:
         return "required"
     if action.default is None or action.default is False or action.default in ([], ()):
         return DASH
-    return code(as_typed(action, action.default))
+    typed = as_typed(action, action.default)
+    return breakable(typed, ",") if "," in typed else code(typed)
+
+
+def breakable(text: str, sign: str) -> str:
+    """Return text that may go on in the next line after a sign."""
+    return escaped(text).replace(sign, f"{sign}<wbr>")
