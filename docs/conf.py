@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 DOCS = Path(__file__).parent
 sys.path[:0] = [str(DOCS / "_ext"), str(DOCS.parent)]
 
@@ -44,6 +46,7 @@ html_css_files = ["site.css"]
 html_js_files = ["backends.js"]
 html_sidebars = {"side-by-side/*": [], "chapter/*": []}
 html_context = {"default_mode": "auto"}  # Light or dark as the reader's system is.
+html_show_search_summary = False  # It fetches pages, which a browser forbids on disk.
 html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
@@ -56,3 +59,14 @@ html_theme_options = {
     "footer_end": [],
 }
 copyright = "MIT license"
+
+
+def remove_source_maps(app: Sphinx, error: Exception | None) -> None:
+    """Remove what only a developer of the theme needs: it is a tenth of the site."""
+    for path in Path(app.outdir).glob("_static/**/*.map"):
+        path.unlink()
+
+
+def setup(app: Sphinx) -> None:
+    """Register what is done after a build."""
+    app.connect("build-finished", remove_source_maps)
