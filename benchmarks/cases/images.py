@@ -17,9 +17,8 @@ from benchmarks.cases.case import Case, Work, bounds_of
 from benchmarks.cases.inputs import Arrays, parameters_in, part, probe_arrays
 from benchmarks.cases.load import LARGER
 from common.config import Config
-from common.data.crops import by_tiles, pad_to, tiles
+from common.data.crops import by_tiles, pad_to, tile_for, tiles
 from common.data.synthetic import draw_pair
-from common.data.tiling import tile_for
 from common.parameters.costs import Costs, forward_costs
 from common.recipes import STRIDE
 from common.reference import network as reference

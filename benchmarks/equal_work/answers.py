@@ -13,9 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from benchmarks.cases.inputs import Arrays, part, prefixed
 from benchmarks.equal_work.cache import answer
-from common.data.crops import by_tiles, scaled_size
+from common.data.crops import by_tiles, scaled_size, tile_for
 from common.data.images import resize_image
-from common.data.tiling import tile_for
 from common.machine.progress import tracked
 from common.parameters.names import Parameters
 from common.recipes import Recipe

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from common.classes import VOID
 from common.data.images import MEAN, resize_image
+from common.recipes import STRIDE
 
 PADDING = np.round(MEAN * 255).astype(np.uint8)
 """The colour that extends an image: ImageNet's mean, which normalisation makes almost zero."""
@@ -163,3 +164,26 @@ def merge_tiles(
         count[area] += 1
     total /= count
     return total[: size[0], : size[1]]
+
+
+def tile_for(size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]:
+    """Return the tile for an image of ``size``: as large as the image, but at most ``largest``.
+
+    Sides are rounded up to the network's stride, so that few shapes have to be compiled.
+    """
+    height, width = (
+        min(-(-side // STRIDE) * STRIDE, bound) for side, bound in zip(size, largest, strict=True)
+    )
+    return height, width
+
+
+def count_tiles(
+    size: tuple[int, int], largest: tuple[int, int], views: Sequence[tuple[float, bool]]
+) -> int:
+    """Return how many tiles are predicted of an image of ``size``, over all ``views`` of it."""
+    count = 0
+    for scale, _ in views:
+        height, width = scaled_size(size, scale) if scale != 1 else size
+        tile = tile_for((height, width), largest)
+        count += len(tiles((max(height, tile[0]), max(width, tile[1])), tile))
+    return count

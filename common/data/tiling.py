@@ -11,9 +11,8 @@ from typing import Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.crops import pad_to, resize_logits, scaled_size, tile_offsets, tiles
+from common.data.crops import pad_to, resize_logits, scaled_size, tile_for, tile_offsets
 from common.data.images import resize_image
-from common.recipes import STRIDE
 
 T = TypeVar("T")
 
@@ -120,29 +119,6 @@ def _times_covered(starts: list[int], length: int) -> NDArray[np.float32]:
     for start in starts:
         counts[start : start + length] += 1
     return counts
-
-
-def tile_for(size: tuple[int, int], largest: tuple[int, int]) -> tuple[int, int]:
-    """Return the tile for an image of ``size``: as large as the image, but at most ``largest``.
-
-    Sides are rounded up to the network's stride, so that few shapes have to be compiled.
-    """
-    height, width = (
-        min(-(-side // STRIDE) * STRIDE, bound) for side, bound in zip(size, largest, strict=True)
-    )
-    return height, width
-
-
-def count_tiles(
-    size: tuple[int, int], largest: tuple[int, int], views: Sequence[tuple[float, bool]]
-) -> int:
-    """Return how many tiles are predicted of an image of ``size``, over all ``views`` of it."""
-    count = 0
-    for scale, _ in views:
-        height, width = scaled_size(size, scale) if scale != 1 else size
-        tile = tile_for((height, width), largest)
-        count += len(tiles((max(height, tile[0]), max(width, tile[1])), tile))
-    return count
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classes import Classes
+from common.data.crops import count_tiles
 from common.data.images import read_image, write_image
 from common.data.masks import write_label
-from common.data.tiling import count_tiles
 from common.errors import InputError, notice, printable
 from common.machine.progress import counter, tracked
 from common.parameters.files import check_parameters, classes_of, network_of, read_weights

@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from common.data import tiling
-from common.data.crops import merge_tiles, tiles
+from common.data.crops import count_tiles, merge_tiles, tile_for, tiles
 from common.data.images import read_image
 from common.data.tiling import (
     LOOK_AHEAD,
     TILES_PER_BATCH,
     ahead,
-    count_tiles,
     predict_tiled,
     predict_views,
-    tile_for,
 )
 from common.errors import InputError
 from common.recipes import ONE_VIEW
