@@ -10,7 +10,9 @@ from common.errors import InputError
 from common.options import Parser, add_action
 
 PROJECT = Path(__file__).parents[2]
-SITE = PROJECT / "docs" / "_build" / "html"
+BUILT = PROJECT / "docs" / "_build"
+SITES = {"en": BUILT / "html", "ja": BUILT / "html-ja"}
+"""Language -> the folder of its site."""
 PARTS = ("sphinx", "myst_nb", "pydata_sphinx_theme", "sphinx_design")
 """Modules of the dependency group ``docs`` without which no site is built."""
 
@@ -21,14 +23,13 @@ def command_parser() -> Parser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="build|serve")
     text = "write the site; a second time, only the pages that changed"
     build = add_action(actions, "build", text)
-    build.add_argument(
-        "--language", default="en", choices=("en", "ja"), help="the language of the pages"
-    )
     text = "offer a built site to browsers on this machine, until it is interrupted"
     serve = add_action(actions, "serve", text)
     serve.add_argument("--port", type=int, default=8000, help="0 picks a free one")
     for action in (build, serve):
-        text = "the folder of the site; without it, docs/_build/html of the checkout"
+        text = "the language of the pages"
+        action.add_argument("--language", default="en", choices=tuple(SITES), help=text)
+        text = "the folder of the site; without it, docs/_build/html or html-ja of the checkout"
         action.add_argument("--out", type=Path, metavar="DIR", help=text)
     return parser
 
@@ -36,7 +37,7 @@ def command_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Build the site, or serve it until it is interrupted."""
     args = command_parser().parse_args(argv)
-    site = args.out or SITE
+    site = args.out or SITES[args.language]
     if args.action == "serve":
         return serve_site(site, args.port)
     return build_site(site, args.language)
@@ -59,7 +60,7 @@ def build_site(site: Path, language: str) -> int:
     from sphinx.cmd.build import main as sphinx
 
     # What was read is stored beside each language's site, not in it: a site is what is published.
-    read = SITE.parent / f"read-{language}"
+    read = BUILT / f"read-{language}"
     options = ["-nW", "--keep-going", "-q", "-j", "2", "-D", f"language={language}"]
     status = sphinx([*options, "-d", str(read), str(sources), str(site)])
     if not status:

@@ -102,10 +102,8 @@ def test_only_what_changed_is_executed(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert notebooks.build(["jax"]) == ["jax"]
 
 
-@pytest.mark.parametrize(
-    "backend",
-    [pytest.param(name, marks=[] if name == "torch" else pytest.mark.slow) for name in BACKENDS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_notebook_runs_and_gives_what_the_page_says(backend: str, tmp_path: Path) -> None:
     if backend in SKIPPED:
         pytest.skip(f"FCN_SKIP_BACKENDS names {backend}")
