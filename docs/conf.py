@@ -31,13 +31,6 @@ myst_heading_anchors = 4
 myst_enable_extensions = ["colon_fence", "fieldlist"]
 myst_links_external_new_tab = False
 
-# A page that has code cells is executed once, and again when its cells change.
-nb_execution_mode = "cache"
-nb_execution_cache_path = str(DOCS / "_build" / "execution")
-nb_execution_raise_on_error = True
-nb_execution_timeout = 600
-nb_merge_streams = True
-
 # The site opens from disk without a network: whatever a page loads lies beside it.
 html_theme = "pydata_sphinx_theme"
 html_title = project
