@@ -5,7 +5,6 @@ The unplanted run, the same proof on the same probe, passes in tests/packages/te
 
 from collections.abc import Iterator
 from dataclasses import replace
-from functools import cache
 from itertools import product
 from pathlib import Path
 from types import ModuleType
@@ -59,7 +58,6 @@ def eager(backend_name: str) -> Iterator[None]:
     tf.config.run_functions_eagerly(False)
 
 
-@cache
 def head_file(recipe: Recipe, question: str) -> Path:
     batch = probe_batch(*RECIPE.crop)
     if question == "layers":
