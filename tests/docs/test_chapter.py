@@ -102,7 +102,8 @@ def test_only_what_changed_is_executed(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert notebooks.build(["jax"]) == ["jax"]
 
 
-@pytest.mark.slow
+# In CI the site is built before the tests, which executes the same cells.
+@pytest.mark.release
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_notebook_runs_and_gives_what_the_page_says(backend: str, tmp_path: Path) -> None:
     if backend in SKIPPED:

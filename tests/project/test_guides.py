@@ -188,7 +188,7 @@ def test_every_command_that_starts_no_backend_runs(document: Path, tmp_path: Pat
 LONG = [
     path for path in STORIES if not all(c in ELSEWHERE or is_cheap(c) for c, _ in commands(path))
 ]
-MARKS = {"compare.md": pytest.mark.release}
+MARKS = dict.fromkeys(("compare.md", "measure.md"), pytest.mark.release)
 
 
 @pytest.mark.parametrize(
