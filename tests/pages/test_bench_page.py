@@ -346,11 +346,14 @@ def test_a_link_opens_its_view(page: Any, page_file: Path) -> None:
 
 @pytest.mark.xdist_group("chromium")
 def test_the_rounds_are_drawn_for_the_chosen_track(page: Any) -> None:
+    from playwright.sync_api import expect
+
     page.locator("details.samples summary").first.click()
     legend = page.locator("#chart-0 .u-legend .u-series")
-    assert legend.count() == 1 + 6  # The round, and every row with figures.
+    # A chart is drawn after the click, when the browser comes to it.
+    expect(legend).to_have_count(1 + 6)  # The round, and every row with figures.
     page.select_option("[name=track]", "default")
-    assert legend.count() == 1 + 4
+    expect(legend).to_have_count(1 + 4)
     assert page.locator("#chart-0 canvas").bounding_box()["width"] > 200
 
 
