@@ -1,5 +1,6 @@
 """The chapter's page: source by symbol and executed cells, in a tab for each backend."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -46,15 +47,15 @@ def as_code(code: str, language: str = "python") -> str:
     return f"````{language}\n{code.strip()}\n````\n"
 
 
-class Shown(SphinxDirective):
+class Shown(SphinxDirective, ABC):
     """A directive of the chapter's page, which writes Markdown for what it shows."""
 
     has_content = True
     required_arguments = 0
 
+    @abstractmethod
     def markdown(self) -> str:
         """Return what stands in the page instead of the directive."""
-        raise NotImplementedError
 
     def run(self) -> list[nodes.Node]:
         try:
