@@ -184,13 +184,13 @@ def channels_swapped(patch: Patch, name: str, backend: ModuleType) -> None:
     patch.setattr(backend, "create_state", planted)
 
 
-def kernel_frozen(patch: Patch, name: str, backend: ModuleType) -> None:
-    """The kernel of ``up32to16`` is not among what is trained."""
+def twofold_frozen(patch: Patch, name: str, backend: ModuleType) -> None:
+    """``up32to16`` is not among what is trained: its bias neither, see ``docs/PORTING.md``."""
     step = module(name, "step")
-    decays, frozen = step.weight_decays, "up32to16.weight"
+    decays, frozen = step.weight_decays, "up32to16."
 
     def others(recipe: Any) -> dict[str, float]:
-        return {key: decay for key, decay in decays(recipe).items() if key != frozen}
+        return {key: decay for key, decay in decays(recipe).items() if not key.startswith(frozen)}
 
     patch.setattr(step, "weight_decays", others)
     if name == "jax":
@@ -206,7 +206,10 @@ HEAD_PLANTS: dict[str, tuple[Callable[..., None], str, str, str, str]] = {
     "up32to16 not flipped": (kernel_not_flipped, *LAYER, "up32to16", "resnet18_v1"),
     "added after the upsampling": (added_after_the_upsampling, *LAYER, "sum16", "resnet18_v2"),
     "score16 in and out swapped": (channels_swapped, *LAYER, "score16", "resnet18_v1"),
-    "twofold kernel frozen": (kernel_frozen, "steps", "momentum", "up32to16.weight", "resnet18_v1"),
+    "twofold upsampling frozen": (
+        twofold_frozen,
+        *("steps", "momentum", "up32to16.weight", "resnet18_v1"),
+    ),
     "skip without its norm": (without_its_norm, *LAYER, "score16", "resnet18_v2"),
 }
 OF_TWO_SKIPS = ("added after the upsampling",)

@@ -85,7 +85,7 @@ def test_a_mistake_in_the_head_is_found_and_named(
     errors = proof.answer(backend, question, config, str(head_file(recipe, question)))
     found = [b for b in breaches(proof_findings(errors, "float32")) if b.quantity == quantity]
     assert found, "no bound broke"
-    # A frozen kernel has no momentum at all; other gradients differ by what it was not moved.
+    # What is frozen has no momentum at all; other gradients differ by what it was not moved.
     worst = max(found, key=lambda breach: breach.share)
     assert (worst if quantity == "momentum" else found[0]).name == name
     assert max(breach.share for breach in found) >= 10
