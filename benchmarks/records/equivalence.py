@@ -18,6 +18,7 @@ from benchmarks.records.training_documents import (
     VariantRecord,
     finished,
 )
+from common.documents import Reading
 from common.run.metrics import in_reading
 
 SCORES: tuple[Score, Score] = ("pixel_accuracy", "mean_iou")
@@ -26,6 +27,14 @@ MARGINS: Margins = {"pixel_accuracy": 0.01, "mean_iou": 0.02}
 LEVEL = 0.05
 TARGET_ABOVE_BACKGROUND = 0.10
 """Time is measured to this pixel accuracy above always predicting background."""
+
+
+def reaches_target(reading: Reading) -> bool:
+    """Return whether the scores of an epoch are at least ``TARGET_ABOVE_BACKGROUND``."""
+    accuracy, background = reading["pixel_accuracy"], reading["background_pixel_accuracy"]
+    if accuracy is None or background is None:
+        return False
+    return accuracy >= background + TARGET_ABOVE_BACKGROUND
 
 
 def equivalences(rows: Sequence[AccuracyRow], void: str) -> list[Equivalence]:

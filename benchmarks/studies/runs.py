@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
+from benchmarks.records.equivalence import reaches_target
 from benchmarks.records.statistics import interval
 from benchmarks.records.training_documents import AccuracyRun, GalleryEntry, TrainedRow
 from benchmarks.workers.scripts import Outcome
@@ -107,11 +107,7 @@ def seconds_to_target(folder: Path, void: str) -> float | None:
         if line["kind"] == "step":
             total += line["seconds"]
             continue
-        scores = in_reading(line["scores"], void)
-        reached, background = scores["pixel_accuracy"], scores["background_pixel_accuracy"]
-        if reached is None or background is None:
-            continue
-        if reached >= background + TARGET_ABOVE_BACKGROUND:
+        if reaches_target(in_reading(line["scores"], void)):
             return total
     return None
 

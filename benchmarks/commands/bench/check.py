@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pages.bench_text import few_rounds, markdown, table
-from benchmarks.pages.studies.words import study_text
+from benchmarks.pages.studies.words import study_markdown, study_text
 from benchmarks.records.check import problems, problems_of_study
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import STUDY, can_check_schema, kind_of, read_document
@@ -24,7 +24,9 @@ def command_parser() -> Parser:
         help="bench.json or study.json, or the folder that holds it",
     )
     parser.add_argument(
-        "--markdown", action="store_true", help="print the rows of train alone, for a README"
+        "--markdown",
+        action="store_true",
+        help="print Markdown: of a benchmark the rows of train, of a study its scores and tests",
     )
     return parser
 
@@ -33,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     """Check and show a results file; status 1 if it contradicts the rules or itself."""
     args = command_parser().parse_args(argv)
     if kind_of(args.file) == STUDY:
-        return check_study(args.file)
+        return check_study(args.file, args.markdown)
     document = read_document(args.file, Bench)
     try:
         lines = [f"problem: {line}" for line in problems(document)]
@@ -53,11 +55,14 @@ def main(argv: Sequence[str]) -> int:
     return status
 
 
-def check_study(path: Path) -> int:
+def check_study(path: Path, is_markdown: bool) -> int:
     """Check and show a study; status 1 if it contradicts the rules or itself."""
     study = read_document(path, Study)
     lines = [f"problem: {line}" for line in problems_of_study(study)]
-    print(study_text(study))
-    for line in lines or [f"{path}: follows the schema and agrees with itself"]:
-        print(line)
-    return int(bool(lines))
+    status = int(bool(lines))
+    print(study_markdown(study) if is_markdown else study_text(study))
+    if not status and not is_markdown:
+        lines.append(f"{path}: follows the schema and agrees with itself")
+    for line in lines:
+        print(line, file=sys.stderr if is_markdown else sys.stdout)
+    return status

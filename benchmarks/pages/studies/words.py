@@ -2,16 +2,28 @@
 
 from collections.abc import Sequence
 
-from benchmarks.pages.format import DASH, count_word, counted, join, network_name, text_table
+from benchmarks.pages.format import (
+    DASH,
+    count_word,
+    counted,
+    join,
+    markdown_table,
+    network_name,
+    text_table,
+)
 from benchmarks.pages.studies.accuracy import (
     NAMES,
     error_share,
-    to_target,
     values_of,
     void_of,
     words_of,
 )
-from benchmarks.records.equivalence import SCORES, interval_of_mean
+from benchmarks.records.equivalence import (
+    SCORES,
+    TARGET_ABOVE_BACKGROUND,
+    interval_of_mean,
+    reaches_target,
+)
 from benchmarks.records.training_documents import (
     AccuracyRow,
     Effect,
@@ -21,6 +33,8 @@ from benchmarks.records.training_documents import (
     finished,
 )
 from common.backends import BACKENDS
+from common.documents import Void
+from common.run.metrics import in_reading
 
 HEADS = ("variant", "backend", *NAMES.values(), "to target", "error of the first losses")
 EFFECT_HEADS = ("variants", "score", "backend", "difference", "95 % interval", "p", "shown")
@@ -51,7 +65,7 @@ def score_cells(study: Study) -> list[list[str]]:
             variant["name"],
             row["backend"],
             *(mean_and_interval(row, study, score) for score in SCORES),
-            to_target(row["runs"]),
+            epochs_to_target(row, void_of(study)),
             error_share(row["runs"]),
         ]
         for variant in study["variants"]
@@ -69,6 +83,29 @@ def mean_and_interval(row: AccuracyRow, study: Study, score: Score) -> str:
         return mean
     low, high = interval_of_mean(values)
     return f"{mean} [{low:.4f}, {high:.4f}]"
+
+
+def epochs_to_target(row: AccuracyRow, void: Void) -> str:
+    """Return the mean number of epochs until a run reached the target, and how many did.
+
+    Not the seconds, which ``bench`` tells: a study's trainings run one after another, beside
+    whatever else the machine does.
+    """
+    reached = [
+        next(
+            (
+                epoch["epoch"] + 1
+                for epoch in run["epochs"]
+                if reaches_target(in_reading(epoch["scores"], void))
+            ),
+            None,
+        )
+        for run in row["runs"]
+    ]
+    counts = [count for count in reached if count is not None]
+    if not counts:
+        return "never"
+    return f"{sum(counts) / len(counts):.1f} epochs, {len(counts)} of {len(reached)}"
 
 
 def ordered_effects(study: Study) -> list[Effect]:
@@ -227,3 +264,16 @@ def study_text(study: Study) -> str:
     parts += [f"  {line}" for line in equivalence_lines(study)]
     parts += [f"{severity}: {line}" for severity, line in notices(study)]
     return "\n".join([*parts, verdict(study)])
+
+
+def study_markdown(study: Study) -> str:
+    """Return the study's outcome, its scores and the tests in mean IoU, for a document."""
+    parts = [verdict(study), markdown_table([HEADS, *score_cells(study)])]
+    effects = [cells for cells in effect_cells(study) if cells[1] == NAMES["mean_iou"]]
+    if effects:
+        parts.append(markdown_table([EFFECT_HEADS, *effects]))
+    legend = (
+        f"{study_title(study)}. Brackets hold 95 % intervals. To target: the epochs until one ended "
+        f"{TARGET_ABOVE_BACKGROUND} above the pixel accuracy of always predicting background."
+    )
+    return "\n\n".join([*parts, legend])

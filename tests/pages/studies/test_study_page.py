@@ -1,5 +1,6 @@
 """The page and the words of a study claim what its tests support, and no more."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,34 @@ def test_a_page_fits_its_window(show: Any, tmp_path: Path, width: int) -> None:
     assert page.locator("main h2").all_inner_texts()[1:] == [
         *("Results", "Effects", "Curves", "Backends", "Gallery", "Manifest")
     ]
+
+
+def test_a_study_tells_epochs_until_the_target_and_no_seconds() -> None:
+    def run(*accuracies: float) -> Any:
+        readings = [{"pixel_accuracy": a, "background_pixel_accuracy": 0.7} for a in accuracies]
+        return {
+            "epochs": [{"epoch": n, "scores": {"ignore": r}} for n, r in enumerate(readings)],
+            "seconds_to_target": 12.0,
+        }
+
+    reached = [run(0.75, 0.80, 0.79), run(0.9), run(0.7, 0.79)]
+    row: Any = {"backend": "torch", "runs": reached}
+    assert words.epochs_to_target(row, "ignore") == "1.5 epochs, 2 of 3"
+    row["runs"] = [run(0.7, 0.79)]
+    assert words.epochs_to_target(row, "ignore") == "never"
+
+
+def test_a_stored_study_is_checked_and_told_in_markdown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sample_study(tmp_path)
+    assert fcn(["bench", "check", str(tmp_path), "--markdown"]) == 0
+    text, notes = capsys.readouterr()
+    assert not notes
+    assert text.startswith("xavier is ") and "| xavier | torch | " in text
+    assert "| mean IoU | mean of all | " in text and "| pixel accuracy | torch | +" not in text
+    study = json.loads((tmp_path / "study.json").read_text(encoding="utf-8"))
+    study["effects"][0]["mean"] += 0.5
+    (tmp_path / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    assert fcn(["bench", "check", str(tmp_path), "--markdown"]) == 1
+    assert "problem: " in capsys.readouterr().err
