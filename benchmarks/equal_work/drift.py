@@ -41,8 +41,11 @@ from common.run.training import TrainingData
 
 WITH_FLOAT64 = ("torch", "jax", "tf")
 """Backends with float64, in the order in which they are asked for the trace."""
-STEPS, EXAMPLES = 20, 320
-"""The trace ends after so many steps, or so many examples if that is sooner."""
+STEPS, LEAST_STEPS, PIXELS = 20, 4, 20_000_000
+"""The trace ends after so many steps, or sooner, once ``LEAST_STEPS`` have seen so many pixels.
+
+A step of the trace takes as long as some six steps of a training.
+"""
 TIMEOUT_SECONDS = 3600
 _losses: Iterator[float] = iter(())
 """Of the training that this process, a worker, is in."""
@@ -51,7 +54,9 @@ NO_TRACE = "no backend here computes the first losses in float64, which would sh
 
 def trace_steps(config: Config, total_steps: int) -> int:
     """Return how many first steps are compared."""
-    return min(STEPS, max(EXAMPLES // config.recipe.batch_size, 4), total_steps)
+    height, width = config.recipe.crop
+    affordable = PIXELS // (config.recipe.batch_size * height * width)
+    return min(STEPS, max(affordable, LEAST_STEPS), total_steps)
 
 
 def begin_losses(

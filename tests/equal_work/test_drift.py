@@ -46,10 +46,13 @@ def test_a_loss_that_is_not_a_number_differs() -> None:
 
 
 @pytest.mark.parametrize(
-    "batch, total, steps", [(16, 100, 20), (8, 3, 3), (32, 50, 10), (99, 9, 4)]
+    "batch, side, total, steps",
+    [(16, 96, 100, 20), (8, 320, 3, 3), (8, 448, 50, 12), (32, 448, 50, 4), (99, 448, 9, 4)],
 )
-def test_the_trace_is_long_enough_and_affordable(batch: int, total: int, steps: int) -> None:
-    recipe = make_recipe("chapter-torch", batch_size=batch)
+def test_the_trace_is_long_enough_and_affordable(
+    batch: int, side: int, total: int, steps: int
+) -> None:
+    recipe = make_recipe("chapter-torch", batch_size=batch, crop=(side, side))
     assert drift.trace_steps(Config(recipe), total) == steps
 
 

@@ -273,7 +273,7 @@ def study_markdown(study: Study) -> str:
     if effects:
         parts.append(markdown_table([EFFECT_HEADS, *effects]))
     legend = (
-        f"{study_title(study)}. Brackets hold 95 % intervals. To target: the epochs until one ended "
-        f"{TARGET_ABOVE_BACKGROUND} above the pixel accuracy of always predicting background."
+        f"{study_title(study)}. Brackets hold 95 % intervals. To target: the epochs until one "
+        f"ended {TARGET_ABOVE_BACKGROUND} above the pixel accuracy of always predicting background."
     )
     return "\n\n".join([*parts, legend])
