@@ -5,7 +5,7 @@ import functools
 import html
 import io
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pygments import lex
 from pygments.lexers import PythonLexer
@@ -76,10 +76,13 @@ def marks(name: str, texts: Mapping[str, str]) -> list[str]:
     return letters
 
 
-def as_html(name: str, texts: Mapping[str, str]) -> str:
+def as_html(name: str, texts: Mapping[str, str], rows: Sequence[int]) -> str:
     """Return the text called ``name`` as HTML: a block a line, coloured, with its marks.
 
     A line's ``--indent`` is how far it is indented, so that what does not fit goes on below it.
+
+    Args:
+        rows: For each line the row of the grid in which it stands.
     """
     text = texts[name]
     letters, at, pieces = marks(name, texts), 0, []
@@ -91,12 +94,12 @@ def as_html(name: str, texts: Mapping[str, str]) -> str:
     for piece in [*pieces, ("\n", "", "")]:
         line.append(piece)
         if piece[0] == "\n":
-            lines.append(_line(line))
+            lines.append(_line(line, rows[len(lines)]))
             line = []
     return "".join(lines)
 
 
-def _line(pieces: list[tuple[str, str, str]]) -> str:
+def _line(pieces: list[tuple[str, str, str]], row: int) -> str:
     text = "".join(letter for letter, _, _ in pieces)
     indent = len(text) - len(text.lstrip(" "))
     parts, runs = [], _runs(pieces, 2)
@@ -107,7 +110,8 @@ def _line(pieces: list[tuple[str, str, str]]) -> str:
         )
         names = " ".join(f"not-{name}" for name in mark.split())
         parts.append(f'<span class="differs {names}">{coloured}</span>' if mark else coloured)
-    return f'<span class="line" style="--indent:{indent}">{"".join(parts)}</span>'
+    style = f"--indent:{indent};grid-row:{row}"
+    return f'<span class="line" style="{style}">{"".join(parts)}</span>'
 
 
 def _runs(pieces: list, part: int) -> list[tuple[str, list]]:

@@ -12,6 +12,7 @@ A row's address is `#FILE-SYMBOL`, as in `#loss-cross_entropy`.
 import html
 from collections.abc import Mapping
 
+import aligned
 import differences
 import figures
 from docutils import nodes
@@ -68,7 +69,7 @@ class SideBySide(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         file = self.arguments[0]
         stem = file.removesuffix(".py")
-        code = [differences.__file__, figures.__file__, __file__]
+        code = [aligned.__file__, differences.__file__, figures.__file__, __file__]
         sources = [PROJECT / f"{backend}_impl" / file for backend in BACKENDS]
         for path in (*code, *figures.paths(), *sources):
             self.env.note_dependency(str(path))
@@ -120,8 +121,9 @@ class SideBySide(SphinxDirective):
 
 
 def row_as_html(file: str, row: Row, name: str) -> str:
-    """Return the four columns of a row."""
+    """Return the four columns of a row; lines that are alike stand at the same height."""
     texts = {backend: symbol.text for backend, symbol in row.items()}
+    lines = aligned.rows_of(texts)
     cells = []
     for backend, title in BACKENDS.items():
         if backend in row:
@@ -129,7 +131,8 @@ def row_as_html(file: str, row: Row, name: str) -> str:
             label = html.escape(f"{name} in {title}", quote=True)
             # Imports differ in every token that tells anything: marks would say nothing there.
             marked = {backend: texts[backend]} if name == IMPORTS else texts
-            code = differences.as_html(backend, marked)
+            numbers = [number for number, line in enumerate(lines, 1) if backend in line]
+            code = differences.as_html(backend, marked, numbers)
             body = (
                 f'<div class="highlight"><pre tabindex="0" role="region" aria-label="{label}">'
                 f"<code>{code}</code></pre></div>"
@@ -140,7 +143,8 @@ def row_as_html(file: str, row: Row, name: str) -> str:
             f'<div class="cell" data-backend="{backend}"><p class="head"><b>{title}</b> '
             f"<span>{place}</span></p>{body}</div>"
         )
-    return f'<div class="row-of-four">{"".join(cells)}</div>'
+    # A line more for the names above the columns.
+    return f'<div class="row-of-four" style="--lines:{len(lines) + 1}">{"".join(cells)}</div>'
 
 
 def setup(app: Sphinx) -> dict[str, bool]:

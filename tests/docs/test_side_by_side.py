@@ -12,6 +12,7 @@ from tests.docs.site import EXTENSIONS, ROOT, build
 
 pytest.importorskip("sphinx")
 sys.path.append(str(EXTENSIONS))
+import aligned
 import differences
 import figures
 import side_by_side
@@ -81,7 +82,7 @@ def test_names_of_the_same_letters_share_a_row() -> None:
 
 def test_the_tokens_that_differ_are_marked() -> None:
     texts = {"a": "x = torch.exp(y)", "b": "x = jnp.exp(y)", "c": "x = jnp.exp(y)  # Why."}
-    markup = {name: differences.as_html(name, texts) for name in texts}
+    markup = {name: differences.as_html(name, texts, [1]) for name in texts}
     marked = {
         name: [
             (classes, text_of(text))
@@ -95,8 +96,38 @@ def test_the_tokens_that_differ_are_marked() -> None:
 
 def test_docstrings_and_comments_are_not_compared() -> None:
     one, two = 'def f():\n    """In A."""\n    return 1', "def f():\n    # Why.\n    return 1"
-    assert "differs" not in differences.as_html("one", {"one": one, "two": two})
-    assert "differs" in differences.as_html("one", {"one": one, "two": two.replace("1", "2")})
+    assert "differs" not in differences.as_html("one", {"one": one, "two": two}, [1, 2, 3])
+    texts = {"one": one, "two": two.replace("1", "2")}
+    assert "differs" in differences.as_html("one", texts, [1, 2, 3])
+
+
+def test_lines_that_are_alike_stand_at_the_same_height() -> None:
+    texts = {
+        "a": "def f(x):\n    x = pad(x)\n    y = a.exp(x)\n    return y",
+        "b": "def f(x):\n    y = b.exp(x)\n\n    return y",
+        "c": "@compiled\ndef f(x):\n    return c.exp(x)",
+    }
+    assert aligned.rows_of(texts) == [
+        {"c": "@compiled"},
+        dict.fromkeys(texts, "def f(x):"),
+        {"a": "    x = pad(x)"},
+        {"a": "    y = a.exp(x)", "b": "    y = b.exp(x)", "c": "    return c.exp(x)"},
+        {"b": ""},
+        {"a": "    return y", "b": "    return y"},
+    ]
+
+
+@pytest.mark.parametrize("stem", sorted(SHARED))
+def test_every_line_stands_in_the_row_of_its_page(stem: str) -> None:
+    for name, row in rows(stem).items():
+        texts = {backend: symbol.text for backend, symbol in row.items()}
+        lines = aligned.rows_of(texts)
+        for backend, text in texts.items():
+            assert "\n".join(line[backend] for line in lines if backend in line) == text
+        markup = side_by_side.row_as_html(f"{stem}.py", row, name)
+        numbers = [int(number) for number in re.findall(r"grid-row:(\d+)", markup)]
+        expected = [n for text in texts for n, line in enumerate(lines, 1) if text in line]
+        assert numbers == expected
 
 
 def test_the_figures_are_those_of_the_stored_files() -> None:
