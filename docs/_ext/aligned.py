@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 Row = dict[str, str]
 """Name of a text -> its line at this height; a text that has none there is left out."""
 UNLIKE = 0.01
-"""What it is worth that two lines with little in common stand beside each other: less than a word."""
+"""What it is worth that two lines with little in common share a row: less than a word in common."""
 
 
 def rows_of(texts: Mapping[str, str]) -> list[Row]:

@@ -13,11 +13,8 @@ from sphinx.application import Sphinx
 LINK = re.compile(r"\]\((?!\w+:|#)([^)#\s]+)")
 MIRROR = re.compile(r"(?:torch|mxnet|jax|tf)_impl/(\w+)\.py")
 READMES = {"en": "README.md", "ja": "README.ja.md"}
-OTHER_LANGUAGE = {
-    "[日本語](README.ja.md)": "日本語 (`fcn docs build --language ja`)",
-    "[English](README.md)": "English (`fcn docs build`)",
-}
-"""The README's link to the other language -> what a site, which has one, says instead."""
+LANGUAGES = ("English · [日本語](README.ja.md)\n\n", "[English](README.md) · 日本語\n\n")
+"""The READMEs' links to each other, which the head of every page of the site has."""
 PLACE = "<!-- the README -->\n"
 
 
@@ -52,8 +49,8 @@ def read_source(app: Sphinx, docname: str, source: list[str]) -> None:
         readme = Path(app.srcdir).parent / READMES[app.config.language]
         app.env.note_dependency(str(readme))
         text = readme.read_text(encoding="utf-8")
-        for link, words in OTHER_LANGUAGE.items():
-            text = text.replace(link, words)
+        for links in LANGUAGES:
+            text = text.replace(links, "")
         text = with_pages(text, "", docname)
         source[0] = source[0].replace(PLACE, text)
     elif "README" in source[0]:
