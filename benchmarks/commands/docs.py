@@ -5,16 +5,29 @@ import http.server
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
 
 from common.errors import InputError
 from common.options import Parser, add_action
 
 PROJECT = Path(__file__).parents[2]
 BUILT = PROJECT / "docs" / "_build"
-SITES = {"en": BUILT / "html", "ja": BUILT / "html-ja"}
-"""Language -> the folder of its site."""
 PARTS = ("sphinx", "myst_nb", "pydata_sphinx_theme", "sphinx_design")
 """Modules of the dependency group ``docs`` without which no site is built."""
+
+JAPANESE = "-ja"
+"""Behind the name of a site's folder, the name of the folder beside it of the Japanese site."""
+
+
+def sites_of(site: Path) -> dict[str, Path]:
+    """Return language -> the folder of the site in it, from the folder of either."""
+    english = site.name.removesuffix(JAPANESE)
+    return {"en": site.with_name(english), "ja": site.with_name(f"{english}{JAPANESE}")}
+
+
+SITES = sites_of(BUILT / "html")
+"""Language -> the folder of its site where no other is named."""
 
 
 def command_parser() -> Parser:
@@ -23,13 +36,16 @@ def command_parser() -> Parser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="build|serve")
     text = "write the site; a second time, only the pages that changed"
     build = add_action(actions, "build", text)
-    text = "offer a built site to browsers on this machine, until it is interrupted"
+    text = "offer built sites to browsers on this machine, until it is interrupted"
     serve = add_action(actions, "serve", text)
     serve.add_argument("--port", type=int, default=8000, help="0 picks a free one")
     for action in (build, serve):
         text = "the language of the pages"
         action.add_argument("--language", default="en", choices=tuple(SITES), help=text)
-        text = "the folder of the site; without it, docs/_build/html or html-ja of the checkout"
+        text = (
+            "the folder of the site; without it, docs/_build/html or html-ja of the checkout. Pages"
+            " lead to the other language where DIR-ja beside DIR is the Japanese site"
+        )
         action.add_argument("--out", type=Path, metavar="DIR", help=text)
     return parser
 
@@ -70,15 +86,23 @@ def build_site(site: Path, language: str) -> int:
 
 
 def serve_site(site: Path, port: int) -> int:
-    """Serve a built site on this machine alone until it is interrupted."""
+    """Serve a built site on this machine alone until it is interrupted.
+
+    The site in the other language, to which its pages lead, is served too where it is built.
+    """
+    site = site.resolve()
     if not (site / "index.html").is_file():
         raise InputError(f"--out: {site} holds no site; `fcn docs build` writes one")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(site))
-    try:
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--port {port}: cannot be used here ({error})") from error
-    with server:
-        print(f"http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)", flush=True)
-        server.serve_forever()
+    with TemporaryDirectory() as top:
+        for folder in sites_of(site).values():
+            (Path(top) / folder.name).symlink_to(folder, target_is_directory=True)
+        handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=top)
+        try:
+            server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+        except (OSError, OverflowError) as error:
+            raise InputError(f"--port {port}: cannot be used here ({error})") from error
+        with server:
+            address = f"http://127.0.0.1:{server.server_port}/{quote(site.name)}/"
+            print(f"{address}  (Ctrl-C ends it)", flush=True)
+            server.serve_forever()
     return 0

@@ -9,6 +9,7 @@ import notebooks
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
+from sphinx.config import Config
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective
 from symbols import NotFound, symbol
@@ -146,9 +147,13 @@ class Notebooks(Shown):
         )
 
 
+def note_backends(app: Sphinx, config: Config) -> None:
+    """Note which backends are shown. Where others were at the last build, all pages are read."""
+    config.chapter_backends = installed()
+
+
 def execute(app: Sphinx) -> None:
     """Execute the notebooks that have changed since the last build."""
-    app.config.chapter_backends = installed()
     for name in notebooks.build(app.config.chapter_backends):
         logger.info("executed the chapter in %s", BACKENDS[name])
 
@@ -160,5 +165,6 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("code-cell", Cell, override=True)
     app.add_directive("variants", Variants)
     app.add_directive("notebooks", Notebooks)
+    app.connect("config-inited", note_backends)
     app.connect("builder-inited", execute)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -138,6 +138,7 @@ extensions = ["myst_nb", "sphinx_design", "symbols", "chapter"]
 exclude_patterns = ["executed"]
 nb_execution_mode = "off"
 """
+BUILD = [sys.executable, "-m", "sphinx", "-n", ".", "html"]
 OUTPUT = {"output_type": "stream", "name": "stdout", "text": "printed by a package\n"}
 
 
@@ -151,8 +152,7 @@ def built_page(folder: Path, page: str, outputs: list[dict[str, Any]]) -> tuple[
         notebooks.code_cells(book)[0].outputs = [notebooks.NotebookNode(output)]
         path = folder / "executed" / f"{backend}.ipynb"
         path.write_text(notebooks.nbformat.writes(book), encoding="utf-8")
-    command = [sys.executable, "-m", "sphinx", "-nq", ".", "html"]
-    told = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stderr
+    told = subprocess.run(BUILD, cwd=folder, capture_output=True, text=True, check=True).stderr
     text = (folder / "html" / "index.html").read_text(encoding="utf-8")
     return html.unescape(re.sub(r"<[^>]+>", "", text)), told
 
@@ -163,6 +163,13 @@ def test_a_page_shows_what_was_printed_once_where_it_is_the_same(tmp_path: Path)
     assert told == ""
     assert text.count("printed by a package") == 1
     assert "The same in all four." in text
+
+
+def test_a_site_without_changes_is_not_written_again(tmp_path: Path) -> None:
+    built_page(tmp_path, "# Page\n\n```{code-cell}\nprint(1)\n```\n", [OUTPUT] * len(BACKENDS))
+    again = subprocess.run(BUILD, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "0 added, 0 changed, 0 removed" in again.stdout
+    assert "no targets are out of date" in again.stdout
 
 
 def test_a_page_has_a_tab_for_each_backend_where_they_differ(tmp_path: Path) -> None:

@@ -1,7 +1,12 @@
 """`fcn docs` says in one line why it cannot build or serve a site."""
 
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
+from urllib.parse import urljoin
+from urllib.request import urlopen
 
 import pytest
 
@@ -40,3 +45,16 @@ def test_a_port_in_use_is_told(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         with pytest.raises(InputError, match=rf"--port {port}: cannot be used here"):
             docs.main(["serve", "--out", str(tmp_path), "--port", port])
+
+
+def test_the_sites_of_both_languages_are_served(tmp_path: Path) -> None:
+    for name in ("book", "book-ja"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text(name, encoding="utf-8")
+    command = [sys.executable, "-m", "benchmarks.cli", "docs", "serve", "--port", "0", "--out"]
+    with subprocess.Popen([*command, str(tmp_path / "book")], stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        address = server.stdout.readline().decode().split()[0]
+        pages = [urlopen(urljoin(address, path)).read() for path in ("", "../book-ja/", "")]
+        server.send_signal(signal.SIGINT)
+    assert pages == [b"book", b"book-ja", b"book"]
