@@ -137,10 +137,15 @@ def field_arguments(instance: Any) -> list[str]:
 
     A field that is read from a file is left out: where that file is now, the caller must know.
     """
+    return arguments_of(type(instance), vars(instance))
+
+
+def arguments_of(cls: type, values: Mapping[str, Any]) -> list[str]:
+    """Return the options of a dataclass that state ``values``, by the names of its fields."""
     arguments: list[str] = []
-    hints = get_type_hints(type(instance))
-    for field in option_fields(type(instance)):
-        value = getattr(instance, field.name)
+    hints = get_type_hints(cls)
+    for field in option_fields(cls):
+        value = values.get(field.name)
         if value is None or value is False or value == () or hasattr(value, "read"):
             continue
         arguments.append(_flag(field))

@@ -1,12 +1,13 @@
-"""What changed between two results files of one machine."""
+"""Two results files: what changed on one machine, and what was found again on any."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 
-from benchmarks.records.documents import Bench, Row
+from benchmarks.records.comparisons import without_disturbed
+from benchmarks.records.documents import Bench, Comparison, Row
 from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.statistics import (
     Judgement,
@@ -22,6 +23,25 @@ from common.machine.threads import WAITING
 
 ALIKE = ("processor", "cpus", "system")
 """Of the hardware: rows are compared only between machines that share these."""
+
+Outcome = Literal[
+    "found again",
+    "no difference in either",
+    "the opposite",
+    "there alone",
+    "here alone",
+    "not judged",
+]
+
+
+class Repeated(TypedDict):
+    """One comparison of two rows, ``b``'s time by ``a``'s, in the stored file and here."""
+
+    a: str
+    b: str
+    there: TimeRatio
+    here: TimeRatio
+    outcome: Outcome
 
 
 class Change(TimeRatio, Judgement):
@@ -140,3 +160,38 @@ def waiting_of(row: Row) -> str:
     """Return how OpenMP's threads waited while a row was measured."""
     environment = row["processes"][-1]["environment"]
     return " ".join(f"{k}={environment[k]}" for k in WAITING if k in environment) or "as it comes"
+
+
+def repeated(there: Bench, here: Bench) -> list[Repeated]:
+    """Return the comparisons that two benchmarks share, in the order of the first.
+
+    Ratios of two rows of one file may be compared across machines where times may not.
+    """
+    own = {(entry["a"], entry["b"]): entry for entry in judged(here)}
+    return [
+        {
+            "a": entry["a"],
+            "b": entry["b"],
+            "there": entry,
+            "here": again,
+            "outcome": outcome(entry, again),
+        }
+        for entry in judged(there)
+        if (again := own.get((entry["a"], entry["b"])))
+    ]
+
+
+def judged(document: Bench) -> list[Comparison]:
+    """Return a benchmark's comparisons; early files judge a disturbed machine too."""
+    return without_disturbed(document["comparisons"], document["rows"])
+
+
+def outcome(there: Comparison, here: Comparison) -> Outcome:
+    """Return what two tests of one comparison say together."""
+    if there.get("not_judged") or here.get("not_judged"):
+        return "not judged"
+    if there["differ"] and here["differ"]:
+        return "found again" if (there["ratio"] > 1) == (here["ratio"] > 1) else "the opposite"
+    if there["differ"] or here["differ"]:
+        return "there alone" if there["differ"] else "here alone"
+    return "no difference in either"

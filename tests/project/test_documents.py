@@ -117,14 +117,16 @@ def test_a_document_shows_what_is_stored(document: str, kind: str, name: str, sh
 
 def test_every_table_of_results_is_marked() -> None:
     heads = sum(
-        document.read_text(encoding="utf-8").count("| backend | track | train |")
+        document.read_text(encoding="utf-8").count(head)
         for document in DOCUMENTS
+        for head in ("| backend | track | train |", "| variant | backend | pixel accuracy |")
     )
     assert heads == sum("--markdown" in name for _, _, name, _ in BLOCKS) > 0
 
 
 def test_every_stored_result_is_shown() -> None:
-    stored = {path.parent for path in (ROOT / "benchmarks" / "results").rglob("bench.json")}
+    results = ROOT / "benchmarks" / "results"
+    stored = {path.parent for name in ("bench.json", "study.json") for path in results.rglob(name)}
     shown = {ROOT / name.split()[0] for _, kind, name, _ in BLOCKS if kind != "figures"}
     assert shown == stored
 

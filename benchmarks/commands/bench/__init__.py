@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.commands.bench import check, diff, selftest
+from benchmarks.commands.bench import check, diff, replay, selftest
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.format import counted
@@ -32,7 +32,12 @@ from common.run.folders import new_folder
 from common.suggestions import unknown
 
 TABLE = "bench.txt"
-COMMANDS = {"check": check.main, "diff": diff.main, "selftest": selftest.main}
+COMMANDS = {
+    "check": check.main,
+    "diff": diff.main,
+    "replay": replay.main,
+    "selftest": selftest.main,
+}
 
 
 def main(argv: Sequence[str]) -> int:

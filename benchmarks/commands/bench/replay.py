@@ -1,0 +1,247 @@
+"""`fcn bench replay FILE`: a stored benchmark once more, on this machine, and what comes out."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from shlex import join, quote
+
+from benchmarks.commands.bench import diff
+from benchmarks.pages.format import counted, text_table
+from benchmarks.records.diff import Repeated, repeated, unlike
+from benchmarks.records.documents import Bench
+from benchmarks.records.results import RESULTS, kind_of, read_document
+from benchmarks.timing.settings import Settings, interpreter
+from benchmarks.workers.environment import PROJECT
+from common.errors import InputError, notice
+from common.fields import arguments_of, option_fields, with_tuples
+from common.machine.children import ending_with_this
+from common.machine.files import write_text
+from common.machine.provenance import git_commit, hardware
+from common.options import Parser
+from common.recipe_files import to_toml
+from common.recipes import Recipe
+from common.run.folders import new_folder
+
+CODE, RECIPE = "code", "recipe.toml"
+OF_THE_MACHINE = ("pythons", "head", "own_recipe")
+"""Settings that early files lack, or that name what lies on one machine."""
+HEADS = ("comparison", "there", "here", "")
+
+
+def command_parser() -> Parser:
+    """Return the command's parser."""
+    parser = Parser(
+        prog="fcn bench replay",
+        description="Measure once more, on this machine, what a results file tells: its commit's "
+        "code, its settings, its seed. Say before what cannot be made equal, and afterwards which "
+        "of its findings were found again.",
+    )
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="bench.json, or the folder that holds it"
+    )
+    parser.add_argument(
+        "--python",
+        action="append",
+        default=[],
+        metavar="BACKEND=PATH",
+        help="an interpreter of its own for a backend, as `fcn bench` takes it; may be repeated",
+    )
+    parser.add_argument(
+        "--resume", type=Path, metavar="DIR", help="go on with an interrupted replay"
+    )
+    text = "new folder; by default runs/replay-DATE-TIME"
+    parser.add_argument("--out", type=Path, metavar="DIR", help=text)
+    parser.add_argument("--force", action="store_true", help="overwrite the results in --out")
+    return parser
+
+
+def main(argv: Sequence[str]) -> int:
+    """Measure and compare; the status is that of `fcn bench`."""
+    args = command_parser().parse_args(argv)
+    if kind_of(args.file) != RESULTS:
+        raise InputError(f"{args.file}: only a benchmark, {RESULTS}, is replayed")
+    there = read_document(args.file, Bench)
+    out = (args.resume or new_folder("replay", args.out, args.force)).absolute()
+    if args.resume:
+        check_begun(args.resume, there)
+    out.mkdir(parents=True, exist_ok=True)
+    code, different = code_of(there["commit"], out / CODE)
+    different += unequal(there, bool(args.python))
+    pythons = [f"--python={'='.join(interpreter(each))}" for each in args.python]
+    command = [*stated(there, out), *pythons]
+    if code != PROJECT:
+        notice(f"the same code: {there['commit']}, in {code}")
+    notice(f"the same settings: fcn bench {join(command)}")
+    for line in different:
+        notice(f"not equal: {line}")
+    command += ["--out", str(out), "--force"]
+    try:
+        status = measured(["--resume", str(out)] if args.resume else command, code)
+    except KeyboardInterrupt:
+        here = f"fcn bench replay {quote(str(args.file))} --resume {quote(str(out))}"
+        raise KeyboardInterrupt(f"interrupted; go on with: {here}") from None
+    if code != PROJECT:
+        git("worktree", "remove", "--force", str(code))
+    if (out / RESULTS).is_file():
+        report(args.file, there, out)
+    return status
+
+
+def check_begun(out: Path, there: Bench) -> None:
+    """Raise InputError unless ``out`` has a replay of this file."""
+    begun = read_document(out, Bench)["settings"]
+    if without_places(begun) != without_places(there["settings"]):
+        raise InputError(f"--resume {out}: has another benchmark's results, not a replay of FILE")
+
+
+def without_places(settings: Mapping[str, object]) -> dict[str, object]:
+    """Return the settings that a replay has from its file."""
+    return {name: value for name, value in settings.items() if name not in OF_THE_MACHINE}
+
+
+def code_of(commit: str | None, folder: Path) -> tuple[Path, list[str]]:
+    """Return the folder of a commit's code, and why it is not that of the commit.
+
+    Args:
+        commit: As the file states it.
+        folder: Where the commit is checked out, unless this checkout is at it.
+    """
+    wanted = (commit or "").removesuffix("-dirty")
+    if not wanted:
+        return PROJECT, ["the code: the file names no commit; this checkout's is measured"]
+    changed = [f"the code: changes beyond commit {wanted} were measured, which are in no file"]
+    lines = changed if wanted != commit else []
+    if git_commit() == wanted:
+        return PROJECT, lines
+    if git("cat-file", "-e", f"{wanted}^{{commit}}"):
+        return PROJECT, [
+            f"the code: commit {wanted} is not in this checkout, whose own code is measured; "
+            "`git fetch --unshallow` may bring it"
+        ]
+    if folder.exists():
+        git("worktree", "remove", "--force", str(folder))
+    if said := git("worktree", "add", "--detach", str(folder), wanted):
+        raise InputError(f"{folder}: commit {wanted} cannot be checked out there ({said})")
+    return folder, lines
+
+
+def git(*arguments: str) -> str:
+    """Return what git says where it fails, else nothing."""
+    try:
+        run = subprocess.run(
+            ["git", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False
+        )
+    except OSError as error:
+        return str(error)
+    return (run.stderr.strip().splitlines() or ["failed"])[-1] if run.returncode else ""
+
+
+def unequal(there: Bench, own_interpreters: bool) -> list[str]:
+    """Return in words what of machine and versions is not that of the file.
+
+    Args:
+        own_interpreters: Backends have versions that this interpreter does not know.
+    """
+    lines = []
+    machine = hardware()
+    if different := unlike(there["hardware"], machine):
+        lines.append(f"the machine: {different}; times are not compared, ratios are")
+    if there["hardware"]["python"] != machine["python"]:
+        lines.append(f"Python: {there['hardware']['python']} there, {machine['python']} here")
+    if paths := there["settings"]["pythons"]:
+        lines.append(f"own interpreters of {', '.join(paths)}: name yours by --python")
+    versions: dict[str, str] = {}
+    for row in there["rows"]:
+        for process in row["processes"][-1:]:
+            versions |= process["backend"]["versions"]
+    # PyTorch's own word, such as 2.14.1+cu130, names a build that its package does not.
+    others = {
+        name: text
+        for name, text in versions.items()
+        if installed(name) not in (text, text.partition("+")[0])
+    }
+    if others and not own_interpreters:
+        lines += [f"{name}: {text} there, {installed(name)} here" for name, text in others.items()]
+        pins = " ".join(f"--with {name}=={text.partition('+')[0]}" for name, text in others.items())
+        lines.append(f"versions are made equal, where the index has them, by: uv run {pins} fcn …")
+    return lines
+
+
+def installed(name: str) -> str:
+    """Return the version of an installed package."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
+def stated(there: Bench, out: Path) -> list[str]:
+    """Return the options of `fcn bench` that state a file's settings, but for the defaults.
+
+    A recipe of a file's own is written into ``out``. An option that today's `fcn bench` no longer
+    takes is not lost: it is given to the code of the file's commit.
+    """
+    settings = there["settings"]
+    defaults = {field.name: field.default for field in option_fields(Settings)}
+    values = with_tuples(settings)
+    options = {name: values.get(name) for name, default in defaults.items()}
+    options = {name: value for name, value in options.items() if value != defaults[name]}
+    if own := settings.get("own_recipe"):
+        write_text(out / RECIPE, to_toml(Recipe.from_json(own)))
+        options["recipe"] = str(out / RECIPE)
+    return arguments_of(Settings, options)
+
+
+def measured(command: Sequence[str], code: Path) -> int:
+    """Run `fcn bench` by the code in a folder; return its status."""
+    paths = [str(code), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    arguments = ending_with_this([sys.executable, "-m", "benchmarks.cli", "bench", *command])
+    with subprocess.Popen(arguments, cwd=code, env=environment, start_new_session=True) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.send_signal(signal.SIGINT)  # It compares and writes what it has measured.
+            process.wait()
+            raise
+
+
+def report(file: Path, there: Bench, out: Path) -> None:
+    """Print which findings were found again and, of one machine, which rows changed."""
+    here = read_document(out, Bench)
+    findings = repeated(there, here)
+    if findings:
+        print(text_table([HEADS, *map(cells, findings)]))
+    print(verdict(findings))
+    if unlike(there["hardware"], here["hardware"]) is None:
+        try:
+            diff.main([str(file), str(out)])
+        except InputError as error:
+            print(f"no row's times are compared: {error}")
+    print(f"next: `fcn report {quote(str(out))}` writes the page of what was measured here")
+
+
+def cells(finding: Repeated) -> tuple[str, ...]:
+    """Return the cells of one comparison."""
+    a, b = (" ".join(finding[name].split("/")[:3]) for name in ("a", "b"))
+    there, here = (
+        f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+        for ratio in (finding["there"], finding["here"])
+    )
+    return f"{b} / {a}", there, here, finding["outcome"]
+
+
+def verdict(findings: Sequence[Repeated]) -> str:
+    """Return in one line how many findings were found again."""
+    counts: Mapping[str, int] = {
+        outcome: sum(finding["outcome"] == outcome for finding in findings)
+        for outcome in dict.fromkeys(finding["outcome"] for finding in findings)
+    }
+    if not counts:
+        return "No comparison of the file was measured again."
+    parts = [f"{outcome} in {count}" for outcome, count in counts.items()]
+    return f"Of {counted(len(findings), 'comparison')}: {', '.join(parts)}."
