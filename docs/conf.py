@@ -49,7 +49,7 @@ html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": True,
     "navbar_persistent": ["search-button-field", "language"],
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"side-by-side/*": [], "**": ["page-toc"]},
     "footer_start": ["copyright"],
     "footer_end": [],
 }

@@ -57,6 +57,11 @@
         bar.append(button);
       }
     }
+    // The bar sticks below the page's head, which is as high as its words need.
+    const head = document.querySelector(".bd-header");
+    new ResizeObserver(() => {
+      root.style.setProperty("--header-height", `${head.offsetHeight}px`);
+    }).observe(head);
     document.addEventListener("click", (event) => {
       const tab = event.target.closest?.('.sd-tab-label[data-sync-group="backend"]');
       if (tab) choose(tab.dataset.syncId);

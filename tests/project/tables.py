@@ -166,15 +166,20 @@ FIRST_RUN_JA = """\
 各学習とその重みです。テストには {tests} 分かかり、後には何も残りません
 （`docs/first-run.json`）。
 """
-SUMMARY_EN = "| | pixel accuracy | mean IoU | examples/s | the chapter's code | largest error |"
-SUMMARY_JA = "| | ピクセル精度 | 平均 IoU | 画像/秒 | 章のコード（画像/秒） | 最大誤差 |"
+SUMMARY_EN = (
+    "| framework | pixel accuracy | mean IoU | examples/s | examples/s, the chapter's code "
+    "| largest error |"
+)
+SUMMARY_JA = (
+    "| フレームワーク | ピクセル精度 | 平均 IoU | 画像/秒 | 章のコード（画像/秒） | 最大誤差 |"
+)
 AGREEMENT = (
     "| v1 / v2 | logits, evaluation | worst layer, training | worst gradient | loss "
     "| 20 steps, float64 |"
 )
 
 CHOOSE = (
-    "| | examples/s, EPYC | first step, EPYC | memory, EPYC | examples/s, Xeon "
+    "| framework | examples/s, EPYC | first step, EPYC | memory, EPYC | examples/s, Xeon "
     "| examples/s, H200, bfloat16 |"
 )
 
