@@ -21,6 +21,7 @@ extensions = [
     "side_by_side",
     "generated_pages",
     "chapter",
+    "names",
 ]
 exclude_patterns = ["_build", "**/.ipynb_checkpoints"]
 templates_path = ["_templates"]

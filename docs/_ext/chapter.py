@@ -105,7 +105,7 @@ class Cell(Shown):
             cell = notebooks.code_cells(book)[number]
             text = notebooks.printed(cell)
             pictures = [
-                f"![{self.options.get('alt', '')}](/_build/notebooks/{picture})\n"
+                f"```{{image}} /_build/notebooks/{picture}\n:alt: {self.options.get('alt')}\n```\n"
                 for picture in notebooks.pictures(cell)
             ]
             if pictures and "alt" not in self.options:

@@ -10,7 +10,7 @@ EXTENSIONS = ROOT / "docs" / "_ext"
 CONFIGURATION = f"""
 import sys
 sys.path.insert(0, {str(EXTENSIONS)!r})
-extensions = ["myst_parser", "sphinx_design", "symbols", "side_by_side"]
+extensions = ["myst_parser", "sphinx_design", "symbols", "side_by_side", "names"]
 """
 
 

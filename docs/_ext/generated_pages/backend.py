@@ -68,7 +68,10 @@ def module_section(module: str, names: list[str], clauses: dict[str, list[str]])
         owed = "\n\n".join(f"{clause[:1].upper()}{clause[1:]}." for clause in clauses[name])
         text = offered[name].text.partition("\n\n")
         said = f"*In PyTorch's package:* {prose(text[0])}" if text[0] else ""
-        blocks += [f"### {code(name)}", fenced(without_decorators(offered[name].head), "python")]
+        blocks += [
+            f"(backend.{name})=\n### {code(name)}",
+            fenced(without_decorators(offered[name].head), "python"),
+        ]
         blocks += [owed, said, docstring(text[2])]
     return blocks
 

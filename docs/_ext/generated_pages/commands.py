@@ -59,7 +59,8 @@ def section(parser: Parser, depth: int) -> str:
     """Return a parser's description, its usage, and a table for each group of its options."""
     parser.formatter_class = functools.partial(HelpFormatter, width=WIDTH)
     usage = parser.format_usage().removeprefix("usage: ").replace("\n" + " " * 7, "\n")
-    blocks = [f"{'#' * depth} {parser.prog}", prose(parser.description or ""), fenced(usage)]
+    head = f"({label(parser.prog)})=\n{'#' * depth} {parser.prog}"
+    blocks = [head, prose(parser.description or ""), fenced(usage)]
     for group in parser._action_groups:  # argparse has no public list of a parser's options.
         rows = [row(parser, action) for action in group._group_actions if is_shown(action)]
         if rows:
@@ -84,6 +85,11 @@ def row(parser: Parser, action: argparse.Action) -> list[str]:
     if action.option_strings and (stand_in := values(action)):
         shown += f" {breakable(stand_in, '|')}"
     return [f'<span id="{address}"></span>{shown}', prose(action.help or ""), default(action)]
+
+
+def label(prog: str) -> str:
+    """Return the name by which other pages refer to a command."""
+    return f"command-{prog.replace(' ', '-')}"
 
 
 def anchor(prog: str, name: str) -> str:
