@@ -50,11 +50,10 @@ html_theme_options = {
     "navbar_align": "left",
     "show_prev_next": True,
     "navbar_persistent": ["search-button-field", "language"],
-    "secondary_sidebar_items": {"side-by-side/*": [], "**": ["page-toc"]},
-    "footer_start": ["copyright"],
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": [],
     "footer_end": [],
 }
-copyright = "MIT license"
 
 
 def remove_source_maps(app: Sphinx, error: Exception | None) -> None:

@@ -56,8 +56,8 @@ def likeness(row: Row, line: str) -> float:
 def words_in_common(one: str, other: str) -> float:
     """Return how many words two lines share, if that is half of them; lines of none are alike."""
     a, b = words(one), words(other)
-    if not one.strip() or not other.strip():
-        return UNLIKE if one.strip() == other.strip() else 0
+    if bool(one.strip()) != bool(other.strip()):
+        return UNLIKE / 2
     common = (a & b).total()
     if 2 * common < max(a.total(), b.total()):
         return UNLIKE

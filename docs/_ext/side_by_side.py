@@ -77,9 +77,14 @@ class SideBySide(SphinxDirective):
             files = {backend: symbols(f"{backend}_impl/{file}") for backend in BACKENDS}
         except NotFound as error:
             raise self.error(str(error)) from error
+        # The rows have their own list above them.
+        self.env.metadata[self.env.docname]["html_theme.sidebar_secondary.remove"] = "true"
         rows = rows_of(files)
         notes = self.notes(file, rows)
-        start = [nodes.raw("", figures.table(stem), format="html")]
+        page = f"side-by-side-{stem}"
+        start: list[nodes.Node] = [nodes.target("", "", ids=[page])]
+        self.env.domains.standard_domain.note_hyperlink_target(page, self.env.docname, page, file)
+        start += [nodes.raw("", figures.table(stem), format="html")]
         start += self.parse_text_to_nodes(figures.sources(stem))
         links = (f'<a href="#{stem}-{name}"><code>{name}</code></a>' for name in rows)
         contents = f'<nav class="rows-of-page" aria-label="Rows">{"".join(links)}</nav>'
@@ -138,7 +143,7 @@ def row_as_html(file: str, row: Row, name: str) -> str:
                 f"<code>{code}</code></pre></div>"
             )
         else:
-            place, body = "", '<p class="none">It has none.</p>'
+            place, body = "", f'<p class="none">Only in {", ".join(BACKENDS[b] for b in row)}.</p>'
         cells.append(
             f'<div class="cell" data-backend="{backend}"><p class="head"><b>{title}</b> '
             f"<span>{place}</span></p>{body}</div>"

@@ -18,7 +18,8 @@ PAGE = """# Page
 
 ## A title with `confusion_matrix`
 
-[`confusion_matrix`](https://example.org) has its link, `scores` and `no_such_name` have none, `{name}`.
+[`confusion_matrix`](https://example.org) has its link, `scores` and `no_such_name` have none.
+`{name}`
 
 (common.run.metrics.confusion_matrix)=
 ## There
@@ -26,25 +27,25 @@ PAGE = """# Page
 
 
 @pytest.mark.parametrize(
-    "text, target",
+    "text, label",
     [
-        ("starting_parameters", ("ref", "common.parameters.files.starting_parameters")),
-        ("Config", ("ref", "common.config.config")),
-        ("train_step", ("ref", "backend.train_step")),
-        ("loss_and_gradients", ("ref", "step-loss_and_gradients")),
-        ("BlockV1", ("ref", "model-BlockV1")),
-        ("common.run.loop", ("doc", "/reference/api/common.run.loop")),
-        ("common/run/loop.py", ("doc", "/reference/api/common.run.loop")),
-        ("jax_impl/step.py", ("doc", "/side-by-side/step")),
-        ("fcn train --resume runs/first", ("ref", "command-fcn-train")),
-        ("fcn bench check FILE", ("ref", "command-fcn-bench-check")),
-        ("fcn report DIR", ("ref", "command-fcn-report")),
+        ("starting_parameters", "common.parameters.files.starting_parameters"),
+        ("Config", "common.config.config"),
+        ("train_step", "backend.train_step"),
+        ("loss_and_gradients", "step-loss_and_gradients"),
+        ("BlockV1", "model-BlockV1"),
+        ("common.run.loop", "common.run.loop"),
+        ("common/run/loop.py", "common.run.loop"),
+        ("jax_impl/step.py", "side-by-side-step"),
+        ("fcn train --resume runs/first", "command-fcn-train"),
+        ("fcn bench check FILE", "command-fcn-bench-check"),
+        ("fcn report DIR", "command-fcn-report"),
         ("scores", None),
         ("fcn nothing", None),
     ],
 )
-def test_a_name_leads_to_what_says_more(text: str, target: names.Target | None) -> None:
-    assert names.target_of(text) == target
+def test_a_name_leads_to_what_says_more(text: str, label: str | None) -> None:
+    assert names.label_of(text) == label
 
 
 def test_the_first_in_a_section_is_a_link(tmp_path: Path) -> None:

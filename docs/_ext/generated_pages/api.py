@@ -63,7 +63,7 @@ def module_page(module: str) -> str:
     text = ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or ""
     offered = [each for each in definitions(file) if each.text]
     sections = [section(each, address(module, offered, each)) for each in offered]
-    return page(f"# {prose(module)}", docstring(text), *sections)
+    return page(f"({module})=\n# {prose(module)}", docstring(text), *sections)
 
 
 def address(module: str, offered: list[Definition], definition: Definition) -> str:
