@@ -5,6 +5,8 @@ from pathlib import Path
 
 from symbols import PROJECT
 
+from benchmarks.pages.format import DASH, significant
+
 PARITY = "docs/parity/full-cpu.json"
 SPEED = "benchmarks/results/cpu-amd-epyc/all/bench.json"
 BACKENDS = {"torch": "PyTorch", "mxnet": "MXNet", "jax": "JAX", "tf": "TensorFlow"}
@@ -66,7 +68,7 @@ def times(stem: str) -> list[list[str]]:
         for row in read(SPEED)["rows"]:
             if row["case"] == case and row["track"] == "default" and row["figures"]:
                 seconds.setdefault(row["backend"], row["figures"]["step_seconds"]["median"])
-        cells = (f"{1000 * seconds[b]:,.3g}" if b in seconds else "–" for b in BACKENDS)
+        cells = (significant(1000 * seconds[b]) if b in seconds else DASH for b in BACKENDS)
         rows.append([case, *cells])
     return rows
 

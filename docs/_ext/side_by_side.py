@@ -133,7 +133,8 @@ def row_as_html(file: str, row: Row, name: str) -> str:
     for backend, title in BACKENDS.items():
         if backend in row:
             place = f"{backend}_impl/{file}:{row[backend].line}"
-            label = html.escape(f"{name} in {title}", quote=True)
+            # With its line, for names may differ in case alone.
+            label = html.escape(f"{name} in {title}, line {row[backend].line}", quote=True)
             # Imports differ in every token that tells anything: marks would say nothing there.
             marked = {backend: texts[backend]} if name == IMPORTS else texts
             numbers = [number for number, line in enumerate(lines, 1) if backend in line]

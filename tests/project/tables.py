@@ -157,15 +157,15 @@ They leave {left} in `runs/`: the page `report.html`, every number in `compare.j
 and each training with its weights. The tests take {tests} minutes and leave nothing
 (`docs/first-run.json`).
 """
-FIRST_RUN_JA = """\
-最初のコマンドは {download} のパッケージを取得し、ディスクを {environment} 使います。
-証明、学習、ページの作成は {cpus} CPU（{processor}）で {minutes} 分、
-他のプロセスが CPU の {others} を使っているときは {longest} 分かかります。
-最大のプロセスのメモリは {memory} です。
-`runs/` には {left} が残ります。ページ `report.html`、すべての数値を収めた `compare.json`、
-各学習とその重みです。テストには {tests} 分かかり、後には何も残りません
-（`docs/first-run.json`）。
-"""
+FIRST_RUN_JA = (
+    "最初のコマンドは {download} のパッケージを取得し、ディスクを {environment} 使います。"
+    "証明、学習、ページの作成は {cpus} CPU（{processor}）で {minutes} 分、"
+    "他のプロセスが CPU の {others} を使っているときは {longest} 分かかります。"
+    "最大のプロセスのメモリは {memory} です。"
+    "`runs/` には {left} が残ります。ページ `report.html`、すべての数値を収めた `compare.json`、"
+    "各学習とその重みです。テストには {tests} 分かかり、後には何も残りません"
+    "（`docs/first-run.json`）。\n"
+)
 SUMMARY_EN = (
     "| framework | pixel accuracy | mean IoU | examples/s | examples/s, the chapter's code "
     "| largest error |"
