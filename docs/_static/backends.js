@@ -66,6 +66,12 @@
       const tab = event.target.closest?.('.sd-tab-label[data-sync-group="backend"]');
       if (tab) choose(tab.dataset.syncId);
     });
+    // An arrow key changes one tab alone. A click on it changes them all.
+    document.addEventListener("change", (event) => {
+      const tab = event.target.nextElementSibling;
+      const isBackend = tab?.matches('.sd-tab-label[data-sync-group="backend"]');
+      if (isBackend && tab.dataset.syncId !== chosen[0]) tab.click();
+    });
     show();
   });
 })();
