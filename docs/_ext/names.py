@@ -23,7 +23,8 @@ from common.backends import CONTRACT
 LOG = logging.getLogger(__name__)
 ROWS = PROJECT / "docs" / "side-by-side"
 MIRROR = [path.stem for path in ROWS.glob("*.md") if path.stem != "index"]
-GENERATED = ("reference/", "results/", "side-by-side/")
+FIGURES = ("results/", "side-by-side/")
+"""Pages in which a word in code is a key of a file or a column of source."""
 COMMAND = re.compile(r"fcn [a-z]+( [a-z]+)?")
 OWN_NAME = re.compile(r"[A-Za-z]+_\w+|[A-Z][a-z]\w+")
 """What is a name and not an ordinary word, such as `scores`, which a field or a file may have."""
@@ -45,12 +46,14 @@ def of_contract() -> Iterator[tuple[str, str]]:
 
 
 def of_common() -> Iterator[tuple[str, str]]:
-    """Yield the functions, classes and constants of `common`."""
+    """Yield the functions, classes and constants of `common`, by name and with their module."""
     for module in api.all_modules():
         offered = [each for each in definitions(api.path_of(module)) if each.text]
         for each in offered:
+            label = api.address(module, offered, each)
+            yield f"{module}.{each.name}", label
             if OWN_NAME.fullmatch(each.name):
-                yield each.name, api.address(module, offered, each)
+                yield each.name, label
 
 
 def of_mirror() -> Iterator[tuple[str, str]]:
@@ -88,7 +91,7 @@ def label_of(text: str) -> str | None:
 
 def add_links(app: Sphinx, tree: nodes.document, docname: str) -> None:
     """Turn the names of a page into links."""
-    if docname.startswith(GENERATED):
+    if docname.startswith(FIGURES):
         return
     linked = set()
     for literal in list(tree.findall(nodes.literal)):
@@ -101,6 +104,8 @@ def add_links(app: Sphinx, tree: nodes.document, docname: str) -> None:
             continue
         linked.add((id(section), label))
         page, place = app.env.domains.standard_domain.anonlabels.get(label, ("", ""))
+        if place in section["ids"]:
+            continue
         if not page:
             LOG.warning("%s: there is no %s", literal.astext(), label, location=docname)
             continue

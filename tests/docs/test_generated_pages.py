@@ -227,3 +227,12 @@ def test_only_changed_pages_are_written_and_those_of_no_source_removed(
     assert (tmp_path / "reference" / "a.md").stat().st_mtime_ns == time
     assert not (tmp_path / "results" / "m" / "b.md").exists()
     assert by_hand.read_text(encoding="utf-8") == "by hand"
+
+
+def test_a_field_that_is_an_option_stands_with_its_default_and_its_help(
+    pages: dict[str, str],
+) -> None:
+    text = pages["reference/api/common.config.md"]
+    assert "    recipe: Recipe\n    seed: int = 0\n    max_steps: int | None = None\n" in text
+    assert "**Fields**\n\n- seed: seed of the first parameters and of the batch plan\n" in text
+    assert "option(" not in text

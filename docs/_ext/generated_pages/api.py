@@ -18,7 +18,8 @@ each module has its public functions, classes and constants."""
 def pages() -> dict[str, str]:
     """Return a page for each module, and their list by room."""
     written = {f"reference/api/{module}.md": module_page(module) for module in all_modules()}
-    toctree = fenced("\n".join([":hidden:", "", *all_modules()]), "{toctree}")
+    entries = [f"{module.removeprefix('common.')} <{module}>" for module in all_modules()]
+    toctree = fenced("\n".join([":hidden:", "", *entries]), "{toctree}")
     rooms = [room_section(room) for room in ROOMS]
     index = page("# Functions of `common`", INTRODUCTION, *rooms, toctree)
     return {"reference/api/index.md": index, **written}

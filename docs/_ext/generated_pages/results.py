@@ -10,7 +10,7 @@ from benchmarks.pages import proof as proofs
 from benchmarks.pages.facts import compare_facts, proof_facts, study_facts, versions
 from benchmarks.pages.format import bound_text, error_text, moment
 from benchmarks.pages.studies import tune as searches
-from benchmarks.pages.studies.words import study_text
+from benchmarks.pages.studies.words import study_markdown
 from benchmarks.records.documents import Bench
 from benchmarks.records.proof_documents import Proof
 from benchmarks.records.results import COMPARISON, PAGES, RESULTS, STUDY, TUNE, read_document
@@ -191,14 +191,13 @@ def proof_blocks(proof: Proof) -> Iterator[str]:
 
 def other_blocks(document: Any) -> Iterator[str]:
     """Yield the parts of the page of a comparison, a study or a search."""
-    words: dict[str, tuple[Callable[[Any], str] | None, Callable[[Any], Any]]] = {
-        "compare": (None, compare_facts),
-        "study": (study_text, study_facts),
-        "tune": (searches.table, searches.facts),
+    words: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
+        "compare": (lambda _: "", compare_facts),
+        "study": (study_markdown, study_facts),
+        "tune": (lambda tune: fenced(searches.table(tune)), searches.facts),
     }
     text, facts = words[document["kind"]]
-    if text:
-        yield fenced(text(document))
+    yield text(document)
     yield f"## What the figures rest on\n\n{facts_table(facts(document))}"
 
 

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 Named = ast.FunctionDef | ast.ClassDef
 LONGEST = 88
@@ -35,7 +35,7 @@ def of_body(body: list[ast.stmt], lines: list[str], owner: str = "") -> Iterator
     """Yield the public definitions of a module or, below ``owner``, of a class."""
     for node, after in zip(body, [*body[1:], None], strict=True):
         if isinstance(node, Named) and not node.name.startswith("_"):
-            text = ast.get_docstring(node) or ""
+            text = "\n\n".join(filter(None, [ast.get_docstring(node), text_of_fields(node)]))
             yield Definition(f"{owner}{node.name}", head_of(node, lines), text)
             if isinstance(node, ast.ClassDef):
                 yield from of_body(node.body, lines, f"{node.name}.")
@@ -74,10 +74,42 @@ def head_of(node: Named, lines: list[str]) -> str:
     head = lines[node.lineno - 1 : max(node.lineno, first.lineno - 1)]
     head = [line[node.col_offset :] for line in head]
     if isinstance(node, ast.ClassDef):
-        head += [
-            f"    {ast.unparse(part)}" for part in node.body if isinstance(part, ast.AnnAssign)
-        ]
+        head += [f"    {line_of_field(part)}" for part in fields_of(node)]
     else:
         head[-1] = head[-1].rstrip(":")
     decorators = [f"@{ast.unparse(decorator)}" for decorator in node.decorator_list]
     return "\n".join([*decorators, *head])
+
+
+def fields_of(node: Named) -> list[ast.AnnAssign]:
+    """Return the fields of a class; a function has none."""
+    return [part for part in node.body if isinstance(part, ast.AnnAssign)]
+
+
+def line_of_field(field: ast.AnnAssign) -> str:
+    """Return a field's line; of one that is an option too, with its default alone."""
+    if not is_option(field.value):
+        return ast.unparse(field)
+    line = f"{ast.unparse(field.target)}: {ast.unparse(field.annotation)}"
+    defaults = [word.value for word in field.value.keywords if word.arg == "default"]
+    return " = ".join([line, *map(ast.unparse, defaults)])
+
+
+def text_of_fields(node: Named) -> str:
+    """Return what the options say that fields of a class are, in the form of a docstring."""
+    lines = [
+        f"    {ast.unparse(field.target)}: {field.value.args[0].value}"
+        for field in fields_of(node)
+        if is_option(field.value) and field.value.args
+        if isinstance(field.value.args[0], ast.Constant)
+    ]
+    return "\n".join(["Fields:", *lines]) if lines and isinstance(node, ast.ClassDef) else ""
+
+
+def is_option(value: ast.expr | None) -> TypeGuard[ast.Call]:
+    """Return whether a field's value is made by `option` of `common/fields.py`."""
+    return (
+        isinstance(value, ast.Call)
+        and isinstance(value.func, ast.Name)
+        and value.func.id == "option"
+    )
