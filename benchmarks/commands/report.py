@@ -1,15 +1,18 @@
-"""`fcn report`: the page of a comparison, a benchmark, a study or a search, from its results."""
+"""`fcn report`: the page of stored results, written again from them."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
 from benchmarks.pages import bench, compare
+from benchmarks.pages.calibration import page as calibration
 from benchmarks.pages.picture import gallery_of, write_picture
 from benchmarks.pages.studies import page as study
 from benchmarks.pages.studies import tune
+from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import (
+    CALIBRATION,
     COMPARISON,
     RESULTS,
     STUDY,
@@ -30,6 +33,7 @@ NEXT = {
     "`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof",
     STUDY: "`fcn bench check {place}` computes every test again from the stored scores",
     TUNE: "`fcn tune --resume {place} --trials N` searches on",
+    CALIBRATION: "`fcn bench calibrate --resume {place} --minutes M` measures longer",
 }
 """The file of results in the folder ``place`` -> what to do next."""
 
@@ -61,6 +65,8 @@ def render_report(folder: Path, beside: Sequence[Bench] = ()) -> str:
         return study.render_page(read_document(folder, Study), folder)
     if kind == TUNE:
         return tune.render_page(read_document(folder, Tune), folder)
+    if kind == CALIBRATION:
+        return calibration.render_page(read_document(folder, Calibration))
     return compare.render_page(read_document(folder, Compared), folder)
 
 
@@ -73,15 +79,16 @@ def command_parser() -> Parser:
     """Return the command's parser."""
     parser = Parser(
         prog="fcn report",
-        description="Write the page of a comparison, a benchmark, a study or a search again from "
-        "its stored results.",
+        description="Write the page of a comparison, a benchmark, a study, a search or a "
+        "calibration again from its stored results.",
     )
     parser.add_argument(
         "folders",
         nargs="+",
         type=Path,
         metavar="DIR",
-        help="what `fcn compare`, `fcn bench`, `fcn study` or `fcn tune` left in --out",
+        help="what `fcn compare`, `fcn bench`, `fcn study`, `fcn tune` or `fcn bench calibrate` "
+        "left in --out",
     )
     parser.add_argument(
         "--beside",

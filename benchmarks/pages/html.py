@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from benchmarks.records.calibration.documents import Calibration
     from benchmarks.records.documents import Bench
     from benchmarks.records.proof_documents import Proof
     from benchmarks.records.training_documents import Compared, Study
@@ -59,7 +60,7 @@ def environment() -> Environment:
     return templates
 
 
-def render(document: Bench | Compared | Proof | Study | Tune, **parts: object) -> str:
+def render(document: Bench | Calibration | Compared | Proof | Study | Tune, **parts: object) -> str:
     """Return a page: HTML that needs no other file and no network.
 
     Args:
@@ -71,7 +72,7 @@ def render(document: Bench | Compared | Proof | Study | Tune, **parts: object) -
     return template.render(document=document, **parts)
 
 
-def download(document: Bench | Compared | Proof | Study | Tune) -> str:
+def download(document: Bench | Calibration | Compared | Proof | Study | Tune) -> str:
     """Return ``document`` as the base64 that a link of the page downloads as JSON."""
     return base64.b64encode(json.dumps(document, indent=1).encode()).decode()
 

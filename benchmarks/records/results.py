@@ -11,6 +11,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast, get_args, get_type_hints
 
+from benchmarks.records.calibration.check import unreadable
+from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.documents import Bench, Row, Settings
 from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
@@ -33,9 +35,10 @@ SCHEMAS = Path(__file__).with_name("schemas")
 LARGEST, DEEPEST = sys.float_info.max, 40
 """The largest number in a document that is read, and how deep its lists and objects may nest."""
 COMPARISON, STUDY, TUNE = "compare.json", "study.json", "tune.json"
-PAGES = (RESULTS, COMPARISON, STUDY, TUNE)
+CALIBRATION = "calibration.json"
+PAGES = (RESULTS, COMPARISON, STUDY, TUNE, CALIBRATION)
 """Files that have a page, which is `report.html` in their folder: one of them fits in a folder."""
-Document = TypeVar("Document", Bench, Compared, Proof, Study, Tune)
+Document = TypeVar("Document", Bench, Calibration, Compared, Proof, Study, Tune)
 
 
 @dataclass(frozen=True)
@@ -92,11 +95,11 @@ def can_check_schema() -> bool:
 
 
 def read_document(path: Path, document_type: type[Document]) -> Document:
-    """Read and check what `fcn bench`, `fcn compare`, `fcn parity` or `fcn study` wrote.
+    """Read and check what a command wrote.
 
     Args:
         path: The file, or the folder that holds it.
-        document_type: ``Bench``, ``Compared``, ``Proof`` or ``Study``.
+        document_type: Of the document, by which the command and the file's name are known.
 
     Raises:
         InputError: With the first thing that is wrong, where it is, and what writes such a file.
@@ -113,7 +116,8 @@ def read_document(path: Path, document_type: type[Document]) -> Document:
     except (ValueError, RecursionError) as error:
         problem = f"is not JSON ({error})"
     if problem:
-        raise InputError(f"{file}: {problem}; `fcn {kind}` writes such a file")
+        writer = "bench calibrate" if kind == "calibration" else kind
+        raise InputError(f"{file}: {problem}; `fcn {writer}` writes such a file")
     return cast(Document, document)
 
 
@@ -137,8 +141,8 @@ def kind_of(path: Path) -> str:
             "move one of them to a folder of its own"
         )
     raise InputError(
-        f"{path}: holds no {', no '.join(PAGES)}; name a folder that `fcn bench`, `fcn compare`, "
-        "`fcn study` or `fcn tune` wrote"
+        f"{path}: holds no {', no '.join(PAGES)}; name a folder that `fcn bench`, "
+        "`fcn bench calibrate`, `fcn compare`, `fcn study` or `fcn tune` wrote"
     )
 
 
@@ -189,7 +193,9 @@ def against_schema(document: Any, kind: str) -> Iterator[str]:
         yield f"{place}: {error.message.replace(value, value[:60], 1)[:200]}"
 
 
-def contradictions(document: Bench | Compared | Proof | Study | Tune) -> Iterator[str]:
+def contradictions(
+    document: Bench | Calibration | Compared | Proof | Study | Tune,
+) -> Iterator[str]:
     """Yield what no schema finds: a text that is no time, lists of unequal length.
 
     The document follows its schema.
@@ -207,6 +213,8 @@ def contradictions(document: Bench | Compared | Proof | Study | Tune) -> Iterato
             yield from unlike_trainings(variant, f"variants/{number}")
     elif document["kind"] == "tune":
         yield from contradictions_of_search(document)
+    elif document["kind"] == "calibration":
+        yield from unreadable(document)
     elif document["kind"] == "compare":
         trace = document["agreement"]
         yield from wrong_classes(document["config"], document["rows"], "rows")

@@ -11,6 +11,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NotRequired, Union
 
 from benchmarks.cases import CASES
+from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.documents import BackendRates, Bench, Row
 from benchmarks.records.proof_documents import Proof, ProofRow
 from benchmarks.records.results import SCHEMAS
@@ -22,6 +23,7 @@ from common.recipes import Recipe
 
 DOCUMENTS = {
     "bench": Bench,
+    "calibration": Calibration,
     "compare": Compared,
     "parity": Proof,
     "study": Study,

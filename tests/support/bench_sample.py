@@ -1,17 +1,21 @@
-"""A benchmark's document as `fcn bench` writes it, from a simulated clock."""
+"""Documents as `fcn bench` and `fcn bench calibrate` write them, from a simulated clock."""
 
 import json
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cases import CASES
+from benchmarks.records.calibration.documents import PLAIN_ROWS
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.documents import Process, Sample, Settings
 from benchmarks.records.figures import summarize
 from benchmarks.records.results import new_document
+from benchmarks.timing.calibration import new_calibration
 from benchmarks.timing.plan import planned_rows
+from benchmarks.timing.settings import Settings as BenchSettings
 from common.reference.tolerances import row_limits
 
 SETTINGS: Settings = {
@@ -139,3 +143,32 @@ def sample(number: int, turn: int, seconds: float) -> Sample:
         "gpu": None,
         "dropped": None,
     }
+
+
+def sample_calibration(groups: int, processes: float, turns: float, drift: float = 0.0) -> Any:
+    """Return a calibration from a simulated clock.
+
+    Args:
+        groups: How many.
+        processes, turns: Standard deviations of log times from process to process, and from turn
+            to turn of one process.
+        drift: That of a step of the walk that all processes of all groups share, a step a group.
+    """
+    settings = BenchSettings(("torch",), ("train",), batch_sizes=(2,), crop=(64, 96), seconds=0.2)
+    document = new_calibration(settings, {"minutes": 60.0, "comparisons": None})
+    document["process"] = process("torch")
+    generator = np.random.default_rng(1)
+    shared = np.cumsum(generator.normal(0, drift, groups))
+    slowdowns = [0.0] * PLAIN_ROWS + document["slowdowns"]
+    for number in range(groups):
+        meanwhile = np.cumsum(generator.normal(0, 0.01, 2 * settings.rounds))
+        began = datetime(2026, 1, 31, tzinfo=UTC) + timedelta(minutes=number)
+        rows: Any = []
+        for slowdown in slowdowns:
+            own = generator.normal(0, processes) + generator.normal(0, turns, len(meanwhile))
+            seconds = 0.03 * (1 + slowdown) * np.exp(shared[number] + meanwhile + own)
+            row = {"slowdown": slowdown, "seconds": seconds.tolist()}
+            rows.append({**row, "other_cpu_share": 0.01, "reason": None})
+        group: Any = {"started": began.isoformat(), "minutes": 0.7, "rows": rows}
+        document["groups"].append(group)
+    return json.loads(json.dumps(document))

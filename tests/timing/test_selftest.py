@@ -108,7 +108,7 @@ def test_a_plant_that_passes_or_fails_otherwise_is_no_success() -> None:
     assert judged(rows) == [False, False, False, False]
 
 
-def test_the_slowdown_is_a_twentieth_and_the_queue_is_not_waited_for() -> None:
+def test_the_queue_is_not_waited_for() -> None:
     def train_step(state: int, images: None, labels: None, rate: float) -> tuple[int, float]:
         time.sleep(0.1)
         return state + 1, 0.5
@@ -116,10 +116,6 @@ def test_the_slowdown_is_a_twentieth_and_the_queue_is_not_waited_for() -> None:
     package = ModuleType("torch_impl")
     package.train_step, package.synchronize = train_step, lambda loss: None
     package.parameters_of = lambda state: state
-    started = time.perf_counter()
-    assert plants.slower(package).train_step(1, None, None, 0.1) == (2, 0.5)
-    assert time.perf_counter() - started >= 0.105
-
     queued = plants.unsynchronised(package)
     started = time.perf_counter()
     state, loss = queued.train_step(1, None, None, 0.1)

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.commands.bench import check, diff, replay, selftest
+from benchmarks.commands.bench import calibrate, check, diff, replay, selftest
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.format import counted
@@ -33,6 +33,7 @@ from common.suggestions import unknown
 
 TABLE = "bench.txt"
 COMMANDS = {
+    "calibrate": calibrate.main,
     "check": check.main,
     "diff": diff.main,
     "replay": replay.main,

@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pages.bench_text import few_rounds, markdown, table
+from benchmarks.pages.calibration.text import calibration_markdown, calibration_text
 from benchmarks.pages.studies.words import study_markdown, study_text
+from benchmarks.records.calibration.check import problems as problems_of_calibration
+from benchmarks.records.calibration.documents import Calibration
+from benchmarks.records.calibration.shares import outcomes
 from benchmarks.records.check import problems, problems_of_study
 from benchmarks.records.documents import Bench
-from benchmarks.records.results import STUDY, can_check_schema, kind_of, read_document
+from benchmarks.records.results import CALIBRATION, STUDY, can_check_schema, kind_of, read_document
 from benchmarks.records.training_documents import Study
 from common.errors import InputError
 from common.options import Parser
@@ -21,7 +25,7 @@ def command_parser() -> Parser:
         "file",
         type=Path,
         metavar="FILE",
-        help="bench.json or study.json, or the folder that holds it",
+        help="bench.json, study.json or calibration.json, or the folder that holds it",
     )
     parser.add_argument(
         "--markdown",
@@ -34,8 +38,11 @@ def command_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Check and show a results file; status 1 if it contradicts the rules or itself."""
     args = command_parser().parse_args(argv)
-    if kind_of(args.file) == STUDY:
+    kind = kind_of(args.file)
+    if kind == STUDY:
         return check_study(args.file, args.markdown)
+    if kind == CALIBRATION:
+        return check_calibration(args.file, args.markdown)
     document = read_document(args.file, Bench)
     try:
         lines = [f"problem: {line}" for line in problems(document)]
@@ -61,6 +68,20 @@ def check_study(path: Path, is_markdown: bool) -> int:
     lines = [f"problem: {line}" for line in problems_of_study(study)]
     status = int(bool(lines))
     print(study_markdown(study) if is_markdown else study_text(study))
+    if not status and not is_markdown:
+        lines.append(f"{path}: follows the schema and agrees with itself")
+    for line in lines:
+        print(line, file=sys.stderr if is_markdown else sys.stdout)
+    return status
+
+
+def check_calibration(path: Path, is_markdown: bool) -> int:
+    """Compute a calibration's shares again and show them; status 1 if it contradicts itself."""
+    calibration = read_document(path, Calibration)
+    lines = [f"problem: {line}" for line in problems_of_calibration(calibration)]
+    status = int(bool(lines))
+    show = calibration_markdown if is_markdown else calibration_text
+    print(show(calibration, outcomes(calibration)))
     if not status and not is_markdown:
         lines.append(f"{path}: follows the schema and agrees with itself")
     for line in lines:

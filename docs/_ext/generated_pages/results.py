@@ -7,13 +7,25 @@ from typing import Any, NamedTuple
 import benchmarks
 from benchmarks.commands.report import render_report
 from benchmarks.pages import proof as proofs
+from benchmarks.pages.calibration.page import calibration_facts
+from benchmarks.pages.calibration.text import calibration_markdown
 from benchmarks.pages.facts import compare_facts, proof_facts, study_facts, versions
 from benchmarks.pages.format import bound_text, error_text, moment
 from benchmarks.pages.studies import tune as searches
 from benchmarks.pages.studies.words import study_markdown
+from benchmarks.records.calibration.documents import Calibration
+from benchmarks.records.calibration.shares import outcomes
 from benchmarks.records.documents import Bench
 from benchmarks.records.proof_documents import Proof
-from benchmarks.records.results import COMPARISON, PAGES, RESULTS, STUDY, TUNE, read_document
+from benchmarks.records.results import (
+    CALIBRATION,
+    COMPARISON,
+    PAGES,
+    RESULTS,
+    STUDY,
+    TUNE,
+    read_document,
+)
 from benchmarks.records.training_documents import Compared, Study
 from benchmarks.records.tuning_documents import Tune
 from common.machine.files import write_text
@@ -32,6 +44,7 @@ TYPES: dict[str, Any] = {
     COMPARISON: Compared,
     STUDY: Study,
     TUNE: Tune,
+    CALIBRATION: Calibration,
     PROOF: Proof,
 }
 """The name of a file -> the type of the document in it."""
@@ -190,11 +203,15 @@ def proof_blocks(proof: Proof) -> Iterator[str]:
 
 
 def other_blocks(document: Any) -> Iterator[str]:
-    """Yield the parts of the page of a comparison, a study or a search."""
+    """Yield the parts of the page of a comparison, a study, a search or a calibration."""
     words: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
         "compare": (lambda _: "", compare_facts),
         "study": (study_markdown, study_facts),
         "tune": (lambda tune: fenced(searches.table(tune)), searches.facts),
+        "calibration": (
+            lambda stored: calibration_markdown(stored, outcomes(stored)),
+            calibration_facts,
+        ),
     }
     text, facts = words[document["kind"]]
     yield text(document)

@@ -1,0 +1,1 @@
+"""A calibration as text, as a page, and its curves."""

@@ -1,0 +1,1 @@
+"""What `fcn bench calibrate` measured, and what follows from it: the harness's own errors."""

@@ -1,0 +1,56 @@
+"""What in a calibration contradicts itself."""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from benchmarks.records.calibration.documents import PLAIN_ROWS, Calibration, Group
+from benchmarks.records.figures import MOST_FOR_OTHERS
+
+LEAST_ROUNDS = 3
+"""Fewer turns than two a round of these show no difference however large: 2 / 2 ** 4 is 0.125."""
+ROUNDING = timedelta(seconds=2)
+"""Of the times of two groups."""
+
+
+def unreadable(calibration: Calibration) -> Iterator[str]:
+    """Yield in which groups the rows are not those that were planted, or lack samples."""
+    rounds = calibration["settings"]["rounds"]
+    if rounds < LEAST_ROUNDS:
+        yield f"settings/rounds: {rounds}, expected {LEAST_ROUNDS} at least"
+    planted = [0.0] * PLAIN_ROWS + calibration["slowdowns"]
+    for number, group in enumerate(calibration["groups"]):
+        place = f"groups/{number}"
+        try:
+            datetime.fromisoformat(group["started"]) + timedelta(minutes=group["minutes"])
+        except (ValueError, OverflowError):
+            yield f"{place}/started: {group['started']!r} is not a time"
+        if [row["slowdown"] for row in group["rows"]] != planted:
+            yield f"{place}/rows: are not {PLAIN_ROWS} plain ones and one for each slowdown"
+        for row in group["rows"]:
+            if row["reason"] is None and len(row["seconds"]) != 2 * rounds:
+                turns = len(row["seconds"])
+                yield f"{place}/rows: one has {turns} turns, expected {2 * rounds}"
+
+
+def problems(calibration: Calibration) -> Iterator[str]:
+    """Yield what in a calibration contradicts itself, a line each."""
+    groups = calibration["groups"]
+    if groups and calibration["process"] is None:
+        yield "its groups have no process"
+    for number, group in enumerate(groups):
+        for row in group["rows"]:
+            share = row["other_cpu_share"]
+            if row["reason"] is None and share is not None and share > MOST_FOR_OTHERS:
+                yield f"group {number + 1}: is judged although others took {share:.0%} of the CPUs"
+        if number and started(group) + ROUNDING < ended(groups[number - 1]):
+            yield f"group {number + 1}: began before group {number} had ended"
+
+
+def started(group: Group) -> datetime:
+    """Return when a group began."""
+    return datetime.fromisoformat(group["started"])
+
+
+def ended(group: Group) -> datetime:
+    """Return when a group had ended."""
+    return started(group) + timedelta(minutes=group["minutes"])

@@ -1,0 +1,64 @@
+"""The page and the words of a calibration say what its samples show, and no more."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cli import main as fcn
+from benchmarks.pages.calibration import text
+from benchmarks.pages.calibration.page import render_page
+from benchmarks.records.calibration.shares import outcomes
+from tests.support.bench_sample import sample_calibration
+
+
+@pytest.fixture(scope="module")
+def calibration() -> Any:
+    return sample_calibration(40, 0.005, 0.01)
+
+
+def test_the_page_has_every_number_of_the_text_and_its_curves(calibration: Any) -> None:
+    results = outcomes(calibration)
+    page = render_page(calibration, results)
+    assert page.count("<svg") == 4 + page.count('class="key')
+    for cells in text.design_rows(calibration, results) + text.coverage_rows(results):
+        assert all(cell in page for cell in cells)
+    said = text.calibration_text(calibration, results)
+    assert text.verdict(calibration, results) in said
+    assert (
+        "calls a backend different from itself in" in said and "`" not in page.split("<script")[0]
+    )
+
+
+def test_the_verdict_names_what_holds_only_where_it_is_shown(calibration: Any) -> None:
+    results = outcomes(calibration)
+    assert "More comparisons have to tell" in text.verdict(calibration, results)
+    missed = [result for result in results if result.design.name == "turns"]
+    assert text.verdict(calibration, missed[:1]).endswith("No design here is within ± 1 %.")
+    assert text.verdict(calibration, []) == "None of 40 groups can be judged."
+    assert text.verdict({**calibration, "groups": []}, []) == "No group yet."
+
+
+def test_groups_that_are_left_out_are_counted_with_a_reason() -> None:
+    document = sample_calibration(3, 0.0, 0.01)
+    document["groups"][1]["rows"][2]["reason"] = "other processes took 12 % of the CPUs"
+    (line, spread) = text.notices(document)
+    assert line == "1 of 3 groups are left out: other processes took 12 % of the CPUs"
+    assert spread.startswith("Standard deviation of a step's time: from turn to turn")
+
+
+def test_the_commands_take_a_stored_one(
+    calibration: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
+    assert fcn(["report", str(tmp_path)]) == 0
+    assert "How often does the harness err?" in (tmp_path / "report.html").read_text("utf-8")
+    capsys.readouterr()
+    assert fcn(["bench", "check", str(tmp_path), "--markdown"]) == 0
+    assert "\n| design | processes | minutes |" in capsys.readouterr().out
+    calibration = json.loads(json.dumps(calibration))
+    calibration["groups"][0]["rows"][0]["other_cpu_share"] = 0.5
+    (tmp_path / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
+    assert fcn(["bench", "check", str(tmp_path)]) == 1
+    assert "problem: group 1: is judged although others" in capsys.readouterr().out
