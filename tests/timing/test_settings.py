@@ -99,7 +99,10 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("--python torch=absent", "--python 'torch=absent': expected BACKEND=PATH of an interp"),
         ("--resume absent", "--resume absent: there is no such folder: name the folder"),
         ("--resume .", "--resume .: is not the folder of a benchmark (it has no bench.json): name"),
-        ("chekc", "fcn bench 'chekc' is unknown: did you mean check? choose from check, diff, "),
+        (
+            "chekc",
+            "fcn bench 'chekc' is unknown: did you mean check? choose from calibrate, check, ",
+        ),
         ("check", "FILE is missing (see fcn bench check --help)"),
         ("check broken.json", "broken.json: is not JSON ("),
         (

@@ -10,6 +10,7 @@ from .markdown import code, fenced, page, prose, table
 
 SENTENCES = {
     "bench": "what `fcn bench` measured",
+    "calibration": "what `fcn bench calibrate` measured",
     "compare": "what `fcn compare` trained",
     "parity": "what `fcn parity` proved",
     "study": "what `fcn study` trained",
