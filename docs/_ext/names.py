@@ -109,7 +109,7 @@ def add_links(app: Sphinx, tree: nodes.document, docname: str) -> None:
         if not page:
             LOG.warning("%s: there is no %s", literal.astext(), label, location=docname)
             continue
-        address = f"{app.builder.get_relative_uri(docname, page)}#{place}"
+        address = app.builder.get_relative_uri(docname, page) + (f"#{place}" if place else "")
         link = nodes.reference("", "", internal=True, refuri=address)
         literal.replace_self(link)
         link += literal

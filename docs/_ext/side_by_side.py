@@ -81,10 +81,9 @@ class SideBySide(SphinxDirective):
         self.env.metadata[self.env.docname]["html_theme.sidebar_secondary.remove"] = "true"
         rows = rows_of(files)
         notes = self.notes(file, rows)
-        page = f"side-by-side-{stem}"
-        start: list[nodes.Node] = [nodes.target("", "", ids=[page])]
-        self.env.domains.standard_domain.note_hyperlink_target(page, self.env.docname, page, file)
-        start += [nodes.raw("", figures.table(stem), format="html")]
+        domain = self.env.domains.standard_domain
+        domain.note_hyperlink_target(f"side-by-side-{stem}", self.env.docname, "", file)
+        start: list[nodes.Node] = [nodes.raw("", figures.table(stem), format="html")]
         start += self.parse_text_to_nodes(figures.sources(stem))
         links = (f'<a href="#{stem}-{name}"><code>{name}</code></a>' for name in rows)
         contents = f'<nav class="rows-of-page" aria-label="Rows">{"".join(links)}</nav>'
