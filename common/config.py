@@ -34,6 +34,13 @@ class Config:
     devices: int = option(
         "data-parallel replicas, each with its own batch norm", default=1, metavar="N", least=1
     )
+    workers: int = option(
+        "data-parallel processes, on as many hosts as a Ray cluster has, each with its own batch "
+        "norm; docs/SCALING.md says how",
+        default=1,
+        metavar="N",
+        least=1,
+    )
     precision: str = option(
         "arithmetic; float32 is strict (TF32 off); float64 for proofs",
         default="float32",
@@ -77,11 +84,22 @@ class Config:
     def __post_init__(self) -> None:
         check_fields(self)
         check_tricks(self.without)
-        if self.recipe.batch_size % self.devices:
+        if self.devices > 1 and self.workers > 1:
+            raise InputError(
+                f"--devices {self.devices}: each of several workers computes on one device: leave "
+                "--devices out, and start as many --workers as there are devices"
+            )
+        if self.recipe.batch_size % self.replicas:
+            option = "devices" if self.devices > 1 else "workers"
             raise InputError(
                 f"--batch-size {self.recipe.batch_size} cannot be split over "
-                f"{self.devices} devices: choose a multiple of --devices"
+                f"{self.replicas} {option}: choose a multiple of --{option}"
             )
+
+    @property
+    def replicas(self) -> int:
+        """Return how many replicas of the network share a batch."""
+        return self.devices * self.workers
 
     def to_json(self) -> ConfigRecord:
         """Return the fields as JSON's types, the recipe nested."""
@@ -116,7 +134,7 @@ def for_training(config: Config, backend: str, device: str, steps: int) -> Confi
         for name, trick in TRICKS[backend].items()
         if steps < trick.least_steps and device_kind(device) in trick.devices
     ]
-    late = [name for name in late if name not in config.without and config.devices == 1]
+    late = [name for name in late if name not in config.without and config.replicas == 1]
     return replace(config, without=(*config.without, *late))
 
 

@@ -183,7 +183,7 @@ def training_parser(prog: str) -> Parser:
     add("--no-progress", action="store_true", help="no progress bar")
     add_verbose(parser)
     add("--json", action="store_true", help="print the summary as JSON")
-    fields.add_field_options(parser, Config, RUN_FIELDS)
+    fields.add_field_options(parser, Config, (*RUN_FIELDS, "workers"))
     add_recipe_options(parser)
     add_machine_options(parser)
     return parser

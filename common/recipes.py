@@ -54,7 +54,7 @@ class Recipe:
         weight_decay: L2 coefficient, added to the gradient before momentum ("coupled").
         decay_scope: Decay ``all`` parameters, or only the ``weights`` of convolutions.
         init: With ``xavier`` the bias is zero.
-        batch_size: Over all devices.
+        batch_size: Over all devices and workers.
         void: Pixels with the label 255: the chapter counts them as background.
         flip: Mirror half of the training crops.
         evaluation: Of the crops, as in the chapter, the last batch is dropped if it is incomplete.

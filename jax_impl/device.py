@@ -14,9 +14,11 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from common.config import Config, check_devices, check_precision, computes_on_gpu
+from common.group import check_group
 from common.machine.files import compiled_folder
 from common.machine.threads import cpu_count
 from common.tricks import check_tricks
+from jax_impl.group import join_group, sum_over_group
 
 REPLICA = "replica"
 """The one axis of the devices' mesh: each has a replica of the network, and a part of the batch."""
@@ -35,9 +37,9 @@ def device_of(config: Config) -> jax.Device:
 
 
 def devices_of(config: Config) -> list[jax.Device]:
-    """Return the devices that share a batch."""
+    """Return the devices of this process that share a batch."""
     gpu = computes_on_gpu(config, jax.default_backend() == "gpu", "JAX")
-    devices = jax.devices("gpu" if gpu else "cpu")
+    devices = jax.local_devices(backend="gpu" if gpu else "cpu")
     check_devices(config, len(devices), devices[0].platform.upper(), "JAX")
     return devices[: config.devices]
 
@@ -47,6 +49,35 @@ def sharding_of(config: Config, parts: bool) -> NamedSharding:
     """Return where an array lies: in equal ``parts`` on the devices, or whole on each of them."""
     mesh = Mesh(devices_of(config), (REPLICA,))
     return NamedSharding(mesh, PartitionSpec(REPLICA) if parts else PartitionSpec())
+
+
+@cache
+def mesh_of(config: Config) -> Mesh:
+    """Return the mesh of the devices of all processes, in the order of the batch's parts."""
+    if config.workers == 1:
+        return Mesh(devices_of(config), (REPLICA,))
+    platform = device_of(config).platform
+    everywhere = [jax.local_devices(rank, platform)[0] for rank in range(config.workers)]
+    return Mesh(everywhere, (REPLICA,))
+
+
+def of_group(tree: Any, config: Config, parts: bool) -> Any:
+    """Return arrays of this process as those of all processes, without a copy.
+
+    They are equal ``parts`` of those, or the same in each process.
+    """
+    sharding = NamedSharding(mesh_of(config), PartitionSpec(REPLICA) if parts else PartitionSpec())
+
+    def joined(array: Array) -> Array:
+        shape = (config.workers * array.shape[0], *array.shape[1:]) if parts else array.shape
+        return jax.make_array_from_single_device_arrays(shape, sharding, [array])
+
+    return jax.tree.map(joined, tree)
+
+
+def of_process(tree: Any) -> Any:
+    """Return what this process has of arrays of all processes, without a copy."""
+    return jax.tree.map(lambda array: array.addressable_data(0), tree)
 
 
 def precisions(config: Config) -> tuple[str, ...]:
@@ -83,9 +114,11 @@ def configure(config: Config) -> None:
         # Refused once there are devices: then `devices_of` says whether they are enough.
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", config.devices)
+    join_group(config)
     check_precision(config, precisions(config))
     jax.config.update("jax_default_matmul_precision", MATMUL.get(config.precision, "highest"))
     jax.config.update("jax_enable_x64", config.precision == "float64")
+    check_group(config, sum_over_group)
 
 
 def to_device(array: NDArray, config: Config) -> Array:

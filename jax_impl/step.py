@@ -9,10 +9,11 @@ import numpy as np
 import optax
 from flax import nnx
 from jax import Array, lax
+from jax.sharding import PartitionSpec
 
 from common.config import Config
 from common.parameters.names import Parameters, trainable_names, weight_decays
-from jax_impl.device import REPLICA, sharding_of, to_device
+from jax_impl.device import REPLICA, mesh_of, of_group, of_process, sharding_of, to_device
 from jax_impl.loss import cross_entropy
 from jax_impl.model import create_model
 from jax_impl.state import State
@@ -94,12 +95,12 @@ def data_parallel(state: State, images: Array, labels: Array) -> LossAndGradient
         return (reduce(loss, REPLICA), rest), reduce(gradients, REPLICA)
 
     # Each replica's batch norm sees its part alone: under jit without shard_map it would see all.
-    whole, part = (sharding_of(state.config, parts=parts) for parts in (False, True))
+    whole, part = PartitionSpec(), PartitionSpec(REPLICA)
     return jax.shard_map(
         compute,
-        mesh=whole.mesh,
-        in_specs=(whole.spec, part.spec, part.spec),
-        out_specs=whole.spec,
+        mesh=mesh_of(state.config),
+        in_specs=(whole, part, part),
+        out_specs=whole,
         check_vma=False,  # The reductions are written here, not derived.
     )(state, images, labels)
 
@@ -113,7 +114,7 @@ no_transfers = jax.transfer_guard("disallow")
 def _train_step(
     state: State, images: Array, labels: Array, learning_rate: Array
 ) -> tuple[State, Array]:
-    compute = data_parallel if state.config.devices > 1 else loss_and_gradients
+    compute = data_parallel if state.config.replicas > 1 else loss_and_gradients
     (loss, rest), gradients = compute(state, images, labels)
     optimizer = create_optimizer(state.config)
     updates, memory = optimizer.update(gradients, state.optimizer, state.parameters)
@@ -126,8 +127,11 @@ def train_step(
     state: State, images: Array, labels: Array, learning_rate: float
 ) -> tuple[State, Array]:
     """Forward, loss, backward and update; returns the next state and the batch's loss."""
-    rate = to_device(np.asarray(learning_rate), state.config)
-    return _train_step(state, images, labels, rate)
+    config, rate = state.config, to_device(np.asarray(learning_rate), state.config)
+    if config.workers == 1:
+        return _train_step(state, images, labels, rate)
+    state, rate = of_group((state, rate), config, parts=False)
+    return of_process(_train_step(state, *of_group((images, labels), config, parts=True), rate))
 
 
 def classes_of(logits: Array) -> Array:

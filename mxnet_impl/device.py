@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 
 from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.errors import InputError
+from common.group import check_group
 from common.machine.threads import cpu_count
 from common.tricks import check_tricks
+from mxnet_impl.group import join_group, sum_over_group
 
 
 @cache
@@ -59,6 +61,8 @@ def configure(config: Config) -> None:
     """Set MXNet's process-wide switches for ``config``; call before any work."""
     check_tricks(config.without, ("mxnet",))
     devices_of(config)
+    join_group(config)
+    check_group(config, sum_over_group)
     check_precision(config, precisions(config))
     if config.threads and config.threads != threads_in_use():
         raise InputError(

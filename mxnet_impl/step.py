@@ -11,6 +11,7 @@ from mxnet.gluon.utils import split_and_load
 from common.config import Config
 from common.parameters.names import BATCH_NORM_MOMENTUM, Parameters, weight_decays
 from mxnet_impl.device import devices_of
+from mxnet_impl.group import group_store, total_of
 from mxnet_impl.loss import Loss, scalar
 from mxnet_impl.model import FCN, create_model
 from mxnet_impl.state import SGD, State
@@ -27,6 +28,8 @@ def create_optimizer(config: Config, model: FCN) -> Trainer:
             parameter.grad_req = "null"
     sgd = SGD(list(decays), config.recipe.momentum)
     store = "device" if config.devices > 1 else None
+    if config.workers > 1:
+        store = group_store()
     return Trainer([named[name] for name in decays], sgd, kvstore=store, update_on_kvstore=False)
 
 
@@ -105,7 +108,10 @@ def data_parallel(state: State, images: nd.NDArray, labels: nd.NDArray) -> nd.ND
     # None waits for the one before: MXNet only queues what is to be computed.
     losses = [loss_and_gradients(state, *part) for part in parts]
     loss = sum(loss.as_in_context(devices[0]) for loss in losses)
-    return loss / len(devices) if state.config.recipe.loss_reduction == "mean" else loss
+    if state.config.workers > 1:
+        loss = total_of(loss)
+    mean = state.config.recipe.loss_reduction == "mean"
+    return loss / state.config.replicas if mean else loss
 
 
 def train_step(
@@ -113,11 +119,11 @@ def train_step(
 ) -> tuple[State, nd.NDArray]:
     """Forward, loss, backward and update; returns the next state and the batch's loss."""
     config = state.config
-    compute = data_parallel if config.devices > 1 else loss_and_gradients
+    compute = data_parallel if config.replicas > 1 else loss_and_gradients
     loss = compute(state, images, labels)
     state.trainer.set_learning_rate(learning_rate)
-    # It divides the gradients, which are sums over the devices, by the number that it is given.
-    state.trainer.step(config.devices if config.recipe.loss_reduction == "mean" else 1)
+    # It divides the gradients, which are sums over the replicas, by the number that it is given.
+    state.trainer.step(config.replicas if config.recipe.loss_reduction == "mean" else 1)
     return state, scalar(loss)
 
 

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.data.batches import ALIGNMENT
 from common.errors import InputError
+from common.group import check_group
 from common.machine.threads import cpu_count
 from common.tricks import check_tricks
+from tf_impl.group import join_group, sum_over_group
 
 
 @cache
@@ -50,6 +52,7 @@ def configure(config: Config) -> None:
         raise InputError(
             f"--threads {threads}: TensorFlow has started already with another number; set it first"
         ) from error
+    join_group(config)
     if config.devices > 1:
         # Refused once there are devices: then `devices_of` says whether they are enough.
         with suppress(RuntimeError):
@@ -60,6 +63,7 @@ def configure(config: Config) -> None:
     tf.config.experimental.enable_tensor_float_32_execution(config.precision == "tf32")
     if config.deterministic:
         tf.config.experimental.enable_op_determinism()
+    check_group(config, sum_over_group)
 
 
 def threads_in_use() -> int:

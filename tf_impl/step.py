@@ -5,6 +5,7 @@ import tensorflow as tf
 from common.config import Config
 from common.parameters.names import Parameters, weight_decays
 from tf_impl.device import device_of, devices_of
+from tf_impl.group import group_strategy
 from tf_impl.loss import cross_entropy
 from tf_impl.model import FCN, create_model
 from tf_impl.state import SGD, State
@@ -28,6 +29,8 @@ def create_state(
     strategy = tf.distribute.get_strategy()
     if config.devices > 1:
         strategy = tf.distribute.MirroredStrategy(devices_of(config))
+    if config.workers > 1:
+        strategy = group_strategy()
     with strategy.scope(), tf.device(device_of(config)):
         model = create_model(config)
     load_parameters(model, parameters)
@@ -63,14 +66,19 @@ def data_parallel(state: State, images: tf.Tensor, labels: tf.Tensor) -> LossAnd
     def shard(batch: tf.Tensor) -> tf.distribute.DistributedValues:
         parts = tf.split(batch, config.devices)
         return strategy.experimental_distribute_values_from_function(
-            lambda context: parts[context.replica_id_in_sync_group]
+            # A worker has one device, and its own part of the batch already.
+            lambda context: parts[context.replica_id_in_sync_group % config.devices]
         )
 
     results = strategy.run(loss_and_gradients, (state, shard(images), shard(labels)))
     summed = config.recipe.loss_reduction == "sum"
     operation = tf.distribute.ReduceOp.SUM if summed else tf.distribute.ReduceOp.MEAN
+    # All at once, so that few transfers carry them.
+    parts = [(part, device_of(config)) for part in tf.nest.flatten(results)]
     with tf.device(device_of(config)):
-        return strategy.reduce(operation, results, axis=None)
+        reduced = strategy.extended.batch_reduce_to(operation, parts)
+        firsts = [strategy.experimental_local_results(part)[0] for part in reduced]
+    return tf.nest.pack_sequence_as(results, firsts)
 
 
 # TensorFlow keeps one graph for each state and shape; the step size is a tensor, not a constant.
@@ -78,7 +86,7 @@ def data_parallel(state: State, images: tf.Tensor, labels: tf.Tensor) -> LossAnd
 def _train_step(
     state: State, images: tf.Tensor, labels: tf.Tensor, learning_rate: tf.Tensor
 ) -> tf.Tensor:
-    compute = data_parallel if state.config.devices > 1 else loss_and_gradients
+    compute = data_parallel if state.config.replicas > 1 else loss_and_gradients
     loss, gradients = compute(state, images, labels)
     state.optimizer.update(gradients, learning_rate)
     return loss

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from common.config import Config, check_precision, computes_on_gpu
+from common.group import check_group
 from common.machine.files import compiled_folder
 from common.machine.threads import cpu_count
 from common.tricks import check_tricks
+from torch_impl.group import join_group, sum_over_group
 from torch_impl.launch import start_ranks
 
 
@@ -34,7 +36,7 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 def compiles(config: Config) -> bool:
     """Return whether a training step is compiled: on one GPU, unless that is turned off."""
-    one_gpu = device_of(config).type == "cuda" and config.devices == 1
+    one_gpu = device_of(config).type == "cuda" and config.replicas == 1
     return one_gpu and "compile" not in config.without
 
 
@@ -51,6 +53,8 @@ def configure(config: Config) -> None:
     check_tricks(config.without, ("torch",))
     keep_compiled()
     start_ranks(config)
+    join_group(config)
+    check_group(config, sum_over_group)
     check_precision(config, precisions(config))
     threads = config.threads or cpu_count()
     torch.set_num_threads(max(1, threads // config.devices))

@@ -43,7 +43,7 @@ def create_state(
     model.to(device_of(config), dtype)
     optimizer = create_optimizer(config, model)
     # Every rank's running statistics are overwritten by the first's before each step.
-    replica = DistributedDataParallel(model) if config.devices > 1 else model
+    replica = DistributedDataParallel(model) if config.replicas > 1 else model
     state = State(config, model, replica, optimizer)
     return state if momentum is None else load_momentum(state, momentum)
 
@@ -86,24 +86,26 @@ def loss_and_gradients(state: State, images: Tensor, labels: Tensor) -> Tensor:
     loss = compute(state, images, labels)
     # DistributedDataParallel averages the ranks' gradients; a summed loss wants their sum.
     summed = state.config.recipe.loss_reduction == "sum"
-    (loss * state.config.devices if summed else loss).backward()
+    (loss * state.config.replicas if summed else loss).backward()
     # Copied, because the next replay of a graph writes where this one did.
     return loss.detach().clone()
 
 
 def data_parallel(state: State, images: Tensor, labels: Tensor) -> Tensor:
     """Do ``loss_and_gradients`` on each device's part of a batch, and reduce what it gives."""
-    devices, rank = state.config.devices, distributed.get_rank()
+    # A worker has one device, and its own part of the batch already.
+    devices = state.config.devices
+    rank = distributed.get_rank() % devices
     loss = loss_and_gradients(state, images.chunk(devices)[rank], labels.chunk(devices)[rank])
     distributed.all_reduce(loss)
-    return loss / devices if state.config.recipe.loss_reduction == "mean" else loss
+    return loss / state.config.replicas if state.config.recipe.loss_reduction == "mean" else loss
 
 
 def train_step(
     state: State, images: Tensor, labels: Tensor, learning_rate: float
 ) -> tuple[State, Tensor]:
     """Forward, loss, backward and update; returns the next state and the batch's loss."""
-    compute = data_parallel if state.config.devices > 1 else loss_and_gradients
+    compute = data_parallel if state.config.replicas > 1 else loss_and_gradients
     loss = compute(state, images, labels)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate

@@ -35,7 +35,7 @@ class Batch:
 
     Attributes:
         step: Counted over all epochs, from 0.
-        indices: Of the images in the data set, [B].
+        indices: Of the images in the data set, [B]; B is this process's share of the batch.
         images: uint8 [B, H, W, 3], RGB.
         labels: uint8 [B, H, W], classes and 255 for void.
     """
@@ -132,7 +132,13 @@ class Loader:
     """
 
     def __init__(
-        self, dataset: Dataset, recipe: Recipe, *, workers: int = 2, cache_limit: int = 2**28
+        self,
+        dataset: Dataset,
+        recipe: Recipe,
+        *,
+        workers: int = 2,
+        cache_limit: int = 2**28,
+        part: tuple[int, int] = (0, 1),
     ) -> None:
         """Make a loader that has decoded nothing.
 
@@ -141,9 +147,13 @@ class Loader:
             recipe: Its batch size and its crop are used.
             workers: Threads.
             cache_limit: Bytes that kept images may take.
+            part: Which of how many equal parts of every batch is made, counted from 0.
         """
         self.dataset, self.recipe, self.workers = dataset, recipe, workers
-        self._batch_bytes = recipe.batch_size * recipe.crop[0] * recipe.crop[1] * 4
+        number, parts = part
+        self._size = recipe.batch_size // parts
+        self._first = number * self._size
+        self._batch_bytes = self._size * recipe.crop[0] * recipe.crop[1] * 4
         largest = max(height * width for height, width in dataset.sizes)
         self.working_bytes = (1 + workers) * self._batch_bytes + workers * DECODING * largest
         self._cache_limit = cache_limit
@@ -199,10 +209,11 @@ class Loader:
                 yield pair
 
     def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:
-        size, (height, width) = self.recipe.batch_size, self.recipe.crop
+        size, (height, width) = self._size, self.recipe.crop
         images = aligned_bytes((size, height, width, 3))
         labels = aligned_bytes((size, height, width))
-        rows = range(number * size, (number + 1) * size)
+        start = number * self.recipe.batch_size + self._first
+        rows = range(start, start + size)
         for place, row in enumerate(rows):
             with self._decoded(int(plan.indices[row])) as (image, label):
                 corner, flip = (int(plan.tops[row]), int(plan.lefts[row])), bool(plan.flips[row])
@@ -248,13 +259,16 @@ def default_cache_mib() -> int:
     return min(CACHE_MIB, usable_memory() // 4 // 2**20)
 
 
-def loader_for(dataset: Dataset, config: Config, beside: int = 0) -> Loader:
+def loader_for(
+    dataset: Dataset, config: Config, beside: int = 0, part: tuple[int, int] = (0, 1)
+) -> Loader:
     """Return the loader of a training or a measurement, with as many threads as it computes with.
 
     Args:
         dataset: The images.
         config: Its recipe, its threads and its bound of the kept images are used.
         beside: Bytes that the images of another loader take; they come off the bound.
+        part: As of ``Loader``.
     """
     mib = default_cache_mib() if config.cache_mib is None else config.cache_mib
     return Loader(
@@ -262,4 +276,5 @@ def loader_for(dataset: Dataset, config: Config, beside: int = 0) -> Loader:
         config.recipe,
         workers=config.threads or cpu_count(),
         cache_limit=max(0, mib * 2**20 - beside),
+        part=part,
     )

@@ -163,7 +163,7 @@ def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) ->
     """Return how ``config`` and ``dataset`` differ from what the checkpoint was trained with.
 
     What does not change the computation (device, precision, threads, ...) is not compared. The
-    number of devices is: each normalises its own part of a batch.
+    numbers of devices and of workers are: each normalises its own part of a batch.
     """
     old, new = _compared(checkpoint.config), _compared(config)
     differences = [
@@ -179,7 +179,7 @@ def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) ->
 def _compared(config: Config) -> dict[str, Any]:
     """Return the values that a training and its resume have in common, by the user's names."""
     own = [field for field in fields(Recipe) if field.name not in ("name", "classes")]
-    others = [field for field in fields(Config) if field.name in ("seed", "devices")]
+    others = [field for field in fields(Config) if field.name in ("seed", "devices", "workers")]
     return {title(field): getattr(config.recipe, field.name) for field in own} | {
         title(field): getattr(config, field.name) for field in others
     }

@@ -18,6 +18,7 @@ from common.data.check import survey
 from common.data.dataset import open_dataset, own_recipe
 from common.documents import BackendRecord, DatasetRecord, Manifest, WeightsRecord
 from common.errors import InputError, is_first_process, notice
+from common.group import group_of
 from common.machine.locks import only_writer
 from common.machine.progress import tracked
 from common.machine.provenance import git_commit, hardware, recorded_environment
@@ -46,7 +47,9 @@ class TrainingData:
         self.train = open_dataset(root, "train", least, *reading)
         whole = recipe.evaluation == "tiles"
         self.val = open_dataset(root, "val", None if whole else recipe.crop, *reading)
-        self._loader = loader_for(self.train, config)
+        # The plan is of whole batches, whoever computes which part of them.
+        part = group_of(config).rank, config.workers
+        self._loader = loader_for(self.train, config, part=part)
         self.steps_per_epoch = self._plan(0).batches_per_epoch
         if not whole:
             # Refuses a batch that is larger than the validation set now, not after an epoch.
