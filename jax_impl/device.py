@@ -14,8 +14,8 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from numpy.typing import NDArray
 
 from common.config import Config, check_devices, check_precision, computes_on_gpu
-from common.group import check_group
 from common.machine.files import compiled_folder
+from common.machine.group import check_group
 from common.machine.threads import cpu_count
 from common.tricks import check_tricks
 from jax_impl.group import join_group, sum_over_group

@@ -5,7 +5,7 @@ from jax.experimental.multihost_utils import process_allgather
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.group import group_of
+from common.machine.group import group_of
 
 
 def join_group(config: Config) -> None:

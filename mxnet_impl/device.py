@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from common.config import Config, check_devices, check_precision, computes_on_gpu
 from common.errors import InputError
-from common.group import check_group
+from common.machine.group import check_group
 from common.machine.threads import cpu_count
 from common.tricks import check_tricks
 from mxnet_impl.group import join_group, sum_over_group

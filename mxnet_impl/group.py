@@ -11,8 +11,8 @@ from mxnet.kvstore import KVStore
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.group import group_of
 from common.machine.children import ending_with_this
+from common.machine.group import group_of
 
 FIRST_KEY = 2**20
 """Of the store's keys the trainer takes the first, one a parameter."""

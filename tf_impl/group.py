@@ -8,7 +8,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.group import group_of
+from common.machine.group import group_of
 
 
 def join_group(config: Config) -> None:
@@ -30,6 +30,5 @@ def group_strategy() -> tf.distribute.Strategy:
 
 def sum_over_group(values: NDArray) -> NDArray:
     """Return the sum of float32 ``values`` over the processes."""
-    strategy = group_strategy()
-    own = strategy.run(tf.constant, (values,))
-    return strategy.reduce(tf.distribute.ReduceOp.SUM, own, axis=None).numpy()
+    add = tf.function(group_strategy().reduce)
+    return add(tf.distribute.ReduceOp.SUM, tf.constant(values), axis=None).numpy()

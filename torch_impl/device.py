@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor, distributed
 
 from common.config import Config, check_precision, computes_on_gpu
-from common.group import check_group
 from common.machine.files import compiled_folder
+from common.machine.group import check_group
 from common.machine.threads import cpu_count
 from common.tricks import check_tricks
-from torch_impl.group import join_group, sum_over_group
-from torch_impl.launch import start_ranks
+from torch_impl.group import join_group, start_ranks, sum_over_group
 
 
 @cache

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from argparse import Namespace
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -70,7 +71,19 @@ def add_backend_option(parser: Parser, script: str) -> None:
     parser.add_argument("--backend", required=True, metavar="|".join(BACKENDS), help=text)
 
 
-def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
+def run_alone(script: str, args: Namespace, arguments: Sequence[str]) -> int:
+    """Run a backend's script in one process; return its exit status, negative for a signal."""
+    environment = backend_environment(args.threads, args.device)
+    limit_cpus(args.threads)
+    return run_to_end(script_command(args.backend, script, arguments), environment)
+
+
+def run_script(
+    script: str,
+    parser: Parser,
+    argv: Sequence[str],
+    run: Callable[[Namespace, Config, Sequence[str]], int] | None = None,
+) -> int:
     """Run the script of the backend that ``--backend`` names; return its exit status.
 
     Its options are read here first: what is wrong with them is found before a framework loads. If
@@ -80,6 +93,8 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
         script: ``train`` or ``predict``.
         parser: Of the script's options and ``--backend``.
         argv: These.
+        run: f(options, configuration, the script's own options) -> the exit status of what runs
+            the script; by default one process.
 
     Raises:
         InputError: For a bad option, or a backend that is not installed.
@@ -87,6 +102,7 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     argv = backend_named(argv)
     chooser = Parser(add_help=False)
     add_backend_option(chooser, script)
+    chooser.add_argument("--address")
     if script == "train":
         args = training_options(parser, argv)
         choose_recipe(args)  # The script says so.
@@ -96,8 +112,6 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
     _, rest = chooser.parse_known_args(argv)
-    environment = backend_environment(args.threads, args.device)
-    limit_cpus(args.threads)
     sys.stdout.flush()
     folder: Path | None = args.out or getattr(args, "resume", None)
     if folder is not None and folder.is_dir():
@@ -105,7 +119,7 @@ def run_script(script: str, parser: Parser, argv: Sequence[str]) -> int:
             pass
     kills = kills_for_memory()
     try:
-        status = run_to_end(script_command(args.backend, script, rest), environment)
+        status = run(args, config, rest) if run else run_alone(script, args, rest)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("; ".join(["interrupted", *way_on(args.backend, folder)])) from None
     if status >= 0:

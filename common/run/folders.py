@@ -1,5 +1,6 @@
 """The folder that a command writes into: may it, and what of an earlier run has to go."""
 
+import os
 import shlex
 import shutil
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from common.errors import InputError
 from common.machine.files import open_new, writing
+from common.machine.group import CLUSTER
 from common.machine.locks import LOCK
 from common.run.log import LOG
 
@@ -56,4 +58,5 @@ def is_finished(folder: Path) -> bool:
 
 def resume_command(backend: str, folder: Path) -> str:
     """Return the command that goes on with a run."""
-    return f"fcn train --backend {backend} --resume {shlex.quote(str(folder))}"
+    command = f"fcn train --backend {backend} --resume {shlex.quote(str(folder))}"
+    return f"{command} --address {os.environ[CLUSTER]}" if CLUSTER in os.environ else command

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from common.config import Config
+from common.machine.group import report_late
 
 SAME_PRESS = 0.2
 """Seconds within which two interrupts are one: some programs send theirs twice."""
@@ -25,6 +26,8 @@ def configure(backend: ModuleType, config: Config) -> None:
         os.write(sys.stderr.fileno(), b"interrupted\n")
         os._exit(128 + number)
 
+    if config.workers > 1:
+        sys.excepthook = report_late
     before = signal.getsignal(signal.SIGINT)
     takes = before is signal.default_int_handler
     if takes and threading.current_thread() is threading.main_thread():

@@ -18,7 +18,7 @@ from common.data.check import survey
 from common.data.dataset import open_dataset, own_recipe
 from common.documents import BackendRecord, DatasetRecord, Manifest, WeightsRecord
 from common.errors import InputError, is_first_process, notice
-from common.group import group_of
+from common.machine.group import group_of
 from common.machine.locks import only_writer
 from common.machine.progress import tracked
 from common.machine.provenance import git_commit, hardware, recorded_environment

@@ -1,10 +1,10 @@
-"""One process of a group, which trains beside the others and asserts what a shard's turn gives.
+"""One process of a group, which asserts that it does the work of the shards one after another.
 
-    python -m tests.cluster.shards BACKEND EXPECTED [PLANT]
+    python -m tests.cluster.shards BACKEND [EXPECTED]
 
 EXPECTED is a file that ``write_expected`` wrote: the losses and parameters of the shards computed
-one after another in float64, their gradients added as the recipe's reduction says, the first
-shard's running statistics kept.
+one after another in float64, the mean of their gradients taken, the first shard's running
+statistics kept. Without it the process does not join its group.
 """
 
 import importlib
@@ -12,15 +12,17 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from common.config import Config
 from common.errors import InputError
-from common.group import group_of
-from common.parameters.names import is_statistic, trainable_names
+from common.machine.group import group_of
+from common.parameters.names import Parameters, is_statistic, trainable_names
 from common.recipes import Network, Recipe
 from common.reference import network as reference
 from common.reference.distances import relative_error
@@ -29,7 +31,7 @@ from common.reference.tolerances import bound
 
 WORKERS, SHARD, STEPS = 2, 4, 3
 NETWORK = Network("resnet18_v2", "fcn8s")
-RATES = (1e-3, 3e-3, 2e-3)
+RATES = (1e-2, 3e-3, 2e-3)
 
 
 def recipe() -> Recipe:
@@ -51,65 +53,140 @@ def shard_of(batch: tuple[NDArray, NDArray], rank: int) -> tuple[NDArray, NDArra
 
 
 def write_expected(file: Path) -> None:
-    """Train in float64, shard by shard, and write what comes of it."""
-    expected, momentum, losses = single(keep_off_the_kinks(probe_parameters(NETWORK))), {}, []
-    for batch, rate in zip(batches(), RATES, strict=True):
+    """Train in float64, shard by shard, and write the losses and what each step leaves."""
+    expected, momentum, results = first_parameters(), {}, {}
+    for step, (batch, rate) in enumerate(zip(batches(), RATES, strict=True)):
         shards = [
             reference.gradients(expected, *shard_of(batch, rank), recipe())
             for rank in range(WORKERS)
         ]
-        losses.append(sum(shard[0] for shard in shards) / WORKERS)
+        results[f"{step} loss"] = np.array(sum(shard[0] for shard in shards) / WORKERS)
         gradients = {
             name: sum(shard[1][name] for shard in shards) / WORKERS for name in shards[0][1]
         }
         expected, momentum = reference.sgd_step(expected, momentum, gradients, recipe(), rate)
         expected = {**expected, **shards[0][2]}
-    np.savez(file, losses=np.array(losses), **expected)
+        results |= {f"{step} {name}": value for name, value in expected.items()}
+    np.savez(file, **results)
 
 
-def compare(name: str, file: Path, plant: str) -> None:
-    """Train this process's shards, and assert the equality."""
-    backend = importlib.import_module(f"{name}_impl")
-    config = Config(recipe(), workers=WORKERS, threads=None)
-    PLANTS.get(plant, lambda *_: None)(backend, name)
-    backend.configure(config)
-    rank = group_of(config).rank
-    state = backend.create_state(config, single(keep_off_the_kinks(probe_parameters(NETWORK))))
-    with np.load(file) as arrays:
-        expected = dict(arrays)
-    for step, batch in enumerate(batches()):
-        if plant == "skipped batch" and rank == 1:
-            batch = batches()[(step + 1) % STEPS]
-        images, labels = shard_of(batch, 0 if plant == "one shard" else rank)
-        state, loss = backend.train_step(
-            state,
-            backend.to_device(np.array(images), config),
-            backend.to_device(np.array(labels), config),
-            RATES[step],
+def first_parameters() -> Parameters:
+    return single(keep_off_the_kinks(probe_parameters(NETWORK)))
+
+
+class Process:
+    """This process of the group, and what it is expected to compute."""
+
+    def __init__(self, name: str, expected: Path) -> None:
+        self.name, self.backend = name, importlib.import_module(f"{name}_impl")
+        self.config = Config(recipe(), workers=WORKERS)
+        self.backend.configure(self.config)
+        self.rank = group_of(self.config).rank
+        self.state = self.backend.create_state(self.config, first_parameters())
+        with np.load(expected) as arrays:
+            self.expected = dict(arrays)
+
+    def restart(self) -> None:
+        """Begin again; MXNet's store has its keys for one trainer, which stays."""
+        if self.name == "mxnet":
+            self.backend.load_parameters(self.state.model, first_parameters())
+            for buffer in self.state.trainer.optimizer.buffers.values():
+                buffer[:] = 0
+        else:
+            self.state = self.backend.create_state(self.config, first_parameters())
+
+    def step(self, step: int, batch: int, shard: int) -> None:
+        """Train a step on a shard of a batch, and assert its loss."""
+        arrays = (
+            self.backend.to_device(np.array(array), self.config)
+            for array in shard_of(batches()[batch], shard)
         )
-        error = abs(float(loss) / expected["losses"][step] - 1)
+        self.state, loss = self.backend.train_step(self.state, *arrays, RATES[step])
+        error = abs(float(loss) / self.expected[f"{step} loss"] - 1)
         assert error < bound("loss"), f"the loss of step {step} is off by {error:.2g}"
-    actual = backend.parameters_of(state)
-    # The other processes may have their own shard's statistics until the next step.
-    names = trainable_names(recipe()) if rank else [n for n in expected if n != "losses"]
-    for key in names:
-        quantity = "statistics" if is_statistic(key) else "parameters"
-        error = relative_error(actual[key], expected[key])
-        assert error < bound(quantity), f"{key} is off by {error:.2g}"
+
+    def check_parameters(self, step: int) -> None:
+        """Assert what a step has left."""
+        actual = self.backend.parameters_of(self.state)
+        # The other processes may have their own shard's statistics until the next step.
+        for name in trainable_names(recipe()) if self.rank else actual:
+            quantity = "statistics" if is_statistic(name) else "parameters"
+            error = relative_error(actual[name], self.expected[f"{step} {name}"])
+            assert error < bound(quantity), f"{name} of process {self.rank} is off by {error:.2g}"
 
 
-def alone(backend: ModuleType, name: str) -> None:
-    """Let the framework not join the group, so that it adds nothing."""
+def compare(process: Process) -> None:
+    """Assert that the steps are those of the shards, and that each planted mistake is found."""
+    for step in range(STEPS):
+        process.step(step, step, process.rank)
+    process.check_parameters(STEPS - 1)
+    process.restart()
+    with pytest.raises(AssertionError, match="the loss of step 0 is off"):  # All on one shard.
+        process.step(0, 0, 0)
+    process.restart()
+    with pytest.raises(
+        AssertionError, match="the loss of step 0 is off"
+    ):  # One of them has skipped a batch.
+        process.step(0, process.rank, process.rank)
+    process.restart()
+    WITHOUT_A_MEAN[process.name](process.state)
+    process.step(0, 0, process.rank)
+    with pytest.raises(AssertionError, match=f"of process {process.rank} is off"):
+        process.check_parameters(0)
+
+
+def torch_without_a_mean(state: Any) -> None:
+    state.replica = state.model
+
+
+def jax_without_a_mean(state: Any) -> None:
+    step = importlib.import_module("jax_impl.step")
+    own, mean = step.lax, step.lax.pmean
+    # Of the loss there is one.
+    step.lax = SimpleNamespace(
+        axis_index=own.axis_index,
+        psum=own.psum,
+        pmean=lambda value, axis: mean(value, axis) if hasattr(value, "shape") else value,
+    )
+    importlib.import_module("jax").clear_caches()
+
+
+def tf_without_a_mean(state: Any) -> None:
+    step = importlib.import_module("tf_impl.step")
+    own = step.data_parallel
+
+    def planted(state: Any, images: Any, labels: Any) -> Any:
+        return own(state, images, labels)[0], step.loss_and_gradients(state, images, labels)[1]
+
+    step.data_parallel = planted
+
+
+def mxnet_without_a_mean(state: Any) -> None:
+    state.trainer._allreduce_grads = lambda: None
+
+
+WITHOUT_A_MEAN: dict[str, Callable[[Any], None]] = {
+    "torch": torch_without_a_mean,
+    "jax": jax_without_a_mean,
+    "tf": tf_without_a_mean,
+    "mxnet": mxnet_without_a_mean,
+}
+
+
+def train_alone(name: str) -> None:
+    """Do what a framework does that has not joined its group: it adds nothing."""
     device = importlib.import_module(f"{name}_impl.device")
     device.join_group = lambda config: None
     device.sum_over_group = lambda values: values
-
-
-PLANTS: dict[str, Callable[[ModuleType, str], None]] = {"alone": alone}
+    device.configure(Config(recipe(), workers=WORKERS))
 
 
 if __name__ == "__main__":
+    backend_name, *expected = sys.argv[1:]
     try:
-        compare(sys.argv[1], Path(sys.argv[2]), "".join(sys.argv[3:]))
+        if expected:
+            compare(Process(backend_name, Path(expected[0])))
+        else:
+            train_alone(backend_name)
     except (AssertionError, InputError) as error:
         sys.exit(f"error: {error}")

@@ -328,3 +328,25 @@ def test_an_epoch_left_early_leaves_no_thread_and_no_debt(dataset, taken):
     assert fingerprint(loader.epoch(plan, 0)) == fingerprint(Loader(dataset, RECIPE).epoch(plan, 0))
     assert threads() == []
     assert loader._held_bytes == 0
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_the_parts_of_a_batch_are_the_whole_batch_and_decode_nothing_twice(
+    dataset, parts, monkeypatch
+):
+    plan = plan_epoch(dataset, RECIPE, 3, 1, training=True)
+    whole = list(Loader(dataset, RECIPE).epoch(plan, 0, skip=1))
+    decoded = []
+    read = Dataset.read
+    monkeypatch.setattr(Dataset, "read", lambda d, n: decoded.append(n) or read(d, n))
+    shares = [
+        list(Loader(dataset, RECIPE, part=(number, parts)).epoch(plan, 0, skip=1))
+        for number in range(parts)
+    ]
+    for batch, *share in zip(whole, *shares, strict=True):
+        assert {part.step for part in share} == {batch.step}
+        for field in ("indices", "images", "labels"):
+            np.testing.assert_array_equal(
+                np.concatenate([getattr(part, field) for part in share]), getattr(batch, field)
+            )
+    assert sorted(decoded) == sorted(n for batch in whole for n in batch.indices.tolist())

@@ -15,7 +15,6 @@ PROJECT = Path(common.__file__).parents[1]
 
 ONLY = {
     "foreign.py": {"torch"},  # Only PyTorch reads its own weight files.
-    "launch.py": {"torch"},  # Its replicas are processes.
     "compat.py": {"mxnet"},  # It gives NumPy's removed names back.
 }
 """File -> the packages that have it, where not all four do."""
@@ -44,6 +43,16 @@ EXCEPTIONS = (
     Exempt("torch", "device.py", "compiles", "only PyTorch computes without compiling too"),
     Exempt("torch jax", "device.py", "keep_compiled", "only these keep programs for later"),
     Exempt("torch", "device.py", "devices_of", "its replicas are processes of one device each"),
+    Exempt(
+        *("jax", "device.py", "mesh_of of_group of_process"),
+        "an array of all processes is another one than that of a process",
+    ),
+    Exempt("torch", "group.py", "start_ranks run_ranks", "its devices are processes too"),
+    Exempt("tf", "group.py", "group_strategy", "a strategy adds the processes' arrays"),
+    Exempt(
+        *("mxnet", "group.py", "FIRST_KEY group_store key_of total_of"),
+        "a store adds the processes' arrays",
+    ),
     Exempt("jax", "device.py", "sharding_of", "a JAX array has to be told where it lies"),
     Exempt("mxnet", "device.py", "multiplies_bfloat16", "MXNet has bfloat16 on some CPUs only"),
     Exempt("mxnet tf", "device.py", "threads_in_use", "others can be asked in one line"),

@@ -109,7 +109,7 @@ def test_each_backend_is_a_group_of_its_own():
     groups = PROJECT["dependency-groups"]
     packages = PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]
     backends = {name.removesuffix("_impl") for name in packages if name.endswith("_impl")}
-    assert set(groups) == backends | {"onnx", "tune", "docs", "dev"}
+    assert set(groups) == backends | {"onnx", "tune", "cluster", "docs", "dev"}
     assert PROJECT["tool"]["uv"]["default-groups"] == "all"
 
 

@@ -16,6 +16,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("benchmarks.equal_work",),
     ("benchmarks.records",),
     ("benchmarks.cases",),
+    ("benchmarks.cluster",),
     ("benchmarks.workers",),
     ("common.run",),
     ("common.reference",),

@@ -5,7 +5,10 @@ where the others are; its framework then joins them by its own means.
 """
 
 import os
+import sys
+import time
 from collections.abc import Callable
+from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +19,11 @@ from common.errors import InputError
 
 RANK, ADDRESSES = "RANK", "FCN_GROUP"
 """Environment variables: the number of the process, and the addresses of all, split by commas."""
+CLUSTER = "FCN_CLUSTER"
+"""Environment variable: the address of the cluster, for the command that goes on with a training;
+not set where the training has a cluster of its own."""
+CAUSE_SECONDS = 3
+"""How long a process waits for the end of another that has failed before it reports its own."""
 
 
 class Group(NamedTuple):
@@ -50,6 +58,17 @@ def group_of(config: Config) -> Group:
             "start the training by `fcn train`, which starts as many as --workers says"
         )
     return Group(int(os.environ[RANK]), addresses)
+
+
+def report_late(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print the traceback of a process of several, unless it is ended before.
+
+    The cause may be that another has failed; who started them then ends all.
+    """
+    time.sleep(CAUSE_SECONDS)
+    sys.__excepthook__(kind, error, trace)
 
 
 def check_group(config: Config, sum_over_group: Callable[[NDArray], NDArray]) -> None:

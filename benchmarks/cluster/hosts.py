@@ -1,0 +1,202 @@
+"""The places of a training: a Ray cluster, the actors on it, and what their hosts have.
+
+This and ``launch.py`` are the modules that import Ray.
+"""
+
+import logging
+import os
+import secrets
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from typing import Any, NamedTuple
+
+from benchmarks.cluster.place import Host, Place, Question
+from benchmarks.workers.supervision import last_line
+from common.config import Config
+from common.errors import InputError
+
+LOCAL = "local"
+"""The address of a cluster that is started on this host and ends with the training."""
+OBJECT_STORE = 80 * 2**20
+"""Bytes of Ray's memory for objects; the least that it takes, for nothing large is sent."""
+JOIN_SECONDS, PLACE_SECONDS = 10, 30
+"""How long an address may take to answer, and Ray to find a place for every process."""
+
+
+class Member(NamedTuple):
+    """One place: the actor that holds it, its host, and where that is."""
+
+    actor: Any
+    host: Host
+    node: str
+    ip: str
+
+
+def check_ray(workers: int) -> None:
+    """Raise InputError unless Ray is installed."""
+    if find_spec("ray") is None:
+        raise InputError(
+            f"--workers {workers}: Ray is not installed here; in a checkout `uv sync --group "
+            "cluster` installs it, elsewhere `pip install ray==2.60.*`"
+        )
+
+
+@contextmanager
+def joined(address: str, config: Config) -> Iterator[str]:
+    """Connect this process to the cluster at ``address`` within the block.
+
+    Raises:
+        InputError: If there is none.
+    """
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    if address == LOCAL:  # Else Ray would keep a token in the home folder.
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
+    import ray
+
+    quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    with tempfile.TemporaryDirectory(prefix="fcn-ray-", ignore_cleanup_errors=True) as folder:
+        try:
+            if address == LOCAL:
+                ray.init(
+                    LOCAL,
+                    num_cpus=config.workers,
+                    object_store_memory=OBJECT_STORE,
+                    include_dashboard=False,
+                    _temp_dir=folder,
+                    **quiet,
+                )
+            else:
+                check_listening(address)
+                ray.init(address, **quiet)
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            raise InputError(f"--address {address}: {error}") from error
+        try:
+            yield address
+        finally:
+            ray.shutdown()
+
+
+def check_listening(address: str) -> None:
+    """Raise InputError unless something listens at ``HOST:PORT``."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise InputError(f"--address {address}: expected local or HOST:PORT")
+    try:
+        socket.create_connection((host, int(port)), JOIN_SECONDS).close()
+    except OSError as error:
+        raise InputError(
+            f"--address {address}: no Ray cluster there ({error.strerror or error}): start one by "
+            f"`ray start --head --port {port}` on that host"
+        ) from error
+
+
+def placed(config: Config, address: str) -> list[Any]:
+    """Return an actor for each process, on as many hosts as there are.
+
+    Raises:
+        InputError: If the cluster has too few places.
+    """
+    import ray
+    from ray.util import placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    resources = ray.cluster_resources()
+    gpu = config.device == "gpu" or (config.device == "auto" and resources.get("GPU", 0) > 0)
+    kind = "GPU" if gpu else "CPU"
+    slots = int(resources.get(kind, 0))
+    if slots < config.workers:
+        raise InputError(
+            f"--workers {config.workers}: the cluster at {address} has {slots} places ({kind}s): "
+            "choose no more, or let more hosts join it"
+        )
+    bundle = {"CPU": 1.0, "GPU": 1.0} if gpu else {"CPU": 1.0}
+    group = placement_group([bundle] * config.workers, strategy="SPREAD")
+    if not group.wait(PLACE_SECONDS):
+        raise InputError(
+            f"--workers {config.workers}: the cluster at {address} has no {config.workers} free "
+            f"places ({kind}s) now: wait until what runs there has ended"
+        )
+    options = {"num_cpus": 1, "num_gpus": 1 if gpu else 0, "max_restarts": 0}
+    return [
+        ray.remote(Place)
+        .options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index), **options)
+        .remote()
+        for index in range(config.workers)
+    ]
+
+
+def answers(references: list[Any]) -> list[Any]:
+    """Return what actors answer.
+
+    Raises:
+        InputError: If one of them says so, or cannot be started.
+    """
+    import ray
+
+    try:
+        values: list[Any] = ray.get(references)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, InputError):
+            raise InputError(str(error.cause)) from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise InputError(
+            "a host of the cluster cannot start a process, where this project may not be "
+            f"installed: {last_line(str(error))}"
+        ) from error
+    return values
+
+
+def checked(actors: list[Any], question: Question) -> list[Member]:
+    """Return the actors with their hosts, those on this host first.
+
+    Raises:
+        InputError: As ``check_hosts`` says.
+    """
+    import ray
+
+    hosts = answers([actor.host.remote(question) for actor in actors])
+    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+    ids = answers([actor.__ray_call__.remote(node_of) for actor in actors])
+    own = ray.get_runtime_context().get_node_id()
+    members = [
+        Member(actor, host, node, nodes[node])
+        for actor, host, node in zip(actors, hosts, ids, strict=True)
+    ]
+    members.sort(key=lambda member: (member.node != own, member.node))
+    check_hosts([member.host for member in members], question)
+    return members
+
+
+def check_hosts(hosts: list[Host], question: Question) -> None:
+    """Raise InputError if a host lacks a path, or has other versions or images than the first."""
+    first = hosts[0]
+    for host in hosts:
+        for path in host.missing:
+            raise InputError(
+                f"{path}: host {host.name} does not see it: put it where all hosts see it"
+            )
+        for name, number in host.versions.items():
+            if number != first.versions[name]:
+                raise InputError(
+                    f"{name} is {first.versions[name]} on {first.name} and {number} on "
+                    f"{host.name}: install the same on both"
+                )
+        if host.digest != first.digest:
+            raise InputError(
+                f"--data {question.data}: other images on {host.name} than on {first.name}: make "
+                "them the same on all hosts"
+            )
+
+
+def node_of(place: Place) -> str:
+    """Return the node of the actor that runs this."""
+    import ray
+
+    node: str = ray.get_runtime_context().get_node_id()
+    return node

@@ -1,0 +1,174 @@
+"""A training in several processes, on the hosts of a Ray cluster.
+
+Ray places the processes and says when a host is lost; each is the backend's own script, whose
+framework joins its group by its own means.
+"""
+
+import os
+import signal
+import sys
+import time
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.cluster.hosts import LOCAL, Member, answers, check_ray, checked, joined, placed
+from benchmarks.cluster.place import Job, News, Question
+from benchmarks.workers.scripts import way_on
+from benchmarks.workers.supervision import SAME_PRESS, how_ended, last_line
+from common.config import Config
+from common.errors import printable
+from common.machine.group import CLUSTER, Group
+from common.machine.progress import ON_TERMINAL, shows_bars
+
+IMAGENET = Path("imagenet")
+"""Weights that are downloaded by each host."""
+FAILING_SECONDS = 1
+"""After one process has failed, how long others may, whose end may be the cause."""
+FINISHING_SECONDS = 60
+"""How long the others may work on when the first has ended well."""
+LOST, NO_STATUS = "was lost with its host", -1000
+
+
+class End(NamedTuple):
+    """How a process failed.
+
+    Attributes:
+        rank: Its number.
+        status: As ``subprocess`` gives it, negative for a signal; ``NO_STATUS`` if it was lost.
+        message: The last that it has printed.
+    """
+
+    rank: int
+    status: int
+    message: str
+
+
+def train_together(args: Namespace, config: Config, arguments: Sequence[str]) -> int:
+    """Train in ``config.workers`` processes; return the exit status.
+
+    If one fails, all are ended, and one line says which and how to go on.
+
+    Args:
+        args: The options of ``fcn train``.
+        config: The training.
+        arguments: The options of the backend's script.
+
+    Raises:
+        InputError: If the cluster or its hosts cannot do that.
+        KeyboardInterrupt: If an interrupt ended it at once.
+    """
+    check_ray(config.workers)
+    if args.address != LOCAL:
+        os.environ[CLUSTER] = args.address
+    more = {name: os.environ[name] for name in (CLUSTER,) if name in os.environ}
+    more |= {ON_TERMINAL: "1"} if shows_bars() else {}
+    folder = str(Path.cwd())
+    job = Job(args.backend, arguments, config.threads, config.device, folder, more)
+    named = (args.data, args.resume, args.weights)
+    paths = [folder, *(str(path.absolute()) for path in named if path not in (None, IMAGENET))]
+    with joined(args.address, config):
+        question = Question(args.backend, config, args.data, paths)
+        members = checked(placed(config, args.address), question)
+        start(members, job)
+        ends = followed(members)
+    if not ends:
+        return 0
+    # What a signal or a lost host has ended is the cause of what others then say.
+    first = min(ends, key=lambda end: end.status > 0)
+    if first.rank == 0 and first.status > 0:
+        return first.status  # It has said why.
+    where = f"process {first.rank} of {config.workers} on {members[first.rank].host.name}"
+    how = LOST if first.status == NO_STATUS else how_ended(first.status)
+    reason = first.message if first.status > 0 else ""
+    text = ": ".join(
+        [*filter(None, [f"{where} {how}", reason]), *way_on(args.backend, args.out or args.resume)]
+    )
+    print(f"error: {printable(text)}", file=sys.stderr)
+    return max(first.status, 1)
+
+
+def start(members: list[Member], job: Job) -> None:
+    """Start every process; the first on this host is the one that writes."""
+    references = [member.actor.free_address.remote(member.ip) for member in members]
+    addresses = tuple(answers(references))
+    counts, started = Counter(member.node for member in members), Counter[str]()
+    for rank, member in enumerate(members):
+        part = started[member.node], counts[member.node]
+        started[member.node] += 1
+        answers([member.actor.start.remote(job, Group(rank, addresses), part)])
+
+
+def followed(members: list[Member]) -> list[End]:
+    """Pass on what the first process prints until all have ended; return those that failed.
+
+    An interrupt is passed on to the first once, which then writes a checkpoint.
+
+    Raises:
+        KeyboardInterrupt: If that, or a second interrupt, ended it at once.
+    """
+    import ray
+
+    tails, ends = [b""] * len(members), list[End]()
+    deadline, told = float("inf"), False
+    with interrupts_noted() as interrupts:
+        pending = {member.actor.read.remote(): rank for rank, member in enumerate(members)}
+        while pending and time.monotonic() < deadline:
+            if interrupts and not told:
+                members[0].actor.tell_to_end.remote()
+                told = True
+            if interrupts and interrupts[-1] - interrupts[0] > SAME_PRESS:
+                raise KeyboardInterrupt
+            ready, _ = ray.wait([*pending], timeout=1)
+            for reference in ready:
+                rank = pending.pop(reference)
+                news = news_of(ray, reference)
+                if rank == 0 and news is not None:
+                    pass_on(news)
+                status = news.status if news else NO_STATUS
+                if news and status is None:
+                    tails[rank] = (tails[rank] + news.errors)[-4096:]
+                    pending[members[rank].actor.read.remote()] = rank
+                elif status:
+                    ends.append(End(rank, status, last_line(tails[rank].decode(errors="replace"))))
+                    deadline = min(deadline, time.monotonic() + FAILING_SECONDS)
+                elif rank == 0:
+                    deadline = time.monotonic() + FINISHING_SECONDS
+    if told and any(end.rank == 0 and end.status < 0 for end in ends):
+        raise KeyboardInterrupt
+    return ends
+
+
+def news_of(ray: Any, reference: Any) -> News | None:
+    """Return what a place has told; None if its host or its actor is lost."""
+    try:
+        news: News = ray.get(reference)
+    except ray.exceptions.RayError:
+        return None
+    return news
+
+
+def pass_on(news: News) -> None:
+    """Print what a process has printed."""
+    for stream, text in ((sys.stdout, news.out), (sys.stderr, news.errors)):
+        if text:
+            stream.buffer.write(text)
+            stream.flush()
+
+
+@contextmanager
+def interrupts_noted() -> Iterator[list[float]]:
+    """Note the times of interrupts within the block instead of obeying them."""
+    noted: list[float] = []
+    before = {
+        number: signal.signal(number, lambda *_: noted.append(time.monotonic()))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

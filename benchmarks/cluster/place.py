@@ -1,0 +1,159 @@
+"""A place in the cluster: what a host tells of itself, and the one process that runs there.
+
+A Ray actor holds a ``Place``. Neither it nor the process imports Ray.
+"""
+
+import os
+import selectors
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.workers.environment import backend_environment
+from benchmarks.workers.scripts import script_command
+from common.backends import PACKAGES
+from common.config import Config
+from common.data.dataset import open_dataset
+from common.machine.children import ending_with_this
+from common.machine.group import Group, group_environment
+from common.machine.provenance import git_commit
+from common.machine.threads import available_cpus
+
+READ_SECONDS = 0.5
+"""How long ``Place.read`` waits for something to tell."""
+
+
+class Question(NamedTuple):
+    """What a host is asked before a training.
+
+    Attributes:
+        backend, config, data: Of the training.
+        paths: What has to be there.
+    """
+
+    backend: str
+    config: Config
+    data: Path
+    paths: Sequence[str]
+
+
+class Host(NamedTuple):
+    """What the host of a place tells of itself.
+
+    Attributes:
+        name: As its users know it.
+        missing: Of the paths in question, those that it does not have.
+        versions: What computes there -> its version.
+        digest: Of the training images there, if no path is missing.
+    """
+
+    name: str
+    missing: list[str]
+    versions: dict[str, str]
+    digest: str
+
+
+class Job(NamedTuple):
+    """What every process of a training runs.
+
+    Attributes:
+        backend, arguments: Its training script and the options of that.
+        threads, device: As in ``Config``.
+        folder: The working folder.
+        more: Further environment variables.
+    """
+
+    backend: str
+    arguments: Sequence[str]
+    threads: int | None
+    device: str
+    folder: str
+    more: dict[str, str]
+
+
+class News(NamedTuple):
+    """What a process has printed since the last time, and its status once it has ended."""
+
+    out: bytes
+    errors: bytes
+    status: int | None
+
+
+class Place:
+    """One process of a training on this host, which ends with this object's own process."""
+
+    def host(self, question: Question) -> Host:
+        """Return what this host has of what a training needs.
+
+        Raises:
+            InputError: For images that cannot be read.
+        """
+        versions = {"Python": ".".join(map(str, sys.version_info[:3]))}
+        for package in ("fcn-frameworks", "numpy", *PACKAGES[question.backend].split()):
+            name = package.partition("==")[0]
+            if name.startswith("-"):
+                continue
+            try:
+                versions[name] = version(name)
+            except PackageNotFoundError:
+                versions[name] = "missing"
+        versions["commit"] = git_commit() or "unknown"
+        missing = [path for path in question.paths if not Path(path).exists()]
+        reading = question.config.max_pixels, question.config.recipe.classes
+        digest = "" if missing else open_dataset(question.data, "train", None, *reading).digest
+        return Host(socket.gethostname(), missing, versions, digest)
+
+    def free_address(self, ip: str) -> str:
+        """Return ``ip`` with a port on which nothing listens."""
+        with socket.socket() as listener:
+            listener.bind((ip, 0))
+            return f"{ip}:{listener.getsockname()[1]}"
+
+    def start(self, job: Job, group: Group, part: tuple[int, int]) -> None:
+        """Start the process.
+
+        Args:
+            job: What it runs.
+            group: Of which it is one.
+            part: Which of how many equal parts of this host's CPUs it uses, counted from 0.
+        """
+        number, parts = part
+        if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
+            cpus = available_cpus()
+            count = job.threads or max(1, len(cpus) // parts)
+            os.sched_setaffinity(0, cpus[number * count :][:count] or cpus)
+        environment = backend_environment(job.threads, job.device)
+        environment |= {**group_environment(group), **job.more}
+        self._process = subprocess.Popen(
+            ending_with_this(script_command(job.backend, "train", job.arguments)),
+            env=environment,
+            cwd=job.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self._selector = selectors.DefaultSelector()
+        for stream, name in ((self._process.stdout, "out"), (self._process.stderr, "errors")):
+            assert stream is not None
+            self._selector.register(stream, selectors.EVENT_READ, name)
+
+    def read(self) -> News:
+        """Return what is new, at the latest after ``READ_SECONDS``."""
+        status = self._process.poll()  # Before what it has printed is read.
+        printed = {"out": b"", "errors": b""}
+        wait = READ_SECONDS if status is None else 0
+        for key, _ in self._selector.select(wait) if self._selector.get_map() else ():
+            chunk = os.read(key.fd, 2**16)
+            if not chunk:
+                self._selector.unregister(key.fileobj)
+            printed[key.data] += chunk
+        # What the process left behind may hold on to its output, which then never ends.
+        return News(**printed, status=None if any(printed.values()) else status)
+
+    def tell_to_end(self) -> None:
+        """Tell the process to end at the next step."""
+        self._process.terminate()

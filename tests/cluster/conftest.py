@@ -1,0 +1,62 @@
+"""A Ray cluster of two nodes on this machine, and trainings on it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from common.machine.group import ADDRESSES, RANK
+
+PROJECT = Path(__file__).parents[2]
+
+
+class Training(NamedTuple):
+    """A command `fcn train` that runs."""
+
+    process: subprocess.Popen[str]
+    run: Path
+
+    def members(self) -> dict[int, int]:
+        """Return rank -> process of what trains into this run on this machine."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                words = (folder / "cmdline").read_bytes().split(b"\0")
+                variables = (folder / "environ").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            values = dict(line.decode().partition("=")[::2] for line in variables)
+            if os.fsencode(self.run) in words and ADDRESSES in values:
+                found[int(values[RANK])] = int(folder.name)
+        return found
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[object]:
+    """Two nodes, each with two places."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
+    nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    nodes.add_node(**node)
+    yield nodes
+    nodes.shutdown()
+
+
+def start_training(cluster: object, data: Path, run: Path, *options: object) -> Training:
+    command = [sys.executable, "-m", "benchmarks.cli", "train", "--data", data, "--out", run]
+    command += ["--address", cluster.address, "--no-progress", "--recipe", "modern"]
+    command += ["--crop", 64, 96, "--batch-size", 6, *options]
+    process = subprocess.Popen(
+        list(map(str, command)),
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    return Training(process, run)

@@ -1,0 +1,146 @@
+"""Trainings on a cluster of two nodes: gone on with at another size, in another backend."""
+
+import json
+import socket
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.cluster import hosts
+from benchmarks.cluster.place import Host, Question
+from benchmarks.commands.train import main
+from common.config import Config
+from common.errors import InputError
+from common.recipes import make_recipe
+from common.reference import network as reference
+from common.reference.tolerances import bound
+from common.run.checkpoints import load_checkpoint
+from common.run.training import TrainingData
+from tests.cluster.conftest import start_training
+from tests.conftest import PRESENT
+
+RECIPE = make_recipe("modern", batch_size=6, crop=(64, 96))
+SIZES = {"torch": 2, "mxnet": 3, "jax": 2, "tf": 1}
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("cluster")
+def test_each_backend_goes_on_with_what_another_has_saved_at_another_size(
+    cluster: object, generated: Path, tmp_path: Path
+) -> None:
+    before, done = None, 0
+    for backend, workers in SIZES.items():
+        if backend not in PRESENT:
+            continue
+        run, options = tmp_path / backend, ["--backend", backend, "--workers", workers]
+        if workers == 1:
+            options += ["--address", "local"]
+        if before is not None:
+            options += ["--resume", before, "--resume-changed"]
+        training = start_training(
+            cluster, generated, run, *options, "--epochs", 8, "--max-steps", done + 1
+        )
+        _, messages = training.process.communicate(timeout=240)
+        assert training.process.returncode == 0, messages
+        lines = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+        steps = [line for line in map(json.loads, lines) if line["kind"] == "step"]
+        assert [line["step"] for line in steps] == list(range(done + 1))
+        if before is not None:
+            error = steps[-1]["loss"] / first_loss(before, generated, workers) - 1
+            assert abs(error) < bound("loss")
+        before, done = run, done + 1
+
+
+def first_loss(run: Path, data: Path, workers: int) -> float:
+    """Return the loss of the step after a run's checkpoint, whose batch is split over workers."""
+    start = load_checkpoint(run)
+    config = Config(RECIPE)
+    epochs = TrainingData(data, config)
+    epoch = start.step // epochs.steps_per_epoch
+    batch = next(iter(epochs.training(epoch, start.step)))
+    shards = zip(*(np.split(a, workers) for a in (batch.images, batch.labels)), strict=True)
+    losses = [
+        reference.loss(
+            reference.forward(start.parameters, images, RECIPE.network, True).logits, labels, RECIPE
+        )
+        for images, labels in shards
+    ]
+    return float(np.mean(losses))
+
+
+def options(generated: Path, tmp_path: Path, *more: object) -> list[str]:
+    words = ["--backend", "torch", "--data", generated, "--out", tmp_path / "run"]
+    return list(
+        map(str, [*words, "--recipe", "modern", "--crop", 64, 96, "--batch-size", 6, *more])
+    )
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("cluster")
+@pytest.mark.usefixtures("torch_present")
+def test_a_cluster_with_too_few_places_says_how_many_it_has(
+    cluster: object, generated: Path, tmp_path: Path
+) -> None:
+    training = start_training(
+        cluster, generated, tmp_path / "run", "--backend", "torch", "--workers", 6
+    )
+    _, messages = training.process.communicate(timeout=60)
+    assert training.process.returncode == 2
+    assert messages == (
+        f"error: --workers 6: the cluster at {cluster.address} has 4 places (CPUs): choose no "
+        "more, or let more hosts join it\n"
+    )
+
+
+@pytest.mark.usefixtures("torch_present")
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--workers", 4], "--batch-size 6 cannot be split over 4 workers: choose a multiple of"),
+        (["--workers", 2, "--devices", 2], "--devices 2: each of several workers computes on one"),
+        (["--address", "host:1"], "--address host:1: one process needs no cluster: add --workers"),
+        (["--workers", 2, "--address", "here"], "--address here: expected local or HOST:PORT"),
+    ],
+)
+def test_bad_options_are_refused(
+    generated: Path, tmp_path: Path, more: list[object], message: str
+) -> None:
+    with pytest.raises(InputError, match=f"^{message}"):
+        main(options(generated, tmp_path, *more))
+
+
+@pytest.mark.usefixtures("torch_present")
+def test_an_address_without_a_cluster_is_refused(generated: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    with pytest.raises(
+        InputError, match=rf"^--address {address}: no Ray cluster there \(.*refused"
+    ):
+        main(options(generated, tmp_path, "--workers", 2, "--address", address))
+
+
+@pytest.mark.usefixtures("torch_present")
+def test_without_ray_it_is_said_what_to_install(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hosts, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="^--workers 2: Ray is not installed here; in a checkout"):
+        main(options(generated, tmp_path, "--workers", 2))
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (Host("b", ["/voc"], {"numpy": "1"}, "x"), "/voc: host b does not see it: put it where"),
+        (Host("b", [], {"numpy": "2"}, "x"), "numpy is 1 on a and 2 on b: install the same on"),
+        (Host("b", [], {"numpy": "1"}, "y"), "--data /voc: other images on b than on a: make them"),
+    ],
+)
+def test_hosts_that_differ_are_named(second: Host, message: str) -> None:
+    question = Question("torch", Config(RECIPE, workers=2), Path("/voc"), [])
+    first = Host("a", [], {"numpy": "1"}, "x")
+    hosts.check_hosts([first, first], question)
+    with pytest.raises(InputError, match=f"^{message}"):
+        hosts.check_hosts([first, second], question)
