@@ -73,12 +73,14 @@ def data_parallel(state: State, images: tf.Tensor, labels: tf.Tensor) -> LossAnd
     results = strategy.run(loss_and_gradients, (state, shard(images), shard(labels)))
     summed = config.recipe.loss_reduction == "sum"
     operation = tf.distribute.ReduceOp.SUM if summed else tf.distribute.ReduceOp.MEAN
-    # All at once, so that few transfers carry them.
-    parts = [(part, device_of(config)) for part in tf.nest.flatten(results)]
     with tf.device(device_of(config)):
+        if config.workers == 1:
+            return strategy.reduce(operation, results, axis=None)
+        # Of a process with one device `reduce` takes a list for one tensor.
+        parts = [(part, device_of(config)) for part in tf.nest.flatten(results)]
         reduced = strategy.extended.batch_reduce_to(operation, parts)
         firsts = [strategy.experimental_local_results(part)[0] for part in reduced]
-    return tf.nest.pack_sequence_as(results, firsts)
+        return tf.nest.pack_sequence_as(results, firsts)
 
 
 # TensorFlow keeps one graph for each state and shape; the step size is a tensor, not a constant.

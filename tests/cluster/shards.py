@@ -30,7 +30,7 @@ from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_
 from common.reference.tolerances import bound
 
 WORKERS, SHARD, STEPS = 2, 4, 3
-NETWORK = Network("resnet18_v2", "fcn8s")
+NETWORK = Network("resnet18_v2")
 RATES = (1e-2, 3e-3, 2e-3)
 
 
