@@ -1,9 +1,10 @@
 """Leads from a name in code, such as `starting_parameters` or `fcn train`, to what says more.
 
-Documents and guides are read on GitHub too, where neither the reference nor the pages side by side
-exist, so their source has no links there. In the site a name leads to its entry in the reference:
-a function of a backend's contract, one of `common`, a module, a command. What else the packages
-have leads to its row side by side. In each section only the first occurrence leads anywhere.
+Documents and guides are read on GitHub too, where neither the generated pages nor those side by
+side exist, so their source has no links there. In the site a name leads to its entry in the
+reference: a function of a backend's contract, one of `common`, a module, a command. What else the
+packages have leads to its row side by side, and a stored result to its page. In each section only
+the first occurrence leads anywhere.
 """
 
 import functools
@@ -11,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from docutils import nodes
-from generated_pages import api, commands
+from generated_pages import api, commands, results
 from generated_pages.source import definitions
 from sphinx.application import Sphinx
 from sphinx.util import logging
@@ -23,8 +24,8 @@ from common.backends import CONTRACT
 LOG = logging.getLogger(__name__)
 ROWS = PROJECT / "docs" / "side-by-side"
 MIRROR = [path.stem for path in ROWS.glob("*.md") if path.stem != "index"]
-FIGURES = ("results/", "side-by-side/")
-"""Pages in which a word in code is a key of a file or a column of source."""
+RESULTS = "results/"
+"""Pages in which a word in code may be a key of a file."""
 COMMAND = re.compile(r"fcn [a-z]+( [a-z]+)?")
 OWN_NAME = re.compile(r"[A-Za-z]+_\w+|[A-Z][a-z]\w+")
 """What is a name and not an ordinary word, such as `scores`, which a field or a file may have."""
@@ -36,7 +37,8 @@ def labels() -> dict[str, str]:
     shared = [*of_common()]
     names = [name for name, _ in shared]
     unique = {name: label for name, label in shared if names.count(name) == 1}
-    return dict(of_mirror()) | unique | dict(of_contract()) | dict(of_files()) | dict(of_commands())
+    entries = [*of_mirror(), *unique.items(), *of_contract()]
+    return dict([*entries, *of_files(), *of_results(), *of_commands()])
 
 
 def of_contract() -> Iterator[tuple[str, str]]:
@@ -73,6 +75,16 @@ def of_files() -> Iterator[tuple[str, str]]:
             yield f"{backend}_impl/{stem}.py", f"side-by-side-{stem}"
 
 
+def of_results() -> Iterator[tuple[str, str]]:
+    """Yield the stored documents: the file, and the folder of a measurement in two spellings."""
+    for source in results.sources():
+        label = f"results/{source.name}"
+        yield source.file.relative_to(PROJECT).as_posix(), label
+        if source.kind != results.PROOF:
+            yield source.name, label
+            yield f"benchmarks/results/{source.name}", label
+
+
 def of_commands() -> Iterator[tuple[str, str]]:
     """Yield the commands, and the actions and commands below them."""
     for name in COMMANDS:
@@ -91,7 +103,7 @@ def label_of(text: str) -> str | None:
 
 def add_links(app: Sphinx, tree: nodes.document, docname: str) -> None:
     """Turn the names of a page into links."""
-    if docname.startswith(FIGURES):
+    if docname.startswith(RESULTS):
         return
     linked = set()
     for literal in list(tree.findall(nodes.literal)):

@@ -172,7 +172,7 @@ def result_page(source: Source, document: Any) -> str:
     body = bodies.get(source.kind, other_blocks)
     return page(
         WIDE,
-        f"# {prose(f'{source.label} on {machine_of(document)}')}",
+        f"(results/{source.name})=\n# {prose(f'{source.label} on {machine_of(document)}')}",
         listed_facts(facts),
         fenced(button, "{raw} html"),
         *body(document),
