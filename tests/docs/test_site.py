@@ -61,7 +61,8 @@ def test_no_page_loads_anything_from_a_network(site: Path, pages: dict[Path, str
 
 
 def test_every_link_leads_to_a_file_and_a_place(site: Path, pages: dict[Path, str]) -> None:
-    absent_sites = [folder for folder in SITES.values() if not folder.exists()]
+    # In CI both languages are built from the same source. Elsewhere the other one may be older.
+    others = [folder for folder in SITES.values() if folder != site and "CI" not in os.environ]
     names = {path: set(NAMED.findall(text)) for path, text in pages.items()}
     absent = []
     for page, text in pages.items():
@@ -69,7 +70,7 @@ def test_every_link_leads_to_a_file_and_a_place(site: Path, pages: dict[Path, st
             if urlsplit(address).scheme or address.startswith("//"):
                 continue
             target = (page.parent / unquote(address)).resolve() if address else page
-            if any(folder in target.parents for folder in absent_sites):
+            if any(folder in target.parents for folder in others):
                 continue
             if not target.exists():
                 absent.append(f"{page.relative_to(site)}: {address}")
