@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Annotated, Literal, NotRequired, TypedDict, TypeVar
 
 import numpy as np
@@ -112,6 +113,16 @@ def share_drawn(null: NDArray, measured: float) -> float:
     return (share_as_large(null, measured) * PERMUTATIONS + 1) / (PERMUTATIONS + 1)
 
 
+@lru_cache(maxsize=4)
+def signs(count: int) -> NDArray:
+    """Return rows of ``count`` signs: all that there are, or ``PERMUTATIONS`` drawn ones."""
+    if count <= EXACT_PAIRS:
+        flips = np.arange(2**count)[:, None] >> np.arange(count) & 1
+    else:
+        flips = np.random.default_rng(SEED).integers(0, 2, (PERMUTATIONS, count))
+    return np.asarray(1.0 - 2 * flips)
+
+
 def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     """Compare the seconds of two rows, sample by sample of the same turn.
 
@@ -127,13 +138,8 @@ def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
     if count < 3:
         return None
     logs = np.log(np.asarray(b, np.float64) / np.asarray(a, np.float64))
-    measured = float(logs.sum())
-    if count <= EXACT_PAIRS:
-        flips = np.arange(2**count)[:, None] >> np.arange(count) & 1
-        p_value = share_as_large((1 - 2 * flips) @ logs, measured)
-    else:
-        flips = np.random.default_rng(SEED).integers(0, 2, (PERMUTATIONS, count))
-        p_value = share_drawn((1 - 2 * flips) @ logs, measured)
+    share = share_as_large if count <= EXACT_PAIRS else share_drawn
+    p_value = share(signs(count) @ logs, float(logs.sum()))
     of_logs = interval(logs.tolist())
     ratio, low, high = (float(np.exp(of_logs[name])) for name in ("median", "low", "high"))
     return {"pairs": count, "ratio": ratio, "low": low, "high": high, "p_value": p_value}

@@ -4,13 +4,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from scipy import stats
 
 from benchmarks.records.calibration import shares
 from benchmarks.records.calibration.check import problems, unreadable
-from benchmarks.records.calibration.designs import DESIGNS, T_BOUNDS, by_processes, by_turns
+from benchmarks.records.calibration.designs import (
+    DESIGNS,
+    T_BOUNDS,
+    Comparisons,
+    by_processes,
+    by_turns,
+    drawn_means,
+)
+from benchmarks.records.calibration.documents import PLAIN_ROWS
 from benchmarks.records.calibration.shares import Outcome, outcomes, spread, usable, wilson
-from benchmarks.records.statistics import LEVEL
+from benchmarks.records.statistics import LEVEL, interval
 from tests.support.bench_sample import sample_calibration
 
 PROCESSES, TURNS = 0.005, 0.01
@@ -22,23 +31,38 @@ def calibration() -> Any:
     return sample_calibration(240, PROCESSES, TURNS)
 
 
+def logs_of(document: Any) -> NDArray:
+    """Return the log seconds of every group, row and turn."""
+    return np.log([[row["seconds"] for row in group["rows"]] for group in document["groups"]])
+
+
 def outcome(document: Any, name: str, size: int, *slowdowns: float) -> Outcome:
     """Return the outcome of one design."""
     (design,) = (design for design in DESIGNS if design.name == name)
-    pairs = {s: shares.shares(usable(document), design, size, s) for s in (0.0, *slowdowns)}
-    differ, covered = ({s: pair[place] for s, pair in pairs.items()} for place in (0, 1))
+    logs, planted = logs_of(document), [0.01, 0.02, 0.05, 0.1]
+    places = {0.0: None, **{s: PLAIN_ROWS + planted.index(s) for s in slowdowns}}
+    pairs = {s: shares.shares(logs, design, size, s, place) for s, place in places.items()}
+    differ, covered = ({s: pair[part] for s, pair in pairs.items()} for part in (0, 1))
     return Outcome(design, size, 1.0, differ, covered)
 
 
 def test_turns_of_one_process_bring_false_alarms_and_several_processes_do_not(
     calibration: Any,
 ) -> None:
-    naive, pooled = outcome(calibration, "turns", 1), outcome(calibration, "processes", 3, 0.05)
+    naive, pooled = outcome(calibration, "turns", 1), outcome(calibration, "processes", 2, 0.1)
     assert naive.false_alarms.low > 2 * LEVEL and naive.covered[0.0].high < 0.9
     assert naive.standing == "missed"
+    assert pooled.standing == "held"
     assert pooled.false_alarms.low < LEVEL < pooled.false_alarms.high
-    assert pooled.covered[0.0].low < 0.95 < pooled.covered[0.0].high
-    assert pooled.differ[0.05].value > 0.9 and pooled.covered[0.05].high > 0.95
+    assert pooled.differ[0.1].value > 0.7 and pooled.covered[0.1].value > 0.94
+
+
+def test_what_is_known_of_other_groups_makes_one_process_enough(calibration: Any) -> None:
+    known, several = (
+        outcome(calibration, *chosen, 0.02) for chosen in (("known spread", 1), ("processes", 2))
+    )
+    assert known.false_alarms.low < LEVEL < known.false_alarms.high
+    assert known.differ[0.02].low > several.differ[0.02].high
 
 
 def test_where_processes_do_not_differ_the_test_of_a_benchmark_is_at_its_level() -> None:
@@ -65,14 +89,12 @@ def test_the_spread_of_processes_and_of_turns_is_what_was_simulated(calibration:
 
 
 def test_a_test_of_turns_that_knows_nothing_of_processes_is_surer_than_it_may_be() -> None:
-    generator = np.random.default_rng(0)
-    pairs = [
-        tuple(np.exp(generator.normal(0, 0.001, 10) + own) for own in (0.0, shift))
-        for shift in (0.02, 0.002, 0.011)
-    ]
-    naive, pooled = by_turns(pairs), by_processes(pairs)
-    assert naive.differ and not pooled.differ
-    assert pooled.low < 1 < naive.low < naive.high < pooled.high
+    a = np.random.default_rng(0).normal(0, 0.001, (1, 3, 10))
+    b = a[..., ::-1] + np.array([0.02, 0.002, 0.011])[:, None]
+    compared = Comparisons(a, b, np.array([0.01**2]))
+    naive, pooled = by_turns(compared), by_processes(compared)
+    assert naive.differ[0] and not pooled.differ[0]
+    assert pooled.low[0] < 0 < naive.low[0] < naive.high[0] < pooled.high[0]
 
 
 def test_students_bounds_are_those_of_scipy_and_wilsons_interval_is_statsmodels() -> None:
@@ -90,29 +112,70 @@ def test_a_share_stands_by_its_interval(value: float, count: int, standing: str)
     assert wilson(value, count).standing(LEVEL) == standing
 
 
-def test_comparisons_side_by_side_share_no_process() -> None:
-    rows = sample_calibration(1, 0.0, TURNS)["groups"][0]
-    pairs = list(shares.places(rows, 0.0, apart=False))
-    assert sorted(sum(pairs, ())) == [0, 1, 2, 3]
-    slowed = [pair for s in (0.01, 0.02, 0.05, 0.1) for pair in shares.places(rows, s, False)]
-    assert slowed == [(0, 4), (1, 5), (2, 6), (3, 7)]
+@pytest.mark.parametrize(("name", "size"), [("processes", 2), ("known spread", 1)])
+def test_the_interval_of_a_share_is_no_narrower_than_it_may_be(name: str, size: int) -> None:
+    (design,) = (design for design in DESIGNS if design.name == name)
+    generator, drawn = np.random.default_rng(0), []
+    for _ in range(40):
+        processes = generator.normal(0, PROCESSES, (30, 8, 1))
+        logs = processes + generator.normal(0, TURNS, (30, 8, 10))
+        drawn.append(shares.shares(logs, design._replace(draws=2000), size, 0.0, None)[0])
+    assert sum(share.low <= LEVEL <= share.high for share in drawn) >= 36
+    deviation = np.std([share.value for share in drawn])
+    assert np.mean([share.high - share.low for share in drawn]) > 2 * 1.7 * deviation
+
+
+def test_all_pairs_of_rows_are_compared_where_a_row_has_one_process() -> None:
+    plain = shares.choice_beside(2, 1, None, draws=9)
+    assert (len(plain.a), plain.independent) == (2 * 6, 4)
+    assert np.array_equal(plain.first, plain.second) and (plain.a < plain.b).all()
+    slowed = shares.choice_beside(2, 1, 5, draws=9)
+    assert (len(slowed.a), slowed.independent) == (2 * 4, 2)
+    assert set(slowed.b.ravel()) == {5} and set(slowed.a.ravel()) == {0, 1, 2, 3}
+
+
+def test_drawn_comparisons_take_each_group_once_and_either_row_first() -> None:
+    choice = shares.choice_beside(6, 5, None, draws=400)
+    assert all(len(set(groups)) == 5 for groups in choice.first.tolist())
+    assert (choice.a != choice.b).all() and 0.4 < (choice.a < choice.b).mean() < 0.6
+    slowed = shares.choice_beside(6, 5, 7, draws=400)
+    assert (slowed.b == 7).all() and set(slowed.a.ravel()) == {0, 1, 2, 3}
 
 
 def test_groups_apart_are_half_of_the_calibration_apart() -> None:
-    groups: Any = list(range(9))
-    assert shares.blocks_of(groups, 2, apart=True) == [([0, 1], [4, 5]), ([2, 3], [6, 7])]
-    assert shares.blocks_of(groups[:4], 3, apart=False) == [([0, 1, 2], [0, 1, 2])]
-    assert shares.blocks_of(groups[:1], 1, apart=True) == []
+    choice = shares.choice_apart(9, 2, None, draws=9)
+    assert choice.first[::4].tolist() == [[0, 1], [2, 3]]
+    assert choice.second[::4].tolist() == [[4, 5], [6, 7]]
+    assert (len(choice.a), choice.independent) == (8, 2)
+    assert choice.a.tolist() == choice.b.tolist() == [[row, row] for row in (0, 1, 2, 3)] * 2
+
+
+def test_the_known_spread_is_that_of_other_groups() -> None:
+    logs = np.zeros((3, 8, 4))
+    logs[1, 0] = 0.3  # In three of the six pairs.
+    none = shares.variance_elsewhere(logs, np.array([[0], [1], [2]]))
+    assert none == pytest.approx([0.3**2 / 4, 0.0, 0.3**2 / 4])
+
+
+def test_ranks_that_are_drawn_once_give_the_medians_of_drawn_turns() -> None:
+    logs = np.random.default_rng(0).normal(0, TURNS, (1, 1, 10))
+    resampled = np.exp(drawn_means(logs, seed=3))
+    expected = interval(np.exp(logs.ravel()).tolist())
+    assert np.percentile(resampled, [2.5, 97.5]) == pytest.approx(
+        [expected["low"], expected["high"]], abs=1e-3
+    )
+    assert len(np.unique(resampled)) > 20
 
 
 def test_a_group_that_was_disturbed_is_in_no_comparison() -> None:
-    document = sample_calibration(8, 0.0, TURNS)
-    whole = outcomes(document)
-    document["groups"][3]["rows"][5]["reason"] = "other processes took 12 % of the CPUs"
-    first = outcomes(document)[0]
-    assert (whole[0].false_alarms.comparisons, first.false_alarms.comparisons) == (16, 14)
-    for group in document["groups"]:
-        group["rows"][0]["reason"] = "torch ended (1)"
+    document = sample_calibration(2, 0.0, TURNS)
+    first, second = document["groups"]
+    second["rows"][5]["reason"] = "other processes took 12 % of the CPUs"
+    assert usable(document) == [first]
+    assert {(result.size, result.false_alarms.comparisons) for result in outcomes(document)} == {
+        (1, 2)
+    }
+    first["rows"][0]["reason"] = "torch ended (1)"
     assert outcomes(document) == []
 
 

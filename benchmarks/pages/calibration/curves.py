@@ -14,7 +14,12 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LOOKS = {"turns": ("o", "-"), "processes": ("s", "--"), "levels": ("^", ":")}
+LOOKS = {
+    "turns": ("o", "-"),
+    "processes": ("s", "--"),
+    "levels": ("^", ":"),
+    "known spread": ("D", "-."),
+}
 """Design -> its marker and its dash, so that no line is known by its colour alone."""
 PANELS = {"Side by side": False, "Apart in time": True}
 

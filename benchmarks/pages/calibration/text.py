@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from benchmarks.pages.format import count_word, counted, markdown_table, significant, text_table
 from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.calibration.shares import (
-    PLAIN_PAIRS,
     TOLERANCE,
     Outcome,
     Share,
@@ -31,7 +30,7 @@ def design_rows(calibration: Calibration, results: Sequence[Outcome]) -> list[li
             result.design.name,
             str(result.size),
             significant(result.minutes, 2),
-            str(result.false_alarms.comparisons),
+            f"{result.false_alarms.comparisons:.0f}",
             share_text(result.false_alarms),
             share_text(result.covered[0.0]),
             *(share_text(result.differ[slowdown], 0) for slowdown in calibration["slowdowns"]),
@@ -78,12 +77,10 @@ def verdict(calibration: Calibration, results: Sequence[Outcome]) -> str:
     today = next((r for r in results if (r.design.name, r.size) == ("turns", 1)), None)
     if today is None:
         return f"None of {counted(groups, 'group')} can be judged." if groups else "No group yet."
-    alarms = today.false_alarms
-    of = counted(alarms.comparisons, "comparison")
     text = (
         "With one process a row, `fcn bench` calls a backend different from itself in "
-        f"{share_text(alarms)} of {of} (level {100 * LEVEL:g} %), and its intervals cover the true "
-        f"ratio in {share_text(today.covered[0.0])}."
+        f"{share_text(today.false_alarms)} of comparisons (level {100 * LEVEL:g} %), and its "
+        f"intervals cover the true ratio in {share_text(today.covered[0.0])}."
     )
     beside = [r for r in results if not r.design.apart]
     held = min((r for r in beside if r.standing == "held"), key=lambda r: r.minutes, default=None)
@@ -93,7 +90,7 @@ def verdict(calibration: Calibration, results: Sequence[Outcome]) -> str:
     tolerance = f"± {100 * TOLERANCE:g} %"
     if all(r.standing == "missed" for r in beside):
         return f"{text} No design here is within {tolerance}."
-    return f"{text} More comparisons have to tell which design is within {tolerance}."
+    return f"{text} More groups have to tell which design is within {tolerance}."
 
 
 def notices(calibration: Calibration) -> list[str]:
@@ -135,9 +132,9 @@ def calibration_markdown(calibration: Calibration, results: Sequence[Outcome]) -
 
 
 LEGEND = (
-    "Brackets hold 95 % intervals. processes: of each row; minutes: of all their groups; of: "
-    f"independent comparisons of two plain rows ({PLAIN_PAIRS} a group, side by side); covers: "
+    "Brackets hold 95 % intervals. processes: of each row; minutes: of all their groups; of: how "
+    "many comparisons of two plain rows would be as sure if no two shared a process; covers: "
     f"intervals that hold the true ratio 1; level: whether false alarms are {100 * LEVEL:g} ± "
     f"{100 * TOLERANCE:g} % and intervals cover {100 - 100 * LEVEL:g} ± {100 * TOLERANCE:g} %, by "
-    "their intervals; open: too few comparisons tell."
+    "their intervals; open: too few groups tell."
 )

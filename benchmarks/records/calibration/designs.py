@@ -4,28 +4,50 @@ Two rows of one group are measured side by side: their turns are paired. Rows of
 measured apart in time, and nothing pairs them. NumPy alone.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.statistics import LEVEL, RESAMPLES, SEED, middle, paired, unpaired
+from benchmarks.records.statistics import LEVEL, RESAMPLES, SEED, paired, unpaired
 
-Pair = tuple[NDArray, NDArray]
-"""The seconds a step of two processes, turn by turn."""
 T_BOUNDS = {1: 12.706205, 2: 4.302653, 4: 2.776445, 8: 2.306004}
 """Degrees of freedom -> the 97.5 % point of Student's t."""
+NORMAL_BOUND = 1.959964
+"""That of the normal distribution."""
 SIZES = (1, 2, 3, 5)
 """Processes a row."""
+MANY, SOME = 20_000, 200
+"""Comparisons that are drawn where one takes microseconds, and where it takes milliseconds."""
 
 
-class Decision(NamedTuple):
-    """What a design says of two rows: whether they differ, and the 95 % interval of their ratio."""
+class Comparisons(NamedTuple):
+    """Comparisons of two rows, n of them, with k processes a row.
 
-    differ: bool
-    low: float
-    high: float
+    Attributes:
+        a, b: [n, k, turns]: log seconds a step. The i-th process of both rows is of one group,
+            unless they are apart in time.
+        variance: [n]: that of the log ratio of two plain rows' medians, known from groups that are
+            not in the comparison.
+    """
+
+    a: NDArray
+    b: NDArray
+    variance: NDArray
+
+
+class Decisions(NamedTuple):
+    """What a design says of each comparison.
+
+    Attributes:
+        differ: [n]: whether the rows differ.
+        low, high: [n]: the 95 % interval of the log ratio, b to a.
+    """
+
+    differ: NDArray
+    low: NDArray
+    high: NDArray
 
 
 class Design(NamedTuple):
@@ -36,93 +58,121 @@ class Design(NamedTuple):
         sentence: What is computed.
         sizes: Processes a row.
         apart: Whether the two rows are of groups that are apart in time.
-        decide: A decision from a pair of processes for each group.
+        draws: How many comparisons are drawn.
+        decide: The decisions of comparisons.
+        groups: The fewest groups that it needs.
     """
 
     name: str
     sentence: str
     sizes: tuple[int, ...]
     apart: bool
-    decide: Callable[[Sequence[Pair]], Decision]
+    draws: int
+    decide: Callable[[Comparisons], Decisions]
+    groups: int = 1
 
 
-def by_turns(pairs: Sequence[Pair]) -> Decision:
+def by_turns(comparisons: Comparisons) -> Decisions:
     """Decide as `fcn bench` does: a paired test of all turns, whichever process they are of."""
-    a, b = (np.concatenate(seconds) for seconds in zip(*pairs, strict=True))
-    test = paired(a.tolist(), b.tolist())
-    if test is None:
-        raise ValueError("a comparison needs three turns")
-    return Decision(test["p_value"] < LEVEL, test["low"], test["high"])
+    tests = [paired(a, b) for a, b in all_seconds(comparisons)]
+    return decisions([(test["p_value"], test["low"], test["high"]) for test in tests if test])
 
 
-def by_processes(pairs: Sequence[Pair]) -> Decision:
+def by_turns_apart(comparisons: Comparisons) -> Decisions:
+    """Decide as `fcn bench diff` does: an unpaired test of all turns."""
+    tests = [unpaired(a, b) for a, b in all_seconds(comparisons)]
+    return decisions([(test["p_value"], test["low"], test["high"]) for test in tests])
+
+
+def all_seconds(comparisons: Comparisons) -> Iterator[tuple[list[float], list[float]]]:
+    """Yield the seconds of all turns of both rows."""
+    for a, b in zip(comparisons.a, comparisons.b, strict=True):
+        yield np.exp(a).ravel().tolist(), np.exp(b).ravel().tolist()
+
+
+def decisions(tests: Sequence[tuple[float, float, float]]) -> Decisions:
+    """Return the decisions of tests: p-values, and intervals of ratios."""
+    p_values, low, high = np.array(tests).T
+    return Decisions(p_values < LEVEL, np.log(low), np.log(high))
+
+
+def by_processes(comparisons: Comparisons) -> Decisions:
     """Decide by Student's t over one number a pair of processes: the median of its log ratios."""
-    logs = np.array([np.median(np.log(b / a)) for a, b in pairs])
-    return around(float(logs.mean()), float(logs.std(ddof=1)) / len(logs) ** 0.5, len(logs) - 1)
+    ratios = np.median(comparisons.b - comparisons.a, axis=2)
+    count = ratios.shape[1]
+    return around(ratios.mean(1), T_BOUNDS[count - 1] * ratios.std(1, ddof=1) / count**0.5)
 
 
-def by_levels(pairs: Sequence[Pair]) -> Decision:
+def by_processes_apart(comparisons: Comparisons) -> Decisions:
+    """Decide by Student's t for two samples, of one number a process: its median log time."""
+    a, b = (np.median(logs, axis=2) for logs in (comparisons.a, comparisons.b))
+    count = a.shape[1]
+    error = ((a.var(1, ddof=1) + b.var(1, ddof=1)) / count) ** 0.5
+    return around(b.mean(1) - a.mean(1), T_BOUNDS[2 * count - 2] * error)
+
+
+def by_known_spread(comparisons: Comparisons) -> Decisions:
+    """Decide by how far medians of two plain rows are apart in the other groups.
+
+    This needs no second process a row. It holds for rows of which that is known.
+    """
+    ratios = np.median(comparisons.b - comparisons.a, axis=2)
+    return around(ratios.mean(1), NORMAL_BOUND * (comparisons.variance / ratios.shape[1]) ** 0.5)
+
+
+def around(middles: NDArray, reach: NDArray) -> Decisions:
+    """Return the decisions of intervals around ``middles``: rows differ if 0 is outside."""
+    return Decisions(abs(middles) > reach, middles - reach, middles + reach)
+
+
+def by_levels(comparisons: Comparisons) -> Decisions:
     """Decide by a bootstrap that draws pairs of processes, then turns of each.
 
     Source:
         Davison and Hinkley, "Bootstrap Methods and their Application", section 3.8; Kalibera and
         Jones, "Rigorous Benchmarking in Reasonable Time", 2013.
     """
-    generator = np.random.default_rng(SEED)
-    return within(drawn_means([np.log(b / a) for a, b in pairs], generator))
+    return within(drawn_means(comparisons.b - comparisons.a, SEED))
 
 
-def by_turns_apart(pairs: Sequence[Pair]) -> Decision:
-    """Decide as `fcn bench diff` does: an unpaired test of all turns."""
-    a, b = (np.concatenate(seconds) for seconds in zip(*pairs, strict=True))
-    test = unpaired(a.tolist(), b.tolist())
-    return Decision(test["p_value"] < LEVEL, test["low"], test["high"])
-
-
-def by_processes_apart(pairs: Sequence[Pair]) -> Decision:
-    """Decide by Student's t for two samples, of one number a process: its median log time."""
-    a, b = (
-        np.array([np.median(np.log(s)) for s in seconds]) for seconds in zip(*pairs, strict=True)
-    )
-    error = ((a.var(ddof=1) + b.var(ddof=1)) / len(a)) ** 0.5
-    return around(float(b.mean() - a.mean()), float(error), 2 * len(a) - 2)
-
-
-def by_levels_apart(pairs: Sequence[Pair]) -> Decision:
+def by_levels_apart(comparisons: Comparisons) -> Decisions:
     """Decide by a bootstrap that draws processes of each row by themselves, then their turns."""
-    generator = np.random.default_rng(SEED)
-    a, b = (
-        drawn_means([np.log(s) for s in seconds], generator) for seconds in zip(*pairs, strict=True)
-    )
-    return within(b - a)
+    return within(drawn_means(comparisons.b, SEED) - drawn_means(comparisons.a, SEED + 1))
 
 
-def drawn_means(processes: Sequence[NDArray], generator: np.random.Generator) -> NDArray:
-    """Return ``RESAMPLES`` means over drawn processes of the medians of their drawn turns."""
-    logs = np.stack(processes)
-    count, turns = logs.shape
-    chosen = generator.integers(0, count, (RESAMPLES, count, 1))
-    drawn = generator.integers(0, turns, (RESAMPLES, count, turns))
-    return np.asarray(np.median(logs[chosen, drawn], axis=2).mean(axis=1))
+def drawn_means(logs: NDArray, seed: int) -> NDArray:
+    """Return [n, resamples] means over drawn processes of the medians of their drawn turns.
+
+    A median of drawn turns is the mean of the two in their middle, whose ranks are drawn once for
+    all comparisons.
+    """
+    _, count, turns = logs.shape
+    generator = np.random.default_rng(seed)
+    chosen = generator.integers(0, count, (RESAMPLES, count))
+    ranks = np.sort(generator.integers(0, turns, (RESAMPLES, count, turns)), axis=2)
+    low, high = ranks[..., (turns - 1) // 2], ranks[..., turns // 2]
+    means = [
+        (each[chosen, low] + each[chosen, high]).mean(axis=1) / 2 for each in np.sort(logs, axis=2)
+    ]
+    return np.array(means)
 
 
-def around(mean: float, error: float, degrees: int) -> Decision:
-    """Return the decision of a t-test of a mean log ratio with its standard error."""
-    reach = T_BOUNDS[degrees] * error
-    return Decision(abs(mean) > reach, float(np.exp(mean - reach)), float(np.exp(mean + reach)))
+def within(resampled: NDArray) -> Decisions:
+    """Return the decisions of intervals that hold the middle of [n, resamples] log ratios."""
+    low, high = np.percentile(resampled, [2.5, 97.5], axis=1)
+    return Decisions((low > 0) | (high < 0), low, high)
 
 
-def within(log_ratios: NDArray) -> Decision:
-    """Return the decision of an interval: rows differ if it leaves out a ratio of 1."""
-    low, high = np.exp(middle(log_ratios))
-    return Decision(not low <= 1 <= high, float(low), float(high))
-
-
+SEVERAL = SIZES[1:]
+OF_BENCH, OF_DIFF = "the test of `fcn bench`", "the test of `fcn bench diff`"
+BOOTSTRAP, STUDENT = "bootstrap of processes, then turns", "Student's t over processes"
+KNOWN = "normal, with the spread of two plain rows in all other groups"
 DESIGNS = (
-    Design("turns", "the test of `fcn bench`: all turns, paired", SIZES, False, by_turns),
-    Design("processes", "Student's t over processes, paired", SIZES[1:], False, by_processes),
-    Design("levels", "bootstrap of processes, then turns", SIZES, False, by_levels),
-    Design("turns, apart", "the test of `fcn bench diff`: all turns", (1,), True, by_turns_apart),
-    Design("processes, apart", "Student's t over processes", SIZES[1:], True, by_processes_apart),
-    Design("levels, apart", "bootstrap of processes, then turns", SIZES, True, by_levels_apart),
+    Design("turns", f"{OF_BENCH}: all turns, paired", (1, 3), False, SOME, by_turns),
+    Design("processes", f"{STUDENT}, paired", SEVERAL, False, MANY, by_processes),
+    Design("levels", BOOTSTRAP, SIZES, False, MANY // 20, by_levels),
+    Design("known spread", KNOWN, SIZES[:3], False, MANY, by_known_spread, 20),
+    Design("turns, apart", f"{OF_DIFF}: all turns", (1,), True, SOME, by_turns_apart),
+    Design("processes, apart", STUDENT, SEVERAL, True, SOME, by_processes_apart),
+    Design("levels, apart", BOOTSTRAP, SIZES, True, SOME, by_levels_apart),
 )

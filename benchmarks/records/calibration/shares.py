@@ -1,22 +1,25 @@
-"""How often each design is wrong, computed from a calibration's samples."""
+"""How often each design is wrong, computed from a calibration's samples.
 
-from collections.abc import Iterator, Sequence
+Side by side, all processes of one kind in a group are alike, and so are all groups. So a comparison
+of k processes a row may take any k groups, and any two rows of each: many more comparisons than
+such as share no process. Their mean is as sure as a jackknife over the groups says.
+"""
+
 from dataclasses import dataclass
+from itertools import combinations, product
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.calibration.designs import DESIGNS, Design
+from benchmarks.records.calibration.designs import DESIGNS, NORMAL_BOUND, Comparisons, Design
 from benchmarks.records.calibration.documents import PLAIN_ROWS, Calibration, Group
-from benchmarks.records.statistics import LEVEL
+from benchmarks.records.statistics import LEVEL, SEED
 
 COVERAGE, TOLERANCE = 0.95, 0.01
 """What the 95 % intervals shall cover; how far a share may be from what it shall be."""
-NORMAL_BOUND = 1.959964
-"""The 97.5 % point of the normal distribution."""
 PLAIN_PAIRS = PLAIN_ROWS // 2
-"""Comparisons of two plain rows in a group; no two of them share a process."""
+"""Comparisons of two plain rows in a group of which no two share a process."""
 Standing = Literal["held", "missed", "open"]
 
 
@@ -24,13 +27,13 @@ class Share(NamedTuple):
     """A share of comparisons with Wilson's 95 % interval.
 
     Attributes:
-        comparisons: How many, such as are independent of each other.
+        comparisons: How many independent ones would be as sure.
     """
 
     value: float
     low: float
     high: float
-    comparisons: int
+    comparisons: float
 
     def standing(self, target: float) -> Standing:
         """Return whether the share is what it shall be, by its interval; open: too few tell."""
@@ -82,7 +85,7 @@ class Spread(NamedTuple):
     apart: float
 
 
-def wilson(share: float, count: int) -> Share:
+def wilson(share: float, count: float) -> Share:
     """Return a share with its 95 % interval.
 
     Source:
@@ -104,73 +107,141 @@ def usable(calibration: Calibration) -> list[Group]:
     ]
 
 
+class Choice(NamedTuple):
+    """The processes of comparisons, n of them, with k processes a row.
+
+    Attributes:
+        first, second: [n, k]: the groups of either row's processes.
+        a, b: [n, k]: their places in these groups.
+        independent: How many comparisons share nothing.
+    """
+
+    first: NDArray
+    second: NDArray
+    a: NDArray
+    b: NDArray
+    independent: int
+
+
 def outcomes(calibration: Calibration) -> list[Outcome]:
     """Return the outcome of every design and number of processes that the groups are enough for."""
     groups = usable(calibration)
-    minutes = float(np.mean([group["minutes"] for group in groups])) if groups else 0.0
+    if not groups:
+        return []
+    logs = np.log([[row["seconds"] for row in group["rows"]] for group in groups])
+    minutes = float(np.mean([group["minutes"] for group in groups]))
     results = []
     for design in DESIGNS:
         for size in design.sizes:
-            if not blocks_of(groups, size, design.apart):
+            if len(groups) < max(design.groups, size * (2 if design.apart else 1)):
                 continue
             differ, covered = {}, {}
-            for slowdown in (0.0, *calibration["slowdowns"]):
-                differ[slowdown], covered[slowdown] = shares(groups, design, size, slowdown)
+            for place, slowdown in enumerate((0.0, *calibration["slowdowns"])):
+                slowed = PLAIN_ROWS + place - 1 if place else None
+                differ[slowdown], covered[slowdown] = shares(logs, design, size, slowdown, slowed)
             cost = minutes * size * (2 if design.apart else 1)
             results.append(Outcome(design, size, cost, differ, covered))
     return results
 
 
 def shares(
-    groups: Sequence[Group], design: Design, size: int, slowdown: float
+    logs: NDArray, design: Design, size: int, slowdown: float, slowed: int | None
 ) -> tuple[Share, Share]:
     """Return the share of comparisons that are called different, and of intervals that are right.
 
-    Comparisons side by side share no process. Those of two times share how the machine drifted in
-    between, so all of one pair of times count as one.
+    Args:
+        logs: [groups, rows, turns]: log seconds a step.
+        design: Which decides.
+        size: Processes a row.
+        slowdown: The true ratio of the compared rows less 1.
+        slowed: The place of the row that is compared with plain ones; None: plain ones are.
     """
-    differ, covered = [], []
-    blocks = blocks_of(groups, size, design.apart)
-    for first, second in blocks:
-        for a, b in places(first[0], slowdown, design.apart):
-            decision = design.decide(
-                [(seconds(x, a), seconds(y, b)) for x, y in zip(first, second, strict=True)]
-            )
-            differ.append(decision.differ)
-            covered.append(decision.low <= 1 + slowdown <= decision.high)
-    count = len(blocks) if design.apart else len(differ)
-    return wilson(float(np.mean(differ)), count), wilson(float(np.mean(covered)), count)
+    choose = choice_apart if design.apart else choice_beside
+    choice = choose(len(logs), size, slowed, design.draws)
+    compared = Comparisons(
+        logs[choice.first, choice.a],
+        logs[choice.second, choice.b],
+        variance_elsewhere(logs, choice.first),
+    )
+    differ, low, high = design.decide(compared)
+    truth = np.log1p(slowdown)
+    held = (low <= truth) & (truth <= high)
+    if design.apart:
+        differ_share, held_share = (wilson(v.mean(), choice.independent) for v in (differ, held))
+        return differ_share, held_share
+    members = np.zeros((len(differ), len(logs)), bool)
+    np.put_along_axis(members, choice.first, True, axis=1)
+    return with_jackknife(differ, members, choice), with_jackknife(held, members, choice)
 
 
-def blocks_of(
-    groups: Sequence[Group], size: int, apart: bool
-) -> list[tuple[Sequence[Group], Sequence[Group]]]:
-    """Return the groups of each comparison: those of its first row, and those of its second.
+def choice_beside(groups: int, size: int, slowed: int | None, draws: int) -> Choice:
+    """Return all comparisons of one process a row, or ``draws`` drawn ones of several."""
+    plain = range(PLAIN_ROWS)
+    pairs = np.array(
+        list(combinations(plain, 2)) if slowed is None else list(product(plain, [slowed]))
+    )
+    independent = groups // size * (PLAIN_PAIRS if slowed is None else 1)
+    if size == 1:
+        first = np.repeat(np.arange(groups), len(pairs))[:, None]
+        a, b = (np.tile(pairs[:, side], groups)[:, None] for side in (0, 1))
+        return Choice(first, first, a, b, independent)
+    generator = np.random.default_rng(SEED)
+    first = generator.permuted(np.tile(np.arange(groups), (draws, 1)), axis=1)[:, :size]
+    chosen = pairs[generator.integers(0, len(pairs), (draws, size))]
+    if slowed is None:  # Either row of a pair may stand first.
+        chosen = generator.permuted(chosen, axis=2)
+    return Choice(first, first, chosen[..., 0], chosen[..., 1], min(independent, draws))
 
-    ``size`` successive groups stand for each row, the same ones for both, or such as are ``apart``
-    by half of the calibration.
+
+def choice_apart(groups: int, size: int, slowed: int | None, draws: int) -> Choice:
+    """Return comparisons of successive groups with such as half of the calibration lies between.
+
+    All of the same groups share how the machine drifted in between: they count as one.
     """
-    half = len(groups) // 2
-    shift, end = (half, half) if apart else (0, len(groups))
-    starts = range(0, end - size + 1, size)
-    return [(groups[i : i + size], groups[i + shift : i + shift + size]) for i in starts]
+    half = groups // 2
+    blocks = np.arange(half // size * size).reshape(-1, size)
+    first = np.repeat(blocks, PLAIN_ROWS, axis=0)
+    a = np.tile(np.arange(PLAIN_ROWS), len(blocks))[:, None].repeat(size, axis=1)
+    b = a if slowed is None else np.full_like(a, slowed)
+    return Choice(first, first + half, a, b, len(blocks))
 
 
-def places(group: Group, slowdown: float, apart: bool) -> Iterator[tuple[int, int]]:
-    """Yield the places of two rows whose true ratio is 1 + ``slowdown``, for each comparison."""
-    if slowdown:
-        slowdowns = [row["slowdown"] for row in group["rows"]]
-        place = slowdowns.index(slowdown)
-        yield place - PLAIN_ROWS, place
-    elif apart:
-        yield from ((place, place) for place in range(PLAIN_ROWS))
-    else:
-        yield from ((2 * pair, 2 * pair + 1) for pair in range(PLAIN_PAIRS))
+def variance_elsewhere(logs: NDArray, groups: NDArray) -> NDArray:
+    """Return the variance of plain rows' log ratio in all groups but those of each comparison."""
+    squares = np.mean(
+        [
+            np.median(logs[:, b] - logs[:, a], axis=1) ** 2
+            for a, b in combinations(range(PLAIN_ROWS), 2)
+        ],
+        axis=0,
+    )
+    others = max(1, len(logs) - groups.shape[1])
+    return np.asarray((squares.sum() - squares[groups].sum(1)) / others)
 
 
-def seconds(group: Group, place: int) -> NDArray:
-    """Return the seconds a step of one row, turn by turn."""
-    return np.array(group["rows"][place]["seconds"])
+def with_jackknife(values: NDArray, members: NDArray, choice: Choice) -> Share:
+    """Return the mean of drawn comparisons, as sure as a jackknife over the groups says.
+
+    Its variance has a part of the draws, which are no more than they are. A mean over all
+    comparisons is never less sure than one over such as share nothing.
+
+    Args:
+        values: [n]: true or false.
+        members: [n, groups]: whether a comparison has processes of a group.
+        choice: Of the comparisons.
+
+    Source:
+        Hoeffding, "A Class of Statistics with Asymptotically Normal Distribution", 1948; Efron and
+        Stein, "The Jackknife Estimate of Variance", 1981, which says that it is no less than true.
+    """
+    share, groups = float(values.mean()), members.shape[1]
+    without = (~members).sum(0)
+    if groups < 2 or not without.all():
+        return wilson(share, choice.independent)
+    means = (values[:, None] & ~members).sum(0) / without
+    variance = (groups - 1) / groups * float(((means - means.mean()) ** 2).sum())
+    effective = share * (1 - share) / variance if variance > 0 else 0.0
+    return wilson(share, max(choice.independent, min(effective, len(values))))
 
 
 def spread(calibration: Calibration) -> Spread | None:
@@ -182,20 +253,14 @@ def spread(calibration: Calibration) -> Spread | None:
     groups = usable(calibration)
     if len(groups) < 2:
         return None
-    beside, noise = squares(groups, apart=False)
-    away, noise_apart = squares(groups, apart=True)
-    turns = noise * len(groups[0]["rows"][0]["seconds"]) / 2
-    processes, apart = max(0.0, beside - noise) / 2, max(0.0, away - noise_apart) / 2
-    return Spread(turns**0.5, processes**0.5, apart**0.5)
-
-
-def squares(groups: Sequence[Group], apart: bool) -> tuple[float, float]:
-    """Return the mean square of plain rows' mean log ratios, and the part that turns bring."""
-    means, noises = [], []
-    for first, second in blocks_of(groups, 1, apart):
-        for a, b in places(first[0], 0.0, apart):
-            x, y = np.log(seconds(first[0], a)), np.log(seconds(second[0], b))
-            means.append((y.mean() - x.mean()) ** 2)
-            variances = [x.var(ddof=1), y.var(ddof=1)] if apart else [(y - x).var(ddof=1)]
-            noises.append(sum(variances) / len(x))
-    return float(np.mean(means)), float(np.mean(noises))
+    logs = np.log([[row["seconds"] for row in group["rows"]] for group in groups])
+    count = logs.shape[2]
+    x, y = (logs[:, side:PLAIN_ROWS:2] for side in (0, 1))
+    noise = float((y - x).var(axis=2, ddof=1).mean()) / count
+    beside = float(((y - x).mean(axis=2) ** 2).mean())
+    half = len(logs) // 2
+    x, y = logs[:half, :PLAIN_ROWS], logs[half : 2 * half, :PLAIN_ROWS]
+    noise_apart = float((x.var(axis=2, ddof=1) + y.var(axis=2, ddof=1)).mean()) / count
+    away = float(((y - x).mean(axis=2) ** 2).mean())
+    variances = noise * count, max(0.0, beside - noise), max(0.0, away - noise_apart)
+    return Spread(*((variance / 2) ** 0.5 for variance in variances))

@@ -1,6 +1,7 @@
 """The page and the words of a calibration say what its samples show, and no more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,23 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.pages.calibration import text
 from benchmarks.pages.calibration.page import render_page
-from benchmarks.records.calibration.shares import outcomes
+from benchmarks.records.calibration.shares import Outcome, outcomes, wilson
 from tests.support.bench_sample import sample_calibration
 
 
 @pytest.fixture(scope="module")
 def calibration() -> Any:
-    return sample_calibration(40, 0.005, 0.01)
+    return sample_calibration(24, 0.005, 0.01)
 
 
-def test_the_page_has_every_number_of_the_text_and_its_curves(calibration: Any) -> None:
-    results = outcomes(calibration)
+@pytest.fixture(scope="module")
+def results(calibration: Any) -> list[Outcome]:
+    return outcomes(calibration)
+
+
+def test_the_page_has_every_number_of_the_text_and_its_curves(
+    calibration: Any, results: list[Outcome]
+) -> None:
     page = render_page(calibration, results)
     assert page.count("<svg") == 4 + page.count('class="key')
     for cells in text.design_rows(calibration, results) + text.coverage_rows(results):
@@ -31,12 +38,25 @@ def test_the_page_has_every_number_of_the_text_and_its_curves(calibration: Any) 
     )
 
 
-def test_the_verdict_names_what_holds_only_where_it_is_shown(calibration: Any) -> None:
-    results = outcomes(calibration)
-    assert "More comparisons have to tell" in text.verdict(calibration, results)
-    missed = [result for result in results if result.design.name == "turns"]
-    assert text.verdict(calibration, missed[:1]).endswith("No design here is within ± 1 %.")
-    assert text.verdict(calibration, []) == "None of 40 groups can be judged."
+def test_the_verdict_names_what_holds_only_where_it_is_shown(
+    calibration: Any, results: list[Outcome]
+) -> None:
+    missed, *_ = (result for result in results if result.design.name == "turns")
+    assert missed.standing == "missed"
+    assert text.verdict(calibration, [missed]).endswith("No design here is within ± 1 %.")
+    (several,) = (r for r in results if (r.design.name, r.size) == ("processes", 2))
+    for count, end in (
+        (100, "More groups have to tell which design is within ± 1 %."),
+        (
+            40_000,
+            "The cheapest design that is right: Student's t over processes, paired, two processes "
+            "a row.",
+        ),
+    ):
+        known = {0.0: wilson(0.05, count)}, {0.0: wilson(0.95, count)}
+        told = replace(several, differ=known[0], covered=known[1])
+        assert text.verdict(calibration, [missed, told]).endswith(end)
+    assert text.verdict(calibration, []) == "None of 24 groups can be judged."
     assert text.verdict({**calibration, "groups": []}, []) == "No group yet."
 
 
@@ -48,16 +68,14 @@ def test_groups_that_are_left_out_are_counted_with_a_reason() -> None:
     assert spread.startswith("Standard deviation of a step's time: from turn to turn")
 
 
-def test_the_commands_take_a_stored_one(
-    calibration: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_commands_take_a_stored_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    calibration = sample_calibration(1, 0.005, 0.01)
     (tmp_path / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
     assert fcn(["report", str(tmp_path)]) == 0
     assert "How often does the harness err?" in (tmp_path / "report.html").read_text("utf-8")
     capsys.readouterr()
     assert fcn(["bench", "check", str(tmp_path), "--markdown"]) == 0
     assert "\n| design | processes | minutes |" in capsys.readouterr().out
-    calibration = json.loads(json.dumps(calibration))
     calibration["groups"][0]["rows"][0]["other_cpu_share"] = 0.5
     (tmp_path / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
     assert fcn(["bench", "check", str(tmp_path)]) == 1
