@@ -73,6 +73,7 @@ def measure_groups(calibration: Calibration, folder: Path) -> None:
         KeyboardInterrupt: The groups that are done are written.
         WorkerFailed: If no process of a group has a figure, or the environment has changed.
     """
+    say(f"a line for each group follows; {folder / GROUP} has the log of the one that is measured")
     while not is_spent(calibration):
         number = len(calibration["groups"])
         began, started = datetime.now(UTC), time.monotonic()

@@ -65,6 +65,15 @@ def test_what_is_known_of_other_groups_makes_one_process_enough(calibration: Any
     assert known.differ[0.02].low > several.differ[0.02].high
 
 
+@pytest.mark.parametrize("size", [2, 3, 5])
+def test_the_variance_that_is_left_is_that_of_processes(size: int) -> None:
+    logs = logs_of(sample_calibration(60, PROCESSES, 0.0))
+    generator = np.random.default_rng(0)
+    groups = np.array([generator.permutation(60)[:size] for _ in range(200)])
+    left = shares.variance_left(logs, groups).mean()
+    assert left == pytest.approx(PROCESSES**2, rel=0.15)
+
+
 def test_where_processes_do_not_differ_the_test_of_a_benchmark_is_at_its_level() -> None:
     naive = outcome(sample_calibration(240, 0.0, TURNS), "turns", 1, 0.01, 0.05)
     assert naive.false_alarms.low < LEVEL < naive.false_alarms.high
@@ -91,7 +100,7 @@ def test_the_spread_of_processes_and_of_turns_is_what_was_simulated(calibration:
 def test_a_test_of_turns_that_knows_nothing_of_processes_is_surer_than_it_may_be() -> None:
     a = np.random.default_rng(0).normal(0, 0.001, (1, 3, 10))
     b = a[..., ::-1] + np.array([0.02, 0.002, 0.011])[:, None]
-    compared = Comparisons(a, b, np.array([0.01**2]))
+    compared = Comparisons(a, b, np.array([0.01**2]), np.array([0.01**2]), 8)
     naive, pooled = by_turns(compared), by_processes(compared)
     assert naive.differ[0] and not pooled.differ[0]
     assert pooled.low[0] < 0 < naive.low[0] < naive.high[0] < pooled.high[0]
@@ -110,6 +119,16 @@ def test_students_bounds_are_those_of_scipy_and_wilsons_interval_is_statsmodels(
 )
 def test_a_share_stands_by_its_interval(value: float, count: int, standing: str) -> None:
     assert wilson(value, count).standing(LEVEL) == standing
+
+
+def test_all_rows_of_a_group_tell_more_of_processes_than_two_do(calibration: Any) -> None:
+    pooled, two = (outcome(calibration, name, 2, 0.02) for name in ("pooled spread", "processes"))
+    assert pooled.false_alarms.low < LEVEL < pooled.false_alarms.high
+    assert pooled.differ[0.02].low > 2 * two.differ[0.02].high
+    # Slowdowns are of the rows, and what a group shares is of the group: neither is left.
+    logs = logs_of(sample_calibration(4, 0.0, 0.0, drift=0.1))
+    left = shares.variance_left(logs, np.array([[0, 1], [2, 3]]))
+    assert left == pytest.approx([0.0, 0.0], abs=1e-20)
 
 
 @pytest.mark.parametrize(("name", "size"), [("processes", 2), ("known spread", 1)])
@@ -134,10 +153,11 @@ def test_all_pairs_of_rows_are_compared_where_a_row_has_one_process() -> None:
     assert set(slowed.b.ravel()) == {5} and set(slowed.a.ravel()) == {0, 1, 2, 3}
 
 
-def test_drawn_comparisons_take_each_group_once_and_either_row_first() -> None:
+def test_drawn_comparisons_take_each_group_once_and_the_same_rows_of_all() -> None:
     choice = shares.choice_beside(6, 5, None, draws=400)
     assert all(len(set(groups)) == 5 for groups in choice.first.tolist())
-    assert (choice.a != choice.b).all() and 0.4 < (choice.a < choice.b).mean() < 0.6
+    assert (choice.a < choice.b).all() and len(set(choice.a[:, 0])) == 3
+    assert (choice.a == choice.a[:, :1]).all() and (choice.b == choice.b[:, :1]).all()
     slowed = shares.choice_beside(6, 5, 7, draws=400)
     assert (slowed.b == 7).all() and set(slowed.a.ravel()) == {0, 1, 2, 3}
 

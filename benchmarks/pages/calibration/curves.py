@@ -18,6 +18,7 @@ LOOKS = {
     "turns": ("o", "-"),
     "processes": ("s", "--"),
     "levels": ("^", ":"),
+    "pooled spread": ("v", "-"),
     "known spread": ("D", "-."),
 }
 """Design -> its marker and its dash, so that no line is known by its colour alone."""
@@ -61,7 +62,7 @@ def draw_designs(
     """Draw a line for each design over the number of processes."""
     for place, design in enumerate(d for d in DESIGNS if d.apart == apart):
         shown = [result for result in results if result.design == design]
-        shift = 0.06 * (place - 1)
+        shift = 0.06 * (place - 2)
         draw(axes, design.name, place, [r.size + shift for r in shown], [share(r) for r in shown])
 
 
@@ -92,7 +93,7 @@ def power_picture(results: Sequence[Outcome], apart: bool) -> Figure | None:
     ):
         for place, design in enumerate(d for d in DESIGNS if d.apart == apart):
             for result in (r for r in shown if (r.design, r.size) == (design, size)):
-                across = [100 * slowdown + 0.12 * (place - 1) for slowdown in result.differ]
+                across = [100 * slowdown + 0.12 * (place - 2) for slowdown in result.differ]
                 draw(axes, design.name, place, across, list(result.differ.values()))
         axes.axhline(100 * LEVEL, color=MUTED, linewidth=1)
         axes.set(xlabel="planted slowdown, %", ylim=(0, 103))

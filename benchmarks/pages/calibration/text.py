@@ -20,7 +20,7 @@ STANDINGS = {"held": "holds", "missed": "misses", "open": "open"}
 def heads(calibration: Calibration) -> list[str]:
     """Return the heads of the table of designs."""
     finds = [f"finds {100 * slowdown:g} %" for slowdown in calibration["slowdowns"]]
-    return ["design", "processes", "minutes", "of", "false alarms", "covers", *finds, "level"]
+    return ["design", "processes", "minutes", "of", "false alarms", "covers", "level", *finds]
 
 
 def design_rows(calibration: Calibration, results: Sequence[Outcome]) -> list[list[str]]:
@@ -33,8 +33,8 @@ def design_rows(calibration: Calibration, results: Sequence[Outcome]) -> list[li
             f"{result.false_alarms.comparisons:.0f}",
             share_text(result.false_alarms),
             share_text(result.covered[0.0]),
-            *(share_text(result.differ[slowdown], 0) for slowdown in calibration["slowdowns"]),
             STANDINGS[result.standing],
+            *(share_text(result.differ[slowdown], 0) for slowdown in calibration["slowdowns"]),
         ]
         for result in results
     ]

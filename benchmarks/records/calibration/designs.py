@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 
 from benchmarks.records.statistics import LEVEL, RESAMPLES, SEED, paired, unpaired
 
-T_BOUNDS = {1: 12.706205, 2: 4.302653, 4: 2.776445, 8: 2.306004}
+T_BOUNDS = {
+    **{1: 12.706205, 2: 4.302653, 4: 2.776445, 8: 2.306004},
+    **{7: 2.364624, 14: 2.144787, 28: 2.048407},
+}
 """Degrees of freedom -> the 97.5 % point of Student's t."""
 NORMAL_BOUND = 1.959964
 """That of the normal distribution."""
@@ -28,13 +31,18 @@ class Comparisons(NamedTuple):
     Attributes:
         a, b: [n, k, turns]: log seconds a step. The i-th process of both rows is of one group,
             unless they are apart in time.
-        variance: [n]: that of the log ratio of two plain rows' medians, known from groups that are
-            not in the comparison.
+        known: [n]: the variance of the log ratio of two plain rows' medians in groups that are not
+            in the comparison.
+        pooled: [n]: the variance of one process's median that is left when those of all rows in the
+            compared groups are explained by row and by group.
+        rows: How many rows a group has.
     """
 
     a: NDArray
     b: NDArray
-    variance: NDArray
+    known: NDArray
+    pooled: NDArray
+    rows: int
 
 
 class Decisions(NamedTuple):
@@ -117,7 +125,18 @@ def by_known_spread(comparisons: Comparisons) -> Decisions:
     This needs no second process a row. It holds for rows of which that is known.
     """
     ratios = np.median(comparisons.b - comparisons.a, axis=2)
-    return around(ratios.mean(1), NORMAL_BOUND * (comparisons.variance / ratios.shape[1]) ** 0.5)
+    return around(ratios.mean(1), NORMAL_BOUND * (comparisons.known / ratios.shape[1]) ** 0.5)
+
+
+def by_pooled_spread(comparisons: Comparisons) -> Decisions:
+    """Decide by Student's t with the spread of processes in all rows that were measured together.
+
+    It holds where processes of all rows differ alike.
+    """
+    ratios = np.median(comparisons.b, axis=2) - np.median(comparisons.a, axis=2)
+    count = ratios.shape[1]
+    bound = T_BOUNDS[(count - 1) * (comparisons.rows - 1)]
+    return around(ratios.mean(1), bound * (2 * comparisons.pooled / count) ** 0.5)
 
 
 def around(middles: NDArray, reach: NDArray) -> Decisions:
@@ -167,10 +186,12 @@ SEVERAL = SIZES[1:]
 OF_BENCH, OF_DIFF = "the test of `fcn bench`", "the test of `fcn bench diff`"
 BOOTSTRAP, STUDENT = "bootstrap of processes, then turns", "Student's t over processes"
 KNOWN = "normal, with the spread of two plain rows in all other groups"
+POOLED = f"{STUDENT}, with their spread in all rows of a group"
 DESIGNS = (
     Design("turns", f"{OF_BENCH}: all turns, paired", (1, 3), False, SOME, by_turns),
     Design("processes", f"{STUDENT}, paired", SEVERAL, False, MANY, by_processes),
     Design("levels", BOOTSTRAP, SIZES, False, MANY // 20, by_levels),
+    Design("pooled spread", POOLED, SEVERAL, False, MANY, by_pooled_spread),
     Design("known spread", KNOWN, SIZES[:3], False, MANY, by_known_spread, 20),
     Design("turns, apart", f"{OF_DIFF}: all turns", (1,), True, SOME, by_turns_apart),
     Design("processes, apart", STUDENT, SEVERAL, True, SOME, by_processes_apart),

@@ -158,10 +158,14 @@ def shares(
     """
     choose = choice_apart if design.apart else choice_beside
     choice = choose(len(logs), size, slowed, design.draws)
+    if not design.apart:  # What all rows of a turn share is in no ratio of two of them.
+        logs = logs - logs.mean(axis=1, keepdims=True)
     compared = Comparisons(
         logs[choice.first, choice.a],
         logs[choice.second, choice.b],
         variance_elsewhere(logs, choice.first),
+        variance_left(logs, choice.first),
+        logs.shape[1],
     )
     differ, low, high = design.decide(compared)
     truth = np.log1p(slowdown)
@@ -187,10 +191,9 @@ def choice_beside(groups: int, size: int, slowed: int | None, draws: int) -> Cho
         return Choice(first, first, a, b, independent)
     generator = np.random.default_rng(SEED)
     first = generator.permuted(np.tile(np.arange(groups), (draws, 1)), axis=1)[:, :size]
-    chosen = pairs[generator.integers(0, len(pairs), (draws, size))]
-    if slowed is None:  # Either row of a pair may stand first.
-        chosen = generator.permuted(chosen, axis=2)
-    return Choice(first, first, chosen[..., 0], chosen[..., 1], min(independent, draws))
+    chosen = pairs[generator.integers(0, len(pairs), draws)]
+    a, b = (chosen[:, side, None].repeat(size, axis=1) for side in (0, 1))
+    return Choice(first, first, a, b, min(independent, draws))
 
 
 def choice_apart(groups: int, size: int, slowed: int | None, draws: int) -> Choice:
@@ -217,6 +220,15 @@ def variance_elsewhere(logs: NDArray, groups: NDArray) -> NDArray:
     )
     others = max(1, len(logs) - groups.shape[1])
     return np.asarray((squares.sum() - squares[groups].sum(1)) / others)
+
+
+def variance_left(logs: NDArray, groups: NDArray) -> NDArray:
+    """Return the variance of a process's median that neither its row nor its group explains."""
+    medians = np.median(logs, axis=2)[groups]
+    left = medians - medians.mean(1, keepdims=True) - medians.mean(2, keepdims=True)
+    left += medians.mean((1, 2), keepdims=True)
+    degrees = max(1, (medians.shape[1] - 1) * (medians.shape[2] - 1))
+    return np.asarray((left**2).sum((1, 2)) / degrees)
 
 
 def with_jackknife(values: NDArray, members: NDArray, choice: Choice) -> Share:
