@@ -141,6 +141,8 @@ def small(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(scripts, "check_backend", lambda name: None)
     monkeypatch.setattr(compare, "reference_trace", trace)
     monkeypatch.setattr(compare, "starting_parameters", lambda *_: None)
+    monkeypatch.setattr(compare, "prove_evaluation", lambda *_: scripts.Outcome("ok", None))
+    monkeypatch.setattr(compare, "evaluation_file", lambda *_: Path())
     monkeypatch.setattr(training, "EXAMPLES", 1)
     monkeypatch.chdir(Path(__file__).parents[2])
     return started

@@ -16,7 +16,7 @@ from common.run.log import read_metrics
 
 pytestmark = pytest.mark.slow
 OPTIONS = ["--recipe", "modern", "--epochs", "2", "--crop", "64", "64", "--batch-size", "4"]
-OPTIONS += ["--deterministic", "--threads", "1", "--checkpoint-every", "1", "--no-progress"]
+OPTIONS += ["--deterministic", "--threads", "1", "--checkpoint-every", "2", "--no-progress"]
 STEPS = 6
 
 
@@ -52,7 +52,7 @@ def test_a_killed_training_ends_bit_for_bit_as_an_uninterrupted_one(
     data = ("--data", generated)
     subprocess.run(command(backend_name, *data, "--out", whole), check=True, capture_output=True)
     # One that is killed after it was resumed: tests/run/test_killed_training.py.
-    kill_after(backend_name, 2, *data, "--out", killed)
+    kill_after(backend_name, 3, *data, "--out", killed)
     subprocess.run(
         command(backend_name, *data, "--resume", killed), check=True, capture_output=True
     )
