@@ -10,11 +10,11 @@ import pytest
 
 from tests.damaged.damage import damaged_json, run
 from tests.support import report_sample
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, sample_calibration
 from tests.support.report_sample import sample_accuracy, sample_compare, sample_study, sample_tune
 
 PROOF = Path(__file__).parents[2] / "docs/parity/full-cpu.json"
-KINDS = ("bench", "compare", "parity", "study", "tune")
+KINDS = ("bench", "calibration", "compare", "parity", "study", "tune")
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,8 @@ def write_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     bench["accuracy"] = sample_accuracy(made["bench"])
     (made["bench"] / "compare.json").unlink()
     (made["bench"] / "bench.json").write_text(json.dumps(bench), encoding="utf-8")
+    calibration = json.dumps(sample_calibration(1, 0.005, 0.01))
+    (made["calibration"] / "calibration.json").write_text(calibration, encoding="utf-8")
     sample_study(made["study"])
     sample_tune(made["tune"])
     sample_compare(made["parity"], images=1)

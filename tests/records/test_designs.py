@@ -209,6 +209,10 @@ UNREADABLE = {
     "groups/0/rows: are not 4 plain ones": lambda d: row(d).update(slowdown=0.5),
     "groups/0/started: 'noon' is not a time": lambda d: d["groups"][0].update(started="noon"),
     "settings/rounds: 2, expected 3 at least": lambda d: d["settings"].update(rounds=2),
+    "settings/backends: has 2 values, expected 1": lambda d: d["settings"]["backends"].append(
+        "jax"
+    ),
+    "groups/0/rows: one has a step of 1e-12 s": lambda d: row(d)["seconds"].__setitem__(0, 1e-12),
 }
 
 

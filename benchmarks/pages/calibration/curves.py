@@ -101,6 +101,10 @@ def power_picture(results: Sequence[Outcome], apart: bool) -> Figure | None:
         mute(axes)
         if size == sizes[0]:
             axes.set_ylabel("called different, %")
-        if size == sizes[-1]:
-            axes.legend(frameon=False, labelcolor=TEXT, loc="lower right")
+    lines = {
+        label: line
+        for axes in figure.axes
+        for line, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    figure.legend(lines.values(), lines, frameon=False, labelcolor=TEXT, loc="outside right upper")
     return figure

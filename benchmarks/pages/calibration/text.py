@@ -63,10 +63,10 @@ def share_text(share: Share, digits: int = 1) -> str:
 def title(calibration: Calibration) -> str:
     """Return what was measured."""
     settings = calibration["settings"]
-    (backend,), (case,) = settings["backends"], settings["cases"]
+    (backend,), (case,), (batch,) = settings["backends"], settings["cases"], settings["batch_sizes"]
     height, width = settings["crop"]
     return (
-        f"{BACKENDS[backend]}, {case}, batch {settings['batch_sizes'][0]}, {height}×{width}, "
+        f"{BACKENDS.get(backend, backend)}, {case}, batch {batch}, {height}×{width}, "
         f"{counted(settings['rounds'], 'round')}, {counted(len(calibration['groups']), 'group')}"
     )
 

@@ -1,27 +1,37 @@
 """What in a calibration contradicts itself."""
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from benchmarks.records.calibration.documents import PLAIN_ROWS, Calibration, Group
 from benchmarks.records.figures import MOST_FOR_OTHERS
 
 LEAST_ROUNDS = 3
 """Fewer turns than two a round of these show no difference however large: 2 / 2 ** 4 is 0.125."""
+Listed = Literal["backends", "cases", "batch_sizes", "crop"]
+LENGTHS: dict[Listed, int] = {"backends": 1, "cases": 1, "batch_sizes": 1, "crop": 2}
+"""Of the lists among the settings of a calibration."""
+SHORTEST = 1e-9
+"""Seconds of a step that a clock can tell."""
 ROUNDING = timedelta(seconds=2)
 """Of the times of two groups."""
 
 
 def unreadable(calibration: Calibration) -> Iterator[str]:
     """Yield in which groups the rows are not those that were planted, or lack samples."""
-    rounds = calibration["settings"]["rounds"]
+    settings = calibration["settings"]
+    for name, count in LENGTHS.items():
+        if (length := len(settings[name])) != count:
+            yield f"settings/{name}: has {length} values, expected {count}"
+    rounds = settings["rounds"]
     if rounds < LEAST_ROUNDS:
         yield f"settings/rounds: {rounds}, expected {LEAST_ROUNDS} at least"
     planted = [0.0] * PLAIN_ROWS + calibration["slowdowns"]
     for number, group in enumerate(calibration["groups"]):
         place = f"groups/{number}"
         try:
-            datetime.fromisoformat(group["started"]) + timedelta(minutes=group["minutes"])
+            ended(group) + ROUNDING
         except (ValueError, OverflowError):
             yield f"{place}/started: {group['started']!r} is not a time"
         if [row["slowdown"] for row in group["rows"]] != planted:
@@ -30,6 +40,8 @@ def unreadable(calibration: Calibration) -> Iterator[str]:
             if row["reason"] is None and len(row["seconds"]) != 2 * rounds:
                 turns = len(row["seconds"])
                 yield f"{place}/rows: one has {turns} turns, expected {2 * rounds}"
+            if row["seconds"] and min(row["seconds"]) < SHORTEST:
+                yield f"{place}/rows: one has a step of {min(row['seconds']):g} s"
 
 
 def problems(calibration: Calibration) -> Iterator[str]:
@@ -48,7 +60,7 @@ def problems(calibration: Calibration) -> Iterator[str]:
 
 def started(group: Group) -> datetime:
     """Return when a group began."""
-    return datetime.fromisoformat(group["started"])
+    return datetime.fromisoformat(group["started"]).astimezone(UTC)
 
 
 def ended(group: Group) -> datetime:
