@@ -7,10 +7,10 @@ import logging
 import os
 import secrets
 import socket
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from benchmarks.cluster.place import Host, Place, Question
@@ -52,22 +52,23 @@ def joined(address: str, config: Config) -> Iterator[str]:
         InputError: If there is none.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    logging.getLogger("ray").setLevel(logging.ERROR)
     if address == LOCAL:  # Else Ray would keep a token in the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
-    with tempfile.TemporaryDirectory(prefix="fcn-ray-", ignore_cleanup_errors=True) as folder:
+    with ExitStack() as stack:
         try:
             if address == LOCAL:
+                folder = TemporaryDirectory(prefix="fcn-ray-", ignore_cleanup_errors=True)
                 ray.init(
                     LOCAL,
                     num_cpus=config.workers,
                     object_store_memory=OBJECT_STORE,
                     include_dashboard=False,
-                    _temp_dir=folder,
+                    _temp_dir=stack.enter_context(folder),
                     **quiet,
                 )
             else:

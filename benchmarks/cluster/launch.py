@@ -137,9 +137,10 @@ def followed(members: list[Member]) -> list[End]:
                     deadline = min(deadline, time.monotonic() + FAILING_SECONDS)
                 elif rank == 0:
                     deadline = time.monotonic() + FINISHING_SECONDS
-    if told and any(end.rank == 0 and end.status < 0 for end in ends):
+    told_to_end = [end for end in ends if told and end.rank == 0]
+    if any(end.status < 0 for end in told_to_end):
         raise KeyboardInterrupt
-    return ends
+    return told_to_end or ends  # The others then miss the first.
 
 
 def news_of(ray: Any, reference: Any) -> News | None:

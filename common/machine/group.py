@@ -63,12 +63,21 @@ def group_of(config: Config) -> Group:
 def report_late(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
-    """Print the traceback of a process of several, unless it is ended before.
+    """Print the traceback of a process of several and end it, unless it is ended before.
 
     The cause may be that another has failed; who started them then ends all.
     """
     time.sleep(CAUSE_SECONDS)
     sys.__excepthook__(kind, error, trace)
+    end_at_once(1)
+
+
+def end_at_once(status: int) -> None:
+    """End this process of a group; at a usual end some frameworks wait for the others."""
+    if ADDRESSES in os.environ:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def check_group(config: Config, sum_over_group: Callable[[NDArray], NDArray]) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from common.data.tiling import predict_tiled, predict_views
 from common.documents import Evaluation
 from common.errors import command, notice
+from common.machine.group import end_at_once
 from common.machine.locks import only_writer
 from common.machine.messages import FrameworkMessages
 from common.machine.threads import restart_with_environment
@@ -63,7 +64,13 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
             summary = run.finish(backend.parameters_of(state), peak, predictions, draw)
         return report(run, summary, args.json)
 
-    return main
+    def main_of_one(argv: Sequence[str] | None = None) -> int:
+        """Run one training, whose process may be one of a group."""
+        if status := main(argv):
+            end_at_once(status)
+        return status
+
+    return main_of_one
 
 
 def prediction_command(backend: ModuleType) -> Callable[..., int]:

@@ -58,5 +58,6 @@ def start_training(cluster: object, data: Path, run: Path, *options: object) -> 
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
     return Training(process, run)

@@ -64,11 +64,12 @@ def test_what_is_killed_is_named_and_nothing_is_left(
     training = start_training(
         cluster, generated, run, "--backend", backend, "--resume", run, *MANY[2:]
     )
-    wait_for(lambda: len(training.members()) == 2, training)
-    training.process.send_signal(signal.SIGTERM)
+    checkpoint = list((run / "checkpoints").iterdir())
+    wait_for(lambda: list((run / "checkpoints").iterdir()) != checkpoint, training)
+    os.killpg(training.process.pid, signal.SIGINT)  # As a terminal does.
     *_, last = ended(training)
     assert training.process.returncode == 130
-    assert last.startswith("interrupted") and "go on with: fcn train" in last
+    assert last.startswith("interrupted at step ") and last.endswith(f": {go_on}")
 
     training = started(cluster, backend, generated, tmp_path / "killed")
     training.process.kill()
