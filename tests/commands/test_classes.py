@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from benchmarks.cli import main as fcn
-from benchmarks.workers.environment import backend_environment
 from common.classes import VOID, VOID_COLOR, Classes
 from common.data.images import read_image
 from common.data.masks import read_label, write_label
@@ -118,7 +117,7 @@ def test_masks_of_other_classes_are_told_how_to_get_a_list(
 
 @pytest.mark.slow
 def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
-    backend_name: str, generated: Path, tmp_path: Path
+    backend_name: str, generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Weight files name the classes, so that a prediction needs no option."""
     data, path = own_data(generated, tmp_path / "VOC", "colours"), tmp_path / "classes.toml"
@@ -136,9 +135,9 @@ def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
 
     path.unlink()  # The run knows them.
     resume = ["--resume", run, "--resume-changed", "--no-progress"]  # The number of devices.
-    # As `fcn train` starts it. The others start themselves anew with this environment.
-    rest = script(train, *resume, "--devices", 1, environment=backend_environment(None))
-    assert rest.returncode == 0, rest.stderr
+    capsys.readouterr()
+    assert script_here(train, *resume, "--devices", 1) == 0
+    last = capsys.readouterr().out.splitlines()[-1]
     lines = read_metrics(run / "metrics.jsonl")
     assert [line["step"] for line in lines if line["kind"] == "step"] == list(range(6))
     assert [line["epoch"] for line in lines if line["kind"] == "epoch"] == [0, 1]
@@ -151,18 +150,17 @@ def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
     parameters, metadata = read_parameters(model)
     assert json.loads(metadata["classes"]) == described
     assert parameters["transpose_conv.weight"].shape == (3, 3, 64, 64)
-    last = rest.stdout.splitlines()[-1]
     assert last == f"next: fcn predict --backend {backend_name} --weights {model} --out DIR IMAGE"
 
     image, maps = next((data / "JPEGImages").glob("*.jpg")), tmp_path / "maps"
     predicting = [image, "--weights", model, "--out", maps, "--tile", 64, 64]
-    predicted = script(f"{backend_name}_impl.predict", *predicting)
-    assert predicted.returncode == 0, predicted.stderr
+    assert script_here(f"{backend_name}_impl.predict", *predicting) == 0
+    predicted = capsys.readouterr()
     height, width, _ = read_image(image).shape
     count = -(-height // 64) * -(-width // 64)  # A bar or a line at the end, of tiles.
-    assert count > 1 and f"1 image: {count} of {count} tiles in " in predicted.stderr
+    assert count > 1 and f"1 image: {count} of {count} tiles in " in predicted.err
     labels, overlay = maps / f"{image.stem}.png", maps / f"{image.stem}-overlay.png"
-    *lines, last = predicted.stdout.splitlines()
+    *lines, last = predicted.out.splitlines()
     assert last.startswith(f"next: `fcn weights export {model} ")
     written = [line.partition(": ") for line in lines]
     assert [file for file, *_ in written] == [str(labels), str(overlay)]
