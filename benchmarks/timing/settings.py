@@ -95,8 +95,14 @@ class Settings:
         metavar="NAME|FILE",
     )
     own_recipe: Recipe | None = None
-    backbone: str | None = option("by default the preset's", default=None, choices=BACKBONES)
-    head: str | None = option("by default the preset's", default=None, choices=tuple(HEADS))
+    backbone: str | None = option(
+        "the network's layers before its head; by default the recipe's",
+        default=None,
+        choices=BACKBONES,
+    )
+    head: str | None = option(
+        "which maps are scored; by default the recipe's", default=None, choices=tuple(HEADS)
+    )
     precisions: tuple[str, ...] = option(
         "arithmetic; float32 is strict (TF32 off); several: A,B",
         default=("float32",),
