@@ -20,9 +20,10 @@ from benchmarks.cluster.place import Job, News, Question
 from benchmarks.workers.scripts import way_on
 from benchmarks.workers.supervision import SAME_PRESS, how_ended, last_line
 from common.config import Config
-from common.errors import printable
+from common.errors import InputError, printable
 from common.machine.group import CLUSTER, Group
 from common.machine.progress import ON_TERMINAL, shows_bars
+from common.run.training import NO_DATA
 
 IMAGENET = Path("imagenet")
 """Weights that are downloaded by each host."""
@@ -62,6 +63,8 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
         KeyboardInterrupt: If an interrupt ended it at once.
     """
     check_ray(config.workers)
+    if args.data is None:
+        raise InputError(NO_DATA)
     if args.address != LOCAL:
         os.environ[CLUSTER] = args.address
     more = {name: os.environ[name] for name in (CLUSTER,) if name in os.environ}

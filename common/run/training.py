@@ -31,6 +31,7 @@ from common.run.resume import backend_and_weights
 from common.run.runs import Run
 
 Beginning = tuple[Checkpoint, WeightsRecord | None, list[Line]]
+NO_DATA = "--data is missing: name a VOC folder (`fcn data make DIR` makes one)"
 EXAMPLES = 6
 """Validation images whose predictions a run draws."""
 
@@ -159,7 +160,7 @@ def start_training(
         InputError: Before anything is written.
     """
     if args.data is None:
-        raise InputError("--data is missing: name a VOC folder (`fcn data make DIR` makes one)")
+        raise InputError(NO_DATA)
     if args.checkpoint_every is not None and args.checkpoint_every < 1:
         raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
     data = TrainingData(args.data, config, is_first_process() and not args.no_progress)

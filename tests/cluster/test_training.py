@@ -130,6 +130,12 @@ def test_without_ray_it_is_said_what_to_install(
         main(options(generated, tmp_path, "--workers", 2))
 
 
+@pytest.mark.usefixtures("torch_present")
+def test_data_that_nobody_names_are_missed_before_a_cluster_is_started(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="^--data is missing"):
+        main(["--backend", "torch", "--out", str(tmp_path / "run"), "--workers", "2"])
+
+
 @pytest.mark.parametrize(
     ("second", "message"),
     [
