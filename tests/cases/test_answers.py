@@ -73,6 +73,7 @@ def test_a_part_of_a_step_gives_what_the_reference_gives(
         assert not gate["passed"] and f"{name} is off by" in str(gate["reason"])
 
 
+@pytest.mark.slow
 def test_native_upsampling_is_proved_in_whole_steps_and_alone(
     asked: Asked, ask_about: AskAbout
 ) -> None:
@@ -83,6 +84,7 @@ def test_native_upsampling_is_proved_in_whole_steps_and_alone(
         assert switches is not None and switches["upsampling"] == "native"
 
 
+@pytest.mark.slow
 def test_an_epoch_trains_on_what_it_loaded_and_its_second_step_is_whole_even_in_bfloat16(
     asked: Asked, ask_about: AskAbout
 ) -> None:

@@ -25,6 +25,7 @@ from common.run import training
 from tests.conftest import PRESENT
 
 
+@pytest.mark.slow
 def test_a_missing_and_a_crashing_backend_are_rows_and_another_goes_on(
     generated: Path,
     tmp_path: Path,

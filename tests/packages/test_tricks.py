@@ -33,7 +33,11 @@ RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=SIZE, tile=SIZE
 
 
 @pytest.mark.parametrize(
-    "backbone", [pytest.param("resnet18_v1", marks=pytest.mark.release), "resnet18_v2"]
+    "backbone",
+    [
+        pytest.param("resnet18_v1", marks=pytest.mark.release),
+        pytest.param("resnet18_v2", marks=pytest.mark.slow),
+    ],
 )
 def test_without_any_trick_the_first_step_and_the_losses_equal_the_reference(
     backend: ModuleType, backend_name: str, backbone: str

@@ -12,7 +12,8 @@ import pytest
 
 from tests.run import killed_training
 
-pytestmark = pytest.mark.xdist_group("killed training")  # All of them look at one run.
+# All of them look at one run.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("killed training")]
 
 
 @pytest.fixture(scope="module")

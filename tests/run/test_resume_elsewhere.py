@@ -25,7 +25,7 @@ from common.run.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from tests.conftest import PRESENT
 
 # One process holds all four frameworks; each is compiled once.
-pytestmark = pytest.mark.xdist_group("resume elsewhere")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("resume elsewhere")]
 RECIPE = replace(probe_recipe("resnet18_v1", "fcn8s"), batch_size=2, crop=(64, 96))
 CONFIG = Config(RECIPE, deterministic=True)
 RATES = (1e-3, 3e-3, 2e-3, 1e-3)
@@ -70,17 +70,7 @@ def trainings(determinism: None, tmp_path_factory: pytest.TempPathFactory) -> di
     return found
 
 
-RING = set(itertools.pairwise([*PRESENT, PRESENT[0]]))
-"""Pairs in which each backend's checkpoint is read once, and each reads one."""
-
-
-@pytest.mark.parametrize(
-    "first, second",
-    [
-        pytest.param(*pair, marks=[] if pair in RING else pytest.mark.slow)
-        for pair in itertools.permutations(PRESENT, 2)
-    ],
-)
+@pytest.mark.parametrize("first, second", itertools.permutations(PRESENT, 2))
 def test_two_steps_here_and_two_there_are_four(
     trainings: dict[str, Any], first: str, second: str
 ) -> None:
