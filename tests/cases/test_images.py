@@ -49,10 +49,16 @@ def test_each_track_is_held_to_its_own_way(question: Question) -> None:
     areas: Any = ModuleType("stand_in")
     areas.create_state = lambda config, parameters: parameters
 
+    maps: dict[bytes, NDArray] = {}  # Three of the four images are the same.
+
     def predict_area(parameters: Any, area: NDArray) -> NDArray:
         assert area.shape[:2] == CONFIG.recipe.crop
-        passed = reference.forward(parameters, area[None], CONFIG.recipe.network, training=False)
-        return passed.logits[0].argmax(-1).astype(np.uint8)
+        key = area.tobytes()
+        if key not in maps:
+            network = CONFIG.recipe.network
+            passed = reference.forward(parameters, area[None], network, training=False)
+            maps[key] = passed.logits[0].argmax(-1).astype(np.uint8)
+        return maps[key]
 
     areas.predict_area = predict_area
     answers = WholeImages(areas, CONFIG, question.inputs).answer()
