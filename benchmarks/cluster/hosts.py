@@ -7,6 +7,8 @@ import logging
 import os
 import secrets
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -17,6 +19,7 @@ from benchmarks.cluster.place import Host, Place, Question
 from benchmarks.workers.supervision import last_line
 from common.config import Config
 from common.errors import InputError
+from common.machine.children import ending_with_this
 
 LOCAL = "local"
 """The address of a cluster that is started on this host and ends with the training."""
@@ -73,6 +76,7 @@ def joined(address: str, config: Config) -> Iterator[str]:
                 )
             else:
                 check_listening(address)
+                check_cluster(address)
                 ray.init(address, **quiet)
         except (ConnectionError, RuntimeError, TimeoutError) as error:
             raise InputError(f"--address {address}: {error}") from error
@@ -94,6 +98,25 @@ def check_listening(address: str) -> None:
             f"--address {address}: no Ray cluster there ({error.strerror or error}): start one by "
             f"`ray start --head --port {port}` on that host"
         ) from error
+
+
+def check_cluster(address: str) -> None:
+    """Raise InputError unless a process can join the cluster at ``address``.
+
+    Ray's core ends the process that finds something else there, so another one tries it first.
+    """
+    program = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)"
+    tried = subprocess.run(
+        ending_with_this([sys.executable, "-c", program, address]),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if tried.returncode:
+        raise InputError(
+            f"--address {address}: what listens there is no Ray cluster of this version "
+            f"({last_line(tried.stderr)}): start one by `ray start --head` on that host"
+        )
 
 
 def placed(config: Config, address: str) -> list[Any]:

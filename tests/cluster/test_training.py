@@ -1,8 +1,13 @@
 """Trainings on a cluster of two nodes: gone on with at another size, in another backend."""
 
 import json
+import os
 import socket
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -119,6 +124,34 @@ def test_an_address_without_a_cluster_is_refused(generated: Path, tmp_path: Path
         InputError, match=rf"^--address {address}: no Ray cluster there \(.*refused"
     ):
         main(options(generated, tmp_path, "--workers", 2, "--address", address))
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("torch_present")
+def test_where_something_else_listens_one_line_says_so(generated: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        Thread(target=close_all, args=[other], daemon=True).start()
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        more = options(generated, tmp_path, "--workers", 2, "--address", address)
+        run = subprocess.run(
+            [sys.executable, "-m", "benchmarks.cli", "train", *more],
+            env=os.environ | {"RAY_gcs_rpc_server_reconnect_timeout_s": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert run.returncode == 2
+    assert run.stderr.startswith(
+        f"error: --address {address}: what listens there is no Ray cluster"
+    )
+    assert run.stderr.count("\n") == 1
+
+
+def close_all(server: socket.socket) -> None:
+    """Close each connection at once, as a server of another kind may."""
+    with suppress(OSError):
+        while True:
+            server.accept()[0].close()
 
 
 @pytest.mark.usefixtures("torch_present")
