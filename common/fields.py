@@ -135,7 +135,8 @@ def with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
 def field_arguments(instance: Any) -> list[str]:
     """Return the options, as a command line, that state the values of a dataclass's fields.
 
-    A field that is read from a file is left out: where that file is now, the caller must know.
+    Default values are left out: not every command that takes the others has their options. So is a
+    field that is read from a file: where that file is now, the caller must know.
     """
     return arguments_of(type(instance), vars(instance))
 
@@ -147,6 +148,8 @@ def arguments_of(cls: type, values: Mapping[str, Any]) -> list[str]:
     for field in option_fields(cls):
         value = values.get(field.name)
         if value is None or value is False or value == () or hasattr(value, "read"):
+            continue
+        if value == field.default:
             continue
         arguments.append(_flag(field))
         if isinstance(value, tuple) and get_args(hints[field.name])[-1] is Ellipsis:

@@ -93,8 +93,8 @@ class Place:
             InputError: For images that cannot be read.
         """
         versions = {"Python": ".".join(map(str, sys.version_info[:3]))}
-        for package in ("fcn-frameworks", "numpy", *PACKAGES[question.backend].split()):
-            name = package.partition("==")[0]
+        for requirement in ("fcn-frameworks", "numpy", *PACKAGES[question.backend].split()):
+            name = requirement.partition("==")[0]
             if name.startswith("-"):
                 continue
             try:

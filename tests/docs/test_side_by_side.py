@@ -168,6 +168,11 @@ def test_a_row_has_its_address_and_its_note(tmp_path) -> None:
     content = (
         "```{side-by-side} loss.py\nscalar: Two *kinds* of array.\n```\n\n{ref}`loss-scalar`\n"
     )
+    for name in ("parity/full-cpu", "cpu-amd-epyc/all"):  # The figures' sources lead there.
+        result = tmp_path / "results" / f"{name}.md"
+        result.parent.mkdir(parents=True)
+        text = f"---\norphan: true\n---\n\n(results/{name})=\n# Result\n"
+        result.write_text(text, encoding="utf-8")
     assert build(tmp_path, f"# Page\n\n{content}") == (0, "")
     page = (tmp_path / "html" / "index.html").read_text(encoding="utf-8")
     assert '<section class="side-by-side" id="loss-scalar">' in page

@@ -179,8 +179,8 @@ def test_what_cannot_stand_beside_is_refused_and_no_page_is_written(
     empty.mkdir()
     said = refused(capsys, ours, empty, "--beside", ours)
     assert (
-        "empty: holds no bench.json, no compare.json, no study.json, no tune.json; name a folder"
-        in said
+        "empty: holds no bench.json, no compare.json, no study.json, no tune.json, "
+        "no calibration.json; name a folder" in said
     )
     broken = write(tmp_path / "broken", {**documents[1], "version": 99})
     assert "has version 99" in refused(capsys, ours, "--beside", broken)

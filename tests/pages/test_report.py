@@ -307,7 +307,8 @@ def test_the_command_writes_the_page_again(
     [
         (
             None,
-            "holds no bench.json, no compare.json, no study.json, no tune.json; name a folder",
+            "holds no bench.json, no compare.json, no study.json, no tune.json, no "
+            "calibration.json; name a folder",
         ),
         ("{", "compare.json: is not JSON"),
         ('{"loss": NaN}', "compare.json: is not JSON (NaN is not a number)"),

@@ -17,7 +17,7 @@ from benchmarks.records.results import RESULTS, kind_of, read_document
 from benchmarks.timing.settings import Settings, interpreter
 from benchmarks.workers.environment import PROJECT
 from common.errors import InputError, notice
-from common.fields import arguments_of, option_fields, with_tuples
+from common.fields import arguments_of, with_tuples
 from common.machine.children import ending_with_this
 from common.machine.files import write_text
 from common.machine.provenance import git_commit, hardware
@@ -180,17 +180,13 @@ def installed(name: str) -> str:
 
 
 def stated(there: Bench, out: Path) -> list[str]:
-    """Return the options of `fcn bench` that state a file's settings, but for the defaults.
+    """Return the options of `fcn bench` that state a file's settings.
 
     A recipe of a file's own is written into ``out``. An option that today's `fcn bench` no longer
     takes is not lost: it is given to the code of the file's commit.
     """
-    settings = there["settings"]
-    defaults = {field.name: field.default for field in option_fields(Settings)}
-    values = with_tuples(settings)
-    options = {name: values.get(name) for name, default in defaults.items()}
-    options = {name: value for name, value in options.items() if value != defaults[name]}
-    if own := settings.get("own_recipe"):
+    options = with_tuples(there["settings"])
+    if own := there["settings"].get("own_recipe"):
         write_text(out / RECIPE, to_toml(Recipe.from_json(own)))
         options["recipe"] = str(out / RECIPE)
     return arguments_of(Settings, options)
