@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.cluster.place import Host, Place, Question
+from benchmarks.cluster.place import UNKNOWN, Host, Place, Question
 from benchmarks.workers.supervision import last_line
 from common.config import Config
 from common.errors import InputError
@@ -206,7 +206,7 @@ def check_hosts(hosts: list[Host], question: Question) -> None:
                 f"{path}: host {host.name} does not see it: put it where all hosts see it"
             )
         for name, number in host.versions.items():
-            if number != first.versions[name]:
+            if UNKNOWN not in (number, first.versions[name]) and number != first.versions[name]:
                 raise InputError(
                     f"{name} is {first.versions[name]} on {first.name} and {number} on "
                     f"{host.name}: install the same on both"

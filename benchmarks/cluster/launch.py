@@ -65,15 +65,14 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
     check_ray(config.workers)
     if args.data is None:
         raise InputError(NO_DATA)
-    if args.address != LOCAL:
-        os.environ[CLUSTER] = args.address
-    more = {name: os.environ[name] for name in (CLUSTER,) if name in os.environ}
+    more = {CLUSTER: args.address} if args.address != LOCAL else {}
     more |= {ON_TERMINAL: "1"} if shows_bars() else {}
     folder = str(Path.cwd())
     job = Job(args.backend, arguments, config.threads, config.device, folder, more)
     named = (args.data, args.resume, args.weights)
     paths = [folder, *(str(path.absolute()) for path in named if path not in (None, IMAGENET))]
     with joined(args.address, config):
+        os.environ |= {name: more[name] for name in (CLUSTER,) if name in more}
         question = Question(args.backend, config, args.data, paths)
         members = checked(placed(config, args.address), question)
         start(members, job)

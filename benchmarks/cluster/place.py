@@ -25,6 +25,8 @@ from common.machine.threads import available_cpus
 
 READ_SECONDS = 0.5
 """How long ``Place.read`` waits for something to tell."""
+UNKNOWN = "unknown"
+"""The commit of an installation that is no checkout; it is compared with none."""
 
 
 class Question(NamedTuple):
@@ -101,7 +103,7 @@ class Place:
                 versions[name] = version(name)
             except PackageNotFoundError:
                 versions[name] = "missing"
-        versions["commit"] = git_commit() or "unknown"
+        versions["commit"] = git_commit() or UNKNOWN
         missing = [path for path in question.paths if not Path(path).exists()]
         reading = question.config.max_pixels, question.config.recipe.classes
         digest = "" if missing else open_dataset(question.data, "train", None, *reading).digest

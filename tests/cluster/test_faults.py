@@ -38,17 +38,10 @@ def started(cluster: object, backend: str, generated: Path, run: Path) -> Traini
     return training
 
 
-@pytest.mark.cluster
-@pytest.mark.xdist_group("cluster")
-@pytest.mark.parametrize(
-    "backend",
-    [
-        # It is MXNet whose processes wait for one that has ended.
-        name if name == "mxnet" else pytest.param(name, marks=pytest.mark.release)
-        for name in BACKENDS
-        if name not in SKIPPED
-    ],
-)
+pytestmark = [pytest.mark.release, pytest.mark.xdist_group("cluster")]
+
+
+@pytest.mark.parametrize("backend", [name for name in BACKENDS if name not in SKIPPED])
 def test_what_is_killed_is_named_and_nothing_is_left(
     cluster: object, backend: str, generated: Path, tmp_path: Path
 ) -> None:
@@ -77,8 +70,6 @@ def test_what_is_killed_is_named_and_nothing_is_left(
     assert has_checkpoint(tmp_path / "killed")
 
 
-@pytest.mark.cluster
-@pytest.mark.xdist_group("cluster")
 @pytest.mark.skipif("mxnet" in SKIPPED, reason="FCN_SKIP_BACKENDS names mxnet")
 def test_a_node_that_is_killed_is_named(cluster: object, generated: Path, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)

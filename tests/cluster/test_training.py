@@ -126,7 +126,7 @@ def test_an_address_without_a_cluster_is_refused(generated: Path, tmp_path: Path
         main(options(generated, tmp_path, "--workers", 2, "--address", address))
 
 
-@pytest.mark.cluster
+@pytest.mark.release
 @pytest.mark.usefixtures("torch_present")
 def test_where_something_else_listens_one_line_says_so(generated: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -181,5 +181,6 @@ def test_hosts_that_differ_are_named(second: Host, message: str) -> None:
     question = Question("torch", Config(RECIPE, workers=2), Path("/voc"), [])
     first = Host("a", [], {"numpy": "1"}, "x")
     hosts.check_hosts([first, first], question)
+    hosts.check_hosts([first, Host("b", [], {"numpy": "unknown"}, "x")], question)
     with pytest.raises(InputError, match=f"^{message}"):
         hosts.check_hosts([first, second], question)
