@@ -55,6 +55,8 @@ def joined(address: str, config: Config) -> Iterator[str]:
         InputError: If there is none.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    # Else Ray copies the project and installs everything anew where `uv run` started the command.
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     if address == LOCAL:  # Else Ray would keep a token in the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
