@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -33,8 +34,20 @@ def _tell_early_interrupt(
         sys.__excepthook__(kind, error, trace)
 
 
-if sys.argv[:1] == ["-m"]:  # As it is while `python -m` imports the package of a command.
+def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+    """Send an interrupt again that came within a callback, whose exceptions Python drops."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
+if sys.argv and os.path.basename(sys.argv[0]) in ("-m", "fcn"):
+    # `-m` is what stands there while `python -m` imports the package of a command.
     sys.excepthook = _tell_early_interrupt
+    sys.unraisablehook = _interrupt_again
 
 
 def is_first_process() -> bool:
@@ -82,6 +95,8 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     def wrapped(argv: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
+        if argv is None:
+            sys.unraisablehook = _interrupt_again
         try:
             return main(argv)
         except (InputError, TrainingDiverged) as error:

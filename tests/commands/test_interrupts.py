@@ -235,13 +235,23 @@ def test_an_interrupt_while_a_framework_is_loaded_is_not_lost_in_it(
     assert not (tmp_path / "run").exists()
 
 
-def test_an_interrupt_while_a_script_is_imported_is_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "statement",
+    ["interrupt()", "weakref.ref(set(), interrupt)"],
+    ids=["in plain code", "in a callback, whose exceptions Python drops"],
+)
+def test_an_interrupt_while_a_script_is_imported_is_one_line(
+    statement: str, tmp_path: Path
+) -> None:
     (tmp_path / "sitecustomize.py").write_text(
-        "import builtins, os, signal\n"
+        "import builtins, os, signal, weakref\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "load = builtins.__import__\n"
+        "def interrupt(dead=None): os.kill(os.getpid(), signal.SIGINT)\n"
         "def interrupted(name, *rest, **options):\n"
-        "    if name == 'numpy': os.kill(os.getpid(), signal.SIGINT)\n"
+        "    if name == 'numpy':\n"
+        "        builtins.__import__ = load\n"
+        f"        {statement}\n"
         "    return load(name, *rest, **options)\n"
         "builtins.__import__ = interrupted\n",
         encoding="utf-8",
