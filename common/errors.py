@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
 
 
@@ -44,7 +45,7 @@ def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(lost)
 
 
-if sys.argv and os.path.basename(sys.argv[0]) in ("-m", "fcn"):
+if Path(*sys.argv[:1]).name in ("-m", "fcn"):
     # `-m` is what stands there while `python -m` imports the package of a command.
     sys.excepthook = _tell_early_interrupt
     sys.unraisablehook = _interrupt_again
