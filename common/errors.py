@@ -35,20 +35,23 @@ def _tell_early_interrupt(
         sys.__excepthook__(kind, error, trace)
 
 
-def _interrupt_again(lost: "sys.UnraisableHookArgs") -> None:
+_report_dropped = sys.unraisablehook
+
+
+def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
     """Send an interrupt again that came within a callback, whose exceptions Python drops."""
-    if issubclass(lost.exc_type, KeyboardInterrupt):
+    if issubclass(dropped.exc_type, KeyboardInterrupt):
         again = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT))
         again.daemon = True
         again.start()
     else:
-        sys.__unraisablehook__(lost)
+        _report_dropped(dropped)
 
 
+sys.unraisablehook = _interrupt_again
 if Path(*sys.argv[:1]).name in ("-m", "fcn"):
     # `-m` is what stands there while `python -m` imports the package of a command.
     sys.excepthook = _tell_early_interrupt
-    sys.unraisablehook = _interrupt_again
 
 
 def is_first_process() -> bool:
@@ -96,8 +99,6 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
     def wrapped(argv: Sequence[str] | None = None) -> int:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
-        if argv is None:
-            sys.unraisablehook = _interrupt_again
         try:
             return main(argv)
         except (InputError, TrainingDiverged) as error:

@@ -20,9 +20,11 @@ from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+from benchmarks import cli  # First, for from here on no interrupt is lost.
+
+# isort: split
 import numpy as np
 
-from benchmarks import cli
 from benchmarks.workers import scripts
 from common.machine.files import write_bytes
 from common.parameters import names as parameters
