@@ -9,9 +9,10 @@ import secrets
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
@@ -38,18 +39,22 @@ class Member(NamedTuple):
     ip: str
 
 
-def check_ray(workers: int) -> None:
-    """Raise InputError unless Ray is installed."""
+def check_ray(option: str) -> None:
+    """Raise InputError unless Ray is installed, which the option as it is typed needs."""
     if find_spec("ray") is None:
         raise InputError(
-            f"--workers {workers}: Ray is not installed here; in a checkout `uv sync --group "
+            f"{option}: Ray is not installed here; in a checkout `uv sync --group "
             "cluster` installs it, elsewhere `pip install ray==2.60.*`"
         )
 
 
 @contextmanager
-def joined(address: str, config: Config) -> Iterator[str]:
+def joined(address: str, places: int = 1) -> Iterator[str]:
     """Connect this process to the cluster at ``address`` within the block.
+
+    Args:
+        address: ``HOST:PORT``, or ``LOCAL`` for a cluster of this host alone.
+        places: How many processes that cluster has room for.
 
     Raises:
         InputError: If there is none.
@@ -70,7 +75,7 @@ def joined(address: str, config: Config) -> Iterator[str]:
                 folder = TemporaryDirectory(prefix="fcn-ray-", ignore_cleanup_errors=True)
                 ray.init(
                     LOCAL,
-                    num_cpus=config.workers,
+                    num_cpus=places,
                     object_store_memory=OBJECT_STORE,
                     include_dashboard=False,
                     _temp_dir=stack.enter_context(folder),
@@ -195,12 +200,17 @@ def checked(actors: list[Any], question: Question) -> list[Member]:
         for actor, host, node in zip(actors, hosts, ids, strict=True)
     ]
     members.sort(key=lambda member: (member.node != own, member.node))
-    check_hosts([member.host for member in members], question)
+    check_hosts([member.host for member in members], question.data)
     return members
 
 
-def check_hosts(hosts: list[Host], question: Question) -> None:
-    """Raise InputError if a host lacks a path, or has other versions or images than the first."""
+def check_hosts(hosts: Sequence[Host], data: Path | None = None) -> None:
+    """Raise InputError if a host lacks a path, or has other versions or images than the first.
+
+    Args:
+        hosts: All that work together.
+        data: The folder of their images, if they need any.
+    """
     first = hosts[0]
     for host in hosts:
         for path in host.missing:
@@ -215,7 +225,7 @@ def check_hosts(hosts: list[Host], question: Question) -> None:
                 )
         if host.digest != first.digest:
             raise InputError(
-                f"--data {question.data}: other images on {host.name} than on {first.name}: make "
+                f"--data {data}: other images on {host.name} than on {first.name}: make "
                 "them the same on all hosts"
             )
 

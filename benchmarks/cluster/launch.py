@@ -62,7 +62,7 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
         InputError: If the cluster or its hosts cannot do that.
         KeyboardInterrupt: If an interrupt ended it at once.
     """
-    check_ray(config.workers)
+    check_ray(f"--workers {config.workers}")
     if args.data is None:
         raise InputError(NO_DATA)
     more = {CLUSTER: args.address} if args.address != LOCAL else {}
@@ -71,7 +71,7 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
     job = Job(args.backend, arguments, config.threads, config.device, folder, more)
     named = (args.data, args.resume, args.weights)
     paths = [folder, *(str(path.absolute()) for path in named if path not in (None, IMAGENET))]
-    with joined(args.address, config):
+    with joined(args.address, config.workers):
         os.environ |= {name: more[name] for name in (CLUSTER,) if name in more}
         question = Question(args.backend, config, args.data, paths)
         members = checked(placed(config, args.address), question)

@@ -8,7 +8,7 @@ import selectors
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from common.machine.provenance import git_commit
 from common.machine.threads import available_cpus
 
 READ_SECONDS = 0.5
-"""How long ``Place.read`` waits for something to tell."""
+"""How long ``Place.read`` waits by default for something to tell."""
 UNKNOWN = "unknown"
 """The commit of an installation that is no checkout; it is compared with none."""
 
@@ -85,6 +85,21 @@ class News(NamedTuple):
     status: int | None
 
 
+def versions_here(backends: Iterable[str]) -> dict[str, str]:
+    """Return what computes on this host, for these backends -> its version."""
+    versions = {"Python": ".".join(map(str, sys.version_info[:3]))}
+    requirements = " ".join(PACKAGES[backend] for backend in backends).split()
+    for requirement in ("fcn-frameworks", "numpy", *requirements):
+        name = requirement.partition("==")[0]
+        if name.startswith("-"):
+            continue
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "missing"
+    return versions | {"commit": git_commit() or UNKNOWN}
+
+
 class Place:
     """One process of a training on this host, which ends with this object's own process."""
 
@@ -94,20 +109,10 @@ class Place:
         Raises:
             InputError: For images that cannot be read.
         """
-        versions = {"Python": ".".join(map(str, sys.version_info[:3]))}
-        for requirement in ("fcn-frameworks", "numpy", *PACKAGES[question.backend].split()):
-            name = requirement.partition("==")[0]
-            if name.startswith("-"):
-                continue
-            try:
-                versions[name] = version(name)
-            except PackageNotFoundError:
-                versions[name] = "missing"
-        versions["commit"] = git_commit() or UNKNOWN
         missing = [path for path in question.paths if not Path(path).exists()]
         reading = question.config.max_pixels, question.config.recipe.classes
         digest = "" if missing else open_dataset(question.data, "train", None, *reading).digest
-        return Host(socket.gethostname(), missing, versions, digest)
+        return Host(socket.gethostname(), missing, versions_here([question.backend]), digest)
 
     def free_address(self, ip: str) -> str:
         """Return ``ip`` with a port on which nothing listens."""
@@ -130,10 +135,15 @@ class Place:
             os.sched_setaffinity(0, cpus[number * count :][:count] or cpus)
         environment = backend_environment(job.threads, job.device)
         environment |= {**group_environment(group), **job.more}
+        command = script_command(job.backend, "train", job.arguments)
+        self.run(command, environment, job.folder)
+
+    def run(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+        """Start a command in a working folder; it ends with this process."""
         self._process = subprocess.Popen(
-            ending_with_this(script_command(job.backend, "train", job.arguments)),
+            ending_with_this(command),
             env=environment,
-            cwd=job.folder,
+            cwd=folder,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -143,11 +153,11 @@ class Place:
             assert stream is not None
             self._selector.register(stream, selectors.EVENT_READ, name)
 
-    def read(self) -> News:
-        """Return what is new, at the latest after ``READ_SECONDS``."""
+    def read(self, seconds: float = READ_SECONDS) -> News:
+        """Return what is new, at the latest after so many seconds."""
         status = self._process.poll()  # Before what it has printed is read.
         printed = {"out": b"", "errors": b""}
-        wait = READ_SECONDS if status is None else 0
+        wait = seconds if status is None else 0
         for key, _ in self._selector.select(wait) if self._selector.get_map() else ():
             chunk = os.read(key.fd, 2**16)
             if not chunk:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cluster import hosts
-from benchmarks.cluster.place import Host, Question
+from benchmarks.cluster.place import Host
 from benchmarks.commands.train import main
 from common.config import Config
 from common.errors import InputError
@@ -178,9 +178,8 @@ def test_data_that_nobody_names_are_missed_before_a_cluster_is_started(tmp_path:
     ],
 )
 def test_hosts_that_differ_are_named(second: Host, message: str) -> None:
-    question = Question("torch", Config(RECIPE, workers=2), Path("/voc"), [])
     first = Host("a", [], {"numpy": "1"}, "x")
-    hosts.check_hosts([first, first], question)
-    hosts.check_hosts([first, Host("b", [], {"numpy": "unknown"}, "x")], question)
+    hosts.check_hosts([first, first], Path("/voc"))
+    hosts.check_hosts([first, Host("b", [], {"numpy": "unknown"}, "x")], Path("/voc"))
     with pytest.raises(InputError, match=f"^{message}"):
-        hosts.check_hosts([first, second], question)
+        hosts.check_hosts([first, second], Path("/voc"))
