@@ -1,4 +1,4 @@
-"""`fcn data make|fetch|check DIR`: data sets in Pascal VOC2012's layout."""
+"""`fcn data make|fetch|pack|check DIR`: data sets in Pascal VOC2012's layout."""
 
 import json
 import shlex
@@ -6,11 +6,13 @@ import sys
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from common.classes import VOC, Classes
 from common.config import Config
 from common.data.check import check_dataset, find_classes
 from common.data.download import fetch_voc
+from common.data.shards.packing import pack
 from common.data.synthetic import fitting_recipe, make_dataset
 from common.errors import InputError, printable
 from common.fields import add_field_options, from_file
@@ -20,8 +22,8 @@ from common.options import Parser, add_action
 
 def command_parser() -> Parser:
     """Return the command's parser."""
-    parser = Parser(prog="fcn data", description="Make, fetch or check a data set.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="make|fetch|check")
+    parser = Parser(prog="fcn data", description="Make, fetch, pack or check a data set.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="make|fetch|pack|check")
     text = "generate images of shapes with their label maps"
     make = add_action(actions, "make", text)
     make.add_argument("root", type=Path, metavar="DIR", help="a new or empty folder")
@@ -34,9 +36,11 @@ def command_parser() -> Parser:
     text = "download Pascal VOC2012 (2 GB), check and unpack it; run again to resume"
     fetch = add_action(actions, "fetch", text)
     fetch.add_argument("root", type=Path, metavar="DIR", help="gets VOCdevkit/VOC2012")
+    add_pack(actions)
     text = "decode every listed file; status 1 if one is wrong"
     check = add_action(actions, "check", text)
-    check.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
+    text = "a folder in VOC2012's layout, or a packed one"
+    check.add_argument("root", type=Path, metavar="DIR", help=text)
     text = "names and colours of your own classes instead of VOC's 21, a TOML file"
     check.add_argument("--classes", type=from_file(read_classes), metavar="FILE", help=text)
     text = "first write the list of the classes that the label maps hold, to be given names"
@@ -44,6 +48,19 @@ def command_parser() -> Parser:
     add_field_options(check, Config, ("max_pixels",))
     check.add_argument("--json", action="store_true", help="print the problems as JSON")
     return parser
+
+
+def add_pack(actions: Any) -> None:
+    """Add the action `pack`."""
+    text = "copy the images and label maps of both lists, byte for byte, into few large files"
+    parser = add_action(actions, "pack", text)
+    parser.add_argument("root", type=Path, metavar="DIR", help="a folder in VOC2012's layout")
+    text = "a new folder, which --data takes wherever it takes DIR"
+    parser.add_argument("--out", type=Path, required=True, metavar="PACKED", help=text)
+    text = "MiB of images and label maps in each of these files"
+    parser.add_argument("--shard-mib", type=int, default=256, metavar="N", help=text)
+    text = "replace a packed data set in PACKED"
+    parser.add_argument("--force", action="store_true", help=text)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,6 +73,8 @@ def main(argv: Sequence[str]) -> int:
         print(f"{folder}: Pascal VOC2012's images with label maps")
         print(f"next: fcn data check {shlex.quote(str(folder))}")
         return 0
+    if args.action == "pack":
+        return pack_files(args)
     return check_files(args)
 
 
@@ -69,6 +88,21 @@ def make_generated(args: Namespace) -> int:
         f"for {recipe.in_words}, which `fcn train` and `fcn compare` take by default"
     )
     print(next_step(args.root))
+    return 0
+
+
+def pack_files(args: Namespace) -> int:
+    """Pack a data set and say what was packed."""
+    if args.shard_mib < 1:
+        raise InputError(f"--shard-mib {args.shard_mib}: choose 1 or more")
+    packed = pack(args.root, args.out, args.shard_mib * 2**20, args.force)
+    print(
+        printable(
+            f"{args.out}: {packed.train} training and {packed.val} validation images, "
+            f"{packed.bytes:,} bytes in {packed.shards} shard{'' if packed.shards == 1 else 's'}"
+        )
+    )
+    print(printable(f"next: fcn data check {shlex.quote(str(args.out))}"))
     return 0
 
 

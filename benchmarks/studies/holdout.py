@@ -9,7 +9,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from common.data.dataset import RECIPE, own_recipe
-from common.data.lists import IMAGES, LABELS, LISTS, list_path, read_pairs
+from common.data.lists import LISTS, list_path, read_pairs
+from common.data.shards.files import IMAGES, LABELS, SHARDS
 from common.errors import InputError
 from common.machine.files import write_text, writing
 from common.recipe_files import to_toml
@@ -45,9 +46,10 @@ def hold_out(data: Path, folder: Path) -> Path:
     held = set(sorted(names, key=lambda name: sha256(name.encode()).digest())[:count])
     with writing(folder):
         (folder / LISTS).mkdir(parents=True, exist_ok=True)
-        for part in (IMAGES, LABELS):
+        for part in (IMAGES, LABELS, SHARDS):
             (folder / part).unlink(missing_ok=True)  # It may be of other data.
-            (folder / part).symlink_to((data / part).resolve(), target_is_directory=True)
+            if (data / part).exists():
+                (folder / part).symlink_to((data / part).resolve(), target_is_directory=True)
         if recipe := own_recipe(data):
             write_text(folder / RECIPE, to_toml(recipe))
     for split, chosen in (("train", set(names) - held), ("val", held)):

@@ -14,6 +14,7 @@ from common.data.images import LARGEST, read_image
 from common.data.lists import Pair, list_path, read_pairs
 from common.data.looks import Look, look_at, of_all, signs, without_path
 from common.data.masks import MANY_COLORS, read_mask
+from common.data.shards.files import File, is_packed, packed_files
 from common.errors import InputError
 
 SPLITS = ("train", "val")
@@ -23,7 +24,7 @@ SPLITS = ("train", "val")
 class Problem:
     """What is wrong with one file, or with the folder as a whole."""
 
-    file: Path
+    file: File
     what: str
 
 
@@ -66,10 +67,13 @@ def check_dataset(root: Path, largest: int = LARGEST, classes: Classes = VOC) ->
         classes: What the label maps show.
 
     Raises:
-        InputError: If there is no such folder.
+        InputError: If there is no such folder, or it is packed and its shards are not as its index
+            says.
     """
     if not root.is_dir():
         raise InputError(f"{root}: there is no such data folder")
+    if is_packed(root):
+        packed_files(root)  # Without its index no list can be read.
     problems: list[Problem] = []
     datasets, looks, images = [], [], {}
     for split in SPLITS:
@@ -156,7 +160,7 @@ def find_classes(root: Path, largest: int = LARGEST) -> Classes:
     return Classes(names, listed)
 
 
-def _held(path: Path, largest: int) -> tuple[set[int], dict[Color, int], dict[int, Color]]:
+def _held(path: File, largest: int) -> tuple[set[int], dict[Color, int], dict[int, Color]]:
     """Return the numbers, or the colours with their pixels, of a label map, and its palette's."""
     mask = read_mask(path, largest)
     if mask.samples.ndim == 3:

@@ -13,6 +13,7 @@ from common.classes import VOC, Classes
 from common.data.images import LARGEST, image_size, is_sideways, read_image
 from common.data.lists import Pair, read_pairs
 from common.data.masks import read_label
+from common.data.shards.files import File, Member
 from common.errors import InputError
 from common.recipe_files import read_recipe
 from common.recipes import Recipe
@@ -27,7 +28,7 @@ class Dataset:
     """One split, its images not yet decoded.
 
     Attributes:
-        root: The folder with JPEGImages, SegmentationClass and ImageSets.
+        root: A folder in VOC2012's layout, or a packed one.
         split: ``train`` or ``val``.
         pairs: Names without suffix and paths of each image and label map, in the list's order.
         sizes: Height and width of each in pixels.
@@ -88,7 +89,9 @@ class Dataset:
         return total.hexdigest()
 
 
-def _digest(path: Path) -> bytes:
+def _digest(path: File) -> bytes:
+    if isinstance(path, Member):
+        return path.digest  # Whatever is read of it has this digest.
     try:
         return hashlib.sha256(path.read_bytes()).digest()
     except OSError as error:
@@ -142,10 +145,10 @@ def open_dataset(
     largest: int = LARGEST,
     classes: Classes = VOC,
 ) -> Dataset:
-    """Open a split; only the files' headers are read.
+    """Open a split; only the files' headers are read, or the index of a packed data set.
 
     Args:
-        root: A folder in VOC2012's layout.
+        root: A folder in VOC2012's layout, or a packed one.
         split: ``train`` or ``val``.
         crop: Leave out images smaller than this height or width in pixels, as the chapter does;
             None keeps all.

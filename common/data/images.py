@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import io
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Config
-from common.data import png
+from common.data.formats import png
+from common.data.formats.jpeg import is_cut_short
+from common.data.shards.files import File, Member
 from common.errors import InputError
 from common.machine.files import write_file
 
@@ -35,8 +36,8 @@ LARGEST = Config.max_pixels
 
 
 @contextmanager
-def opened(path: Path, *formats: str, largest: int) -> Iterator[Image]:
-    """Open an image file, of which only the header is read so far.
+def opened(path: File, *formats: str, largest: int) -> Iterator[tuple[Image, IO[bytes]]]:
+    """Open an image file, of which only the header is read so far; yield its stream too.
 
     Args:
         path: The file.
@@ -53,14 +54,10 @@ def opened(path: Path, *formats: str, largest: int) -> Iterator[Image]:
         raise InputError(f"{path}: is a folder or a device, not a file")
     Image.MAX_IMAGE_PIXELS = None  # Pillow's own limit cannot be stated; this one is checked below.
     try:
-        with Image.open(path, formats=formats) as image:
+        with path.open("rb") as stream, Image.open(stream, formats=formats) as image:
             width, height = image.size
-            if width * height > largest:
-                raise InputError(
-                    f"{path}: has {height:,}x{width:,} pixels, more than {largest:,}: make it "
-                    f"smaller, or allow it with --max-pixels {width * height}"
-                )
-            yield image
+            check_size(path, (height, width), largest)
+            yield image, stream
     except InputError:
         raise
     except FileNotFoundError:
@@ -71,6 +68,16 @@ def opened(path: Path, *formats: str, largest: int) -> Iterator[Image]:
     except Exception as error:
         # Decoders raise OSError, ValueError, SyntaxError and their own for a broken file.
         raise InputError(f"{path}: not a complete, readable image ({error})") from error
+
+
+def check_size(path: File, size: tuple[int, int], largest: int) -> None:
+    """Raise InputError if an image of this height and width has more pixels than ``largest``."""
+    height, width = size
+    if width * height > largest:
+        raise InputError(
+            f"{path}: has {height:,}x{width:,} pixels, more than {largest:,}: make it "
+            f"smaller, or allow it with --max-pixels {width * height}"
+        )
 
 
 OTHER_KINDS = {
@@ -88,7 +95,16 @@ OTHER_KINDS = {
 """How a file begins that is often taken for an image -> what to say of it."""
 
 
-def _what_it_is(path: Path) -> str:
+def whole(stream: IO[bytes]) -> bytes:
+    """Return all bytes of a stream, and leave it where it is."""
+    place = stream.tell()
+    stream.seek(0)
+    data = stream.read()
+    stream.seek(place)
+    return data
+
+
+def _what_it_is(path: File) -> str:
     with path.open("rb") as file:
         start = file.read(64)
     for pattern, words in OTHER_KINDS.items():
@@ -112,20 +128,26 @@ def upright(image: Image) -> Image:
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
-def image_size(path: Path, largest: int = LARGEST) -> tuple[int, int]:
-    """Return height and width as ``read_image`` and ``read_label`` give them, from the header."""
-    with opened(path, "JPEG", "PNG", largest=largest) as image:
+def image_size(path: File, largest: int = LARGEST) -> tuple[int, int]:
+    """Return height and width as ``read_image`` and ``read_label`` give them, from the header.
+
+    Of a file in a shard they stand in the index.
+    """
+    if isinstance(path, Member):
+        check_size(path, path.size, largest)
+        return path.size
+    with opened(path, "JPEG", "PNG", largest=largest) as (image, _):
         width, height = image.size
         return (width, height) if orientation(image) in SIDEWAYS else (height, width)
 
 
-def is_sideways(path: Path) -> bool:
+def is_sideways(path: File) -> bool:
     """Tell whether an image file's EXIF orientation swaps its height and width."""
-    with opened(path, "JPEG", "PNG", largest=sys.maxsize) as image:
+    with opened(path, "JPEG", "PNG", largest=sys.maxsize) as (image, _):
         return orientation(image) in SIDEWAYS
 
 
-def read_image(path: Path, largest: int = LARGEST) -> NDArray[np.uint8]:
+def read_image(path: File, largest: int = LARGEST) -> NDArray[np.uint8]:
     """Read a JPEG or PNG as RGB, uint8 [H, W, 3].
 
     Grey of 8 or 16 bits, palette, RGBA (its alpha left out) and CMYK are converted; an EXIF
@@ -138,13 +160,13 @@ def read_image(path: Path, largest: int = LARGEST) -> NDArray[np.uint8]:
     Raises:
         InputError: Naming the file, if it is absent, truncated, too large or no image.
     """
-    with opened(path, "JPEG", "PNG", largest=largest) as image:
-        data = path.read_bytes()
+    with opened(path, "JPEG", "PNG", largest=largest) as (image, stream):
+        data = whole(stream)
         if image.format == "PNG":
             png.check_rows(data)
         picture = upright(image)  # By the same header as its size: a PNG may have EXIF at its end.
         pixels = np.array(image)
-        if image.format != "PNG" and _is_cut_short(pixels, data):
+        if image.format != "PNG" and is_cut_short(pixels, data):
             raise ValueError("its data end early")
         if image.mode == "P":  # Pillow makes a colour that the palette lacks black.
             count = len(dict(png.chunks(data))[b"PLTE"]) // 3
@@ -158,99 +180,6 @@ def read_image(path: Path, largest: int = LARGEST) -> NDArray[np.uint8]:
         # Alpha is left out, so a transparent palette entry is a colour like any other.
         picture.info.pop("transparency", None)
         return np.array(picture.convert("RGB"))
-
-
-MARKER = re.compile(rb"\xff+[^\x00\xff]")
-START, END, SCAN, INTERVAL, RESTART = 0xD8, 0xD9, 0xDA, 0xDD, 0xD0
-FRAMES = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
-"""Last bytes of a JPEG's markers; there are eight restarts, which take turns."""
-MORE = bytes(range(1, 65))
-
-
-def markers(jpeg: bytes) -> Iterator[tuple[int, int, bytes]]:
-    """Yield the last byte, the place and the header of each of a JPEG file's markers, to its end.
-
-    Source:
-        ITU-T T.81, "Digital compression and coding of continuous-tone still images", annex B.
-    """
-    place = 0
-    while marker := MARKER.search(jpeg, place):
-        kind, place, header = jpeg[marker.end() - 1], marker.end(), b""
-        if kind not in range(RESTART, SCAN):
-            header = jpeg[place + 2 : place + int.from_bytes(jpeg[place : place + 2], "big")]
-            place += 2 + len(header)
-        yield kind, marker.start(), header
-        if kind == END:
-            return
-
-
-def is_one_piece(jpeg: bytes) -> bool:
-    """Tell whether a JPEG file codes its picture in one pass over all components, unbroken."""
-    components = 0
-    for kind, _, header in markers(jpeg):
-        if kind == INTERVAL:
-            return False
-        if kind in FRAMES:
-            components = header[5]
-        if kind == SCAN:
-            return header[0] == components and header[-3:] == b"\0\x3f\0"
-    return False
-
-
-def made_longer(jpeg: bytes) -> bytes | None:
-    """Return a JPEG file with more data at each place where those of its picture should end.
-
-    None if a coefficient of a component is missing, or a restart is, as far as the headers tell.
-    """
-    missing: set[tuple[int, int]] = set()
-    restarts: int | None = None  # None where no data of the picture are.
-    parts, copied = [], 0
-    for kind, place, header in markers(jpeg):
-        if restarts is not None:
-            parts += [jpeg[copied:place], MORE]
-            copied = place
-            if kind in range(RESTART, START):
-                if kind - RESTART != restarts % 8:
-                    return None
-                restarts += 1
-            else:  # As if another restart were due.
-                parts += [bytes([0xFF, RESTART + restarts % 8]), MORE]
-                restarts = None
-        if kind in FRAMES:
-            missing = {(name, k) for name in header[6::3] for k in range(64)}
-        elif kind == SCAN:
-            restarts = 0
-            *names, first, last, bits = header[1::2][: header[0]] + header[-3:]
-            if bits & 15 == 0:
-                missing -= {(name, k) for name in names for k in range(first, last + 1)}
-    return None if missing else b"".join([*parts, jpeg[copied:]])
-
-
-def _is_cut_short(pixels: NDArray[np.uint8], jpeg: bytes) -> bool:
-    """Tell whether a JPEG's data end before its picture does.
-
-    libjpeg only warns, which Pillow does not pass on: it makes blocks that are missing mid-grey,
-    and leaves those of a later pass as they were. So the data of an image that has such a block,
-    or several passes, are made longer, which changes nothing in a whole one. Only an end within
-    the very last block is not seen.
-    """
-    from PIL import Image
-
-    if is_one_piece(jpeg) and not _has_grey_block(pixels):
-        return False
-    if (longer := made_longer(jpeg)) is None:
-        return True
-    with Image.open(io.BytesIO(longer)) as image:
-        return bool((np.array(image) != pixels).any())
-
-
-def _has_grey_block(pixels: NDArray[np.uint8]) -> bool:
-    """Tell whether a block of 8x8 pixels may be mid-grey, by two in it, or the corner is."""
-    pixels = pixels.reshape(*pixels.shape[:2], -1)
-    samples = pixels[3::8, 3::8], pixels[4::8, 4::8], pixels[-1:, -1:]
-    first, second, corner = (((each == 127) | (each == 128)).all(-1) for each in samples)
-    height, width = second.shape  # A block at the edge may have the first alone.
-    return bool(corner.any() or (first[:height, :width] & second).any())
 
 
 def resize_image(

@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from common.data.shards.files import IMAGES, LABELS, File, Member, is_packed, packed_files
 from common.errors import InputError
 
-IMAGES, LABELS, LISTS = "JPEGImages", "SegmentationClass", "ImageSets/Segmentation"
+LISTS = "ImageSets/Segmentation"
 IMAGE_SUFFIXES, LABEL_SUFFIXES = (".jpg", ".jpeg", ".png"), (".png",)
 """In lower or upper case; the first one is VOC's own."""
 ENCODINGS = {
@@ -28,8 +29,8 @@ class Pair:
     """One entry of a list: its name without suffix, below both folders, and its two files."""
 
     name: str
-    image: Path
-    label: Path
+    image: File
+    label: File
 
 
 class Files:
@@ -40,9 +41,22 @@ class Files:
         suffixes: Those that count, in lower case.
     """
 
-    def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
-        self.folder, self.suffixes = folder, suffixes
+    def __init__(
+        self, folder: Path, suffixes: Sequence[str], packed: dict[str, Member] | None
+    ) -> None:
+        """Name a folder, whose files are ``packed`` unless that is None."""
+        self.folder, self.suffixes, self._packed = folder, suffixes, packed
         self._listed = functools.cache(self._list)
+        self._in_shards: dict[str, list[str]] = {}
+        for path in packed or ():
+            parent, file = posixpath.split(path)
+            self._in_shards.setdefault(parent, []).append(file)
+
+    def at(self, path: str) -> File:
+        """Return the file at a path within the folder, as ``find`` has given it."""
+        if self._packed is None:
+            return self.folder / path
+        return self._packed[posixpath.join(self.folder.name, path)]
 
     def find(self, name: str) -> list[str]:
         """Return the paths, within the folder, of the files that ``name`` may stand for.
@@ -69,8 +83,11 @@ class Files:
     def _list(self, parent: str) -> tuple[list[str], dict[str, list[str]]]:
         """Return all names in a folder below, and those that count by their composed stems."""
         try:
-            entries = [entry.name for entry in (self.folder / parent).iterdir()]
-        except (OSError, ValueError):
+            if self._packed is None:
+                entries = [entry.name for entry in (self.folder / parent).iterdir()]
+            else:
+                entries = self._in_shards[posixpath.join(self.folder.name, parent).rstrip("/")]
+        except (OSError, ValueError, KeyError):
             entries = []
         entries.sort(key=str.casefold)
         by_stem: dict[str, list[str]] = {}
@@ -93,8 +110,9 @@ class Resolver:
 
     def __init__(self, root: Path) -> None:
         self._roots = [str(path).split("/") for path in (root.absolute(), root.resolve())]
-        self.images = Files(root / IMAGES, IMAGE_SUFFIXES)
-        self.labels = Files(root / LABELS, LABEL_SUFFIXES)
+        packed = packed_files(root) if is_packed(root) else None
+        self.images = Files(root / IMAGES, IMAGE_SUFFIXES, packed)
+        self.labels = Files(root / LABELS, LABEL_SUFFIXES, packed)
 
     def pair(self, line: str) -> Pair:
         """Return the entry that a line of a list stands for.
@@ -126,7 +144,7 @@ class Resolver:
                 f"{self.labels.nearest(name)}"
             )
         files = self._only(line, self.images.find(name)), self._only(line, labels)
-        return Pair(_stem(files[0]), self.images.folder / files[0], self.labels.folder / files[1])
+        return Pair(_stem(files[0]), self.images.at(files[0]), self.labels.at(files[1]))
 
     def _name(self, text: str) -> str | None:
         """Return the name that a text stands for, None if there is no such image."""

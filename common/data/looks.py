@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -13,6 +12,7 @@ from common.classes import VOC, VOID, Classes
 from common.data.images import LARGEST
 from common.data.lists import Pair
 from common.data.masks import Mask, ramps_and_edges, read_mask
+from common.data.shards.files import File
 from common.errors import InputError
 from common.machine.progress import tracked
 from common.machine.threads import cpu_count
@@ -38,7 +38,7 @@ class Look:
         ramps, edges: As ``ramps_and_edges`` counts them.
     """
 
-    path: Path
+    path: File
     shape: tuple[int, ...] | None = None
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros(256, np.int64))
     wrong: str | None = None
@@ -48,7 +48,7 @@ class Look:
     edges: int = 0
 
 
-def look_at(path: Path, classes: Classes = VOC, largest: int = LARGEST) -> Look:
+def look_at(path: File, classes: Classes = VOC, largest: int = LARGEST) -> Look:
     """Read a label map and return what it shows; an error is part of that."""
     try:
         mask = read_mask(path, largest)
@@ -221,7 +221,7 @@ def _other_classes(values: frozenset[tuple[int, ...]], classes: Classes) -> str 
 
 def _palette_signs(looks: Sequence[Look]) -> list[str]:
     """Return what is odd about palettes: in each file, one number must mean one thing."""
-    colors: dict[int, dict[tuple[int, ...], Path]] = {}
+    colors: dict[int, dict[tuple[int, ...], File]] = {}
     for look in looks:
         for index, *color in sorted(look.shown):
             colors.setdefault(index, {}).setdefault(tuple(color), look.path)
@@ -236,6 +236,6 @@ def _palette_signs(looks: Sequence[Look]) -> list[str]:
     return []
 
 
-def without_path(path: Path, error: InputError) -> str:
+def without_path(path: File, error: InputError) -> str:
     """Return an error's message without the file that it begins with."""
     return str(error).removeprefix(f"{path}: ")

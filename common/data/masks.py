@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classes import VOC, VOID, VOID_COLOR, Classes
-from common.data import png
-from common.data.images import LARGEST, opened, orientation, upright
+from common.data.formats import png
+from common.data.images import LARGEST, opened, orientation, upright, whole
+from common.data.shards.files import File
 from common.errors import InputError
 from common.machine.files import write_file
 
@@ -154,7 +155,7 @@ def is_color_cube(colors: NDArray[np.uint8]) -> bool:
     return bool(web) or (len(distinct) >= 64 and int(np.prod(sides)) == len(distinct))
 
 
-def read_mask(path: Path, largest: int = LARGEST) -> Mask:
+def read_mask(path: File, largest: int = LARGEST) -> Mask:
     """Read the samples of a label map's file; an EXIF orientation is applied, as it is to images.
 
     Args:
@@ -165,8 +166,8 @@ def read_mask(path: Path, largest: int = LARGEST) -> Mask:
         InputError: Naming the file, if it is absent, incomplete, too large, of a depth or with a
             transparency that labels cannot have.
     """
-    with opened(path, "PNG", largest=largest) as image:
-        data = path.read_bytes()
+    with opened(path, "PNG", largest=largest) as (image, stream):
+        data = whole(stream)
         header = png.read_header(data)
         if header.depth == 16 and header.color != png.GREY:
             raise InputError(f"{path}: has 16 bits a channel: save the label map with 8")
@@ -207,7 +208,7 @@ def _palette(data: bytes) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     return colors, alpha == 255
 
 
-def read_label(path: Path, classes: Classes = VOC, largest: int = LARGEST) -> NDArray[np.uint8]:
+def read_label(path: File, classes: Classes = VOC, largest: int = LARGEST) -> NDArray[np.uint8]:
     """Read a label map from a PNG, uint8 [H, W] of classes and 255.
 
     A palette or grey file, of 1 to 16 bits, holds the labels themselves, an RGB one the

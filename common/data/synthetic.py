@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from common.classes import VOC, VOID
 from common.config import Config
 from common.data.dataset import RECIPE
-from common.data.lists import IMAGES, LABELS, LISTS, list_path
+from common.data.lists import LISTS, list_path
 from common.data.masks import label_image
+from common.data.shards.files import IMAGES, LABELS
 from common.errors import InputError
 from common.machine.files import write_text, writing
 from common.machine.locks import LOCK, only_writer

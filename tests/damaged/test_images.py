@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from common.classes import VOC, VOID
-from common.data import png
+from common.data.formats import png
 from common.data.images import image_size, read_image
 from common.data.masks import read_label
 from common.errors import InputError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from common.data.png import CHANNELS, PASSES
+from common.data.formats.png import CHANNELS, PASSES
 
 
 def chunk(kind: bytes, content: bytes) -> bytes:

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from common.classes import VOC, VOID, VOID_COLOR
+from common.data.formats.png import GREY, GREY_ALPHA, INDEXED, RGB, RGBA
 from common.data.images import image_size, read_image
 from common.data.masks import read_label, write_label
-from common.data.png import GREY, GREY_ALPHA, INDEXED, RGB, RGBA
 from common.errors import InputError
 from tests.data.png_files import png_file
 

@@ -1,0 +1,1 @@
+"""Packed data sets: many images and label maps in few large files."""
