@@ -50,11 +50,13 @@ class ConfigRecord(TypedDict):
     """A run's `config.json`: a stored ``common.config.Config``, whose other fields may be absent.
 
     Attributes:
+        workers: In how many processes was trained: 1 unless it is stated.
         without: Tricks that are switched off.
     """
 
     recipe: RecipeRecord
     seed: int
+    workers: NotRequired[int]
     precision: NotRequired[str]
     without: NotRequired[list[str]]
 

@@ -161,6 +161,12 @@ def placed(config: Config, address: str) -> list[Any]:
     ]
 
 
+def check_everywhere(question: Question, address: str) -> None:
+    """Raise InputError unless the cluster at ``address`` can do the trainings of ``question``."""
+    with joined(address):
+        checked(placed(question.config, address), question)
+
+
 def answers(references: list[Any]) -> list[Any]:
     """Return what actors answer.
 

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 from benchmarks.cluster.hosts import LOCAL, Member, answers, check_ray, checked, joined, placed
 from benchmarks.cluster.place import Job, News, Question
+from benchmarks.cluster.silence import Silence
+from benchmarks.workers.environment import COMPILED_ANEW
 from benchmarks.workers.scripts import way_on
 from benchmarks.workers.supervision import SAME_PRESS, how_ended, last_line
 from common.config import Config
@@ -67,16 +69,20 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
         raise InputError(NO_DATA)
     more = {CLUSTER: args.address} if args.address != LOCAL else {}
     more |= {ON_TERMINAL: "1"} if shows_bars() else {}
+    more |= {name: os.environ[name] for name in COMPILED_ANEW if name in os.environ}
     folder = str(Path.cwd())
     job = Job(args.backend, arguments, config.threads, config.device, folder, more)
     named = (args.data, args.resume, args.weights)
     paths = [folder, *(str(path.absolute()) for path in named if path not in (None, IMAGENET))]
     with joined(args.address, config.workers):
         os.environ |= {name: more[name] for name in (CLUSTER,) if name in more}
-        question = Question(args.backend, config, args.data, paths)
+        question = Question([args.backend], config, args.data, paths)
         members = checked(placed(config, args.address), question)
         start(members, job)
-        ends = followed(members)
+        try:
+            ends = followed(members, args.timeout)
+        except TimeoutError as error:
+            return failed(str(error), args)
     if not ends:
         return 0
     # What a signal or a lost host has ended is the cause of what others then say.
@@ -86,11 +92,15 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
     where = f"process {first.rank} of {config.workers} on {members[first.rank].host.name}"
     how = LOST if first.status == NO_STATUS else how_ended(first.status)
     reason = first.message if first.status > 0 else ""
-    text = ": ".join(
-        [*filter(None, [f"{where} {how}", reason]), *way_on(args.backend, args.out or args.resume)]
-    )
-    print(f"error: {printable(text)}", file=sys.stderr)
+    failed(": ".join(filter(None, [f"{where} {how}", reason])), args)
     return max(first.status, 1)
+
+
+def failed(reason: str, args: Namespace) -> int:
+    """Say why a training failed and how to go on; return the exit status."""
+    text = ": ".join([reason, *way_on(args.backend, args.out or args.resume)])
+    print(f"error: {printable(text)}", file=sys.stderr)
+    return 1
 
 
 def start(members: list[Member], job: Job) -> None:
@@ -104,18 +114,23 @@ def start(members: list[Member], job: Job) -> None:
         answers([member.actor.start.remote(job, Group(rank, addresses), part)])
 
 
-def followed(members: list[Member]) -> list[End]:
+def followed(members: list[Member], silence: float | None) -> list[End]:
     """Pass on what the first process prints until all have ended; return those that failed.
 
     An interrupt is passed on to the first once, which then writes a checkpoint.
 
+    Args:
+        members: The processes.
+        silence: Seconds without a message and without computing after which they hang.
+
     Raises:
+        TimeoutError: If they hang.
         KeyboardInterrupt: If that, or a second interrupt, ended it at once.
     """
     import ray
 
     tails, ends = [b""] * len(members), list[End]()
-    deadline, told = float("inf"), False
+    deadline, told, quiet = float("inf"), False, Silence(len(members), silence)
     with interrupts_noted() as interrupts:
         pending = {member.actor.read.remote(): rank for rank, member in enumerate(members)}
         while pending and time.monotonic() < deadline:
@@ -124,12 +139,15 @@ def followed(members: list[Member]) -> list[End]:
                 told = True
             if interrupts and interrupts[-1] - interrupts[0] > SAME_PRESS:
                 raise KeyboardInterrupt
+            quiet.check()
             ready, _ = ray.wait([*pending], timeout=1)
             for reference in ready:
                 rank = pending.pop(reference)
                 news = news_of(ray, reference)
-                if rank == 0 and news is not None:
-                    pass_on(news)
+                if news is not None:
+                    quiet.note(rank, news)
+                    if rank == 0:
+                        pass_on(news)
                 status = news.status if news else NO_STATUS
                 if news and status is None:
                     tails[rank] = (tails[rank] + news.errors)[-4096:]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.workers.environment import backend_environment
 from benchmarks.workers.scripts import script_command
+from benchmarks.workers.supervision import cpu_seconds
 from common.backends import PACKAGES
 from common.config import Config
 from common.data.dataset import open_dataset
@@ -33,11 +34,12 @@ class Question(NamedTuple):
     """What a host is asked before a training.
 
     Attributes:
-        backend, config, data: Of the training.
+        backends: That train there.
+        config, data: Of the training.
         paths: What has to be there.
     """
 
-    backend: str
+    backends: Sequence[str]
     config: Config
     data: Path
     paths: Sequence[str]
@@ -78,11 +80,17 @@ class Job(NamedTuple):
 
 
 class News(NamedTuple):
-    """What a process has printed since the last time, and its status once it has ended."""
+    """What a process has printed since the last time, and what else is known of it.
+
+    Attributes:
+        status: Once it has ended.
+        worked: CPU seconds of it until now.
+    """
 
     out: bytes
     errors: bytes
     status: int | None
+    worked: float
 
 
 def versions_here(backends: Iterable[str]) -> dict[str, str]:
@@ -112,7 +120,7 @@ class Place:
         missing = [path for path in question.paths if not Path(path).exists()]
         reading = question.config.max_pixels, question.config.recipe.classes
         digest = "" if missing else open_dataset(question.data, "train", None, *reading).digest
-        return Host(socket.gethostname(), missing, versions_here([question.backend]), digest)
+        return Host(socket.gethostname(), missing, versions_here(question.backends), digest)
 
     def free_address(self, ip: str) -> str:
         """Return ``ip`` with a port on which nothing listens."""
@@ -163,8 +171,9 @@ class Place:
             if not chunk:
                 self._selector.unregister(key.fileobj)
             printed[key.data] += chunk
+        worked = cpu_seconds(self._process.pid)
         # What the process left behind may hold on to its output, which then never ends.
-        return News(**printed, status=None if any(printed.values()) else status)
+        return News(**printed, status=None if any(printed.values()) else status, worked=worked)
 
     def tell_to_end(self) -> None:
         """Tell the process to end at the next step."""

@@ -4,9 +4,14 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
+from benchmarks.cluster.hosts import LOCAL, check_everywhere, check_ray
+from benchmarks.cluster.launch import IMAGENET
+from benchmarks.cluster.place import Question
 from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.equal_work.drift import NO_TRACE, check_agreement, reference_trace
@@ -24,7 +29,7 @@ from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import Progress, resume_options, write_plan
 from benchmarks.workers.scripts import Outcome, train_backend
 from common import options
-from common.backends import BACKENDS
+from common.backends import BACKENDS, IMPORT_NAMES
 from common.config import Config
 from common.data.synthetic import default_dataset
 from common.errors import InputError
@@ -51,6 +56,8 @@ def command_parser() -> options.Parser:
     add_field_options(parser, options.Backends)
     text = "go on with an interrupted comparison: what is trained is not trained again"
     trainings.add_training_options(parser, "compare", text)
+    add_field_options(parser, Config, ("workers",))
+    trainings.add_group_options(parser)
     options.add_verbose(parser)
     return parser
 
@@ -67,13 +74,18 @@ def main(argv: Sequence[str]) -> int:
     backends = options.Backends(args.backends).backends
     config = trainings.config_from(args)
     check_tricks(config.without, backends)
-    limit_cpus(args.threads)
+    trainings.check_group_options(args, config)
+    if config.workers > 1:
+        check_ray(config.workers)
+    else:
+        limit_cpus(args.threads)
     # Bad weights and data are refused before anything is written.
     starting_parameters(config.recipe, config.seed, args.weights)
-    dataset = TrainingData(args.data, config) if args.data else None
+    whole = replace(config, workers=1)  # This process sees whole batches.
+    dataset = TrainingData(args.data, whole) if args.data else None
     if dataset is not None:
         dataset.warn()
-    with only_writer(out), trainings.resumable("compare", out):
+    with only_writer(out), trainings.resumable("compare", out, args.address):
         return compare(args, backends, config, out, dataset)
 
 
@@ -90,7 +102,9 @@ def compare(
     """
     write_plan(out, args, config, ["backends"])
     data = args.data or default_dataset(out / "data")
-    dataset = dataset or TrainingData(data, config)
+    dataset = dataset or TrainingData(data, replace(config, workers=1))
+    if args.address != LOCAL:
+        check_hosts(args, backends, config, data, out)
     weights = describe_weights(config.recipe, args.weights)
     identity = {
         "config": config.to_json(),
@@ -133,6 +147,20 @@ def compare(
     return 0 if all(row["status"] == "ok" for row in rows) else 1
 
 
+def check_hosts(
+    args: Namespace, backends: Sequence[str], config: Config, data: Path, out: Path
+) -> None:
+    """Raise InputError unless every host of the cluster has what the trainings need.
+
+    A framework that is missing on this host is missing in the comparison, and not looked for.
+    """
+    here = [name for name in backends if find_spec(IMPORT_NAMES[name])]
+    paths = [Path.cwd(), data, out, *([args.weights] if args.weights else [])]
+    seen = [str(path.absolute()) for path in paths if path != IMAGENET]
+    print(f"[0] the hosts of the cluster at {args.address}", file=sys.stderr)
+    check_everywhere(Question(here, config, data, seen), args.address)
+
+
 def last_lines(compared: Compared, out: Path) -> str:
     """Return the comparison as text, where its files are, and what to do next."""
     place = quote(str(out))
@@ -161,7 +189,7 @@ def train(
         outcome = prove_evaluation(backend, config, answers, log)
     if outcome.status != "ok":
         return outcome
-    more = {"silence": args.timeout, "verbose": args.verbose}
+    more = {"silence": args.timeout, "verbose": args.verbose, "address": args.address}
     outcome = train_backend(backend, config, data, folder, heading, args.weights, **more)
     if outcome.status == "ok":
         progress.write_training(backend, outcome)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
+from benchmarks.cluster.hosts import LOCAL
 from common import options
 from common.config import Config
 from common.errors import InputError, notice
@@ -33,6 +34,19 @@ def add_training_options(parser: options.Parser, command: str, resume: str) -> N
     options.add_machine_options(parser)
 
 
+def add_group_options(parser: options.Parser) -> None:
+    """Add the options of a training in several processes, beside ``--workers``."""
+    text = "the Ray cluster of --workers: one on this host for the time of the training, or that "
+    text += "which `ray start --head` has started there"
+    parser.add_argument("--address", default=LOCAL, metavar="local|HOST:PORT", help=text)
+
+
+def check_group_options(args: Namespace, config: Config) -> None:
+    """Raise InputError for options of a cluster that one process has no use for."""
+    if config.workers == 1 and args.address != LOCAL:
+        raise InputError(f"--address {args.address}: one process needs no cluster: add --workers")
+
+
 def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[str]]:
     """Return the options, their paths absolute, and the names of those that are stated."""
     args, named = options.parsed(parser, argv)
@@ -54,11 +68,12 @@ def config_from(args: Namespace) -> Config:
 
 
 @contextmanager
-def resumable(command: str, out: Path) -> Iterator[None]:
+def resumable(command: str, out: Path, address: str = LOCAL) -> Iterator[None]:
     """Let an interrupt within the block say how to go on."""
+    more = f" --address {address}" if address != LOCAL else ""
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"interrupted; go on with: fcn {command} --resume {quote(str(out))}"
+            f"interrupted; go on with: fcn {command} --resume {quote(str(out))}{more}"
         ) from None

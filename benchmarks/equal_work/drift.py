@@ -15,13 +15,14 @@ of JAX in float32 was 7e-6 off from one start and 2e-4 from the next. Where the 
 """
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.equal_work.proof import Batch, configured, train
 from benchmarks.records.training_documents import Trace, TrainedRow
@@ -35,6 +36,7 @@ from common.machine.progress import tracked
 from common.parameters.files import starting_parameters
 from common.parameters.names import Parameters
 from common.reference.distances import finite, step_errors
+from common.reference.network import sgd_step
 from common.reference.tolerances import BLIND, ROUNDING, STARTS, trace_limits
 from common.reference.verdicts import Finding, breaches, reason, step_findings, worst
 from common.run.training import TrainingData
@@ -66,10 +68,12 @@ def begin_losses(
     weights: str | None,
     steps: int,
     starts: int,
+    replicas: int,
 ) -> None:
     """Begin, in a worker, what ``next_loss`` goes on with: the first losses of each of its starts.
 
-    In all starts but the first each parameter is one rounding up or down.
+    In all starts but the first each parameter is one rounding up or down. Each batch is split over
+    ``replicas``, which compute one after another here.
     """
     global _losses
     own = configured(backend, config)
@@ -86,9 +90,45 @@ def begin_losses(
     def losses() -> Iterator[float]:
         for start in range(starts):
             rounded = nudged(parameters, ROUNDING[own.precision], rng) if start else parameters
-            yield from train(backend, own, rounded, islice(batches(), steps))
+            first = islice(batches(), steps)
+            if replicas == 1:
+                yield from train(backend, own, rounded, first)
+            else:
+                yield from shard_losses(backend, own, rounded, first, replicas)
 
     _losses = losses()
+
+
+def shard_losses(
+    backend: ModuleType,
+    config: Config,
+    parameters: Parameters,
+    batches: Iterable[Batch],
+    replicas: int,
+) -> Iterator[float]:
+    """Yield the loss of every step of a training whose replicas compute one after another.
+
+    Their gradients are added and the update is computed here, so that nothing is used of what a
+    framework does for several devices or processes. The running statistics stay as they are: no
+    loss of a training depends on them.
+
+    Args:
+        config: Of one device in one process.
+    """
+    recipe, momentum = config.recipe, dict[str, NDArray]()
+    dtype = np.float64 if config.precision == "float64" else np.float32
+    share = 1.0 if recipe.loss_reduction == "sum" else 1 / replicas
+    for images, labels, rate in batches:
+        state = backend.create_state(config, parameters)
+        pairs = zip(np.split(images, replicas), np.split(labels, replicas), strict=True)
+        shards = [
+            backend.gradients(state, *(backend.to_device(array, config) for array in pair))
+            for pair in pairs
+        ]
+        gradients = {name: share * sum(shard[1][name] for shard in shards) for name in shards[0][1]}
+        updated, momentum = sgd_step(parameters, momentum, gradients, recipe, rate)
+        parameters = {name: value.astype(dtype) for name, value in updated.items()}
+        yield share * sum(loss for loss, _ in shards)
 
 
 def next_loss(backend: ModuleType) -> float:
@@ -126,11 +166,13 @@ def reference_trace(
         environment = backend_environment(config.threads, config.device)
         steps = trace_steps(config, total_steps)
         count = starts * steps
+        single = replace(config, precision=precision, without=(), devices=1, workers=1)
         with Worker(name, environment, log, python) as worker:
             worker.ask(
                 "equal_work.drift.begin_losses",
                 TIMEOUT_SECONDS,
-                config=replace(config, precision=precision, without=()).to_json(),
+                config=single.to_json(),
+                replicas=config.replicas,
                 data=str(data.resolve()),
                 weights=str(weights.resolve()) if weights else None,
                 steps=steps,
@@ -142,8 +184,7 @@ def reference_trace(
             ]
         return [losses[start * steps :][:steps] for start in range(starts)]
 
-    # torchrun, which several devices need in PyTorch, starts scripts and no worker.
-    for name in WITH_FLOAT64[config.devices > 1 :]:
+    for name in WITH_FLOAT64:
         try:
             # A process each: a framework's precision is set once.
             (exact,) = ask(name, "float64", 1)

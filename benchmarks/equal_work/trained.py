@@ -72,9 +72,9 @@ def prove_evaluation(
     except InputError as error:
         return Outcome("missing", str(error))
     log.parent.mkdir(parents=True, exist_ok=True)
-    # torchrun, which several devices need in PyTorch, starts scripts and no worker.
+    # One process on one device evaluates, however many train.
     recipe = replace(config.recipe, batch_size=EXAMPLES)
-    own = for_backend(replace(config, recipe=recipe, devices=1), backend)
+    own = for_backend(replace(config, recipe=recipe, devices=1, workers=1), backend)
     environment = backend_environment(config.threads, config.device)
     try:
         with Worker(backend, environment, log, python) as worker:

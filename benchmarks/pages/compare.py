@@ -89,7 +89,7 @@ def verdict(compare: Compared) -> str:
     else:
         parts = [f"{subject} did equal work ({proof_words(compare, rows)})"]
         parts.append(accuracy_words(compare, rows))
-        if speed := speed_words(rows):
+        if speed := speed_words(rows, workers(compare)):
             parts.append(speed)
     others = [
         f"{row['title']} {'is missing' if row['status'] == 'missing' else row['status']}"
@@ -137,13 +137,22 @@ def interval_of(row: TrainedRow) -> Rate | None:
     return rate if rate and len(rate["samples"]) >= LEAST_SAMPLES else None
 
 
-def speed_words(rows: Sequence[TrainedRow]) -> str | None:
-    """Return who was fastest and slowest, as far as intervals show; None where they do not."""
+def workers(compare: Compared) -> int:
+    """Return in how many processes each backend trained; early files do not say."""
+    return compare["config"].get("workers", 1)
+
+
+def speed_words(rows: Sequence[TrainedRow], workers: int) -> str | None:
+    """Return who was fastest and slowest, as far as intervals show; None where they do not.
+
+    Args:
+        workers: In how many processes each of them trained.
+    """
     timed = [(rate, row["title"]) for row in rows if (rate := interval_of(row))]
     if len(timed) < 2 or len(timed) < len(rows) or not settings_are_equal(rows):
         return None
     timed.sort(key=lambda pair: pair[0]["median"])
-    if reason := disturbance(rows):
+    if reason := disturbance(rows, workers):
         return f"their speeds are not judged: {reason}"
     (slowest, slow_title), (fastest, fast_title) = timed[0], timed[-1]
     if fastest["low"] <= slowest["high"]:
@@ -157,8 +166,10 @@ def speed_words(rows: Sequence[TrainedRow]) -> str | None:
     )
 
 
-def disturbance(rows: Sequence[TrainedRow]) -> str | None:
-    """Return why the rows' speeds are not judged: other processes took too many CPUs."""
+def disturbance(rows: Sequence[TrainedRow], workers: int) -> str | None:
+    """Return why the rows' speeds are not judged: other processes took too many CPUs, or may."""
+    if workers > 1:
+        return "what else the hosts of several processes did meanwhile is not recorded"
     share = max((row.get("other_cpu_share") or 0.0 for row in rows), default=0.0)
     return others_took(share) if share > MOST_FOR_OTHERS else None
 
@@ -200,6 +211,11 @@ def notices(compare: Compared) -> list[tuple[str, str]]:
             "not compare."
         )
     notes = [f"{row['title']}: {row['note']}." for row in compare["rows"] if row["note"]]
+    if (count := workers(compare)) > 1:
+        notes.append(
+            f"Each backend trained in {text.count_word(count)} processes that share each batch: "
+            "examples/s is of all of them; threads and memory are of the first one."
+        )
     if compare["dataset"].get("generated"):
         notes.append("The images are generated: the accuracies say nothing about photographs.")
     if rows:

@@ -44,6 +44,11 @@ LESS_MEMORY = {
 """Script -> what it is in words, and what would take less memory."""
 
 
+GO_ON = "go on with: "
+GROUP_SECONDS = 20.0
+"""How long the processes of a group may take to end together before they are killed."""
+
+
 class Outcome(NamedTuple):
     """How a training ended, or the question before it.
 
@@ -102,7 +107,8 @@ def run_script(
     argv = backend_named(argv)
     chooser = Parser(add_help=False)
     add_backend_option(chooser, script)
-    chooser.add_argument("--address")
+    for name in ("--address", "--timeout"):
+        chooser.add_argument(name)
     if script == "train":
         args = training_options(parser, argv)
         choose_recipe(args)  # The script says so.
@@ -151,7 +157,16 @@ def way_on(backend: str, folder: Path | None) -> list[str]:
     """Return how a training that ended early is gone on with, if it can be."""
     if folder is None or not has_checkpoint(folder):
         return []
-    return [f"go on with: {resume_command(backend, folder)}"]
+    return [f"{GO_ON}{resume_command(backend, folder)}"]
+
+
+def group_command(
+    backend: str, arguments: Sequence[str], address: str, silence: float | None
+) -> list[str]:
+    """Return the command line that trains in several processes: that of ``fcn train``."""
+    command = [sys.executable, "-m", "benchmarks.cli", "train", "--backend", backend, *arguments]
+    command += ["--timeout", str(silence)] if silence is not None else []
+    return [*command, "--address", address]
 
 
 def train_backend(
@@ -165,6 +180,7 @@ def train_backend(
     silence: float | None = None,
     verbose: bool = False,
     watch: Callable[[], None] = lambda: None,
+    address: str = "",
 ) -> Outcome:
     """Train a backend, with nothing compiled earlier, and return how it ended, whatever happens.
 
@@ -179,6 +195,7 @@ def train_backend(
         pythons: Interpreters by backend, where one has its own; none needs this project installed.
         silence: Seconds without a message and without computing after which it is ended.
         watch: Called after each of its messages; what it raises ends the training and is raised.
+        address: Of the cluster, where ``config`` has several workers.
     """
     try:
         python = interpreter_of(backend, pythons)
@@ -199,16 +216,21 @@ def train_backend(
     arguments += config_arguments(for_backend(config, backend), recipe)
     arguments += ["--weights", str(weights)] if weights else []
     arguments += ["--verbose"] if verbose else []
-    command = script_command(backend, "train", arguments, python)
+    command, patience = script_command(backend, "train", arguments, python), 0.0
+    if config.workers > 1:  # `fcn train` knows better than this process whether they hang.
+        command, patience = group_command(backend, arguments, address, silence), GROUP_SECONDS
+        silence = None
     kills = kills_for_memory()
     try:
         with others_watched() as others:
-            status = run_logged(command, environment, log, silence, watch)
+            status = run_logged(command, environment, log, silence, watch, patience)
     except OSError as error:  # It hangs, or there is no room for its messages.
         return Outcome("failed", str(error))
     if status == 0:
-        return Outcome("ok", None, others.share)
+        # What a group takes is not known here: its processes may be on other hosts.
+        return Outcome("ok", None, None if config.workers > 1 else others.share)
     own = folder / LOG  # What a library said before the process was ended.
     logs = [log, own] if status < 0 and own.is_file() else [log]
     reason = last_line("\n".join(path.read_text("utf-8", errors="replace") for path in logs))
+    reason = reason.partition(f": {GO_ON}")[0]  # This command would train it anew.
     return Outcome("failed", f"{how_ended(status, kills)}: {reason}" if status < 0 else reason)

@@ -94,6 +94,7 @@ def run_logged(
     log: Path,
     silence: float | None = None,
     watch: Callable[[], None] = lambda: None,
+    patience: float = 0,
 ) -> int:
     """Run ``command``, its messages both on the terminal and in ``log``; return its exit status.
 
@@ -101,6 +102,7 @@ def run_logged(
 
     Args:
         watch: Called after each message; what it raises ends the command and is raised here.
+        patience: Seconds that the command may take to end when it is told, before it is killed.
 
     Raises:
         TimeoutError: If it neither printed nor computed anything for ``silence`` seconds; all that
@@ -140,7 +142,9 @@ def run_logged(
                 sys.stderr.buffer.flush()
                 watch()
         except BaseException:
-            end_group(process)
+            if patience:
+                process.terminate()
+            end_group(process, patience)
             raise
     return process.returncode
 

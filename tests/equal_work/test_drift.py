@@ -3,11 +3,15 @@
 A trace itself is made in tests/commands/test_compare.py.
 """
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 from benchmarks.equal_work import drift
 from common.config import Config
+from common.parameters.names import trainable_names
 from common.recipes import make_recipe
 from common.reference.tolerances import ROUNDING
 
@@ -64,3 +68,29 @@ def test_a_start_is_another_by_one_rounding() -> None:
     # Below 1 the numbers lie twice as close: down from 1 is two of them.
     assert set(steps[:99]) == {-1.0, 1.0}
     assert set(abs(steps[99:198])) <= {1.0, 2.0} and not steps[198:].any()
+
+
+def gradients(state: Any, images: Any, labels: Any) -> tuple[float, dict[str, Any]]:
+    """The sum of all parameters, times the variance of what one replica computes of a batch."""
+    spread = images.var()
+    parameters = state.parameters.values()
+    return float(spread * sum(parameters)), dict.fromkeys(state.parameters, spread)
+
+
+@pytest.mark.parametrize(("reduction", "share"), [("mean", 0.5), ("sum", 1.0)])
+def test_the_trace_of_two_replicas_is_that_of_their_shards(reduction: str, share: float) -> None:
+    backend: Any = SimpleNamespace(
+        create_state=lambda config, parameters: SimpleNamespace(parameters=parameters),
+        to_device=lambda array, config: array,
+        gradients=gradients,
+    )
+    plain = {"momentum": 0.0, "weight_decay": 0.0, "loss_reduction": reduction}
+    recipe = make_recipe("chapter-torch", batch_size=4, **plain)
+    names = trainable_names(recipe)
+    images = np.float64([[0, 2, 10, 18], [5, 7, 1, 1]])
+    batches: Any = [(batch, batch, 0.1) for batch in images]
+    first, second = share * (1 + 16), share * (1 + 0)
+    config = Config(recipe, precision="float64")
+    losses = drift.shard_losses(backend, config, dict.fromkeys(names, np.ones(())), batches, 2)
+    count = len(names)
+    assert list(losses) == pytest.approx([count * first, count * (1 - 0.1 * first) * second])
