@@ -42,8 +42,6 @@ LESS_MEMORY = {
     "predict": ("the prediction", "a smaller --tile"),
 }
 """Script -> what it is in words, and what would take less memory."""
-
-
 GO_ON = "go on with: "
 GROUP_SECONDS = 20.0
 """How long the processes of a group may take to end together before they are killed."""
@@ -203,10 +201,9 @@ def train_backend(
         return Outcome("missing", str(error))
     environment = backend_environment(config.threads, config.device) | COMPILED_ANEW
     if backend in pythons:
-        paths = [str(PROJECT), *filter(None, [environment.get("PYTHONPATH")])]
+        paths = filter(None, [str(PROJECT), environment.get("PYTHONPATH")])
         environment["PYTHONPATH"] = os.pathsep.join(paths)
-    if shows_bars():
-        environment[ON_TERMINAL] = "1"
+    environment |= {ON_TERMINAL: "1"} if shows_bars() else {}
     print(heading, file=sys.stderr)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
@@ -217,20 +214,31 @@ def train_backend(
     arguments += ["--weights", str(weights)] if weights else []
     arguments += ["--verbose"] if verbose else []
     command, patience = script_command(backend, "train", arguments, python), 0.0
-    if config.workers > 1:  # `fcn train` knows better than this process whether they hang.
+    if config.workers > 1:
         command, patience = group_command(backend, arguments, address, silence), GROUP_SECONDS
-        silence = None
+        silence = None  # `fcn train` sees to it.
     kills = kills_for_memory()
     try:
         with others_watched() as others:
             status = run_logged(command, environment, log, silence, watch, patience)
     except OSError as error:  # It hangs, or there is no room for its messages.
         return Outcome("failed", str(error))
-    if status == 0:
-        # What a group takes is not known here: its processes may be on other hosts.
-        return Outcome("ok", None, None if config.workers > 1 else others.share)
-    own = folder / LOG  # What a library said before the process was ended.
-    logs = [log, own] if status < 0 and own.is_file() else [log]
+    if status:
+        return Outcome("failed", why_it_failed(status, kills, log, folder / LOG))
+    # What a group takes is not known here: its processes may be on other hosts.
+    return Outcome("ok", None, None if config.workers > 1 else others.share)
+
+
+def why_it_failed(status: int, kills: int, log: Path, of_libraries: Path) -> str:
+    """Return in a line why a training failed.
+
+    Args:
+        status: As ``subprocess`` gives it, negative for a signal.
+        kills: What ``kills_for_memory`` returned when it began.
+        log: Its messages.
+        of_libraries: What libraries said, which tells why a process was ended.
+    """
+    logs = [log, of_libraries] if status < 0 and of_libraries.is_file() else [log]
     reason = last_line("\n".join(path.read_text("utf-8", errors="replace") for path in logs))
-    reason = reason.partition(f": {GO_ON}")[0]  # This command would train it anew.
-    return Outcome("failed", f"{how_ended(status, kills)}: {reason}" if status < 0 else reason)
+    reason = reason.partition(f": {GO_ON}")[0]  # Another comparison trains it anew.
+    return f"{how_ended(status, kills)}: {reason}" if status < 0 else reason

@@ -1,0 +1,114 @@
+"""`fcn compare --workers`: each backend in several processes, held to the shards of each batch."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from benchmarks.cli import main as fcn
+from benchmarks.cluster import hosts
+from benchmarks.cluster.place import News
+from benchmarks.cluster.silence import Silence
+from benchmarks.commands.train import command_parser
+from benchmarks.workers import scripts
+from common.config import Config
+from common.recipes import make_recipe
+from tests.conftest import PRESENT
+
+SMALL = ["--recipe", "modern", "--crop", "64", "64", "--batch-size", "4", "--evaluation", "crops"]
+SMALL += ["--learning-rate", "1e-4", "--max-steps", "4"]
+CONFIG = Config(make_recipe("modern", batch_size=4), workers=2)
+
+
+def compared(generated: Path, out: Path, backends: Sequence[str]) -> None:
+    """Compare backends in two processes each, and assert that all do the work of the shards."""
+    where = ["--data", str(generated), "--out", str(out), "--backends", ",".join(backends)]
+    status = fcn(["compare", *where, *SMALL, "--workers", "2"])
+    document = json.loads((out / "compare.json").read_text(encoding="utf-8"))
+    assert [(row["status"], row["reason"]) for row in document["rows"]] == [
+        ("ok", None) for _ in backends
+    ]
+    assert status == 0 and document["config"]["workers"] == 2
+    for row in document["rows"]:
+        assert row["agreement"] <= 1 and len(row["steps"]) == 4
+        run = out / "runs" / row["backend"]
+        assert json.loads((run / "config.json").read_text(encoding="utf-8"))["workers"] == 2
+    assert fcn(["report", str(out)]) == 0
+    assert "trained in two processes that share" in (out / "report.html").read_text("utf-8")
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("cluster")
+@pytest.mark.usefixtures("torch_present")
+def test_a_comparison_in_two_processes_proves_equal_work(generated: Path, tmp_path: Path) -> None:
+    compared(generated, tmp_path / "out", ["torch"])
+
+
+@pytest.mark.release
+@pytest.mark.xdist_group("cluster")
+def test_all_backends_do_equal_work_in_two_processes(generated: Path, tmp_path: Path) -> None:
+    compared(generated, tmp_path / "out", PRESENT)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--workers", "3"], "--batch-size 4 cannot be split over 3 workers: choose a multiple of"),
+        (["--address", "host:1"], "--address host:1: one process needs no cluster: add --workers"),
+        (["--workers", "2"], "--workers 2: Ray is not installed here; in a checkout `uv sync"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_written(
+    generated: Path,
+    tmp_path: Path,
+    more: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(hosts, "find_spec", lambda name: None)
+    out = tmp_path / "out"
+    assert fcn(["compare", "--data", str(generated), "--out", str(out), *SMALL, *more]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {message}") and said.count("\n") == 1
+    assert not out.exists()
+
+
+def test_a_group_that_fails_gives_its_reason_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reason = "process 1 of 2 on b was ended by SIGKILL"
+    program = f"raise SystemExit('error: {reason}: go on with: fcn train --resume run')"
+    monkeypatch.setattr(scripts, "group_command", lambda *_: [sys.executable, "-c", program])
+    monkeypatch.setattr(scripts, "check_backend", lambda name: None)
+    outcome = scripts.train_backend("jax", CONFIG, tmp_path, tmp_path / "run", "[1] JAX")
+    assert outcome == scripts.Outcome("failed", reason)
+
+
+def test_a_comparison_starts_what_fcn_train_starts() -> None:
+    command = scripts.group_command("tf", ["--workers", "2"], "host:1", 60.0)
+    assert command[:4] == [sys.executable, "-m", "benchmarks.cli", "train"]
+    args = command_parser().parse_args(command[4:])
+    assert (args.backend, args.workers, args.address, args.timeout) == ("tf", 2, "host:1", 60.0)
+
+
+def test_processes_hang_that_neither_print_nor_compute(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("benchmarks.cluster.silence.time.monotonic", lambda: now)
+    silence = Silence(count=2, limit=10.0)
+
+    def after(seconds: float, printed: bytes = b"", worked: float = 0.0) -> None:
+        nonlocal now
+        now += seconds
+        silence.note(1, News(b"", printed, None, worked))
+        silence.check()
+
+    after(9, printed=b"1 of 4 steps")
+    after(9, worked=1.0)
+    after(9, worked=2.0)  # Silent for long, but it computes.
+    after(9, worked=2.01)
+    with pytest.raises(TimeoutError, match="^the processes neither printed nor computed for 10 s"):
+        after(9, worked=2.01)
+    Silence(count=2, limit=None).check()
