@@ -76,7 +76,7 @@ def main(argv: Sequence[str]) -> int:
     check_tricks(config.without, backends)
     trainings.check_group_options(args, config)
     if config.workers > 1:
-        check_ray(config.workers)
+        check_ray(f"--workers {config.workers}")
     else:
         limit_cpus(args.threads)
     # Bad weights and data are refused before anything is written.
