@@ -136,15 +136,24 @@ class Place:
             group: Of which it is one.
             part: Which of how many equal parts of this host's CPUs it uses, counted from 0.
         """
-        number, parts = part
-        if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
-            cpus = available_cpus()
-            count = job.threads or max(1, len(cpus) // parts)
-            os.sched_setaffinity(0, cpus[number * count :][:count] or cpus)
+        self.use_part(part, job.threads)
         environment = backend_environment(job.threads, job.device)
         environment |= {**group_environment(group), **job.more}
         command = script_command(job.backend, "train", job.arguments)
         self.run(command, environment, job.folder)
+
+    def use_part(self, part: tuple[int, int], threads: int | None) -> None:
+        """Let what runs here use a part of this host's CPUs; to be called once.
+
+        Args:
+            part: Which of how many equal parts, counted from 0.
+            threads: How many CPUs; by default all of the part.
+        """
+        number, parts = part
+        if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
+            cpus = available_cpus()
+            count = threads or max(1, len(cpus) // parts)
+            os.sched_setaffinity(0, cpus[number * count :][:count] or cpus)
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
         """Start a command in a working folder; it ends with this process."""
@@ -155,6 +164,7 @@ class Place:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            start_new_session=True,
         )
         self._selector = selectors.DefaultSelector()
         for stream, name in ((self._process.stdout, "out"), (self._process.stderr, "errors")):

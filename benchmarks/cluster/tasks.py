@@ -1,0 +1,292 @@
+"""Tasks on the hosts of a Ray cluster: on each host one process at a time, or one on each GPU.
+
+``fcn study --address`` and ``fcn tune --address`` give their trainings to hosts by this module. It
+serves any command whose parts are independent processes: ``hosts_joined`` takes the hosts,
+``run_tasks`` keeps them at work. A task is a module that the host's own Python runs, with one JSON
+object as its argument. It prints JSON lines for the command on standard output, and messages for
+the user on standard error.
+"""
+
+import json
+import signal
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, NamedTuple
+
+from benchmarks.cluster.hosts import (
+    PLACE_SECONDS,
+    Member,
+    answers,
+    check_ray,
+    checked,
+    joined,
+    node_of,
+)
+from benchmarks.cluster.place import News, Place, Question
+from benchmarks.workers.environment import backend_environment
+from benchmarks.workers.supervision import end_group, last_line
+from common.config import Config
+from common.errors import InputError, notice, printable
+from common.machine.files import write_text
+
+
+class Task(NamedTuple):
+    """What a host does by itself.
+
+    Attributes:
+        name: In words.
+        module: That runs there.
+        request: Its argument, as JSON's types.
+        told: f(a JSON line that it prints) -> whether to end it now.
+    """
+
+    name: str
+    module: str
+    request: dict[str, Any]
+    told: Callable[[Any], bool]
+
+
+class End(NamedTuple):
+    """How a task ended.
+
+    Attributes:
+        status: As ``subprocess`` gives it, negative for a signal; None where its host was lost.
+        message: The last that it has printed on standard error.
+    """
+
+    status: int | None
+    message: str
+
+
+class Desk(Place):
+    """A place that does one task after another, on its part of a host."""
+
+    def sees(self, path: str, text: str) -> bool:
+        """Return whether a file is there and has this text."""
+        try:
+            return Path(path).read_text(encoding="utf-8") == text
+        except OSError:
+            return False
+
+    def begin(self, module: str, request: str, folder: str, config: Config) -> News:
+        """Start a task in the working folder; return its first news."""
+        environment = backend_environment(config.threads, config.device)
+        self.run([sys.executable, "-m", module, request], environment, folder)
+        return self.read(0)
+
+    def stop(self) -> None:
+        """End the task and all that it has started."""
+        end_group(self._process)
+
+
+class Host(NamedTuple):
+    """A host of the cluster, or one GPU of it, that does one task at a time.
+
+    Attributes:
+        name: Of the host, with a number where it has several GPUs or others have the same name.
+        member: Its place.
+    """
+
+    name: str
+    member: Member
+
+
+class Hosts(NamedTuple):
+    """The hosts that a command has taken.
+
+    Attributes:
+        all: Of the cluster, those that were free.
+        address: Of the cluster.
+        config: Its threads and its device hold for every task.
+    """
+
+    all: Sequence[Host]
+    address: str
+    config: Config
+
+
+@contextmanager
+def hosts_joined(
+    address: str, folder: Path, question: Question, weights: Path | None
+) -> Iterator[Hosts]:
+    """Take all hosts of the cluster at ``address`` for the time of the block.
+
+    Args:
+        address: As ``--address``.
+        folder: Of the results, which all hosts have to share.
+        question: What they are asked; the paths of it are completed here.
+        weights: A file that they have to have.
+
+    Raises:
+        InputError: If the cluster or its hosts do not fit: one line says which and why.
+    """
+    check_ray(f"--address {address}")
+    config = question.config
+    before = signal.getsignal(signal.SIGTERM)
+    # Ray tells of lost hosts on standard output, where a command's result stands.
+    with redirect_stdout(sys.stderr), joined(address):
+        signal.signal(signal.SIGTERM, before)  # Ray has one of its own.
+        actors = free_desks(address, config)
+        check_shared(actors, folder)
+        named = [Path.cwd(), question.data, *filter(None, [weights])]
+        paths = [*question.paths, *(str(path.absolute()) for path in named)]
+        members = checked(actors, question._replace(data=question.data.absolute(), paths=paths))
+        counts, names = Counter[str](), []
+        for member in members:
+            counts[member.host.name] += 1
+            count = counts[member.host.name]
+            names.append(member.host.name if count == 1 else f"{member.host.name} ({count})")
+        yield Hosts(list(map(Host, names, members)), address, config)
+
+
+def free_desks(address: str, config: Config) -> list[Any]:
+    """Return an actor for each GPU of a cluster that has any, otherwise one for each host.
+
+    An actor takes all CPUs of its host, or its GPU's share of them, so that nothing else that Ray
+    starts computes there meanwhile. Hosts that are not free are left out, which is said.
+
+    Raises:
+        InputError: If no host is free.
+    """
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    nodes = {node["NodeID"]: node for node in ray.nodes() if node["Alive"]}
+    gpus = {name: int(node["Resources"].get("GPU", 0)) for name, node in nodes.items()}
+    on_gpus = config.device == "gpu" or (config.device == "auto" and any(gpus.values()))
+    if on_gpus and not any(gpus.values()):
+        raise InputError(f"--device gpu: the cluster at {address} has no GPU")
+    desks: dict[Any, tuple[Any, str]] = {}
+    for name, node in nodes.items():
+        cpus = int(node["Resources"].get("CPU", 0))
+        parts = gpus[name] if on_gpus else min(cpus, 1)
+        for number in range(parts):
+            actor = (
+                ray.remote(Desk)
+                .options(
+                    num_cpus=cpus // parts,
+                    num_gpus=int(on_gpus),
+                    max_restarts=0,
+                    scheduling_strategy=NodeAffinitySchedulingStrategy(name, soft=False),
+                )
+                .remote()
+            )
+            actor.use_part.remote((number, parts), config.threads)
+            desks[actor.__ray_call__.remote(node_of)] = actor, name
+    ready, late = list[Any](), list[Any]()
+    if desks:  # A cluster may have no CPU.
+        ready, late = ray.wait([*desks], num_returns=len(desks), timeout=PLACE_SECONDS)
+    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
+    lost = [reference for reference in ready if desks[reference][1] not in alive]
+    for reference in (*late, *lost):
+        actor, name = desks[reference]
+        ray.kill(actor)
+        notice(f"the host at {nodes[name]['NodeManagerAddress']} is not free: it does nothing here")
+    free = [reference for reference in ready if reference not in lost]
+    if not free:
+        raise InputError(
+            f"--address {address}: no host of the cluster is free: wait until what runs there has "
+            "ended"
+        )
+    answers(free)  # Raises where an actor cannot be started.
+    return [desks[reference][0] for reference in free]
+
+
+def check_shared(actors: Sequence[Any], folder: Path) -> None:
+    """Raise InputError unless every host reads what is written into ``folder``."""
+    text = token_hex(16)
+    token = folder.absolute() / f".shared-{text[:8]}"
+    write_text(token, text)
+    try:
+        sees = answers([actor.sees.remote(str(token), text) for actor in actors])
+    finally:
+        token.unlink(missing_ok=True)
+    if not all(sees):
+        import ray
+
+        node = answers([actors[sees.index(False)].__ray_call__.remote(node_of)])[0]
+        ips = {each["NodeID"]: each["NodeManagerAddress"] for each in ray.nodes()}
+        raise InputError(
+            f"{folder}: the host at {ips[node]} does not see what is written there: choose a "
+            "folder that all hosts share under the same path"
+        )
+
+
+def run_tasks(
+    hosts: Hosts, next_task: Callable[[], Task | None], ended: Callable[[Task, End], None]
+) -> None:
+    """Keep the hosts at work until there is no task for any of them and all have ended.
+
+    A host that is lost gets no more tasks; the others go on.
+
+    Args:
+        next_task: Called for a host that is free: a task, or None while there is none.
+        ended: Called when a task has ended. What it or ``next_task`` raises ends all tasks.
+
+    Raises:
+        InputError: If all hosts are lost.
+    """
+    import ray
+
+    free, busy = list(hosts.all), dict[Any, Running]()
+    while True:
+        while free and (task := next_task()) is not None:
+            running = Running(free.pop(0), task)
+            busy[running.begin(hosts.config)] = running
+        if not busy:
+            break
+        ready, _ = ray.wait([*busy], timeout=1)
+        for reference in ready:
+            running = busy.pop(reference)
+            try:
+                news = ray.get(reference)
+            except ray.exceptions.RayError:
+                notice(f"{running.host.name} is lost: its task has to be done again")
+                ended(running.task, End(None, ""))
+                continue
+            running.take(news.out, news.errors)
+            if news.status is None:
+                busy[running.read()] = running
+            else:
+                free.append(running.host)
+                ended(running.task, End(news.status, running.last))
+    if not free:
+        raise InputError(f"--address {hosts.address}: all hosts of the cluster are lost")
+
+
+class Running:
+    """A task on a host: what it prints, by lines.
+
+    Attributes:
+        last: The last message of it.
+    """
+
+    def __init__(self, host: Host, task: Task) -> None:
+        self.host, self.task, self.last = host, task, "no message"
+        self._out, self._errors = b"", b""
+
+    def begin(self, config: Config) -> Any:
+        """Start it; return the reference of its first news."""
+        print(f"{self.task.name} on {self.host.name}", file=sys.stderr, flush=True)
+        request, folder = json.dumps(self.task.request), str(Path.cwd())
+        return self.host.member.actor.begin.remote(self.task.module, request, folder, config)
+
+    def read(self) -> Any:
+        """Return the reference of what is new."""
+        return self.host.member.actor.read.remote()
+
+    def take(self, out: bytes, errors: bytes) -> None:
+        """Pass on whole lines, messages with the name of the host before them."""
+        *lines, self._out = (self._out + out).split(b"\n")
+        for line in lines:
+            if self.task.told(json.loads(line)):
+                self.host.member.actor.stop.remote()
+        *lines, self._errors = (self._errors + errors).split(b"\n")
+        for text in (line.decode(errors="replace").strip() for line in lines):
+            if text:
+                self.last = last_line(text)
+                print(f"{self.host.name}: {printable(text)}", file=sys.stderr, flush=True)

@@ -1,0 +1,133 @@
+"""Tasks on the hosts of a cluster: one at a time on each, several hosts at once."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cluster.tasks import End, Task, hosts_joined, run_tasks
+from common.errors import InputError
+from common.machine.files import system_lines
+from tests.cluster.conftest import PROJECT
+
+SECONDS = 0.5
+PROGRAM = """
+import json, sys
+from pathlib import Path
+from tests.cluster import test_tasks
+test_tasks.run_here(*map(json.loads, sys.argv[1:]))
+"""
+
+
+def run_here(address: str, folder: str, data: str, requests: list[dict[str, Any]]) -> None:
+    """Run tasks and print, as JSON, what they tell and how they end."""
+    from benchmarks.cluster.place import Question
+    from common.config import Config
+    from common.recipes import make_recipe
+
+    config = Config(make_recipe("modern", batch_size=2, crop=(64, 96)))
+    question = Question([], config, Path(data), [])
+    told, ends, waiting = list[Any](), list[End](), list(requests)
+
+    def next_task() -> Task | None:
+        if not waiting:
+            return None
+        request = waiting.pop(0)
+
+        def take(line: Any) -> bool:
+            told.append(line)
+            return "more" in request
+
+        return Task("a task", "tests.cluster.timed", request, take)
+
+    def ended(task: Task, end: End) -> None:
+        ends.append(end)
+        if end.status is None:
+            waiting.append(task.request)
+
+    try:
+        with hosts_joined(address, Path(folder), question, None) as hosts:
+            print("at work", file=sys.stderr, flush=True)
+            run_tasks(hosts, next_task, ended)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+    print(json.dumps([told, ends]))
+
+
+def start(cluster: Any, folder: Path, data: Path, requests: list[Any]) -> subprocess.Popen[str]:
+    words = [json.dumps(x) for x in (cluster.address, str(folder), str(data), requests)]
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, *words],
+        cwd=PROJECT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def check_apart(intervals: list[tuple[int, float, float]]) -> None:
+    """Assert that two places worked at once, and no place did two tasks at once."""
+    assert len({place for place, _, _ in intervals}) == 2
+    pairs = [(a, b) for i, a in enumerate(intervals) for b in intervals[:i]]
+    at_once = [(a, b) for a, b in pairs if a[1] < b[2] and b[1] < a[2]]
+    assert at_once, "one waited for the other"
+    assert all(a[0] != b[0] for a, b in at_once)
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("cluster")
+def test_two_hosts_work_at_once_and_none_does_two_tasks_at_once(
+    cluster: object, generated: Path, tmp_path: Path
+) -> None:
+    requests = [{"seconds": SECONDS}] * 4 + [{"seconds": SECONDS, "status": 3}]
+    requests += [{"seconds": 0, "more": 60}]
+    out, errors = start(cluster, tmp_path, generated, requests).communicate(timeout=60)
+    told, ends = json.loads(out)
+    check_apart(told)
+    statuses = sorted(status for status, _ in ends)
+    assert statuses == [-9, 0, 0, 0, 0, 3], errors
+    assert {message for _, message in ends} == {"working"}
+    assert "(2): working" in errors
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.release
+@pytest.mark.xdist_group("cluster")
+def test_the_task_of_a_lost_host_is_done_on_another_and_an_interrupt_leaves_no_task(
+    cluster: Any, generated: Path, tmp_path: Path
+) -> None:
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    command = start(cluster, tmp_path, generated, [{"seconds": 3}] * 3)
+    assert command.stderr is not None
+    while "(3): working" not in (line := command.stderr.readline()):
+        assert line, "the third host does nothing"
+    cluster.remove_node(node, allow_graceful=False)
+    out, errors = command.communicate(timeout=60)
+    told, ends = json.loads(out)
+    assert [status for status, _ in ends].count(None) == 1 and len(ends) == 4
+    assert len(told) == 3 and len({place for place, *_ in told}) == 2
+    assert " is lost: its task has to be done again" in errors
+
+    lines = list[str]()
+    command = start(cluster, tmp_path, generated, [{"seconds": 60}] * 2)
+    assert command.stderr is not None
+    while "working" not in (line := command.stderr.readline()):
+        assert line, lines
+        lines.append(line)
+    command.send_signal(signal.SIGINT)
+    command.communicate(timeout=30)
+    deadline = time.monotonic() + 30
+    while tasks():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def tasks() -> list[str]:
+    """Return the tasks that run on this machine."""
+    lines = [system_lines(str(path)) for path in Path("/proc").glob("[0-9]*/cmdline")]
+    return [line for text in lines for line in text if "tests.cluster.timed" in line]
