@@ -168,7 +168,12 @@ def training_parser(prog: str) -> Parser:
     """Return the parser of one backend's training command."""
     parser = Parser(prog=prog, description="Train the fully convolutional network.")
     add = parser.add_argument
-    add("--data", type=Path, metavar="DIR", help="a folder in VOC2012's layout; a new run needs it")
+    add(
+        "--data",
+        type=Path,
+        metavar="DIR",
+        help="in VOC2012's layout, or packed; a new run needs it",
+    )
     add("--out", type=Path, metavar="RUN", help="the folder of the new run, which needs it")
     text = "start from these: a file as `fcn weights import` takes it; or `imagenet`, "
     text += "the published weights of the backbone, which are downloaded once"

@@ -22,7 +22,8 @@ def add_training_options(parser: options.Parser, command: str, resume: str) -> N
         resume: What ``--resume`` does.
     """
     add = parser.add_argument
-    add("--data", type=Path, metavar="DIR", help="in VOC2012's layout; by default generated images")
+    text = "in VOC2012's layout, or packed; by default generated images"
+    add("--data", type=Path, metavar="DIR", help=text)
     text = "start every training from these, as `fcn train` does"
     add("--weights", type=Path, metavar="FILE|imagenet", help=text)
     add("--resume", type=Path, metavar="DIR", help=resume)

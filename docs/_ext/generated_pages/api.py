@@ -9,7 +9,7 @@ from .markdown import code, docstring, fenced, page, prose, table
 from .source import Definition, definitions
 
 ROOT = Path(common.__file__).parent
-ROOMS = ("", "data", "machine", "parameters", "reference", "run")
+ROOMS = ("", "data", "data/formats", "data/shards", "machine", "parameters", "reference", "run")
 INTRODUCTION = """\
 The code that the four packages share. It is NumPy: none of it imports a framework. A page for \
 each module has its public functions, classes and constants."""
@@ -33,7 +33,7 @@ def all_modules() -> list[str]:
 def modules(room: str) -> list[str]:
     """Return the names of the modules of a room that define anything."""
     files = sorted((ROOT / room).glob("*.py"))
-    prefix = f"common.{room}." if room else "common."
+    prefix = f"common.{room.replace('/', '.')}." if room else "common."
     return [f"{prefix}{file.stem}" for file in files if file.stem != "__init__"]
 
 
