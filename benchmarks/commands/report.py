@@ -11,6 +11,7 @@ from benchmarks.pages.studies import page as study
 from benchmarks.pages.studies import tune
 from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.documents import Bench
+from benchmarks.records.machines.kinds import kinds_in
 from benchmarks.records.results import (
     CALIBRATION,
     COMPARISON,
@@ -58,6 +59,9 @@ def render_report(folder: Path, beside: Sequence[Bench] = ()) -> str:
     Raises:
         InputError: Where results are missing, of another version, or against the schema.
     """
+    if machines := kinds_in(folder):
+        first, *others = [read_document(machine, Bench) for machine in machines]
+        return bench.render_page(first, machines[0], [*others, *beside])
     kind = kind_of(folder)
     if kind == RESULTS:
         return bench.render_page(read_document(folder, Bench), folder, beside)
@@ -113,7 +117,7 @@ def main(argv: Sequence[str]) -> int:
     args = command_parser().parse_args(argv)
     if args.picture:
         return draw(args.folders, args.picture)
-    others = [folder for folder in args.folders if kind_of(folder) != RESULTS]
+    others = [folder for folder in args.folders if results_of(folder) != RESULTS]
     if args.beside and others:
         raise InputError(f"--beside: {others[0]} holds no {RESULTS} for it to stand beside")
     if args.beside and not can_check_schema():
@@ -125,8 +129,13 @@ def main(argv: Sequence[str]) -> int:
     for folder in args.folders:
         print(write_report(folder, beside))
     for folder in args.folders:
-        print(f"next: {next_steps(folder, kind_of(folder))}")
+        print(f"next: {next_steps(folder, results_of(folder))}")
     return 0
+
+
+def results_of(folder: Path) -> str:
+    """Return which of ``PAGES`` a folder holds, that of several machines a benchmark's."""
+    return RESULTS if kinds_in(folder) else kind_of(folder)
 
 
 def draw(folders: Sequence[Path], picture: Path) -> int:

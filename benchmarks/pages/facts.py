@@ -5,7 +5,8 @@ from typing import Literal
 
 from benchmarks.pages.format import DASH, counted, join, moment, ranges, setting, size
 from benchmarks.pages.rows import batch_name, case_name, row_title
-from benchmarks.records.documents import Bench, Gpu, Process, Row, Sample
+from benchmarks.records.documents import Bench, Process, Row, Sample
+from benchmarks.records.machines.documents import Gpu
 from benchmarks.records.proof_documents import Proof
 from benchmarks.records.training_documents import Compared, Study
 from common.backends import device_kind

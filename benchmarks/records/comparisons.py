@@ -14,6 +14,7 @@ from common.backends import device_kind
 
 SHARED = (
     *("case", "variant", "backbone", "head", "recipe", "batch_size", "crop", "precision", "device"),
+    "host",
 )
 """What two rows must share before one is divided by the other. Of backend and track they must share
 one too."""
@@ -25,7 +26,7 @@ def conditions(row: Row) -> dict[str, object]:
 
     The device ``auto`` may mean either.
     """
-    shared: dict[str, object] = {"head": "fcn32s"}
+    shared: dict[str, object] = {"head": "fcn32s", "host": None}
     shared |= {name: value for name, value in row.items() if name in SHARED}
     kinds = {device_kind(process["backend"]["device"]) for process in row["processes"]}
     return shared | {COMPUTED_ON: " and ".join(sorted(kinds))}

@@ -75,10 +75,15 @@ def check_same_origin(folder: Path, begun: Mapping[str, Any]) -> None:
         raise InputError(
             f"--resume {folder}: was begun on another machine ({different}); resume it there"
         )
+    check_same_commit(folder, begun["commit"])
+
+
+def check_same_commit(folder: Path, begun: str | None) -> None:
+    """Raise InputError if what ``folder`` holds was begun by another commit, if both are known."""
     commit = git_commit()
-    if commit and begun["commit"] and commit != begun["commit"]:
+    if commit and begun and commit != begun:
         raise InputError(
-            f"--resume {folder}: was begun at commit {begun['commit']}, this is {commit}; "
+            f"--resume {folder}: was begun at commit {begun}, this is {commit}; "
             "check that commit out, or begin anew in another folder"
         )
 

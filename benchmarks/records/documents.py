@@ -2,55 +2,22 @@
 
 ``records.schema`` makes the stored JSON schema of the types and of their docstrings; a pair in
 ``Annotated`` narrows a field's values. Times are in seconds, memory is in bytes. The types of
-whole trainings and of the other documents stand in the two modules it imports.
+whole trainings and of the other documents stand in the modules it imports.
 """
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
+from benchmarks.records.machines.documents import Gpu, GpuRanges, Limit
 from benchmarks.records.proof_documents import BackendRow, Origin, Precision
 from benchmarks.records.statistics import Interval, Judgement, Pair, Ratio, Test
 from benchmarks.records.training_documents import Accuracy
 from common.config import DEVICES
-from common.documents import BackendRecord, Positive, RecipeRecord, Sides
+from common.documents import BackendRecord, Hardware, Positive, RecipeRecord, Sides
 
 Track = Annotated[str, ("pattern", "^(chapter|default|tuned|native-upsampling|without-[a-z-]+)$")]
 Device = Annotated[str, ("enum", DEVICES)]
 Seconds = Annotated[float, ("exclusiveMinimum", 0), ("maximum", 1e9)]
-LeastAndMost = Annotated[list[float], ("minItems", 2), ("maxItems", 2)]
 RowStatus = Literal["running", "ok", "invalid", "failed", "unsupported"]
-
-
-class Gpu(TypedDict):
-    """The first GPU that a worker sees; null: the card or its driver does not report it.
-
-    Attributes:
-        throttle_reasons: NVML's bit mask.
-        thermal_slowdown_seconds: Since the driver was loaded.
-    """
-
-    name: str
-    driver: str | None
-    clock_mhz: float | None
-    memory_clock_mhz: float | None
-    temperature_celsius: float | None
-    power_watts: float | None
-    memory_used_bytes: int | None
-    throttle_reasons: int | None
-    throttled: bool | None
-    thermal_slowdown_seconds: float | None
-
-
-class GpuRanges(TypedDict):
-    """The least and the most of what varied from before a turn to after it.
-
-    Attributes:
-        states: How many times the GPU was queried.
-    """
-
-    states: int
-    clock_mhz: LeastAndMost | None
-    temperature_celsius: LeastAndMost | None
-    power_watts: LeastAndMost | None
 
 
 class Settings(TypedDict):
@@ -79,23 +46,6 @@ class Settings(TypedDict):
     quick: bool
 
 
-class BackendRates(TypedDict):
-    """The rates that one backend reached, or the reason why it reached none."""
-
-    backend: str
-    flops_per_second: NotRequired[float]
-    bytes_per_second: NotRequired[float]
-    reason: NotRequired[str]
-
-
-class Limit(TypedDict):
-    """The machine's measured rates: the best of all backends."""
-
-    flops_per_second: float
-    bytes_per_second: float
-    by_backend: list[BackendRates]
-
-
 class Sample(TypedDict):
     """One turn of a row.
 
@@ -106,6 +56,7 @@ class Sample(TypedDict):
         asleep_cpu_share: Of one CPU, taken by the worker while it should sleep.
         position: Place in the turn's order.
         process: Index into the row's processes.
+        began: Of the turn, in Unix time by the clock of its host.
         other_cpu_share: Of all CPUs, taken by other processes in the turn.
         gpu: After the turn.
         dropped: Why the sample does not count.
@@ -121,6 +72,7 @@ class Sample(TypedDict):
     turn: Literal[0, 1]
     position: int
     process: int
+    began: NotRequired[float]
     other_cpu_share: float | None
     gpu: Gpu | None
     gpu_ranges: NotRequired[GpuRanges | None]
@@ -206,14 +158,14 @@ class Figures(TypedDict):
     Attributes:
         self_ratio: A against A: the worker's second turn over its first, round by round.
         compile_seconds: The first step less a steady one.
-        break_even: Steps until the row has caught up with the track of its backend whose first step
-            is shortest, all else equal; null for that track and where nothing is compiled.
+        break_even: Steps until the row has caught up with the track of its backend that starts
+            first, all else equal; null for that track and where nothing is compiled.
         host_memory_peak_bytes: Of steps alone where the process has host_memory_peak_reset, else
             since its start; with the peaks, since their start, of the processes it keeps for
             loading: pages that they share count in each.
         flops: Of one step, counted from the shapes.
         limit: The least time by the measured limits over the time taken.
-        steady_seconds: Of a case that starts processes: the median step once all is compiled.
+        steady_seconds: Of a case that starts processes: the median step once all is compiled;
             step_seconds is then the time from a process's start to the end of its first step.
         pixels_per_second: Pixels that get a label, each time they do, over the median step.
     """
@@ -241,6 +193,7 @@ class Row(BackendRow):
     Attributes:
         head: Absent where it was FCN-32s of old.
         crop: Height and width in pixels.
+        host: The name of the machine that measured it, where several machines of one kind did.
         profile: Folder of the framework's trace, relative to the document's.
     """
 
@@ -262,6 +215,7 @@ class Row(BackendRow):
     figures: Figures | None
     warnings: list[str]
     profile: str | None
+    host: NotRequired[str]
 
 
 class Comparison(Pair, Judgement):
@@ -278,20 +232,21 @@ class Bench(Origin):
     """Results of fcn bench.
 
     No ratio crosses rows that differ in case, variant, backbone, head, recipe, batch size, crop,
-    precision or device, nor a CPU and a GPU.
+    precision, device or host, nor a CPU and a GPU.
 
     Attributes:
-        schema_checked: Whether the writer could check its results against this schema with
-            jsonschema.
+        schema_checked: Whether the writer could check its results against this schema.
         gpu: At the start.
-        limits: By precision, for rows with threads of their own also by these ('float32,
-            threads-1'). A row of several devices may reach as many times as much.
+        hosts: The machines of one kind that measured the rows, by name.
+        limits: By precision, and by threads for rows that have their own ('float32, threads-1').
+            A row of several devices may reach as many times as much.
     """
 
     version: Literal[1]
     kind: Literal["bench"]
     schema_checked: bool
     gpu: Gpu | None
+    hosts: NotRequired[dict[str, Hardware]]
     settings: Settings
     limits: dict[str, Limit | None]
     test: Test

@@ -3,7 +3,8 @@
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.records.documents import BackendRates, Bench, Figures, Limit, Reached, Row, Settings
+from benchmarks.records.documents import Bench, Figures, Reached, Row, Settings
+from benchmarks.records.machines.documents import BackendRates, Limit
 from benchmarks.records.statistics import interval, paired_by_key
 from common.config import Config
 from common.parameters.costs import Costs

@@ -12,7 +12,8 @@ from typing import Annotated, Any, Literal, NotRequired, Union
 
 from benchmarks.cases import CASES
 from benchmarks.records.calibration.documents import Calibration
-from benchmarks.records.documents import BackendRates, Bench, Row
+from benchmarks.records.documents import Bench, Row
+from benchmarks.records.machines.documents import BackendRates
 from benchmarks.records.proof_documents import Proof, ProofRow
 from benchmarks.records.results import SCHEMAS
 from benchmarks.records.training_documents import AccuracyRow, Compared, Study, TrainedRow

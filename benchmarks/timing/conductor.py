@@ -11,8 +11,9 @@ from typing import Any, cast
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.records.documents import BackendRates, Row
+from benchmarks.records.documents import Row
 from benchmarks.records.figures import highest, summarize
+from benchmarks.records.machines.documents import BackendRates
 from benchmarks.records.results import Results
 from benchmarks.timing.machine import watched
 from benchmarks.timing.members import (

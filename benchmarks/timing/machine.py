@@ -1,12 +1,14 @@
 """The machine while it is timed: the GPU's clocks and throttling, and what other processes take."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from threading import Event, Thread
 from typing import Any, cast
 
-from benchmarks.records.documents import Bench, Gpu, GpuRanges, Row
+from benchmarks.records.documents import Bench, Row
+from benchmarks.records.machines.documents import Gpu, GpuRanges
 from common.backends import device_kind
 from common.errors import InputError
 from common.machine.load import busy_seconds
@@ -190,7 +192,7 @@ def watched(document: Bench, row: Row, take: Callable[[], Any]) -> Any:
         return device_kind(row["processes"][-1]["backend"]["device"]) == "gpu"
 
     used = document["gpu"] is not None and (not row["processes"] or on_gpu())
-    busy = busy_seconds()
+    busy, began = busy_seconds(), time.time()
     with gpu_watched(used) as states:
         sample = take()
     if not on_gpu():
@@ -200,6 +202,7 @@ def watched(document: Bench, row: Row, take: Callable[[], Any]) -> Any:
         cpu_seconds = sample["turn_seconds"] * len(available_cpus())
         other_share = max(0.0, (busy_after - busy - sample["turn_cpu_seconds"]) / cpu_seconds)
     return sample | {
+        "began": began,
         "other_cpu_share": other_share,
         "gpu": states[-1] if states else None,
         "gpu_ranges": gpu_ranges(states),

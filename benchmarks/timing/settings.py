@@ -189,6 +189,14 @@ def bench_parser() -> Parser:
         help="an interpreter of its own for a backend; may be repeated",
     )
     add("--resume", type=Path, metavar="DIR", help="go on with an interrupted benchmark")
+    text = (
+        "measure on all hosts of a Ray cluster, each alone: one of this host for the time of the "
+    )
+    text += (
+        "benchmark, or that which `ray start --head` has started there; a page for all, results "
+    )
+    text += "for each kind of machine"
+    add("--address", metavar="local|HOST:PORT", help=text)
     add_result_options(parser, "bench")
     return parser
 

@@ -2,36 +2,33 @@
 
 import json
 import shutil
-import sys
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
-from importlib.util import find_spec
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.commands.bench import calibrate, check, diff, replay, selftest
+from benchmarks.commands.bench import calibrate, check, diff, hosts, replay, selftest
+from benchmarks.commands.bench.outcome import conclude, status_of
+from benchmarks.commands.bench.resume import check_options
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.bench_text import table
-from benchmarks.pages.format import counted
-from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.diff import check_same_origin
 from benchmarks.records.documents import Bench
+from benchmarks.records.machines.kinds import PLAN
 from benchmarks.records.results import RESULTS, Results, new_document, read_document
 from benchmarks.studies.accuracy import measure_accuracy
 from benchmarks.timing.conductor import SCRATCH, run
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.plan import accuracy_config, planned_rows
-from benchmarks.timing.settings import QUICK, Settings, option_of, settings_from
+from benchmarks.timing.settings import Settings, settings_from
 from benchmarks.timing.settings import bench_parser as command_parser
 from benchmarks.workers.environment import limit_cpus
-from common.errors import InputError, printable
-from common.machine.files import write_text
+from common.errors import InputError
 from common.machine.locks import only_writer
-from common.options import as_typed, parsed
+from common.options import parsed
 from common.run.folders import new_folder
 from common.suggestions import unknown
 
-TABLE = "bench.txt"
 COMMANDS = {
     "calibrate": calibrate.main,
     "check": check.main,
@@ -48,6 +45,12 @@ def main(argv: Sequence[str]) -> int:
     if argv and not argv[0].startswith("-"):
         raise unknown("fcn bench", argv[0], COMMANDS)
     args, named = parsed(command_parser(), argv)
+    if args.address is not None:
+        return hosts.main(args, named)
+    if args.resume and (args.resume / PLAN).is_file():
+        raise InputError(
+            f"--resume {args.resume}: was measured on the hosts of a cluster: add --address"
+        )
     if args.resume and not (args.resume / RESULTS).is_file():
         lack = f"is not the folder of a benchmark (it has no {RESULTS})"
         lack = lack if args.resume.is_dir() else "there is no such folder"
@@ -79,38 +82,7 @@ def measure(results: Results, settings: Settings, as_json: bool) -> int:
         print(table(document))
         print(f"{folder} has the page report.html, bench.json with every sample, bench.txt, logs/")
         print(f"next: {next_steps(results.folder, RESULTS)}")
-    rows = document["rows"] + document.get("accuracy", {}).get("rows", [])
-    failed = any(row["status"] in ("failed", "invalid", "differs") for row in rows)
-    if rows and all(row["status"] not in ("ok", "running") for row in rows):
-        reasons = list(dict.fromkeys(str(row["reason"]) for row in rows))
-        others = counted(len(reasons) - 1, "other reason")
-        more = f" (and {others}, above)" if len(reasons) > 1 else ""
-        print(printable(f"error: no row has a figure: {reasons[0]}{more}"), file=sys.stderr)
-        return 1 if failed else 2
-    return int(failed)
-
-
-def conclude(results: Results) -> None:
-    """Compare what has been measured, write it, and check what was written.
-
-    The page needs packages that a bare container does not have; there the table is a text file.
-    """
-    document, folder = results.document, results.folder
-    compare_rows(document)
-    results.save()
-    write_text(folder / TABLE, table(document) + "\n")
-    read_document(folder, Bench)
-    if find_spec("jinja2") is None:
-        return
-    from benchmarks.pages.bench import write_page
-    from benchmarks.pages.html import write_png
-    from benchmarks.pages.roofline import roofline
-    from benchmarks.pages.studies.accuracy import accuracy_curves
-
-    write_png(roofline(document), folder / "roofline.png")
-    write_page(document, folder / "report.html")
-    if "accuracy" in document:
-        write_png(accuracy_curves(document["accuracy"]), folder / "accuracy.png")
+    return status_of([document])
 
 
 def started(out: Path, settings: Settings) -> Results:
@@ -132,28 +104,15 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
         InputError: If an option says otherwise, or this is another machine or commit.
     """
     document = read_document(args.resume, Bench)
-    if named & {"out", "force"}:
-        raise InputError("--resume writes into the folder that it names: leave --out and --force")
-    settings = Settings.from_json(document["settings"])
-    there: Mapping[str, object] = document["settings"]
-    here: Mapping[str, object] = settings_from(args, named).to_json()
-    implied = QUICK.keys() if "quick" in named else set()
-    for name in sorted((named | implied) & there.keys()):
-        if name == "recipe" and here.get("own_recipe") != there.get("own_recipe"):
-            raise InputError(
-                f"--resume {args.resume}: --recipe has other fields there; leave the option out, "
-                "and the recipe of the interrupted run holds"
-            )
-        if here[name] != there[name]:
-            option = option_of(name)
-            before, now = as_typed(option, there[name]), as_typed(option, here[name])
-            raise InputError(
-                f"--resume {args.resume}: {option.option_strings[0]} is {before} there, {now} "
-                "here; leave the options out, and those of the interrupted run hold"
-            )
+    if "hosts" in document:
+        raise InputError(
+            f"--resume {args.resume}: is of one kind of the machines that a cluster has: name the "
+            "folder above it, and add --address"
+        )
+    check_options(args, named, document["settings"])
     check_same_origin(args.resume, document)
     for left in args.resume.glob(f"{SCRATCH}*"):
         shutil.rmtree(left)
     for left in args.resume.glob(".*.partial"):
         left.unlink()
-    return Results(args.resume, document), settings
+    return Results(args.resume, document), Settings.from_json(document["settings"])

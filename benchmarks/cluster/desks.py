@@ -1,0 +1,190 @@
+"""Whole hosts of a cluster: on each runs one command of `fcn` at a time, and nothing else of Ray's.
+
+An actor holds all CPUs and GPUs that its node has in the cluster, so that no other work of the
+cluster runs beside the command.
+"""
+
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.cluster.hosts import PLACE_SECONDS, answers, joined
+from benchmarks.cluster.launch import news_of
+from benchmarks.cluster.place import Host, News, Place, versions_here
+from benchmarks.workers.environment import PROJECT
+from common.errors import InputError
+from common.machine.files import inside, write_bytes
+
+READ_SECONDS, FETCH_SECONDS = 2, 30
+"""How long a desk waits for something to tell, and how long it may take to hand over files."""
+
+
+class Desk(Place):
+    """One host, and the command that runs there in a folder that goes with this object."""
+
+    def __init__(self) -> None:
+        self._folder = TemporaryDirectory(prefix="fcn-host-", ignore_cleanup_errors=True)
+        self._told: dict[str, int] = {}
+
+    def begin(self, arguments: Sequence[str], files: Mapping[str, bytes]) -> None:
+        """Start `fcn` with these arguments and, as the last, a new folder that has the files."""
+        self._folder.cleanup()
+        self._folder = TemporaryDirectory(prefix="fcn-host-", ignore_cleanup_errors=True)
+        folder = Path(self._folder.name)
+        for name, content in files.items():
+            write_bytes(inside(folder, name), content)
+        self._told = {name: (folder / name).stat().st_mtime_ns for name in files}
+        command = [sys.executable, "-m", "benchmarks.cli", *arguments, str(folder)]
+        self.run(command, environment_of_host(), str(PROJECT))
+
+    def files(self, patterns: Sequence[str]) -> dict[str, bytes]:
+        """Return the folder's files of these patterns that changed since the last time."""
+        folder, new = Path(self._folder.name), {}
+        for path in (path for pattern in patterns for path in folder.glob(pattern)):
+            name = path.relative_to(folder).as_posix()
+            if path.is_file() and self._told.get(name) != (changed := path.stat().st_mtime_ns):
+                self._told[name] = changed
+                new[name] = path.read_bytes()
+        return new
+
+
+def environment_of_host() -> dict[str, str]:
+    """Return the variables with which this host's part of Ray was started, where they are known.
+
+    Ray adds the number of OpenMP's threads and the visible GPUs to those of the process itself.
+    """
+    try:
+        entries = os.fsdecode(Path("/proc/self/environ").read_bytes()).split("\0")
+    except OSError:
+        return dict(os.environ)
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
+
+
+def versions_of_host(desk: Desk, backends: Sequence[str]) -> dict[str, str]:
+    """Return what computes on the host of a desk -> its version."""
+    return versions_here(backends)
+
+
+def missing_on_host(desk: Desk, paths: Sequence[str]) -> list[str]:
+    """Return which of the paths the host of a desk does not have."""
+    return [path for path in paths if not Path(path).exists()]
+
+
+class Desks:
+    """The whole hosts of a cluster, by name.
+
+    Attributes:
+        lost: The names of those that no longer answer.
+    """
+
+    def __init__(self, actors: Mapping[str, Any]) -> None:
+        self._actors = actors
+        self._reads: dict[Any, str] = {}
+        self.lost = set[str]()
+
+    def ask(self, function: Callable[..., Any], *arguments: object) -> dict[str, Any]:
+        """Return what a function of a desk and the arguments returns on each host.
+
+        Raises:
+            InputError: As that of a host says, or if a host is lost.
+        """
+        references = [
+            actor.__ray_call__.remote(function, *arguments) for actor in self._actors.values()
+        ]
+        return dict(zip(self._actors, answers(references), strict=True))
+
+    def begin(self, name: str, arguments: Sequence[str], files: Mapping[str, bytes]) -> None:
+        """Start a command on a host, as ``Desk.begin``; ``news`` tells of it."""
+        actor = self._actors[name]
+        answers([actor.begin.remote(arguments, files)])
+        self._reads[actor.read.remote(READ_SECONDS)] = name
+
+    def news(self) -> Iterator[tuple[str, News]]:
+        """Yield what hosts whose commands run have told within a second; a lost one tells none."""
+        import ray
+
+        ready, _ = ray.wait([*self._reads], timeout=1)
+        for reference in ready:
+            name = self._reads.pop(reference)
+            news = news_of(ray, reference)
+            if news is None:
+                self.lost.add(name)
+                continue
+            if news.status is None:
+                self._reads[self._actors[name].read.remote(READ_SECONDS)] = name
+            yield name, news
+
+    def files(self, name: str, patterns: Sequence[str]) -> dict[str, bytes]:
+        """Return the files of ``Desk.files``; none of a lost host."""
+        import ray
+
+        try:
+            new: dict[str, bytes] = ray.get(
+                self._actors[name].files.remote(patterns), timeout=FETCH_SECONDS
+            )
+        except ray.exceptions.RayError:
+            self.lost.add(name)
+            return {}
+        return new
+
+    def tell_to_end(self) -> None:
+        """Tell every command to end."""
+        for name in self._reads.values():
+            self._actors[name].tell_to_end.remote()
+
+
+@contextmanager
+def desks_of(address: str) -> Iterator[Desks]:
+    """Hold all hosts of a cluster that have a CPU there within the block.
+
+    Args:
+        address: As ``joined`` takes it.
+
+    Raises:
+        InputError: If there is no cluster, or other work of it runs on a host.
+    """
+    with joined(address):
+        yield Desks(held(address))
+
+
+def facts_of(desks: Desks, backends: Sequence[str], paths: Sequence[str]) -> list[Host]:
+    """Return by which versions each host computes, and which of the paths it does not have."""
+    versions = desks.ask(versions_of_host, backends)
+    missing = desks.ask(missing_on_host, paths)
+    return [Host(name, missing[name], versions[name], "") for name in versions]
+
+
+def held(address: str) -> dict[str, Any]:
+    """Return an actor for each node, under the name of its host."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    seen, actors = Counter[str](), dict[str, Any]()
+    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    for node in sorted(nodes, key=lambda node: node["NodeID"]):
+        seen[host := node["NodeManagerHostname"]] += 1
+        name = host if seen[host] == 1 else f"{host}-{seen[host]}"
+        kinds = node["Resources"]
+        actors[name] = (
+            ray.remote(Desk)
+            .options(
+                num_cpus=kinds["CPU"],
+                num_gpus=kinds.get("GPU", 0),
+                max_restarts=0,
+                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+            )
+            .remote()
+        )
+    ready = {actor.__ray_ready__.remote(): name for name, actor in actors.items()}
+    _, waiting = ray.wait([*ready], num_returns=len(ready), timeout=PLACE_SECONDS)
+    if waiting:
+        raise InputError(
+            f"--address {address}: other work of the cluster runs on host "
+            f"{ready[waiting[0]]}: wait until it has ended, for a host is measured alone"
+        )
+    return actors

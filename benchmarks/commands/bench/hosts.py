@@ -1,0 +1,70 @@
+"""`fcn bench --address`: the same benchmark on every kind of machine of a Ray cluster."""
+
+import json
+import shutil
+import sys
+from argparse import Namespace
+from pathlib import Path
+from shlex import quote
+
+from benchmarks.cluster.hosts import check_ray
+from benchmarks.commands.bench.outcome import conclude, status_of
+from benchmarks.commands.bench.resume import check_options
+from benchmarks.commands.report import write_report
+from benchmarks.pages.bench_text import table
+from benchmarks.records.diff import check_same_commit
+from benchmarks.records.documents import Bench
+from benchmarks.records.machines.kinds import HOSTS, gathered, kinds_in, read_plan
+from benchmarks.records.results import RESULTS, Results
+from benchmarks.timing.hosts import measure_on_hosts
+from benchmarks.timing.settings import settings_from
+from common.errors import InputError, printable
+from common.machine.locks import only_writer
+from common.run.folders import new_folder
+
+
+def main(args: Namespace, named: set[str]) -> int:
+    """Measure; the status is that of `fcn bench`, and 1 if a host could not measure its part."""
+    check_ray(f"--address {args.address}")
+    if args.resume:
+        settings, commit = read_plan(args.resume)
+        check_options(args, named, settings)
+        check_same_commit(args.resume, commit)
+    else:
+        settings = settings_from(args, named).to_json()
+    out = args.resume or new_folder("bench", args.out, args.force)
+    if (out / RESULTS).exists():
+        raise InputError(f"--out {out}: holds {RESULTS}, whose page would be lost; choose another")
+    more = f"go on with: fcn bench --resume {quote(str(out))} --address {args.address}"
+    with only_writer(out):
+        try:
+            problems = measure_on_hosts(out, settings, args.address, not args.resume)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f"interrupted; {more}") from None
+        finally:  # However it ends, what has been measured is compared and shown.
+            documents = {kind.name: shown(kind) for kind in kinds_in(out)}
+            if documents:
+                write_report(out)
+    if args.json:
+        print(json.dumps(documents))
+    else:
+        for name, document in documents.items():
+            print(f"{name}\n\n{table(document)}\n")
+        print(f"{quote(str(out))} has the page report.html, and a folder for each kind of machine:")
+        for name in documents:
+            print(
+                f"next: `fcn bench check {quote(str(out / name))}` checks the results of one kind"
+            )
+    for line in problems:
+        print(printable(f"error: {line}; {more}"), file=sys.stderr)
+    return max(status_of([*documents.values()]), int(bool(problems)))
+
+
+def shown(kind: Path) -> Bench:
+    """Return a kind's benchmark as far as it is measured; its folder gets table and page."""
+    results = Results(kind, gathered(kind))
+    for host in results.document["hosts"]:
+        if (pictures := kind / HOSTS / host / "gallery").is_dir():
+            shutil.copytree(pictures, kind / "gallery", dirs_exist_ok=True)
+    conclude(results)
+    return results.document

@@ -1,0 +1,72 @@
+"""The folder of a benchmark of several machines: a document for each kind, one for each host."""
+
+import math
+import re
+from pathlib import Path
+
+from benchmarks.records.documents import Bench, Settings
+from benchmarks.records.machines.parts import merged
+from benchmarks.records.results import RESULTS, read_document
+from common.documents import Hardware
+from common.errors import InputError
+from common.machine.files import reading_json, write_json
+
+PLAN, HOSTS = "machines.json", "hosts"
+"""In the folder of all machines, what is measured; in the folder of a kind, those of its hosts."""
+
+
+def kind_of_machine(hardware: Hardware, gpu: str | None, gpus: int) -> str:
+    """Return the name of a machine's kind, by which rows are compared; it can name a folder.
+
+    Machines of one kind have the same processor, CPUs, system and GPUs, and memory of one class:
+    the nearest power of two in GiB.
+
+    Args:
+        gpu: The name of the first GPU that a benchmark uses, if it uses any.
+        gpus: How many there are.
+    """
+    parts = [hardware["processor"], f"{hardware['cpus']} CPU"]
+    if hardware["memory_bytes"]:
+        parts.append(f"{2 ** round(math.log2(hardware['memory_bytes'] / 2**30)):g} GiB")
+    parts += [f"{gpus}x {gpu}"] if gpu else []
+    parts += [hardware["system"]]
+    return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-.")
+
+
+def write_plan(folder: Path, settings: Settings, commit: str | None) -> None:
+    """Write what is measured on all machines, and by which code."""
+    write_json(folder / PLAN, {"settings": settings, "commit": commit})
+
+
+def read_plan(folder: Path) -> tuple[Settings, str | None]:
+    """Return what ``write_plan`` wrote.
+
+    Raises:
+        InputError: If that is not there.
+    """
+    if not (folder / PLAN).is_file():
+        lack = f"it has no {PLAN}" if folder.is_dir() else "there is no such folder"
+        raise InputError(
+            f"{folder}: is not the folder of a benchmark of several machines ({lack}): name one "
+            "that `fcn bench --address` wrote"
+        )
+    with reading_json(folder / PLAN, "the plan of a benchmark") as plan:
+        settings: Settings = plan["settings"]
+        commit: str | None = plan["commit"]
+    return settings, commit
+
+
+def kinds_in(folder: Path) -> list[Path]:
+    """Return the folders of the kinds of machines, in the order of their names."""
+    return sorted(path.parent for path in folder.glob(f"*/{HOSTS}"))
+
+
+def of_hosts(kind: Path) -> dict[str, Bench]:
+    """Return what each host of a kind has measured, by its name."""
+    paths = sorted((kind / HOSTS).glob(f"*/{RESULTS}"))
+    return {path.parent.name: read_document(path, Bench) for path in paths}
+
+
+def gathered(kind: Path) -> Bench:
+    """Return the benchmark of a kind with what its hosts have measured so far."""
+    return merged(read_document(kind, Bench), of_hosts(kind))

@@ -1,0 +1,252 @@
+"""A benchmark on the hosts of a cluster: who measures what, and what each hands over.
+
+A host measures by `fcn bench --resume` in a folder of its own there, whose document names its cases
+alone. What it hands over is stored at once, so that a killed command goes on with it.
+"""
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks.cluster.desks import Desk, Desks, desks_of, facts_of
+from benchmarks.cluster.hosts import check_hosts
+from benchmarks.cluster.launch import interrupts_noted
+from benchmarks.cluster.place import News
+from benchmarks.records.documents import Bench, Settings
+from benchmarks.records.machines.kinds import HOSTS, kind_of_machine, kinds_in, of_hosts, write_plan
+from benchmarks.records.machines.parts import TRAINED, cases_of, is_measured, next_cases, part
+from benchmarks.records.results import RESULTS, Results, new_document, read_document
+from benchmarks.timing.machine import gpu_count, gpu_state
+from benchmarks.timing.plan import planned_rows
+from benchmarks.workers.supervision import SAME_PRESS, how_ended, last_line
+from common.errors import InputError, notice, printable
+from common.machine.files import inside, write_bytes, write_json
+
+TO_RESUME = (RESULTS, "accuracy/*.json", "accuracy/*/*.json", "accuracy/*/seed-*/predictions/*")
+TO_SHOW = ("logs/*", "gallery/**/*", "profiles/**/*")
+"""Files of a host's folder: those with which its work is gone on with, and those for a reader."""
+STORE_SECONDS, ENDING_SECONDS = 10, 50
+"""Between two looks at what a host has measured; how long an interrupted one may take to end."""
+EVERYWHERE = ("commit", "fcn-frameworks", "numpy")
+"""What has the same version on all hosts; all else has it on those of one kind."""
+
+
+@dataclass
+class Host:
+    """One host while it measures.
+
+    Attributes:
+        name: Its own.
+        kind: The folder of its kind of machine.
+        own: Its document of the whole benchmark, with nothing measured.
+        cases: What it measures now.
+        failed: Why it measures nothing any more.
+        stored: When that which it has measured was stored, on the monotonic clock.
+        line, unfinished: The last line that its command has printed, and what follows it.
+    """
+
+    name: str
+    kind: Path
+    own: Bench
+    cases: list[str] = field(default_factory=list)
+    failed: str | None = None
+    stored: float = 0.0
+    line: str = ""
+    unfinished: str = ""
+
+
+def measure_on_hosts(out: Path, settings: Settings, address: str, is_new: bool) -> list[str]:
+    """Measure on the hosts of a cluster what is not measured; return what could not be, in words.
+
+    Args:
+        out: Gets a folder for each kind of machine.
+        settings: Of all hosts.
+        address: Of the cluster.
+        is_new: Whether what ``out`` holds is not gone on with.
+
+    Raises:
+        InputError: If there is no such cluster, or a host cannot take part.
+        KeyboardInterrupt: What has been measured is stored.
+    """
+    with desks_of(address) as desks:
+        facts = facts_of(desks, settings["backends"], [*settings["pythons"].values()])
+        check_hosts(
+            [
+                each._replace(versions={name: each.versions[name] for name in EVERYWHERE})
+                for each in facts
+            ]
+        )
+        described = desks.ask(machine_of_host, settings)
+        hosts = {
+            name: Host(name, out / kind_of_machine(own["hardware"], card_of(own), gpus), own)
+            for name, (own, gpus) in described.items()
+        }
+        for kind in {host.kind for host in hosts.values()}:
+            check_hosts([each for each in facts if hosts[each.name].kind == kind])
+        if is_new:
+            for old in kinds_in(out):
+                shutil.rmtree(old)
+            write_plan(out, settings, next(iter(hosts.values())).own["commit"])
+        measuring = Measuring(desks, hosts)
+        measuring.follow()
+    return measuring.problems() + [
+        f"{kind.name}: {', '.join(left)} not measured: no host of this kind is in the cluster"
+        for kind in kinds_in(out)
+        if kind not in measuring.wholes and (left := left_of(read_document(kind, Bench), kind))
+    ]
+
+
+def machine_of_host(desk: Desk, settings: Settings) -> tuple[Bench, int]:
+    """Return a document of the desk's host with nothing measured, and how many GPUs it may use."""
+    document = new_document(settings, planned_rows(settings))
+    document["gpu"] = None if settings["device"] == "cpu" else gpu_state()
+    return document, gpu_count() if document["gpu"] else 0
+
+
+def card_of(own: Bench) -> str | None:
+    """Return the name of the GPU that a host's rows may use."""
+    return own["gpu"]["name"] if own["gpu"] else None
+
+
+def left_of(whole: Bench, kind: Path) -> list[str]:
+    """Return the cases of a kind that no host has measured."""
+    parts = of_hosts(kind).values()
+    return [case for case in cases_of(whole) if not any(is_measured(each, case) for each in parts)]
+
+
+class Measuring:
+    """The hosts at work.
+
+    Attributes:
+        wholes: Folder of a kind -> what is to be measured there.
+        parts: Folder of a kind -> what each host has measured, those of earlier commands too.
+        is_ending: Whether the hosts are told to end.
+    """
+
+    def __init__(self, desks: Desks, hosts: dict[str, Host]) -> None:
+        self.desks, self.hosts = desks, hosts
+        self.is_ending = False
+        self.wholes: dict[Path, Bench] = {}
+        self.parts: dict[Path, dict[str, Bench]] = {}
+        for host in hosts.values():
+            if host.kind not in self.wholes:
+                if not (host.kind / RESULTS).is_file():
+                    (host.kind / HOSTS).mkdir(parents=True, exist_ok=True)
+                    Results(host.kind, {**host.own, "hosts": {}}).save()
+                self.wholes[host.kind] = read_document(host.kind, Bench)
+                self.parts[host.kind] = of_hosts(host.kind)
+
+    def follow(self) -> None:
+        """Let the hosts measure until nothing is left that one of them could."""
+        with interrupts_noted() as interrupts:
+            self.give()
+            while any(host.cases for host in self.hosts.values()):
+                if interrupts:
+                    self.end(interrupts)
+                    raise KeyboardInterrupt
+                self.take_news()
+                self.give()
+
+    def end(self, interrupts: Sequence[float]) -> None:
+        """Tell the hosts to end, and wait until all have, unless a second interrupt comes."""
+        self.desks.tell_to_end()
+        self.is_ending = True
+        until = time.monotonic() + ENDING_SECONDS
+        while any(host.cases for host in self.hosts.values()) and time.monotonic() < until:
+            if interrupts[-1] - interrupts[0] > SAME_PRESS:
+                return
+            self.take_news()
+
+    def give(self) -> None:
+        """Let every idle host measure what its kind lacks."""
+        for host in self.hosts.values():
+            if host.cases or host.failed:
+                continue
+            parts = self.parts[host.kind]
+            others = {
+                other.name: other.cases
+                for other in self.hosts.values()
+                if other.kind == host.kind and other is not host and not other.failed
+            }
+            cases = next_cases(self.wholes[host.kind], host.name, parts, others)
+            if cases:
+                self.begin(host, cases)
+
+    def begin(self, host: Host, cases: list[str]) -> None:
+        """Start a host's command; what it has measured before is sent to it."""
+        document = part(host.own, self.parts[host.kind].get(host.name), cases)
+        folder, files = self.folder_of(host), {RESULTS: json.dumps(document).encode()}
+        if TRAINED in cases:
+            paths = [path for pattern in TO_RESUME[1:] for path in folder.glob(pattern)]
+            files |= {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+        notice(f"{host.name}: measures {', '.join(cases)}")
+        try:
+            self.desks.begin(host.name, ["bench", "--resume"], files)
+        except InputError as error:
+            self.fail(host, str(error))
+            return
+        self.parts[host.kind][host.name] = document
+        write_json(folder / RESULTS, document)
+        host.cases, host.stored = cases, time.monotonic()
+
+    def take_news(self) -> None:
+        """Print what hosts tell, store what they have measured, and note which have ended."""
+        for name, news in self.desks.news():
+            host = self.hosts[name]
+            if not self.is_ending:
+                pass_on(host, news)
+            if news.status is None:
+                if time.monotonic() - host.stored > STORE_SECONDS:
+                    self.store(host, TO_RESUME)
+                continue
+            self.store(host, (*TO_RESUME, *TO_SHOW))
+            document, cases = self.parts[host.kind][name], host.cases
+            host.cases = []
+            if not self.is_ending and not all(is_measured(document, case) for case in cases):
+                reason = how_ended(news.status) if news.status < 0 else last_line(host.line)
+                self.fail(host, reason)
+        for name in self.desks.lost:
+            if not self.hosts[name].failed:
+                self.fail(self.hosts[name], "the host was lost")
+
+    def store(self, host: Host, patterns: Sequence[str]) -> None:
+        """Write what a host has that is new."""
+        folder = self.folder_of(host)
+        for name, content in self.desks.files(host.name, patterns).items():
+            write_bytes(inside(folder, name), content)
+            if name == RESULTS:
+                self.parts[host.kind][host.name] = json.loads(content)
+        host.stored = time.monotonic()
+
+    def fail(self, host: Host, reason: str) -> None:
+        """Give a host nothing more to measure."""
+        host.cases, host.failed = [], reason
+        notice(f"{host.name}: measures nothing any more: {reason}")
+
+    def folder_of(self, host: Host) -> Path:
+        """Return where that is stored which a host has measured."""
+        return host.kind / HOSTS / host.name
+
+    def problems(self) -> list[str]:
+        """Return for each kind, in words, what could not be measured, and why."""
+        lines = []
+        for kind, whole in self.wholes.items():
+            failed = [host for host in self.hosts.values() if host.kind == kind and host.failed]
+            if left := left_of(whole, kind):
+                reasons = "; ".join(f"host {host.name}: {host.failed}" for host in failed)
+                lines.append(f"{kind.name}: {', '.join(left)} not measured: {reasons}")
+        return lines
+
+
+def pass_on(host: Host, news: News) -> None:
+    """Print the messages of a host, each line under its name."""
+    text = host.unfinished + news.errors.decode(errors="replace").replace("\r", "\n")
+    *lines, host.unfinished = (text if news.status is None else f"{text}\n").split("\n")
+    for line in filter(str.strip, lines):
+        host.line = line
+        print(printable(f"{host.name}: {line}"), file=sys.stderr)
+    sys.stderr.flush()
