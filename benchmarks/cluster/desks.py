@@ -5,12 +5,13 @@ cluster runs beside the command.
 """
 
 import os
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from benchmarks.cluster.hosts import PLACE_SECONDS, answers, joined
@@ -20,21 +21,24 @@ from benchmarks.workers.environment import PROJECT
 from common.errors import InputError
 from common.machine.files import inside, write_bytes
 
-READ_SECONDS, FETCH_SECONDS = 2, 30
-"""How long a desk waits for something to tell, and how long it may take to hand over files."""
+FOLDER = "fcn-host-"
+"""Beginning of the name of a host's folder, among those for temporary files."""
+READ_SECONDS, FETCH_SECONDS, CLEAR_SECONDS = 2, 30, 5
+"""How long a desk waits for something to tell, and may take to hand over files and to clear up."""
 
 
 class Desk(Place):
     """One host, and the command that runs there in a folder that goes with this object."""
 
     def __init__(self) -> None:
-        self._folder = TemporaryDirectory(prefix="fcn-host-", ignore_cleanup_errors=True)
+        remove_left_folders()
+        self._folder = own_folder()
         self._told: dict[str, int] = {}
 
     def begin(self, arguments: Sequence[str], files: Mapping[str, bytes]) -> None:
         """Start `fcn` with these arguments and, as the last, a new folder that has the files."""
-        self._folder.cleanup()
-        self._folder = TemporaryDirectory(prefix="fcn-host-", ignore_cleanup_errors=True)
+        self.clear()
+        self._folder = own_folder()
         folder = Path(self._folder.name)
         for name, content in files.items():
             write_bytes(inside(folder, name), content)
@@ -51,6 +55,22 @@ class Desk(Place):
                 self._told[name] = changed
                 new[name] = path.read_bytes()
         return new
+
+    def clear(self) -> None:
+        """Remove the folder."""
+        self._folder.cleanup()
+
+
+def own_folder() -> TemporaryDirectory[str]:
+    """Return a new folder whose name has this process's number."""
+    return TemporaryDirectory(prefix=f"{FOLDER}{os.getpid()}-", ignore_cleanup_errors=True)
+
+
+def remove_left_folders() -> None:
+    """Remove the folders of processes that were killed: Ray lets none of its own clear up."""
+    for folder in Path(gettempdir()).glob(f"{FOLDER}*"):
+        if not Path("/proc", folder.name.split("-")[2]).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def environment_of_host() -> dict[str, str]:
@@ -132,6 +152,13 @@ class Desks:
             return {}
         return new
 
+    def clear(self) -> None:
+        """Remove the folders of the hosts that answer within a few seconds."""
+        import ray
+
+        cleared = [actor.clear.remote() for actor in self._actors.values()]
+        ray.wait(cleared, num_returns=len(cleared), timeout=CLEAR_SECONDS)
+
     def tell_to_end(self) -> None:
         """Tell every command to end."""
         for name in self._reads.values():
@@ -149,7 +176,11 @@ def desks_of(address: str) -> Iterator[Desks]:
         InputError: If there is no cluster, or other work of it runs on a host.
     """
     with joined(address):
-        yield Desks(held(address))
+        desks = Desks(held(address))
+        try:
+            yield desks
+        finally:
+            desks.clear()
 
 
 def facts_of(desks: Desks, backends: Sequence[str], paths: Sequence[str]) -> list[Host]:

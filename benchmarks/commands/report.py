@@ -129,7 +129,8 @@ def main(argv: Sequence[str]) -> int:
     for folder in args.folders:
         print(write_report(folder, beside))
     for folder in args.folders:
-        print(f"next: {next_steps(folder, results_of(folder))}")
+        for place in kinds_in(folder) or [folder]:
+            print(f"next: {next_steps(place, results_of(place))}")
     return 0
 
 

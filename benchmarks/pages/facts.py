@@ -158,6 +158,8 @@ def bench_facts(document: Bench) -> dict[str, Facts]:
         "Machine": machine_facts(document["hardware"]) | {"GPU": name},
         "Settings": {"Commit": document["commit"] or NO_COMMIT},
     }
+    if hosts := document.get("hosts"):
+        blocks["Machine"]["Hosts"] = ", ".join(hosts)
     if document["rows"]:
         threads = settings["threads"] or "all CPUs"
         shown = ("rounds", "seed", "threads", "upsampling")

@@ -18,8 +18,7 @@ PLAN, HOSTS = "machines.json", "hosts"
 def kind_of_machine(hardware: Hardware, gpu: str | None, gpus: int) -> str:
     """Return the name of a machine's kind, by which rows are compared; it can name a folder.
 
-    Machines of one kind have the same processor, CPUs, system and GPUs, and memory of one class:
-    the nearest power of two in GiB.
+    Machines of one kind have the same processor, CPUs, system and GPUs, and memory of one class.
 
     Args:
         gpu: The name of the first GPU that a benchmark uses, if it uses any.
@@ -27,10 +26,20 @@ def kind_of_machine(hardware: Hardware, gpu: str | None, gpus: int) -> str:
     """
     parts = [hardware["processor"], f"{hardware['cpus']} CPU"]
     if hardware["memory_bytes"]:
-        parts.append(f"{2 ** round(math.log2(hardware['memory_bytes'] / 2**30)):g} GiB")
+        parts.append(f"{memory_class(hardware['memory_bytes']):g} GiB")
     parts += [f"{gpus}x {gpu}"] if gpu else []
     parts += [hardware["system"]]
     return re.sub(r"[^a-z0-9.]+", "-", " ".join(parts).lower()).strip("-.")
+
+
+def memory_class(count: int) -> float:
+    """Return the nearest of 1, 1.5, 2, 3, 4, 6, 8, 12... GiB to a number of bytes, by their ratio.
+
+    Of its memory a system keeps some for itself, not on all machines equally much.
+    """
+    memory = count / 2**30
+    power = 2.0 ** math.floor(math.log2(memory))
+    return min((power, 1.5 * power, 2 * power), key=lambda size: abs(math.log(size / memory)))
 
 
 def write_plan(folder: Path, settings: Settings, commit: str | None) -> None:
