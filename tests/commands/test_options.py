@@ -26,7 +26,7 @@ def test_who_chooses_mxnet_reads_that_it_is_retired(
     "words",
     [[name] for name in COMMANDS]
     + [["data", "make"], ["weights", "export"]]
-    + [["bench", name] for name in ("calibrate", "check", "diff", "selftest")],
+    + [["bench", name] for name in ("calibrate", "check", "diff", "scaling", "selftest")],
 )
 def test_help_states_every_default_there_is(
     words: list[str], capsys: pytest.CaptureFixture[str]

@@ -1,7 +1,7 @@
 """What commands print, written into the documents: ``python -m tests.support.documents``.
 
-A block begins with ``<!-- fcn bench check FILE [--markdown] -->``, or ``<!-- figures NAME -->`` for
-those of ``tests/project/tables.py``, and ends with ``<!-- end -->``.
+A block begins with ``<!-- fcn bench check FILE [--markdown] -->`` or ``fcn bench scaling``, or with
+``<!-- figures NAME -->`` for those of ``tests/project/tables.py``. It ends with ``<!-- end -->``.
 """
 
 import contextlib
@@ -14,7 +14,9 @@ from tests.project.tables import FIGURES
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/guides/*.md")])
-BLOCK = re.compile(r"<!-- (fcn bench check|figures) ([^>]+?) -->\n(.*?)<!-- end -->", re.DOTALL)
+BLOCK = re.compile(
+    r"<!-- (fcn bench check|fcn bench scaling|figures) ([^>]+?) -->\n(.*?)<!-- end -->", re.DOTALL
+)
 
 
 def block(kind: str, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.commands.bench import calibrate, check, diff, hosts, replay, selftest
+from benchmarks.commands.bench import calibrate, check, diff, hosts, replay, scaling, selftest
 from benchmarks.commands.bench.outcome import conclude, status_of
 from benchmarks.commands.bench.resume import check_options
 from benchmarks.commands.report import next_steps
@@ -34,6 +34,7 @@ COMMANDS = {
     "check": check.main,
     "diff": diff.main,
     "replay": replay.main,
+    "scaling": scaling.main,
     "selftest": selftest.main,
 }
 
