@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.cluster.desks import Desk, Desks, desks_of, facts_of
 from benchmarks.cluster.hosts import check_hosts
 from benchmarks.cluster.launch import interrupts_noted
 from benchmarks.cluster.place import News
+from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_of, whole_hosts
 from benchmarks.records.documents import Bench, Settings
 from benchmarks.records.machines.kinds import HOSTS, kind_of_machine, kinds_in, of_hosts, write_plan
 from benchmarks.records.machines.parts import TRAINED, cases_of, is_measured, next_cases, part
@@ -72,15 +72,15 @@ def measure_on_hosts(out: Path, settings: Settings, address: str, is_new: bool) 
         InputError: If there is no such cluster, or a host cannot take part.
         KeyboardInterrupt: What has been measured is stored.
     """
-    with desks_of(address) as desks:
-        facts = facts_of(desks, settings["backends"], [*settings["pythons"].values()])
+    with whole_hosts(address) as cluster:
+        facts = facts_of(cluster, settings["backends"], [*settings["pythons"].values()])
         check_hosts(
             [
                 each._replace(versions={name: each.versions[name] for name in EVERYWHERE})
                 for each in facts
             ]
         )
-        described = desks.ask(machine_of_host, settings)
+        described = cluster.ask(machine_of_host, settings)
         hosts = {
             name: Host(name, out / kind_of_machine(own["hardware"], card_of(own), gpus), own)
             for name, (own, gpus) in described.items()
@@ -91,7 +91,7 @@ def measure_on_hosts(out: Path, settings: Settings, address: str, is_new: bool) 
             for old in kinds_in(out):
                 shutil.rmtree(old)
             write_plan(out, settings, next(iter(hosts.values())).own["commit"])
-        measuring = Measuring(desks, hosts)
+        measuring = Measuring(cluster, hosts)
         measuring.follow()
     return measuring.problems() + [
         f"{kind.name}: {', '.join(left)} not measured: no host of this kind is in the cluster"
@@ -100,8 +100,8 @@ def measure_on_hosts(out: Path, settings: Settings, address: str, is_new: bool) 
     ]
 
 
-def machine_of_host(desk: Desk, settings: Settings) -> tuple[Bench, int]:
-    """Return a document of the desk's host with nothing measured, and how many GPUs it may use."""
+def machine_of_host(host: WholeHost, settings: Settings) -> tuple[Bench, int]:
+    """Return a document of a host with nothing measured, and how many GPUs it may use."""
     document = new_document(settings, planned_rows(settings))
     document["gpu"] = None if settings["device"] == "cpu" else gpu_state()
     return document, gpu_count() if document["gpu"] else 0
@@ -127,8 +127,8 @@ class Measuring:
         is_ending: Whether the hosts are told to end.
     """
 
-    def __init__(self, desks: Desks, hosts: dict[str, Host]) -> None:
-        self.desks, self.hosts = desks, hosts
+    def __init__(self, cluster: WholeHosts, hosts: dict[str, Host]) -> None:
+        self.cluster, self.hosts = cluster, hosts
         self.is_ending = False
         self.wholes: dict[Path, Bench] = {}
         self.parts: dict[Path, dict[str, Bench]] = {}
@@ -153,7 +153,7 @@ class Measuring:
 
     def end(self, interrupts: Sequence[float]) -> None:
         """Tell the hosts to end, and wait until all have, unless a second interrupt comes."""
-        self.desks.tell_to_end()
+        self.cluster.tell_to_end()
         self.is_ending = True
         until = time.monotonic() + ENDING_SECONDS
         while any(host.cases for host in self.hosts.values()) and time.monotonic() < until:
@@ -185,7 +185,7 @@ class Measuring:
             files |= {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
         notice(f"{host.name}: measures {', '.join(cases)}")
         try:
-            self.desks.begin(host.name, ["bench", "--resume"], files)
+            self.cluster.begin(host.name, ["bench", "--resume"], files)
         except InputError as error:
             self.fail(host, str(error))
             return
@@ -195,7 +195,7 @@ class Measuring:
 
     def take_news(self) -> None:
         """Print what hosts tell, store what they have measured, and note which have ended."""
-        for name, news in self.desks.news():
+        for name, news in self.cluster.news():
             host = self.hosts[name]
             if not self.is_ending:
                 pass_on(host, news)
@@ -209,14 +209,14 @@ class Measuring:
             if not self.is_ending and not all(is_measured(document, case) for case in cases):
                 reason = how_ended(news.status) if news.status < 0 else last_line(host.line)
                 self.fail(host, reason)
-        for name in self.desks.lost:
+        for name in self.cluster.lost:
             if not self.hosts[name].failed:
                 self.fail(self.hosts[name], "the host was lost")
 
     def store(self, host: Host, patterns: Sequence[str]) -> None:
         """Write what a host has that is new."""
         folder = self.folder_of(host)
-        for name, content in self.desks.files(host.name, patterns).items():
+        for name, content in self.cluster.files(host.name, patterns).items():
             write_bytes(inside(folder, name), content)
             if name == RESULTS:
                 self.parts[host.kind][host.name] = json.loads(content)

@@ -57,7 +57,10 @@ def main(argv: Sequence[str]) -> int:
         lack = lack if args.resume.is_dir() else "there is no such folder"
         raise InputError(f"--resume {args.resume}: {lack}: name the folder that `fcn bench` wrote")
     new = None if args.resume else settings_from(args, named)
-    with only_writer(args.resume or new_folder("bench", args.out, args.force)) as folder:
+    out = args.resume or new_folder("bench", args.out, args.force)
+    if (out / PLAN).exists():
+        raise InputError(f"--out {out}: holds {PLAN}, whose page would be lost; choose another")
+    with only_writer(out) as folder:
         results, settings = (started(folder, new), new) if new else resumed(args, named)
         return measure(results, settings, args.json)
 

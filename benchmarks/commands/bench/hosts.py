@@ -8,9 +8,9 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.cluster.hosts import check_ray
-from benchmarks.commands.bench.outcome import conclude, status_of
+from benchmarks.commands.bench.outcome import conclude, has_pages, status_of
 from benchmarks.commands.bench.resume import check_options
-from benchmarks.commands.report import write_report
+from benchmarks.commands.report import next_steps, write_report
 from benchmarks.pages.bench_text import table
 from benchmarks.records.diff import check_same_commit
 from benchmarks.records.documents import Bench
@@ -43,18 +43,17 @@ def main(args: Namespace, named: set[str]) -> int:
             raise KeyboardInterrupt(f"interrupted; {more}") from None
         finally:  # However it ends, what has been measured is compared and shown.
             documents = {kind.name: shown(kind) for kind in kinds_in(out)}
-            if documents:
+            if documents and has_pages():
                 write_report(out)
     if args.json:
         print(json.dumps(documents))
     else:
         for name, document in documents.items():
             print(f"{name}\n\n{table(document)}\n")
-        print(f"{quote(str(out))} has the page report.html, and a folder for each kind of machine:")
+        print(f"{quote(str(out))} has a page of all, report.html, and a folder for each kind:")
         for name in documents:
-            print(
-                f"next: `fcn bench check {quote(str(out / name))}` checks the results of one kind"
-            )
+            print(f"  {name}/ has bench.json, bench.txt, report.html, hosts/")
+        print(f"next: {next_steps(out / next(iter(documents)), RESULTS)}")
     for line in problems:
         print(printable(f"error: {line}; {more}"), file=sys.stderr)
     return max(status_of([*documents.values()]), int(bool(problems)))

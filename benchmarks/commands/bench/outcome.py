@@ -25,7 +25,7 @@ def conclude(results: Results) -> None:
     results.save()
     write_text(folder / TABLE, table(document) + "\n")
     read_document(folder, Bench)
-    if find_spec("jinja2") is None:
+    if not has_pages():
         return
     from benchmarks.pages.bench import write_page
     from benchmarks.pages.html import write_png
@@ -36,6 +36,11 @@ def conclude(results: Results) -> None:
     write_page(document, folder / "report.html")
     if "accuracy" in document:
         write_png(accuracy_curves(document["accuracy"]), folder / "accuracy.png")
+
+
+def has_pages() -> bool:
+    """Return whether the package that writes pages is installed; a bare container lacks it."""
+    return find_spec("jinja2") is not None
 
 
 def status_of(documents: Sequence[Bench]) -> int:

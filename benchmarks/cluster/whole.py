@@ -24,10 +24,10 @@ from common.machine.files import inside, write_bytes
 FOLDER = "fcn-host-"
 """Beginning of the name of a host's folder, among those for temporary files."""
 READ_SECONDS, FETCH_SECONDS, CLEAR_SECONDS = 2, 30, 5
-"""How long a desk waits for something to tell, and may take to hand over files and to clear up."""
+"""How long a host waits for something to tell, and may take to hand over files and to clear up."""
 
 
-class Desk(Place):
+class WholeHost(Place):
     """One host, and the command that runs there in a folder that goes with this object."""
 
     def __init__(self) -> None:
@@ -85,17 +85,17 @@ def environment_of_host() -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
-def versions_of_host(desk: Desk, backends: Sequence[str]) -> dict[str, str]:
-    """Return what computes on the host of a desk -> its version."""
+def versions_of_host(host: WholeHost, backends: Sequence[str]) -> dict[str, str]:
+    """Return what computes on a host -> its version."""
     return versions_here(backends)
 
 
-def missing_on_host(desk: Desk, paths: Sequence[str]) -> list[str]:
-    """Return which of the paths the host of a desk does not have."""
+def missing_on_host(host: WholeHost, paths: Sequence[str]) -> list[str]:
+    """Return which of the paths a host does not have."""
     return [path for path in paths if not Path(path).exists()]
 
 
-class Desks:
+class WholeHosts:
     """The whole hosts of a cluster, by name.
 
     Attributes:
@@ -108,7 +108,7 @@ class Desks:
         self.lost = set[str]()
 
     def ask(self, function: Callable[..., Any], *arguments: object) -> dict[str, Any]:
-        """Return what a function of a desk and the arguments returns on each host.
+        """Return what a function of the host's actor and the arguments returns on each host.
 
         Raises:
             InputError: As that of a host says, or if a host is lost.
@@ -119,7 +119,7 @@ class Desks:
         return dict(zip(self._actors, answers(references), strict=True))
 
     def begin(self, name: str, arguments: Sequence[str], files: Mapping[str, bytes]) -> None:
-        """Start a command on a host, as ``Desk.begin``; ``news`` tells of it."""
+        """Start a command on a host, as ``WholeHost.begin``; ``news`` tells of it."""
         actor = self._actors[name]
         answers([actor.begin.remote(arguments, files)])
         self._reads[actor.read.remote(READ_SECONDS)] = name
@@ -140,7 +140,7 @@ class Desks:
             yield name, news
 
     def files(self, name: str, patterns: Sequence[str]) -> dict[str, bytes]:
-        """Return the files of ``Desk.files``; none of a lost host."""
+        """Return the files of ``WholeHost.files``; none of a lost host."""
         import ray
 
         try:
@@ -166,7 +166,7 @@ class Desks:
 
 
 @contextmanager
-def desks_of(address: str) -> Iterator[Desks]:
+def whole_hosts(address: str) -> Iterator[WholeHosts]:
     """Hold all hosts of a cluster that have a CPU there within the block.
 
     Args:
@@ -176,17 +176,17 @@ def desks_of(address: str) -> Iterator[Desks]:
         InputError: If there is no cluster, or other work of it runs on a host.
     """
     with joined(address):
-        desks = Desks(held(address))
+        hosts = WholeHosts(held(address))
         try:
-            yield desks
+            yield hosts
         finally:
-            desks.clear()
+            hosts.clear()
 
 
-def facts_of(desks: Desks, backends: Sequence[str], paths: Sequence[str]) -> list[Host]:
+def facts_of(hosts: WholeHosts, backends: Sequence[str], paths: Sequence[str]) -> list[Host]:
     """Return by which versions each host computes, and which of the paths it does not have."""
-    versions = desks.ask(versions_of_host, backends)
-    missing = desks.ask(missing_on_host, paths)
+    versions = hosts.ask(versions_of_host, backends)
+    missing = hosts.ask(missing_on_host, paths)
     return [Host(name, missing[name], versions[name], "") for name in versions]
 
 
@@ -202,7 +202,7 @@ def held(address: str) -> dict[str, Any]:
         name = host if seen[host] == 1 else f"{host}-{seen[host]}"
         kinds = node["Resources"]
         actors[name] = (
-            ray.remote(Desk)
+            ray.remote(WholeHost)
             .options(
                 num_cpus=kinds["CPU"],
                 num_gpus=kinds.get("GPU", 0),
