@@ -4,9 +4,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from benchmarks.cluster.launch import train_together
-from benchmarks.commands.trainings import add_group_options, check_group_options
+from benchmarks.commands.trainings import add_group_options, check_group_options, check_timeout
 from benchmarks.workers.scripts import add_backend_option, run_alone, run_script
 from common.config import Config
+from common.errors import InputError
 from common.options import Parser, training_parser
 
 
@@ -29,6 +30,10 @@ def main(argv: Sequence[str]) -> int:
 def train(args: Namespace, config: Config, arguments: Sequence[str]) -> int:
     """Run the backend's script in one process, or in as many as there are workers."""
     check_group_options(args, config)
+    if args.timeout is not None:
+        check_timeout(args.timeout)
+        if config.workers == 1:
+            raise InputError(f"--timeout {args.timeout:g}: is of several processes: add --workers")
     if config.workers > 1:
         return train_together(args, config, arguments)
     return run_alone("train", args, arguments)

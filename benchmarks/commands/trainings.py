@@ -48,11 +48,16 @@ def check_group_options(args: Namespace, config: Config) -> None:
         raise InputError(f"--address {args.address}: one process needs no cluster: add --workers")
 
 
+def check_timeout(seconds: float) -> None:
+    """Raise InputError unless ``--timeout`` is a time."""
+    if not seconds > 0:
+        raise InputError(f"--timeout {seconds:g}: expected seconds, more than 0")
+
+
 def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[str]]:
     """Return the options, their paths absolute, and the names of those that are stated."""
     args, named = options.parsed(parser, argv)
-    if not args.timeout > 0:
-        raise InputError(f"--timeout {args.timeout:g}: expected seconds, more than 0")
+    check_timeout(args.timeout)
     for name in ("data", "weights"):
         if getattr(args, name) not in (None, Path("imagenet")):
             setattr(args, name, getattr(args, name).absolute())

@@ -102,7 +102,8 @@ def run_logged(
 
     Args:
         watch: Called after each message; what it raises ends the command and is raised here.
-        patience: Seconds that the command may take to end when it is told, before it is killed.
+        patience: Seconds that the command may take to end when it is told twice, before it is
+            killed.
 
     Raises:
         TimeoutError: If it neither printed nor computed anything for ``silence`` seconds; all that
@@ -142,7 +143,9 @@ def run_logged(
                 sys.stderr.buffer.flush()
                 watch()
         except BaseException:
-            if patience:
+            if patience:  # Told once, `fcn train` would write a checkpoint first.
+                process.terminate()
+                time.sleep(2 * SAME_PRESS)
                 process.terminate()
             end_group(process, patience)
             raise

@@ -105,6 +105,8 @@ def test_a_cluster_with_too_few_places_says_how_many_it_has(
         (["--workers", 4], "--batch-size 6 cannot be split over 4 workers: choose a multiple of"),
         (["--workers", 2, "--devices", 2], "--devices 2: each of several workers computes on one"),
         (["--address", "host:1"], "--address host:1: one process needs no cluster: add --workers"),
+        (["--timeout", 9], "--timeout 9: is of several processes: add --workers"),
+        (["--workers", 2, "--timeout", 0], "--timeout 0: expected seconds, more than 0"),
         (["--workers", 2, "--address", "here"], "--address here: expected local or HOST:PORT"),
     ],
 )
