@@ -68,8 +68,12 @@ def render(document: Bench | Calibration | Compared | Proof | Study | Tune, **pa
         parts: What the template shows beside the results; ``verdict`` is one sentence about them,
             ``charts`` the data of the page's script, if it has one.
     """
-    template = environment().get_template(f"{document['kind']}.html.j2")
-    return template.render(document=document, **parts)
+    return render_template(f"{document['kind']}.html.j2", document=document, **parts)
+
+
+def render_template(name: str, **parts: object) -> str:
+    """Return the page of a template, which shows ``parts``."""
+    return environment().get_template(name).render(**parts)
 
 
 def download(document: Bench | Calibration | Compared | Proof | Study | Tune) -> str:

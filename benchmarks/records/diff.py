@@ -1,6 +1,6 @@
 """Two results files: what changed on one machine, and what was found again on any."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
@@ -113,6 +113,15 @@ def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
         else:
             pairs.append((earlier, row))
     left_out += [f"{key}: only in the old file" for key in earlier_rows]
+    return compared(pairs), left_out
+
+
+def compared(pairs: Sequence[tuple[Row, Row]]) -> list[Change]:
+    """Test each pair of a row before and after; all tests are judged together.
+
+    Args:
+        pairs: For which ``incomparable`` has nothing to say.
+    """
     samples = [[list(kept_seconds(row).values()) for row in pair] for pair in pairs]
     tests = [unpaired(a, b) for a, b in samples]
     least = [least_p_unpaired(len(a), len(b)) for a, b in samples]
@@ -121,7 +130,7 @@ def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
         withheld(judgement, disturbance(a) or disturbance(b))
         for judgement, (a, b) in zip(judgements, pairs, strict=True)
     ]
-    rows: list[Change] = [
+    return [
         {
             "key": b["key"],
             "old": float(np.median(times[0])),
@@ -135,7 +144,6 @@ def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
         }
         for (a, b), times, test, result in zip(pairs, samples, tests, results, strict=True)
     ]
-    return rows, left_out
 
 
 def incomparable(old: Row, new: Row) -> str | None:

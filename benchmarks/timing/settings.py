@@ -176,8 +176,9 @@ def bench_parser() -> Parser:
         prog="fcn bench",
         description="Time every backend, each only after it has proved that it does the "
         "reference's work. The network is the chapter's, with VOC's 21 classes. `fcn bench check "
-        "FILE`, `fcn bench diff OLD NEW`, `fcn bench replay FILE`, `fcn bench scaling FILE`, "
-        "`fcn bench selftest` and `fcn bench calibrate` are commands of their own.",
+        "FILE`, `fcn bench diff OLD NEW`, `fcn bench history DIR`, `fcn bench replay FILE`, `fcn "
+        "bench scaling FILE`, `fcn bench selftest` and `fcn bench calibrate` are commands of their "
+        "own.",
     )
     add_field_options(parser, Settings)
     add = parser.add_argument

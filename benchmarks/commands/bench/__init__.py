@@ -7,7 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.commands.bench import calibrate, check, diff, hosts, replay, scaling, selftest
+from benchmarks.commands.bench import (
+    calibrate,
+    check,
+    diff,
+    history,
+    hosts,
+    replay,
+    scaling,
+    selftest,
+)
 from benchmarks.commands.bench.outcome import conclude, status_of
 from benchmarks.commands.bench.resume import check_options
 from benchmarks.commands.report import next_steps
@@ -33,6 +42,7 @@ COMMANDS = {
     "calibrate": calibrate.main,
     "check": check.main,
     "diff": diff.main,
+    "history": history.main,
     "replay": replay.main,
     "scaling": scaling.main,
     "selftest": selftest.main,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.pages.format import text_table
-from benchmarks.pages.rows import finding
+from benchmarks.pages.history.words import change_finding, differences
 from benchmarks.records.diff import Change, changes, unlike
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import read_document
@@ -77,13 +77,5 @@ def cells(change: Change) -> tuple[str, ...]:
 
 def in_words(change: Change) -> str:
     """Return what the test of a row shows, and what of versions and waiting changed."""
-    old, new = change["old_versions"], change["new_versions"]
-    differences = [
-        f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name) != new.get(name)
-    ]
-    if change["old_waiting"] != change["new_waiting"]:
-        differences.append(f"OpenMP's waiting {change['old_waiting']} -> {change['new_waiting']}")
-    shown = finding(change, "slower" if change["ratio"] > 1 else "faster", "no change shown")
-    return shown + (f" ({', '.join(differences)})" if differences else "")
+    others = differences(change)
+    return change_finding(change) + (f" ({', '.join(others)})" if others else "")

@@ -182,13 +182,26 @@ def installed(name: str) -> str:
 def stated(there: Bench, out: Path) -> list[str]:
     """Return the options of `fcn bench` that state a file's settings.
 
-    A recipe of a file's own is written into ``out``. An option that today's `fcn bench` no longer
-    takes is not lost: it is given to the code of the file's commit.
+    A recipe of a file's own is written into ``out``.
     """
-    options = with_tuples(there["settings"])
     if own := there["settings"].get("own_recipe"):
         write_text(out / RECIPE, to_toml(Recipe.from_json(own)))
-        options["recipe"] = str(out / RECIPE)
+    return options_of(there, str(out / RECIPE))
+
+
+def options_of(there: Bench, recipe: str) -> list[str]:
+    """Return the options of `fcn bench` that state a file's settings.
+
+    An option that today's `fcn bench` no longer takes is not lost: it is given to the code of the
+    file's commit.
+
+    Args:
+        there: The file's content.
+        recipe: Where a recipe of its own stands.
+    """
+    options = with_tuples(there["settings"])
+    if there["settings"].get("own_recipe"):
+        options["recipe"] = recipe
     return arguments_of(Settings, options)
 
 

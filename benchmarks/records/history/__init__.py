@@ -1,0 +1,1 @@
+"""Several benchmarks' results over time: the same rows from file to file."""
