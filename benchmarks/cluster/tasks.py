@@ -9,6 +9,7 @@ the user on standard error.
 
 import json
 import signal
+import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,6 +27,7 @@ from benchmarks.cluster.hosts import (
     joined,
     node_of,
 )
+from benchmarks.cluster.launch import IMAGENET
 from benchmarks.cluster.place import News, Place, Question
 from benchmarks.workers.environment import backend_environment
 from benchmarks.workers.supervision import end_group, last_line
@@ -38,7 +40,7 @@ class Task(NamedTuple):
     """What a host does by itself.
 
     Attributes:
-        name: In words.
+        name: In words, for messages.
         module: That runs there.
         request: Its argument, as JSON's types.
         told: f(a JSON line that it prints) -> whether to end it now.
@@ -65,12 +67,13 @@ class End(NamedTuple):
 class Desk(Place):
     """A place that does one task after another, on its part of a host."""
 
-    def sees(self, path: str, text: str) -> bool:
-        """Return whether a file is there and has this text."""
+    def sees(self, path: str, text: str) -> tuple[str, bool]:
+        """Return the name of this host, and whether a file has this text there."""
         try:
-            return Path(path).read_text(encoding="utf-8") == text
+            is_same = Path(path).read_text(encoding="utf-8") == text
         except OSError:
-            return False
+            is_same = False
+        return socket.gethostname(), is_same
 
     def begin(self, module: str, request: str, folder: str, config: Config) -> News:
         """Start a task in the working folder; return its first news."""
@@ -118,8 +121,8 @@ def hosts_joined(
     Args:
         address: As ``--address``.
         folder: Of the results, which all hosts have to share.
-        question: What they are asked; the paths of it are completed here.
-        weights: A file that they have to have.
+        question: What they are asked; its paths are set here.
+        weights: A file that they have to have, or ``IMAGENET``, which each host downloads.
 
     Raises:
         InputError: If the cluster or its hosts do not fit: one line says which and why.
@@ -132,8 +135,8 @@ def hosts_joined(
         signal.signal(signal.SIGTERM, before)  # Ray has one of its own.
         actors = free_desks(address, config)
         check_shared(actors, folder)
-        named = [Path.cwd(), question.data, *filter(None, [weights])]
-        paths = [*question.paths, *(str(path.absolute()) for path in named)]
+        named = [Path.cwd(), question.data, *([weights] if weights else [])]
+        paths = [str(path.absolute()) for path in named if path != IMAGENET]
         members = checked(actors, question._replace(data=question.data.absolute(), paths=paths))
         counts, names = Counter[str](), []
         for member in members:
@@ -205,27 +208,24 @@ def check_shared(actors: Sequence[Any], folder: Path) -> None:
         sees = answers([actor.sees.remote(str(token), text) for actor in actors])
     finally:
         token.unlink(missing_ok=True)
-    if not all(sees):
-        import ray
-
-        node = answers([actors[sees.index(False)].__ray_call__.remote(node_of)])[0]
-        ips = {each["NodeID"]: each["NodeManagerAddress"] for each in ray.nodes()}
-        raise InputError(
-            f"{folder}: the host at {ips[node]} does not see what is written there: choose a "
-            "folder that all hosts share under the same path"
-        )
+    for name, is_same in sees:
+        if not is_same:
+            raise InputError(
+                f"{folder}: host {name} does not see what is written there: choose a folder that "
+                "all hosts share under the same path"
+            )
 
 
 def run_tasks(
-    hosts: Hosts, next_task: Callable[[], Task | None], ended: Callable[[Task, End], None]
+    hosts: Hosts, next_task: Callable[[Host], Task | None], ended: Callable[[Task, End], None]
 ) -> None:
     """Keep the hosts at work until there is no task for any of them and all have ended.
 
     A host that is lost gets no more tasks; the others go on.
 
     Args:
-        next_task: Called for a host that is free: a task, or None while there is none.
-        ended: Called when a task has ended. What it or ``next_task`` raises ends all tasks.
+        next_task: f(a host that is free) -> its task, or None while there is none.
+        ended: f(a task, how it ended). What it or ``next_task`` raises ends all tasks.
 
     Raises:
         InputError: If all hosts are lost.
@@ -234,7 +234,7 @@ def run_tasks(
 
     free, busy = list(hosts.all), dict[Any, Running]()
     while True:
-        while free and (task := next_task()) is not None:
+        while free and (task := next_task(free[0])) is not None:
             running = Running(free.pop(0), task)
             busy[running.begin(hosts.config)] = running
         if not busy:
@@ -245,13 +245,14 @@ def run_tasks(
             try:
                 news = ray.get(reference)
             except ray.exceptions.RayError:
-                notice(f"{running.host.name} is lost: its task has to be done again")
+                notice(f"{running.host.name} is lost: {running.task.name} has to be done again")
                 ended(running.task, End(None, ""))
                 continue
             running.take(news.out, news.errors)
             if news.status is None:
                 busy[running.read()] = running
             else:
+                running.take(b"\n", b"\n")
                 free.append(running.host)
                 ended(running.task, End(news.status, running.last))
     if not free:
@@ -271,7 +272,6 @@ class Running:
 
     def begin(self, config: Config) -> Any:
         """Start it; return the reference of its first news."""
-        print(f"{self.task.name} on {self.host.name}", file=sys.stderr, flush=True)
         request, folder = json.dumps(self.task.request), str(Path.cwd())
         return self.host.member.actor.begin.remote(self.task.module, request, folder, config)
 
@@ -282,7 +282,7 @@ class Running:
     def take(self, out: bytes, errors: bytes) -> None:
         """Pass on whole lines, messages with the name of the host before them."""
         *lines, self._out = (self._out + out).split(b"\n")
-        for line in lines:
+        for line in filter(None, lines):
             if self.task.told(json.loads(line)):
                 self.host.member.actor.stop.remote()
         *lines, self._errors = (self._errors + errors).split(b"\n")

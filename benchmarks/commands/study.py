@@ -8,6 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
+from benchmarks.cluster.hosts import LOCAL
+from benchmarks.cluster.place import Question
+from benchmarks.cluster.tasks import hosts_joined
 from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.page import render_page
@@ -15,8 +18,9 @@ from benchmarks.pages.studies.words import study_text
 from benchmarks.records.diff import check_same_origin
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.results import STUDY, check_page_free, origin
-from benchmarks.records.training_documents import GalleryEntry, Study, VariantRecord
+from benchmarks.records.training_documents import AccuracyRow, GalleryEntry, Study, VariantRecord
 from benchmarks.studies.runs import copy_predictions, write_examples
+from benchmarks.studies.together import train_together
 from benchmarks.studies.trainings import Plan, train_all
 from benchmarks.studies.variants import (
     WHOLE,
@@ -65,6 +69,7 @@ def command_parser() -> options.Parser:
     add_field_options(parser, options.Backends)
     text = "go on with an interrupted study: what is trained is not trained again"
     trainings.add_training_options(parser, "study", text)
+    trainings.add_hosts_option(parser, "train")
     options.add_verbose(parser)
     return parser
 
@@ -88,6 +93,7 @@ def main(argv: Sequence[str]) -> int:
                 "them into the files"
             )
         args.recipe = next(iter(whole.values()))
+    trainings.check_address(args.address)
     config = trainings.config_from(args)
     check_tricks(config.without, options.Backends(args.backends).backends)
     variations = read_variations(args.vary, config.recipe)
@@ -107,7 +113,7 @@ def main(argv: Sequence[str]) -> int:
     with only_writer(out):
         if not args.resume:
             clear(out)
-        with trainings.resumable("study", out):
+        with trainings.resumable("study", out, args.address or LOCAL):
             return study(args, config, variants, out)
 
 
@@ -169,7 +175,7 @@ def studied(
     plan: Plan, config: Config, variants: Sequence[Variant], args: Namespace, out: Path
 ) -> Study:
     """Train all and return the document; the gallery's pictures lie in ``out``."""
-    rows, void = train_all(plan), config.recipe.void
+    rows, void = trained(plan, config, args.address), config.recipe.void
     records: list[VariantRecord] = [
         {
             "name": each.name,
@@ -198,6 +204,15 @@ def studied(
         "gallery": gallery(plan, dataset, backend, out) if backend else [],
         "gallery_backend": backend,
     }
+
+
+def trained(plan: Plan, config: Config, address: str | None) -> dict[str, list[AccuracyRow]]:
+    """Train all, here or on the hosts of a cluster; return by variant a row for each backend."""
+    if address is None:
+        return train_all(plan)
+    question = Question(plan.backends, config, plan.data, [])
+    with hosts_joined(address, plan.out.parent, question, plan.weights) as hosts:
+        return train_together(plan, hosts)
 
 
 def varied(variants: Sequence[Variant]) -> dict[str, list[str]]:

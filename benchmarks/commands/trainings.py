@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.cluster.hosts import LOCAL
+from benchmarks.cluster.hosts import LOCAL, check_listening, check_ray
 from common import options
 from common.config import Config
 from common.errors import InputError, notice
@@ -40,6 +40,26 @@ def add_group_options(parser: options.Parser) -> None:
     text = "the Ray cluster of --workers: one on this host for the time of the training, or that "
     text += "which `ray start --head` has started there"
     parser.add_argument("--address", default=LOCAL, metavar="local|HOST:PORT", help=text)
+
+
+def add_hosts_option(parser: options.Parser, what: str) -> None:
+    """Add the option of a command whose trainings run on the hosts of a cluster.
+
+    Args:
+        what: It does, in words.
+    """
+    text = f"{what} on all hosts of the Ray cluster that `ray start --head` has started there, one "
+    text += "at a time on each, or on each GPU; local: on each GPU of this host. The results' "
+    text += "folder has to be shared by all hosts"
+    parser.add_argument("--address", metavar="local|HOST:PORT", help=text)
+
+
+def check_address(address: str | None) -> None:
+    """Raise InputError unless a cluster may be at an address, and Ray is installed."""
+    if address is not None:
+        check_ray(f"--address {address}")
+        if address != LOCAL:
+            check_listening(address)
 
 
 def check_group_options(args: Namespace, config: Config) -> None:

@@ -15,6 +15,9 @@ from pathlib import Path
 from shlex import join, quote
 from typing import Any
 
+from benchmarks.cluster.hosts import LOCAL
+from benchmarks.cluster.place import Question
+from benchmarks.cluster.tasks import hosts_joined
 from benchmarks.commands import study, trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
@@ -24,6 +27,7 @@ from benchmarks.records.tuning_documents import Tune
 from benchmarks.studies.holdout import RULE, hold_out
 from benchmarks.studies.search import PRUNERS, SAMPLERS, Budget, go_on, open_study
 from benchmarks.studies.space import Space, check_fits, check_space, fitting_space, read_space
+from benchmarks.studies.together import search_together
 from benchmarks.studies.trials import Search, best_recipe, best_trial, document_of
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PATHS, PLAN, write_plan
@@ -75,6 +79,7 @@ def command_parser() -> options.Parser:
     add_field_options(parser, options.Backends)
     text = "go on with an interrupted search, or search longer with --trials or --minutes"
     trainings.add_training_options(parser, "tune", text)
+    trainings.add_hosts_option(parser, "try and confirm")
     options.add_verbose(parser)
     return parser
 
@@ -85,6 +90,7 @@ def main(argv: Sequence[str]) -> int:
     check_numbers(args)
     if find_spec("optuna") is None:
         raise InputError("fcn tune: needs Optuna, which is not installed; `uv sync` installs it")
+    trainings.check_address(args.address)
     if args.resume:
         out: Path = args.resume
         args, config = stored_plan(args, named)
@@ -115,7 +121,7 @@ def main(argv: Sequence[str]) -> int:
         search = replace(search, space=space_of(search, args.search))
         args.inputs = inputs_of(search)
         write_plan(out, args, config, (*STORED, *CHANGED, "inputs"))
-        with trainings.resumable("tune", out):
+        with trainings.resumable("tune", out, args.address or LOCAL):
             return tune(search, args)
 
 
@@ -170,7 +176,7 @@ STORED = ("backend", "search", "sampler", "pruner")
 """Options of a search that hold, beside its paths, when it is gone on with."""
 CHANGED = ("trials", "minutes", "confirm", "backends")
 """Options that hold then unless others are said."""
-GOES_ON = {"resume", *CHANGED, "timeout", "verbose", "json"}
+GOES_ON = {"resume", *CHANGED, "timeout", "verbose", "json", "address"}
 """Options that may be said then."""
 TUNING = "tuning"
 """Folder of the data that the trials see."""
@@ -208,9 +214,14 @@ def tune(search: Search, args: Namespace) -> int:
     budget = Budget(args.trials, args.minutes)
     if budget == Budget(None, None):
         budget = Budget(TRIALS, None)
-    stored = open_study(search, args.sampler, args.pruner)
+    stored = open_study(search, args.sampler, args.pruner, args.address is not None)
     try:
-        go_on(search, stored, budget)
+        if args.address is None:
+            go_on(search, stored, budget)
+        else:
+            question = Question([search.backend], search.config, search.data, [])
+            with hosts_joined(args.address, search.folder, question, search.weights) as hosts:
+                search_together(search, stored, budget, hosts)
     finally:  # However it ends, what has been tried is shown.
         names = {name: getattr(args, name) for name in ("sampler", "pruner")}
         document = document_of(search, stored, names, args.data is None)
@@ -235,14 +246,15 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
 
     An interrupted study of the same recipes goes on.
     """
-    folder, verbose = search.folder / CONFIRMED, ["--verbose"] if search.verbose else []
+    folder, more = search.folder / CONFIRMED, ["--verbose"] if search.verbose else []
+    more += ["--address", args.address] if args.address else []
     first, best = folder / "first.toml", folder / BEST
     is_same = best.is_file() and best.read_text(encoding="utf-8") == to_toml(recipe)
     if is_same and (folder / PLAN).is_file():
         with reading_json(folder / PLAN, "the plan of a study") as plan:
             asked = plan["seeds"] == args.confirm and plan["backends"] == list(args.backends)
         if asked:
-            return study.main(["--resume", str(folder), *verbose])
+            return study.main(["--resume", str(folder), *more])
     write_text(first, to_toml(replace(search.config.recipe, name="first")))
     write_text(best, to_toml(recipe))
     values = {
@@ -256,7 +268,7 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
     }
     stated = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
     other_seed = field_arguments(replace(search.config, seed=search.config.seed + 1))
-    return study.main([*verbose, "--force", *chain.from_iterable(stated), *other_seed])
+    return study.main([*more, "--force", *chain.from_iterable(stated), *other_seed])
 
 
 def last_lines(document: Tune, out: Path, args: Namespace) -> str:

@@ -24,6 +24,17 @@ class Origin(TypedDict):
     hardware: Hardware
 
 
+class HostRecord(TypedDict):
+    """A host of a cluster that trained.
+
+    Attributes:
+        name: As the command names it in its messages.
+    """
+
+    name: str
+    hardware: Hardware
+
+
 class BackendRow(TypedDict):
     """What every row of a backend states; its reason is null where its status is ok."""
 

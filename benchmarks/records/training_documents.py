@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal, NotRequired, TypedDict, TypeVar
 
-from benchmarks.records.proof_documents import BackendRow, Origin
+from benchmarks.records.proof_documents import BackendRow, HostRecord, Origin
 from benchmarks.records.statistics import Finite, Interval
 from common import documents as written
 from common.documents import Positive
@@ -122,6 +122,7 @@ class AccuracyRun(written.Platform):
         agreement: The largest part of its bound that a first loss was off by.
         seconds_to_target: Of training steps until an epoch ended 0.1 above the pixel accuracy of
             always predicting background; null where none did.
+        host: Where it was trained, if that was a host of a cluster.
     """
 
     seed: int
@@ -130,6 +131,7 @@ class AccuracyRun(written.Platform):
     train_loss: float
     epochs: list[written.Epoch]
     seconds_to_target: float | None
+    host: NotRequired[HostRecord]
 
 
 class AccuracyRow(BackendRow):

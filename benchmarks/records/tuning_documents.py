@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 
-from benchmarks.records.proof_documents import Origin
+from benchmarks.records.proof_documents import HostRecord, Origin
 from benchmarks.records.statistics import Finite
 from common import documents as written
 from common.documents import Positive
@@ -20,12 +20,14 @@ class Ended(TypedDict):
             ``killed`` where the search ended before it did.
         epochs: Mean IoU over the tuning images after each epoch.
         seconds: From its start to its end; null where it was killed.
+        host: Where it was trained, if that was a host of a cluster.
     """
 
     state: State
     epochs: list[Finite | None]
     seconds: Finite | None
     reason: str | None
+    host: NotRequired[HostRecord]
 
 
 class TrialRecord(Ended):

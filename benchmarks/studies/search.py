@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
 from benchmarks.studies.space import first_values, recipe_with
 from benchmarks.studies.trials import ENDED, Search, records
-from benchmarks.workers.scripts import train_backend
+from benchmarks.workers.scripts import Outcome, train_backend
 from common.errors import LOWER_RATE, InputError
 from common.recipes import Recipe
 from common.run.log import LOG, read_metrics
@@ -29,7 +30,6 @@ from common.run.metrics import in_reading
 
 if TYPE_CHECKING:
     from optuna import Study
-    from optuna.trial import Trial
 
 STORAGE = "trials.db"
 SAMPLERS = ("tpe", "random")
@@ -55,20 +55,24 @@ class Budget:
     trials: int | None
     minutes: float | None
 
-    def is_left(self, trials: Sequence[TrialRecord]) -> bool:
-        """Return whether another trial may begin."""
-        ended = sum(trial["state"] != "killed" for trial in trials)
+    def is_left(self, trials: Sequence[TrialRecord], running: int = 0) -> bool:
+        """Return whether another trial may begin beside those that run."""
+        ended = sum(trial["state"] != "killed" for trial in trials) + running
         spent = sum(trial["seconds"] or 0.0 for trial in trials)
         return (self.trials is None or ended < self.trials) and (
             self.minutes is None or spent < 60 * self.minutes
         )
 
 
-def open_study(search: Search, sampler: str, pruner: str) -> Study:
+def open_study(search: Search, sampler: str, pruner: str, several: bool = False) -> Study:
     """Return the Optuna study that a search's folder holds, a new one if it holds none.
 
     The sampler's random numbers begin anew with each call, from the seed and the number of trials.
     A trial that a killed process left behind is the next one to be tried.
+
+    Args:
+        several: Several trials may run at once. TPE then takes those that run for bad ones, so that
+            it does not propose the same values to all hosts (the "constant liar").
 
     Raises:
         InputError: If the stored trials are damaged.
@@ -92,7 +96,9 @@ def open_study(search: Search, sampler: str, pruner: str) -> Study:
                 study.enqueue_trial(trial.params)
     seed = search.config.seed + len(trials)
     if sampler == "tpe":
-        study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed, multivariate=True, constant_liar=several
+        )
     else:
         study.sampler = optuna.samplers.RandomSampler(seed=seed)
     if pruner == "median":
@@ -137,92 +143,140 @@ def go_on(search: Search, study: Study, budget: Budget) -> list[TrialRecord]:
         with trials_stored(search.folder / STORAGE):
             run_trial(search, study)
             trials = records(study)
-        last = [trial for trial in trials if trial["state"] != "killed"][-MOST_FAILURES:]
-        if len(last) == MOST_FAILURES and all(trial["state"] == "failed" for trial in last):
-            raise InputError(
-                f"{search.folder}: {MOST_FAILURES} trials in a row failed, the last one with: "
-                f"{last[-1]['reason']}"
-            )
+        check_failures(search, trials)
     return trials
 
 
-def run_trial(search: Search, study: Study) -> None:
-    """Train with the next values; the study gets the score after each epoch."""
-    from optuna import TrialPruned
-    from optuna.trial import TrialState
-
-    trial = study.ask(search.space)
-    recipe = recipe_with(search.config.recipe, trial.params)
-    folder = search.folder / "trials" / str(trial.number)
-    watch = Watch(trial, folder, recipe)
-    shown = ", ".join(f"{name} {short(value)}" for name, value in trial.params.items())
-    begun = time.monotonic()
-    state: State = "finished"
-    try:
-        outcome = train_backend(
-            search.backend,
-            replace(search.config, recipe=recipe),
-            search.data,
-            folder,
-            f"trial {trial.number}: {shown}",
-            search.weights,
-            silence=search.silence,
-            verbose=search.verbose,
-            watch=watch,
+def check_failures(search: Search, trials: Sequence[TrialRecord]) -> None:
+    """Raise InputError if the last trials failed, several in a row."""
+    last = [trial for trial in trials if trial["state"] != "killed"][-MOST_FAILURES:]
+    if len(last) == MOST_FAILURES and all(trial["state"] == "failed" for trial in last):
+        raise InputError(
+            f"{search.folder}: {MOST_FAILURES} trials in a row failed, the last one with: "
+            f"{last[-1]['reason']}"
         )
-        watch()
-        reason = (outcome.reason or "").replace(f"{search.folder.absolute()}/", "") or None
-        if outcome.status != "ok":
-            state = "diverged" if LOWER_RATE in (reason or "") else "failed"
-        elif watch.last is None:
-            state, reason = "failed", "all pixels of the tuning images are void: there is no score"
-    except TrialPruned:
-        state, reason = "pruned", f"below the median after epoch {len(watch.scores)}"
-    seconds = time.monotonic() - begun
-    ended: Ended = {"state": state, "epochs": watch.scores, "seconds": seconds, "reason": reason}
-    trial.set_user_attr(ENDED, ended)
-    score = {"finished": watch.last, "diverged": 0.0}.get(state)
-    study.tell(trial, score, TrialState[OPTUNA[state]])
-    shutil.rmtree(folder, ignore_errors=True)
-    words = f"{state}: {reason}" if reason else f"mean IoU {watch.last:.4f}"
-    print(f"trial {trial.number}: {words}", file=sys.stderr)
 
 
-class Watch:
-    """Tells Optuna the score of each epoch of a training as it ends.
+class Attempt:
+    """A trial that is trained.
 
     Attributes:
+        config: Of its training.
+        folder: Of its run.
+        heading: Its number and its values, in words.
         scores: Mean IoU after each epoch, in the recipe's reading of void pixels.
+        host: Where it is trained, if that is a host of a cluster.
     """
 
-    def __init__(self, trial: Trial, folder: Path, recipe: Recipe) -> None:
-        self.trial, self.log, self.recipe = trial, folder / LOG, recipe
+    def __init__(self, search: Search, study: Study) -> None:
+        """Begin the next trial of a study."""
+        self.search, self.study = search, study
+        self.trial = trial = study.ask(search.space)
+        recipe = recipe_with(search.config.recipe, trial.params)
+        self.config = replace(search.config, recipe=recipe)
+        self.folder = search.folder / "trials" / str(trial.number)
+        shown = ", ".join(f"{name} {short(value)}" for name, value in trial.params.items())
+        self.heading = f"trial {trial.number}: {shown}"
         self.scores: list[float | None] = []
+        self.host: HostRecord | None = None
+        self._begun = time.monotonic()
 
     @property
     def last(self) -> float | None:
         """The score of the last epoch that has ended."""
         return self.scores[-1] if self.scores else None
 
-    def __call__(self) -> None:
-        """Look at the log.
+    def report(self, scores: Sequence[float | None]) -> bool:
+        """Tell Optuna the scores of the epochs that have ended; return whether to end the trial.
 
-        Raises:
-            TrialPruned: If the trial is worse than the earlier ones were at this epoch.
+        That is where it is worse than the earlier ones were at this epoch.
         """
-        from optuna import TrialPruned
-
-        if not self.log.is_file():
-            return
-        lines = [line for line in read_metrics(self.log) if line["kind"] == "epoch"]
-        for line in lines[len(self.scores) :]:
-            score = in_reading(line["scores"], self.recipe.void)["mean_iou"]
+        for score in scores[len(self.scores) :]:
             self.scores.append(score)
             if score is not None:
                 self.trial.report(score, len(self.scores))
-                is_last = len(self.scores) == self.recipe.epochs  # Nothing would be saved.
+                is_last = len(self.scores) == self.config.recipe.epochs  # Nothing would be saved.
                 if not is_last and self.trial.should_prune():
-                    raise TrialPruned
+                    return True
+        return False
+
+    def end(self, outcome: Outcome) -> None:
+        """Store how it ended, unless it was pruned."""
+        reason = (outcome.reason or "").replace(f"{self.search.folder.absolute()}/", "") or None
+        state: State = "finished"
+        if outcome.status != "ok":
+            state = "diverged" if LOWER_RATE in (reason or "") else "failed"
+        elif self.last is None:
+            state, reason = "failed", "all pixels of the tuning images are void: there is no score"
+        self._tell(state, reason)
+
+    def prune(self) -> None:
+        """Store that it was ended early."""
+        self._tell("pruned", f"below the median after epoch {len(self.scores)}")
+
+    def lose(self) -> None:
+        """Give it up: its host is lost. The next trial has its values."""
+        from optuna.trial import TrialState
+
+        self.study.tell(self.trial, state=TrialState.FAIL)
+        self.study.enqueue_trial(self.trial.params)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _tell(self, state: State, reason: str | None) -> None:
+        from optuna.trial import TrialState
+
+        seconds = time.monotonic() - self._begun
+        ended: Ended = {
+            "state": state,
+            "epochs": self.scores,
+            "seconds": seconds,
+            "reason": reason,
+        }
+        if self.host is not None:
+            ended["host"] = self.host
+        self.trial.set_user_attr(ENDED, ended)
+        score = {"finished": self.last, "diverged": 0.0}.get(state)
+        self.study.tell(self.trial, score, TrialState[OPTUNA[state]])
+        shutil.rmtree(self.folder, ignore_errors=True)
+        words = f"{state}: {reason}" if reason else f"mean IoU {self.last:.4f}"
+        print(f"trial {self.trial.number}: {words}", file=sys.stderr)
+
+
+def run_trial(search: Search, study: Study) -> None:
+    """Train with the next values; the study gets the score after each epoch."""
+    from optuna import TrialPruned
+
+    attempt = Attempt(search, study)
+
+    def watch() -> None:
+        if attempt.report(epoch_scores(attempt.folder, attempt.config.recipe)):
+            raise TrialPruned
+
+    try:
+        outcome = train_backend(
+            search.backend,
+            attempt.config,
+            search.data,
+            attempt.folder,
+            attempt.heading,
+            search.weights,
+            silence=search.silence,
+            verbose=search.verbose,
+            watch=watch,
+        )
+        watch()
+    except TrialPruned:
+        attempt.prune()
+    else:
+        attempt.end(outcome)
+
+
+def epoch_scores(folder: Path, recipe: Recipe) -> list[float | None]:
+    """Return the mean IoU after each epoch that a run has ended so far."""
+    if not (folder / LOG).is_file():
+        return []
+    lines = [line for line in read_metrics(folder / LOG) if line["kind"] == "epoch"]
+    return [in_reading(line["scores"], recipe.void)["mean_iou"] for line in lines]
 
 
 def short(value: object) -> str:

@@ -24,6 +24,7 @@ from benchmarks.equal_work.trained import (
     pixels_to_score,
     prove_evaluation,
 )
+from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.studies.runs import accuracy_run, training_row
 from benchmarks.workers.progress import Progress
@@ -49,6 +50,7 @@ class Plan:
         pythons: Interpreters by backend, where one has its own.
         silence: Seconds without a message and without computing after which a training is ended.
         verbose: Let the frameworks' own messages through.
+        host: That trains, if it is one of a cluster.
     """
 
     configs: Mapping[str, Config]
@@ -60,6 +62,7 @@ class Plan:
     pythons: Mapping[str, str] = field(default_factory=dict)
     silence: float = 900.0
     verbose: bool = False
+    host: HostRecord | None = None
 
 
 class Expected(NamedTuple):
@@ -161,12 +164,15 @@ def words_of(training: Training) -> str:
     return ", ".join(filter(None, words))
 
 
-def remaining(rows: Sequence[AccuracyRow], seconds: Mapping[str, Sequence[float]]) -> str:
+def remaining(
+    rows: Sequence[AccuracyRow], seconds: Mapping[str, Sequence[float]], hosts: int = 1
+) -> str:
     """Return in words how long trainings will take, as far as earlier ones tell.
 
     Args:
         rows: Of each training that is left.
         seconds: What earlier ones took, by backend.
+        hosts: How many train at once.
     """
     known = [value for values in seconds.values() for value in values]
     if not known:
@@ -174,7 +180,7 @@ def remaining(rows: Sequence[AccuracyRow], seconds: Mapping[str, Sequence[float]
     total = sum(
         statistics.fmean(seconds[row["backend"]] or known) for row in rows if row["status"] == "ok"
     )
-    minutes = total / 60
+    minutes = total / 60 / hosts
     return (
         f"; about {minutes:.0f} min left" if minutes < 90 else f"; about {minutes / 60:.1f} h left"
     )
@@ -248,6 +254,8 @@ def train(
     # They only serve a training that is not done; a study has many.
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     run = accuracy_run(trained, config, folder)
+    if plan.host is not None:
+        run["host"] = plan.host
     part = {"run": run, "seconds": time.monotonic() - begun}
     training.progress.write(folder.name, part)
     return part

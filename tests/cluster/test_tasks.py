@@ -34,7 +34,7 @@ def run_here(address: str, folder: str, data: str, requests: list[dict[str, Any]
     question = Question([], config, Path(data), [])
     told, ends, waiting = list[Any](), list[End](), list(requests)
 
-    def next_task() -> Task | None:
+    def next_task(host: Any) -> Task | None:
         if not waiting:
             return None
         request = waiting.pop(0)
@@ -111,7 +111,7 @@ def test_the_task_of_a_lost_host_is_done_on_another_and_an_interrupt_leaves_no_t
     told, ends = json.loads(out)
     assert [status for status, _ in ends].count(None) == 1 and len(ends) == 4
     assert len(told) == 3 and len({place for place, *_ in told}) == 2
-    assert " is lost: its task has to be done again" in errors
+    assert " is lost: a task has to be done again" in errors
 
     lines = list[str]()
     command = start(cluster, tmp_path, generated, [{"seconds": 60}] * 2)

@@ -1,0 +1,174 @@
+"""Searches and studies on two nodes: what one node began is finished by both, one task on each."""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.cluster import hosts, tasks
+from benchmarks.records.results import STUDY, TUNE, read_document
+from benchmarks.records.training_documents import Study
+from benchmarks.records.tuning_documents import Tune
+from common.data.synthetic import make_dataset
+from common.errors import InputError
+from common.machine.files import system_lines
+from tests.cluster.conftest import PROJECT
+from tests.cluster.test_tasks import check_apart
+from tests.support.commands import refused
+
+SMALL = ["--crop", 64, 64, "--batch-size", 4, "--recipe", "modern", "--epochs", 1]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("tune") / "data"
+    make_dataset(root, train=25, val=2, size=(64, 64), seed=0)
+    return root
+
+
+def start(*options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.cluster.small", *map(str, options)],
+        cwd=PROJECT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finished(*options: object) -> str:
+    """Return the messages of a command that ends well."""
+    command = start(*options)
+    _, messages = command.communicate(timeout=200)
+    assert command.returncode == 0, messages
+    return messages
+
+
+def stopped(number: int, when: Callable[[], object], *options: object) -> str:
+    """Send a signal to a command once something is so; return its messages."""
+    command = start(*options)
+    deadline = time.monotonic() + 100
+    while not when():
+        assert command.poll() is None, command.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    command.send_signal(number)
+    _, messages = command.communicate(timeout=60)
+    return messages
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("cluster")
+@pytest.mark.usefixtures("torch_present")
+def test_two_nodes_finish_a_search_that_one_node_began(
+    cluster: Any, data: Path, tmp_path: Path
+) -> None:
+    import optuna
+
+    out = tmp_path / "search"
+    options = ["--data", data, "--search", "momentum=0:0.95", "--confirm", 0, "--out", out, *SMALL]
+    stopped(signal.SIGKILL, (out / "trials/1").exists, "tune", *options, "--trials", 6)
+    messages = finished("tune", "--resume", out, "--address", cluster.address)
+    tune = read_document(out / TUNE, Tune)
+    states = [trial["state"] for trial in tune["trials"]]
+    assert states.count("finished") + states.count("pruned") == 6, messages
+    assert states[0] == "finished" and "host" not in tune["trials"][0]
+    assert states[1] == "killed" and tune["trials"][2]["values"] == tune["trials"][1]["values"]
+    storage = optuna.storages.RDBStorage(f"sqlite:///{out / 'trials.db'}")
+    by_number = {
+        trial.number: (trial.datetime_start, trial.datetime_complete)
+        for trial in optuna.load_study(study_name="tune", storage=storage).trials
+    }
+    check_apart(
+        [
+            (trial["host"]["name"], *by_number[trial["number"]])
+            for trial in tune["trials"]
+            if "host" in trial
+        ]
+    )
+
+
+@pytest.mark.cluster
+@pytest.mark.xdist_group("cluster")
+@pytest.mark.usefixtures("torch_present")
+def test_a_study_that_is_told_to_end_goes_on_with_what_is_not_trained(
+    cluster: Any, data: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    options = ["--data", data, "--vary", "learning_rate=0.01,0.02", "--seeds", 2, "--out", out]
+    options += ["--backends", "torch", *SMALL]
+
+    def parts() -> dict[Path, float]:
+        return {path: path.stat().st_mtime for path in out.glob("runs/*/torch/seed-*.json")}
+
+    where = ["--address", cluster.address]
+    messages = stopped(signal.SIGTERM, parts, "study", *options, *where)
+    go_on = f"fcn study --resume {out} --address {cluster.address}"
+    assert messages.splitlines()[-1] == f"interrupted; go on with: {go_on}"
+    assert not trainings_into(out)
+    before = parts()
+    finished("study", "--resume", out, *where)
+    after = parts()
+    assert len(after) == 4 and before.items() <= after.items()
+    intervals = []
+    for variant in read_document(out / STUDY, Study)["variants"]:
+        (row,) = variant["rows"]
+        assert [run["seed"] for run in row["runs"]] == [0, 1]
+        for run in row["runs"]:
+            path = out / f"runs/{variant['name']}/torch/seed-{run['seed']}.json"
+            if path not in before:
+                begun = path.with_suffix(".toml").stat().st_mtime
+                intervals.append((run["host"]["name"], begun, after[path]))
+    check_apart(intervals)
+
+
+def trainings_into(out: Path) -> list[str]:
+    """Return the trainings on this machine that write below a folder, a few seconds later."""
+    deadline = time.monotonic() + 10
+    while True:
+        texts = [
+            line for path in Path("/proc").glob("[0-9]*/cmdline") for line in system_lines(path)
+        ]
+        lines = [text for text in texts if str(out) in text and "small_training" in text]
+        if not lines or time.monotonic() > deadline:
+            return lines
+        time.sleep(0.1)
+
+
+@pytest.mark.usefixtures("torch_present")
+@pytest.mark.parametrize("name", ["tune", "study"])
+def test_what_is_wrong_with_a_cluster_is_one_line(
+    name: str, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    options = [name, "--data", data, "--out", tmp_path / "out", *SMALL, "--address", address]
+    assert f"--address {address}: no Ray cluster there (" in refused(capsys, *options)
+    monkeypatch.setattr(hosts, "find_spec", lambda name: None)
+    assert f"--address {address}: Ray is not installed here" in refused(capsys, *options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_a_host_does_not_share_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def actor(root: Path) -> Any:
+        def sees(path: str, text: str) -> tuple[str, bool]:
+            return tasks.Desk().sees(str(root / Path(path).name), text)
+
+        return SimpleNamespace(sees=SimpleNamespace(remote=sees))
+
+    monkeypatch.setattr(tasks, "answers", lambda references: references)
+    tasks.check_shared([actor(tmp_path)], tmp_path)
+    with pytest.raises(InputError, match="does not see what is written there: choose a folder"):
+        tasks.check_shared([actor(tmp_path), actor(tmp_path / "own")], tmp_path)
+    assert not list(tmp_path.iterdir())
