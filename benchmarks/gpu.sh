@@ -12,6 +12,8 @@
 #
 #     FCN_CASES=first_step FCN_ROUNDS=1 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
 #
+# FCN_OPTIONS adds options of `fcn bench`, such as "--head fcn8s --profile".
+#
 # With uv and a network, it first makes an environment for each backend and one for the benchmark itself,
 # below DIR/environments; that takes minutes more. Otherwise it uses the frameworks that $PYTHON (python3)
 # has. A backend that cannot run has rows that say why. FCN_DEVICE=cpu tries the script without a GPU; the
@@ -24,6 +26,7 @@ python=${PYTHON:-python3}
 device=${FCN_DEVICE:-gpu}
 minutes=${FCN_MINUTES:-8.4}
 read -ra sides <<<"${FCN_CROP:-320 480}"
+read -ra options <<<"${FCN_OPTIONS:-}"
 batches=${FCN_BATCH_SIZES:-"32 8"}
 rounds=${FCN_ROUNDS:-5}
 tracks=${FCN_TRACKS:-default}
@@ -112,7 +115,8 @@ timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
     "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
     --cases "$cases" --track "$tracks" \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
-    --rounds "$rounds" --seconds 0.2 --timeout 150 ${interpreters[@]+"${interpreters[@]}"} || status=$?
+    --rounds "$rounds" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
+    ${interpreters[@]+"${interpreters[@]}"} || status=$?
 case $status in
 124 | 130) echo "the time is up" >&2 && status=0 ;;
 137)

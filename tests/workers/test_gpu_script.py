@@ -66,8 +66,10 @@ def test_the_gpu_script_scales_where_it_may_use_several_gpus(
 def test_the_gpu_script_measures_other_cases_in_other_rounds_where_told(tmp_path: Path) -> None:
     python = program(tmp_path / "python", 'echo "$@"')
     variables = {"FCN_CASES": "first_step", "FCN_ROUNDS": "1", "FCN_NO_NETWORK": "1"}
+    variables["FCN_OPTIONS"] = "--head fcn8s --profile"
     done = gpu_script(tmp_path / "out", PYTHON=str(python), **variables)
     assert " --cases first_step " in done.stdout and " --rounds 1 " in done.stdout
+    assert done.stdout.endswith(" --head fcn8s --profile\n")
 
 
 def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:
