@@ -6,10 +6,11 @@ cluster runs beside the command.
 
 import os
 import shutil
+import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -175,7 +176,10 @@ def whole_hosts(address: str) -> Iterator[WholeHosts]:
     Raises:
         InputError: If there is no cluster, or other work of it runs on a host.
     """
-    with joined(address):
+    before = signal.getsignal(signal.SIGTERM)
+    # Ray tells of lost hosts on standard output, where a command's result stands.
+    with redirect_stdout(sys.stderr), joined(address):
+        signal.signal(signal.SIGTERM, before)  # Ray has one of its own.
         hosts = WholeHosts(held(address))
         try:
             yield hosts
