@@ -7,13 +7,16 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
+from benchmarks.pages.studies.page import render_page as render_study
 from benchmarks.pages.studies.tune import (
     importance_figure,
     parallel_figure,
     progress_figure,
+    render_page,
     table,
     verdict,
 )
+from benchmarks.pages.studies.words import notices
 from tests.support.report_sample import sample_study, sample_tune
 
 
@@ -93,3 +96,22 @@ def test_a_contradiction_is_one_line(change, words, tune, tmp_path, capsys) -> N
     assert fcn(["report", str(tmp_path)]) == 2
     error = capsys.readouterr().err
     assert words in error and error.count("\n") == 1
+
+
+def test_what_hosts_of_several_kinds_took_does_not_compare(tune, tmp_path) -> None:
+    words = "hosts of two kinds: their scores compare, the seconds that they took do not."
+    own = tune["hardware"]
+    for trial in tune["trials"][:2]:
+        trial["host"] = {"name": "first", "hardware": own | {"memory_bytes": 1}}
+    assert words not in table(tune) and words not in render_page(tune, tmp_path)
+    tune["trials"][2]["host"] = {"name": "second", "hardware": own | {"processor": "A slow one"}}
+    assert words in table(tune)
+    page = render_page(tune, tmp_path)
+    assert words in page and "A slow one" in page
+
+    study = sample_study(tmp_path)
+    runs = study["variants"][0]["rows"][0]["runs"]
+    assert not any(words in line for _, line in notices(study))
+    runs[0]["host"] = {"name": "second", "hardware": own | {"processor": "A slow one"}}
+    assert any(words in line for _, line in notices(study))
+    assert "A slow one" in render_study(study, tmp_path)

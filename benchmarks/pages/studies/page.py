@@ -6,6 +6,7 @@ from benchmarks.pages.facts import study_facts
 from benchmarks.pages.gallery import gallery_items
 from benchmarks.pages.html import render
 from benchmarks.pages.studies import accuracy, curves, words
+from benchmarks.pages.studies.hosts import host_facts
 from benchmarks.records.check import problems_of_study
 from benchmarks.records.equivalence import LEVEL, TARGET_ABOVE_BACKGROUND
 from benchmarks.records.training_documents import Study
@@ -30,7 +31,7 @@ def render_page(study: Study, folder: Path) -> str:
         trainings=accuracy,
         curves=curves,
         gallery=gallery_items(study, folder, {name: name for name in names}),
-        facts=study_facts(study),
+        facts=study_facts(study) | host_facts(study),
         level=LEVEL,
         target=TARGET_ABOVE_BACKGROUND,
     )

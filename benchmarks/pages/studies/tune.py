@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.pages.facts import Facts, machine_facts, named
 from benchmarks.pages.format import DASH, counted, moment, number, significant, text_table
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
+from benchmarks.pages.studies.hosts import host_facts, kinds_notice
 from benchmarks.records.results import STUDY, read_document
 from benchmarks.records.training_documents import Study
 from benchmarks.records.tuning_documents import Searched, TrialRecord, Tune, Value
@@ -48,6 +49,7 @@ def render_page(tune: Tune, folder: Path) -> str:
             ("Which fields matter", IMPORTANCE_NOTE, importance_figure(tune)),
         ),
         facts=facts(tune),
+        notice=kinds_notice(tune),
     )
 
 
@@ -158,6 +160,7 @@ def facts(tune: Tune) -> dict[str, Facts]:
         },
         "Run": named(config, [key for key in config if key not in ("recipe", "without")]),
         "Machine": machine_facts(tune["hardware"]),
+        **host_facts(tune),
         "First recipe": named(config["recipe"]),
     }
 
@@ -255,4 +258,5 @@ def importance_figure(tune: Tune) -> Figure | None:
 
 def table(tune: Tune) -> str:
     """Return a search as lines of text: the best trials and the outcome."""
-    return f"{text_table([heads(tune), *trial_rows(tune)[:10]])}\n{verdict(tune)}"
+    rows = text_table([heads(tune), *trial_rows(tune)[:10]])
+    return "\n".join(filter(None, [rows, verdict(tune), kinds_notice(tune)]))

@@ -18,6 +18,7 @@ from benchmarks.pages.studies.accuracy import (
     void_of,
     words_of,
 )
+from benchmarks.pages.studies.hosts import kinds_notice
 from benchmarks.records.equivalence import (
     SCORES,
     TARGET_ABOVE_BACKGROUND,
@@ -230,6 +231,8 @@ def notices(study: Study) -> list[tuple[str, str]]:
     if different_pixels(study):
         text = "The variants are scored on different pixels, which alone changes their scores."
         lines.append(("warning", text))
+    if of_hosts := kinds_notice(study):
+        lines.append(("note", of_hosts))
     if study["dataset"].get("generated"):
         text = "The images are generated: the scores say nothing about photographs."
         lines.append(("note", text))
