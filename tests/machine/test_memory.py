@@ -10,7 +10,7 @@ import pytest
 from benchmarks.workers.environment import backend_environment
 from common.data.synthetic import make_dataset
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 GIB = 2**30
 
 

@@ -79,7 +79,7 @@ def test_jax_compiles_once_for_all_processes(tmp_path: Path) -> None:
     assert anew["hits"] == 0 and anew["logits"] == first["logits"]
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_torch_compiles_once_for_all_processes(tmp_path: Path) -> None:
     required("torch", "torch")
     cache, other = tmp_path / "cache", tmp_path / "other"

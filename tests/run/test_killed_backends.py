@@ -14,7 +14,7 @@ from benchmarks.workers.environment import backend_environment, cpus_limited
 from common.parameters.files import read_parameters
 from common.run.log import read_metrics
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.release
 OPTIONS = ["--recipe", "modern", "--epochs", "2", "--crop", "64", "64", "--batch-size", "4"]
 OPTIONS += ["--deterministic", "--threads", "1", "--checkpoint-every", "2", "--no-progress"]
 STEPS = 6
