@@ -14,8 +14,8 @@ from common.config import Config
 from common.machine.children import ending_with_this
 from common.machine.group import group_of
 
-FIRST_KEY = 2**20
-"""Of the store's keys the trainer takes the first, one a parameter."""
+BUFFERS: dict[str, nd.NDArray] = {}
+"""What is added over the processes, under the name that it has in the store."""
 
 
 def join_group(config: Config) -> None:
@@ -43,22 +43,26 @@ def group_store() -> KVStore:
     return mx.kvstore.create("dist_sync")
 
 
-@cache
-def key_of(shape: tuple[int, ...]) -> int:
-    """Return the store's key of what is added of this shape."""
-    key = FIRST_KEY + sum(shape)
-    group_store().init(key, nd.zeros(shape))
-    return key
+def add_over_group(arrays: dict[str, nd.NDArray]) -> None:
+    """Replace each array by its sum over the processes, without waiting for it.
 
-
-def total_of(value: nd.NDArray) -> nd.NDArray:
-    """Return the sum of ``value`` over the processes, without waiting for it."""
-    total, key = nd.zeros_like(value), key_of(value.shape)
-    group_store().push(key, value)
-    group_store().pull(key, out=total)
-    return total
+    A server may answer a later request first, and MXNet's engine orders only what uses the same
+    array. So a pull that is under way may be answered with the sum of a later push. That is why a
+    name has one buffer, its sum is one request, and a Trainer, whose first step pulls parameters
+    while gradients are pushed, has no store.
+    """
+    store = group_store()
+    new = {name: nd.zeros_like(array) for name, array in arrays.items() if name not in BUFFERS}
+    if new:
+        store.init(list(new), list(new.values()))
+        BUFFERS.update(new)
+    for name, array in arrays.items():
+        BUFFERS[name][:] = array
+        store.pushpull(name, BUFFERS[name], out=array)
 
 
 def sum_over_group(values: NDArray) -> NDArray:
     """Return the sum of float32 ``values`` over the processes."""
-    return total_of(nd.array(values)).asnumpy()
+    total = nd.array(values)
+    add_over_group({f"sum of {values.shape}": total})
+    return total.asnumpy()

@@ -11,7 +11,7 @@ from mxnet.gluon.utils import split_and_load
 from common.config import Config
 from common.parameters.names import BATCH_NORM_MOMENTUM, Parameters, weight_decays
 from mxnet_impl.device import devices_of
-from mxnet_impl.group import group_store, total_of
+from mxnet_impl.group import add_over_group
 from mxnet_impl.loss import Loss, scalar
 from mxnet_impl.model import FCN, create_model
 from mxnet_impl.state import SGD, State
@@ -28,8 +28,6 @@ def create_optimizer(config: Config, model: FCN) -> Trainer:
             parameter.grad_req = "null"
     sgd = SGD(list(decays), config.recipe.momentum)
     store = "device" if config.devices > 1 else None
-    if config.workers > 1:
-        store = group_store()
     return Trainer([named[name] for name in decays], sgd, kvstore=store, update_on_kvstore=False)
 
 
@@ -101,7 +99,7 @@ def loss_and_gradients(state: State, images: nd.NDArray, labels: nd.NDArray) -> 
 def data_parallel(state: State, images: nd.NDArray, labels: nd.NDArray) -> nd.NDArray:
     """Do ``loss_and_gradients`` on each device's part of a batch, and reduce what it gives.
 
-    Of the gradients the trainer takes the sum.
+    Of the devices' gradients the trainer takes the sum, of the processes' they are it.
     """
     devices = devices_of(state.config)
     parts = zip(split_and_load(images, devices), split_and_load(labels, devices), strict=True)
@@ -109,7 +107,9 @@ def data_parallel(state: State, images: nd.NDArray, labels: nd.NDArray) -> nd.ND
     losses = [loss_and_gradients(state, *part) for part in parts]
     loss = sum(loss.as_in_context(devices[0]) for loss in losses)
     if state.config.workers > 1:
-        loss = total_of(loss)
+        named = state.model.named_parameters()
+        gradients = {name: named[name].grad() for name in state.trainer.optimizer.names}
+        add_over_group({"loss": loss, **gradients})
     mean = state.config.recipe.loss_reduction == "mean"
     return loss / state.config.replicas if mean else loss
 

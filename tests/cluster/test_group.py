@@ -17,8 +17,9 @@ from common.errors import InputError
 from common.machine.group import ADDRESSES, RANK, Group, check_group, group_environment, group_of
 from common.recipes import RECIPES
 from tests.cluster.shards import WORKERS, write_expected
+from tests.conftest import SKIPPED
 
-PROJECT = Path(__file__).parents[2]
+PROJECT, SHARDS = Path(__file__).parents[2], "tests.cluster.shards"
 TWO = Config(RECIPES["modern"], workers=2)
 
 
@@ -29,12 +30,12 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
-def run_group(*arguments: object) -> list[tuple[int, str]]:
-    """Run the processes of a group; return the status and the messages of each."""
+def run_group(module: str, *arguments: object) -> list[tuple[int, str]]:
+    """Run a module as the processes of a group; return the status and the messages of each."""
     addresses = tuple(Place().free_address("127.0.0.1") for _ in range(WORKERS))
     processes = [
         subprocess.Popen(
-            [sys.executable, "-m", "tests.cluster.shards", *map(str, arguments)],
+            [sys.executable, "-m", module, *map(str, arguments)],
             cwd=PROJECT,
             env=backend_environment(1) | group_environment(Group(rank, addresses)),
             stderr=subprocess.PIPE,
@@ -52,13 +53,20 @@ def run_group(*arguments: object) -> list[tuple[int, str]]:
 
 @pytest.mark.cluster
 def test_a_group_equals_the_shards_one_after_another(backend_name: str, expected: Path) -> None:
-    for status, messages in run_group(backend_name, expected):
+    for status, messages in run_group(SHARDS, backend_name, expected):
+        assert status == 0, messages
+
+
+@pytest.mark.cluster
+@pytest.mark.skipif("mxnet" in SKIPPED, reason="FCN_SKIP_BACKENDS names mxnet")
+def test_mxnet_adds_rightly_what_is_queued_without_waiting() -> None:
+    for status, messages in run_group("tests.cluster.sums"):
         assert status == 0, messages
 
 
 @pytest.mark.cluster
 def test_processes_that_train_alone_are_refused(backend_name: str) -> None:
-    for rank, (status, messages) in enumerate(run_group(backend_name)):
+    for rank, (status, messages) in enumerate(run_group(SHARDS, backend_name)):
         assert status == 1
         counts = "1, 0" if rank == 0 else "0, 1"
         assert f"the processes do not train together: a sum over them counts {counts}" in messages

@@ -50,7 +50,9 @@ EXCEPTIONS = (
     Exempt("torch", "group.py", "start_ranks run_ranks", "its devices are processes too"),
     Exempt("tf", "group.py", "group_strategy", "a strategy adds the processes' arrays"),
     Exempt(
-        *("mxnet", "group.py", "FIRST_KEY group_store key_of total_of"),
+        "mxnet",
+        "group.py",
+        "BUFFERS group_store add_over_group",
         "a store adds the processes' arrays",
     ),
     Exempt("jax", "device.py", "sharding_of", "a JAX array has to be told where it lies"),
