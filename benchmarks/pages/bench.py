@@ -39,7 +39,7 @@ def render_page(document: Bench, folder: Path, beside: Sequence[Bench] = ()) -> 
     shown = groups(documents)
     return render(
         document,
-        verdict=verdict(document),
+        verdict=f"{machines[0][0]}: {verdict(document)}" if beside else verdict(document),
         verdict_of=verdict,
         computed_on=computed_on(document),
         machines=machines,

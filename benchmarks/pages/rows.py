@@ -77,6 +77,29 @@ def tables(rows: Sequence[Row]) -> list[list[Row]]:
     return list(grouped.values())
 
 
+class Beside(NamedTuple):
+    """One row on several machines: the row of the first that has it, and of each its value."""
+
+    row: Row
+    values: list[Interval | None]
+
+
+def side_by_side(documents: Sequence[Bench]) -> list[list[Beside]]:
+    """Return by table the rows that several machines have figures of, the same row of each."""
+    by_key = [{row["key"]: row for row in document["rows"]} for document in documents]
+    every = {row["key"]: row for document in documents for row in document["rows"]}
+    shared = []
+    for key, first in every.items():
+        rows = [machine.get(key) for machine in by_key]
+        values = [
+            interval_of(row, row["figures"]) if row and row["figures"] else None for row in rows
+        ]
+        if sum(value is not None for value in values) > 1:
+            shared.append(Beside(first, values))
+    entries = {entry.row["key"]: entry for entry in shared}
+    return [[entries[row["key"]] for row in rows] for rows in tables([each.row for each in shared])]
+
+
 def was_reached(rows: Sequence[Row]) -> bool:
     """Return whether a benchmark has come to the rows of a table before it ended."""
     return any(row["status"] != "running" for row in rows)

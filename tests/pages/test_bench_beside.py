@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.pages.bench import groups, write_page
-from benchmarks.pages.rows import paired_tests, row_title
+from benchmarks.pages.rows import paired_tests, row_title, side_by_side
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.figures import highest, summarize
 from tests.support.bench_sample import sample_bench
@@ -87,6 +87,29 @@ def test_a_table_of_another_machine_follows_the_like_one_of_ours(
         ("predict, batch 8, float32", OURS),
         ("predict, batch 8, float32", THEIRS),
     ]
+
+
+def test_the_same_row_of_each_machine_stands_side_by_side(
+    documents: list[dict[str, Any]], page_file: Path
+) -> None:
+    ours, theirs = documents
+    theirs = copy.deepcopy(theirs)
+    for row in theirs["rows"]:
+        if row["backend"] == "tf":
+            row["status"], row["figures"] = "failed", None
+    shown = side_by_side([ours, theirs])
+    assert [row_title(entries[0].row) for entries in shown] == [
+        "train, batch 8, float32",
+        "predict, batch 8, float32",
+    ]
+    rows = {row["key"]: row for row in ours["rows"]}
+    for entry in (entry for entries in shown for entry in entries):
+        assert entry.row["backend"] != "tf"
+        assert entry.values[0] == rows[entry.row["key"]]["figures"]["examples_per_second"]
+        assert len(entry.values) == 2 and None not in entry.values
+    assert side_by_side([ours]) == []
+    page = page_file.read_text(encoding="utf-8")
+    assert page.count('<h2 id="machines">') == 1 and f'id="verdict">{OURS}: ' in page
 
 
 def test_no_ratio_crosses_machines(documents: list[dict[str, Any]]) -> None:
