@@ -10,7 +10,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -19,7 +19,7 @@ from benchmarks.cluster.hosts import PLACE_SECONDS, answers, joined
 from benchmarks.cluster.launch import news_of
 from benchmarks.cluster.place import Host, News, Place, versions_here
 from benchmarks.workers.environment import PROJECT
-from common.errors import InputError
+from common.errors import InputError, notice
 from common.machine.files import inside, write_bytes
 
 FOLDER = "fcn-host-"
@@ -56,6 +56,16 @@ class WholeHost(Place):
                 self._told[name] = changed
                 new[name] = path.read_bytes()
         return new
+
+    def take_priority(self) -> int:
+        """Take the niceness with which Ray was started here; return how much more is left.
+
+        Ray gives more to what it starts, and only the superuser may take it back.
+        """
+        own = os.getpriority(os.PRIO_PROCESS, os.getppid())
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, own)
+        return os.getpriority(os.PRIO_PROCESS, 0) - own
 
     def clear(self) -> None:
         """Remove the folder."""
@@ -181,6 +191,12 @@ def whole_hosts(address: str) -> Iterator[WholeHosts]:
     with redirect_stdout(sys.stderr), joined(address):
         signal.signal(signal.SIGTERM, before)  # Ray has one of its own.
         hosts = WholeHosts(held(address))
+        for name, more in hosts.ask(WholeHost.take_priority).items():
+            if more > 0:
+                notice(
+                    f"{name}: Ray gives what it starts niceness, so that timed rows wait for what "
+                    "else the host does: `RAY_worker_niceness=0 ray start ...` gives none"
+                )
         try:
             yield hosts
         finally:
