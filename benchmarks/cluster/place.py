@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.workers.environment import backend_environment
 from benchmarks.workers.scripts import script_command
-from benchmarks.workers.supervision import cpu_seconds
+from benchmarks.workers.supervision import cpu_seconds, end_group
 from common.backends import PACKAGES
 from common.config import Config
 from common.data.dataset import open_dataset
@@ -188,3 +188,25 @@ class Place:
     def tell_to_end(self) -> None:
         """Tell the process to end at the next step."""
         self._process.terminate()
+
+
+class Desk(Place):
+    """A place that does one task after another, on its part of a host."""
+
+    def sees(self, path: str, text: str) -> tuple[str, bool]:
+        """Return the name of this host, and whether a file has this text there."""
+        try:
+            is_same = Path(path).read_text(encoding="utf-8") == text
+        except OSError:
+            is_same = False
+        return socket.gethostname(), is_same
+
+    def begin(self, module: str, request: str, folder: str, config: Config) -> News:
+        """Start a task in the working folder; return its first news."""
+        environment = backend_environment(config.threads, config.device)
+        self.run([sys.executable, "-m", module, request], environment, folder)
+        return self.read(0)
+
+    def stop(self) -> None:
+        """End the task and all that it has started."""
+        end_group(self._process)

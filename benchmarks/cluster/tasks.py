@@ -9,8 +9,8 @@ the user on standard error.
 
 import json
 import signal
-import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -19,21 +19,27 @@ from secrets import token_hex
 from typing import Any, NamedTuple
 
 from benchmarks.cluster.hosts import (
+    LOCAL,
     PLACE_SECONDS,
     Member,
     answers,
+    check_listening,
     check_ray,
     checked,
     joined,
     node_of,
 )
 from benchmarks.cluster.launch import IMAGENET
-from benchmarks.cluster.place import News, Place, Question
-from benchmarks.workers.environment import backend_environment
-from benchmarks.workers.supervision import end_group, last_line
+from benchmarks.cluster.place import Desk, News, Question
+from benchmarks.workers.supervision import last_line
 from common.config import Config
 from common.errors import InputError, notice, printable
 from common.machine.files import write_text
+
+HEAD_SECONDS = 5
+"""How often it is looked whether the head of the cluster is still there."""
+STOP_SECONDS = 5
+"""How long tasks may take to end with the command."""
 
 
 class Task(NamedTuple):
@@ -62,28 +68,6 @@ class End(NamedTuple):
 
     status: int | None
     message: str
-
-
-class Desk(Place):
-    """A place that does one task after another, on its part of a host."""
-
-    def sees(self, path: str, text: str) -> tuple[str, bool]:
-        """Return the name of this host, and whether a file has this text there."""
-        try:
-            is_same = Path(path).read_text(encoding="utf-8") == text
-        except OSError:
-            is_same = False
-        return socket.gethostname(), is_same
-
-    def begin(self, module: str, request: str, folder: str, config: Config) -> News:
-        """Start a task in the working folder; return its first news."""
-        environment = backend_environment(config.threads, config.device)
-        self.run([sys.executable, "-m", module, request], environment, folder)
-        return self.read(0)
-
-    def stop(self) -> None:
-        """End the task and all that it has started."""
-        end_group(self._process)
 
 
 class Host(NamedTuple):
@@ -228,47 +212,45 @@ def run_tasks(
         ended: f(a task, how it ended). What it or ``next_task`` raises ends all tasks.
 
     Raises:
-        InputError: If all hosts are lost.
+        InputError: If all hosts are lost, or the one at the address, without which there is no
+            cluster.
     """
     import ray
 
-    free, busy = list(hosts.all), dict[Any, Running]()
-    while True:
-        while free and (task := next_task(free[0])) is not None:
-            running = Running(free.pop(0), task)
-            busy[running.begin(hosts.config)] = running
-        if not busy:
-            break
-        ready, _ = ray.wait([*busy], timeout=1)
-        for reference in ready:
-            running = busy.pop(reference)
-            try:
-                news = ray.get(reference)
-            except ray.exceptions.RayError:
-                notice(f"{running.host.name} is lost: {running.task.name} has to be done again")
-                ended(running.task, End(None, ""))
-                continue
-            running.take(news.out, news.errors)
-            if news.status is None:
-                busy[running.read()] = running
-            else:
-                running.take(b"\n", b"\n")
-                free.append(running.host)
-                ended(running.task, End(news.status, running.last))
+    free, busy, looked = list(hosts.all), dict[Any, Running](), time.monotonic()
+    try:
+        while True:
+            if hosts.address != LOCAL and time.monotonic() > looked + HEAD_SECONDS:
+                check_listening(hosts.address)  # Else Ray's core would end this process.
+                looked = time.monotonic()
+            while free and (task := next_task(free[0])) is not None:
+                running = Running(free.pop(0), task)
+                busy[running.begin(hosts.config)] = running
+            if not busy:
+                break
+            ready, _ = ray.wait([*busy], timeout=1)
+            for reference in ready:
+                running = busy.pop(reference)
+                end = running.told(reference)
+                if end is None:
+                    busy[running.read()] = running
+                    continue
+                free += [running.host] if end.status is not None else []
+                ended(running.task, end)
+    finally:
+        stops = [running.host.member.actor.stop.remote() for running in busy.values()]
+        if stops:  # They reach the hosts also where the head is lost.
+            ray.wait(stops, num_returns=len(stops), timeout=STOP_SECONDS)
     if not free:
         raise InputError(f"--address {hosts.address}: all hosts of the cluster are lost")
 
 
 class Running:
-    """A task on a host: what it prints, by lines.
-
-    Attributes:
-        last: The last message of it.
-    """
+    """A task on a host."""
 
     def __init__(self, host: Host, task: Task) -> None:
-        self.host, self.task, self.last = host, task, "no message"
-        self._out, self._errors = b"", b""
+        self.host, self.task = host, task
+        self._last, self._out, self._errors = "no message", b"", b""
 
     def begin(self, config: Config) -> Any:
         """Start it; return the reference of its first news."""
@@ -276,17 +258,26 @@ class Running:
         return self.host.member.actor.begin.remote(self.task.module, request, folder, config)
 
     def read(self) -> Any:
-        """Return the reference of what is new."""
+        """Return the reference of its next news."""
         return self.host.member.actor.read.remote()
 
-    def take(self, out: bytes, errors: bytes) -> None:
-        """Pass on whole lines, messages with the name of the host before them."""
-        *lines, self._out = (self._out + out).split(b"\n")
+    def told(self, reference: Any) -> End | None:
+        """Pass on news, messages with the name of the host before them; return the end, if any."""
+        import ray
+
+        try:
+            news: News = ray.get(reference)
+        except ray.exceptions.RayError:
+            notice(f"{self.host.name} is lost: {self.task.name} has to be done again")
+            return End(None, "")
+        last = b"\n" if news.status is not None else b""  # It ends a line that has no end.
+        *lines, self._out = (self._out + news.out + last).split(b"\n")
         for line in filter(None, lines):
             if self.task.told(json.loads(line)):
                 self.host.member.actor.stop.remote()
-        *lines, self._errors = (self._errors + errors).split(b"\n")
+        *lines, self._errors = (self._errors + news.errors + last).split(b"\n")
         for text in (line.decode(errors="replace").strip() for line in lines):
             if text:
-                self.last = last_line(text)
+                self._last = last_line(text)
                 print(f"{self.host.name}: {printable(text)}", file=sys.stderr, flush=True)
+        return None if news.status is None else End(news.status, self._last)

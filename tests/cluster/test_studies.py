@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import hosts, tasks
+from benchmarks.cluster import hosts, place, tasks
 from benchmarks.records.results import STUDY, TUNE, read_document
 from benchmarks.records.training_documents import Study
 from benchmarks.records.tuning_documents import Tune
@@ -163,7 +163,7 @@ def test_a_folder_that_a_host_does_not_share_is_refused(
 ) -> None:
     def actor(root: Path) -> Any:
         def sees(path: str, text: str) -> tuple[str, bool]:
-            return tasks.Desk().sees(str(root / Path(path).name), text)
+            return place.Desk().sees(str(root / Path(path).name), text)
 
         return SimpleNamespace(sees=SimpleNamespace(remote=sees))
 

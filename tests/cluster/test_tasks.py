@@ -1,6 +1,7 @@
 """Tasks on the hosts of a cluster: one at a time on each, several hosts at once."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,7 +42,7 @@ def run_here(address: str, folder: str, data: str, requests: list[dict[str, Any]
 
         def take(line: Any) -> bool:
             told.append(line)
-            return "more" in request
+            return len(line) == 2
 
         return Task("a task", "tests.cluster.timed", request, take)
 
@@ -88,7 +89,7 @@ def test_two_hosts_work_at_once_and_none_does_two_tasks_at_once(
     requests += [{"seconds": 0, "more": 60}]
     out, errors = start(cluster, tmp_path, generated, requests).communicate(timeout=60)
     told, ends = json.loads(out)
-    check_apart(told)
+    check_apart([line for line in told if len(line) == 3])
     statuses = sorted(status for status, _ in ends)
     assert statuses == [-9, 0, 0, 0, 0, 3], errors
     assert {message for _, message in ends} == {"working"}
@@ -125,6 +126,24 @@ def test_the_task_of_a_lost_host_is_done_on_another_and_an_interrupt_leaves_no_t
     while tasks():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@pytest.mark.release
+@pytest.mark.xdist_group("cluster")
+def test_in_a_cluster_with_gpus_each_task_has_one_of_them(
+    cluster: Any, generated: Path, tmp_path: Path
+) -> None:
+    node = cluster.add_node(num_cpus=2, num_gpus=2, object_store_memory=80 * 2**20)
+    requests = [{"seconds": 1, "more": 60}] * 2
+    out, errors = start(cluster, tmp_path, generated, requests).communicate(timeout=60)
+    cluster.remove_node(node)
+    told, _ = json.loads(out)
+    check_apart([line for line in told if len(line) == 3])
+    ours = sorted(os.sched_getaffinity(0))
+    parts = [ours[: len(ours) // 2], ours[len(ours) // 2 :]] if len(ours) > 1 else [ours] * 2
+    used = sorted(line for line in told if len(line) == 2)
+    assert [gpus for gpus, _ in used] == ["0", "1"], errors
+    assert sorted(cpus for _, cpus in used) == parts
 
 
 def tasks() -> list[str]:

@@ -1,6 +1,7 @@
 """A task of a test: `python -m tests.cluster.timed REQUEST` works for a while and tells when.
 
-Its lines are [which place it ran on, when it began, when it ended].
+Its lines are [which place it ran on, when it began, when it ended]; with "more", also [the GPUs and
+the CPUs that it may use], before it works on for so many seconds.
 """
 
 import json
@@ -15,7 +16,10 @@ def main() -> None:
     print("working", file=sys.stderr, flush=True)
     time.sleep(request["seconds"])
     print(json.dumps([os.getppid(), begun, time.time()]), flush=True)
-    time.sleep(request.get("more", 0))
+    if "more" in request:
+        gpus, cpus = os.environ.get("CUDA_VISIBLE_DEVICES"), sorted(os.sched_getaffinity(0))
+        print(json.dumps([gpus, cpus]), flush=True)
+        time.sleep(request["more"])
     sys.exit(request.get("status", 0))
 
 
