@@ -1,4 +1,4 @@
-"""A task of a test: `python -m tests.cluster.timed REQUEST` works for a while and tells when.
+"""A task of a test: `python -m tests.cluster.hosts.timed REQUEST` works for a while and tells when.
 
 Its lines are [which place it ran on, when it began, when it ended]; with "more", also [the GPUs and
 the CPUs that it may use], before it works on for so many seconds.

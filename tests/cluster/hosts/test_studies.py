@@ -20,7 +20,7 @@ from common.data.synthetic import make_dataset
 from common.errors import InputError
 from common.machine.files import system_lines
 from tests.cluster.conftest import PROJECT
-from tests.cluster.test_tasks import check_apart
+from tests.cluster.hosts.test_tasks import check_apart
 from tests.support.commands import refused
 
 SMALL = ["--crop", 64, 64, "--batch-size", 4, "--recipe", "modern", "--epochs", 1]

@@ -44,7 +44,7 @@ def run_here(address: str, folder: str, data: str, requests: list[dict[str, Any]
             told.append(line)
             return len(line) == 2
 
-        return Task("a task", "tests.cluster.timed", request, take)
+        return Task("a task", "tests.cluster.hosts.timed", request, take)
 
     def ended(task: Task, end: End) -> None:
         ends.append(end)
@@ -149,4 +149,4 @@ def test_in_a_cluster_with_gpus_each_task_has_one_of_them(
 def tasks() -> list[str]:
     """Return the tasks that run on this machine."""
     lines = [system_lines(str(path)) for path in Path("/proc").glob("[0-9]*/cmdline")]
-    return [line for text in lines for line in text if "tests.cluster.timed" in line]
+    return [line for text in lines for line in text if "tests.cluster.hosts.timed" in line]
