@@ -195,7 +195,7 @@ def expect(plan: Plan, training: Training) -> Expected:
     if trace is None:
         words = ", ".join(filter(None, [training.variant, f"seed {config.seed}"]))
         print(f"{words}: the first losses in float64", file=sys.stderr)
-        log = progress.folder / "trace.log"
+        log = progress.folder / f"{name}.log"
         trace = reference_trace(
             config, plan.data, plan.weights, data.total_steps, log, plan.pythons
         )

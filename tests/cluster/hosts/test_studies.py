@@ -130,6 +130,28 @@ def test_a_study_that_is_told_to_end_goes_on_with_what_is_not_trained(
     check_apart(intervals)
 
 
+@pytest.mark.release
+@pytest.mark.xdist_group("cluster")
+@pytest.mark.usefixtures("torch_present")
+def test_the_trial_of_a_lost_host_is_tried_again(cluster: Any, data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "search"
+    node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
+    options = ["--data", data, "--search", "momentum=0:0.95", "--confirm", 0, "--out", out, *SMALL]
+    command = start("tune", *options, "--trials", 4, "--address", cluster.address)
+    deadline = time.monotonic() + 100
+    while not all((out / f"trials/{number}").exists() for number in range(3)):
+        assert command.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    cluster.remove_node(node, allow_graceful=False)
+    _, messages = command.communicate(timeout=100)
+    assert command.returncode == 0, messages
+    trials = read_document(out / TUNE, Tune)["trials"]
+    (lost,) = [trial for trial in trials if trial["state"] == "killed"]
+    assert len(trials) == 5
+    assert lost["values"] in [trial["values"] for trial in trials if trial is not lost]
+    assert f" is lost: trial {lost['number']} has to be done again" in messages
+
+
 def trainings_into(out: Path) -> list[str]:
     """Return the trainings on this machine that write below a folder, a few seconds later."""
     deadline = time.monotonic() + 10

@@ -146,6 +146,30 @@ def test_in_a_cluster_with_gpus_each_task_has_one_of_them(
     assert sorted(cpus for _, cpus in used) == parts
 
 
+@pytest.mark.release
+def test_the_loss_of_the_cluster_s_head_is_one_line_and_leaves_no_task(
+    generated: Path, tmp_path: Path
+) -> None:
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
+    from ray.cluster_utils import Cluster
+
+    node = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    nodes = Cluster(initialize_head=True, head_node_args=node)
+    try:
+        command = start(nodes, tmp_path, generated, [{"seconds": 100}])
+        assert command.stderr is not None
+        while ": working" not in (line := command.stderr.readline()):
+            assert line
+        (gcs,) = nodes.head_node.all_processes["gcs_server"]
+        gcs.process.kill()
+        _, errors = command.communicate(timeout=60)
+        assert f"--address {nodes.address}: no Ray cluster there" in errors
+        assert not tasks()
+    finally:
+        nodes.shutdown()
+
+
 def tasks() -> list[str]:
     """Return the tasks that run on this machine."""
     lines = [system_lines(str(path)) for path in Path("/proc").glob("[0-9]*/cmdline")]
