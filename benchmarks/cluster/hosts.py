@@ -64,6 +64,8 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     if address == LOCAL:  # Else Ray would keep a token in the home folder.
         os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Else Ray ends what it started as soon as anybody uses the memory of this host.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     # Else what Ray starts here has niceness 15, and waits for all else on this host.
     os.environ.setdefault("RAY_worker_niceness", "0")
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "20")

@@ -33,7 +33,9 @@ FAILING_SECONDS = 1
 """After one process has failed, how long others may, whose end may be the cause."""
 FINISHING_SECONDS = 60
 """How long the others may work on when the first has ended well."""
-LOST, NO_STATUS = "was lost with its host", -1000
+LOST = "was lost with its host"
+ENDED_BY_RAY = "was ended by Ray, because the memory of its host ran out"
+NO_STATUS = -1000
 
 
 class End(NamedTuple):
@@ -42,7 +44,7 @@ class End(NamedTuple):
     Attributes:
         rank: Its number.
         status: As ``subprocess`` gives it, negative for a signal; ``NO_STATUS`` if it was lost.
-        message: The last that it has printed.
+        message: The last that it has printed, or what became of it.
     """
 
     rank: int
@@ -90,7 +92,7 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
     if first.rank == 0 and first.status > 0:
         return first.status  # It has said why.
     where = f"process {first.rank} of {config.workers} on {members[first.rank].host.name}"
-    how = LOST if first.status == NO_STATUS else how_ended(first.status)
+    how = first.message if first.status == NO_STATUS else how_ended(first.status)
     reason = first.message if first.status > 0 else ""
     failed(": ".join(filter(None, [f"{where} {how}", reason])), args)
     return max(first.status, 1)
@@ -144,12 +146,15 @@ def followed(members: list[Member], silence: float | None) -> list[End]:
             for reference in ready:
                 rank = pending.pop(reference)
                 news = news_of(ray, reference)
-                if news is not None:
-                    quiet.note(rank, news)
-                    if rank == 0:
-                        pass_on(news)
-                status = news.status if news else NO_STATUS
-                if news and status is None:
+                if isinstance(news, str):
+                    ends.append(End(rank, NO_STATUS, news))
+                    deadline = min(deadline, time.monotonic() + FAILING_SECONDS)
+                    continue
+                quiet.note(rank, news)
+                if rank == 0:
+                    pass_on(news)
+                status = news.status
+                if status is None:
                     tails[rank] = (tails[rank] + news.errors)[-4096:]
                     pending[members[rank].actor.read.remote()] = rank
                 elif status:
@@ -163,12 +168,14 @@ def followed(members: list[Member], silence: float | None) -> list[End]:
     return told_to_end or ends  # The others then miss the first.
 
 
-def news_of(ray: Any, reference: Any) -> News | None:
-    """Return what a place has told; None if its host or its actor is lost."""
+def news_of(ray: Any, reference: Any) -> News | str:
+    """Return what a place has told, or in words what became of it."""
     try:
         news: News = ray.get(reference)
+    except ray.exceptions.OutOfMemoryError:
+        return ENDED_BY_RAY
     except ray.exceptions.RayError:
-        return None
+        return LOST
     return news
 
 

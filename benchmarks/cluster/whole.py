@@ -143,7 +143,7 @@ class WholeHosts:
         for reference in ready:
             name = self._reads.pop(reference)
             news = news_of(ray, reference)
-            if news is None:
+            if isinstance(news, str):
                 self.lost.add(name)
                 continue
             if news.status is None:

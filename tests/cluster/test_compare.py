@@ -4,11 +4,13 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.cluster import hosts
+from benchmarks.cluster.launch import news_of
 from benchmarks.cluster.place import News
 from benchmarks.cluster.silence import Silence
 from benchmarks.commands.train import command_parser
@@ -112,3 +114,25 @@ def test_processes_hang_that_neither_print_nor_compute(monkeypatch: pytest.Monke
     with pytest.raises(TimeoutError, match="^the processes neither printed nor computed for 10 s"):
         after(9, worked=2.01)
     Silence(count=2, limit=None).check()
+
+
+class RayError(Exception):
+    """As Ray's."""
+
+
+class OutOfMemoryError(RayError):
+    """As Ray's."""
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(RayError(), "was lost with its host"), (OutOfMemoryError(), "was ended by Ray, because the")],
+)
+def test_what_became_of_a_process_without_news_is_said(error: RayError, words: str) -> None:
+    exceptions = SimpleNamespace(RayError=RayError, OutOfMemoryError=OutOfMemoryError)
+
+    def get(reference: object) -> None:
+        raise error
+
+    said = news_of(SimpleNamespace(exceptions=exceptions, get=get), None)
+    assert isinstance(said, str) and said.startswith(words)
