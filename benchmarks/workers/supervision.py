@@ -143,13 +143,18 @@ def run_logged(
                 sys.stderr.buffer.flush()
                 watch()
         except BaseException:
-            if patience:  # Told once, `fcn train` would write a checkpoint first.
-                process.terminate()
-                time.sleep(2 * SAME_PRESS)
-                process.terminate()
+            if patience:
+                tell_twice(process)
             end_group(process, patience)
             raise
     return process.returncode
+
+
+def tell_twice(process: subprocess.Popen[bytes]) -> None:
+    """Tell a command to end at once; told once, `fcn train` would write a checkpoint first."""
+    process.terminate()
+    time.sleep(2 * SAME_PRESS)
+    process.terminate()
 
 
 def cpu_seconds(*processes: int) -> float:
