@@ -16,7 +16,7 @@ from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
 from benchmarks.cluster.hosts import PLACE_SECONDS, answers, joined
-from benchmarks.cluster.launch import news_of
+from benchmarks.cluster.launch import LOST, news_of
 from benchmarks.cluster.place import Host, News, Place, versions_here
 from benchmarks.workers.environment import PROJECT
 from common.errors import InputError, notice
@@ -110,13 +110,13 @@ class WholeHosts:
     """The whole hosts of a cluster, by name.
 
     Attributes:
-        lost: The names of those that no longer answer.
+        lost: Why some no longer answer.
     """
 
     def __init__(self, actors: Mapping[str, Any]) -> None:
         self._actors = actors
         self._reads: dict[Any, str] = {}
-        self.lost = set[str]()
+        self.lost: dict[str, str] = {}
 
     def ask(self, function: Callable[..., Any], *arguments: object) -> dict[str, Any]:
         """Return what a function of the host's actor and the arguments returns on each host.
@@ -144,7 +144,7 @@ class WholeHosts:
             name = self._reads.pop(reference)
             news = news_of(ray, reference)
             if isinstance(news, str):
-                self.lost.add(name)
+                self.lost[name] = f"its command {news}"
                 continue
             if news.status is None:
                 self._reads[self._actors[name].read.remote(READ_SECONDS)] = name
@@ -159,7 +159,7 @@ class WholeHosts:
                 self._actors[name].files.remote(patterns), timeout=FETCH_SECONDS
             )
         except ray.exceptions.RayError:
-            self.lost.add(name)
+            self.lost[name] = f"its command {LOST}"
             return {}
         return new
 

@@ -209,9 +209,9 @@ class Measuring:
             if not self.is_ending and not all(is_measured(document, case) for case in cases):
                 reason = how_ended(news.status) if news.status < 0 else last_line(host.line)
                 self.fail(host, reason)
-        for name in self.cluster.lost:
+        for name, reason in self.cluster.lost.items():
             if not self.hosts[name].failed:
-                self.fail(self.hosts[name], "the host was lost")
+                self.fail(self.hosts[name], reason)
 
     def store(self, host: Host, patterns: Sequence[str]) -> None:
         """Write what a host has that is new."""

@@ -48,7 +48,7 @@ class Played:
         versions: Mapping[str, Mapping[str, str]] = {},
     ) -> None:
         self.kinds, self.ends, self.versions = kinds, ends, versions
-        self.lost = set[str]()
+        self.lost: dict[str, str] = {}
         self.documents: dict[str, Any] = {}
         self.running: list[str] = []
         self.begun: list[tuple[str, list[str]]] = []
@@ -76,7 +76,7 @@ class Played:
         name = self.running.pop(0)
         end = self.ends.get(name)
         if end == "lost":
-            self.lost.add(name)
+            self.lost[name] = "the host was lost"
         elif end == "fails":
             yield name, printed(b"limits\nerror: --threads 64: this process", None)
             yield name, printed(b" may use 2 CPUs\n", None)

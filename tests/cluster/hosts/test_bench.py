@@ -128,7 +128,7 @@ def test_what_a_killed_node_measured_is_measured_by_another(tmp_path: Path) -> N
         nodes.remove_node(other, allow_graceful=False)
         _, messages = process.communicate(timeout=240)
         assert process.returncode == 0, messages
-        assert "measures nothing any more: the host was lost" in messages
+        assert "measures nothing any more: its command was lost with its host" in messages
         rows = rows_in(out)
         assert {row["status"] for row in rows} == {"ok"}
         process = start_bench(nodes, *stand_ins(tmp_path), "--out", tmp_path / "killed")
