@@ -38,7 +38,8 @@ def compared(generated: Path, out: Path, backends: Sequence[str]) -> None:
         run = out / "runs" / row["backend"]
         assert json.loads((run / "config.json").read_text(encoding="utf-8"))["workers"] == 2
     assert fcn(["report", str(out)]) == 0
-    assert "trained in two processes that share" in (out / "report.html").read_text("utf-8")
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "trained in two processes that share" in page and "batch 4 over 2 processes" in page
 
 
 @pytest.mark.cluster
