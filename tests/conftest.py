@@ -147,7 +147,7 @@ def determinism() -> Iterator[None]:
         importlib.import_module("tensorflow.python.framework.config").disable_op_determinism()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def torch_present() -> None:
     """Skip what only PyTorch does, such as several processes, if the user skips it."""
     if "torch" in SKIPPED:

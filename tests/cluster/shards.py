@@ -2,8 +2,8 @@
 
     python -m tests.cluster.shards BACKEND [EXPECTED]
 
-EXPECTED is a file that ``write_expected`` wrote: the losses and parameters of the shards computed
-one after another in float64, the mean of their gradients taken, the first shard's running
+EXPECTED is a file that ``write_expected`` wrote: each step's loss and what it leaves, the shards
+computed one after another in float64, the mean of their gradients taken, the first shard's running
 statistics kept. Without it the process does not join its group.
 """
 
@@ -29,20 +29,22 @@ from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
 
-WORKERS, SHARD, STEPS = 2, 4, 3
+WORKERS, SHARD, STEPS = 2, 4, 10
+HEIGHT, WIDTH = 32, 64
 NETWORK = Network("resnet18_v2")
-RATES = (1e-2, 3e-3, 2e-3)
+RATES = [1e-2 / (1 + step) for step in range(STEPS)]
 
 
 def recipe() -> Recipe:
     probe = probe_recipe(NETWORK.backbone, NETWORK.head)
-    return replace(probe, batch_size=WORKERS * SHARD, crop=(64, 96), loss_reduction="mean")
+    return replace(probe, batch_size=WORKERS * SHARD, crop=(HEIGHT, WIDTH), loss_reduction="mean")
 
 
 def batches() -> list[tuple[NDArray, NDArray]]:
     generator = np.random.default_rng(3)
-    images = generator.integers(0, 256, (STEPS, WORKERS * SHARD, 64, 96, 3), dtype=np.uint8)
-    labels = generator.integers(0, 21, (STEPS, WORKERS * SHARD, 64, 96), dtype=np.uint8)
+    shape = STEPS, WORKERS * SHARD, HEIGHT, WIDTH
+    images = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
+    labels = generator.integers(0, 21, shape, dtype=np.uint8)
     labels[:, :, :9] = 255
     return list(zip(images, labels, strict=True))
 
@@ -53,20 +55,34 @@ def shard_of(batch: tuple[NDArray, NDArray], rank: int) -> tuple[NDArray, NDArra
 
 
 def write_expected(file: Path) -> None:
-    """Train in float64, shard by shard, and write the losses and what each step leaves."""
+    """Train in float64, shard by shard, and write the losses and what each step leaves.
+
+    PyTorch computes each shard, for the reference takes its time; tests/equal_work holds it to the
+    reference.
+    """
+    backend = importlib.import_module("torch_impl")
+    config = Config(recipe(), precision="float64")
+    state = backend.create_state(config, first_parameters())
     expected, momentum, results = first_parameters(), {}, {}
     for step, (batch, rate) in enumerate(zip(batches(), RATES, strict=True)):
-        shards = [
-            reference.gradients(expected, *shard_of(batch, rank), recipe())
-            for rank in range(WORKERS)
-        ]
-        results[f"{step} loss"] = np.array(sum(shard[0] for shard in shards) / WORKERS)
-        gradients = {
-            name: sum(shard[1][name] for shard in shards) / WORKERS for name in shards[0][1]
-        }
+        losses, gradients, statistics = [], dict[str, NDArray](), {}
+        for rank in range(WORKERS):
+            backend.load_parameters(state.model, expected)
+            arrays = (backend.to_device(array, config) for array in shard_of(batch, rank))
+            state, loss, shard = backend.backward_step(state, *arrays)
+            losses.append(float(loss))
+            for name, gradient in shard.items():
+                gradients[name] = gradients.get(name, 0) + gradient.numpy() / WORKERS
+            statistics = statistics or {
+                name: value
+                for name, value in backend.parameters_of(state).items()
+                if is_statistic(name)
+            }
         expected, momentum = reference.sgd_step(expected, momentum, gradients, recipe(), rate)
-        expected = {**expected, **shards[0][2]}
+        expected = {**expected, **statistics}
+        results[f"{step} loss"] = np.mean(losses)
         results |= {f"{step} {name}": value for name, value in expected.items()}
+        results |= {f"{step} momentum of {name}": value for name, value in momentum.items()}
     np.savez(file, **results)
 
 
@@ -101,14 +117,21 @@ class Process:
         error = abs(float(loss) / self.expected[f"{step} loss"] - 1)
         assert error < bound("loss"), f"the loss of step {step} is off by {error:.2g}"
 
-    def check_parameters(self, step: int) -> None:
-        """Assert what a step has left."""
-        actual = self.backend.parameters_of(self.state)
+    def check_state(self, step: int) -> None:
+        """Assert what a step has left: the momentum has its gradient, the parameters its update."""
         # The other processes may have their own shard's statistics until the next step.
-        for name in trainable_names(recipe()) if self.rank else actual:
-            quantity = "statistics" if is_statistic(name) else "parameters"
+        parameters = self.backend.parameters_of(self.state)
+        names = trainable_names(recipe()) if self.rank else parameters
+        quantities = {name: "statistics" if is_statistic(name) else "parameters" for name in names}
+        actual = {name: parameters[name] for name in names}
+        for name, value in self.backend.momentum_of(self.state).items():
+            actual[f"momentum of {name}"] = value
+            quantities[f"momentum of {name}"] = "momentum"
+        for name, quantity in quantities.items():
             error = relative_error(actual[name], self.expected[f"{step} {name}"])
-            assert error < bound(quantity), f"{name} of process {self.rank} is off by {error:.2g}"
+            assert error < bound(quantity), (
+                f"{name} of process {self.rank} is off by {error:.2g} after step {step}"
+            )
 
 
 def forbid_pulls() -> None:
@@ -125,7 +148,7 @@ def compare(process: Process) -> None:
     """Assert that the steps are those of the shards."""
     for step in range(STEPS):
         process.step(step, step, process.rank)
-    process.check_parameters(STEPS - 1)
+        process.check_state(step)
 
 
 def find_mistakes(process: Process) -> None:
@@ -142,7 +165,7 @@ def find_mistakes(process: Process) -> None:
     WITHOUT_A_MEAN[process.name](process.state)
     process.step(0, 0, process.rank)
     with pytest.raises(AssertionError, match=f"of process {process.rank} is off"):
-        process.check_parameters(0)
+        process.check_state(0)
 
 
 def torch_without_a_mean(state: Any) -> None:

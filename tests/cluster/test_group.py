@@ -24,7 +24,7 @@ TWO = Config(RECIPES["modern"], workers=2)
 
 
 @pytest.fixture(scope="session")
-def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def expected(torch_present: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("shards") / "expected.npz"
     write_expected(file)
     return file
