@@ -89,8 +89,10 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
                 check_listening(address)
                 check_cluster(address)
                 ray.init(address, **quiet)
-        except (ConnectionError, RuntimeError, TimeoutError) as error:
-            raise InputError(f"--address {address}: {error}") from error
+        except InputError:
+            raise
+        except Exception as error:  # A plain one where a busy host starts no node in half a minute.
+            raise InputError(f"--address {address}: {last_line(str(error))}") from error
         try:
             yield address
         finally:

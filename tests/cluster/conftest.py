@@ -41,13 +41,29 @@ def cluster() -> Iterator[object]:
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Else Ray ends what works here when other programs fill the memory.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     from ray.cluster_utils import Cluster
 
-    node = {"num_cpus": 2, "object_store_memory": 80 * 2**20}
-    nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    nodes.add_node(**node)
+    nodes = Cluster()
+    add_node(nodes, include_dashboard=False)
+    add_node(nodes)
     yield nodes
     nodes.shutdown()
+
+
+def add_node(cluster: object, **options: object) -> object:
+    """Add a node with two places and return it.
+
+    Ray waits half a minute for it, which a machine with much other work may exceed.
+    """
+    for attempt in range(5):
+        try:
+            return cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20, **options)
+        except Exception as error:
+            if attempt == 4 or "timed out during startup" not in str(error):
+                raise
+    raise AssertionError
 
 
 def start_training(cluster: object, data: Path, run: Path, *options: object) -> Training:

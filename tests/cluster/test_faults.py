@@ -10,7 +10,7 @@ import pytest
 
 from common.backends import BACKENDS
 from common.run.checkpoints import has_checkpoint
-from tests.cluster.conftest import Training, start_training
+from tests.cluster.conftest import Training, add_node, start_training
 from tests.conftest import SKIPPED
 
 SOON = 60
@@ -72,7 +72,7 @@ def test_what_is_killed_is_named_and_nothing_is_left(
 
 @pytest.mark.skipif("mxnet" in SKIPPED, reason="FCN_SKIP_BACKENDS names mxnet")
 def test_a_node_that_is_killed_is_named(cluster: object, generated: Path, tmp_path: Path) -> None:
-    node = cluster.add_node(num_cpus=2, object_store_memory=80 * 2**20)
+    node = add_node(cluster)
     training = start_training(
         cluster, generated, tmp_path / "run", "--backend", "mxnet", *MANY[2:], "--workers", 3
     )
