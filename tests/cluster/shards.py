@@ -32,7 +32,7 @@ from common.reference.tolerances import bound
 WORKERS, SHARD, STEPS = 2, 4, 10
 HEIGHT, WIDTH = 32, 64
 NETWORK = Network("resnet18_v2")
-RATES = [1e-2 / (1 + step) for step in range(STEPS)]
+RATES = [3e-3 / (1 + step) for step in range(STEPS)]
 
 
 def recipe() -> Recipe:
