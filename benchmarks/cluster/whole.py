@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -15,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from benchmarks.cluster.hosts import PLACE_SECONDS, answers, joined
+from benchmarks.cluster.hosts import LOCAL, PLACE_SECONDS, answers, check_listening, joined
 from benchmarks.cluster.launch import LOST, news_of
 from benchmarks.cluster.place import Host, News, Place, versions_here
 from benchmarks.workers.environment import PROJECT
@@ -26,6 +27,8 @@ FOLDER = "fcn-host-"
 """Beginning of the name of a host's folder, among those for temporary files."""
 READ_SECONDS, FETCH_SECONDS, CLEAR_SECONDS = 2, 30, 5
 """How long a host waits for something to tell, and may take to hand over files and to clear up."""
+LOOK_SECONDS = 5
+"""Between two looks at whether the cluster is still there."""
 
 
 class WholeHost(Place):
@@ -107,14 +110,19 @@ def missing_on_host(host: WholeHost, paths: Sequence[str]) -> list[str]:
 
 
 class WholeHosts:
-    """The whole hosts of a cluster, by name.
+    """The whole hosts of a cluster.
+
+    Args:
+        address: Of the cluster.
+        actors: That of each host, by its name.
 
     Attributes:
-        lost: Why some no longer answer.
+        lost: Why some no longer answer, by name.
     """
 
-    def __init__(self, actors: Mapping[str, Any]) -> None:
-        self._actors = actors
+    def __init__(self, address: str, actors: Mapping[str, Any]) -> None:
+        self._address, self._actors = address, actors
+        self._looked = time.monotonic()
         self._reads: dict[Any, str] = {}
         self.lost: dict[str, str] = {}
 
@@ -149,6 +157,18 @@ class WholeHosts:
             if news.status is None:
                 self._reads[self._actors[name].read.remote(READ_SECONDS)] = name
             yield name, news
+        if time.monotonic() - self._looked > LOOK_SECONDS:
+            self._looked = time.monotonic()
+            self._look()
+
+    def _look(self) -> None:
+        """Note all hosts as lost if their cluster is: Ray would soon end this process for that."""
+        if self._address == LOCAL:
+            return
+        try:
+            check_listening(self._address)
+        except InputError:
+            self.lost |= dict.fromkeys(self._actors, f"the cluster at {self._address} has ended")
 
     def files(self, name: str, patterns: Sequence[str]) -> dict[str, bytes]:
         """Return the files of ``WholeHost.files``; none of a lost host."""
@@ -190,7 +210,7 @@ def whole_hosts(address: str) -> Iterator[WholeHosts]:
     # Ray tells of lost hosts on standard output, where a command's result stands.
     with redirect_stdout(sys.stderr), joined(address):
         signal.signal(signal.SIGTERM, before)  # Ray has one of its own.
-        hosts = WholeHosts(held(address))
+        hosts = WholeHosts(address, held(address))
         for name, more in hosts.ask(WholeHost.take_priority).items():
             if more > 0:
                 notice(
