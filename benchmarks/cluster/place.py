@@ -18,6 +18,7 @@ from benchmarks.workers.scripts import script_command
 from benchmarks.workers.supervision import cpu_seconds, end_group
 from common.backends import PACKAGES
 from common.config import Config
+from common.data.check import SPLITS
 from common.data.dataset import open_dataset
 from common.machine.children import ending_with_this
 from common.machine.group import Group, group_environment
@@ -52,7 +53,7 @@ class Host(NamedTuple):
         name: As its users know it.
         missing: Of the paths in question, those that it does not have.
         versions: What computes there -> its version.
-        digest: Of the training images there, if no path is missing.
+        digest: Of the images there, if no path is missing.
     """
 
     name: str
@@ -119,7 +120,10 @@ class Place:
         """
         missing = [path for path in question.paths if not Path(path).exists()]
         reading = question.config.max_pixels, question.config.recipe.classes
-        digest = "" if missing else open_dataset(question.data, "train", None, *reading).digest
+        digest = ""
+        if not missing:
+            splits = (open_dataset(question.data, split, None, *reading) for split in SPLITS)
+            digest = " ".join(split.digest for split in splits)
         return Host(socket.gethostname(), missing, versions_here(question.backends), digest)
 
     def free_address(self, ip: str) -> str:

@@ -23,6 +23,7 @@ from benchmarks.cluster.hosts import (
     PLACE_SECONDS,
     Member,
     answers,
+    check_hosts,
     check_listening,
     check_ray,
     checked,
@@ -121,7 +122,9 @@ def hosts_joined(
         check_shared(actors, folder)
         named = [Path.cwd(), question.data, *([weights] if weights else [])]
         paths = [str(path.absolute()) for path in named if path != IMAGENET]
-        members = checked(actors, question._replace(data=question.data.absolute(), paths=paths))
+        question = question._replace(data=question.data.absolute(), paths=paths)
+        members = checked(actors, question)
+        check_this_host(members, question)
         counts, names = Counter[str](), []
         for member in members:
             counts[member.host.name] += 1
@@ -198,6 +201,15 @@ def check_shared(actors: Sequence[Any], folder: Path) -> None:
                 f"{folder}: host {name} does not see what is written there: choose a folder that "
                 "all hosts share under the same path"
             )
+
+
+def check_this_host(members: Sequence[Member], question: Question) -> None:
+    """Raise InputError if this host, where none of them is, differs from them."""
+    import ray
+
+    node = ray.get_runtime_context().get_node_id()
+    if all(member.node != node for member in members):
+        check_hosts([Desk().host(question), members[0].host], question.data)
 
 
 def run_tasks(

@@ -20,7 +20,7 @@ SECONDS = 0.5
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from tests.cluster import test_tasks
+from tests.cluster.hosts import test_tasks
 test_tasks.run_here(*map(json.loads, sys.argv[1:]))
 """
 
@@ -99,7 +99,7 @@ def test_two_hosts_work_at_once_and_none_does_two_tasks_at_once(
 
 @pytest.mark.release
 @pytest.mark.xdist_group("cluster")
-def test_the_task_of_a_lost_host_is_done_on_another_and_an_interrupt_leaves_no_task(
+def test_the_task_of_a_lost_host_is_done_on_another_and_no_task_outlives_its_command(
     cluster: Any, generated: Path, tmp_path: Path
 ) -> None:
     node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
@@ -115,17 +115,35 @@ def test_the_task_of_a_lost_host_is_done_on_another_and_an_interrupt_leaves_no_t
     assert " is lost: a task has to be done again" in errors
 
     lines = list[str]()
-    command = start(cluster, tmp_path, generated, [{"seconds": 60}] * 2)
-    assert command.stderr is not None
-    while "working" not in (line := command.stderr.readline()):
-        assert line, lines
-        lines.append(line)
-    command.send_signal(signal.SIGINT)
-    command.communicate(timeout=30)
-    deadline = time.monotonic() + 30
-    while tasks():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    for number in (signal.SIGINT, signal.SIGKILL):
+        command = start(cluster, tmp_path, generated, [{"seconds": 60}] * 2)
+        assert command.stderr is not None
+        while "working" not in (line := command.stderr.readline()):
+            assert line, lines
+            lines.append(line)
+        command.send_signal(number)
+        command.communicate(timeout=30)
+        deadline = time.monotonic() + 30
+        while tasks():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+@pytest.mark.release
+@pytest.mark.xdist_group("cluster")
+def test_a_host_that_is_not_free_is_left_out(cluster: Any, generated: Path, tmp_path: Path) -> None:
+    first = start(cluster, tmp_path, generated, [{"seconds": 70}])
+    assert first.stderr is not None
+    while "working" not in (line := first.stderr.readline()):
+        assert line
+    second = start(cluster, tmp_path, generated, [{"seconds": 0}])
+    out, errors = second.communicate(timeout=100)
+    assert json.loads(out) == [[], []]
+    assert errors.splitlines()[-1].endswith(
+        "no host of the cluster is free: wait until what runs there has ended"
+    )
+    first.kill()
+    first.communicate()
 
 
 @pytest.mark.release
