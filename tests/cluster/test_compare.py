@@ -1,15 +1,18 @@
 """`fcn compare --workers`: each backend in several processes, held to the shards of each batch."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.cluster import hosts
+from benchmarks.cluster.hosts import LOCAL
 from benchmarks.cluster.launch import news_of
 from benchmarks.cluster.place import News
 from benchmarks.cluster.silence import Silence
@@ -17,6 +20,7 @@ from benchmarks.commands.train import command_parser
 from benchmarks.workers import scripts
 from common.config import Config
 from common.recipes import make_recipe
+from tests.cluster.conftest import PROJECT
 from tests.conftest import PRESENT
 
 SMALL = ["--recipe", "modern", "--crop", "64", "64", "--batch-size", "4", "--evaluation", "crops"]
@@ -24,15 +28,18 @@ SMALL += ["--learning-rate", "1e-4", "--max-steps", "4"]
 CONFIG = Config(make_recipe("modern", batch_size=4), workers=2)
 
 
-def compared(generated: Path, out: Path, backends: Sequence[str]) -> None:
+def compared(generated: Path, out: Path, backends: Sequence[str], address: str) -> None:
     """Compare backends in two processes each, and assert that all do the work of the shards."""
     where = ["--data", str(generated), "--out", str(out), "--backends", ",".join(backends)]
-    status = fcn(["compare", *where, *SMALL, "--workers", "2"])
+    command = [sys.executable, "-m", "benchmarks.cli", "compare", *where, *SMALL]
+    command += ["--workers", "2", "--address", address]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     document = json.loads((out / "compare.json").read_text(encoding="utf-8"))
     assert [(row["status"], row["reason"]) for row in document["rows"]] == [
         ("ok", None) for _ in backends
     ]
-    assert status == 0 and document["config"]["workers"] == 2
+    assert document["config"]["workers"] == 2
     for row in document["rows"]:
         assert row["agreement"] <= 1 and len(row["steps"]) == 4
         run = out / "runs" / row["backend"]
@@ -45,14 +52,16 @@ def compared(generated: Path, out: Path, backends: Sequence[str]) -> None:
 @pytest.mark.cluster
 @pytest.mark.xdist_group("cluster")
 @pytest.mark.usefixtures("torch_present")
-def test_a_comparison_in_two_processes_proves_equal_work(generated: Path, tmp_path: Path) -> None:
-    compared(generated, tmp_path / "out", ["torch"])
+def test_a_comparison_on_two_hosts_proves_equal_work(
+    cluster: Any, generated: Path, tmp_path: Path
+) -> None:
+    compared(generated, tmp_path / "out", ["torch"], cluster.address)
 
 
 @pytest.mark.release
 @pytest.mark.xdist_group("cluster")
 def test_all_backends_do_equal_work_in_two_processes(generated: Path, tmp_path: Path) -> None:
-    compared(generated, tmp_path / "out", PRESENT)
+    compared(generated, tmp_path / "out", PRESENT, LOCAL)
 
 
 @pytest.mark.parametrize(
