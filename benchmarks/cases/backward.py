@@ -5,15 +5,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases.case import NetworkSteps, bounds_of
+from benchmarks.cases.closing import BEFORE, GRADIENT, LEFT, root_mean_square, whole_batch
 from benchmarks.cases.inputs import AFTER, Arrays, parameters_in, part, prefixed
-from benchmarks.cases.train import Training, root_mean_square, tensor_errors
+from benchmarks.cases.train import Training, tensor_errors
 from common.config import Config
 from common.parameters.names import is_statistic, trainable_names
 from common.reference import network as reference
 from common.reference.distances import relative_error
-
-GRADIENT = "gradient"
-"""Prefix of a parameter's name in the files of answers."""
 
 
 class BackwardSteps(NetworkSteps):
@@ -33,12 +31,27 @@ class BackwardSteps(NetworkSteps):
 
     def answer(self) -> Arrays:
         self.first_step()
-        gradients: Arrays = {}
-        for name, gradient in self.gradients.items():
-            gradients[name] = self.backend.to_canonical(np.asarray(self.backend.to_host(gradient)))
+        gradients = self.gradients_on_host()
         statistics = moved_statistics(self.backend.parameters_of(self.state))
         loss = np.array([float(self.outcome)])
         return {"loss": loss, **prefixed(GRADIENT, gradients), **statistics}
+
+    def close(self, inputs: Arrays) -> Arrays:
+        before = prefixed(BEFORE, self.backend.parameters_of(self.state))
+        loss = self.step(*map(self.to_device, whole_batch(inputs)))
+        return {
+            "loss": np.array([float(loss)]),
+            **before,
+            **prefixed(LEFT, self.backend.parameters_of(self.state)),
+            **prefixed(GRADIENT, self.gradients_on_host()),
+        }
+
+    def gradients_on_host(self) -> Arrays:
+        """Return the gradients of the last step in canonical form."""
+        return {
+            name: self.backend.to_canonical(np.asarray(self.backend.to_host(gradient)))
+            for name, gradient in self.gradients.items()
+        }
 
 
 def moved_statistics(parameters: dict[str, Any]) -> Arrays:
@@ -55,6 +68,7 @@ class Backward(Training):
     bounds = bounds_of(
         loss="step: loss", gradients="step: gradients", statistics="step: statistics"
     )
+    closing = Training.closing | bounds_of(gradients="step: gradients")
     compared = 1
     place = 2
     needs = "backward_step"

@@ -17,6 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cases.closing import HARNESS
 from benchmarks.cases.inputs import Arrays, parameters_in
 from common.config import Config
 from common.parameters.costs import Costs
@@ -27,7 +28,7 @@ Bounds = Mapping[str, Mapping[str, Bound]]
 """Quantity -> precision -> the largest error that passes."""
 
 
-def bounds_of(**names: str) -> Bounds:
+def bounds_of(**names: str) -> dict[str, Mapping[str, Bound]]:
     """Return the bounds of quantities; a value is the name of an entry of ``BOUNDS``."""
     return {quantity: BOUNDS[name] for quantity, name in names.items()}
 
@@ -87,6 +88,13 @@ class Work(ABC):
     def answer(self) -> Arrays:
         """Do the steps that are compared with the reference and return what they gave."""
 
+    def begin(self) -> None:  # noqa: B027
+        """Note the state before the first turn; most work has nothing to note."""
+
+    def close(self, inputs: Arrays) -> Arrays:
+        """Answer the closing question, which ``Case.unseen`` drew, from the state that is left."""
+        raise NotImplementedError
+
     def first_step(self) -> None:
         """Do the first step and note what it took, compiling included."""
         started = time.perf_counter()
@@ -101,8 +109,13 @@ class Steps(Work):
     def set_up(self, inputs: Arrays) -> None:
         """Copy the batches to the device."""
         arguments = zip(*(inputs[name] for name in self.takes), strict=True)
-        self.batches = cycle([tuple(map(self.to_device, batch)) for batch in arguments])
+        self.own = [tuple(map(self.to_device, batch)) for batch in arguments]
+        self.batches = cycle(self.own)
         self.outcome: Any = None
+
+    def take(self, batches: list[Any]) -> None:
+        """Let the steps that follow take other batches in turn."""
+        self.batches = cycle(batches)
 
     @abstractmethod
     def step(self, *batch: Any) -> Any:
@@ -181,6 +194,7 @@ class Case(ABC):
         work: The class that does the steps in a worker. It raises InputError where the backend or
             the track does not offer the case.
         bounds: Quantity -> the bounds of its error. The gate wants all of them in every row.
+        closing: The same of what is asked after the last turn.
         compared: How many steps the gate compares with the reference.
         parts: What a step computes, of ``network``, ``upsampling``, ``loss`` and ``gradients``. A
             track that changes none of them is the default and has no row.
@@ -200,6 +214,7 @@ class Case(ABC):
     sentence: ClassVar[str]
     work: ClassVar[type[Work]]
     bounds: ClassVar[Bounds] = {}
+    closing: ClassVar[Bounds] = HARNESS
     compared: ClassVar[int] = 1
     parts: ClassVar[frozenset[str]] = frozenset()
     place: ClassVar[int] = 1
@@ -261,6 +276,14 @@ class Case(ABC):
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
         """Return each quantity's relative error; infinity for one that cannot be compared."""
         return {name: relative_error(answers[name], array) for name, array in expected.items()}
+
+    def unseen(self, config: Config, generator: np.random.Generator) -> Arrays | None:
+        """Return the closing question, as ``closing.draw_unseen`` does; None without one."""
+        return None
+
+    def closing_errors(self, config: Config, inputs: Arrays, answers: Arrays) -> dict[str, float]:
+        """Return the errors of what ``Work.close`` answered, beside the float64 reference."""
+        return {}
 
     @abstractmethod
     def costs(self, config: Config) -> Costs:

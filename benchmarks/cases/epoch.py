@@ -1,7 +1,8 @@
 """The case `epoch`: training steps from files."""
 
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
+from typing import Any
 
 from benchmarks.cases.inputs import AFTER, Arrays, probe_arrays
 from benchmarks.cases.load import batches_per_epoch, expected_batches, make_files, make_loader
@@ -24,6 +25,10 @@ class EpochSteps(TrainingSteps):
         self.loader = make_loader(self.backend, self.config, inputs)
         if device_kind(self.backend.describe(self.config)["device"]) == "gpu":
             self.steps_together = batches_per_epoch(inputs, self.config.recipe)
+
+    def take(self, batches: list[Any]) -> None:
+        super().take(batches)
+        self.loader = lambda count: islice(self.batches, count)
 
     def run(self, steps: int) -> None:
         for batch in self.loader(steps):

@@ -25,6 +25,11 @@ gradient would decide where it lands. The second is longer, so that the head's u
 above what float32 parameters can hold. It is eight times the first, so that a first rate that is
 baked into a compiled step leaves 7/8 of the second update out: more than any bound of float32.
 """
+TIMED_RATE = 2e-8
+"""The learning rate, for a mean loss, of the timed steps: the same work, and the parameters stay
+where they are. It moves a convolution's weights by a few of float32's roundings a step, and so
+little that the gradient of a batch is the same after ``LINEAR`` steps."""
+LINEAR = 200
 AFTER = ("after the first step", "after the second step")
 """Prefixes of a parameter's name in the files of answers, one for each compared step."""
 
@@ -88,6 +93,11 @@ def gate_rates(recipe: Recipe) -> tuple[float, ...]:
     return tuple(
         rate / (recipe.batch_size if recipe.loss_reduction == "sum" else 1) for rate in RATES
     )
+
+
+def timed_rate(recipe: Recipe) -> float:
+    """Return the learning rate of the timed steps: a summed loss grows with the batch."""
+    return TIMED_RATE / (recipe.batch_size if recipe.loss_reduction == "sum" else 1)
 
 
 def parameters_in(arrays: Arrays) -> Parameters:

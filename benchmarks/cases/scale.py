@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from benchmarks.cases.case import Machine
-from benchmarks.cases.train import Training
+from benchmarks.cases.train import UPDATES, Training
 from common.config import Config
 
 
@@ -12,6 +12,7 @@ class Scale(Training):
 
     name = "scale"
     sentence = "a training step on 1, 2, 4 ... and all devices, or CPU threads without a GPU"
+    closing = Training.closing | UPDATES
 
     def variants(self, machine: Machine) -> list[str | None]:
         most = machine.gpus or machine.threads

@@ -8,6 +8,17 @@ from typing import Any, ClassVar
 import numpy as np
 
 from benchmarks.cases.case import Case, NetworkSteps, Work, bounds_of
+from benchmarks.cases.closing import (
+    BEFORE,
+    BUFFER,
+    HARNESS,
+    LEFT,
+    Account,
+    draw_unseen,
+    gradient_errors,
+    root_mean_square,
+    whole_batch,
+)
 from benchmarks.cases.inputs import (
     AFTER,
     BATCHES,
@@ -18,6 +29,7 @@ from benchmarks.cases.inputs import (
     part,
     prefixed,
     probe_arrays,
+    timed_rate,
 )
 from common.config import Config
 from common.parameters.costs import Costs, training_costs
@@ -25,17 +37,27 @@ from common.parameters.names import Parameters, is_statistic
 from common.reference import network as reference
 from common.reference.distances import length_error, relative_error
 
-TIMED_RATE = 1e-7
-"""The learning rate of the timed steps: the same work, and the parameters stay where they are."""
-
 
 class TrainingSteps(NetworkSteps):
     """Forward, loss, backward and update, from bytes on the device."""
 
     takes: ClassVar[tuple[str, ...]] = ("images", "labels")
+    account: Account | None = None
+    done = 0
 
-    def step(self, *batch: Any, rate: float = TIMED_RATE) -> Any:
+    def set_up(self, inputs: Arrays) -> None:
+        super().set_up(inputs)
+        self.rate = timed_rate(self.config.recipe)
+
+    def take(self, batches: list[Any]) -> None:
+        """Let the steps that follow take other batches, at another rate."""
+        super().take(batches)
+        self.rate = 0.5 * timed_rate(self.config.recipe)
+
+    def step(self, *batch: Any, rate: float | None = None) -> Any:
+        rate = self.rate if rate is None else rate
         self.state, loss = self.backend.train_step(self.state, *batch, rate)
+        self.done += 1
         return loss
 
     def read(self) -> None:
@@ -54,9 +76,30 @@ class TrainingSteps(NetworkSteps):
             answers |= prefixed(after, self.backend.parameters_of(self.state))
         return answers
 
+    def begin(self) -> None:
+        if self.own:  # Batches from files are not the same ones in turn.
+            self.account = Account(self.backend, self.config, self.state, self.done)
 
-def root_mean_square(values: list[float]) -> float:
-    return float(np.sqrt(np.mean(np.square(values))))
+    def close(self, inputs: Arrays) -> Arrays:
+        answers: Arrays = {}
+        if self.account:
+            error = self.account.error(
+                self.state, self.done, self.rate, self.own, self.step_from_here
+            )
+            answers["updates"] = np.array([error])
+            self.account = None
+        batch = tuple(map(self.to_device, whole_batch(inputs)))
+        answers |= prefixed(BEFORE, self.backend.parameters_of(self.state))
+        if self.config.recipe.momentum:
+            answers |= prefixed(BUFFER, self.backend.momentum_of(self.state))
+        loss = self.step(*batch, rate=float(inputs["rate"]))
+        answers["loss"] = np.array([float(loss)])
+        return answers | prefixed(LEFT, self.backend.parameters_of(self.state))
+
+    def step_from_here(self, batch: Any, rate: float) -> Any:
+        """Do a step on a batch and return the state that it leaves."""
+        self.step(*batch, rate=rate)
+        return self.state
 
 
 SUMMARY: dict[str, Callable[[list[float]], float]] = {
@@ -104,6 +147,13 @@ class Training(Case):
         second_update="step: second update",
         second_step="step: length of the second update",
     )
+    closing = HARNESS | bounds_of(
+        loss="step: loss",
+        gradients="step: update",
+        layer="closing: a layer",
+        statistics="step: statistics",
+        unseen="closing: unseen batches",
+    )
     compared = len(AFTER)
     parts = frozenset({"network", "upsampling", "loss", "gradients"})
 
@@ -133,8 +183,19 @@ class Training(Case):
         moves = tensor_errors(answers, expected, parameters_in(inputs))
         return errors | {name: SUMMARY[name](values) for name, values in moves.items()}
 
+    def unseen(self, config: Config, generator: np.random.Generator) -> Arrays:
+        return draw_unseen(config, generator)
+
+    def closing_errors(self, config: Config, inputs: Arrays, answers: Arrays) -> dict[str, float]:
+        errors = gradient_errors(config, inputs, answers)
+        return errors | ({"updates": float(answers["updates"][0])} if "updates" in answers else {})
+
     def costs(self, config: Config) -> Costs:
         return training_costs(config)
+
+
+UPDATES = bounds_of(updates="closing: updates")
+"""What the timed steps did, of cases that take the same batches in turn."""
 
 
 class Train(Training):
@@ -142,5 +203,6 @@ class Train(Training):
 
     name = "train"
     sentence = "a training step: forward, loss, backward and update"
+    closing = Training.closing | UPDATES
     place = 0
     column = "rows"

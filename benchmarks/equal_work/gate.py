@@ -25,7 +25,12 @@ def judge(
         limits: Quantity -> the largest error that passes.
     """
     absent = dict.fromkeys(sorted(expected.keys() - answers.keys()), float("inf"))
-    findings = row_findings(absent or case.errors(answers, expected, inputs), limits)
+    return judged(absent or case.errors(answers, expected, inputs), limits)
+
+
+def judged(errors: Mapping[str, float | None], limits: Mapping[str, float]) -> Gate:
+    """Return the record of errors beside their limits; an infinite error is null."""
+    findings = row_findings(errors, limits)
     checks: dict[str, Check] = {
         finding.quantity: {"error": finite(finding.error), "bound": finding.limit}
         for finding in findings

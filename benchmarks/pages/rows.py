@@ -133,10 +133,25 @@ def gate_heads(document: Bench) -> list[tuple[str, str]]:
 def gate_checks(
     rows: Sequence[Row], heads: Sequence[tuple[str, str]]
 ) -> dict[str, list[Check | None]]:
-    """Return by quantity the checks of one table's gates, one a head; None where there is none."""
-    checks = {(row["title"], row["track"]): row["gate"]["checks"] for row in rows if row["gate"]}
+    """Return by quantity the checks of one table's gates, one a head; None where there is none.
+
+    Those of the closing questions follow those that precede the turns.
+    """
+    checks = {
+        (row["title"], row["track"]): row["gate"]["checks"] | closing_checks(row)
+        for row in rows
+        if row["gate"]
+    }
     quantities = dict.fromkeys(name for by_quantity in checks.values() for name in by_quantity)
     return {name: [checks.get(head, {}).get(name) for head in heads] for name in quantities}
+
+
+def closing_checks(row: Row) -> dict[str, Check]:
+    """Return what the closing questions of a row found; early files have none."""
+    if "closing" not in row:
+        return {}
+    checks = row["closing"]["checks"].items()
+    return {f"after the last turn: {name}": check for name, check in checks}
 
 
 def reason_of(row: Row) -> str | None:

@@ -7,8 +7,9 @@ from contextlib import suppress
 from itertools import product
 
 from benchmarks.cases import CASES
+from benchmarks.cases.case import Bounds
 from benchmarks.records.comparisons import compare_rows, crossed
-from benchmarks.records.documents import Bench, Row
+from benchmarks.records.documents import Bench, Gate, Row
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.results import row_name
@@ -57,6 +58,11 @@ def row_problems(row: Row, document: Bench) -> Iterator[str]:
         measured = len({sample["round"] for sample in row["samples"]})
         if measured < (planned := document["settings"]["rounds"]):
             yield f"has {measured} of {planned} rounds"
+        elif row["case"] in CASES:
+            turns = measured * (1 if CASES[row["case"]].in_new_processes else 2)
+            places = [(sample["round"], sample["turn"]) for sample in row["samples"]]
+            if len(places) != turns or len({*places}) != turns:
+                yield f"has {len(places)} of {turns} turns, each once"
 
 
 def gate_problems(row: Row) -> Iterator[str]:
@@ -67,18 +73,28 @@ def gate_problems(row: Row) -> Iterator[str]:
     elif row["case"] not in CASES:
         yield f"{row['case']} is not a case"
     else:
-        bounds, checks = CASES[row["case"]].bounds, gate["checks"]
-        yield from (f"its gate has no {name}" for name in bounds if name not in checks)
-        limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
-        for name, check in checks.items():
-            own = limits.get(name, 0.0)
-            if check["error"] is None or not check["error"] <= check["bound"]:
-                yield f"its gate passed, but {name} is past its bound"
-            if check["bound"] > own:
-                yield f"its bound of {name}, {check['bound']:g}, is wider than {own:g}"
-        errors = {name: check["error"] for name, check in checks.items()}
-        if unequal := reason(row_findings(errors, limits)):
-            yield unequal
+        case = CASES[row["case"]]
+        yield from check_problems(row, gate, "gate", case.bounds)
+        if "closing" in row:  # Early files have none.
+            yield from check_problems(row, row["closing"], "closing proof", case.closing)
+
+
+def check_problems(row: Row, proof: Gate, name: str, bounds: Bounds) -> Iterator[str]:
+    """Yield what is wrong with a proof of a row, the one before the turns or the one after them."""
+    checks = proof["checks"]
+    if not proof["passed"]:
+        yield f"has figures, but its {name} did not pass"
+    yield from (f"its {name} has no {quantity}" for quantity in bounds if quantity not in checks)
+    limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
+    for quantity, check in checks.items():
+        own = limits.get(quantity, 0.0)
+        if check["error"] is None or not check["error"] <= check["bound"]:
+            yield f"its {name} passed, but {quantity} is past its bound"
+        if check["bound"] > own:
+            yield f"its bound of {quantity}, {check['bound']:g}, is wider than {own:g}"
+    errors = {quantity: check["error"] for quantity, check in checks.items()}
+    if unequal := reason(row_findings(errors, limits)):
+        yield unequal
 
 
 def problems_of_study(study: Study) -> Iterator[str]:

@@ -58,6 +58,7 @@ class Sample(TypedDict):
         process: Index into the row's processes.
         began: Of the turn, in Unix time by the clock of its host.
         other_cpu_share: Of all CPUs, taken by other processes in the turn.
+        asked_seconds: By the parent's clock. Absent in early files.
         gpu: After the turn.
         dropped: Why the sample does not count.
     """
@@ -66,6 +67,7 @@ class Sample(TypedDict):
     steps: int
     turn_seconds: float
     turn_cpu_seconds: float
+    asked_seconds: NotRequired[float]
     slept_seconds: float
     asleep_cpu_share: float
     round: int
@@ -116,11 +118,7 @@ class Check(TypedDict):
 
 
 class Gate(TypedDict):
-    """The proof of equal work that precedes every figure.
-
-    Attributes:
-        checks: By quantity.
-    """
+    """The checks, by quantity, of the proof that precedes every figure, or of the closing one."""
 
     passed: bool
     reason: str | None
@@ -194,6 +192,7 @@ class Row(BackendRow):
         head: Absent where it was FCN-32s of old.
         crop: Height and width in pixels.
         host: The name of the machine that measured it, where several machines of one kind did.
+        closing: Of the closing questions. Absent in early files and in first_step.
         profile: Folder of the framework's trace, relative to the document's.
     """
 
@@ -210,6 +209,7 @@ class Row(BackendRow):
     device: Device
     status: RowStatus
     gate: Gate | None
+    closing: NotRequired[Gate]
     processes: list[Process]
     samples: list[Sample]
     figures: Figures | None

@@ -127,7 +127,9 @@ def measure_group(calibration: Calibration, number: int, folder: Path) -> list[t
     document["gpu"] = None if record["device"] == "cpu" else gpu_state()
     started = [rows[index] for index in shuffled]
     with (folder / "log").open("w", encoding="utf-8") as log, redirect_stderr(log):
-        run_group(Results(folder, document), started, config, folder.resolve(), plants)
+        results = Results(folder, document)
+        # A group is to be short, and what is planted in it is known.
+        run_group(results, started, config, folder.resolve(), plants, closes=False)
     return list(zip(shares, rows, strict=True))
 
 

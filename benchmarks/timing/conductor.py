@@ -15,6 +15,7 @@ from benchmarks.records.documents import Row
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.machines.documents import BackendRates
 from benchmarks.records.results import Results
+from benchmarks.timing.closing.questions import close
 from benchmarks.timing.machine import watched
 from benchmarks.timing.members import (
     Member,
@@ -85,7 +86,12 @@ def measure_limits(results: Results, row: Row) -> None:
 
 
 def run_group(
-    results: Results, rows: list[Row], config: Config, folder: Path, plants: Mapping[str, str]
+    results: Results,
+    rows: list[Row],
+    config: Config,
+    folder: Path,
+    plants: Mapping[str, str],
+    closes: bool = True,
 ) -> None:
     """Prove and time the rows of one group.
 
@@ -95,6 +101,7 @@ def run_group(
         config: Of all rows, without the changes of their tracks.
         folder: Gets the group's arrays.
         plants: Key of a row -> the fault that the self-test plants in its backend.
+        closes: Whether the closing questions are asked.
     """
     in_new_processes = CASES[rows[0]["case"]].in_new_processes
     settings = results.document["settings"]
@@ -125,7 +132,7 @@ def run_group(
                         calibrate(member, settings["seconds"], settings["least_steps"])
         take_turns(members)
         for member in running(members):
-            finish(member)
+            finish(member, question if closes else None)
 
 
 def running(members: list[Member]) -> list[Member]:
@@ -169,25 +176,32 @@ def take_turns(members: list[Member]) -> None:
                 row = members[index].row
                 done = {(sample["round"], sample["turn"]) for sample in row["samples"]}
                 if row["status"] == "running" and (number, turn) not in done:
-                    take_turn(members[index], number, turn, position)
+                    left = 2 * (settings["rounds"] - number) - turn
+                    take_turn(members[index], number, turn, position, left)
                 bar.update()
 
 
-def take_turn(member: Member, number: int, turn: int, position: int) -> None:
-    """Time one turn of one member; the parent sleeps meanwhile."""
+def take_turn(member: Member, number: int, turn: int, position: int, left: int) -> None:
+    """Time one turn of one member, which has ``left`` to go; the parent sleeps meanwhile."""
     process = len(member.row["processes"]) - 1
     place = {"round": number, "turn": turn, "position": position, "process": process}
+
+    def timed() -> Any:
+        started = time.monotonic()
+        sample = member.ask("turns.time_turn", steps=member.steps)
+        return sample | {"asked_seconds": time.monotonic() - started} | place
+
     with member.measured():
-        sample = watched(
-            member.results.document,
-            member.row,
-            lambda: member.ask("turns.time_turn", steps=member.steps) | place,
-        )
+        member.begin(left)
+        sample = watched(member.results.document, member.row, timed)
         member.row["samples"].append(sample)
 
 
-def finish(member: Member) -> None:
-    """Record the memory's peaks, and a trace with ``--profile``; end the row with its figures."""
+def finish(member: Member, question: Question | None) -> None:
+    """Record the memory's peaks, and a trace with ``--profile``; end the row with its figures.
+
+    Before, the row is asked the closing questions, if ``question`` is what it was asked first.
+    """
     row, results = member.row, member.results
     with member.measured():
         row["processes"][-1] |= member.ask("turns.used", steps=member.steps)
@@ -196,8 +210,9 @@ def finish(member: Member) -> None:
             # A worker has another working directory.
             member.ask("turns.profile", folder=str(folder.absolute()), steps=2)
             row["profile"] = str(folder.relative_to(results.folder))
-        end(row, "ok", None)
-        summarize(results.document, row)
+        if question is None or close(member, question):
+            end(row, "ok", None)
+            summarize(results.document, row)
 
 
 def take_starts(results: Results, rows: list[Row], question: Question) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from benchmarks.cases import CASES
-from benchmarks.cases.inputs import read_arrays, write_arrays
+from benchmarks.cases.inputs import LINEAR, read_arrays, write_arrays
 from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus
 from benchmarks.records.results import Results
@@ -59,6 +59,7 @@ class Member:
 
     Attributes:
         steps: Of a turn, when the worker has been calibrated.
+        begun: Whether its steps are accounted for.
         plant: A fault that the self-test plants in the backend, of ``timing.plants``.
     """
 
@@ -67,7 +68,13 @@ class Member:
     ) -> None:
         self.results, self.row, self.worker, self.plant = results, row, worker, plant
         self.settings = results.document["settings"]
-        self.steps = 1
+        self.steps, self.begun = 1, False
+
+    def begin(self, turns: int) -> None:
+        """Let the steps be accounted for from now on, if so many turns are not too many."""
+        if not self.begun and turns * (self.steps + 1) <= LINEAR:
+            self.ask("turns.begin")
+            self.begun = True
 
     def ask(self, task: str, **arguments: Any) -> Any:
         """Return the worker's answer to a task of this room."""
@@ -140,25 +147,35 @@ def make_question(row: Row, config: Config, folder: Path) -> Question:
     path.write_text(json.dumps(config.to_json()), encoding="utf-8")
     say("  float64 reference (computed once, then cached)")
     program = [sys.executable, "-m", "benchmarks.equal_work.case_answers"]
-    command = [*program, case, str(path), str(inputs)]
+    with waiting_shown("  float64 reference"):
+        answers = computed([*program, case, str(path), str(inputs)], case)
+    return Question(config, inputs, Path(answers))
+
+
+def computed(command: list[str], case: str) -> str:
+    """Return the last line that a process of the reference prints.
+
+    Raises:
+        InputError: If it refuses.
+        WorkerFailed: If it ends in another way, for example because memory ran out.
+    """
     # One thread computes an image, and as many images are computed at once as there are CPUs. Freed
     # memory is kept between steps, because the reference's arrays are large.
     environment = backend_environment(None, "cpu") | {"OMP_NUM_THREADS": "1"}
-    with waiting_shown("  float64 reference"):
-        done = subprocess.run(
-            ending_with_this(command),
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=PROJECT,
-            env=environment,
-        )
+    done = subprocess.run(
+        ending_with_this(command),
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=PROJECT,
+        env=environment,
+    )
     if done.returncode == 2:
         raise InputError(last_line(done.stderr))
     if done.returncode:
         how = how_ended(done.returncode)
         raise WorkerFailed(f"the reference of {case} {how}: {last_line(done.stderr)}")
-    return Question(config, inputs, Path(done.stdout.splitlines()[-1]))
+    return done.stdout.splitlines()[-1]
 
 
 def prove(member: Member, question: Question) -> bool:

@@ -12,12 +12,13 @@ import multiprocessing
 import time
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.cases.case import Work
+from benchmarks.cases.case import Steps, Work
+from benchmarks.cases.closing import copied_batches
 from benchmarks.cases.inputs import read_arrays, write_arrays
 from benchmarks.records.documents import Process
 from benchmarks.timing.tracks import code_of, config_of_track
@@ -206,6 +207,41 @@ def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
         "slept_seconds": slept,
         "asleep_cpu_share": awake / slept if slept > 0 else 0.0,
     }
+
+
+def begin(package: ModuleType) -> None:
+    """Note the state; the steps that follow are accounted for when the worker is closed."""
+    Turn.work.begin()
+    rest()
+
+
+def close(package: ModuleType, inputs: str, outputs: str, steps: int) -> None:
+    """Do ``steps`` more; leave the answers to the closing question in the file ``outputs``."""
+    Turn.work.run(steps)
+    write_arrays(Path(outputs), Turn.work.close(read_arrays(Path(inputs))))
+
+
+def unseen_seconds(package: ModuleType, inputs: str, number: int) -> float:
+    """Return the seconds of a step on batches that no step, and no other ``number``, has had."""
+    work, arrays = cast(Steps, Turn.work), read_arrays(Path(inputs))
+    batches, copying = copied_batches(work.backend, work.to_device, arrays, number)
+    own = work.batches
+    work.take(batches)
+    complete(1)
+    seconds = time_steps(len(batches) - 1) / (len(batches) - 1)
+    work.batches = own
+    return seconds + copying
+
+
+def late_work(package: ModuleType, step_seconds: float) -> float:
+    """Return the share of a turn's work that is left after it, now that all turns were timed."""
+    steps, late = work_left(step_seconds)
+    return max(0.0, late) / (4 * late_bound(steps * step_seconds))
+
+
+def collect(package: ModuleType) -> None:
+    """Do what a turn does beside its steps."""
+    gc.collect()
 
 
 def profile(package: ModuleType, folder: str, steps: int) -> None:

@@ -165,6 +165,39 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         "measured there, 2.3e-1 in JAX, 3e-3 in float32; a step left out gives 1, the first "
         "step's rate compiled in 0.875",
     ),
+    # Of the closing question, after the last turn.
+    "closing: a layer": _bounds(
+        (5e-2, 5e-1, 9e-1, 9.5e-1),
+        "how far a convolution's move along the reference's is from it, the worst of all: a frozen "
+        "layer gives 1",
+    ),
+    "closing: updates": _bounds(
+        (5e-2, 5e-2, 1e-1, 3e-1),
+        "by how much less, or more, all timed steps moved the convolutions than single steps say",
+    ),
+    "closing: unseen batches": _bounds(
+        (2.5e-1, 2.5e-1, 2.5e-1, 2.5e-1),
+        "by how much longer a step on a batch takes that no step has had, at another rate: work, "
+        "not data, sets the time; a step that is recognised and left out takes many times as long",
+    ),
+    "closing: clock": _bounds(
+        (5e-2, 5e-2, 5e-2, 5e-2),
+        "by which share a turn lasted longer by the parent's clock than by the worker's",
+    ),
+    "closing: CPUs": _bounds(
+        (1e-1, 1e-1, 1e-1, 1e-1),
+        "by which share a turn took more CPU time than its CPUs have; its loaders' count too",
+    ),
+    "closing: outside the clock": _bounds(
+        (8e-1, 8e-1, 8e-1, 8e-1),
+        "what a turn took beside its timed steps and one step to wake up, as a share of the timed "
+        "ones: that step may find cold caches, and half of a turn of two steps is one step; 3.6e-1 "
+        "measured on a busy machine; a turn that is computed before its timed steps gives far more",
+    ),
+    "closing: late work": _bounds(
+        (2.5e-1, 2.5e-1, 2.5e-1, 2.5e-1),
+        "a read just after a turn beside a later one, as a share of the turn",
+    ),
     "step: logits": _bounds((1e-6, 1e-5, 5e-3, 3e-2), "as of the proof's layers"),
     "step: label maps": _bounds(
         (1e-6, 1e-4, 5e-2, 2e-1), "as of the proof's labels, of float32 logits"

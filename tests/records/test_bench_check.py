@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 
+from benchmarks.cases import CASES
 from benchmarks.cli import main as fcn
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.results import row_name
+from common.reference.tolerances import row_limits
 from tests.support.bench_sample import sample_bench
 
 Document = dict[str, Any]
@@ -130,6 +132,29 @@ def over_its_bound(document: Document) -> None:
     next(iter(checks.values()))["error"] = 7.0
 
 
+def closed(change: Callable[[Document], None]) -> Callable[[Document], None]:
+    """Return a forger that changes a row's closing proof, which is sound otherwise."""
+
+    def forge(document: Document) -> None:
+        row = next(row for row in document["rows"] if row["case"] == "train" and row["figures"])
+        limits = row_limits(CASES["train"].closing, "float32", row["track"], row["backend"])
+        checks = {name: {"error": 0.0, "bound": limit} for name, limit in limits.items()}
+        row["closing"] = {"passed": True, "reason": None, "checks": checks}
+        change(row["closing"])
+
+    return forge
+
+
+def a_turn_again(document: Document) -> None:
+    samples = row_of(document, "ok")["samples"]
+    samples.append(samples[0] | {"seconds": samples[0]["seconds"] / 2})
+
+
+def turns_left_out(document: Document) -> None:
+    row = row_of(document, "ok")
+    row["samples"] = [sample for sample in row["samples"] if sample["turn"] == 0]
+
+
 def twice(document: Document) -> None:
     document["rows"].append(document["rows"][0])
 
@@ -178,6 +203,12 @@ def ratio_across_batches(document: Document) -> None:
         (start_of_no_process, "its samples give no figures"),
         (without_proof, "figures without proof of equal work"),
         (over_its_bound, "is past its bound"),
+        (closed(lambda proof: proof["checks"].pop("updates")), "closing proof has no updates"),
+        (closed(lambda proof: proof["checks"]["late"].update(error=0.5)), "late is past its bound"),
+        (closed(lambda proof: proof["checks"]["loss"].update(bound=1.0)), "is wider than 2e-06"),
+        (closed(lambda proof: proof.update(passed=False)), "its closing proof did not pass"),
+        (a_turn_again, "has 13 of 12 turns, each once"),
+        (turns_left_out, "has 6 of 12 turns, each once"),
         (twice, "is in the file twice"),
         (renamed, "its fields make the key"),
         (ratio_across_batches, "are compared across batch_size"),
@@ -195,6 +226,12 @@ def test_a_file_that_contradicts_itself_is_shown_with_what_is_wrong(
     assert fcn(["bench", "check", write(tmp_path, forged)]) == 1
     shown = capsys.readouterr().out
     assert words in shown and "agrees with itself" not in shown
+
+
+def test_a_sound_closing_proof_is_no_contradiction(document: Document, tmp_path: Path) -> None:
+    whole = copy.deepcopy(document)
+    closed(lambda proof: None)(whole)
+    assert fcn(["bench", "check", write(tmp_path, whole)]) == 0
 
 
 def test_what_was_not_yet_compared_is_no_contradiction(

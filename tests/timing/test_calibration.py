@@ -129,7 +129,7 @@ def test_groups_differ_in_their_orders_and_in_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(measuring, "run_group", lambda *arguments: seen.append(arguments))
+    monkeypatch.setattr(measuring, "run_group", lambda *arguments, **_: seen.append(arguments))
     document = calibrated(sample_calibration(0, 0.0, 0.01))
     for number in range(2):
         rows = measuring.measure_group(document, number, tmp_path / "group")
@@ -145,7 +145,7 @@ def test_groups_differ_in_their_orders_and_in_nothing_else(
 def failing(monkeypatch: pytest.MonkeyPatch, status: str) -> None:
     """Let every row of a group end with a status and a reason."""
 
-    def run_group(results: Any, rows: Any, *_: Any) -> None:
+    def run_group(results: Any, rows: Any, *_: Any, **__: Any) -> None:
         for row in rows:
             row |= {"status": status, "reason": "the device was lost"}
 

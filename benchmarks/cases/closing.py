@@ -1,0 +1,213 @@
+"""The closing question: what the steps that were timed answer about examples that nobody knew.
+
+It is put after the last turn, to the state that the timed steps left and by the function that did
+them. The parent draws two examples from the system's entropy, and an order that fills a batch with
+them. A norm's moments, the mean loss and its gradients are those of the two examples alone, so the
+float64 reference computes two examples, however large the batch is.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from tempfile import TemporaryFile
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.cases.inputs import Arrays, gate_rates, part
+from common.config import Config
+from common.data.synthetic import draw_pair
+from common.parameters.names import Parameters, is_statistic, weight_decays
+from common.reference import network as reference
+from common.reference.distances import length_error, relative_error
+from common.reference.tolerances import BOUNDS
+
+HARNESS = {
+    "clock": BOUNDS["closing: clock"],
+    "cpus": BOUNDS["closing: CPUs"],
+    "outside": BOUNDS["closing: outside the clock"],
+    "late": BOUNDS["closing: late work"],
+}
+"""Quantity -> bounds of what is asked of the turns of every case, whatever its steps compute."""
+MOST_UNSEEN = 9
+"""Batches that are timed after the last turn, with the one that wakes the worker up."""
+BEFORE, LEFT, BUFFER = "before the closing step", "after the closing step", "momentum"
+GRADIENT = "gradient"
+"""Prefixes of a parameter's name in the files of answers."""
+
+
+def draw_unseen(config: Config, generator: np.random.Generator) -> Arrays:
+    """Draw two scenes, an order of them that fills a batch, and a learning rate.
+
+    An odd batch has one scene. Less than half of the batch, or a part of it, has other moments than
+    all of it, unless the order happens to be even there too.
+    """
+    recipe = config.recipe
+    scenes = 1 + (recipe.batch_size % 2 == 0)
+    pairs = [draw_pair(recipe.crop, generator) for _ in range(scenes)]
+    order = np.repeat(np.arange(scenes), recipe.batch_size // scenes)
+    images, labels = (np.stack(part) for part in zip(*pairs, strict=True))
+    rate = gate_rates(recipe)[1] * generator.uniform(0.5, 1)
+    return {
+        "images": images,
+        "labels": labels,
+        "order": generator.permutation(order),
+        "rate": np.array(rate),
+    }
+
+
+def whole_batch(inputs: Arrays) -> tuple[NDArray, ...]:
+    """Return the arguments of a step: what was drawn, in the order that fills a batch."""
+    return tuple(inputs[name][inputs["order"]] for name in inputs if name not in ("order", "rate"))
+
+
+def varied(array: NDArray, number: int) -> NDArray:
+    """Return another batch of the same kind for each ``number``."""
+    if array.dtype.kind == "f":
+        return array * np.float32(1 + number / 64)
+    return np.roll(array, number, axis=2)
+
+
+def copied_batches(
+    backend: ModuleType, to_device: Callable[[NDArray], Any], inputs: Arrays, number: int = 0
+) -> tuple[list[tuple[Any, ...]], float]:
+    """Return batches on the device that no step has had, and the seconds that are no copy.
+
+    A copy moves a GB in a second at least. What takes longer is work that a step would have to do,
+    and counts as if it were done in the step.
+    """
+    arrays = whole_batch(inputs)
+    size = sum(array.nbytes for array in arrays)
+    # A batch of logits is large: so many batches as fit into a quarter of a GiB.
+    count = int(np.clip(2**28 // size, 3, MOST_UNSEEN))
+    first = number * count + 1
+    variants = [[varied(array, n) for array in arrays] for n in range(first, first + count)]
+    started = time.perf_counter()
+    batches = [tuple(map(to_device, variant)) for variant in variants]
+    for value in batches[-1]:
+        backend.synchronize(value)
+    copying = (time.perf_counter() - started) / count
+    return batches, max(0.0, copying - size / 1e9 - 0.002)
+
+
+def root_mean_square(values: Iterable[float]) -> float:
+    """Return the root of the mean of the squares."""
+    return float(np.sqrt(np.mean(np.square([*values]))))
+
+
+def scale_of(inputs: Arrays, config: Config) -> float:
+    """Return by what a batch's loss is larger than that of the examples that fill it."""
+    is_sum = config.recipe.loss_reduction == "sum"
+    return len(inputs["order"]) / len(inputs["images"]) if is_sum else 1.0
+
+
+def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str, float]:
+    """Return the errors of a loss, of the moved means, and of gradients or the update by them.
+
+    Args:
+        config: Of the row.
+        inputs: What ``draw_unseen`` drew.
+        answers: ``loss``, the parameters before and after, and the gradients where no update is.
+    """
+    recipe, scale = config.recipe, scale_of(inputs, config)
+    before, after, own = (part(answers, prefix) for prefix in (BEFORE, LEFT, GRADIENT))
+    loss, gradients, statistics = reference.gradients(
+        before, inputs["images"], inputs["labels"], recipe
+    )
+    gradients = {name: scale * gradient for name, gradient in gradients.items()}
+    if own:
+        expected = {name: gradients[name] for name in weight_decays(recipe)}
+    else:
+        stepped, _ = reference.sgd_step(
+            before, part(answers, BUFFER), gradients, recipe, float(inputs["rate"])
+        )
+        expected = {name: stepped[name] - before[name] for name in weight_decays(recipe)}
+        own = {name: after[name] - before[name].astype(np.float64) for name in expected}
+    expected = {name: array for name, array in expected.items() if array.any()}
+    # Of variances the unbiased factor counts the pixels of the whole batch.
+    means = {name: statistics[name] for name in statistics if name.endswith("running_mean")}
+    return {
+        "loss": relative_error(answers["loss"], np.array([scale * loss])),
+        "gradients": root_mean_square(
+            relative_error(own[name], expected[name]) for name in expected
+        ),
+        "layer": max(length_error(own[n], expected[n]) for n in expected if expected[n].ndim == 4),
+        "statistics": root_mean_square(
+            relative_error(after[name] - before[name], mean - before[name])
+            for name, mean in means.items()
+        ),
+    }
+
+
+class Account:
+    """What the timed steps did to the parameters, beside what single steps do to them.
+
+    The timed steps move the parameters so little that each of their batches always has the same
+    gradient. So after some turns a parameter has moved by the sum of these gradients, each as often
+    as its batch had a turn: a step whose update was left out is missing in the sum.
+
+    Args:
+        backend: A package.
+        state: Before the first timed step.
+        done: So many steps were done before.
+    """
+
+    def __init__(self, backend: ModuleType, config: Config, state: Any, done: int) -> None:
+        self.backend, self.config, self.done = backend, config, done
+        # In a file: the memory that the timed steps are said to need is without it.
+        self.file = TemporaryFile()  # noqa: SIM115
+        arrays = {k: v.astype(np.float32) for k, v in self.convolutions(state).items()}
+        np.savez(self.file, **arrays)  # type: ignore[arg-type]
+
+    def convolutions(self, state: Any) -> Parameters:
+        """Return the convolutions' weights, which a short step moves far above rounding."""
+        parameters = self.backend.parameters_of(state)
+        trained = weight_decays(self.config.recipe)
+        return {
+            name: parameters[name].astype(np.float64)
+            for name in trained
+            if parameters[name].ndim == 4 and not is_statistic(name)
+        }
+
+    def error(
+        self,
+        state: Any,
+        done: int,
+        rate: float,
+        batches: list[Any],
+        step: Callable[[Any, float], Any],
+    ) -> float:
+        """Return by which share the parameters moved less, or more, than by all steps.
+
+        It is the median over those half of the convolutions that move most.
+
+        Args:
+            state: After the last timed step.
+            done: So many steps have been done.
+            rate: Of the timed steps.
+            batches: Theirs, in turn.
+            step: Does a step on a batch at a rate, and returns the next state.
+        """
+        self.file.seek(0)
+        start: Parameters = dict(np.load(self.file))
+        self.file.close()
+        end, recipe, probe = self.convolutions(state), self.config.recipe, 10 * rate
+        expected = {name: np.zeros(value.shape) for name, value in end.items()}
+        before = end
+        for number, batch in enumerate(batches):
+            count = sum(k % len(batches) == number for k in range(self.done, done))
+            buffers = self.backend.momentum_of(state) if recipe.momentum else {}
+            state = step(batch, probe)
+            after = self.convolutions(state)
+            for name in expected:
+                moved = (before[name] - after[name]) / probe
+                expected[name] += count * (moved - recipe.momentum * buffers.get(name, 0.0))
+            before = after
+        size = {name: np.linalg.norm(expected[name]) / np.linalg.norm(end[name]) for name in end}
+        most = sorted(size, key=lambda name: -size[name])[: (len(size) + 1) // 2]
+        # A buffer of momentum hands a gradient on: in all 1 / (1 - momentum) of it.
+        own = (1 - recipe.momentum) / rate
+        return float(
+            np.median([length_error(own * (start[n] - end[n]), expected[n]) for n in most])
+        )

@@ -1,0 +1,1 @@
+"""What is asked of a row after its last turn."""

@@ -1,0 +1,151 @@
+"""The closing questions: after its last turn a worker shows that its turns are what they say.
+
+The gate before the turns proves what the first steps compute. Those that are timed come later, at
+another learning rate, on batches that are known by then: a backend could do less in them. So the
+clock, the time of other steps, the work that is left and the state are all looked at once more.
+"""
+
+import json
+import secrets
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.cases import CASES
+from benchmarks.cases.inputs import LINEAR, write_arrays
+from benchmarks.equal_work.gate import judged
+from benchmarks.records.documents import Sample
+from benchmarks.records.figures import MOST_FOR_OTHERS
+from benchmarks.timing.machine import watched
+from benchmarks.timing.members import Member, Question, computed, end
+from common.reference.tolerances import row_limits
+
+TRIES = 3
+"""A backend that cheats does so every time; another process disturbs now and then."""
+SLACK = 0.05
+"""Seconds that a request and its answer may take."""
+QUIET = 0.25
+"""Of the turns' errors this quantile counts: a busy machine disturbs some turns, and a backend that
+is honest in a quarter of its turns has gained nothing that their spread would not show."""
+
+
+def close(member: Member, question: Question) -> bool:
+    """Ask a worker the closing questions of its case; the row ends if an answer is wrong."""
+    row, case = member.row, CASES[member.row["case"]]
+    samples = [s for s in row["samples"] if s["process"] == len(row["processes"]) - 1]
+    if not samples:
+        return True  # All turns were those of a process before this one.
+    errors: dict[str, float | None] = {**turn_errors(member, samples)}
+    errors |= case_errors(member, question, samples)
+    limits = row_limits(case.closing, row["precision"], row["track"], row["backend"])
+    # One that is absent counts as infinite.
+    row["closing"] = closing = judged(dict.fromkeys(limits) | errors, limits)
+    if not closing["passed"]:
+        end(row, "invalid", f"after the last turn: {closing['reason']}")
+    return closing["passed"]
+
+
+def turn_errors(member: Member, samples: list[Sample]) -> dict[str, float]:
+    """Return what the turns took beside what they said, and what work they leave."""
+    collecting = min(seconds_of(member, "turns.collect") for _ in range(TRIES))
+    told = np.array([sample["turn_seconds"] for sample in samples])
+    lasted = np.array([sample["asked_seconds"] for sample in samples])
+    timed = np.maximum(1e-9, [sample["steps"] * sample["seconds"] for sample in samples])
+    step = np.array([sample["seconds"] for sample in samples])
+    cpus = len(member.row["processes"][-1]["cpus"])
+    used = np.array([sample["turn_cpu_seconds"] for sample in samples])
+    outside = np.maximum(0, lasted - timed - step - collecting - SLACK)
+    late = (
+        member.ask("turns.late_work", step_seconds=float(np.median(step))) for _ in range(TRIES)
+    )
+    limit = CASES[member.row["case"]].closing["late"][member.row["precision"]].limit
+    return {
+        "clock": float(np.quantile(np.maximum(0, lasted - told - SLACK) / told, QUIET)),
+        "cpus": max(0.0, float(np.median(used / told)) / cpus - 1),
+        "outside": float(np.quantile(outside / timed, QUIET)),
+        "late": first_within(late, limit),
+    }
+
+
+def seconds_of(member: Member, task: str) -> float:
+    """Return what a request takes by the parent's clock."""
+    started = time.monotonic()
+    member.ask(task)
+    return time.monotonic() - started
+
+
+def first_within(errors: Any, limit: float) -> float:
+    """Return the least error, or the first that is within the limit; later ones are not asked."""
+    least = float("inf")
+    for error in errors:
+        least = min(least, error)
+        if least <= limit:
+            break
+    return least
+
+
+def reference_errors(
+    case: str, folder: Path, inputs: Path, outputs: Path
+) -> dict[str, float | None]:
+    """Return the errors of closing answers, which a process of its own computes."""
+    program = [sys.executable, "-m", "benchmarks.equal_work.closing", case]
+    files = [str(folder / "config.json"), str(inputs), str(outputs)]
+    errors: dict[str, float | None] = json.loads(computed([*program, *files], case))
+    return errors
+
+
+def worse(a: float | None, b: float | None) -> float | None:
+    """Return the larger of two errors; None is the largest."""
+    return None if a is None or b is None else max(a, b)
+
+
+def case_errors(
+    member: Member, question: Question, samples: list[Sample]
+) -> dict[str, float | None]:
+    """Return the errors of the case's own closing question; none where it has none."""
+    row, folder = member.row, question.inputs.parent
+    inputs, outputs = folder / "closing.npz", folder / "closing-answers.npz"
+    # Of the system's entropy: what the seed gives could be known before.
+    generator = np.random.default_rng(secrets.randbits(64))
+    errors: dict[str, float | None] = {}
+    if not member.begun:  # A turn has too many steps.
+        member.steps = LINEAR // 2
+        member.begin(1)
+        member.ask("turns.time_turn", steps=member.steps)
+    for _ in range(2):  # With so many steps between them that both cannot be chosen well.
+        drawn = CASES[row["case"]].unseen(question.config, generator)
+        if drawn is None:
+            return {}
+        write_arrays(inputs, drawn)
+        steps = int(generator.integers(4))
+        member.ask("turns.close", inputs=str(inputs), outputs=str(outputs), steps=steps)
+        for quantity, error in reference_errors(row["case"], folder, inputs, outputs).items():
+            errors[quantity] = worse(errors.get(quantity, 0.0), error)
+        outputs.unlink()
+    slow = float(np.quantile([sample["seconds"] for sample in samples], 1 - QUIET))
+    limit = CASES[row["case"]].closing["unseen"][row["precision"]].limit
+    unseen = (unseen_error(member, inputs, slow, number) for number in range(TRIES))
+    return errors | {"unseen": first_within(unseen, limit)}
+
+
+def unseen_error(member: Member, inputs: Path, slow: float, number: int) -> float:
+    """Return by which share a step on unknown batches takes longer than a timed one.
+
+    On a busy machine both are timed now; no figure of such a machine is a verdict.
+
+    Args:
+        slow: Seconds of a timed step, in a slow turn.
+        number: Of the try, each with other batches.
+    """
+    unseen = member.ask("turns.unseen_seconds", inputs=str(inputs), number=number)
+    if unseen > slow:
+        row, steps = member.row, member.steps
+        now = watched(
+            member.results.document, row, lambda: member.ask("turns.time_turn", steps=steps)
+        )
+        if (now["other_cpu_share"] or 0.0) > MOST_FOR_OTHERS:
+            slow = max(slow, now["seconds"])
+    return max(0.0, unseen / max(slow, 1e-9) - 1)

@@ -1,0 +1,346 @@
+"""Ways in which a backend could look faster than it is, each planted in a package's functions.
+
+A plant is a function of a package that returns one that cheats. It uses nothing but the functions
+that every package has, so it is the same in each. What a step leaves out it would not have to
+compute; to plant it, the step is done and its outcome is changed.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from benchmarks.timing.plants import changed
+from common.classes import VOID
+from common.parameters.names import is_statistic
+
+Plant = Callable[[ModuleType], ModuleType]
+GATE_STEPS = 2
+"""So many steps are compared before the first turn."""
+LAYER = "backbone.layer4.1.conv2.weight"
+
+
+@dataclass(frozen=True)
+class Cheat:
+    """One cheat.
+
+    Attributes:
+        plant: Plants it.
+        sentence: What it does.
+        refused: Which proof refuses it, ``gate`` or ``closing``, by which quantity.
+    """
+
+    plant: Plant
+    sentence: str
+    refused: tuple[str, str]
+
+
+def with_step(change: Callable[[ModuleType, Callable[..., Any]], Callable[..., Any]]) -> Plant:
+    """Plant another ``train_step``, which ``change`` makes of the package and of the right one."""
+    return lambda package: changed(package, train_step=change(package, package.train_step))
+
+
+def on_host(package: ModuleType, *values: Any) -> list[Any]:
+    return [np.asarray(package.to_host(value)) for value in values]
+
+
+def with_batch(change: Callable[[Any, Any], tuple[Any, Any]]) -> Plant:
+    """Plant a step on another batch than its own."""
+
+    def planted(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+        def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+            arrays = change(*on_host(package, images, labels))
+            own = [package.to_device(np.ascontiguousarray(a), state.config) for a in arrays]
+            return right(state, *own, rate)
+
+        return step
+
+    return with_step(planted)
+
+
+def with_outcome(change: Callable[[dict[str, Any], dict[str, Any], int], dict[str, Any]]) -> Plant:
+    """Plant a step that leaves other parameters: of those before, those after, and the step."""
+
+    def planted(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+        done = 0
+
+        def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+            nonlocal done
+            done += 1
+            config, before = state.config, package.parameters_of(state)
+            state, loss = right(state, images, labels, rate)
+            own = change(before, package.parameters_of(state), done)
+            return package.create_state(config, own), loss
+
+        return step
+
+    return with_step(planted)
+
+
+def with_recipe(**fields: Any) -> Plant:
+    """Plant states of another recipe."""
+
+    def plant(package: ModuleType) -> ModuleType:
+        def create_state(config: Any, *rest: Any) -> Any:
+            own = replace(config, recipe=replace(config.recipe, **fields))
+            return package.create_state(own, *rest)
+
+        return changed(package, create_state=create_state)
+
+    return plant
+
+
+def after_the_gate(plant: Plant) -> Plant:
+    """Plant a cheat in all steps but those that the gate compares."""
+
+    def late(package: ModuleType) -> ModuleType:
+        cheating, done = plant(package), 0
+
+        def step(*arguments: Any) -> Any:
+            nonlocal done
+            done += 1
+            return (package if done <= GATE_STEPS else cheating).train_step(*arguments)
+
+        return changed(package, train_step=step)
+
+    return late
+
+
+def half_of_the_images(images: Any, labels: Any) -> tuple[Any, Any]:
+    half = len(images) // 2
+    return np.concatenate([images[:half]] * 2), np.concatenate([labels[:half]] * 2)
+
+
+def half_of_the_pixels(images: Any, labels: Any) -> tuple[Any, Any]:
+    half = images.shape[2] // 2
+    return np.concatenate([images[:, :, :half]] * 2, 2), np.concatenate(
+        [labels[:, :, :half]] * 2, 2
+    )
+
+
+def half_of_the_resolution(images: Any, labels: Any) -> tuple[Any, Any]:
+    return tuple(array[:, ::2, ::2].repeat(2, 1).repeat(2, 2) for array in (images, labels))  # type: ignore[return-value]
+
+
+def loss_of_half(package: ModuleType) -> ModuleType:
+    """The other half is void, which is left out."""
+
+    def void(images: Any, labels: Any) -> tuple[Any, Any]:
+        labels = labels.copy()
+        labels[:, ::2] = VOID
+        return images, labels
+
+    return with_batch(void)(with_recipe(void="ignore")(package))
+
+
+def frozen(before: dict[str, Any], after: dict[str, Any], done: int) -> dict[str, Any]:
+    return after | {LAYER: before[LAYER]}
+
+
+def half_frozen(before: dict[str, Any], after: dict[str, Any], done: int) -> dict[str, Any]:
+    names = [name for name in after if not is_statistic(name) and name.startswith("backbone.")]
+    return after | {name: before[name] for name in names[: len(names) // 2]}
+
+
+def statistics_left(before: dict[str, Any], after: dict[str, Any], done: int) -> dict[str, Any]:
+    return after | {name: before[name] for name in before if is_statistic(name)}
+
+
+def tenth_left_out(before: dict[str, Any], after: dict[str, Any], done: int) -> dict[str, Any]:
+    return before if done % 10 == 0 else after
+
+
+def in_bfloat16(before: dict[str, Any], after: dict[str, Any], done: int) -> dict[str, Any]:
+    def rounded(array: Any) -> Any:
+        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+        return ((bits + 0x8000) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+    return {name: rounded(value) for name, value in after.items()}
+
+
+def loss_of_the_step_before(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+    last: list[Any] = []
+
+    def step(*arguments: Any) -> Any:
+        state, loss = right(*arguments)
+        last.append(loss)
+        return state, last[-2] if len(last) > 1 else loss
+
+    return step
+
+
+def running_mean_of_losses(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+    losses: list[float] = []
+
+    def step(*arguments: Any) -> Any:
+        state, loss = right(*arguments)
+        losses.append(float(loss))
+        return state, package.to_device(np.array(np.mean(losses), np.float32), arguments[0].config)
+
+    return step
+
+
+def every_second_gradient_again(
+    package: ModuleType, right: Callable[..., Any]
+) -> Callable[..., Any]:
+    """Every second step moves the parameters as the step before did."""
+    last: list[Any] = []
+
+    def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+        if last:
+            move, loss, former = last.pop()
+            moved = {
+                name: value + move[name] * (1 if is_statistic(name) else rate / former)
+                for name, value in package.parameters_of(state).items()
+            }
+            return package.create_state(state.config, moved), loss
+        before = package.parameters_of(state)
+        state, loss = right(state, images, labels, rate)
+        after = package.parameters_of(state)
+        last.append(({name: after[name] - before[name] for name in after}, loss, rate))
+        return state, loss
+
+    return step
+
+
+def parameters_of_the_step_before(
+    package: ModuleType, right: Callable[..., Any]
+) -> Callable[..., Any]:
+    """A step begins before the last one's update has come."""
+    pending: list[Any] = []
+
+    def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+        config, before = state.config, package.parameters_of(state)
+        stale = before
+        if pending:
+            stale = {name: before[name] - move for name, move in pending.pop().items()}
+        state, loss = right(package.create_state(config, stale), images, labels, rate)
+        after = package.parameters_of(state)
+        move = {name: after[name] - stale[name] for name in after}
+        pending.append(move)
+        return package.create_state(config, {n: before[n] + move[n] for n in move}), loss
+
+    return step
+
+
+def below(least: float) -> Plant:
+    """Plant a step that is not done after the first one where its rate is below ``least``."""
+
+    def planted(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+        last: list[Any] = []
+
+        def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+            if last and rate < least:
+                return state, last[-1]
+            state, loss = right(state, images, labels, rate)
+            last[:] = [loss]
+            return state, loss
+
+        return step
+
+    return with_step(planted)
+
+
+def known_by_its_batch(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+    """What a batch gave once is given again, and the parameters are moved by its old gradient."""
+    answers: dict[bytes, Any] = {}
+
+    def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+        key = on_host(package, images)[0].tobytes()
+        before = package.parameters_of(state)
+        if key in answers:
+            move, loss, former = answers[key]
+            own = {
+                name: value + (0 if is_statistic(name) else move[name] * (rate / former))
+                for name, value in before.items()
+            }
+            return package.create_state(state.config, own), loss
+        state, loss = right(state, images, labels, rate)
+        after = package.parameters_of(state)
+        answers[key] = {name: after[name] - before[name] for name in after}, loss, rate
+        return state, loss
+
+    return step
+
+
+CHEATS: dict[str, Cheat] = {
+    "half of the images": Cheat(
+        with_batch(half_of_the_images), "the first half of a batch twice", ("gate", "loss")
+    ),
+    "half of the pixels": Cheat(
+        with_batch(half_of_the_pixels), "the left half of each image twice", ("gate", "loss")
+    ),
+    "half of the resolution": Cheat(
+        with_batch(half_of_the_resolution), "every second pixel, twice", ("gate", "loss")
+    ),
+    "loss of half of the pixels": Cheat(
+        loss_of_half, "the loss leaves every second line out", ("gate", "loss")
+    ),
+    "no decay": Cheat(
+        with_recipe(weight_decay=0.0), "the update has no weight decay", ("gate", "second_step")
+    ),
+    "frozen backbone": Cheat(
+        with_outcome(half_frozen), "half of the backbone is not updated", ("gate", "update")
+    ),
+    "frozen layer": Cheat(
+        with_outcome(frozen), "one convolution is not updated", ("gate", "update")
+    ),
+    "statistics left": Cheat(
+        with_outcome(statistics_left), "running statistics stay", ("gate", "statistics")
+    ),
+    "loss of the step before": Cheat(
+        with_step(loss_of_the_step_before),
+        "a step returns an earlier loss",
+        ("gate", "second_loss"),
+    ),
+    "accumulated loss": Cheat(
+        with_step(running_mean_of_losses),
+        "a step returns the mean of all losses so far",
+        ("gate", "second_loss"),
+    ),
+    "parameters of the step before": Cheat(
+        with_step(parameters_of_the_step_before),
+        "a step begins before the last update",
+        ("gate", "second_loss"),
+    ),
+    "parameters in bfloat16": Cheat(
+        with_outcome(in_bfloat16), "parameters are kept in less precision", ("gate", "update")
+    ),
+    "every tenth update left out": Cheat(
+        with_outcome(tenth_left_out),
+        "the update is left out in every tenth step",
+        ("closing", "updates"),
+    ),
+    "every second gradient again": Cheat(
+        after_the_gate(with_step(every_second_gradient_again)),
+        "every second step takes the gradient of the one before",
+        ("closing", "loss"),
+    ),
+    "known by its rate": Cheat(
+        below(1e-6),
+        "steps of the timed steps' learning rate are left out",
+        ("closing", "updates"),
+    ),
+    "known by its batch": Cheat(
+        with_step(known_by_its_batch),
+        "what a batch gave once is given again",
+        ("closing", "unseen"),
+    ),
+    "frozen after the gate": Cheat(
+        after_the_gate(with_outcome(frozen)),
+        "one convolution is frozen once the gate has passed",
+        ("closing", "layer"),
+    ),
+    "fewer images after the gate": Cheat(
+        after_the_gate(with_batch(half_of_the_images)),
+        "half of the batch once the gate has passed",
+        ("closing", "loss"),
+    ),
+    "nothing after the gate": Cheat(
+        after_the_gate(below(1.0)),
+        "no step is done once the gate has passed",
+        ("closing", "loss"),
+    ),
+}

@@ -1,0 +1,136 @@
+"""What turns hide from the clock is found after the last of them, and is named."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.cases import CASES
+from benchmarks.cases.closing import HARNESS, copied_batches
+from benchmarks.timing import turns
+from benchmarks.timing.closing import questions as closing
+from tests.timing.test_turns import Clock, Device
+
+STEPS = 4
+
+
+class Watch:
+    """The worker's clock, which runs at a ``speed`` of its own; with ``threads`` that are busy."""
+
+    def __init__(self, time: Clock, speed: float = 1.0, threads: int = 1) -> None:
+        self.time, self.speed, self.threads = time, speed, threads
+
+    def perf_counter(self) -> float:
+        return self.time.now * self.speed
+
+    def process_time(self) -> float:
+        return self.perf_counter() * self.threads
+
+    def sleep(self, seconds: float) -> None:
+        self.time.sleep(seconds)
+
+
+class Later(Device):
+    """Waits until the gate and the calibration are over."""
+
+
+class Woken(Device):
+    """Does the steps of a turn in the one that wakes it up; the timed ones return what it gave."""
+
+    known = 0
+
+    def run(self, steps: int) -> None:
+        done = min(steps, self.known)
+        self.known -= done
+        if steps > done:
+            super().run(steps - done + STEPS)
+            self.known = STEPS
+
+
+class Untidy(Device):
+    """Leaves garbage that somebody has to collect before the next steps."""
+
+    garbage = 0.0
+
+    def run(self, steps: int) -> None:
+        super().run(steps)
+        self.garbage += 2 * steps
+
+    def collect(self) -> None:
+        self.time.now += self.garbage
+        self.garbage = 0.0
+
+
+HIDDEN: dict[str, tuple[type[Device], dict[str, Any], dict[str, Any]]] = {
+    "clock": (Device, {}, {"speed": 0.5}),
+    "cpus": (Device, {}, {"threads": 3}),
+    "late": (Later, {}, {}),
+    "outside": (Woken, {}, {}),
+}
+
+
+def errors_of(
+    kind: type[Device], watch: dict[str, Any], patch: pytest.MonkeyPatch, **device: Any
+) -> set[str]:
+    """Return the quantities that are past their bounds."""
+    time = Clock()
+    work: Any = kind(time, waits=True, **device)
+    patch.setattr("gc.collect", getattr(work, "collect", int))
+    patch.setattr(turns, "time", Watch(time, **watch))
+    patch.setattr(turns.Turn, "work", work, raising=False)
+    turns.rest()
+    if isinstance(work, Later):
+        work.waits = False
+
+    class Member:
+        def __init__(self) -> None:
+            processes = [{"cpus": [0, 1]}]
+            self.row = {"case": "train", "precision": "float32", "processes": processes}
+
+        def ask(self, task: str, **arguments: Any) -> Any:
+            return getattr(turns, task.removeprefix("turns."))(turns, **arguments)
+
+    member: Any = Member()
+    parent: Any = type("Parent", (), {"monotonic": lambda: time.now})
+    patch.setattr(closing, "time", parent)
+    samples: Any = []
+    for _ in range(4):
+        started = time.now
+        sample = member.ask("turns.time_turn", steps=STEPS)
+        samples.append(sample | {"asked_seconds": time.now - started})
+    errors = closing.turn_errors(member, samples)
+    assert errors.keys() == HARNESS.keys()
+    bounds = CASES["train"].closing
+    return {name for name, error in errors.items() if error > bounds[name]["float32"].limit}
+
+
+def test_turns_that_hide_nothing_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert errors_of(Device, {}, monkeypatch) == set()
+
+
+@pytest.mark.parametrize("quantity", HIDDEN)
+def test_what_turns_hide_is_named(quantity: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    kind, device, watch = HIDDEN[quantity]
+    assert quantity in errors_of(kind, watch, monkeypatch, **device)
+
+
+def test_garbage_that_is_left_to_the_next_turn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert errors_of(Untidy, {}, monkeypatch) == {"outside"}
+
+
+def test_a_copy_that_does_a_steps_work_counts_as_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    time = Clock()
+    monkeypatch.setattr("benchmarks.cases.closing.time", time)
+    package: Any = ModuleType("package")
+    package.synchronize = lambda value: None
+    inputs = {"images": np.zeros((2, 8, 8, 3), np.uint8), "order": np.array([0, 1, 1, 0])}
+
+    def busy(array: Any) -> Any:
+        time.now += 0.5
+        return array
+
+    batches, seconds = copied_batches(package, busy, inputs)
+    assert seconds == pytest.approx(0.5, abs=0.01)
+    assert len({batch[0].tobytes() for batch in batches}) == 1  # All black.
+    assert copied_batches(package, lambda array: array, inputs)[1] == 0.0
