@@ -172,8 +172,10 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         "layer gives 1",
     ),
     "closing: updates": _bounds(
-        (5e-2, 5e-2, 1e-1, 3e-1),
-        "by how much less, or more, all timed steps moved the convolutions than single steps say",
+        (2e-2, 2e-2, 5e-2, 2e-1),
+        "by how much less, or more, all timed steps moved the convolutions than single steps say: "
+        "2e-4 measured of the reference in float64, at most 8e-3 of a backend; of nine steps one "
+        "whose update is left out gives 4.5e-2",
     ),
     "closing: unseen batches": _bounds(
         (2.5e-1, 2.5e-1, 2.5e-1, 2.5e-1),
