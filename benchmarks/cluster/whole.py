@@ -7,6 +7,7 @@ cluster runs beside the command.
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -221,6 +222,11 @@ def whole_hosts(address: str) -> Iterator[WholeHosts]:
             yield hosts
         finally:
             hosts.clear()
+
+
+def facts_here(backends: Sequence[str]) -> Host:
+    """Return by which versions this host computes."""
+    return Host(socket.gethostname(), [], versions_here(backends), "")
 
 
 def facts_of(hosts: WholeHosts, backends: Sequence[str], paths: Sequence[str]) -> list[Host]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.cluster.hosts import check_hosts
 from benchmarks.cluster.launch import interrupts_noted
 from benchmarks.cluster.place import News
-from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_of, whole_hosts
+from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_here, facts_of, whole_hosts
 from benchmarks.records.documents import Bench, Settings
 from benchmarks.records.machines.kinds import HOSTS, kind_of_machine, kinds_in, of_hosts, write_plan
 from benchmarks.records.machines.parts import TRAINED, cases_of, is_measured, next_cases, part
@@ -32,7 +32,7 @@ TO_SHOW = ("logs/*", "gallery/**/*", "profiles/**/*")
 STORE_SECONDS, ENDING_SECONDS = 10, 50
 """Between two looks at what a host has measured; how long an interrupted one may take to end."""
 EVERYWHERE = ("commit", "fcn-frameworks", "numpy")
-"""What has the same version on all hosts; all else has it on those of one kind."""
+"""What has the same version on all hosts, this one too; all else has it on those of one kind."""
 
 
 @dataclass
@@ -74,10 +74,11 @@ def measure_on_hosts(out: Path, settings: Settings, address: str, is_new: bool) 
     """
     with whole_hosts(address) as cluster:
         facts = facts_of(cluster, settings["backends"], [*settings["pythons"].values()])
+        here = facts_here(settings["backends"])
         check_hosts(
             [
                 each._replace(versions={name: each.versions[name] for name in EVERYWHERE})
-                for each in facts
+                for each in (here, *facts)
             ]
         )
         described = cluster.ask(machine_of_host, settings)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.cluster.place import News
+from benchmarks.cluster.place import News, versions_here
 from benchmarks.cluster.whole import missing_on_host, versions_of_host
 from benchmarks.commands.bench import hosts as command
 from benchmarks.commands.bench import outcome
@@ -23,7 +24,7 @@ from common.errors import InputError
 from tests.support.bench_sample import sample_bench
 from tests.support.commands import refused
 
-VERSIONS = {"commit": "c", "fcn-frameworks": "1", "numpy": "2", "jax": "1"}
+VERSIONS = versions_here(["jax"])
 ROUNDS = 6
 OPTIONS = ["--cases", "train,predict", "--rounds", str(ROUNDS), "--device", "cpu"]
 
@@ -235,7 +236,8 @@ def test_hosts_that_differ_are_named_and_leave_no_folder(
         {"a": "EPYC", "b": "EPYC" if kinds == "same" else "Xeon"}, {}, {"b": {name: "x"}}
     )
     assert bench(played) == (2 if is_refused else 0)
-    said = f"error: {name} is {VERSIONS[name]} on a and x on b: install the same on both"
+    first = socket.gethostname() if name == "commit" else "a"
+    said = f"error: {name} is {VERSIONS[name]} on {first} and x on b: install the same on both"
     assert (said in capsys.readouterr().err) == is_refused
     assert (tmp_path / "out").exists() != is_refused
 

@@ -133,6 +133,11 @@ def test_what_a_killed_node_measured_is_measured_by_another(tmp_path: Path) -> N
         assert {row["status"] for row in rows} == {"ok"}
         process = start_bench(nodes, *stand_ins(tmp_path), "--out", tmp_path / "killed")
         wait_for_turn(process)
+        second = start_bench(nodes, *stand_ins(tmp_path), "--out", tmp_path / "second")
+        _, messages = second.communicate(timeout=SOON)
+        assert second.returncode == 2
+        assert f"--address {nodes.address}: other work of the cluster runs on host" in messages
+        assert not (tmp_path / "second").exists()
         process.kill()
         assert_nothing_is_left()
     finally:
