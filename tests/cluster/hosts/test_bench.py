@@ -131,7 +131,8 @@ def test_what_a_killed_node_measured_is_measured_by_another(tmp_path: Path) -> N
         assert "measures nothing any more: its command was lost with its host" in messages
         rows = rows_in(out)
         assert {row["status"] for row in rows} == {"ok"}
-        process = start_bench(nodes, *stand_ins(tmp_path), "--out", tmp_path / "killed")
+        long = [*stand_ins(tmp_path), "--rounds", 1000]
+        process = start_bench(nodes, *long, "--out", tmp_path / "killed")
         wait_for_turn(process)
         second = start_bench(nodes, *stand_ins(tmp_path), "--out", tmp_path / "second")
         _, messages = second.communicate(timeout=SOON)
