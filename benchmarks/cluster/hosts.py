@@ -1,6 +1,6 @@
-"""The places of a training: a Ray cluster, the actors on it, and what their hosts have.
+"""The places of processes: a Ray cluster, the actors on it, and what their hosts have.
 
-This and ``launch.py`` are the modules that import Ray.
+The modules of this room import Ray within functions, and nothing else does.
 """
 
 import logging

@@ -10,7 +10,7 @@ from shlex import quote
 
 from benchmarks.cluster.hosts import LOCAL
 from benchmarks.cluster.place import Question
-from benchmarks.cluster.tasks import hosts_joined
+from benchmarks.cluster.slots import hosts_joined
 from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.page import render_page

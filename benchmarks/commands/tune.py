@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.cluster.hosts import LOCAL
 from benchmarks.cluster.place import Question
-from benchmarks.cluster.tasks import hosts_joined
+from benchmarks.cluster.slots import hosts_joined
 from benchmarks.commands import study, trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table

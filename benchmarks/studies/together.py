@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.cluster.tasks import End, Host, Hosts, Task, run_tasks
+from benchmarks.cluster.slots import Slot, Slots
+from benchmarks.cluster.tasks import End, Task, run_tasks
 from benchmarks.records.training_documents import AccuracyRow
 from benchmarks.records.tuning_documents import TrialRecord
 from benchmarks.studies.search import STORAGE, Attempt, Budget, check_failures, trials_stored
@@ -33,7 +34,7 @@ Need = tuple[str, str, str]
 
 
 def search_together(
-    search: Search, study: Study, budget: Budget, hosts: Hosts
+    search: Search, study: Study, budget: Budget, slots: Slots
 ) -> list[TrialRecord]:
     """Train trials, as many at once as there are hosts, until the budget is spent; return all.
 
@@ -46,7 +47,7 @@ def search_together(
     outcomes: dict[str, Outcome] = {}
     pruned: set[str] = set()
 
-    def next_task(host: Host) -> Task | None:
+    def next_task(slot: Slot) -> Task | None:
         if not budget.is_left(records(study), len(attempts)):
             return None
         attempt = Attempt(search, study)
@@ -55,7 +56,7 @@ def search_together(
 
         def told(line: dict[str, Any]) -> bool:
             if "hardware" in line:
-                attempt.host = {"name": host.name, "hardware": line["hardware"]}
+                attempt.host = {"name": slot.name, "hardware": line["hardware"]}
             if "outcome" in line:
                 outcomes[name] = Outcome(*line["outcome"])
             if name not in pruned and attempt.report(line.get("scores", [])):
@@ -84,7 +85,7 @@ def search_together(
         check_failures(search, records(study))
 
     with trials_stored(search.folder / STORAGE):
-        run_tasks(hosts, next_task, ended)
+        run_tasks(slots, next_task, ended)
     return records(study)
 
 
@@ -109,11 +110,11 @@ def outcome_of(end: End, told: Outcome | None) -> Outcome:
         raise InputError(end.message)
     if told is not None:
         return told
-    how = how_ended(end.status or 0)
-    return Outcome("failed", how if (end.status or 0) < 0 else f"{how}: {end.message}")
+    status = end.status or 0
+    return Outcome("failed", how_ended(status) if status < 0 else end.message)
 
 
-def train_together(plan: Plan, hosts: Hosts) -> dict[str, list[AccuracyRow]]:
+def train_together(plan: Plan, slots: Slots) -> dict[str, list[AccuracyRow]]:
     """Train all of a plan on several hosts; return by variant a row for each backend.
 
     What ``trainings.train_all`` says holds here too, but several trainings run at once, so that a
@@ -124,8 +125,8 @@ def train_together(plan: Plan, hosts: Hosts) -> dict[str, list[AccuracyRow]]:
         InputError: If what is stored of a training was changed, the data cannot be read, or all
             hosts are lost.
     """
-    work = Work(plan, len(hosts.all))
-    run_tasks(hosts, work.next_task, work.ended)
+    work = Work(plan, len(slots.all))
+    run_tasks(slots, work.next_task, work.ended)
     return work.rows
 
 
@@ -156,7 +157,7 @@ class Work:
         row["runs"] = sorted([*row["runs"], stored["run"]], key=lambda run: run["seed"])
         self._seconds[row["backend"]].append(stored["seconds"])
 
-    def next_task(self, host: Host) -> Task | None:
+    def next_task(self, slot: Slot) -> Task | None:
         """Return the first training for which no other host is making what it needs."""
         making = set().union(*self._making.values())
         for number in self._waiting:
@@ -166,10 +167,10 @@ class Work:
             if training.row["status"] == "ok" and not needs & making:
                 self._waiting.remove(number)
                 self._making[number] = needs - self._made
-                return self._task(number, host)
+                return self._task(number, slot)
         return None
 
-    def _task(self, number: int, host: Host) -> Task:
+    def _task(self, number: int, slot: Slot) -> Task:
         plan, training = self.plan, self._trainings[number]
         making = self._making[number]
 
@@ -192,7 +193,7 @@ class Work:
             "out": str(plan.out.absolute()),
             "identity": training.progress.identity,
             "proven": not any(kind == "proof" for kind, *_ in making),
-            "host": host.name,
+            "host": slot.name,
             "heading": f"[{number + 1}/{len(self._trainings)}] {words}{left}",
             **fixed(plan),
         }

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster.tasks import End, Task, hosts_joined, run_tasks
+from benchmarks.cluster import tasks as tasks_on_hosts
+from benchmarks.cluster.launch import ENDED_BY_RAY
+from benchmarks.cluster.slots import Slot, hosts_joined
+from benchmarks.cluster.tasks import End, Running, Task, run_tasks
 from common.errors import InputError
 from common.machine.files import system_lines
 from tests.cluster.conftest import PROJECT
@@ -95,6 +98,17 @@ def test_two_hosts_work_at_once_and_none_does_two_tasks_at_once(
     assert {message for _, message in ends} == {"working"}
     assert "(2): working" in errors
     assert not list(tmp_path.iterdir())
+
+
+def test_a_task_that_ray_ends_for_memory_fails_and_its_host_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = Running(
+        Slot("a", "ended", lambda: "new"), Task("a task", "module", {}, lambda line: False)
+    )
+    monkeypatch.setattr(tasks_on_hosts, "news_of", lambda ray, reference: ENDED_BY_RAY)
+    assert running.told(None) == End(1, f"it {ENDED_BY_RAY}")
+    assert running.slot.actor == "new"
 
 
 @pytest.mark.release
