@@ -157,6 +157,7 @@ def framework(mood: str) -> dict[str, Any]:
             "without": list(config.without),
         },
         "create_state": lambda config, parameters: (config.recipe, parameters),
+        "parameters_of": lambda state: state[1],
         "train_step": None,
         "predict_step": predict_step,
         "loss_operation": loss_operation,
