@@ -53,6 +53,9 @@ def row_problems(row: Row, document: Bench) -> Iterator[str]:
     """Yield what is wrong with a row beside its figures."""
     if row["key"] != row_name(row):
         yield f"its fields make the key {row_name(row)}"
+    host = row.get("host")
+    if host is not None and host not in document.get("hosts", {}):
+        yield f"its host {host!r} is not one of the file's"
     if row["status"] == "ok":  # The schema sees to it that just these rows have figures.
         yield from gate_problems(row)
         measured = len({sample["round"] for sample in row["samples"]})

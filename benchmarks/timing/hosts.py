@@ -136,8 +136,8 @@ class Measuring:
         for host in hosts.values():
             if host.kind not in self.wholes:
                 if not (host.kind / RESULTS).is_file():
-                    (host.kind / HOSTS).mkdir(parents=True, exist_ok=True)
                     Results(host.kind, {**host.own, "hosts": {}}).save()
+                    (host.kind / HOSTS).mkdir(exist_ok=True)
                 self.wholes[host.kind] = read_document(host.kind, Bench)
                 self.parts[host.kind] = of_hosts(host.kind)
 

@@ -130,6 +130,12 @@ def test_no_ratio_crosses_hosts() -> None:
     forged = copy.deepcopy(document)
     for number, row in enumerate(document["rows"]):
         row["host"] = forged["rows"][number]["host"] = f"host-{number}"
+    forged["hosts"] = {f"host-{number}": forged["hardware"] for number in range(3)}
     compare_rows(document)
     assert document["comparisons"] == []
-    assert any("are compared across host" in line for line in problems(forged))
+    lines = problems(forged)
+    assert any("are compared across host" in line for line in lines)
+    key = forged["rows"][3]["key"]
+    assert [line for line in lines if line.startswith(f"{key}: its host")] == [
+        f"{key}: its host 'host-3' is not one of the file's"
+    ]

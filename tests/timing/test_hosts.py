@@ -17,10 +17,9 @@ from benchmarks.cluster.place import News, versions_here
 from benchmarks.cluster.whole import missing_on_host, versions_of_host
 from benchmarks.commands.bench import hosts as command
 from benchmarks.commands.bench import outcome
-from benchmarks.records.machines.kinds import PLAN, kinds_in, read_plan
+from benchmarks.records.machines.kinds import PLAN, kinds_in
 from benchmarks.timing import hosts
 from benchmarks.timing.hosts import machine_of_host
-from common.errors import InputError
 from tests.support.bench_sample import sample_bench
 from tests.support.commands import refused
 
@@ -262,7 +261,21 @@ def test_bad_options_are_refused(
     assert f"{kind}: holds bench.json, whose page would be lost" in said
 
 
-def test_a_plan_that_was_changed_is_refused(tmp_path: Path) -> None:
-    (tmp_path / PLAN).write_text('{"settings": {}}', encoding="utf-8")
-    with pytest.raises(InputError, match=PLAN):
-        read_plan(tmp_path)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"settings": {}}',
+        '{"settings": [1], "commit": null}',
+        '{"settings": {"rounds": "x"}, "commit": null}',
+        '{"settings": {"x": 1}, "commit": null}',
+    ],
+)
+def test_a_plan_that_was_changed_is_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / PLAN).write_text(text, encoding="utf-8")
+    said = refused(capsys, "bench", "--address", "host:1", "--resume", tmp_path)
+    assert f"{tmp_path / PLAN}: " in said

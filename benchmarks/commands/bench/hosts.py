@@ -9,12 +9,12 @@ from shlex import quote
 
 from benchmarks.cluster.hosts import check_ray
 from benchmarks.commands.bench.outcome import conclude, has_pages, status_of
-from benchmarks.commands.bench.resume import check_options
+from benchmarks.commands.bench.resume import check_options, read_plan
 from benchmarks.commands.report import next_steps, write_report
 from benchmarks.pages.bench_text import table
 from benchmarks.records.diff import check_same_commit
 from benchmarks.records.documents import Bench
-from benchmarks.records.machines.kinds import HOSTS, gathered, kinds_in, read_plan
+from benchmarks.records.machines.kinds import HOSTS, gathered, kinds_in
 from benchmarks.records.results import RESULTS, Results
 from benchmarks.timing.hosts import measure_on_hosts
 from benchmarks.timing.settings import settings_from

@@ -1,12 +1,34 @@
-"""May an interrupted benchmark go on with these options?"""
+"""What an interrupted benchmark measures, and whether it may go on with these options."""
 
 from argparse import Namespace
 from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
 
 from benchmarks.records import documents
-from benchmarks.timing.settings import QUICK, option_of, settings_from
+from benchmarks.records.machines.kinds import PLAN
+from benchmarks.timing.settings import QUICK, Settings, option_of, settings_from
 from common.errors import InputError
+from common.machine.files import reading_json
 from common.options import as_typed
+
+
+def read_plan(folder: Path) -> tuple[documents.Settings, str | None]:
+    """Return what a benchmark of several machines measures, and its commit.
+
+    Raises:
+        InputError: If ``folder`` is not that of such a benchmark.
+    """
+    if not (folder / PLAN).is_file():
+        lack = f"it has no {PLAN}" if folder.is_dir() else "there is no such folder"
+        raise InputError(
+            f"--resume {folder}: is not the folder of a benchmark of several machines ({lack}): "
+            "name one that `fcn bench --address` wrote"
+        )
+    with reading_json(folder / PLAN, "the plan of a benchmark") as plan:
+        settings = Settings.from_json(cast(documents.Settings, dict(plan["settings"])))
+        commit: str | None = plan["commit"]
+    return settings.to_json(), commit
 
 
 def check_options(args: Namespace, named: set[str], begun: documents.Settings) -> None:

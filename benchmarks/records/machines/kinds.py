@@ -8,8 +8,7 @@ from benchmarks.records.documents import Bench, Settings
 from benchmarks.records.machines.parts import merged
 from benchmarks.records.results import RESULTS, read_document
 from common.documents import Hardware
-from common.errors import InputError
-from common.machine.files import reading_json, write_json
+from common.machine.files import write_json
 
 PLAN, HOSTS = "machines.json", "hosts"
 """In the folder of all machines, what is measured; in the folder of a kind, those of its hosts."""
@@ -45,24 +44,6 @@ def memory_class(count: int) -> float:
 def write_plan(folder: Path, settings: Settings, commit: str | None) -> None:
     """Write what is measured on all machines, and by which code."""
     write_json(folder / PLAN, {"settings": settings, "commit": commit})
-
-
-def read_plan(folder: Path) -> tuple[Settings, str | None]:
-    """Return what ``write_plan`` wrote.
-
-    Raises:
-        InputError: If that is not there.
-    """
-    if not (folder / PLAN).is_file():
-        lack = f"it has no {PLAN}" if folder.is_dir() else "there is no such folder"
-        raise InputError(
-            f"{folder}: is not the folder of a benchmark of several machines ({lack}): name one "
-            "that `fcn bench --address` wrote"
-        )
-    with reading_json(folder / PLAN, "the plan of a benchmark") as plan:
-        settings: Settings = plan["settings"]
-        commit: str | None = plan["commit"]
-    return settings, commit
 
 
 def kinds_in(folder: Path) -> list[Path]:
