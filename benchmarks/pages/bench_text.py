@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from benchmarks.cases import CASES
 from benchmarks.pages import format as text
 from benchmarks.pages import rows as words
 from benchmarks.pages.bench import headline
@@ -113,6 +114,16 @@ def few_rounds(document: Bench) -> str | None:
     if rounds >= LEAST_ROUNDS:
         return None
     return f"{text.counted(rounds, 'round')}: a published table needs at least {LEAST_ROUNDS}"
+
+
+def not_closed(document: Bench) -> str | None:
+    """Return a note on rows whose timed steps were not asked; None where all were."""
+    figured = [row for row in document["rows"] if row["figures"] and row["case"] in CASES]
+    asked = [row for row in figured if not CASES[row["case"]].in_new_processes]
+    count = sum("closing" not in row for row in asked)
+    if not count:
+        return None
+    return f"{text.counted(count, 'row')} of an early file: nothing was asked after the last turn"
 
 
 def markdown(document: Bench) -> str:

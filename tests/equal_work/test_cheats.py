@@ -24,6 +24,7 @@ from benchmarks.timing.closing import questions as closing
 from benchmarks.timing.conductor import take_turn
 from benchmarks.timing.members import Member, Question, make_question, prove
 from benchmarks.timing.plan import config_of
+from benchmarks.timing.plants import changed
 from common.config import Config
 from common.reference.distances import finite
 from tests.equal_work.cheats import CHEATS
@@ -64,11 +65,21 @@ def document_of(backend: str, size: tuple[int, int]) -> Any:
     return planned(backends=[backend], rounds=1, **chosen)
 
 
+def question_of(size: tuple[int, int], folder: Path) -> Question:
+    document = document_of("torch", size)
+    config = config_of(document["settings"], document["rows"][0])
+    return make_question(document["rows"][0], config, folder)
+
+
 @pytest.fixture(scope="module")
 def question(tmp_path_factory: pytest.TempPathFactory) -> Question:
-    document = document_of("torch", (32, 64))
-    config = config_of(document["settings"], document["rows"][0])
-    return make_question(document["rows"][0], config, tmp_path_factory.mktemp("question"))
+    """Of images so small that only the reference has no kink among their few values."""
+    return question_of((32, 64), tmp_path_factory.mktemp("question"))
+
+
+@pytest.fixture(scope="module")
+def larger_question(tmp_path_factory: pytest.TempPathFactory) -> Question:
+    return question_of((64, 96), tmp_path_factory.mktemp("larger"))
 
 
 @pytest.fixture
@@ -132,11 +143,31 @@ def test_who_does_not_cheat_is_not_refused(
 def test_a_cheat_is_refused_by_name(
     cheat: str, clock: Clock, question: Question, tmp_path: Path
 ) -> None:
+    refuse(cheat, numpy_package(clock), "torch", question, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_cheat_is_refused_in_every_backend(
+    backend: ModuleType, backend_name: str, clock: Clock, larger_question: Question, tmp_path: Path
+) -> None:
+    def train_step(*arguments: Any) -> Any:
+        clock.now += 1
+        return backend.train_step(*arguments)
+
+    package = changed(backend, train_step=train_step)
+    row = measured(package, backend_name, larger_question, STEPS, tmp_path)
+    assert (row["status"], row["reason"]) == ("running", None)
+    for cheat in CHEATS:
+        refuse(cheat, package, backend_name, larger_question, tmp_path)
+
+
+def refuse(cheat: str, package: ModuleType, name: str, question: Question, folder: Path) -> None:
+    """Plant a cheat; assert that the proof that has to refuse it does, by the quantity's name."""
     plant, (proof, quantity) = CHEATS[cheat].plant, CHEATS[cheat].refused
     steps = 12 if "tenth" in cheat else STEPS
-    row = measured(plant(numpy_package(clock)), "torch", question, steps, tmp_path)
-    assert row["status"] == "invalid"
+    row = measured(plant(package), name, question, steps, folder)
+    assert row["status"] == "invalid", cheat
     checks = row[proof]["checks"]  # type: ignore[literal-required]
     broken = [n for n, c in checks.items() if c["error"] is None or c["error"] > c["bound"]]
-    assert quantity in broken, checks
+    assert quantity in broken, (cheat, checks)
     assert row["reason"].startswith("after the last turn: " if proof == "closing" else "not equal")

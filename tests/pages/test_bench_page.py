@@ -375,3 +375,13 @@ def test_nothing_overflows_a_phone(page: Any, scheme: str) -> None:
     page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": 360, "height": 740})
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+def test_what_was_asked_after_the_last_turn_follows_what_was_asked_before() -> None:
+    rows = copy.deepcopy(tables(sample_bench()["rows"])[0])
+    check = {"error": 0.01, "bound": 0.02}
+    rows[0]["closing"] = {"passed": True, "reason": None, "checks": {"updates": check}}
+    heads = [(row["title"], row["track"]) for row in rows[:2]]
+    checks = gate_checks(rows[:2], heads)
+    assert list(checks)[-1] == "after the last turn: updates"
+    assert checks["after the last turn: updates"] == [check, None]
