@@ -44,7 +44,7 @@ def run_group(module: str, *arguments: object) -> list[tuple[int, str]]:
         for rank in range(WORKERS)
     ]
     try:
-        messages = [process.communicate(timeout=240)[1] for process in processes]
+        messages = [process.communicate(timeout=900)[1] for process in processes]
     finally:
         for process in processes:
             process.kill()
