@@ -243,6 +243,8 @@ def held(address: str) -> dict[str, Any]:
 
     seen, actors = Counter[str](), dict[str, Any]()
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+    if not nodes:
+        raise InputError(f"--address {address}: no host of the cluster has a CPU there")
     for node in sorted(nodes, key=lambda node: node["NodeID"]):
         seen[host := node["NodeManagerHostname"]] += 1
         name = host if seen[host] == 1 else f"{host}-{seen[host]}"

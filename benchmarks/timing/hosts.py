@@ -17,8 +17,15 @@ from benchmarks.cluster.launch import interrupts_noted
 from benchmarks.cluster.place import News
 from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_here, facts_of, whole_hosts
 from benchmarks.records.documents import Bench, Settings
-from benchmarks.records.machines.kinds import HOSTS, kind_of_machine, kinds_in, of_hosts, write_plan
-from benchmarks.records.machines.parts import TRAINED, cases_of, is_measured, next_cases, part
+from benchmarks.records.machines.kinds import kind_of_machine, kinds_in, of_hosts, write_plan
+from benchmarks.records.machines.parts import (
+    HOSTS,
+    TRAINED,
+    cases_of,
+    is_measured,
+    next_cases,
+    part,
+)
 from benchmarks.records.results import RESULTS, Results, new_document, read_document
 from benchmarks.timing.machine import gpu_count, gpu_state
 from benchmarks.timing.plan import planned_rows

@@ -98,13 +98,16 @@ def test_a_host_goes_on_with_what_it_has_and_leaves_what_another_took_over() -> 
 
 
 def test_parts_make_a_document_that_agrees_with_itself() -> None:
-    document = merged(whole(), {"a": measured_by("predict"), "b": measured_by("train", rate=322e9)})
+    parts = {"a": measured_by("predict"), "b": measured_by("train", rate=322e9)}
+    parts["a"]["rows"][0]["profile"] = "profiles/x"
+    document = merged(whole(), parts)
     compare_rows(document)
     assert problems(document) == []
     assert {(row["case"], row["host"]) for row in document["rows"]} == {
         ("train", "b"),
         ("predict", "a"),
     }
+    assert {row["profile"] for row in document["rows"]} == {None, "hosts/a/profiles/x"}
     assert list(document["hosts"]) == ["b", "a"]
     assert document["limits"]["float32"]["flops_per_second"] == 322e9
     assert [row["key"] for row in document["rows"]] == [row["key"] for row in whole()["rows"]]

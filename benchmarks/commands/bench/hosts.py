@@ -14,7 +14,8 @@ from benchmarks.commands.report import next_steps, write_report
 from benchmarks.pages.bench_text import table
 from benchmarks.records.diff import check_same_commit
 from benchmarks.records.documents import Bench
-from benchmarks.records.machines.kinds import HOSTS, gathered, kinds_in
+from benchmarks.records.machines.kinds import gathered, kinds_in
+from benchmarks.records.machines.parts import HOSTS
 from benchmarks.records.results import RESULTS, Results
 from benchmarks.timing.hosts import measure_on_hosts
 from benchmarks.timing.settings import settings_from

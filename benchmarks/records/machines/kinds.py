@@ -5,13 +5,13 @@ import re
 from pathlib import Path
 
 from benchmarks.records.documents import Bench, Settings
-from benchmarks.records.machines.parts import merged
+from benchmarks.records.machines.parts import HOSTS, merged
 from benchmarks.records.results import RESULTS, read_document
 from common.documents import Hardware
 from common.machine.files import write_json
 
-PLAN, HOSTS = "machines.json", "hosts"
-"""In the folder of all machines, what is measured; in the folder of a kind, those of its hosts."""
+PLAN = "machines.json"
+"""In the folder of all machines, what is measured."""
 
 
 def kind_of_machine(hardware: Hardware, gpu: str | None, gpus: int) -> str:

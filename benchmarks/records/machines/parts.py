@@ -7,6 +7,8 @@ from benchmarks.records.documents import Bench, Row
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.machines.documents import BackendRates, Limit
 
+HOSTS = "hosts"
+"""In the folder of a kind of machine, those of its hosts."""
 TRAINED = "accuracy"
 """The case that is trained and has no rows; it takes longest."""
 
@@ -104,8 +106,8 @@ def merged(whole: Bench, parts: Mapping[str, Bench]) -> Bench:
             chosen[case] = min(begun, key=lambda name: unmeasured(parts[name], case))
     hosts = list(dict.fromkeys(chosen.values()))
     document["hosts"] = {name: parts[name]["hardware"] for name in hosts}
-    rows: dict[str, Row] = {
-        row["key"]: {**copy.deepcopy(row), "host": name}
+    rows = {
+        row["key"]: of_host(row, name)
         for case, name in chosen.items()
         for row in rows_of(parts[name], case)
     }
@@ -117,6 +119,12 @@ def merged(whole: Bench, parts: Mapping[str, Bench]) -> Bench:
         if row["status"] == "ok":  # Of one host's limits they are another share.
             summarize(document, row)
     return document
+
+
+def of_host(row: Row, name: str) -> Row:
+    """Return a copy of a host's row for the document of its kind."""
+    trace = row["profile"] and f"{HOSTS}/{name}/{row['profile']}"
+    return {**copy.deepcopy(row), "host": name, "profile": trace}
 
 
 def unmeasured(document: Bench, case: str) -> int:
