@@ -205,10 +205,9 @@ class Desk(Place):
             is_same = False
         return socket.gethostname(), is_same
 
-    def begin(self, module: str, request: str, folder: str, config: Config) -> News:
+    def begin(self, module: str, request: str, folder: str) -> News:
         """Start a task in the working folder; return its first news."""
-        environment = backend_environment(config.threads, config.device)
-        self.run([sys.executable, "-m", module, request], environment, folder)
+        self.run([sys.executable, "-m", module, request], os.environ, folder)
         return self.read(0)
 
     def stop(self) -> None:

@@ -47,12 +47,10 @@ class Slots(NamedTuple):
     Attributes:
         all: Of the cluster, those that were free.
         address: Of the cluster.
-        config: Its threads and its device hold for every task.
     """
 
     all: Sequence[Slot]
     address: str
-    config: Config
 
 
 @contextmanager
@@ -90,7 +88,7 @@ def hosts_joined(
             counts[host.name] += 1
             number = f" ({counts[host.name]})" if counts[host.name] > 1 else ""
             slots.append(Slot(f"{host.name}{number}", actor, renewals[id(actor)]))
-        yield Slots(slots, address, config)
+        yield Slots(slots, address)
 
 
 def free_desks(address: str, config: Config) -> list[tuple[Any, Callable[[], Any]]]:

@@ -18,7 +18,6 @@ from benchmarks.cluster.hosts import LOCAL, check_listening
 from benchmarks.cluster.launch import ENDED_BY_RAY, news_of
 from benchmarks.cluster.slots import Slot, Slots
 from benchmarks.workers.supervision import last_line
-from common.config import Config
 from common.errors import InputError, notice, printable
 
 HEAD_SECONDS = 5
@@ -49,10 +48,12 @@ class End(NamedTuple):
     Attributes:
         status: As ``subprocess`` gives it, negative for a signal; None where its host was lost.
         message: The last that it has printed on standard error.
+        host: The name of the host.
     """
 
     status: int | None
     message: str
+    host: str
 
 
 def run_tasks(
@@ -80,7 +81,7 @@ def run_tasks(
                 looked = time.monotonic()
             while free and (task := next_task(free[0])) is not None:
                 running = Running(free.pop(0), task)
-                busy[running.begin(slots.config)] = running
+                busy[running.begin()] = running
             if not busy:
                 break
             ready, _ = ray.wait([*busy], timeout=1)
@@ -107,10 +108,10 @@ class Running:
         self.slot, self.task = slot, task
         self._last, self._out, self._errors = "no message", b"", b""
 
-    def begin(self, config: Config) -> Any:
+    def begin(self) -> Any:
         """Start it; return the reference of its first news."""
         request, folder = json.dumps(self.task.request), str(Path.cwd())
-        return self.slot.actor.begin.remote(self.task.module, request, folder, config)
+        return self.slot.actor.begin.remote(self.task.module, request, folder)
 
     def read(self) -> Any:
         """Return the reference of its next news."""
@@ -123,10 +124,10 @@ class Running:
         news = news_of(ray, reference)
         if news == ENDED_BY_RAY:  # The host itself is well.
             self.slot = self.slot._replace(actor=self.slot.renewed())
-            return End(1, f"it {ENDED_BY_RAY}")
+            return End(1, f"it {ENDED_BY_RAY}", self.slot.name)
         if isinstance(news, str):
             notice(f"{self.slot.name} is lost: {self.task.name} has to be done again")
-            return End(None, "")
+            return End(None, "", self.slot.name)
         last = b"\n" if news.status is not None else b""  # It ends a line that has no end.
         *lines, self._out = (self._out + news.out + last).split(b"\n")
         for line in filter(None, lines):
@@ -137,4 +138,4 @@ class Running:
             if text:
                 self._last = last_line(text)
                 print(f"{self.slot.name}: {printable(text)}", file=sys.stderr, flush=True)
-        return None if news.status is None else End(news.status, self._last)
+        return None if news.status is None else End(news.status, self._last, self.slot.name)

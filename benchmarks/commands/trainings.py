@@ -42,15 +42,16 @@ def add_group_options(parser: options.Parser) -> None:
     parser.add_argument("--address", default=LOCAL, metavar="local|HOST:PORT", help=text)
 
 
-def add_hosts_option(parser: options.Parser, what: str) -> None:
+def add_hosts_option(parser: options.Parser, what: str, more: str = "") -> None:
     """Add the option of a command whose trainings run on the hosts of a cluster.
 
     Args:
         what: It does, in words.
+        more: What the user has to know beside.
     """
     text = f"{what} on all hosts of the Ray cluster that `ray start --head` has started there, one "
-    text += "at a time on each, or on each GPU; local: on each GPU of this host. The results' "
-    text += "folder has to be shared by all hosts"
+    text += "at a time on each, or on each GPU; local: on each GPU of this host; the results' "
+    text += f"folder has to be shared by all hosts{more}"
     parser.add_argument("--address", metavar="local|HOST:PORT", help=text)
 
 

@@ -79,7 +79,9 @@ def command_parser() -> options.Parser:
     add_field_options(parser, options.Backends)
     text = "go on with an interrupted search, or search longer with --trials or --minutes"
     trainings.add_training_options(parser, "tune", text)
-    trainings.add_hosts_option(parser, "try and confirm")
+    text = "; values are then proposed in the order in which trials end, so that the same seed may "
+    text += "try others the next time"
+    trainings.add_hosts_option(parser, "try and confirm", text)
     options.add_verbose(parser)
     return parser
 

@@ -107,7 +107,7 @@ def outcome_of(end: End, told: Outcome | None) -> Outcome:
         InputError: If that says so.
     """
     if end.status == 2:
-        raise InputError(end.message)
+        raise InputError(f"{end.message} (on host {end.host})")
     if told is not None:
         return told
     status = end.status or 0

@@ -42,7 +42,7 @@ class Played:
             host, task, lines = busy.pop(0)
             answer = next(lines)
             if not isinstance(answer, End):
-                end = End(-9, "") if task.told(answer) else None
+                end = End(-9, "", "first") if task.told(answer) else None
                 if end is None:
                     busy.append((host, task, lines))
                     continue
@@ -72,7 +72,7 @@ def trial(request: Line) -> Iterator[Line | End]:
         for epoch in range(EPOCHS):
             yield {"scores": [score] * (epoch + 1)}
         yield {"outcome": ["ok", None, 0.1]}
-    yield End(0, "")
+    yield End(0, "", "first")
 
 
 def test_trials_on_two_hosts_are_scored_pruned_and_counted(played, tmp_path) -> None:
@@ -96,7 +96,7 @@ def test_a_lost_host_s_values_are_tried_again_on_the_other(played, tmp_path) -> 
     def losing(request: Line) -> Iterator[Line | End]:
         if request["heading"].startswith("trial 1:"):
             yield {"scores": [0.5]}
-            yield End(None, "")
+            yield End(None, "", "first")
         yield from trial(request)
 
     search = new_search(tmp_path, "momentum=0:0.95")
@@ -110,7 +110,10 @@ def test_a_lost_host_s_values_are_tried_again_on_the_other(played, tmp_path) -> 
 
 @pytest.mark.parametrize(
     ("end", "reason"),
-    [(End(-9, "no room"), "was ended by SIGKILL"), (End(1, "no room"), "no room")],
+    [
+        (End(-9, "no room", "first"), "was ended by SIGKILL"),
+        (End(1, "no room", "first"), "no room"),
+    ],
 )
 def test_trials_that_fail_on_every_host_end_the_search(end, reason, played, tmp_path) -> None:
     search = new_search(tmp_path, "momentum=0:0.95")
@@ -123,8 +126,8 @@ def test_trials_that_fail_on_every_host_end_the_search(end, reason, played, tmp_
 def test_what_a_host_cannot_read_is_told_in_its_words(played, tmp_path) -> None:
     search = new_search(tmp_path, "momentum=0:0.95")
     study = open_study(search, "tpe", "none", several=True)
-    hosts = played(lambda request: iter([End(2, "weights.pth: cannot be read")]))
-    with pytest.raises(InputError, match="^weights.pth: cannot be read"):
+    hosts = played(lambda request: iter([End(2, "weights.pth: cannot be read", "first")]))
+    with pytest.raises(InputError, match=r"^weights.pth: cannot be read \(on host first\)"):
         search_together(search, study, Budget(9, None), hosts)
 
 
@@ -141,7 +144,7 @@ def training(request: Line) -> Iterator[Line | End]:
     yield {"has": "proof"}
     stored = {"run": {"seed": request["config"]["seed"]}, "seconds": 1.0}
     yield {"status": "ok", "reason": None, "stored": stored}
-    yield End(0, "")
+    yield End(0, "", "first")
 
 
 def test_no_two_hosts_make_the_same_trace_or_proof_and_all_is_trained(played, plan) -> None:
@@ -177,11 +180,11 @@ def test_a_row_that_fails_is_trained_no_more_and_a_lost_training_again(played, p
     def failing(request: Line) -> Iterator[Line | End]:
         if request["backend"] == "jax" and request["variant"] == "a":
             yield {"status": "differs", "reason": "another work", "stored": None}
-            yield End(0, "")
+            yield End(0, "", "first")
         if request["heading"].startswith("[1/12]") and not lost:
             lost.append(request["heading"])
             yield {"has": "trace"}
-            yield End(None, "")
+            yield End(None, "", "first")
         yield from training(request)
 
     rows = train_together(plan, played(failing))

@@ -75,11 +75,11 @@ def test_two_nodes_finish_a_search_that_one_node_began(
 
     out = tmp_path / "search"
     options = ["--data", data, "--search", "momentum=0:0.95", "--confirm", 0, "--out", out, *SMALL]
-    stopped(signal.SIGKILL, (out / "trials/1").exists, "tune", *options, "--trials", 6)
+    stopped(signal.SIGKILL, (out / "trials/1").exists, "tune", *options, "--trials", 4)
     messages = finished("tune", "--resume", out, "--address", cluster.address)
     tune = read_document(out / TUNE, Tune)
     states = [trial["state"] for trial in tune["trials"]]
-    assert states.count("finished") + states.count("pruned") == 6, messages
+    assert states.count("finished") + states.count("pruned") == 4, messages
     assert states[0] == "finished" and "host" not in tune["trials"][0]
     assert states[1] == "killed" and tune["trials"][2]["values"] == tune["trials"][1]["values"]
     storage = optuna.storages.RDBStorage(f"sqlite:///{out / 'trials.db'}")

@@ -93,9 +93,9 @@ def test_two_hosts_work_at_once_and_none_does_two_tasks_at_once(
     out, errors = start(cluster, tmp_path, generated, requests).communicate(timeout=60)
     told, ends = json.loads(out)
     check_apart([line for line in told if len(line) == 3])
-    statuses = sorted(status for status, _ in ends)
+    statuses = sorted(status for status, *_ in ends)
     assert statuses == [-9, 0, 0, 0, 0, 3], errors
-    assert {message for _, message in ends} == {"working"}
+    assert {message for _, message, _ in ends} == {"working"}
     assert "(2): working" in errors
     assert not list(tmp_path.iterdir())
 
@@ -107,7 +107,7 @@ def test_a_task_that_ray_ends_for_memory_fails_and_its_host_goes_on(
         Slot("a", "ended", lambda: "new"), Task("a task", "module", {}, lambda line: False)
     )
     monkeypatch.setattr(tasks_on_hosts, "news_of", lambda ray, reference: ENDED_BY_RAY)
-    assert running.told(None) == End(1, f"it {ENDED_BY_RAY}")
+    assert running.told(None) == End(1, f"it {ENDED_BY_RAY}", "a")
     assert running.slot.actor == "new"
 
 
@@ -124,7 +124,7 @@ def test_the_task_of_a_lost_host_is_done_on_another_and_no_task_outlives_its_com
     cluster.remove_node(node, allow_graceful=False)
     out, errors = command.communicate(timeout=60)
     told, ends = json.loads(out)
-    assert [status for status, _ in ends].count(None) == 1 and len(ends) == 4
+    assert [status for status, *_ in ends].count(None) == 1 and len(ends) == 4
     assert len(told) == 3 and len({place for place, *_ in told}) == 2
     assert " is lost: a task has to be done again" in errors
 
