@@ -29,10 +29,12 @@ class HostRecord(TypedDict):
 
     Attributes:
         name: As the command names it in its messages.
+        device: That a trial of a search computed on; a study's runs state theirs themselves.
     """
 
     name: str
     hardware: Hardware
+    device: NotRequired[str]
 
 
 class BackendRow(TypedDict):

@@ -20,6 +20,7 @@ from benchmarks.workers.progress import Progress
 from benchmarks.workers.scripts import train_backend
 from common.config import Config
 from common.errors import command
+from common.machine.files import reading_json
 from common.machine.provenance import hardware
 
 
@@ -33,7 +34,7 @@ def train_trial(request: dict[str, Any]) -> None:
     config, folder = Config.from_json(request["config"]), Path(request["folder"])
 
     def watch() -> None:
-        say(scores=epoch_scores(folder, config.recipe))
+        say(scores=epoch_scores(folder, config.recipe), device=device_of(folder))
 
     outcome = train_backend(
         request["backend"],
@@ -81,6 +82,16 @@ def train_for_study(request: dict[str, Any]) -> None:
         say(has="proof")
         stored = train(plan, training, expected, request["heading"], begun)
     say(status=row["status"], reason=row["reason"], stored=stored)
+
+
+def device_of(folder: Path) -> str | None:
+    """Return what a run computes on, once it has said so."""
+    path = folder / "manifest.json"
+    if not path.is_file():
+        return None
+    with reading_json(path, "a run's manifest") as manifest:
+        device: str = manifest["backend"]["device"]
+    return device
 
 
 def weights_of(request: dict[str, Any]) -> Path | None:

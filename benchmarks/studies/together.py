@@ -57,6 +57,8 @@ def search_together(
         def told(line: dict[str, Any]) -> bool:
             if "hardware" in line:
                 attempt.host = {"name": slot.name, "hardware": line["hardware"]}
+            if attempt.host is not None and line.get("device"):
+                attempt.host["device"] = line["device"]
             if "outcome" in line:
                 outcomes[name] = Outcome(*line["outcome"])
             if name not in pruned and attempt.report(line.get("scores", [])):

@@ -70,7 +70,7 @@ def trial(request: Line) -> Iterator[Line | End]:
     else:
         score = 1 - abs(recipe.momentum - 0.8)
         for epoch in range(EPOCHS):
-            yield {"scores": [score] * (epoch + 1)}
+            yield {"scores": [score] * (epoch + 1), "device": "H200"}
         yield {"outcome": ["ok", None, 0.1]}
     yield End(0, "", "first")
 
@@ -85,6 +85,7 @@ def test_trials_on_two_hosts_are_scored_pruned_and_counted(played, tmp_path) -> 
     assert states == {"finished", "pruned", "diverged"}
     assert all(len(each["epochs"]) < EPOCHS for each in trials if each["state"] == "pruned")
     assert {each["host"]["name"] for each in trials} == {"first", "second"}
+    assert {each["host"].get("device") for each in trials if each["epochs"]} == {"H200"}
     assert [each["heading"].partition(":")[0] for each in hosts.started[:2]] == [
         "trial 0",
         "trial 1",

@@ -99,7 +99,7 @@ def test_a_contradiction_is_one_line(change, words, tune, tmp_path, capsys) -> N
 
 
 def test_what_hosts_of_several_kinds_took_does_not_compare(tune, tmp_path) -> None:
-    words = "hosts of two kinds: their scores compare, the seconds that they took do not."
+    words = "hosts of different kinds: their scores compare, the seconds that they took do not."
     own = tune["hardware"]
     for trial in tune["trials"][:2]:
         trial["host"] = {"name": "first", "hardware": own | {"memory_bytes": 1}}
@@ -108,6 +108,12 @@ def test_what_hosts_of_several_kinds_took_does_not_compare(tune, tmp_path) -> No
     assert words in table(tune)
     page = render_page(tune, tmp_path)
     assert words in page and "A slow one" in page
+
+    tune["trials"][2]["host"]["hardware"] = own
+    assert words not in table(tune)
+    for trial, device in zip(tune["trials"], ("H100", "H200", "H200"), strict=False):
+        trial["host"]["device"] = device
+    assert words in table(tune)
 
     study = sample_study(tmp_path)
     runs = study["variants"][0]["rows"][0]["runs"]

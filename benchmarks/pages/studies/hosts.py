@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 
 from benchmarks.pages.facts import Facts
-from benchmarks.pages.format import count_word, counted, size
+from benchmarks.pages.format import counted, size
 from benchmarks.records.diff import ALIKE
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.training_documents import AccuracyRun, Study
@@ -45,17 +45,30 @@ def in_words(hardware: Hardware) -> str:
 
 def kinds_notice(document: Study | Tune) -> str | None:
     """Return what to know of the figures where the hosts differ in kind."""
-    used = [
-        each["host"]["hardware"] if "host" in each else document["hardware"]
+    kinds = {
+        kind(each["host"]["hardware"] if "host" in each else document["hardware"])
         for each in trained_of(document)
-    ]
-    count = len({kind(hardware) for hardware in used})
-    if count < 2:
+    }
+    # Backends name the same GPU in different ways.
+    differ = any(len(devices) > 1 for devices in devices_of(document))
+    if len(kinds) < 2 and not differ:
         return None
     return (
-        f"The trainings ran on hosts of {count_word(count)} kinds: their scores compare, the "
-        "seconds that they took do not."
+        "The trainings ran on hosts of different kinds: their scores compare, the seconds that "
+        "they took do not."
     )
+
+
+def devices_of(document: Study | Tune) -> list[set[str]]:
+    """Return for each backend what it computed on."""
+    if document["kind"] == "tune":
+        hosts = [trial["host"] for trial in document["trials"] if "host" in trial]
+        return [{host["device"] for host in hosts if "device" in host}]
+    rows = (row for variant in document["variants"] for row in variant["rows"])
+    devices: dict[str, set[str]] = {}
+    for row in rows:
+        devices.setdefault(row["backend"], set()).update(run["device"] for run in row["runs"])
+    return list(devices.values())
 
 
 def kind(hardware: Mapping[str, object]) -> tuple[object, ...]:

@@ -82,6 +82,7 @@ def test_two_nodes_finish_a_search_that_one_node_began(
     assert states.count("finished") + states.count("pruned") == 4, messages
     assert states[0] == "finished" and "host" not in tune["trials"][0]
     assert states[1] == "killed" and tune["trials"][2]["values"] == tune["trials"][1]["values"]
+    assert {trial["host"]["device"] for trial in tune["trials"] if "host" in trial} == {"cpu"}
     storage = optuna.storages.RDBStorage(f"sqlite:///{out / 'trials.db'}")
     by_number = {
         trial.number: (trial.datetime_start, trial.datetime_complete)
