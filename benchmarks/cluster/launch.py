@@ -74,8 +74,7 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
     more |= {name: os.environ[name] for name in COMPILED_ANEW if name in os.environ}
     folder = str(Path.cwd())
     job = Job(args.backend, arguments, config.threads, config.device, folder, more)
-    named = (args.data, args.resume, args.weights)
-    paths = [folder, *(str(path.absolute()) for path in named if path not in (None, IMAGENET))]
+    paths = [folder, *needed_paths(args, arguments)]
     with joined(args.address, config.workers):
         os.environ |= {name: more[name] for name in (CLUSTER,) if name in more}
         question = Question([args.backend], config, args.data, paths)
@@ -103,6 +102,13 @@ def failed(reason: str, args: Namespace) -> int:
     text = ": ".join([reason, *way_on(args.backend, args.out or args.resume)])
     print(f"error: {printable(text)}", file=sys.stderr)
     return 1
+
+
+def needed_paths(args: Namespace, arguments: Sequence[str]) -> list[str]:
+    """Return what every host has to see: the data, the run, and each file that an option names."""
+    values = (argument.partition("=")[2] or argument for argument in arguments)
+    files = [Path(value) for value in values if Path(value).is_file()]
+    return [str(path.absolute()) for path in (args.data, args.resume, *files) if path is not None]
 
 
 def start(members: list[Member], job: Job) -> None:

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -12,7 +13,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from benchmarks.cluster import hosts
+from benchmarks.cluster import hosts, launch
 from benchmarks.cluster.place import Host
 from benchmarks.commands.train import main
 from common.config import Config
@@ -169,6 +170,18 @@ def test_without_ray_it_is_said_what_to_install(
 def test_data_that_nobody_names_are_missed_before_a_cluster_is_started(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="^--data is missing"):
         main(["--backend", "torch", "--out", str(tmp_path / "run"), "--workers", "2"])
+
+
+def test_every_host_has_to_see_each_file_that_an_option_names(tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("mine.toml", "classes.toml", "w.pth")]
+    for file in files:
+        file.touch()
+    recipe, classes, weights = map(str, files)
+    args = Namespace(data=tmp_path / "data", resume=None)
+    arguments = ["--recipe", recipe, f"--classes={classes}", "--weights", weights, "--seed", "3"]
+    expected = [str(args.data), recipe, classes, weights]
+    assert launch.needed_paths(args, arguments) == expected
+    assert launch.needed_paths(args, ["--weights", "imagenet"]) == expected[:1]
 
 
 @pytest.mark.parametrize(
