@@ -85,7 +85,8 @@ def main(argv: Sequence[str]) -> int:
     dataset = TrainingData(args.data, whole) if args.data else None
     if dataset is not None:
         dataset.warn()
-    with only_writer(out), trainings.resumable("compare", out, args.address):
+    address = None if args.address == LOCAL else args.address  # A cluster of its own by default.
+    with only_writer(out), trainings.resumable("compare", out, address):
         return compare(args, backends, config, out, dataset)
 
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.cluster.hosts import LOCAL
 from benchmarks.cluster.place import Question
 from benchmarks.cluster.slots import hosts_joined
 from benchmarks.commands import trainings
@@ -113,7 +112,7 @@ def main(argv: Sequence[str]) -> int:
     with only_writer(out):
         if not args.resume:
             clear(out)
-        with trainings.resumable("study", out, args.address or LOCAL):
+        with trainings.resumable("study", out, args.address):
             return study(args, config, variants, out)
 
 

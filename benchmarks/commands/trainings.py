@@ -95,9 +95,9 @@ def config_from(args: Namespace) -> Config:
 
 
 @contextmanager
-def resumable(command: str, out: Path, address: str = LOCAL) -> Iterator[None]:
+def resumable(command: str, out: Path, address: str | None) -> Iterator[None]:
     """Let an interrupt within the block say how to go on."""
-    more = f" --address {address}" if address != LOCAL else ""
+    more = f" --address {address}" if address else ""
     try:
         yield
     except KeyboardInterrupt:

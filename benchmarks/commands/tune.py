@@ -15,7 +15,6 @@ from pathlib import Path
 from shlex import join, quote
 from typing import Any
 
-from benchmarks.cluster.hosts import LOCAL
 from benchmarks.cluster.place import Question
 from benchmarks.cluster.slots import hosts_joined
 from benchmarks.commands import study, trainings
@@ -123,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
         search = replace(search, space=space_of(search, args.search))
         args.inputs = inputs_of(search)
         write_plan(out, args, config, (*STORED, *CHANGED, "inputs"))
-        with trainings.resumable("tune", out, args.address or LOCAL):
+        with trainings.resumable("tune", out, args.address):
             return tune(search, args)
 
 

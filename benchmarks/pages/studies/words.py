@@ -89,8 +89,8 @@ def mean_and_interval(row: AccuracyRow, study: Study, score: Score) -> str:
 def epochs_to_target(row: AccuracyRow, void: Void) -> str:
     """Return the mean number of epochs until a run reached the target, and how many did.
 
-    Not the seconds, which ``bench`` tells: a study's trainings run one after another, beside
-    whatever else the machine does.
+    Not the seconds, which ``bench`` tells: a study's trainings are not interleaved, and run beside
+    whatever else a machine does.
     """
     reached = [
         next(
