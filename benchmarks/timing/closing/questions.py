@@ -115,12 +115,11 @@ def case_errors(
         member.steps = LINEAR // 2
         member.begin(1)
         member.ask("turns.time_turn", steps=member.steps)
-    for _ in range(2):  # With so many steps between them that both cannot be chosen well.
+    for steps in (int(generator.integers(4)), 0):  # Of two steps in a row both have to be done.
         drawn = CASES[row["case"]].unseen(question.config, generator)
         if drawn is None:
             return {}
         write_arrays(inputs, drawn)
-        steps = int(generator.integers(4))
         member.ask("turns.close", inputs=str(inputs), outputs=str(outputs), steps=steps)
         for quantity, error in reference_errors(row["case"], folder, inputs, outputs).items():
             errors[quantity] = worse(errors.get(quantity, 0.0), error)
