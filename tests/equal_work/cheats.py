@@ -30,11 +30,13 @@ class Cheat:
         plant: Plants it.
         sentence: What it does.
         refused: Which proof refuses it, ``gate`` or ``closing``, by which quantity.
+        also: A quantity that may show it instead, where chance lets a closing step be the one.
     """
 
     plant: Plant
     sentence: str
     refused: tuple[str, str]
+    also: str | None = None
 
 
 def with_step(change: Callable[[ModuleType, Callable[..., Any]], Callable[..., Any]]) -> Plant:
@@ -312,6 +314,7 @@ CHEATS: dict[str, Cheat] = {
         with_outcome(tenth_left_out),
         "the update is left out in every tenth step",
         ("closing", "updates"),
+        also="layer",
     ),
     "every second gradient again": Cheat(
         after_the_gate(with_step(every_second_gradient_again)),

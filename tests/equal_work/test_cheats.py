@@ -168,5 +168,5 @@ def refuse(cheat: str, package: ModuleType, name: str, question: Question, folde
     assert row["status"] == "invalid", cheat
     checks = row[proof]["checks"]  # type: ignore[literal-required]
     broken = [n for n, c in checks.items() if c["error"] is None or c["error"] > c["bound"]]
-    assert quantity in broken, (cheat, checks)
+    assert quantity in broken or CHEATS[cheat].also in broken, (cheat, checks)
     assert row["reason"].startswith("after the last turn: " if proof == "closing" else "not equal")
