@@ -48,13 +48,15 @@ def pack(root: Path, out: Path, shard_bytes: int, force: bool = False) -> Packed
     Raises:
         InputError: For a list or a file that is wrong, or a folder that cannot be written.
     """
-    check_replaceable(root, out, force)
     splits = {split: [pair for _, pair in read_pairs(root, split)] for split in SPLITS}
     # An image may be in both lists.
     pairs = list({pair.name: pair for split in SPLITS for pair in splits[split]}.values())
     target = out.resolve()
     beside = target.with_name(f".{target.name}.packing")
     with locked(beside.with_name(f"{beside.name}.lock"), f"{out}: is being written", wait=False):
+        with writing(out):
+            restore(target)
+        check_replaceable(root, out, force)
         try:
             with writing(out):
                 remove(beside)  # Of a call that was killed.
@@ -164,13 +166,27 @@ def put_in_place(beside: Path, out: Path) -> None:
     """Give a complete folder its name, and remove the packed data set that had it."""
     for folder in (beside / SHARDS, beside):
         sync_folder(folder)
-    replaced = out.with_name(f".{out.name}.replaced")
+    replaced = replaced_by(out)
     remove(replaced)  # Of a call that was killed.
-    if out.exists():
-        out.rename(replaced)
-    beside.rename(out)
+    try:
+        if out.exists():
+            out.rename(replaced)
+        beside.rename(out)
+    finally:
+        restore(out)
     sync_folder(out.parent)
     remove(replaced)
+
+
+def replaced_by(out: Path) -> Path:
+    """Return where the packed data set is while another one takes its name."""
+    return out.with_name(f".{out.name}.replaced")
+
+
+def restore(out: Path) -> None:
+    """Give the packed data set its name back, if no other has taken it."""
+    if replaced_by(out).exists() and not out.exists():
+        replaced_by(out).rename(out)
 
 
 def remove(folder: Path) -> None:

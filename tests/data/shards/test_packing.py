@@ -133,12 +133,50 @@ def test_an_interrupted_packing_leaves_what_was_there(
     assert contents(tmp_path) == before
 
 
+@pytest.mark.parametrize("failing", [1, 2])
+def test_a_packed_data_set_that_cannot_be_replaced_keeps_its_name(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    pack(generated, tmp_path / "packed", SMALL)
+    before, rename, calls = contents(tmp_path), Path.rename, []
+
+    def fail_once(path: Path, target: Path) -> Path:
+        calls.append(path)
+        if len(calls) == failing:
+            raise OSError(5, "Input/output error")
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "write_json", lambda path, value: path.write_text("{}"))
+        patch.setattr(packing, "write_text", lambda path, text: None)
+        patch.setattr(Path, "rename", fail_once)
+        with pytest.raises(InputError, match=r"packed: cannot be written \(Input/output error\)"):
+            pack(generated, tmp_path / "packed", 2**30, force=True)
+    assert contents(tmp_path) == before
+
+
+def test_a_data_set_that_a_killed_packing_took_the_name_from_gets_it_back(
+    generated: Path, tmp_path: Path
+) -> None:
+    packed = tmp_path / "packed"
+    pack(generated, packed, SMALL)
+    before = contents(tmp_path)
+    packed.rename(tmp_path / ".packed.replaced")
+    with pytest.raises(InputError, match="packed: is not empty"):
+        pack(generated, packed, 2**30)
+    assert contents(tmp_path) == before
+    packed.rename(tmp_path / ".packed.replaced")
+    pack(generated, packed, 2**30, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["packed"]
+    assert contents(packed).keys() < {name.removeprefix("packed/") for name in before}
+
+
 def test_what_a_killed_packing_left_is_removed_by_the_next(generated: Path, tmp_path: Path) -> None:
-    for name in (".packed.packing", ".packed.replaced"):
+    for name in (".packed.packing", ".packed.replaced", "packed"):
         (tmp_path / name / SHARDS).mkdir(parents=True)
         (tmp_path / name / SHARDS / "00000.zip").write_text("half")
     (tmp_path / ".packed.packing.lock").write_text("process 1")
-    pack(generated, tmp_path / "packed", SMALL)
+    pack(generated, tmp_path / "packed", SMALL, force=True)
     assert [path.name for path in tmp_path.iterdir()] == ["packed"]
     assert len(open_dataset(tmp_path / "packed", "val", None).names) == 6
 
