@@ -95,12 +95,15 @@ def config_from(args: Namespace) -> Config:
 
 
 @contextmanager
-def resumable(command: str, out: Path, address: str | None) -> Iterator[None]:
+def resumable(command: str, out: Path, address: str | None = None) -> Iterator[None]:
     """Let an interrupt within the block say how to go on."""
-    more = f" --address {address}" if address else ""
     try:
         yield
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; go on with: fcn {command} --resume {quote(str(out))}{more}"
-        ) from None
+        raise KeyboardInterrupt(f"interrupted; {way_on(command, out, address)}") from None
+
+
+def way_on(command: str, out: Path, address: str | None = None) -> str:
+    """Return how the command whose results are in ``out`` is gone on with."""
+    more = f" --address {address}" if address else ""
+    return f"go on with: fcn {command} --resume {quote(str(out))}{more}"

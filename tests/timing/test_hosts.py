@@ -214,6 +214,21 @@ def test_an_interrupt_keeps_what_is_measured(
     assert played.begun == [("b", ["train", "predict"])]
 
 
+def test_an_interrupt_before_anything_is_measured_leaves_nothing_to_go_on_with(
+    bench: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Interrupted(Played):
+        def ask(self, function: Any, *arguments: Any) -> dict[str, Any]:
+            raise KeyboardInterrupt
+
+    assert bench(Interrupted({"a": "Xeon"})) == 130
+    assert "go on with" not in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+    assert bench(Played({"a": "Xeon"})) == 0
+    assert bench(Interrupted({"a": "Xeon"}), "--resume", str(tmp_path / "out")) == 130
+    assert "; go on with: fcn bench --resume" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("kinds", "name", "is_refused"),
     [

@@ -20,6 +20,7 @@ from benchmarks.commands.bench import (
 from benchmarks.commands.bench.outcome import conclude, status_of
 from benchmarks.commands.bench.resume import check_options
 from benchmarks.commands.report import next_steps
+from benchmarks.commands.trainings import resumable
 from benchmarks.pages.bench_text import table
 from benchmarks.records.diff import check_same_origin
 from benchmarks.records.documents import Bench
@@ -79,13 +80,10 @@ def measure(results: Results, settings: Settings, as_json: bool) -> int:
     """Measure what is not measured yet, write and print all; return the exit status."""
     limit_cpus(settings.threads)
     try:
-        run(results)
-        if settings.trains and "accuracy" not in results.document:
-            measure_accuracy(results, accuracy_config(results.document["settings"]))
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"interrupted; go on with: fcn bench --resume {quote(str(results.folder))}"
-        ) from None
+        with resumable("bench", results.folder):
+            run(results)
+            if settings.trains and "accuracy" not in results.document:
+                measure_accuracy(results, accuracy_config(results.document["settings"]))
     finally:  # However it ends, what has been measured is compared and shown.
         conclude(results)
     document = results.document

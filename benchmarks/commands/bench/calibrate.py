@@ -10,6 +10,7 @@ from shlex import quote
 
 from benchmarks.commands.bench.selftest import first_installed
 from benchmarks.commands.report import next_steps
+from benchmarks.commands.trainings import resumable
 from benchmarks.pages.calibration.text import calibration_text
 from benchmarks.records.calibration.check import LEAST_ROUNDS
 from benchmarks.records.calibration.documents import Budget, Calibration
@@ -79,11 +80,8 @@ def main(argv: Sequence[str]) -> int:
         write_json(folder / CALIBRATION, calibration)
         limit_cpus(calibration["settings"]["threads"])
         try:
-            measure_groups(calibration, folder)
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(
-                f"interrupted; go on with: fcn bench calibrate --resume {quote(str(folder))}"
-            ) from None
+            with resumable("bench calibrate", folder):
+                measure_groups(calibration, folder)
         except WorkerFailed as error:
             print(printable(f"error: {error}"), file=sys.stderr)
             return 1

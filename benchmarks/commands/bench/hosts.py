@@ -11,10 +11,11 @@ from benchmarks.cluster.hosts import check_ray
 from benchmarks.commands.bench.outcome import conclude, has_pages, status_of
 from benchmarks.commands.bench.resume import check_options, read_plan
 from benchmarks.commands.report import next_steps, write_report
+from benchmarks.commands.trainings import way_on
 from benchmarks.pages.bench_text import table
 from benchmarks.records.diff import check_same_commit
 from benchmarks.records.documents import Bench
-from benchmarks.records.machines.kinds import gathered, kinds_in
+from benchmarks.records.machines.kinds import PLAN, gathered, kinds_in
 from benchmarks.records.machines.parts import HOSTS
 from benchmarks.records.results import RESULTS, Results
 from benchmarks.timing.hosts import measure_on_hosts
@@ -36,11 +37,13 @@ def main(args: Namespace, named: set[str]) -> int:
     out = args.resume or new_folder("bench", args.out, args.force)
     if (out / RESULTS).exists():
         raise InputError(f"--out {out}: holds {RESULTS}, whose page would be lost; choose another")
-    more = f"go on with: fcn bench --resume {quote(str(out))} --address {args.address}"
+    more = way_on("bench", out, args.address)
     with only_writer(out):
         try:
             problems = measure_on_hosts(out, settings, args.address, not args.resume)
         except KeyboardInterrupt:
+            if not (out / PLAN).exists():  # Nothing is begun.
+                raise
             raise KeyboardInterrupt(f"interrupted; {more}") from None
         finally:  # However it ends, what has been measured is compared and shown.
             documents = {kind.name: shown(kind) for kind in kinds_in(out)}
