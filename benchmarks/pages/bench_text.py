@@ -25,11 +25,12 @@ def table(document: Bench) -> str:
         f"{machine['processor']}, {cpus}, {machine['system']}; "
         f"{settings['recipe']}, {rounds}, seed {settings['seed']}"
     ]
+    of_hosts = ", the highest of any host" if len(document.get("hosts", {})) > 1 else ""
     for precision, limit in document["limits"].items():
         if limit:
             lines.append(
                 f"limits in {precision}: {limit['flops_per_second'] / 1e9:.0f} GFLOP/s, "
-                f"{limit['bytes_per_second'] / 1e9:.1f} GB/s"
+                f"{limit['bytes_per_second'] / 1e9:.1f} GB/s{of_hosts}"
             )
     for rows in filter(words.was_reached, words.tables(document["rows"])):
         lines += ["", *block(rows, document)]

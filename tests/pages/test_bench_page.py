@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from benchmarks.pages.bench import groups, verdict, write_page
+from benchmarks.pages.bench_text import table as bench_table
 from benchmarks.pages.format import error_text
 from benchmarks.pages.html import shade
 from benchmarks.pages.rows import gate_checks, gate_heads, label_of, paired_tests, row_title, tables
@@ -198,6 +199,18 @@ def test_without_matplotlib_the_numbers_stay(
         assert re.search(r"The limit\s+161 GFLOP/s\s+20\.0 GB/s", text)
         assert re.search(r"MXNet Gluon\s+99 GFLOP/s\s+7\.5 GB/s", text)
         assert "too old a card" in text
+
+
+@pytest.mark.parametrize("hosts", [None, 1, 2])
+def test_limits_of_several_hosts_are_said_to_be_the_highest_of_any(
+    document: dict[str, Any], tmp_path: Path, hosts: int | None
+) -> None:
+    measured = copy.deepcopy(document)
+    if hosts is not None:
+        measured["hosts"] = {f"host-{number}": measured["hardware"] for number in range(hosts)}
+    page = write_page(measured, tmp_path / "report.html").read_text(encoding="utf-8")
+    for text in (page, bench_table(measured)):
+        assert ("the highest of any host" in text) == (hosts == 2)
 
 
 def test_the_gallery_of_a_published_folder_is_shown_again(tmp_path: Path) -> None:
