@@ -7,6 +7,7 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.cluster.hosts import LOCAL, check_listening, check_ray
+from benchmarks.cluster.launch import IMAGENET
 from common import options
 from common.config import Config
 from common.errors import InputError, notice
@@ -80,7 +81,7 @@ def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[
     args, named = options.parsed(parser, argv)
     check_timeout(args.timeout)
     for name in ("data", "weights"):
-        if getattr(args, name) not in (None, Path("imagenet")):
+        if getattr(args, name) not in (None, IMAGENET):
             setattr(args, name, getattr(args, name).absolute())
     return args, named
 
