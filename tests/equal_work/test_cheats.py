@@ -1,8 +1,8 @@
 """Every way to look faster than one is, is refused by name.
 
-The cheats with the state are planted in a package whose framework is the reference, and, slowly, in
-each backend. Those with the clock and with threads are the harness' own: a simulated device has
-them.
+The cheats with the state are planted in a package whose framework is the reference, and for a
+release in each backend. Those with the clock and with threads are the harness' own: a simulated
+device has them.
 """
 
 import importlib
@@ -145,7 +145,7 @@ def test_a_cheat_is_refused_by_name(
     refuse(cheat, numpy_package(clock), "torch", question, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_a_cheat_is_refused_in_every_backend(
     backend: ModuleType, backend_name: str, clock: Clock, larger_question: Question, tmp_path: Path
 ) -> None:
