@@ -9,6 +9,7 @@ import secrets
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -28,6 +29,8 @@ OBJECT_STORE = 80 * 2**20
 """Bytes of Ray's memory for objects; the least that it takes, for nothing large is sent."""
 JOIN_SECONDS, PLACE_SECONDS = 10, 30
 """How long an address may take to answer, and Ray to find a place for every process."""
+HEAD_SECONDS, STOP_SECONDS = 5, 5
+"""Between two looks at the head of a cluster, and how long processes may take to be ended."""
 
 
 class Member(NamedTuple):
@@ -111,6 +114,35 @@ def check_listening(address: str) -> None:
             f"--address {address}: no Ray cluster there ({error.strerror or error}): start one by "
             f"`ray start --head --port {port}` on that host"
         ) from error
+
+
+class Head:
+    """The head of the cluster at an address, without which there is no cluster."""
+
+    def __init__(self, address: str) -> None:
+        self._address, self._looked = address, time.monotonic()
+
+    def check(self) -> None:
+        """Raise InputError if it has ended: Ray's core would soon end this process for that.
+
+        It is looked at every few seconds, however often this is called.
+        """
+        if self._address == LOCAL or time.monotonic() < self._looked + HEAD_SECONDS:
+            return
+        self._looked = time.monotonic()
+        try:
+            check_listening(self._address)
+        except InputError as error:
+            raise InputError(f"the cluster at {self._address} has ended") from error
+
+
+def stop_all(actors: Sequence[Any]) -> None:
+    """End what runs in actors that answer; the head of their cluster may be lost."""
+    import ray
+
+    stops = [actor.stop.remote() for actor in actors]
+    if stops:
+        ray.wait(stops, num_returns=len(stops), timeout=STOP_SECONDS)
 
 
 def check_cluster(address: str) -> None:

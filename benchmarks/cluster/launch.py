@@ -15,7 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cluster.hosts import LOCAL, Member, answers, check_ray, checked, joined, placed
+from benchmarks.cluster.hosts import (
+    LOCAL,
+    Head,
+    Member,
+    answers,
+    check_ray,
+    checked,
+    joined,
+    placed,
+    stop_all,
+)
 from benchmarks.cluster.place import Job, News, Question
 from benchmarks.cluster.silence import Silence
 from benchmarks.workers.environment import COMPILED_ANEW
@@ -81,8 +91,9 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
         members = checked(placed(config, args.address), question)
         start(members, job)
         try:
-            ends = followed(members, args.timeout)
-        except TimeoutError as error:
+            ends = followed(members, Head(args.address), args.timeout)
+        except (InputError, TimeoutError) as error:
+            stop_all([member.actor for member in members])
             return failed(str(error), args)
     if not ends:
         return 0
@@ -122,16 +133,18 @@ def start(members: list[Member], job: Job) -> None:
         answers([member.actor.start.remote(job, Group(rank, addresses), part)])
 
 
-def followed(members: list[Member], silence: float | None) -> list[End]:
+def followed(members: list[Member], head: Head, silence: float | None) -> list[End]:
     """Pass on what the first process prints until all have ended; return those that failed.
 
     An interrupt is passed on to the first once, which then writes a checkpoint.
 
     Args:
         members: The processes.
+        head: Of their cluster.
         silence: Seconds without a message and without computing after which they hang.
 
     Raises:
+        InputError: If the cluster has ended.
         TimeoutError: If they hang.
         KeyboardInterrupt: If that, or a second interrupt, ended it at once.
     """
@@ -148,6 +161,7 @@ def followed(members: list[Member], silence: float | None) -> list[End]:
             if interrupts and interrupts[-1] - interrupts[0] > SAME_PRESS:
                 raise KeyboardInterrupt
             quiet.check()
+            head.check()
             ready, _ = ray.wait([*pending], timeout=1)
             for reference in ready:
                 rank = pending.pop(reference)

@@ -193,6 +193,10 @@ class Place:
         """Tell the process to end at the next step."""
         self._process.terminate()
 
+    def stop(self) -> None:
+        """End the process and all that it has started."""
+        end_group(self._process)
+
 
 class Desk(Place):
     """A place that does one task after another, on its part of a host."""
@@ -209,7 +213,3 @@ class Desk(Place):
         """Start a task in the working folder; return its first news."""
         self.run([sys.executable, "-m", module, request], os.environ, folder)
         return self.read(0)
-
-    def stop(self) -> None:
-        """End the task and all that it has started."""
-        end_group(self._process)

@@ -9,21 +9,15 @@ the user on standard error.
 
 import json
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cluster.hosts import LOCAL, check_listening
+from benchmarks.cluster.hosts import Head, stop_all
 from benchmarks.cluster.launch import ENDED_BY_RAY, news_of
 from benchmarks.cluster.slots import Slot, Slots
 from benchmarks.workers.supervision import last_line
 from common.errors import InputError, notice, printable
-
-HEAD_SECONDS = 5
-"""How often it is looked whether the head of the cluster is still there."""
-STOP_SECONDS = 5
-"""How long tasks may take to end with the command."""
 
 
 class Task(NamedTuple):
@@ -73,12 +67,10 @@ def run_tasks(
     """
     import ray
 
-    free, busy, looked = list(slots.all), dict[Any, Running](), time.monotonic()
+    free, busy, head = list(slots.all), dict[Any, Running](), Head(slots.address)
     try:
         while True:
-            if slots.address != LOCAL and time.monotonic() > looked + HEAD_SECONDS:
-                check_listening(slots.address)  # Else Ray's core would end this process.
-                looked = time.monotonic()
+            head.check()
             while free and (task := next_task(free[0])) is not None:
                 running = Running(free.pop(0), task)
                 busy[running.begin()] = running
@@ -94,9 +86,7 @@ def run_tasks(
                 free += [running.slot] if end.status is not None else []
                 ended(running.task, end)
     finally:
-        stops = [running.slot.actor.stop.remote() for running in busy.values()]
-        if stops:  # They reach the hosts also where the head is lost.
-            ray.wait(stops, num_returns=len(stops), timeout=STOP_SECONDS)
+        stop_all([running.slot.actor for running in busy.values()])
     if not free:
         raise InputError(f"--address {slots.address}: all hosts of the cluster are lost")
 

@@ -9,7 +9,6 @@ import shutil
 import signal
 import socket
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -17,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from benchmarks.cluster.hosts import LOCAL, PLACE_SECONDS, answers, check_listening, joined
+from benchmarks.cluster.hosts import PLACE_SECONDS, Head, answers, joined
 from benchmarks.cluster.launch import LOST, news_of
 from benchmarks.cluster.place import Host, News, Place, versions_here
 from benchmarks.workers.environment import PROJECT
@@ -28,8 +27,6 @@ FOLDER = "fcn-host-"
 """Beginning of the name of a host's folder, among those for temporary files."""
 READ_SECONDS, FETCH_SECONDS, CLEAR_SECONDS = 2, 30, 5
 """How long a host waits for something to tell, and may take to hand over files and to clear up."""
-LOOK_SECONDS = 5
-"""Between two looks at whether the cluster is still there."""
 
 
 class WholeHost(Place):
@@ -122,8 +119,7 @@ class WholeHosts:
     """
 
     def __init__(self, address: str, actors: Mapping[str, Any]) -> None:
-        self._address, self._actors = address, actors
-        self._looked = time.monotonic()
+        self._head, self._actors = Head(address), actors
         self._reads: dict[Any, str] = {}
         self.lost: dict[str, str] = {}
 
@@ -158,18 +154,10 @@ class WholeHosts:
             if news.status is None:
                 self._reads[self._actors[name].read.remote(READ_SECONDS)] = name
             yield name, news
-        if time.monotonic() - self._looked > LOOK_SECONDS:
-            self._looked = time.monotonic()
-            self._look()
-
-    def _look(self) -> None:
-        """Note all hosts as lost if their cluster is: Ray would soon end this process for that."""
-        if self._address == LOCAL:
-            return
         try:
-            check_listening(self._address)
-        except InputError:
-            self.lost |= dict.fromkeys(self._actors, f"the cluster at {self._address} has ended")
+            self._head.check()
+        except InputError as error:
+            self.lost |= dict.fromkeys(self._actors, str(error))
 
     def files(self, name: str, patterns: Sequence[str]) -> dict[str, bytes]:
         """Return the files of ``WholeHost.files``; none of a lost host."""

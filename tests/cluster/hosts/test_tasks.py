@@ -196,7 +196,7 @@ def test_the_loss_of_the_cluster_s_head_is_one_line_and_leaves_no_task(
         (gcs,) = nodes.head_node.all_processes["gcs_server"]
         gcs.process.kill()
         _, errors = command.communicate(timeout=60)
-        assert f"--address {nodes.address}: no Ray cluster there" in errors
+        assert f"error: the cluster at {nodes.address} has ended" in errors
         assert not tasks()
     finally:
         nodes.shutdown()

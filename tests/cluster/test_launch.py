@@ -1,0 +1,73 @@
+"""`fcn train --workers` without Ray: stand-ins are the hosts, and what becomes of them is said."""
+
+import socket
+import sys
+from argparse import Namespace
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from benchmarks.cluster import hosts, launch
+from benchmarks.cluster.hosts import Member
+from benchmarks.cluster.place import Host
+from common.config import Config
+from common.recipes import make_recipe
+
+CONFIG = Config(make_recipe("modern", batch_size=4), workers=2)
+
+
+class Actor:
+    """An actor whose methods, all of them, are noted."""
+
+    def __init__(self) -> None:
+        self.called: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def remote(*arguments: object) -> object:
+            self.called.append(name)
+            return object()
+
+        return SimpleNamespace(remote=remote)
+
+
+@pytest.fixture
+def members(monkeypatch: pytest.MonkeyPatch) -> list[Member]:
+    """Two processes of a cluster that never tell anything."""
+    together = [Member(Actor(), Host(name, [], {}, ""), name, "127.0.0.1") for name in "ab"]
+    silent = SimpleNamespace(wait=lambda references, **_: ([], references))
+    monkeypatch.setitem(sys.modules, "ray", silent)
+    monkeypatch.setattr(launch, "check_ray", lambda option: None)
+    monkeypatch.setattr(launch, "joined", lambda *_: nullcontext())
+    monkeypatch.setattr(launch, "placed", lambda *_: [])
+    monkeypatch.setattr(launch, "checked", lambda *_: together)
+    monkeypatch.setattr(launch, "start", lambda *_: None)
+    monkeypatch.setenv(launch.CLUSTER, "")
+    return together
+
+
+def options(tmp_path: Path, address: str) -> Namespace:
+    return Namespace(
+        backend="torch", data=tmp_path, out=None, resume=None, timeout=None, address=address
+    )
+
+
+def free_address() -> str:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"127.0.0.1:{free.getsockname()[1]}"
+
+
+def test_the_end_of_the_cluster_ends_a_training_and_says_how_to_go_on(
+    members: list[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    monkeypatch.setattr(hosts, "HEAD_SECONDS", 0)
+    monkeypatch.setattr(launch, "way_on", lambda *_: ["go on with: fcn train --resume run"])
+    args = options(tmp_path, free_address())
+    assert launch.train_together(args, CONFIG, []) == 1
+    assert capsys.readouterr().err == (
+        f"error: the cluster at {args.address} has ended: go on with: fcn train --resume run\n"
+    )
+    assert all("stop" in member.actor.called for member in members)
