@@ -18,8 +18,8 @@ from benchmarks.workers.scripts import script_command
 from benchmarks.workers.supervision import cpu_seconds, end_group
 from common.backends import PACKAGES
 from common.config import Config
-from common.data.check import SPLITS
 from common.data.dataset import open_dataset
+from common.data.lists import SPLITS
 from common.machine.children import ending_with_this
 from common.machine.group import Group, group_environment
 from common.machine.provenance import git_commit

@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from common.classes import VOC, VOID, VOID_COLOR, Classes, Color, voc_colors
 from common.data.dataset import Dataset, pair_size, shared_images
 from common.data.images import LARGEST, read_image
-from common.data.lists import Pair, list_path, read_pairs
+from common.data.lists import SPLITS, Pair, list_path, read_pairs
 from common.data.looks import Look, look_at, of_all, signs, without_path
 from common.data.masks import MANY_COLORS, read_mask
 from common.data.shards.files import File, is_packed, packed_files
 from common.errors import InputError
-
-SPLITS = ("train", "val")
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from common.data.shards.files import IMAGES, LABELS, File, Member, is_packed, pa
 from common.errors import InputError
 
 LISTS = "ImageSets/Segmentation"
+SPLITS = ("train", "val")
 IMAGE_SUFFIXES, LABEL_SUFFIXES = (".jpg", ".jpeg", ".png"), (".png",)
 """In lower or upper case; the first one is VOC's own."""
 ENCODINGS = {

@@ -10,14 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from common.data.dataset import RECIPE, pair_size
-from common.data.lists import LISTS, Pair, list_path, read_pairs
+from common.data.lists import LISTS, SPLITS, Pair, list_path, read_pairs
 from common.data.shards.files import FORMAT, INDEX, SHARDS, File, Member
 from common.errors import InputError
 from common.machine.files import sync_folder, write_bytes, write_json, write_text, writing
 from common.machine.locks import locked
 from common.machine.progress import counter
 
-SPLITS = ("train", "val")
 PARTS = {SHARDS, LISTS.partition("/")[0], RECIPE}
 """What is in the folder of a packed data set."""
 MODE = 0o644 << 16
