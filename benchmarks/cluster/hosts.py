@@ -6,12 +6,13 @@ The modules of this room import Ray within functions, and nothing else does.
 import logging
 import os
 import secrets
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,12 +56,15 @@ def check_ray(option: str) -> None:
 def joined(address: str, places: int = 1) -> Iterator[str]:
     """Connect this process to the cluster at ``address`` within the block.
 
+    Standard output is standard error there, for Ray tells of lost hosts on it.
+
     Args:
         address: ``HOST:PORT``, or ``LOCAL`` for a cluster of this host alone.
         places: How many processes that cluster has room for.
 
     Raises:
         InputError: If there is none.
+        KeyboardInterrupt: If this process is told to end meanwhile.
     """
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Else Ray copies the project and installs everything anew where `uv run` started the command.
@@ -76,7 +80,9 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
 
     logging.getLogger("ray").setLevel(logging.ERROR)
     quiet = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": False}
+    before = signal.getsignal(signal.SIGTERM)
     with ExitStack() as stack:
+        stack.enter_context(redirect_stdout(sys.stderr))
         try:
             if address == LOCAL:
                 folder = TemporaryDirectory(prefix="fcn-ray-", ignore_cleanup_errors=True)
@@ -94,8 +100,12 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
                 ray.init(address, **quiet)
         except InputError:
             raise
+        except SystemExit:  # Ray's own handler of SIGTERM.
+            raise KeyboardInterrupt from None
         except Exception as error:  # A plain one where a busy host starts no node in half a minute.
             raise InputError(f"--address {address}: {last_line(str(error))}") from error
+        finally:
+            signal.signal(signal.SIGTERM, before)
         try:
             yield address
         finally:

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from benchmarks.cluster.hosts import (
     LOCAL,
@@ -85,13 +85,14 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
     folder = str(Path.cwd())
     job = Job(args.backend, arguments, config.threads, config.device, folder, more)
     paths = [folder, *needed_paths(args, arguments)]
+    out = sys.stdout
     with joined(args.address, config.workers):
         os.environ |= {name: more[name] for name in (CLUSTER,) if name in more}
         question = Question([args.backend], config, args.data, paths)
         members = checked(placed(config, args.address), question)
         start(members, job)
         try:
-            ends = followed(members, Head(args.address), args.timeout)
+            ends = followed(members, Head(args.address), args.timeout, out)
         except (InputError, TimeoutError) as error:
             stop_all([member.actor for member in members])
             return failed(str(error), args)
@@ -133,7 +134,7 @@ def start(members: list[Member], job: Job) -> None:
         answers([member.actor.start.remote(job, Group(rank, addresses), part)])
 
 
-def followed(members: list[Member], head: Head, silence: float | None) -> list[End]:
+def followed(members: list[Member], head: Head, silence: float | None, out: TextIO) -> list[End]:
     """Pass on what the first process prints until all have ended; return those that failed.
 
     An interrupt is passed on to the first once, which then writes a checkpoint.
@@ -142,6 +143,7 @@ def followed(members: list[Member], head: Head, silence: float | None) -> list[E
         members: The processes.
         head: Of their cluster.
         silence: Seconds without a message and without computing after which they hang.
+        out: Where that goes which the first prints on standard output.
 
     Raises:
         InputError: If the cluster has ended.
@@ -172,7 +174,7 @@ def followed(members: list[Member], head: Head, silence: float | None) -> list[E
                     continue
                 quiet.note(rank, news)
                 if rank == 0:
-                    pass_on(news)
+                    pass_on(news, out)
                 status = news.status
                 if status is None:
                     tails[rank] = (tails[rank] + news.errors)[-4096:]
@@ -199,9 +201,9 @@ def news_of(ray: Any, reference: Any) -> News | str:
     return news
 
 
-def pass_on(news: News) -> None:
+def pass_on(news: News, out: TextIO) -> None:
     """Print what a process has printed."""
-    for stream, text in ((sys.stdout, news.out), (sys.stderr, news.errors)):
+    for stream, text in ((out, news.out), (sys.stderr, news.errors)):
         if text:
             stream.buffer.write(text)
             stream.flush()

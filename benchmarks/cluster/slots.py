@@ -1,10 +1,8 @@
 """The hosts of a Ray cluster as slots of tasks: one for each GPU, or for each host without any."""
 
-import signal
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from secrets import token_hex
@@ -70,10 +68,7 @@ def hosts_joined(
     """
     check_ray(f"--address {address}")
     config = question.config
-    before = signal.getsignal(signal.SIGTERM)
-    # Ray tells of lost hosts on standard output, where a command's result stands.
-    with redirect_stdout(sys.stderr), joined(address):
-        signal.signal(signal.SIGTERM, before)  # Ray has one of its own.
+    with joined(address):
         desks = free_desks(address, config)
         actors = [actor for actor, _ in desks]
         check_shared(actors, folder)

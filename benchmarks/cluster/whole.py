@@ -6,12 +6,11 @@ cluster runs beside the command.
 
 import os
 import shutil
-import signal
 import socket
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
@@ -195,10 +194,7 @@ def whole_hosts(address: str) -> Iterator[WholeHosts]:
     Raises:
         InputError: If there is no cluster, or other work of it runs on a host.
     """
-    before = signal.getsignal(signal.SIGTERM)
-    # Ray tells of lost hosts on standard output, where a command's result stands.
-    with redirect_stdout(sys.stderr), joined(address):
-        signal.signal(signal.SIGTERM, before)  # Ray has one of its own.
+    with joined(address):
         hosts = WholeHosts(address, held(address))
         for name, more in hosts.ask(WholeHost.take_priority).items():
             if more > 0:

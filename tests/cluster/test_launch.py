@@ -1,5 +1,7 @@
 """`fcn train --workers` without Ray: stand-ins are the hosts, and what becomes of them is said."""
 
+import os
+import signal
 import socket
 import sys
 from argparse import Namespace
@@ -71,3 +73,24 @@ def test_the_end_of_the_cluster_ends_a_training_and_says_how_to_go_on(
         f"error: the cluster at {args.address} has ended: go on with: fcn train --resume run\n"
     )
     assert all("stop" in member.actor.called for member in members)
+
+
+def test_ray_changes_neither_what_ends_a_command_nor_its_standard_output(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def init(*_: object, **__: object) -> None:
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        print("joined")
+
+    for name in [name for name in os.environ if name.startswith("RAY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(init=init, shutdown=lambda: None))
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with hosts.joined(hosts.LOCAL):
+            assert signal.getsignal(signal.SIGTERM) == before
+            print("a host is lost")
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert capsys.readouterr() == ("", "joined\na host is lost\n")
