@@ -196,6 +196,8 @@ def news_of(ray: Any, reference: Any) -> News | str:
         news: News = ray.get(reference)
     except ray.exceptions.OutOfMemoryError:
         return ENDED_BY_RAY
+    except ray.exceptions.RayTaskError as error:  # Python's own on that host, which is well.
+        return f"failed: {last_line(str(error))}"
     except ray.exceptions.RayError:
         return LOST
     return news

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.cluster.hosts import Head, stop_all
-from benchmarks.cluster.launch import ENDED_BY_RAY, news_of
+from benchmarks.cluster.launch import ENDED_BY_RAY, LOST, news_of
 from benchmarks.cluster.slots import Slot, Slots
 from benchmarks.workers.supervision import last_line
 from common.errors import InputError, notice, printable
@@ -112,9 +112,10 @@ class Running:
         import ray
 
         news = news_of(ray, reference)
-        if news == ENDED_BY_RAY:  # The host itself is well.
+        if news == ENDED_BY_RAY:
             self.slot = self.slot._replace(actor=self.slot.renewed())
-            return End(1, f"it {ENDED_BY_RAY}", self.slot.name)
+        if isinstance(news, str) and news != LOST:  # The host itself is well.
+            return End(1, f"it {news}", self.slot.name)
         if isinstance(news, str):
             notice(f"{self.slot.name} is lost: {self.task.name} has to be done again")
             return End(None, "", self.slot.name)

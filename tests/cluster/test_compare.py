@@ -134,12 +134,21 @@ class OutOfMemoryError(RayError):
     """As Ray's."""
 
 
+class RayTaskError(RayError):
+    """As Ray's."""
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
-    [(RayError(), "was lost with its host"), (OutOfMemoryError(), "was ended by Ray, because the")],
+    [
+        (RayError(), "was lost with its host"),
+        (OutOfMemoryError(), "was ended by Ray, because the"),
+        (RayTaskError("ray::Desk.begin()\nOSError: no room"), "failed: OSError: no room"),
+    ],
 )
 def test_what_became_of_a_process_without_news_is_said(error: RayError, words: str) -> None:
-    exceptions = SimpleNamespace(RayError=RayError, OutOfMemoryError=OutOfMemoryError)
+    kinds = (RayError, OutOfMemoryError, RayTaskError)
+    exceptions = SimpleNamespace(**{kind.__name__: kind for kind in kinds})
 
     def get(reference: object) -> None:
         raise error

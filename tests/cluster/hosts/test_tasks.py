@@ -111,6 +111,17 @@ def test_a_task_that_ray_ends_for_memory_fails_and_its_host_goes_on(
     assert running.slot.actor == "new"
 
 
+def test_a_task_that_python_fails_to_start_fails_and_its_host_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    running = Running(
+        Slot("a", "actor", lambda: "new"), Task("a task", "module", {}, lambda line: False)
+    )
+    monkeypatch.setattr(tasks_on_hosts, "news_of", lambda ray, reference: "failed: no room")
+    assert running.told(None) == End(1, "it failed: no room", "a")
+    assert running.slot.actor == "actor"
+
+
 @pytest.mark.release
 @pytest.mark.xdist_group("cluster")
 def test_the_task_of_a_lost_host_is_done_on_another_and_no_task_outlives_its_command(
