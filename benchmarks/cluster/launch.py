@@ -26,7 +26,7 @@ from benchmarks.cluster.hosts import (
     placed,
     stop_all,
 )
-from benchmarks.cluster.place import Job, News, Question
+from benchmarks.cluster.place import Job, News, Question, has_path
 from benchmarks.cluster.silence import Silence
 from benchmarks.workers.environment import COMPILED_ANEW
 from benchmarks.workers.scripts import way_on
@@ -35,10 +35,14 @@ from common.config import Config
 from common.errors import InputError, printable
 from common.machine.group import CLUSTER, Group
 from common.machine.progress import ON_TERMINAL, shows_bars
+from common.options import Parser
+from common.recipes import RECIPES
 from common.run.training import NO_DATA
 
 IMAGENET = Path("imagenet")
 """Weights that are downloaded by each host."""
+FILES = ("--recipe", "--classes", "--weights")
+"""The options that may name a file."""
 FAILING_SECONDS = 1
 """After one process has failed, how long others may, whose end may be the cause."""
 FINISHING_SECONDS = 60
@@ -118,8 +122,12 @@ def failed(reason: str, args: Namespace) -> int:
 
 def needed_paths(args: Namespace, arguments: Sequence[str]) -> list[str]:
     """Return what every host has to see: the data, the run, and each file that an option names."""
-    values = (argument.partition("=")[2] or argument for argument in arguments)
-    files = [Path(value) for value in values if Path(value).is_file()]
+    reader = Parser(add_help=False)
+    for name in FILES:
+        reader.add_argument(name)
+    values = vars(reader.parse_known_args(arguments)[0]).values()
+    named = [value for value in values if value not in (None, str(IMAGENET), *RECIPES)]
+    files = [Path(value) for value in named if has_path(value) and Path(value).is_file()]
     return [str(path.absolute()) for path in (args.data, args.resume, *files) if path is not None]
 
 

@@ -109,6 +109,14 @@ def versions_here(backends: Iterable[str]) -> dict[str, str]:
     return versions | {"commit": git_commit() or UNKNOWN}
 
 
+def has_path(path: str) -> bool:
+    """Return whether a path is there for this process."""
+    try:
+        return Path(path).exists()
+    except OSError:  # Its name is too long, or a folder above it may not be searched.
+        return False
+
+
 class Place:
     """One process of a training on this host, which ends with this object's own process."""
 
@@ -118,7 +126,7 @@ class Place:
         Raises:
             InputError: For images that cannot be read.
         """
-        missing = [path for path in question.paths if not Path(path).exists()]
+        missing = [path for path in question.paths if not has_path(path)]
         reading = question.config.max_pixels, question.config.recipe.classes
         digest = ""
         if not missing:

@@ -17,7 +17,7 @@ from typing import Any
 
 from benchmarks.cluster.hosts import PLACE_SECONDS, Head, answers, joined
 from benchmarks.cluster.launch import LOST, news_of
-from benchmarks.cluster.place import Host, News, Place, versions_here
+from benchmarks.cluster.place import Host, News, Place, has_path, versions_here
 from benchmarks.workers.environment import PROJECT
 from common.errors import InputError, notice
 from common.machine.files import inside, write_bytes
@@ -103,7 +103,7 @@ def versions_of_host(host: WholeHost, backends: Sequence[str]) -> dict[str, str]
 
 def missing_on_host(host: WholeHost, paths: Sequence[str]) -> list[str]:
     """Return which of the paths a host does not have."""
-    return [path for path in paths if not Path(path).exists()]
+    return [path for path in paths if not has_path(path)]
 
 
 class WholeHosts:

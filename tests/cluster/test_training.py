@@ -182,6 +182,8 @@ def test_every_host_has_to_see_each_file_that_an_option_names(tmp_path: Path) ->
     expected = [str(args.data), recipe, classes, weights]
     assert launch.needed_paths(args, arguments) == expected
     assert launch.needed_paths(args, ["--weights", "imagenet"]) == expected[:1]
+    others = ["--precision", recipe, f"--without={classes}", "--classes", "sky," * 99]
+    assert launch.needed_paths(args, others) == expected[:1]
 
 
 @pytest.mark.parametrize(
