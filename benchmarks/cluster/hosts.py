@@ -228,7 +228,7 @@ def answers(references: list[Any]) -> list[Any]:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise InputError(str(error.cause)) from None
-        raise
+        raise InputError(f"a host of the cluster: {last_line(str(error))}") from error
     except ray.exceptions.RayError as error:
         raise InputError(
             "a host of the cluster cannot start a process, where this project may not be "

@@ -20,6 +20,7 @@ from common.backends import PACKAGES
 from common.config import Config
 from common.data.dataset import open_dataset
 from common.data.lists import SPLITS
+from common.errors import InputError
 from common.machine.children import ending_with_this
 from common.machine.group import Group, group_environment
 from common.machine.provenance import git_commit
@@ -124,14 +125,17 @@ class Place:
         """Return what this host has of what a training needs.
 
         Raises:
-            InputError: For images that cannot be read.
+            InputError: For images that cannot be read; it names this host.
         """
         missing = [path for path in question.paths if not has_path(path)]
         reading = question.config.max_pixels, question.config.recipe.classes
         digest = ""
-        if not missing:
-            splits = (open_dataset(question.data, split, None, *reading) for split in SPLITS)
-            digest = " ".join(split.digest for split in splits)
+        try:
+            if not missing:
+                splits = (open_dataset(question.data, split, None, *reading) for split in SPLITS)
+                digest = " ".join(split.digest for split in splits)
+        except (InputError, OSError) as error:
+            raise InputError(f"host {socket.gethostname()}: {error}") from None
         return Host(socket.gethostname(), missing, versions_here(question.backends), digest)
 
     def free_address(self, ip: str) -> str:
@@ -168,16 +172,23 @@ class Place:
             os.sched_setaffinity(0, cpus[number * count :][:count] or cpus)
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
-        """Start a command in a working folder; it ends with this process."""
-        self._process = subprocess.Popen(
-            ending_with_this(command),
-            env=environment,
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
+        """Start a command in a working folder; it ends with this process.
+
+        Raises:
+            InputError: If it cannot be started; it names this host.
+        """
+        try:
+            self._process = subprocess.Popen(
+                ending_with_this(command),
+                env=environment,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise InputError(f"host {socket.gethostname()} starts no process: {error}") from None
         self._selector = selectors.DefaultSelector()
         for stream, name in ((self._process.stdout, "out"), (self._process.stderr, "errors")):
             assert stream is not None

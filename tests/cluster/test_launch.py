@@ -14,8 +14,9 @@ import pytest
 
 from benchmarks.cluster import hosts, launch
 from benchmarks.cluster.hosts import Member
-from benchmarks.cluster.place import Host
+from benchmarks.cluster.place import Host, Place, Question, has_path
 from common.config import Config
+from common.errors import InputError
 from common.recipes import make_recipe
 
 CONFIG = Config(make_recipe("modern", batch_size=4), workers=2)
@@ -94,3 +95,32 @@ def test_ray_changes_neither_what_ends_a_command_nor_its_standard_output(
     finally:
         signal.signal(signal.SIGTERM, before)
     assert capsys.readouterr() == ("", "joined\na host is lost\n")
+
+
+def test_a_host_that_may_not_read_its_data_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(self: Path, **_: object) -> bool:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    name = socket.gethostname()
+    question = Question([], CONFIG, tmp_path, [str(tmp_path)])
+    with pytest.raises(InputError, match=f"^host {name}: "):
+        Place().host(question)
+    with pytest.raises(InputError, match=f"^host {name} starts no process: "):
+        Place().run(["true"], {}, str(tmp_path / "missing"))
+    monkeypatch.setattr(Path, "exists", forbidden)
+    assert not has_path(str(tmp_path))
+
+
+def test_an_unforeseen_error_on_a_host_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    class RayTaskError(Exception):
+        cause = OSError()
+
+    def get(references: object) -> None:
+        raise RayTaskError("ray::Place.host()\nOSError: no room")
+
+    exceptions = SimpleNamespace(RayTaskError=RayTaskError, RayError=RayTaskError)
+    monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=get, exceptions=exceptions))
+    with pytest.raises(InputError, match="^a host of the cluster: OSError: no room$"):
+        hosts.answers([])
