@@ -5,6 +5,7 @@ The modules of this room import Ray within functions, and nothing else does.
 
 import logging
 import os
+import re
 import secrets
 import signal
 import socket
@@ -14,11 +15,10 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from importlib.util import find_spec
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from benchmarks.cluster.place import UNKNOWN, Host, Place, Question
+from benchmarks.cluster.place import Host, Place
 from benchmarks.workers.supervision import last_line
 from common.config import Config
 from common.errors import InputError
@@ -30,6 +30,10 @@ OBJECT_STORE = 80 * 2**20
 """Bytes of Ray's memory for objects; the least that it takes, for nothing large is sent."""
 JOIN_SECONDS, PLACE_SECONDS = 10, 30
 """How long an address may take to answer, and Ray to find a place for every process."""
+TOKEN = secrets.token_hex(32)
+"""Of this process's own clusters; Ray reads it once in a process."""
+TRY_SECONDS = 120
+"""How long a process may take to join a cluster; it loads Ray first."""
 HEAD_SECONDS, STOP_SECONDS = 5, 5
 """Between two looks at the head of a cluster, and how long processes may take to be ended."""
 
@@ -70,7 +74,7 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
     # Else Ray copies the project and installs everything anew where `uv run` started the command.
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
     if address == LOCAL:  # Else Ray would keep a token in the home folder.
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_AUTH_TOKEN"] = TOKEN
     # Else Ray ends what it started as soon as anybody uses the memory of this host.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     # Else what Ray starts here has niceness 15, and waits for all else on this host.
@@ -161,12 +165,23 @@ def check_cluster(address: str) -> None:
     Ray's core ends the process that finds something else there, so another one tries it first.
     """
     program = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)"
-    tried = subprocess.run(
-        ending_with_this([sys.executable, "-c", program, address]),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ending_with_this([sys.executable, "-c", program, address])
+    try:
+        tried = subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=TRY_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        raise InputError(
+            f"--address {address}: what listens there did not answer as a Ray cluster does in "
+            f"{TRY_SECONDS} s: start one by `ray start --head` on that host"
+        ) from None
+    for name in ("Python", "Ray"):  # Ray's own error has those of the cluster first.
+        versions = re.findall(rf"^ *{name}: (\S+)$", tried.stderr, re.MULTILINE)
+        if tried.returncode and len(set(versions)) == 2:
+            raise InputError(
+                f"{name} is {versions[-1]} here and {versions[-2]} in the cluster at {address}: "
+                "install the same"
+            )
     if tried.returncode:
         raise InputError(
             f"--address {address}: what listens there is no Ray cluster of this version "
@@ -209,12 +224,6 @@ def placed(config: Config, address: str) -> list[Any]:
     ]
 
 
-def check_everywhere(question: Question, address: str) -> None:
-    """Raise InputError unless the cluster at ``address`` can do the trainings of ``question``."""
-    with joined(address):
-        checked(placed(question.config, address), question)
-
-
 def answers(references: list[Any]) -> list[Any]:
     """Return what actors answer.
 
@@ -235,53 +244,6 @@ def answers(references: list[Any]) -> list[Any]:
             f"installed: {last_line(str(error))}"
         ) from error
     return values
-
-
-def checked(actors: list[Any], question: Question) -> list[Member]:
-    """Return the actors with their hosts, those on this host first.
-
-    Raises:
-        InputError: As ``check_hosts`` says.
-    """
-    import ray
-
-    hosts = answers([actor.host.remote(question) for actor in actors])
-    nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
-    ids = answers([actor.__ray_call__.remote(node_of) for actor in actors])
-    own = ray.get_runtime_context().get_node_id()
-    members = [
-        Member(actor, host, node, nodes[node])
-        for actor, host, node in zip(actors, hosts, ids, strict=True)
-    ]
-    members.sort(key=lambda member: (member.node != own, member.node))
-    check_hosts([member.host for member in members], question.data)
-    return members
-
-
-def check_hosts(hosts: Sequence[Host], data: Path | None = None) -> None:
-    """Raise InputError if a host lacks a path, or has other versions or images than the first.
-
-    Args:
-        hosts: All that work together.
-        data: The folder of their images, if they need any.
-    """
-    first = hosts[0]
-    for host in hosts:
-        for path in host.missing:
-            raise InputError(
-                f"{path}: host {host.name} does not see it: put it where all hosts see it"
-            )
-        for name, number in host.versions.items():
-            if UNKNOWN not in (number, first.versions[name]) and number != first.versions[name]:
-                raise InputError(
-                    f"{name} is {first.versions[name]} on {first.name} and {number} on "
-                    f"{host.name}: install the same on both"
-                )
-        if host.digest != first.digest:
-            raise InputError(
-                f"--data {data}: other images on {host.name} than on {first.name}: make "
-                "them the same on all hosts"
-            )
 
 
 def node_of(place: Place) -> str:

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from benchmarks.cluster.checks import checked
 from benchmarks.cluster.hosts import (
     LOCAL,
     Head,
     Member,
     answers,
     check_ray,
-    checked,
     joined,
     placed,
     stop_all,

@@ -8,13 +8,11 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any, NamedTuple
 
+from benchmarks.cluster.checks import checked
 from benchmarks.cluster.hosts import (
     PLACE_SECONDS,
-    Member,
     answers,
-    check_hosts,
     check_ray,
-    checked,
     joined,
     node_of,
 )
@@ -76,7 +74,6 @@ def hosts_joined(
         paths = [str(path.absolute()) for path in named if path != IMAGENET]
         question = question._replace(data=question.data.absolute(), paths=paths)
         members = checked(actors, question)
-        check_this_host(members, question)
         counts, slots = Counter[str](), []
         renewals = {id(actor): renewed for actor, renewed in desks}
         for actor, host, *_ in members:
@@ -171,12 +168,3 @@ def check_shared(actors: Sequence[Any], folder: Path) -> None:
                 f"{folder}: host {name} does not see what is written there: choose a folder that "
                 "all hosts share under the same path"
             )
-
-
-def check_this_host(members: Sequence[Member], question: Question) -> None:
-    """Raise InputError if this host, where none of them is, differs from them."""
-    import ray
-
-    node = ray.get_runtime_context().get_node_id()
-    if all(member.node != node for member in members):
-        check_hosts([Desk().host(question), members[0].host], question.data)

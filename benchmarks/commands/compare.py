@@ -9,7 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.cluster.hosts import LOCAL, check_everywhere, check_ray
+from benchmarks.cluster.checks import check_everywhere
+from benchmarks.cluster.hosts import LOCAL, check_ray
 from benchmarks.cluster.launch import IMAGENET
 from benchmarks.cluster.place import Question
 from benchmarks.commands import trainings

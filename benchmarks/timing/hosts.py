@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks.cluster.hosts import check_hosts
+from benchmarks.cluster.checks import check_hosts
 from benchmarks.cluster.launch import interrupts_noted
 from benchmarks.cluster.place import News
 from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_here, facts_of, whole_hosts

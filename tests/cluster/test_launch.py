@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import subprocess
 import sys
 from argparse import Namespace
 from contextlib import nullcontext
@@ -124,3 +125,38 @@ def test_an_unforeseen_error_on_a_host_is_one_line(monkeypatch: pytest.MonkeyPat
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=get, exceptions=exceptions))
     with pytest.raises(InputError, match="^a host of the cluster: OSError: no room$"):
         hosts.answers([])
+
+
+MISMATCH = """RuntimeError: Version mismatch: The cluster was started with:
+    Ray: 2.60.0
+    Python: 3.12.3
+This process on 192.0.2.1 was started with:
+    Ray: 2.60.0
+    Python: 3.11.2
+"""
+
+
+def test_a_cluster_of_another_python_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = subprocess.CompletedProcess([], 1, "", MISMATCH)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: tried)
+    message = "^Python is 3.11.2 here and 3.12.3 in the cluster at host:1: install the same$"
+    with pytest.raises(InputError, match=message):
+        hosts.check_cluster("host:1")
+
+
+def test_a_server_that_stays_silent_holds_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "TRY_SECONDS", 0.01)
+    with pytest.raises(InputError, match="^--address host:1: what listens there did not answer"):
+        hosts.check_cluster("host:1")
+
+
+def test_all_clusters_of_a_process_have_the_same_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        sys.modules, "ray", SimpleNamespace(init=lambda *_, **__: None, shutdown=lambda: None)
+    )
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    tokens = set()
+    for _ in range(2):
+        with hosts.joined(hosts.LOCAL):
+            tokens.add(os.environ["RAY_AUTH_TOKEN"])
+    assert len(tokens) == 1

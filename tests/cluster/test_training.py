@@ -13,7 +13,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from benchmarks.cluster import hosts, launch
+from benchmarks.cluster import checks, hosts, launch
 from benchmarks.cluster.place import Host
 from benchmarks.commands.train import main
 from common.config import Config
@@ -196,7 +196,7 @@ def test_every_host_has_to_see_each_file_that_an_option_names(tmp_path: Path) ->
 )
 def test_hosts_that_differ_are_named(second: Host, message: str) -> None:
     first = Host("a", [], {"numpy": "1"}, "x")
-    hosts.check_hosts([first, first], Path("/voc"))
-    hosts.check_hosts([first, Host("b", [], {"numpy": "unknown"}, "x")], Path("/voc"))
+    checks.check_hosts([first, first], Path("/voc"))
+    checks.check_hosts([first, Host("b", [], {"numpy": "unknown"}, "x")], Path("/voc"))
     with pytest.raises(InputError, match=f"^{message}"):
-        hosts.check_hosts([first, second], Path("/voc"))
+        checks.check_hosts([first, second], Path("/voc"))
