@@ -151,7 +151,17 @@ class Place:
             job: What it runs.
             group: Of which it is one.
             part: Which of how many equal parts of this host's CPUs it uses, counted from 0.
+
+        Raises:
+            InputError: If the part has fewer CPUs than threads, or nothing can be started.
         """
+        _, parts = part
+        most = max(1, len(available_cpus()) // parts)
+        if job.threads is not None and job.threads > most:
+            raise InputError(
+                f"--threads {job.threads}: host {socket.gethostname()} has {len(available_cpus())} "
+                f"CPUs for {parts} processes: choose at most {most}"
+            )
         self.use_part(part, job.threads)
         environment = backend_environment(job.threads, job.device)
         environment |= {**group_environment(group), **job.more}

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import hosts, launch
+from benchmarks.cluster import checks, hosts, launch, place
 from benchmarks.cluster.hosts import Member
-from benchmarks.cluster.place import Host, Place, Question, has_path
+from benchmarks.cluster.place import Host, Job, Place, Question, has_path
 from common.config import Config
 from common.errors import InputError
+from common.machine.group import Group
 from common.recipes import make_recipe
 
 CONFIG = Config(make_recipe("modern", batch_size=4), workers=2)
@@ -160,3 +161,22 @@ def test_all_clusters_of_a_process_have_the_same_token(monkeypatch: pytest.Monke
         with hosts.joined(hosts.LOCAL):
             tokens.add(os.environ["RAY_AUTH_TOKEN"])
     assert len(tokens) == 1
+
+
+def test_more_threads_than_a_host_has_cpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, "available_cpus", lambda: [0, 1, 2, 3, 4])
+    job = Job("torch", [], 3, "cpu", "/", {})
+    message = "^--threads 3: host .* has 5 CPUs for 2 processes: choose at most 2$"
+    with pytest.raises(InputError, match=message):
+        Place().start(job, Group(0, ()), (0, 2))
+
+
+def test_the_host_of_the_command_is_compared_where_it_has_no_process(
+    members: list[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = SimpleNamespace(get_node_id=lambda: "c")
+    ray = SimpleNamespace(get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    path = str(tmp_path / "missing")
+    with pytest.raises(InputError, match=f"^{path}: host {socket.gethostname()} does not see it"):
+        checks.check_this_host(members, Question([], CONFIG, tmp_path, [path]))
