@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 from benchmarks.cluster.hosts import Member, answers, joined, node_of, placed
 from benchmarks.cluster.place import UNKNOWN, Host, Place, Question
 from common.errors import InputError
+from common.machine.files import write_text
 
 
 def check_everywhere(question: Question, address: str) -> None:
@@ -35,6 +37,33 @@ def checked(actors: list[Any], question: Question) -> list[Member]:
     check_hosts([member.host for member in members], question.data)
     check_this_host(members, question)
     return members
+
+
+def check_shared(actors: Sequence[Any], folder: Path) -> None:
+    """Raise InputError unless every host reads what is written into ``folder``."""
+    text = token_hex(16)
+    token = folder.absolute() / f".shared-{text[:8]}"
+    write_text(token, text)
+    try:
+        sees = answers([actor.sees.remote(str(token), text) for actor in actors])
+    finally:
+        token.unlink(missing_ok=True)
+    for name, is_same in sees:
+        if not is_same:
+            raise InputError(
+                f"{folder}: host {name} does not see what is written there: choose a folder that "
+                "all hosts share under the same path"
+            )
+
+
+def check_first_sees(members: Sequence[Member], folder: Path) -> None:
+    """Raise InputError if the first process is on another host and ``folder`` is not shared."""
+    import ray
+
+    first = members[0]
+    if first.node != ray.get_runtime_context().get_node_id():
+        above = (folder.absolute(), *folder.absolute().parents)
+        check_shared([first.actor], next(path for path in above if path.is_dir()))
 
 
 def check_this_host(members: Sequence[Member], question: Question) -> None:

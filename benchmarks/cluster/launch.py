@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
-from benchmarks.cluster.checks import checked
+from benchmarks.cluster.checks import check_first_sees, checked
 from benchmarks.cluster.hosts import (
     LOCAL,
     Head,
@@ -94,6 +94,7 @@ def train_together(args: Namespace, config: Config, arguments: Sequence[str]) ->
         os.environ |= {name: more[name] for name in (CLUSTER,) if name in more}
         question = Question([args.backend], config, args.data, paths)
         members = checked(placed(config, args.address), question)
+        check_first_sees(members, args.out or args.resume or Path.cwd())
         start(members, job)
         try:
             ends = followed(members, Head(args.address), args.timeout, out)

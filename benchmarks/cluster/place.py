@@ -138,6 +138,14 @@ class Place:
             raise InputError(f"host {socket.gethostname()}: {error}") from None
         return Host(socket.gethostname(), missing, versions_here(question.backends), digest)
 
+    def sees(self, path: str, text: str) -> tuple[str, bool]:
+        """Return the name of this host, and whether a file has this text there."""
+        try:
+            is_same = Path(path).read_text(encoding="utf-8") == text
+        except OSError:
+            is_same = False
+        return socket.gethostname(), is_same
+
     def free_address(self, ip: str) -> str:
         """Return ``ip`` with a port on which nothing listens."""
         with socket.socket() as listener:
@@ -229,14 +237,6 @@ class Place:
 
 class Desk(Place):
     """A place that does one task after another, on its part of a host."""
-
-    def sees(self, path: str, text: str) -> tuple[str, bool]:
-        """Return the name of this host, and whether a file has this text there."""
-        try:
-            is_same = Path(path).read_text(encoding="utf-8") == text
-        except OSError:
-            is_same = False
-        return socket.gethostname(), is_same
 
     def begin(self, module: str, request: str, folder: str) -> News:
         """Start a task in the working folder; return its first news."""

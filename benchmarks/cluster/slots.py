@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from secrets import token_hex
 from typing import Any, NamedTuple
 
-from benchmarks.cluster.checks import checked
+from benchmarks.cluster.checks import check_shared, checked
 from benchmarks.cluster.hosts import (
     PLACE_SECONDS,
     answers,
@@ -20,7 +19,6 @@ from benchmarks.cluster.launch import IMAGENET
 from benchmarks.cluster.place import Desk, Question
 from common.config import Config
 from common.errors import InputError, notice
-from common.machine.files import write_text
 
 
 class Slot(NamedTuple):
@@ -151,20 +149,3 @@ def new_desk(node: str, use: tuple[int, int], part: tuple[int, int], threads: in
     )
     actor.use_part.remote(part, threads)
     return actor
-
-
-def check_shared(actors: Sequence[Any], folder: Path) -> None:
-    """Raise InputError unless every host reads what is written into ``folder``."""
-    text = token_hex(16)
-    token = folder.absolute() / f".shared-{text[:8]}"
-    write_text(token, text)
-    try:
-        sees = answers([actor.sees.remote(str(token), text) for actor in actors])
-    finally:
-        token.unlink(missing_ok=True)
-    for name, is_same in sees:
-        if not is_same:
-            raise InputError(
-                f"{folder}: host {name} does not see what is written there: choose a folder that "
-                "all hosts share under the same path"
-            )

@@ -48,6 +48,7 @@ def members(monkeypatch: pytest.MonkeyPatch) -> list[Member]:
     monkeypatch.setattr(launch, "joined", lambda *_: nullcontext())
     monkeypatch.setattr(launch, "placed", lambda *_: [])
     monkeypatch.setattr(launch, "checked", lambda *_: together)
+    monkeypatch.setattr(launch, "check_first_sees", lambda *_: None)
     monkeypatch.setattr(launch, "start", lambda *_: None)
     monkeypatch.setenv(launch.CLUSTER, "")
     return together
@@ -180,3 +181,18 @@ def test_the_host_of_the_command_is_compared_where_it_has_no_process(
     path = str(tmp_path / "missing")
     with pytest.raises(InputError, match=f"^{path}: host {socket.gethostname()} does not see it"):
         checks.check_this_host(members, Question([], CONFIG, tmp_path, [path]))
+
+
+def test_the_first_process_on_another_host_has_to_share_the_folder_of_the_run(
+    members: list[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = "a"
+    context = SimpleNamespace(get_node_id=lambda: node)
+    ray = SimpleNamespace(get_runtime_context=lambda: context)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(checks, "answers", lambda references: [("a", False)])
+    checks.check_first_sees(members, tmp_path / "run")
+    node = "c"
+    with pytest.raises(InputError, match=f"^{tmp_path}: host a does not see what is written"):
+        checks.check_first_sees(members, tmp_path / "run")
+    assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import hosts, place, slots
+from benchmarks.cluster import checks, hosts, place
 from benchmarks.records.results import STUDY, TUNE, read_document
 from benchmarks.records.training_documents import Study
 from benchmarks.records.tuning_documents import Tune
@@ -190,8 +190,8 @@ def test_a_folder_that_a_host_does_not_share_is_refused(
 
         return SimpleNamespace(sees=SimpleNamespace(remote=sees))
 
-    monkeypatch.setattr(slots, "answers", lambda references: references)
-    slots.check_shared([actor(tmp_path)], tmp_path)
+    monkeypatch.setattr(checks, "answers", lambda references: references)
+    checks.check_shared([actor(tmp_path)], tmp_path)
     with pytest.raises(InputError, match="does not see what is written there: choose a folder"):
-        slots.check_shared([actor(tmp_path), actor(tmp_path / "own")], tmp_path)
+        checks.check_shared([actor(tmp_path), actor(tmp_path / "own")], tmp_path)
     assert not list(tmp_path.iterdir())
