@@ -196,3 +196,17 @@ def test_the_first_process_on_another_host_has_to_share_the_folder_of_the_run(
     with pytest.raises(InputError, match=f"^{tmp_path}: host a does not see what is written"):
         checks.check_first_sees(members, tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.release
+def test_one_process_joins_two_clusters_of_its_own_one_after_the_other() -> None:
+    program = """
+from benchmarks.cluster.hosts import LOCAL, joined
+for _ in range(2):
+    with joined(LOCAL):
+        import ray
+        assert ray.get(ray.remote(lambda: 3).remote()) == 3
+"""
+    command = [sys.executable, "-c", program]
+    tried = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert tried.returncode == 0, tried.stderr
