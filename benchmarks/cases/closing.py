@@ -31,6 +31,9 @@ HARNESS = {
     "late": BOUNDS["closing: late work"],
 }
 """Quantity -> bounds of what is asked of the turns of every case, whatever its steps compute."""
+MEASURED_PIXELS = 50_000
+"""Of a batch. In larger ones float32 rounds more, and no bound of ``ROUNDED`` is known there."""
+ROUNDED = frozenset({"loss", "statistics", "updates"})
 MOST_UNSEEN = 9
 """Batches that are timed after the last turn, with the one that wakes the worker up."""
 BEFORE, LEFT, BUFFER = "before the closing step", "after the closing step", "momentum"

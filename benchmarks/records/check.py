@@ -79,7 +79,8 @@ def gate_problems(row: Row) -> Iterator[str]:
         case = CASES[row["case"]]
         yield from check_problems(row, gate, "gate", case.bounds)
         if "closing" in row:  # Early files have none.
-            yield from check_problems(row, row["closing"], "closing proof", case.closing)
+            bounds = case.closing_bounds(row["batch_size"] * math.prod(row["crop"]))
+            yield from check_problems(row, row["closing"], "closing proof", bounds)
 
 
 def check_problems(row: Row, proof: Gate, name: str, bounds: Bounds) -> Iterator[str]:

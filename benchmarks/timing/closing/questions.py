@@ -6,6 +6,7 @@ clock, the time of other steps, the work that is left and the state are all look
 """
 
 import json
+import math
 import secrets
 import sys
 import time
@@ -40,9 +41,11 @@ def close(member: Member, question: Question) -> bool:
         return True  # All turns were those of a process before this one.
     errors: dict[str, float | None] = {**turn_errors(member, samples)}
     errors |= case_errors(member, question, samples)
-    limits = row_limits(case.closing, row["precision"], row["track"], row["backend"])
+    bounds = case.closing_bounds(row["batch_size"] * math.prod(row["crop"]))
+    limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
     # One that is absent counts as infinite.
-    row["closing"] = closing = judged(dict.fromkeys(limits) | errors, limits)
+    asked = {quantity: errors.get(quantity) for quantity in limits}
+    row["closing"] = closing = judged(asked, limits)
     if not closing["passed"]:
         end(row, "invalid", f"after the last turn: {closing['reason']}")
     return closing["passed"]
