@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.closing import HARNESS, MEASURED_PIXELS, ROUNDED
+from benchmarks.cases.closing import HARNESS
 from benchmarks.cases.inputs import Arrays, parameters_in
 from common.config import Config
 from common.parameters.costs import Costs
@@ -276,13 +276,6 @@ class Case(ABC):
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
         """Return each quantity's relative error; infinity for one that cannot be compared."""
         return {name: relative_error(answers[name], array) for name, array in expected.items()}
-
-    def closing_bounds(self, pixels: int) -> Bounds:
-        """Return those of ``closing`` that hold for a batch of so many pixels."""
-        large = pixels > MEASURED_PIXELS
-        return {
-            name: self.closing[name] for name in self.closing if not large or name not in ROUNDED
-        }
 
     def unseen(self, config: Config, generator: np.random.Generator) -> Arrays | None:
         """Return the closing question, as ``closing.draw_unseen`` does; None without one."""

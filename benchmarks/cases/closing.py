@@ -8,7 +8,7 @@ float64 reference computes two examples, however large the batch is.
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from tempfile import TemporaryFile
 from types import ModuleType
 from typing import Any
@@ -22,7 +22,7 @@ from common.data.synthetic import draw_pair
 from common.parameters.names import Parameters, is_statistic, weight_decays
 from common.reference import network as reference
 from common.reference.distances import length_error, relative_error
-from common.reference.tolerances import BOUNDS
+from common.reference.tolerances import BOUNDS, Bound
 
 HARNESS = {
     "clock": BOUNDS["closing: clock"],
@@ -39,6 +39,14 @@ MOST_UNSEEN = 9
 BEFORE, LEFT, BUFFER = "before the closing step", "after the closing step", "momentum"
 GRADIENT = "gradient"
 """Prefixes of a parameter's name in the files of answers."""
+
+
+def bounds_of_batch(
+    bounds: Mapping[str, Mapping[str, Bound]], batch_size: int, crop: Sequence[int]
+) -> dict[str, Mapping[str, Bound]]:
+    """Return the closing bounds of a case that hold for a batch of images of ``crop``."""
+    large = batch_size * math.prod(crop) > MEASURED_PIXELS
+    return {name: bound for name, bound in bounds.items() if not large or name not in ROUNDED}
 
 
 def draw_unseen(config: Config, generator: np.random.Generator) -> Arrays:

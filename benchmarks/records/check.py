@@ -8,6 +8,7 @@ from itertools import product
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Bounds
+from benchmarks.cases.closing import bounds_of_batch
 from benchmarks.records.comparisons import compare_rows, crossed
 from benchmarks.records.documents import Bench, Gate, Row
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
@@ -79,7 +80,7 @@ def gate_problems(row: Row) -> Iterator[str]:
         case = CASES[row["case"]]
         yield from check_problems(row, gate, "gate", case.bounds)
         if "closing" in row:  # Early files have none.
-            bounds = case.closing_bounds(row["batch_size"] * math.prod(row["crop"]))
+            bounds = bounds_of_batch(case.closing, row["batch_size"], row["crop"])
             yield from check_problems(row, row["closing"], "closing proof", bounds)
 
 
