@@ -147,10 +147,18 @@ class Place:
         return socket.gethostname(), is_same
 
     def free_address(self, ip: str) -> str:
-        """Return ``ip`` with a port on which nothing listens."""
-        with socket.socket() as listener:
-            listener.bind((ip, 0))
-            return f"{ip}:{listener.getsockname()[1]}"
+        """Return ``ip`` with a port on which nothing listens; to be called once.
+
+        On Linux it is this object's: the system gives it to no one else who takes any free port or
+        connects, but a framework may listen there, for all of them set SO_REUSEADDR too.
+        """
+        self._port = socket.socket()
+        self._port.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._port.bind((ip, 0))
+        address = f"{ip}:{self._port.getsockname()[1]}"
+        if sys.platform != "linux":  # Nobody could listen there.
+            self._port.close()
+        return address
 
     def start(self, job: Job, group: Group, part: tuple[int, int]) -> None:
         """Start the process.

@@ -32,7 +32,8 @@ def expected(torch_present: None, tmp_path_factory: pytest.TempPathFactory) -> P
 
 def run_group(module: str, *arguments: object) -> list[tuple[int, str]]:
     """Run a module as the processes of a group; return the status and the messages of each."""
-    addresses = tuple(Place().free_address("127.0.0.1") for _ in range(WORKERS))
+    places = [Place() for _ in range(WORKERS)]
+    addresses = tuple(place.free_address("127.0.0.1") for place in places)
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
