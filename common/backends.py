@@ -20,6 +20,7 @@ NOTES = {
 
 CONTRACT = {
     "device": "configure describe device_memory_peak precisions synchronize to_device to_host",
+    "group": "sum_over_group",
     "loss": "cross_entropy image_losses",
     "measure": "backward_step loss_operation matrix_product stream switches trace "
     "upsample_operation",

@@ -22,7 +22,7 @@ def train(config: Config, data: TrainingData, run: Run, start: Checkpoint) -> An
                 mxnet_impl.to_device(batch.labels, config),
             )
             state, loss = mxnet_impl.train_step(state, images, labels, rate)
-            run.step(batch.step, epoch, loss)
+            run.step(batch, epoch, loss)
             if run.checkpoint_due(batch.step):
                 run.checkpoint(
                     mxnet_impl.parameters_of(state), mxnet_impl.momentum_of(state), batch.step + 1

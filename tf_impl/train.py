@@ -22,7 +22,7 @@ def train(config: Config, data: TrainingData, run: Run, start: Checkpoint) -> An
                 tf_impl.to_device(batch.labels, config),
             )
             state, loss = tf_impl.train_step(state, images, labels, rate)
-            run.step(batch.step, epoch, loss)
+            run.step(batch, epoch, loss)
             if run.checkpoint_due(batch.step):
                 run.checkpoint(
                     tf_impl.parameters_of(state), tf_impl.momentum_of(state), batch.step + 1

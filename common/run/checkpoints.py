@@ -51,6 +51,15 @@ class Checkpoint:
     log: LogPart | None = None
 
 
+def trained_arrays(recipe: Recipe, parameters: Parameters, momentum: Parameters) -> Parameters:
+    """Return what a step updates: the trained parameters, and the momentum under names of its own.
+
+    The running statistics are not among them: of several replicas each has its own meanwhile.
+    """
+    trained = {name: parameters[name] for name in trainable_names(recipe)}
+    return trained | {f"the momentum of {name}": value for name, value in momentum.items()}
+
+
 TENSOR_FILES = ("model.safetensors", "optimizer.safetensors")
 
 

@@ -11,14 +11,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from common.config import Config
+from common.data.batches import plan_epoch
 from common.data.tiling import predict_tiled, predict_views
 from common.documents import Evaluation
 from common.errors import command, notice
-from common.machine.group import end_at_once
+from common.machine.group import Together, end_at_once
 from common.machine.locks import only_writer
 from common.machine.messages import FrameworkMessages
 from common.machine.threads import restart_with_environment
 from common.options import config_from, predict_parser, training_parser
+from common.run.checkpoints import Checkpoint, trained_arrays
 from common.run.interrupts import configure
 from common.run.metrics import confusion_matrix, empty_confusion, evaluation_record
 from common.run.prediction import (
@@ -57,6 +60,8 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
             start_training(args, config, backend) as (data, run, start),
         ):
             messages.keep_in(run.folder)
+            if config.workers > 1:
+                run.together = together(backend, config, data, start)
             with run.interrupts.watched():
                 state = train(run.config, data, run, start)
             predictions = predict(backend, state, data.examples())
@@ -71,6 +76,24 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
         return status
 
     return main_of_one
+
+
+def together(
+    backend: ModuleType, config: Config, data: TrainingData, start: Checkpoint
+) -> Together:
+    """Return the checks of a group's processes, once they have the same start.
+
+    Raises:
+        InputError: If they have not.
+    """
+
+    def order(epoch: int) -> NDArray[np.int64]:
+        plan = plan_epoch(data.train, config.recipe, config.seed, epoch, training=True)
+        return plan.indices.reshape(-1, config.recipe.batch_size)
+
+    group = Together(config, backend.sum_over_group, order)
+    group.start(start.step, trained_arrays(config.recipe, start.parameters, start.momentum))
+    return group
 
 
 def prediction_command(backend: ModuleType) -> Callable[..., int]:

@@ -12,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.config import Config, learning_rate
+from common.data.batches import Batch
 from common.data.masks import write_label
 from common.documents import Evaluation, Manifest, StepLine, Summary
 from common.errors import LOWER_RATE, InputError, TrainingDiverged, is_first_process
 from common.machine.files import write_json
+from common.machine.group import Together
 from common.machine.progress import counter
 from common.machine.provenance import host_memory_peak
 from common.parameters.files import describe_network, save_parameters
 from common.parameters.names import Parameters
-from common.run.checkpoints import Checkpoint, has_checkpoint, save_checkpoint
+from common.run.checkpoints import Checkpoint, has_checkpoint, save_checkpoint, trained_arrays
 from common.run.folders import MODEL, SUMMARY, resume_command
 from common.run.interrupts import Interrupts
 from common.run.log import LOG, Line, Log
@@ -41,6 +43,7 @@ class Run:
     Attributes:
         lines: Of ``metrics.jsonl``, with those before the first step of a resumed training.
         interrupts: While they are watched, one waits for the next checkpoint, which is then due.
+        together: What this process checks with the others of its group, if it has one.
     """
 
     def __init__(
@@ -64,6 +67,7 @@ class Run:
         self._step_seconds: list[float] = []
         self._started = self._clock = time.perf_counter()
         self.interrupts = Interrupts()
+        self.together: Together | None = None
         folder.mkdir(parents=True, exist_ok=True)
         for unfinished in (*folder.glob(".*.partial"), *folder.glob("predictions/.*.partial")):
             unfinished.unlink()
@@ -76,8 +80,11 @@ class Run:
         self._log = Log(folder / LOG, steps_per_epoch, self.lines)
         self._bar = counter(total_steps, "step", initial=first_step, hidden=not progress)
 
-    def step(self, step: int, epoch: int, loss: Any) -> None:
-        """Note a step's loss, a value on the device."""
+    def step(self, batch: Batch, epoch: int, loss: Any) -> None:
+        """Note the loss of a batch's step, a value on the device."""
+        step = batch.step
+        if self.together is not None:
+            self.together.note_step(step, batch.indices)
         self._pending.append((step, epoch, loss))
         first = not self._step_seconds
         if first or (step + 1) % READ_EVERY == 0 or step + 1 == self.total_steps:
@@ -122,6 +129,9 @@ class Run:
     def epoch(self, epoch: int, evaluation: Evaluation) -> None:
         """Record an epoch: the mean of its training losses and the evaluation after it."""
         self.read_losses()
+        if self.together is not None:
+            done = min((epoch + 1) * self.steps_per_epoch, self.total_steps)
+            self.together.end_epoch(epoch, done)
         value = evaluation["val_loss"]
         if value is not None and not math.isfinite(value):
             raise self._diverged(f"the validation loss is {value} after epoch {epoch + 1}")
@@ -171,6 +181,9 @@ class Run:
         for name, value in (*parameters.items(), *momentum.items()):
             if not np.isfinite(value).all():
                 raise self._diverged(f"{name} is not finite after {step} steps")
+        if self.together is not None and self._ends_epoch(step):
+            trained = trained_arrays(self.config.recipe, parameters, momentum)
+            self.together.compare(trained, f"after step {step - 1}: their gradients are not added")
         dataset, versions = self.manifest["dataset"], self.manifest["backend"]["versions"]
         # The log must be on disk before the checkpoint that it belongs to.
         checkpoint = Checkpoint(

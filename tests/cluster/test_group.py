@@ -87,3 +87,30 @@ def test_a_process_without_its_group_says_how_to_start_one(monkeypatch: pytest.M
     with pytest.raises(InputError, match="this process is one of 1: start the training by"):
         group_of(TWO)
     assert group_of(Config(RECIPES["modern"])).rank == 0
+
+
+ONCE = "where each image of an epoch has to be trained on once, by one process"
+NAMED = f"""\
+one part:
+error: --workers 2: in step 0 (epoch 1) process 1 trained on the images of process 0, {ONCE}
+no mean:
+error: --workers 2: backbone.conv1.weight of process 1 is not that of process 0 after step 1: \
+their gradients are not added
+skipped unnoticed:
+error: --workers 2: in step 1 (epoch 1) process 1 trained on the images of step 2, so it has \
+skipped a batch, {ONCE}
+skipped:
+"""
+SKIPPED_BATCH = """\
+error: --workers 2: process 1 did step 2 where step 1 was due: it has skipped a batch, so its \
+gradients are added to those of another one
+"""
+
+
+@pytest.mark.cluster
+@pytest.mark.usefixtures("torch_present")
+def test_a_training_with_a_mistake_ends_with_its_name(generated: Path, tmp_path: Path) -> None:
+    (_, first), (_, second) = run_group("tests.cluster.planted", generated, tmp_path)
+    assert second == NAMED + SKIPPED_BATCH
+    messages = [line for line in first.splitlines() if not line.startswith("epoch 1/1")]
+    assert "\n".join(messages).startswith(NAMED)

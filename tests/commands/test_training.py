@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from common.config import Config
+from common.data.batches import Batch
 from common.errors import TrainingDiverged
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
@@ -77,12 +78,12 @@ def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -
         data=tmp_path,
         progress=False,
     )
-    run.step(0, 0, np.float32(1.0))
+    run.step(Batch(0, *[np.zeros(0)] * 3), 0, np.float32(1.0))
     with pytest.raises(TrainingDiverged, match="weight is not finite after 1 steps"):
         run.checkpoint({"weight": np.float32([np.inf])}, {}, 1)
     with pytest.raises(TrainingDiverged, match="validation loss is nan after epoch 1"):
         run.epoch(0, {"val_loss": float("nan")})
-    run.step(1, 0, np.float32("nan"))
+    run.step(Batch(1, *[np.zeros(0)] * 3), 0, np.float32("nan"))
     with pytest.raises(TrainingDiverged, match="step 1"):
         run.checkpoint({}, {}, 2)
     assert not any((tmp_path / "run/checkpoints").glob("*"))

@@ -87,7 +87,7 @@ class OneStep(HeldData):
 class StepsRun(HeldRun):
     """Takes note of no step."""
 
-    def step(self, step: int, epoch: int, loss: object) -> None:
+    def step(self, batch: Batch, epoch: int, loss: object) -> None:
         pass
 
     def checkpoint_due(self, step: int) -> bool:

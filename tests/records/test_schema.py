@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator, ValidationError
 
 from benchmarks.records.schema import DOCUMENTS, SCHEMAS, schema_of, text_of
 from common.config import Config
+from common.data.batches import Batch
 from common.machine.provenance import hardware
 from common.recipes import make_recipe
 from common.run.metrics import empty_confusion, evaluation_record
@@ -131,7 +132,7 @@ def test_the_record_of_a_training_follows_its_schemas(generated: Path, tmp_path:
         progress=False,
     )
     for step in range(2):
-        run.step(step, 0, np.float32(1.5))
+        run.step(Batch(step, *[np.zeros(0)] * 3), 0, np.float32(1.5))
     run.epoch(0, evaluation_record(empty_confusion(21) + 1, [1.0]))
     run.finish({"w": np.ones(1, np.float32)}, None, [], lambda: None)
     for name in ("config", "manifest", "summary"):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from common.config import Config
+from common.data.batches import Batch
 from common.data.dataset import Dataset
 from common.errors import InputError
 from common.options import config_from, training_parser
@@ -40,7 +41,7 @@ def one_step(*options: object) -> dict[str, Any]:
     """Open a run as a training does, let it end after a checkpoint, and return its manifest."""
     args = training_parser("train").parse_args([*SMALL, *map(str, options)])
     with start_training(args, config_from(args), Backend("torch_impl")) as (_, run, start):
-        run.step(start.step, 0, np.float32(1.0))
+        run.step(Batch(start.step, *[np.zeros(0)] * 3), 0, np.float32(1.0))
         run.checkpoint(start.parameters, start.momentum, start.step + 1)
     manifest: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text("utf-8"))
     return manifest
