@@ -36,6 +36,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 # The frameworks' threads have freed memory of their own, which a worker of a long run keeps: with a
 # pool for each thread, it is several gibibytes.
 os.environ.setdefault("MALLOC_ARENA_MAX", "2")
+# A network's parameters are larger than what glibc keeps by default: the kernel would clear the
+# pages of each copy anew. `memory_given_back` gives back what a module's tests have left.
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 40))
 # Most of what JAX's tests take is LLVM's work on programs that then run once or twice. With less of
 # it a step compiles in a third of the time and runs as fast. What XLA makes for a user is compared
 # with the reference by tests/packages/test_devices.py, and by all tests with an empty XLA_FLAGS.
