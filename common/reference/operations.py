@@ -74,10 +74,11 @@ def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
     Returns:
         [B, (H + 2 padding - k) // s + 1, likewise, O].
     """
+    taps = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # Once, not for every image.
 
     def correlate(x: Array) -> Array:
         windows = _windows(pad(x, padding), weight.shape[2], stride)
-        return np.tensordot(windows, weight, axes=((3, 4, 5), (2, 3, 1)))
+        return np.tensordot(windows, taps, axes=3)
 
     return map_by_image(correlate, x)
 
@@ -90,9 +91,10 @@ def convolution_input_gradient(
     Each output pixel hands its gradient, times the kernel, back to the window that it came from.
     """
     height, width = size
+    kernels = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))  # Once, not for every image.
 
     def paint(gradient: Array) -> Array:
-        patches = np.tensordot(gradient, weight.transpose(0, 2, 3, 1), axes=1)
+        patches = np.tensordot(gradient, kernels, axes=1)
         shape = (len(gradient), height + 2 * padding, width + 2 * padding, weight.shape[1])
         x_gradient = np.zeros(shape)
         windows = _windows(x_gradient, weight.shape[2], stride)
