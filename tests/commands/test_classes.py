@@ -115,7 +115,15 @@ def test_masks_of_other_classes_are_told_how_to_get_a_list(
     assert (told in capsys.readouterr().out) == (kind != "palette")
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "backend_name",
+    [
+        # Classes, devices and resumed trainings are each tested in every backend elsewhere.
+        pytest.param(name, marks=pytest.mark.slow if name == PRESENT[0] else pytest.mark.release)
+        for name in PRESENT
+    ],
+    indirect=True,
+)
 def test_own_classes_are_trained_on_two_devices_resumed_on_one_and_predicted(
     backend_name: str, generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -43,10 +43,20 @@ def script(*arguments: object, **environment: str) -> subprocess.CompletedProces
     )
 
 
-@pytest.mark.slow
-def test_two_devices_equal_the_shards_one_after_another(backend_name: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("resnet18_v1", "fcn8s", "sum"), marks=pytest.mark.slow),
+        # As the processes of a group do, in tests/cluster/test_group.py.
+        pytest.param(("resnet18_v2", "fcn32s", "mean"), marks=pytest.mark.release),
+    ],
+    ids="-".join,
+)
+def test_two_devices_equal_the_shards_one_after_another(
+    backend_name: str, options: tuple[str, ...]
+) -> None:
     # The other tests tell XLA to compile fast; here it compiles as it does for a user.
-    result = script("tests.packages.test_devices", backend_name, XLA_FLAGS="")
+    result = script("tests.packages.test_devices", backend_name, *options, XLA_FLAGS="")
     assert result.returncode == 0, result.stderr
 
 
@@ -153,5 +163,5 @@ def second_process(launcher: int) -> int:
 
 
 if __name__ == "__main__":
-    compare(sys.argv[1], Network("resnet18_v1"), "sum")
-    compare(sys.argv[1], Network("resnet18_v2", "fcn8s"), "mean")
+    name, backbone, head, reduction = sys.argv[1:]
+    compare(name, Network(backbone, head), reduction)

@@ -18,6 +18,7 @@ from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.recipes import make_recipe
+from tests.conftest import PRESENT
 from tests.support.bench_sample import planned
 
 REFUSED = {
@@ -163,17 +164,26 @@ def test_each_variant_has_its_own_plant_and_the_plain_ones_have_none(
     ]
 
 
-@pytest.mark.slow
-def test_what_is_planted_in_a_real_backend_is_refused(backend_name: str, tmp_path: Path) -> None:
-    settings = settings_of(backend_name, "train", "predict").to_json()
+def check_refused(backend_name: str, case: str, plant: str, folder: Path) -> None:
+    settings = settings_of(backend_name, case).to_json()
     document = planned(**settings)
-    train, predict = document["rows"]
-    results, config = Results(tmp_path, document), config_of(settings, train)
-    # One process for both: of the second plant it has to compile no more than a prediction.
-    with Worker(backend_name, backend_environment(None, "cpu"), tmp_path / "log") as worker:
-        for row, plant in ((train, "unsynchronised"), (predict, "epsilon")):
-            member = members.Member(results, row, worker, plant)
-            if members.prove(member, members.make_question(row, config, tmp_path)):
-                members.calibrate(member, seconds=0.1, least=2)
-            assert row["status"] == "invalid"
-            assert row["reason"].startswith(REFUSED[plant][:15])
+    (row,) = document["rows"]
+    results, config = Results(folder, document), config_of(settings, row)
+    with Worker(backend_name, backend_environment(None, "cpu"), folder / "log") as worker:
+        member = members.Member(results, row, worker, plant)
+        if members.prove(member, members.make_question(row, config, folder)):
+            members.calibrate(member, seconds=0.1, least=2)
+    assert row["status"] == "invalid"
+    assert row["reason"].startswith(REFUSED[plant][:15])
+
+
+@pytest.mark.slow
+def test_steps_that_are_not_waited_for_are_refused(backend_name: str, tmp_path: Path) -> None:
+    check_refused(backend_name, "train", "unsynchronised", tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
+def test_another_epsilon_is_refused(backend_name: str, tmp_path: Path) -> None:
+    """In one backend: in the others tests/equal_work/test_planted.py plants it."""
+    check_refused(backend_name, "predict", "epsilon", tmp_path)
