@@ -109,7 +109,9 @@ class Lines:
         return True
 
     def _print(self, more: str) -> None:
-        scale, units = (2**20, "MiB") if self.unit == BYTES else (1, _plural(self.unit))
+        is_one = (self.n if self.total is None else self.total) == 1
+        units = self.unit if is_one else _plural(self.unit)
+        scale, units = (2**20, "MiB") if self.unit == BYTES else (1, units)
         of = "" if self.total is None else f" of {self.total / scale:.6g}"
         start = f"{self.desc}: " if self.desc else ""
         self.write(f"{start}{self.n / scale:.6g}{of} {units}{self._notes}{more}")

@@ -180,7 +180,7 @@ class Run:
         self.interrupts.announce(None)
         for name, value in (*parameters.items(), *momentum.items()):
             if not np.isfinite(value).all():
-                raise self._diverged(f"{name} is not finite after {step} steps")
+                raise self._diverged(f"{name} is not finite after {step} step{'s' * (step != 1)}")
         if self.together is not None and self._ends_epoch(step):
             trained = trained_arrays(self.config.recipe, parameters, momentum)
             self.together.compare(trained, f"after step {step - 1}: their gradients are not added")

@@ -73,15 +73,14 @@ def test_a_part_of_a_step_gives_what_the_reference_gives(
         assert not gate["passed"] and f"{name} is off by" in str(gate["reason"])
 
 
-@pytest.mark.slow
-def test_native_upsampling_is_proved_in_whole_steps_and_alone(
-    asked: Asked, ask_about: AskAbout
+@pytest.mark.parametrize("case", ["upsample", pytest.param("train", marks=pytest.mark.release)])
+def test_native_upsampling_is_proved_alone_and_in_whole_steps(
+    asked: Asked, ask_about: AskAbout, case: str
 ) -> None:
-    for case in ("train", "upsample"):
-        gate = asked.set_up(ask_about(case, None, CONFIG), "native-upsampling")
-        assert gate["passed"], gate["reason"]
-        switches = asked.process["switches"]
-        assert switches is not None and switches["upsampling"] == "native"
+    gate = asked.set_up(ask_about(case, None, CONFIG), "native-upsampling")
+    assert gate["passed"], gate["reason"]
+    switches = asked.process["switches"]
+    assert switches is not None and switches["upsampling"] == "native"
 
 
 @pytest.mark.slow

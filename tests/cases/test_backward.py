@@ -15,6 +15,7 @@ from common.config import Config
 from common.parameters.names import is_statistic
 from common.recipes import make_recipe
 from common.reference.tolerances import row_limits
+from tests.conftest import PRESENT
 from tests.support.plants import epsilon_of_keras
 
 CONFIG = Config(make_recipe("chapter-torch", batch_size=2, crop=(64, 96)), device="cpu")
@@ -80,6 +81,7 @@ def test_a_backward_pass_that_is_left_out_is_refused(
     assert refused(gate) == {"gradients"}
 
 
+@pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
 def test_another_epsilon_is_refused(
     backend: ModuleType,
     backend_name: str,
@@ -87,6 +89,7 @@ def test_another_epsilon_is_refused(
     expected: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """In one backend: in the others tests/equal_work/test_planted.py plants it."""
     epsilon_of_keras(monkeypatch, backend_name, backend)
     gate = gate_of(backend, backend_name, inputs, expected)
     assert {"loss", "gradients"} <= refused(gate)

@@ -79,7 +79,7 @@ def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -
         progress=False,
     )
     run.step(Batch(0, *[np.zeros(0)] * 3), 0, np.float32(1.0))
-    with pytest.raises(TrainingDiverged, match="weight is not finite after 1 steps"):
+    with pytest.raises(TrainingDiverged, match="weight is not finite after 1 step:"):
         run.checkpoint({"weight": np.float32([np.inf])}, {}, 1)
     with pytest.raises(TrainingDiverged, match="validation loss is nan after epoch 1"):
         run.epoch(0, {"val_loss": float("nan")})

@@ -12,7 +12,6 @@ from common.classes import Classes
 from common.config import Config
 from common.parameters.initial import initial_parameters
 from common.reference.inputs import probe_batch, probe_recipe
-from tests.conftest import PRESENT
 from tests.support.commands import script
 
 
@@ -37,14 +36,7 @@ def test_one_class_is_trained_and_predicted(backend: ModuleType) -> None:
     train_and_predict(backend, 1)
 
 
-@pytest.mark.parametrize(
-    "backend_name",
-    [
-        pytest.param(name, marks=pytest.mark.release if number else pytest.mark.slow)
-        for number, name in enumerate(PRESENT)
-    ],
-    indirect=True,
-)
+@pytest.mark.release
 def test_the_most_classes_are_trained_and_predicted(backend_name: str) -> None:
     """In a process of its own: the kernel has a gibibyte, of which frameworks keep copies."""
     result = script("tests.packages.test_classes", backend_name)
