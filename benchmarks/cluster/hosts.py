@@ -70,16 +70,12 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
         InputError: If there is none.
         KeyboardInterrupt: If this process is told to end meanwhile.
     """
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     # Else Ray copies the project and installs everything anew where `uv run` started the command.
     os.environ["RAY_ENABLE_UV_RUN_RUNTIME_ENV"] = "0"
-    if address == LOCAL:  # Else Ray would keep a token in the home folder.
-        os.environ["RAY_AUTH_TOKEN"] = TOKEN
-    # Else Ray ends what it started as soon as anybody uses the memory of this host.
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-    # Else what Ray starts here has niceness 15, and waits for all else on this host.
-    os.environ.setdefault("RAY_worker_niceness", "0")
+    # Else Ray looks for a lost head for a minute.
     os.environ.setdefault("RAY_gcs_rpc_server_reconnect_timeout_s", "20")
+    if address == LOCAL:
+        set_local_environment()
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -114,6 +110,16 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
             yield address
         finally:
             ray.shutdown()
+
+
+def set_local_environment() -> None:
+    """Set what a cluster of this process's own finds in the environment as it starts."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_AUTH_TOKEN"] = TOKEN  # Else Ray would keep one in the home folder.
+    # Else Ray ends what it started as soon as anybody uses the memory of this host.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    # Else what Ray starts here has niceness 15, and waits for all else on this host.
+    os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 def check_listening(address: str) -> None:
@@ -204,16 +210,13 @@ def placed(config: Config, address: str) -> list[Any]:
     kind = "GPU" if gpu else "CPU"
     slots = int(resources.get(kind, 0))
     if slots < config.workers:
-        raise InputError(
-            f"--workers {config.workers}: the cluster at {address} has {slots} places ({kind}s): "
-            "choose no more, or let more hosts join it"
-        )
+        raise InputError(too_few(config.workers, kind, slots, address))
     bundle = {"CPU": 1.0, "GPU": 1.0} if gpu else {"CPU": 1.0}
     group = placement_group([bundle] * config.workers, strategy="SPREAD")
     if not group.wait(PLACE_SECONDS):
         raise InputError(
-            f"--workers {config.workers}: the cluster at {address} has no {config.workers} free "
-            f"places ({kind}s) now: wait until what runs there has ended"
+            f"--workers {config.workers}: needs {config.workers} {kind}s, and fewer of the {slots} "
+            f"in the cluster at {address} are free: wait until what runs there has ended"
         )
     options = {"num_cpus": 1, "num_gpus": 1 if gpu else 0, "max_restarts": 0}
     return [
@@ -222,6 +225,19 @@ def placed(config: Config, address: str) -> list[Any]:
         .remote()
         for index in range(config.workers)
     ]
+
+
+def too_few(workers: int, kind: str, slots: int, address: str) -> str:
+    """Return in words that a cluster has fewer CPUs or GPUs than workers, and what to do."""
+    where = "this host" if address == LOCAL else f"the cluster at {address}"
+    options = [f"--workers {slots}"] if slots > 1 else []
+    options += ["--device cpu"] if kind == "GPU" else []
+    ways = [f"choose {' or '.join(options)}"] if options else []
+    ways += ["let more hosts join it"] if address != LOCAL else []
+    return (
+        f"--workers {workers}: needs {workers} {kind}s, and {where} has {slots or 'none'}: "
+        f"{', or '.join(ways)}"
+    )
 
 
 def answers(references: list[Any]) -> list[Any]:

@@ -171,13 +171,6 @@ class Place:
         Raises:
             InputError: If the part has fewer CPUs than threads, or nothing can be started.
         """
-        _, parts = part
-        most = max(1, len(available_cpus()) // parts)
-        if job.threads is not None and job.threads > most:
-            raise InputError(
-                f"--threads {job.threads}: host {socket.gethostname()} has {len(available_cpus())} "
-                f"CPUs for {parts} processes: choose at most {most}"
-            )
         self.use_part(part, job.threads)
         environment = backend_environment(job.threads, job.device)
         environment |= {**group_environment(group), **job.more}
@@ -190,11 +183,22 @@ class Place:
         Args:
             part: Which of how many equal parts, counted from 0.
             threads: How many CPUs; by default all of the part.
+
+        Raises:
+            InputError: If the part has fewer; it names this host.
         """
         number, parts = part
+        cpus = available_cpus()
+        most = max(1, len(cpus) // parts)
+        if threads is not None and threads > most:
+            has = f"{len(cpus)} CPUs" if len(cpus) > 1 else "1 CPU"
+            among = f"{parts} processes" if parts > 1 else "a process"
+            raise InputError(
+                f"--threads {threads}: host {socket.gethostname()} has {has} for {among}: choose "
+                f"--threads {most}{' or less' if most > 1 else ''}"
+            )
         if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
-            cpus = available_cpus()
-            count = threads or max(1, len(cpus) // parts)
+            count = threads or most
             os.sched_setaffinity(0, cpus[number * count :][:count] or cpus)
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:

@@ -8,15 +8,15 @@ import os
 import shutil
 import socket
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from benchmarks.cluster.hosts import PLACE_SECONDS, Head, answers, joined
+from benchmarks.cluster.hosts import Head, answers, joined
 from benchmarks.cluster.launch import LOST, news_of
+from benchmarks.cluster.nodes import Share, claimed, held, live_nodes
 from benchmarks.cluster.place import Host, News, Place, has_path, versions_here
 from benchmarks.workers.environment import PROJECT
 from common.errors import InputError, notice
@@ -24,6 +24,8 @@ from common.machine.files import inside, write_bytes
 
 FOLDER = "fcn-host-"
 """Beginning of the name of a host's folder, among those for temporary files."""
+ALL = 0, 1
+"""The only part of a host."""
 READ_SECONDS, FETCH_SECONDS, CLEAR_SECONDS = 2, 30, 5
 """How long a host waits for something to tell, and may take to hand over files and to clear up."""
 
@@ -192,10 +194,11 @@ def whole_hosts(address: str) -> Iterator[WholeHosts]:
         address: As ``joined`` takes it.
 
     Raises:
-        InputError: If there is no cluster, or other work of it runs on a host.
+        InputError: If there is no cluster, another command holds its hosts, or other work of it
+            runs on one.
     """
-    with joined(address):
-        hosts = WholeHosts(address, held(address))
+    with joined(address), claimed(address, "fcn bench"):
+        hosts = WholeHosts(address, all_held(address))
         for name, more in hosts.ask(WholeHost.take_priority).items():
             if more > 0:
                 notice(
@@ -220,34 +223,23 @@ def facts_of(hosts: WholeHosts, backends: Sequence[str], paths: Sequence[str]) -
     return [Host(name, missing[name], versions[name], "") for name in versions]
 
 
-def held(address: str) -> dict[str, Any]:
-    """Return an actor for each node, under the name of its host."""
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    seen, actors = Counter[str](), dict[str, Any]()
-    nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
+def all_held(address: str) -> dict[str, Any]:
+    """Return an actor for each node that has a CPU, under the name of its host."""
+    nodes = [(node, node["Resources"]) for node in live_nodes() if node["Resources"].get("CPU")]
     if not nodes:
-        raise InputError(f"--address {address}: no host of the cluster has a CPU there")
-    for node in sorted(nodes, key=lambda node: node["NodeID"]):
-        seen[host := node["NodeManagerHostname"]] += 1
-        name = host if seen[host] == 1 else f"{host}-{seen[host]}"
-        kinds = node["Resources"]
-        actors[name] = (
-            ray.remote(WholeHost)
-            .options(
-                num_cpus=kinds["CPU"],
-                num_gpus=kinds.get("GPU", 0),
-                max_restarts=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
-            )
-            .remote()
+        raise InputError(
+            f"--address {address}: no host of the cluster has a CPU there: let one join it"
         )
-    ready = {actor.__ray_ready__.remote(): name for name, actor in actors.items()}
-    _, waiting = ray.wait([*ready], num_returns=len(ready), timeout=PLACE_SECONDS)
+    ready, waiting = held(
+        WholeHost,
+        [
+            Share(node["NodeID"], node["NodeManagerHostname"], has["CPU"], has.get("GPU", 0), ALL)
+            for node, has in nodes
+        ],
+    )
     if waiting:
         raise InputError(
-            f"--address {address}: other work of the cluster runs on host "
-            f"{ready[waiting[0]]}: wait until it has ended, for a host is measured alone"
+            f"--address {address}: other work of the cluster runs on host {waiting[0].name}: wait "
+            "until it has ended, for a host is measured alone"
         )
-    return actors
+    return {each.name: each.actor for each in ready}

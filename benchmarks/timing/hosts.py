@@ -4,11 +4,14 @@ A host measures by `fcn bench --resume` in a folder of its own there, whose docu
 alone. What it hands over is stored at once, so that a killed command goes on with it.
 """
 
+from __future__ import annotations
+
 import json
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +20,7 @@ from benchmarks.cluster.launch import interrupts_noted
 from benchmarks.cluster.place import News
 from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_here, facts_of, whole_hosts
 from benchmarks.records.documents import Bench, Settings
-from benchmarks.records.machines.kinds import kind_of_machine, kinds_in, of_hosts, write_plan
+from benchmarks.records.machines.kinds import PLAN, kind_of_machine, kinds_in, of_hosts, write_plan
 from benchmarks.records.machines.parts import (
     HOSTS,
     TRAINED,
@@ -66,18 +69,20 @@ class Host:
     unfinished: str = ""
 
 
-def measure_on_hosts(out: Path, settings: Settings, address: str, is_new: bool) -> list[str]:
-    """Measure on the hosts of a cluster what is not measured; return what could not be, in words.
+@contextmanager
+def measuring_on_hosts(
+    out: Path, settings: Settings, address: str, is_new: bool
+) -> Iterator[Measuring]:
+    """Take the hosts of a cluster within the block, to measure what is not measured.
 
     Args:
-        out: Gets a folder for each kind of machine.
+        out: Gets a folder for each kind of machine. What it holds stays as it is if this raises.
         settings: Of all hosts.
         address: Of the cluster.
         is_new: Whether what ``out`` holds is not gone on with.
 
     Raises:
         InputError: If there is no such cluster, or a host cannot take part.
-        KeyboardInterrupt: What has been measured is stored.
     """
     with whole_hosts(address) as cluster:
         facts = facts_of(cluster, settings["backends"], [*settings["pythons"].values()])
@@ -96,16 +101,11 @@ def measure_on_hosts(out: Path, settings: Settings, address: str, is_new: bool) 
         for kind in {host.kind for host in hosts.values()}:
             check_hosts([each for each in facts if hosts[each.name].kind == kind])
         if is_new:
+            (out / PLAN).unlink(missing_ok=True)  # None stands beside results of another.
             for old in kinds_in(out):
                 shutil.rmtree(old)
             write_plan(out, settings, next(iter(hosts.values())).own["commit"])
-        measuring = Measuring(cluster, hosts)
-        measuring.follow()
-    return measuring.problems() + [
-        f"{kind.name}: {', '.join(left)} not measured: no host of this kind is in the cluster"
-        for kind in kinds_in(out)
-        if kind not in measuring.wholes and (left := left_of(read_document(kind, Bench), kind))
-    ]
+        yield Measuring(cluster, hosts, out)
 
 
 def machine_of_host(host: WholeHost, settings: Settings) -> tuple[Bench, int]:
@@ -129,14 +129,19 @@ def left_of(whole: Bench, kind: Path) -> list[str]:
 class Measuring:
     """The hosts at work.
 
+    Args:
+        cluster: Whose hosts they are.
+        hosts: By name.
+        out: The folder of all kinds.
+
     Attributes:
         wholes: Folder of a kind -> what is to be measured there.
         parts: Folder of a kind -> what each host has measured, those of earlier commands too.
         is_ending: Whether the hosts are told to end.
     """
 
-    def __init__(self, cluster: WholeHosts, hosts: dict[str, Host]) -> None:
-        self.cluster, self.hosts = cluster, hosts
+    def __init__(self, cluster: WholeHosts, hosts: dict[str, Host], out: Path) -> None:
+        self.cluster, self.hosts, self.out = cluster, hosts, out
         self.is_ending = False
         self.wholes: dict[Path, Bench] = {}
         self.parts: dict[Path, dict[str, Bench]] = {}
@@ -149,7 +154,11 @@ class Measuring:
                 self.parts[host.kind] = of_hosts(host.kind)
 
     def follow(self) -> None:
-        """Let the hosts measure until nothing is left that one of them could."""
+        """Let the hosts measure until nothing is left that one of them could.
+
+        Raises:
+            KeyboardInterrupt: What has been measured is stored.
+        """
         with interrupts_noted() as interrupts:
             self.give()
             while any(host.cases for host in self.hosts.values()):
@@ -247,6 +256,12 @@ class Measuring:
             if left := left_of(whole, kind):
                 reasons = "; ".join(f"host {host.name}: {host.failed}" for host in failed)
                 lines.append(f"{kind.name}: {', '.join(left)} not measured: {reasons}")
+        for kind in kinds_in(self.out):
+            if kind not in self.wholes and (left := left_of(read_document(kind, Bench), kind)):
+                lines.append(
+                    f"{kind.name}: {', '.join(left)} not measured: no host of this kind is in the "
+                    "cluster"
+                )
         return lines
 
 

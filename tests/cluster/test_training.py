@@ -94,8 +94,8 @@ def test_a_cluster_with_too_few_places_says_how_many_it_has(
     _, messages = training.process.communicate(timeout=60)
     assert training.process.returncode == 2
     assert messages == (
-        f"error: --workers 6: the cluster at {cluster.address} has 4 places (CPUs): choose no "
-        "more, or let more hosts join it\n"
+        f"error: --workers 6: needs 6 CPUs, and the cluster at {cluster.address} has 4: choose "
+        "--workers 4, or let more hosts join it\n"
     )
 
 

@@ -124,6 +124,10 @@ def bench(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     return run
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 def documents(tmp_path: Path) -> dict[str, Any]:
     """Return the documents of all kinds, by processor."""
     paths = [kind / "bench.json" for kind in kinds_in(tmp_path / "out")]
@@ -225,6 +229,11 @@ def test_an_interrupt_before_anything_is_measured_leaves_nothing_to_go_on_with(
     assert "go on with" not in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     assert bench(Played({"a": "Xeon"})) == 0
+    before = contents(tmp_path)
+    out = ["--out", str(tmp_path / "out")]
+    assert bench(Interrupted({"a": "Xeon"}), *OPTIONS, *out, "--force", with_pages=True) == 130
+    assert "go on with" not in capsys.readouterr().err
+    assert contents(tmp_path) == before
     assert bench(Interrupted({"a": "Xeon"}), "--resume", str(tmp_path / "out")) == 130
     assert "; go on with: fcn bench --resume" in capsys.readouterr().err
 

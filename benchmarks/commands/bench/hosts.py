@@ -15,10 +15,10 @@ from benchmarks.commands.trainings import way_on
 from benchmarks.pages.bench_text import table
 from benchmarks.records.diff import check_same_commit
 from benchmarks.records.documents import Bench
-from benchmarks.records.machines.kinds import PLAN, gathered, kinds_in
+from benchmarks.records.machines.kinds import gathered, kinds_in
 from benchmarks.records.machines.parts import HOSTS
 from benchmarks.records.results import RESULTS, Results
-from benchmarks.timing.hosts import measure_on_hosts
+from benchmarks.timing.hosts import measuring_on_hosts
 from benchmarks.timing.settings import settings_from
 from common.errors import InputError, printable
 from common.machine.locks import only_writer
@@ -38,15 +38,20 @@ def main(args: Namespace, named: set[str]) -> int:
     if (out / RESULTS).exists():
         raise InputError(f"--out {out}: holds {RESULTS}, whose page would be lost; choose another")
     more = way_on("bench", out, args.address)
+    is_begun = bool(args.resume)
+    documents: dict[str, Bench] = {}
     with only_writer(out):
         try:
-            problems = measure_on_hosts(out, settings, args.address, not args.resume)
+            with measuring_on_hosts(out, settings, args.address, not is_begun) as measuring:
+                is_begun = True
+                measuring.follow()
         except KeyboardInterrupt:
-            if not (out / PLAN).exists():  # Nothing is begun.
+            if not is_begun:
                 raise
             raise KeyboardInterrupt(f"interrupted; {more}") from None
         finally:  # However it ends, what has been measured is compared and shown.
-            documents = {kind.name: shown(kind) for kind in kinds_in(out)}
+            if is_begun:
+                documents = {kind.name: shown(kind) for kind in kinds_in(out)}
             if documents and has_pages():
                 write_report(out)
     if args.json:
@@ -58,7 +63,7 @@ def main(args: Namespace, named: set[str]) -> int:
         for name in documents:
             print(f"  {name}/ has bench.json, bench.txt, report.html, hosts/")
         print(f"next: {next_steps(out / next(iter(documents)), RESULTS)}")
-    for line in problems:
+    for line in (problems := measuring.problems()):
         print(printable(f"error: {line}; {more}"), file=sys.stderr)
     return max(status_of([*documents.values()]), int(bool(problems)))
 

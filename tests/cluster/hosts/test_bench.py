@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -137,7 +138,8 @@ def test_what_a_killed_node_measured_is_measured_by_another(tmp_path: Path) -> N
         second = start_bench(nodes, *stand_ins(tmp_path), "--out", tmp_path / "second")
         _, messages = second.communicate(timeout=SOON)
         assert second.returncode == 2
-        assert f"--address {nodes.address}: other work of the cluster runs on host" in messages
+        first = f"`fcn bench` (process {process.pid} on host {socket.gethostname()})"
+        assert f"--address {nodes.address}: {first} holds the hosts of the cluster: " in messages
         assert not (tmp_path / "second").exists()
         process.kill()
         assert_nothing_is_left()

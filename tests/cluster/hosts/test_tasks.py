@@ -96,7 +96,7 @@ def test_two_hosts_work_at_once_and_none_does_two_tasks_at_once(
     statuses = sorted(status for status, *_ in ends)
     assert statuses == [-9, 0, 0, 0, 0, 3], errors
     assert {message for _, message, _ in ends} == {"working"}
-    assert "(2): working" in errors
+    assert "-2: working" in errors
     assert not list(tmp_path.iterdir())
 
 
@@ -130,7 +130,7 @@ def test_the_task_of_a_lost_host_is_done_on_another_and_no_task_outlives_its_com
     node = cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
     command = start(cluster, tmp_path, generated, [{"seconds": 3}] * 3)
     assert command.stderr is not None
-    while "(3): working" not in (line := command.stderr.readline()):
+    while "-3: working" not in (line := command.stderr.readline()):
         assert line, "the third host does nothing"
     cluster.remove_node(node, allow_graceful=False)
     out, errors = command.communicate(timeout=60)
