@@ -7,6 +7,7 @@ has changed, none is generated.
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ def is_current(docs: Path, state: str) -> bool:
 
 
 def before_reading(app: Sphinx) -> None:
-    """Write all pages, and beside the site's the reports that they link."""
+    """Write all pages, and into the site the reports that they link."""
     docs, files = Path(app.srcdir), source_files()
     stats = [(file, file.stat()) for file in files]
     state = " ".join(f"{file}:{stat.st_size}:{stat.st_mtime_ns}" for file, stat in stats)
@@ -80,7 +81,14 @@ def before_reading(app: Sphinx) -> None:
             write_text(docs / STAMP, "\n".join([state, *pages]))
         if app.builder.format == "html":
             code = [stat.st_mtime for file, stat in stats if file.suffix != ".json"]
-            results.write_reports(Path(app.outdir), max(code))
+            results.write_reports(
+                docs / "_build", max(code)
+            )  # Once for the sites of all languages.
+            shutil.copytree(
+                docs / "_build" / results.REPORTS,
+                Path(app.outdir) / results.REPORTS,
+                dirs_exist_ok=True,
+            )
     except InputError as error:
         from sphinx.errors import ExtensionError
 

@@ -38,7 +38,7 @@ RESULTS_FOLDER = PROJECT / "benchmarks" / "results"
 PROOFS_FOLDER = PROJECT / "docs" / "parity"
 PROOF = "parity.json"
 REPORTS = "results/reports"
-"""Folder of the built site with the reports, each a page that needs no other file."""
+"""Folder of a built site with the reports, each a page that needs no other file."""
 TYPES: dict[str, Any] = {
     RESULTS: Bench,
     COMPARISON: Compared,
@@ -219,9 +219,10 @@ def other_blocks(document: Any) -> Iterator[str]:
 
 
 def write_reports(out: Path, changed: float) -> None:
-    """Write the report of each document into the built site, unless it is there and younger.
+    """Write the report of each document below a folder, unless it is there and younger.
 
     Args:
+        out: Where ``REPORTS`` is, or comes to be.
         changed: When the code of the reports last changed, as a file's time.
     """
     for source in sources():
