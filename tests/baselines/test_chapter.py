@@ -61,6 +61,7 @@ def test_it_stands_in_for_a_package(chapter: ModuleType, backend: ModuleType) ->
     assert chapter.describe(small()) == described
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_losses_and_updates_equal_the_reference(
     chapter: ModuleType, backend_name: str, backbone: str

@@ -40,13 +40,14 @@ def own_classes(count: int) -> Classes:
 
 
 QUICK = ("resnet18_v1", "fcn32s"), ("resnet18_v2", "fcn8s")
-SLOW = (("resnet18_v1", "fcn16s"),)
-"""With the quick ones every backbone and every head; the marker ``release`` has the other pairs."""
-OTHERS = {QUICK[1]: (own_classes(11), "subpixel"), SLOW[0]: (own_classes(2), "native")}
+"""The marker ``release`` has the other pairs; the steps below have the third head."""
+OTHERS = {
+    QUICK[1]: (own_classes(11), "subpixel"),
+    ("resnet18_v1", "fcn16s"): (own_classes(2), "native"),
+}
 """Networks of other classes than VOC's, and how these are upsampled."""
-MARKS = dict.fromkeys(QUICK, ()) | dict.fromkeys(SLOW, pytest.mark.slow)
 NETWORKS = [
-    pytest.param(*network, marks=MARKS.get(network, pytest.mark.release))
+    pytest.param(*network, marks=() if network in QUICK else pytest.mark.release)
     for network in product(BACKBONES, HEADS)
 ]
 

@@ -19,7 +19,7 @@ from common.run.folders import is_finished
 from common.run.log import read_metrics
 
 pytestmark = pytest.mark.slow
-KILLS = int(os.environ.get("FCN_KILLS", "20"))
+KILLS = int(os.environ.get("FCN_KILLS", "12"))
 BACKEND = os.environ.get("FCN_KILLED_BACKEND", "")
 ROOT = Path(__file__).parents[2]
 STAND_IN = [sys.executable, "-m", "tests.support.small_training", "fcn", "train", "--backend"]

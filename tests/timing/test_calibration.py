@@ -76,6 +76,7 @@ def command(folder: Path, comparisons: int) -> list[str]:
     return ["bench", "calibrate", *options]
 
 
+@pytest.mark.slow
 def test_a_killed_calibration_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     with subprocess.Popen(

@@ -48,6 +48,7 @@ def test_a_recipe_of_its_own_is_stated_by_a_file(tmp_path: Path) -> None:
     assert settings_from(args, named).to_json() == settings
 
 
+@pytest.mark.slow
 def test_a_benchmark_is_replayed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     python = ["--python", f"torch={stand_in(tmp_path, 'fine')}"]
     options = [*TINY, *python, "--backends", "torch", "--cases", "loss", "--device", "cpu"]
