@@ -34,6 +34,8 @@ TOKEN = secrets.token_hex(32)
 """Of this process's own clusters; Ray reads it once in a process."""
 TRY_SECONDS = 120
 """How long a process may take to join a cluster; it loads Ray first."""
+NO_ANSWER, NO_NODE = "Failed to connect to GCS", "No node info found"
+"""In Ray's error where no cluster answers, and where this host is no part of it."""
 HEAD_SECONDS, STOP_SECONDS = 5, 5
 """Between two looks at the head of a cluster, and how long processes may take to be ended."""
 
@@ -103,7 +105,10 @@ def joined(address: str, places: int = 1) -> Iterator[str]:
         except SystemExit:  # Ray's own handler of SIGTERM.
             raise KeyboardInterrupt from None
         except Exception as error:  # A plain one where a busy host starts no node in half a minute.
-            raise InputError(f"--address {address}: {last_line(str(error))}") from error
+            reason = last_line(str(error))
+            if address == LOCAL:
+                raise InputError(f"Ray does not start on this host: {reason}") from error
+            raise InputError(f"--address {address}: cannot join the cluster: {reason}") from error
         finally:
             signal.signal(signal.SIGTERM, before)
         try:
@@ -129,6 +134,10 @@ def check_listening(address: str) -> None:
         raise InputError(f"--address {address}: expected local or HOST:PORT")
     try:
         socket.create_connection((host, int(port)), JOIN_SECONDS).close()
+    except socket.gaierror as error:
+        raise InputError(
+            f"--address {address}: there is no host {host} ({error.strerror}): expected HOST:PORT"
+        ) from error
     except OSError as error:
         raise InputError(
             f"--address {address}: no Ray cluster there ({error.strerror or error}): start one by "
@@ -172,15 +181,18 @@ def check_cluster(address: str) -> None:
     """
     program = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False)"
     command = ending_with_this([sys.executable, "-c", program, address])
+    silent = InputError(
+        f"--address {address}: what listens there did not answer as a Ray cluster does: start one "
+        "by `ray start --head` on that host"
+    )
     try:
         tried = subprocess.run(
             command, capture_output=True, text=True, check=False, timeout=TRY_SECONDS
         )
     except subprocess.TimeoutExpired:
-        raise InputError(
-            f"--address {address}: what listens there did not answer as a Ray cluster does in "
-            f"{TRY_SECONDS} s: start one by `ray start --head` on that host"
-        ) from None
+        raise silent from None
+    if tried.returncode and NO_ANSWER in tried.stderr:
+        raise silent
     for name in ("Python", "Ray"):  # Ray's own error has those of the cluster first.
         versions = re.findall(rf"^ *{name}: (\S+)$", tried.stderr, re.MULTILINE)
         if tried.returncode and len(set(versions)) == 2:
@@ -188,6 +200,11 @@ def check_cluster(address: str) -> None:
                 f"{name} is {versions[-1]} here and {versions[-2]} in the cluster at {address}: "
                 "install the same"
             )
+    if tried.returncode and NO_NODE in tried.stderr:
+        raise InputError(
+            f"--address {address}: this host is not in the cluster: `ray start --address "
+            f"{address}` lets it join"
+        )
     if tried.returncode:
         raise InputError(
             f"--address {address}: what listens there is no Ray cluster of this version "

@@ -192,10 +192,10 @@ class Place:
         most = max(1, len(cpus) // parts)
         if threads is not None and threads > most:
             has = f"{len(cpus)} CPUs" if len(cpus) > 1 else "1 CPU"
-            among = f"{parts} processes" if parts > 1 else "a process"
+            among = f" for {parts} processes" if parts > 1 else ""
             raise InputError(
-                f"--threads {threads}: host {socket.gethostname()} has {has} for {among}: choose "
-                f"--threads {most}{' or less' if most > 1 else ''}"
+                f"--threads {threads}: host {socket.gethostname()} has {has}{among}: choose "
+                f"{'at most ' if most > 1 else ''}--threads {most}"
             )
         if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
             count = threads or most

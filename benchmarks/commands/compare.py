@@ -80,13 +80,14 @@ def main(argv: Sequence[str]) -> int:
         check_ray(f"--workers {config.workers}")
     else:
         limit_cpus(args.threads)
+    address = None if args.address == LOCAL else args.address  # A cluster of its own by default.
+    trainings.check_address(address)
     # Bad weights and data are refused before anything is written.
     starting_parameters(config.recipe, config.seed, args.weights)
     whole = replace(config, workers=1)  # This process sees whole batches.
     dataset = TrainingData(args.data, whole) if args.data else None
     if dataset is not None:
         dataset.warn()
-    address = None if args.address == LOCAL else args.address  # A cluster of its own by default.
     with only_writer(out), trainings.resumable("compare", out, address):
         return compare(args, backends, config, out, dataset)
 

@@ -167,7 +167,7 @@ def test_all_clusters_of_a_process_have_the_same_token(monkeypatch: pytest.Monke
 def test_more_threads_than_a_host_has_cpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(place, "available_cpus", lambda: [0, 1, 2, 3, 4])
     job = Job("torch", [], 3, "cpu", "/", {})
-    message = "^--threads 3: host .* has 5 CPUs for 2 processes: choose --threads 2 or less$"
+    message = "^--threads 3: host .* has 5 CPUs for 2 processes: choose at most --threads 2$"
     with pytest.raises(InputError, match=message):
         Place().start(job, Group(0, ()), (0, 2))
 

@@ -98,7 +98,7 @@ def test_a_host_with_fewer_cpus_than_threads_is_refused_by_name(
     actor = SimpleNamespace(use_part=SimpleNamespace(remote=remote))
     share = Share("n", "small", 4, 0, (0, 1))
     monkeypatch.setattr(slots, "held", lambda kind, shares: ([Held("small", actor, shares[0])], []))
-    message = "^--threads 5: host small has 4 CPUs for a process: choose --threads 4 or less$"
+    message = "^--threads 5: host small has 4 CPUs: choose at most --threads 4$"
     with pytest.raises(InputError, match=message):
         slots.free_desks("h:1", Config(make_recipe("modern"), threads=5, device="cpu"))
     monkeypatch.setattr(os, "sched_setaffinity", lambda *_: None, raising=False)
