@@ -146,6 +146,39 @@ def test_a_cluster_of_another_python_is_said(monkeypatch: pytest.MonkeyPatch) ->
         hosts.check_cluster("host:1")
 
 
+@pytest.mark.parametrize(
+    ("errors", "message"),
+    [
+        ("Failed to connect to GCS within 20 seconds", "what listens there did not answer as a"),
+        (
+            "RuntimeError: No node info found matching attributes: ''",
+            "this host is not in the cluster: `ray start --address host:1` lets it join$",
+        ),
+        ("RuntimeError: x", r"what listens there is no Ray cluster of this version \(.*x\): start"),
+    ],
+)
+def test_what_cannot_be_joined_is_said_with_its_cause(
+    errors: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = subprocess.CompletedProcess([], 1, "", errors)
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: tried)
+    with pytest.raises(InputError, match=f"^--address host:1: {message}"):
+        hosts.check_cluster("host:1")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("host", "expected local or HOST:PORT"),
+        ("host:http", "expected local or HOST:PORT"),
+        ("http://host:1", r"there is no host http://host \(.*\): expected HOST:PORT"),
+    ],
+)
+def test_what_is_no_address_is_refused(address: str, message: str) -> None:
+    with pytest.raises(InputError, match=f"^--address {address}: {message}$"):
+        hosts.check_listening(address)
+
+
 def test_a_server_that_stays_silent_holds_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hosts, "TRY_SECONDS", 0.01)
     with pytest.raises(InputError, match="^--address host:1: what listens there did not answer"):
