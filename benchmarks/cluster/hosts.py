@@ -49,6 +49,10 @@ class Member(NamedTuple):
     ip: str
 
 
+class ClusterLost(InputError):
+    """A cluster, or all hosts of it that work, are lost: its command can be gone on with."""
+
+
 def check_ray(option: str) -> None:
     """Raise InputError unless Ray is installed, which the option as it is typed needs."""
     if find_spec("ray") is None:
@@ -152,7 +156,7 @@ class Head:
         self._address, self._looked = address, time.monotonic()
 
     def check(self) -> None:
-        """Raise InputError if it has ended: Ray's core would soon end this process for that.
+        """Raise ClusterLost if it has ended: Ray's core would soon end this process for that.
 
         It is looked at every few seconds, however often this is called.
         """
@@ -162,7 +166,7 @@ class Head:
         try:
             check_listening(self._address)
         except InputError as error:
-            raise InputError(f"the cluster at {self._address} has ended") from error
+            raise ClusterLost(f"the cluster at {self._address} has ended") from error
 
 
 def stop_all(actors: Sequence[Any]) -> None:

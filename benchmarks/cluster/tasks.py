@@ -13,11 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cluster.hosts import Head, stop_all
+from benchmarks.cluster.hosts import ClusterLost, Head, stop_all
 from benchmarks.cluster.launch import ENDED_BY_RAY, LOST, news_of
 from benchmarks.cluster.slots import Slot, Slots
 from benchmarks.workers.supervision import last_line
-from common.errors import InputError, notice, printable
+from common.errors import notice, printable
 
 
 class Task(NamedTuple):
@@ -62,7 +62,7 @@ def run_tasks(
         ended: f(a task, how it ended). What it or ``next_task`` raises ends all tasks.
 
     Raises:
-        InputError: If all hosts are lost, or the one at the address, without which there is no
+        ClusterLost: If all hosts are lost, or the one at the address, without which there is no
             cluster.
     """
     import ray
@@ -88,7 +88,7 @@ def run_tasks(
     finally:
         stop_all([running.slot.actor for running in busy.values()])
     if not free:
-        raise InputError(f"--address {slots.address}: all hosts of the cluster are lost")
+        raise ClusterLost(f"--address {slots.address}: all hosts of the cluster are lost")
 
 
 class Running:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.cluster.hosts import LOCAL, check_listening, check_ray
+from benchmarks.cluster.hosts import LOCAL, ClusterLost, check_listening, check_ray
 from benchmarks.cluster.launch import IMAGENET
 from common import options
 from common.config import Config
@@ -97,11 +97,13 @@ def config_from(args: Namespace) -> Config:
 
 @contextmanager
 def resumable(command: str, out: Path, address: str | None = None) -> Iterator[None]:
-    """Let an interrupt within the block say how to go on."""
+    """Let an interrupt, or the loss of the cluster, within the block say how to go on."""
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"interrupted; {way_on(command, out, address)}") from None
+    except ClusterLost as error:
+        raise InputError(f"{error}; {way_on(command, out, address)}") from error
 
 
 def way_on(command: str, out: Path, address: str | None = None) -> str:

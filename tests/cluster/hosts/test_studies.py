@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 
 from benchmarks.cluster import checks, hosts, place
+from benchmarks.cluster.slots import Slots
+from benchmarks.cluster.tasks import run_tasks
+from benchmarks.commands.trainings import resumable
 from benchmarks.records.results import STUDY, TUNE, read_document
 from benchmarks.records.training_documents import Study
 from benchmarks.records.tuning_documents import Tune
@@ -129,6 +132,12 @@ def test_a_study_that_is_told_to_end_goes_on_with_what_is_not_trained(
                 begun = path.with_suffix(".toml").stat().st_mtime
                 intervals.append((run["host"]["name"], begun, after[path]))
     check_apart(intervals)
+
+
+def test_a_study_whose_hosts_are_all_lost_says_how_to_go_on() -> None:
+    message = "^--address h:1: all .* are lost; go on with: fcn study --resume out --address h:1$"
+    with pytest.raises(InputError, match=message), resumable("study", Path("out"), "h:1"):
+        run_tasks(Slots([], "h:1"), lambda slot: None, lambda task, end: None)
 
 
 @pytest.mark.release
