@@ -26,9 +26,11 @@ above what float32 parameters can hold. It is eight times the first, so that a f
 baked into a compiled step leaves 7/8 of the second update out: more than any bound of float32.
 """
 TIMED_RATE = 2e-8
-"""The learning rate, for a mean loss, of the timed steps: the same work, and the parameters stay
-where they are. It moves a convolution's weights by a few of float32's roundings a step, and so
-little that the gradient of a batch is the same after ``LINEAR`` steps."""
+"""The highest learning rate, for a mean loss, of the timed steps: the same work, and the parameters
+stay where they are."""
+SHORT_STEP = 2.5e-7
+"""By this share of its length a step that is accounted for moves a convolution: some three of
+float32's roundings. More would change the gradients over ``LINEAR`` steps, less would be lost."""
 LINEAR = 200
 AFTER = ("after the first step", "after the second step")
 """Prefixes of a parameter's name in the files of answers, one for each compared step."""

@@ -14,9 +14,11 @@ from benchmarks.cases.closing import (
     HARNESS,
     LEFT,
     Account,
+    convolutions,
     draw_unseen,
     gradient_errors,
     root_mean_square,
+    shorter,
     whole_batch,
 )
 from benchmarks.cases.inputs import (
@@ -78,6 +80,10 @@ class TrainingSteps(NetworkSteps):
 
     def begin(self) -> None:
         if self.own:  # Batches from files are not the same ones in turn.
+            before = convolutions(self.backend, self.config, self.state)
+            self.run(1)
+            after = convolutions(self.backend, self.config, self.state)
+            self.rate *= shorter(before, after)
             self.account = Account(self.backend, self.config, self.state, self.done)
 
     def close(self, inputs: Arrays) -> Arrays:
