@@ -1,0 +1,120 @@
+"""The closing questions' own arithmetic: bounds of large batches, and the sum of the updates."""
+
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+from benchmarks.cases import CASES
+from benchmarks.cases.closing import SUMMED_PIXELS, Account, bounds_of_batch, shorter
+from benchmarks.cases.inputs import SHORT_STEP
+from common.config import Config
+from common.parameters.names import Parameters, parameter_shapes, weight_decays
+from common.recipes import RECIPES
+
+TRAIN = CASES["train"].closing
+BATCHES = [1.0, 2.0, 3.0, 4.0]
+RATE = 1e-3
+
+
+class State(NamedTuple):
+    parameters: Parameters
+    momentum: Parameters
+
+
+def config_of(momentum: float) -> Config:
+    return Config(RECIPES["chapter-torch"].changed(momentum=momentum))
+
+
+def state_of(config: Config) -> State:
+    """Return parameters with few values each: that of a convolution has four axes."""
+    generator = np.random.default_rng(0)
+    shapes = parameter_shapes(config.recipe.network)
+    sizes = {name: (2,) * len(shapes[name]) for name in weight_decays(config.recipe)}
+    return State({name: 1 + generator.uniform(size=size) for name, size in sizes.items()}, {})
+
+
+def step_of(config: Config) -> Any:
+    """Return a step whose gradient changes with the parameters, and from batch to batch."""
+
+    def step(state: State, batch: float, rate: float) -> State:
+        buffers = {
+            name: config.recipe.momentum * state.momentum.get(name, 0.0) + (7 + batch / 4) * value
+            for name, value in state.parameters.items()
+        }
+        moved = {name: value - rate * buffers[name] for name, value in state.parameters.items()}
+        return State(moved, buffers)
+
+    return step
+
+
+def error(momentum: float, steps: int, left_out: int | None) -> float:
+    """Return the error of ``steps`` steps, of which each ``left_out``-th has no update."""
+    config, package = config_of(momentum), ModuleType("package")
+    vars(package).update(
+        parameters_of=lambda state: state.parameters, momentum_of=lambda state: state.momentum
+    )
+    step, state = step_of(config), state_of(config)
+    for batch in BATCHES[:2]:
+        state = step(state, batch, RATE)
+    account = Account(package, config, state, 2)
+    for number in range(2, 2 + steps):
+        after = step(state, BATCHES[number % 4], RATE)
+        state = state if left_out and number % left_out == 0 else after
+    rest = state
+
+    def from_here(batch: float, rate: float) -> State:
+        nonlocal rest
+        rest = step(rest, batch, rate)
+        return rest
+
+    return account.error(state, 2 + steps, RATE, BATCHES, from_here)
+
+
+@pytest.mark.parametrize("steps", [4, 12, 40])
+def test_gradients_that_change_on_the_way_are_no_error(steps: int) -> None:
+    """Over 40 steps they become less by a quarter."""
+    assert error(0.0, steps, None) < TRAIN["updates"]["float32"].limit / 3
+
+
+def test_what_a_buffer_of_momentum_holds_is_no_error() -> None:
+    assert error(0.5, 12, None) < TRAIN["updates"]["float32"].limit
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5])
+def test_a_tenth_of_the_updates_is_missed(momentum: float) -> None:
+    assert error(momentum, 40, 10) > 3 * TRAIN["updates"]["float32"].limit
+
+
+def test_a_short_step_is_as_long_for_any_gradient() -> None:
+    start = {"a": np.full((2, 2), 2.0), "b": np.full(3, 5.0), "c": np.zeros(3) + 1}
+    for length in (1e-3, 1e-5):
+        after = {name: value * (1 - length) for name, value in start.items()}
+        assert shorter(start, after) * length == pytest.approx(SHORT_STEP)
+    assert shorter(start, start) == 1.0
+
+
+def test_a_chain_of_squares_lacks_a_share_that_grows_with_the_power_of_three_halves() -> None:
+    """Why the bounds grow as they do: a chain of sums in float32 is a framework's, in short."""
+    generator = np.random.default_rng(0)
+
+    def missing(count: int) -> float:
+        squares = np.square(generator.normal(size=(8, count))).astype(np.float32)
+        chains = np.add.accumulate(squares, axis=1)[:, -1]
+        return float(np.mean(1 - chains / squares.sum(axis=1, dtype=np.float64)))
+
+    for count in (76_800, 307_200):
+        assert missing(count) == pytest.approx(0.034 * (count / 2**24) ** 1.5, rel=0.3)
+
+
+def test_bounds_of_sums_grow_with_a_batch_and_no_quantity_is_without() -> None:
+    assert bounds_of_batch(TRAIN, 2, (64, 96)) == TRAIN
+    eight, all_of_it = (bounds_of_batch(TRAIN, size, (320, 480)) for size in (8, 32))
+    assert eight.keys() == all_of_it.keys() == TRAIN.keys()
+    for quantity, bound in TRAIN.items():
+        grows = quantity in SUMMED_PIXELS
+        assert (eight[quantity]["float32"].limit > bound["float32"].limit) == grows
+        ratio = all_of_it[quantity]["float32"].limit / eight[quantity]["float32"].limit
+        assert ratio == pytest.approx(8 if grows else 1)
+        assert all_of_it[quantity]["bfloat16"] == bound["bfloat16"]
