@@ -274,13 +274,19 @@ def answers(references: list[Any]) -> list[Any]:
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, InputError):
             raise InputError(str(error.cause)) from None
-        raise InputError(f"a host of the cluster: {last_line(str(error))}") from error
+        raise InputError(f"{host_in(str(error))}: {last_line(str(error))}") from error
     except ray.exceptions.RayError as error:
         raise InputError(
-            "a host of the cluster cannot start a process, where this project may not be "
-            f"installed: {last_line(str(error))}"
+            f"{host_in(str(error))} starts no process ({last_line(str(error))}): install "
+            "there what is installed here"
         ) from error
     return values
+
+
+def host_in(error: str) -> str:
+    """Return, in words, the host that an error of Ray names, if it does."""
+    named = re.search(r"\bip=([^,\s)]+)", error)
+    return f"the host at {named[1]}" if named else "a host of the cluster"
 
 
 def node_of(place: Place) -> str:

@@ -1,6 +1,7 @@
 """`fcn train --workers` without Ray: stand-ins are the hosts, and what becomes of them is said."""
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -116,16 +117,38 @@ def test_a_host_that_may_not_read_its_data_is_named(
     assert not has_path(str(tmp_path))
 
 
-def test_an_unforeseen_error_on_a_host_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    class RayTaskError(Exception):
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        ("RayTaskError", "ray::Place.host()\nOSError: x", "a host of the cluster: OSError: x"),
+        (
+            "RayTaskError",
+            "ray::Place.host() (pid=1, ip=192.0.2.2, repr=<>)\nOSError: x",
+            "the host at 192.0.2.2: OSError: x",
+        ),
+        (
+            "RayError",
+            "it died: ray::Place.__init__() (pid=1, ip=192.0.2.2)\nModuleNotFoundError: x",
+            "the host at 192.0.2.2 starts no process (ModuleNotFoundError: x): install there what "
+            "is installed here",
+        ),
+    ],
+)
+def test_an_unforeseen_error_on_a_host_is_one_line(
+    kind: str, text: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class RayError(Exception):
         cause = OSError()
 
-    def get(references: object) -> None:
-        raise RayTaskError("ray::Place.host()\nOSError: no room")
+    class RayTaskError(RayError):
+        pass
 
-    exceptions = SimpleNamespace(RayTaskError=RayTaskError, RayError=RayTaskError)
+    def get(references: object) -> None:
+        raise {"RayError": RayError, "RayTaskError": RayTaskError}[kind](text)
+
+    exceptions = SimpleNamespace(RayTaskError=RayTaskError, RayError=RayError)
     monkeypatch.setitem(sys.modules, "ray", SimpleNamespace(get=get, exceptions=exceptions))
-    with pytest.raises(InputError, match="^a host of the cluster: OSError: no room$"):
+    with pytest.raises(InputError, match=f"^{re.escape(message)}$"):
         hosts.answers([])
 
 
