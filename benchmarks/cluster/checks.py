@@ -5,7 +5,8 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from benchmarks.cluster.hosts import Member, answers, joined, node_of, placed
+from benchmarks.cluster.hosts import Member, answers, node_of, placed
+from benchmarks.cluster.joining import joined
 from benchmarks.cluster.place import UNKNOWN, Host, Place, Question
 from common.errors import InputError
 from common.machine.files import write_text

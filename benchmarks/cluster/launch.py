@@ -16,16 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from benchmarks.cluster.checks import check_first_sees, checked
-from benchmarks.cluster.hosts import (
-    LOCAL,
-    Head,
-    Member,
-    answers,
-    check_ray,
-    joined,
-    placed,
-    stop_all,
-)
+from benchmarks.cluster.hosts import Member, answers, placed, stop_all
+from benchmarks.cluster.joining import LOCAL, Head, check_ray, joined
 from benchmarks.cluster.place import Job, News, Question, has_path
 from benchmarks.cluster.silence import Silence
 from benchmarks.workers.environment import COMPILED_ANEW

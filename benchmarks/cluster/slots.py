@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.cluster.checks import check_shared, checked
-from benchmarks.cluster.hosts import answers, check_ray, joined
+from benchmarks.cluster.hosts import answers
+from benchmarks.cluster.joining import check_ray, joined
 from benchmarks.cluster.launch import IMAGENET
 from benchmarks.cluster.nodes import Held, Share, held, live_nodes, new_actor
 from benchmarks.cluster.place import Desk, Question

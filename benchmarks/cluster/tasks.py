@@ -13,7 +13,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.cluster.hosts import ClusterLost, Head, stop_all
+from benchmarks.cluster.hosts import stop_all
+from benchmarks.cluster.joining import ClusterLost, Head
 from benchmarks.cluster.launch import ENDED_BY_RAY, LOST, news_of
 from benchmarks.cluster.slots import Slot, Slots
 from benchmarks.workers.supervision import last_line

@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Any
 
-from benchmarks.cluster.hosts import Head, answers, joined
+from benchmarks.cluster.hosts import answers
+from benchmarks.cluster.joining import Head, joined
 from benchmarks.cluster.launch import LOST, news_of
 from benchmarks.cluster.nodes import Share, claimed, held, live_nodes
 from benchmarks.cluster.place import Host, News, Place, has_path, versions_here

@@ -10,7 +10,7 @@ from pathlib import Path
 from shlex import quote
 
 from benchmarks.cluster.checks import check_everywhere
-from benchmarks.cluster.hosts import LOCAL, check_ray
+from benchmarks.cluster.joining import LOCAL, check_ray
 from benchmarks.cluster.launch import IMAGENET
 from benchmarks.cluster.place import Question
 from benchmarks.commands import trainings

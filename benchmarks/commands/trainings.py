@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.cluster.hosts import LOCAL, ClusterLost, check_listening, check_ray
+from benchmarks.cluster.joining import LOCAL, ClusterLost, check_listening, check_ray
 from benchmarks.cluster.launch import IMAGENET
 from common import options
 from common.config import Config

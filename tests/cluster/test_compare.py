@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.cluster import hosts
-from benchmarks.cluster.hosts import LOCAL
+from benchmarks.cluster import joining
+from benchmarks.cluster.joining import LOCAL
 from benchmarks.cluster.launch import news_of
 from benchmarks.cluster.place import News
 from benchmarks.cluster.silence import Silence
@@ -80,7 +80,7 @@ def test_bad_options_are_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(hosts, "find_spec", lambda name: None)
+    monkeypatch.setattr(joining, "find_spec", lambda name: None)
     out = tmp_path / "out"
     assert fcn(["compare", "--data", str(generated), "--out", str(out), *SMALL, *more]) == 2
     said = capsys.readouterr().err

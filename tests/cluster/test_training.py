@@ -13,7 +13,7 @@ from threading import Thread
 import numpy as np
 import pytest
 
-from benchmarks.cluster import checks, hosts, launch
+from benchmarks.cluster import checks, joining, launch
 from benchmarks.cluster.place import Host
 from benchmarks.commands.train import main
 from common.config import Config
@@ -161,7 +161,7 @@ def close_all(server: socket.socket) -> None:
 def test_without_ray_it_is_said_what_to_install(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hosts, "find_spec", lambda name: None)
+    monkeypatch.setattr(joining, "find_spec", lambda name: None)
     with pytest.raises(InputError, match="^--workers 2: Ray is not installed here; in a checkout"):
         main(options(generated, tmp_path, "--workers", 2))
 

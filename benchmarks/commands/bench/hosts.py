@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from shlex import quote
 
-from benchmarks.cluster.hosts import check_ray
+from benchmarks.cluster.joining import check_ray
 from benchmarks.commands.bench.outcome import conclude, has_pages, status_of
 from benchmarks.commands.bench.resume import check_options, read_plan
 from benchmarks.commands.report import next_steps, write_report

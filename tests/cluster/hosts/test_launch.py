@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import checks, hosts, launch, place
+from benchmarks.cluster import checks, hosts, joining, launch, place
 from benchmarks.cluster.hosts import Member
 from benchmarks.cluster.place import Host, Job, Place, Question, has_path
 from common.config import Config
@@ -70,7 +70,7 @@ def free_address() -> str:
 def test_the_end_of_the_cluster_ends_a_training_and_says_how_to_go_on(
     members: list[Member], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
 ) -> None:
-    monkeypatch.setattr(hosts, "HEAD_SECONDS", 0)
+    monkeypatch.setattr(joining, "HEAD_SECONDS", 0)
     monkeypatch.setattr(launch, "way_on", lambda *_: ["go on with: fcn train --resume run"])
     args = options(tmp_path, free_address())
     assert launch.train_together(args, CONFIG, []) == 1
@@ -93,7 +93,7 @@ def test_ray_changes_neither_what_ends_a_command_nor_its_standard_output(
     monkeypatch.setattr(os, "environ", dict(os.environ))
     before = signal.getsignal(signal.SIGTERM)
     try:
-        with hosts.joined(hosts.LOCAL):
+        with joining.joined(joining.LOCAL):
             assert signal.getsignal(signal.SIGTERM) == before
             print("a host is lost")
     finally:
@@ -166,7 +166,7 @@ def test_a_cluster_of_another_python_is_said(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: tried)
     message = "^Python is 3.11.2 here and 3.12.3 in the cluster at host:1: install the same$"
     with pytest.raises(InputError, match=message):
-        hosts.check_cluster("host:1")
+        joining.check_cluster("host:1")
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_what_cannot_be_joined_is_said_with_its_cause(
     tried = subprocess.CompletedProcess([], 1, "", errors)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: tried)
     with pytest.raises(InputError, match=f"^--address host:1: {message}"):
-        hosts.check_cluster("host:1")
+        joining.check_cluster("host:1")
 
 
 @pytest.mark.parametrize(
@@ -199,13 +199,13 @@ def test_what_cannot_be_joined_is_said_with_its_cause(
 )
 def test_what_is_no_address_is_refused(address: str, message: str) -> None:
     with pytest.raises(InputError, match=f"^--address {address}: {message}$"):
-        hosts.check_listening(address)
+        joining.check_listening(address)
 
 
 def test_a_server_that_stays_silent_holds_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hosts, "TRY_SECONDS", 0.01)
+    monkeypatch.setattr(joining, "TRY_SECONDS", 0.01)
     with pytest.raises(InputError, match="^--address host:1: what listens there did not answer"):
-        hosts.check_cluster("host:1")
+        joining.check_cluster("host:1")
 
 
 def test_all_clusters_of_a_process_have_the_same_token(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -215,7 +215,7 @@ def test_all_clusters_of_a_process_have_the_same_token(monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "environ", dict(os.environ))
     tokens = set()
     for _ in range(2):
-        with hosts.joined(hosts.LOCAL):
+        with joining.joined(joining.LOCAL):
             tokens.add(os.environ["RAY_AUTH_TOKEN"])
     assert len(tokens) == 1
 
@@ -257,7 +257,7 @@ def test_the_first_process_on_another_host_has_to_share_the_folder_of_the_run(
 @pytest.mark.release
 def test_one_process_joins_two_clusters_of_its_own_one_after_the_other() -> None:
     program = """
-from benchmarks.cluster.hosts import LOCAL, joined
+from benchmarks.cluster.joining import LOCAL, joined
 for _ in range(2):
     with joined(LOCAL):
         import ray

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import hosts, nodes, place, slots
-from benchmarks.cluster.hosts import LOCAL, too_few
+from benchmarks.cluster import joining, nodes, place, slots
+from benchmarks.cluster.hosts import too_few
+from benchmarks.cluster.joining import LOCAL
 from benchmarks.cluster.nodes import Held, Share, numbered
 from benchmarks.cluster.place import Desk
 from common.config import Config
@@ -113,15 +114,15 @@ def test_a_cluster_that_runs_already_is_joined_without_what_one_is_started_with(
         sys.modules, "ray", SimpleNamespace(init=lambda *_, **__: None, shutdown=lambda: None)
     )
     for name in ("check_listening", "check_cluster"):
-        monkeypatch.setattr(hosts, name, lambda address: None)
+        monkeypatch.setattr(joining, name, lambda address: None)
     others = {name: text for name, text in os.environ.items() if not name.startswith("RAY_")}
     monkeypatch.setattr(os, "environ", dict(others))
-    with hosts.joined("h:1"):
+    with joining.joined("h:1"):
         assert os.environ.keys() - others.keys() == {
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV",
             "RAY_gcs_rpc_server_reconnect_timeout_s",
         }
-    with hosts.joined(LOCAL):
+    with joining.joined(LOCAL):
         assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cluster import checks, hosts, place
+from benchmarks.cluster import checks, joining, place
 from benchmarks.cluster.slots import Slots
 from benchmarks.cluster.tasks import run_tasks
 from benchmarks.commands.trainings import resumable
@@ -185,7 +185,7 @@ def test_what_is_wrong_with_a_cluster_is_one_line(
         address = f"127.0.0.1:{free.getsockname()[1]}"
     options = [name, "--data", data, "--out", tmp_path / "out", *SMALL, "--address", address]
     assert f"--address {address}: no Ray cluster there (" in refused(capsys, *options)
-    monkeypatch.setattr(hosts, "find_spec", lambda name: None)
+    monkeypatch.setattr(joining, "find_spec", lambda name: None)
     assert f"--address {address}: Ray is not installed here" in refused(capsys, *options)
     assert not (tmp_path / "out").exists()
 
