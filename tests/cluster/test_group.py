@@ -3,23 +3,21 @@
 The processes are started here as a cluster would start them, without Ray.
 """
 
-import subprocess
-import sys
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 
-from benchmarks.cluster.place import Place
-from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.errors import InputError
-from common.machine.group import ADDRESSES, RANK, Group, check_group, group_environment, group_of
+from common.machine.group import ADDRESSES, RANK, Group, check_group, group_of
 from common.recipes import RECIPES
+from tests.cluster.processes import run_group
 from tests.cluster.shards import WORKERS, write_expected
-from tests.conftest import SKIPPED
 
-PROJECT, SHARDS = Path(__file__).parents[2], "tests.cluster.shards"
+SHARDS = "tests.cluster.shards"
 TWO = Config(RECIPES["modern"], workers=2)
 
 
@@ -30,47 +28,26 @@ def expected(torch_present: None, tmp_path_factory: pytest.TempPathFactory) -> P
     return file
 
 
-def run_group(module: str, *arguments: object) -> list[tuple[int, str]]:
-    """Run a module as the processes of a group; return the status and the messages of each."""
-    places = [Place() for _ in range(WORKERS)]
-    addresses = tuple(place.free_address("127.0.0.1") for place in places)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", module, *map(str, arguments)],
-            cwd=PROJECT,
-            env=backend_environment(1) | group_environment(Group(rank, addresses)),
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(WORKERS)
-    ]
-    try:
-        messages = [process.communicate(timeout=900)[1] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    return [(p.returncode, text) for p, text in zip(processes, messages, strict=True)]
-
-
 @pytest.mark.cluster
 def test_a_group_equals_the_shards_one_after_another(backend_name: str, expected: Path) -> None:
-    for status, messages in run_group(SHARDS, backend_name, expected):
+    for status, messages in run_group(WORKERS, SHARDS, backend_name, expected):
         assert status == 0, messages
 
 
-@pytest.mark.cluster
-@pytest.mark.skipif("mxnet" in SKIPPED, reason="FCN_SKIP_BACKENDS names mxnet")
-def test_mxnet_adds_rightly_what_is_queued_without_waiting() -> None:
-    for status, messages in run_group("tests.cluster.sums"):
-        assert status == 0, messages
-
-
-@pytest.mark.cluster
-def test_processes_that_train_alone_are_refused(backend_name: str) -> None:
-    for rank, (status, messages) in enumerate(run_group(SHARDS, backend_name)):
-        assert status == 1
-        counts = "1, 0" if rank == 0 else "0, 1"
-        assert f"the processes do not train together: a sum over them counts {counts}" in messages
+def test_processes_that_train_alone_are_refused(
+    backend: ModuleType, backend_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A framework that has not joined its group adds nothing, as JAX's own sum does then."""
+    device = importlib.import_module(f"{backend_name}_impl.device")
+    monkeypatch.setattr(device, "join_group", lambda config: None)
+    if backend_name != "jax":
+        monkeypatch.setattr(device, "sum_over_group", lambda values: values)
+    monkeypatch.setenv(ADDRESSES, "host:1,host:2")
+    for rank, counts in enumerate(["1, 0", "0, 1"]):
+        monkeypatch.setenv(RANK, str(rank))
+        message = f"the processes do not train together: a sum over them counts {counts}"
+        with pytest.raises(InputError, match=message):
+            backend.configure(TWO)
 
 
 def test_a_process_that_is_there_twice_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +87,7 @@ gradients are added to those of another one
 @pytest.mark.cluster
 @pytest.mark.usefixtures("torch_present")
 def test_a_training_with_a_mistake_ends_with_its_name(generated: Path, tmp_path: Path) -> None:
-    (_, first), (_, second) = run_group("tests.cluster.planted", generated, tmp_path)
+    (_, first), (_, second) = run_group(WORKERS, "tests.cluster.planted", generated, tmp_path)
     assert second == NAMED + SKIPPED_BATCH
     messages = [line for line in first.splitlines() if not line.startswith("epoch 1/1")]
     assert "\n".join(messages).startswith(NAMED)
