@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from common.config import Config
-from common.machine.group import report_late
+from common.machine.group import joining, report_late
 
 SAME_PRESS = 0.2
 """Seconds within which two interrupts are one: some programs send theirs twice."""
@@ -33,7 +33,8 @@ def configure(backend: ModuleType, config: Config) -> None:
     if takes and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, end)
     try:
-        backend.configure(config)
+        with joining(config):
+            backend.configure(config)
     finally:
         if signal.getsignal(signal.SIGINT) is end:
             signal.signal(signal.SIGINT, before)
