@@ -12,6 +12,7 @@ from pathlib import Path
 
 from common.machine.children import ending_with_this
 from common.machine.files import open_own, system_lines
+from common.machine.group import JOIN_SECONDS
 
 LONGEST_SILENCE = 2.0**20
 """Seconds, 12 days: the system's call accepts no time much longer than this."""
@@ -24,6 +25,8 @@ CAUSES = {
     signal.SIGBUS: "a fault in the framework's own code, or a file that was cut short",
     signal.SIGFPE: "a fault in the framework's own code",
     signal.SIGILL: "the framework was built for another CPU",
+    signal.SIGALRM: f"the processes have not joined each other within {JOIN_SECONDS} s: let their "
+    "hosts reach each other on all ports above 1024",
 }
 """What usually ends a process by a signal."""
 SAME_PRESS = 0.2

@@ -8,9 +8,7 @@ over the group: ``check_group`` before the training, ``Together`` while it goes 
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from threading import Timer
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import NamedTuple
 
@@ -28,8 +26,7 @@ not set where the training has a cluster of its own."""
 CAUSE_SECONDS = 3
 """How long a process waits for the end of another that has failed before it reports its own."""
 JOIN_SECONDS = 300
-"""How long a process waits for the others of its group, and for its framework to load. Frameworks
-wait for up to an hour, or without end."""
+"""How long a process may take to load its framework and to join its group."""
 EQUAL = 1e-3
 """How far, by its norm, an array of a process may be from that of the first. Hosts of two kinds
 round differently; without a mean of the gradients the momentum is about as far as it is long."""
@@ -90,33 +87,6 @@ def end_at_once(status: int) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
-
-
-@contextmanager
-def joining(config: Config) -> Iterator[None]:
-    """End this process, which may be one of a group, unless the block ends in ``JOIN_SECONDS``.
-
-    Its framework waits within the block, where no exception reaches it.
-    """
-
-    def give_up() -> None:
-        text = (
-            f"error: --workers {config.workers}: the processes have not all joined within "
-            f"{JOIN_SECONDS} s: let the hosts reach each other on all ports above 1024"
-        )
-        os.write(sys.stderr.fileno(), f"{text}\n".encode())
-        os._exit(2)
-
-    if config.workers == 1:
-        yield
-        return
-    timer = Timer(JOIN_SECONDS, give_up)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 def check_group(config: Config, sum_over_group: Sum) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from common.config import Config
-from common.machine.group import joining, report_late
+from common.machine.group import JOIN_SECONDS, report_late
 
 SAME_PRESS = 0.2
 """Seconds within which two interrupts are one: some programs send theirs twice."""
@@ -28,14 +28,18 @@ def configure(backend: ModuleType, config: Config) -> None:
 
     if config.workers > 1:
         sys.excepthook = report_late
+        # It ends this process. A handler in Python would wait, for TensorFlow lets none run before
+        # the others have come.
+        signal.alarm(JOIN_SECONDS)
     before = signal.getsignal(signal.SIGINT)
     takes = before is signal.default_int_handler
     if takes and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, end)
     try:
-        with joining(config):
-            backend.configure(config)
+        backend.configure(config)
     finally:
+        if config.workers > 1:
+            signal.alarm(0)
         if signal.getsignal(signal.SIGINT) is end:
             signal.signal(signal.SIGINT, before)
 

@@ -4,12 +4,16 @@ The processes are started here as a cluster would start them, without Ray.
 """
 
 import importlib
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
+from benchmarks.workers.supervision import how_ended
 from common.config import Config
 from common.errors import InputError
 from common.machine.group import ADDRESSES, RANK, Group, check_group, group_of
@@ -91,3 +95,21 @@ def test_a_training_with_a_mistake_ends_with_its_name(generated: Path, tmp_path:
     assert second == NAMED + SKIPPED_BATCH
     messages = [line for line in first.splitlines() if not line.startswith("epoch 1/1")]
     assert "\n".join(messages).startswith(NAMED)
+
+
+WAITING = """
+import time
+from types import SimpleNamespace
+from common.config import Config
+from common.recipes import RECIPES
+from common.run import interrupts
+interrupts.JOIN_SECONDS = 1
+waiting = SimpleNamespace(configure=lambda config: time.sleep(60))
+interrupts.configure(waiting, Config(RECIPES["modern"], workers=2))
+"""
+
+
+def test_a_process_does_not_wait_for_ever_for_the_others() -> None:
+    done = subprocess.run([sys.executable, "-c", WAITING], check=False, timeout=50)
+    assert done.returncode == -signal.SIGALRM
+    assert "have not joined each other within 300 s: let their" in how_ended(done.returncode)
