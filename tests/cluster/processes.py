@@ -13,7 +13,8 @@ PROJECT = Path(__file__).parents[2]
 
 def run_group(count: int, module: str, *arguments: object) -> list[tuple[int, str]]:
     """Run a module as the processes of a group; return the status and the messages of each."""
-    addresses = tuple(Place().free_address("127.0.0.1") for _ in range(count))
+    places = [Place() for _ in range(count)]
+    addresses = tuple(place.free_address("127.0.0.1") for place in places)
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", module, *map(str, arguments)],
@@ -28,6 +29,7 @@ def run_group(count: int, module: str, *arguments: object) -> list[tuple[int, st
     try:
         messages = [process.communicate(timeout=900)[1] for process in processes]
     finally:
-        for process in processes:
+        for process, place in zip(processes, places, strict=True):
             process.kill()
+            place._port.close()
     return [(p.returncode, text) for p, text in zip(processes, messages, strict=True)]
