@@ -47,7 +47,7 @@ def script(*arguments: object, **environment: str) -> subprocess.CompletedProces
     "options",
     [
         pytest.param(("resnet18_v1", "fcn8s", "sum"), marks=pytest.mark.slow),
-        # As the processes of a group do, in tests/cluster/test_group.py.
+        # As the processes of a group do, in tests/cluster/together/test_group.py.
         pytest.param(("resnet18_v2", "fcn32s", "mean"), marks=pytest.mark.release),
     ],
     ids="-".join,

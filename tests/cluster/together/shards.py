@@ -1,6 +1,6 @@
 """One process of a group, which asserts that it does the work of the shards one after another.
 
-    python -m tests.cluster.shards BACKEND EXPECTED
+    python -m tests.cluster.together.shards BACKEND EXPECTED
 
 EXPECTED is a file that ``write_expected`` wrote: each step's loss and what it leaves.
 """
@@ -26,7 +26,7 @@ from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
 from common.run.checkpoints import trained_arrays
-from tests.cluster.one_after_another import one_after_another
+from tests.cluster.together.one_after_another import one_after_another
 
 WORKERS, SHARD, STEPS = 2, 4, 10
 HEIGHT, WIDTH = 32, 64

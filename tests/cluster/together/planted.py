@@ -1,6 +1,6 @@
 """One process of two that train by PyTorch's script again and again, each time with a mistake.
 
-    python -m tests.cluster.planted DATA FOLDER
+    python -m tests.cluster.together.planted DATA FOLDER
 
 It asserts that each training ends with status 2; what is said of it is for a test to read.
 """

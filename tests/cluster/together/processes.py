@@ -8,7 +8,7 @@ from benchmarks.cluster.place import Place
 from benchmarks.workers.environment import backend_environment
 from common.machine.group import Group, group_environment
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 
 def run_group(count: int, module: str, *arguments: object) -> list[tuple[int, str]]:

@@ -18,10 +18,10 @@ from common.config import Config
 from common.errors import InputError
 from common.machine.group import ADDRESSES, RANK, Group, check_group, group_of
 from common.recipes import RECIPES
-from tests.cluster.processes import run_group
-from tests.cluster.shards import WORKERS, write_expected
+from tests.cluster.together.processes import run_group
+from tests.cluster.together.shards import WORKERS, write_expected
 
-SHARDS = "tests.cluster.shards"
+SHARDS = "tests.cluster.together.shards"
 TWO = Config(RECIPES["modern"], workers=2)
 
 
@@ -91,7 +91,9 @@ gradients are added to those of another one
 @pytest.mark.cluster
 @pytest.mark.usefixtures("torch_present")
 def test_a_training_with_a_mistake_ends_with_its_name(generated: Path, tmp_path: Path) -> None:
-    (_, first), (_, second) = run_group(WORKERS, "tests.cluster.planted", generated, tmp_path)
+    (_, first), (_, second) = run_group(
+        WORKERS, "tests.cluster.together.planted", generated, tmp_path
+    )
     assert second == NAMED + SKIPPED_BATCH
     messages = [line for line in first.splitlines() if not line.startswith("epoch 1/1")]
     assert "\n".join(messages).startswith(NAMED)
