@@ -4,12 +4,13 @@ import json
 import shutil
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 from benchmarks.cluster.place import Question
-from benchmarks.cluster.slots import hosts_joined
+from benchmarks.cluster.slots import Slots, hosts_joined
 from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.page import render_page
@@ -110,10 +111,7 @@ def main(argv: Sequence[str]) -> int:
     if args.data:
         TrainingData(args.data, config).warn()
     with only_writer(out):
-        if not args.resume:
-            clear(out)
-        with trainings.resumable("study", out, args.address):
-            return study(args, config, variants, out)
+        return study(args, config, variants, out)
 
 
 def resume_study(args: Namespace, named: set[str]) -> None:
@@ -147,8 +145,10 @@ def check_variants(
 
 
 def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:
-    """Train what is not trained yet, test and show all; return the exit status."""
-    write_plan(out, args, config, ["backends", *KEPT])
+    """Train what is not trained yet, test and show all; return the exit status.
+
+    What an earlier study left in ``out`` is removed once the hosts are found to fit.
+    """
     data = args.data or default_dataset(out / "data")
     check_variants(variants, config, data, args.weights)
     configs = {each.name: replace(config, recipe=each.recipe) for each in variants}
@@ -162,19 +162,31 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
         silence=args.timeout,
         verbose=args.verbose,
     )
-    document = studied(plan, config, variants, args, out)
-    write_json(out / STUDY, document)
-    write_text(out / PAGE, render_page(document, out))
+    with ExitStack() as begun:
+        with hosts_for(plan, config, args.address) as slots:
+            if not args.resume:
+                clear(out)
+            write_plan(out, args, config, ["backends", *KEPT])
+            begun.enter_context(trainings.resumable("study", out, args.address))
+            rows = train_together(plan, slots) if slots else train_all(plan)
+        document = studied(plan, rows, config, variants, args, out)
+        write_json(out / STUDY, document)
+        write_text(out / PAGE, render_page(document, out))
     print(json.dumps(document) if args.json else last_lines(document, out))
-    rows = [row for variant in document["variants"] for row in variant["rows"]]
-    return 0 if all(row["status"] == "ok" for row in rows) else 1
+    statuses = {row["status"] for variant in rows.values() for row in variant}
+    return 0 if statuses == {"ok"} else 1
 
 
 def studied(
-    plan: Plan, config: Config, variants: Sequence[Variant], args: Namespace, out: Path
+    plan: Plan,
+    rows: dict[str, list[AccuracyRow]],
+    config: Config,
+    variants: Sequence[Variant],
+    args: Namespace,
+    out: Path,
 ) -> Study:
-    """Train all and return the document; the gallery's pictures lie in ``out``."""
-    rows, void = trained(plan, config, args.address), config.recipe.void
+    """Return the document of what is trained; the gallery's pictures lie in ``out``."""
+    void = config.recipe.void
     records: list[VariantRecord] = [
         {
             "name": each.name,
@@ -205,13 +217,14 @@ def studied(
     }
 
 
-def trained(plan: Plan, config: Config, address: str | None) -> dict[str, list[AccuracyRow]]:
-    """Train all, here or on the hosts of a cluster; return by variant a row for each backend."""
+def hosts_for(
+    plan: Plan, config: Config, address: str | None
+) -> AbstractContextManager[Slots | None]:
+    """Take the hosts of a cluster within the block; without an address there are none."""
     if address is None:
-        return train_all(plan)
+        return nullcontext()
     question = Question(plan.backends, config, plan.data, [])
-    with hosts_joined(address, plan.out.parent, question, plan.weights) as hosts:
-        return train_together(plan, hosts)
+    return hosts_joined(address, plan.out.parent, question, plan.weights)
 
 
 def varied(variants: Sequence[Variant]) -> dict[str, list[str]]:

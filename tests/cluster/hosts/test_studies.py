@@ -15,6 +15,7 @@ import pytest
 from benchmarks.cluster import checks, joining, place
 from benchmarks.cluster.slots import Slots
 from benchmarks.cluster.tasks import run_tasks
+from benchmarks.commands import study
 from benchmarks.commands.trainings import resumable
 from benchmarks.records.results import STUDY, TUNE, read_document
 from benchmarks.records.training_documents import Study
@@ -22,6 +23,7 @@ from benchmarks.records.tuning_documents import Tune
 from common.data.synthetic import make_dataset
 from common.errors import InputError
 from common.machine.files import system_lines
+from common.machine.locks import LOCK
 from tests.cluster.conftest import PROJECT
 from tests.cluster.hosts.test_tasks import check_apart
 from tests.support.commands import refused
@@ -132,6 +134,25 @@ def test_a_study_that_is_told_to_end_goes_on_with_what_is_not_trained(
                 begun = path.with_suffix(".toml").stat().st_mtime
                 intervals.append((run["host"]["name"], begun, after[path]))
     check_apart(intervals)
+
+
+@pytest.mark.usefixtures("torch_present")
+def test_a_study_stays_as_it_is_where_the_hosts_do_not_fit_another(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    def refuse(*_: object) -> Any:
+        raise InputError("numpy is 1 on a and 2 on b")
+
+    out = tmp_path / "out"
+    (out / "runs").mkdir(parents=True)
+    for name in ("study.json", "plan.json", "runs/old.json"):
+        (out / name).write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(study, "hosts_joined", refuse)
+    options = ["--data", data, "--out", out, "--force", *SMALL, "--address", "local"]
+    assert "numpy is 1 on a and 2 on b" in refused(capsys, "study", *options)
+    files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
+    assert files - {LOCK} == {"study.json", "plan.json", "runs/old.json"}
+    assert {(out / name).read_text(encoding="utf-8") for name in files - {LOCK}} == {"{}"}
 
 
 def test_a_study_whose_hosts_are_all_lost_says_how_to_go_on() -> None:
