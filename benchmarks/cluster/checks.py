@@ -12,10 +12,15 @@ from common.errors import InputError
 from common.machine.files import write_text
 
 
-def check_everywhere(question: Question, address: str) -> None:
-    """Raise InputError unless the cluster at ``address`` can do the trainings of ``question``."""
+def check_everywhere(question: Question, folder: Path, address: str) -> None:
+    """Raise InputError unless the cluster at ``address`` can do the trainings of ``question``.
+
+    Its hosts have to share ``folder``.
+    """
     with joined(address):
-        checked(placed(question.config, address), question)
+        actors = placed(question.config, address)
+        check_shared(actors, folder)
+        checked(actors, question)
 
 
 def checked(actors: list[Any], question: Question) -> list[Member]:

@@ -88,8 +88,14 @@ def main(argv: Sequence[str]) -> int:
     dataset = TrainingData(args.data, whole) if args.data else None
     if dataset is not None:
         dataset.warn()
-    with only_writer(out), trainings.resumable("compare", out, address):
-        return compare(args, backends, config, out, dataset)
+    with only_writer(out):
+        data = args.data or default_dataset(out / "data")
+        if address is not None:
+            check_hosts(args, backends, config, data, out)
+        write_plan(out, args, config, ["backends"])
+        with trainings.resumable("compare", out, address):
+            dataset = dataset or TrainingData(data, whole)
+            return compare(args, backends, config, out, data, dataset)
 
 
 def compare(
@@ -97,17 +103,10 @@ def compare(
     backends: Sequence[str],
     config: Config,
     out: Path,
-    dataset: TrainingData | None,
+    data: Path,
+    dataset: TrainingData,
 ) -> int:
-    """Train what is not trained yet, put all side by side, and return the exit status.
-
-    Without a ``dataset`` the images are generated.
-    """
-    write_plan(out, args, config, ["backends"])
-    data = args.data or default_dataset(out / "data")
-    dataset = dataset or TrainingData(data, replace(config, workers=1))
-    if args.address != LOCAL:
-        check_hosts(args, backends, config, data, out)
+    """Train what is not trained yet, put all side by side, and return the exit status."""
     weights = describe_weights(config.recipe, args.weights)
     identity = {
         "config": config.to_json(),
@@ -158,10 +157,10 @@ def check_hosts(
     A framework that is missing on this host is missing in the comparison, and not looked for.
     """
     here = [name for name in backends if find_spec(IMPORT_NAMES[name])]
-    paths = [Path.cwd(), data, out, *([args.weights] if args.weights else [])]
+    paths = [Path.cwd(), data, *([args.weights] if args.weights else [])]
     seen = [str(path.absolute()) for path in paths if path != IMAGENET]
     print(f"[0] the hosts of the cluster at {args.address}", file=sys.stderr)
-    check_everywhere(Question(here, config, data, seen), args.address)
+    check_everywhere(Question(here, config, data, seen), out, args.address)
 
 
 def last_lines(compared: Compared, out: Path) -> str:

@@ -16,9 +16,11 @@ from benchmarks.cluster.joining import LOCAL
 from benchmarks.cluster.launch import news_of
 from benchmarks.cluster.place import News
 from benchmarks.cluster.silence import Silence
+from benchmarks.commands import compare, trainings
 from benchmarks.commands.train import command_parser
 from benchmarks.workers import scripts
 from common.config import Config
+from common.errors import InputError
 from common.recipes import make_recipe
 from tests.cluster.conftest import PROJECT
 from tests.conftest import PRESENT
@@ -86,6 +88,28 @@ def test_bad_options_are_refused_before_anything_is_written(
     said = capsys.readouterr().err
     assert said.startswith(f"error: {message}") and said.count("\n") == 1
     assert not out.exists()
+
+
+def test_a_comparison_stays_as_it_is_where_the_hosts_do_not_fit_another(
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refuse(question: object, folder: Path, address: str) -> None:
+        raise {"numpy": InputError("numpy is 1 on a and 2 on b"), "key": KeyboardInterrupt}[ending]
+
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "plan.json").write_text("{}", encoding="utf-8")
+    monkeypatch.setattr(compare, "check_everywhere", refuse)
+    monkeypatch.setattr(trainings, "check_listening", lambda address: None)
+    options = ["--out", str(out), "--force", *SMALL, "--workers", "2", "--address", "host:1"]
+    for ending, status in (("numpy", 2), ("key", 130)):
+        assert fcn(["compare", "--data", str(generated), *options]) == status
+        said = capsys.readouterr().err
+        assert "go on with" not in said and ("numpy is 1 on a" in said) == (ending == "numpy")
+        assert (out / "plan.json").read_text(encoding="utf-8") == "{}"
 
 
 def test_a_group_that_fails_gives_its_reason_alone(
