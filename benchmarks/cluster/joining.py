@@ -121,7 +121,7 @@ def check_listening(address: str) -> None:
     """Raise InputError unless something listens at ``HOST:PORT``."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal() or int(port) > 65535:
-        raise InputError(f"--address {address}: expected local or HOST:PORT")
+        raise InputError(f"--address {address}: expected local or HOST:PORT, as 192.0.2.1:6379")
     try:
         socket.create_connection((host, int(port)), JOIN_SECONDS).close()
     except socket.gaierror as error:

@@ -192,8 +192,8 @@ def test_what_cannot_be_joined_is_said_with_its_cause(
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("host", "expected local or HOST:PORT"),
-        ("host:http", "expected local or HOST:PORT"),
+        ("host", "expected local or HOST:PORT, as 192.0.2.1:6379"),
+        ("host:http", "expected local or HOST:PORT, as 192.0.2.1:6379"),
         ("http://host:1", r"there is no host http://host \(.*\): expected HOST:PORT"),
     ],
 )
