@@ -29,8 +29,10 @@ TOKEN = secrets.token_hex(32)
 """Of this process's own clusters; Ray reads it once in a process."""
 JOIN_SECONDS, TRY_SECONDS = 10, 120
 """How long an address may take to answer, and a process to join a cluster; it loads Ray first."""
-NO_ANSWER, NO_NODE = "Failed to connect to GCS", "No node info found"
-"""In Ray's error where no cluster answers, and where this host is no part of it."""
+NO_TOKEN, NO_ANSWER = "InvalidAuthToken", "Failed to connect to GCS"
+NO_NODE = "No node info found"
+"""In Ray's error where this host lacks the cluster's token, no cluster answers, or this host is no
+part of it."""
 HEAD_SECONDS = 5
 """Between two looks at the head of a cluster."""
 
@@ -152,25 +154,31 @@ def check_cluster(address: str) -> None:
         )
     except subprocess.TimeoutExpired:
         raise silent from None
-    if tried.returncode and NO_ANSWER in tried.stderr:
+    if tried.returncode == 0:
+        return
+    if NO_TOKEN in tried.stderr:
+        raise InputError(
+            f"--address {address}: the cluster there has a token that this host has not: copy "
+            "~/.ray/auth_token from the host of its head"
+        )
+    if NO_ANSWER in tried.stderr:
         raise silent
     for name in ("Python", "Ray"):  # Ray's own error has those of the cluster first.
         versions = re.findall(rf"^ *{name}: (\S+)$", tried.stderr, re.MULTILINE)
-        if tried.returncode and len(set(versions)) == 2:
+        if len(set(versions)) == 2:
             raise InputError(
                 f"{name} is {versions[-1]} here and {versions[-2]} in the cluster at {address}: "
                 "install the same"
             )
-    if tried.returncode and NO_NODE in tried.stderr:
+    if NO_NODE in tried.stderr:
         raise InputError(
             f"--address {address}: this host is not in the cluster: `ray start --address "
             f"{address}` lets it join"
         )
-    if tried.returncode:
-        raise InputError(
-            f"--address {address}: what listens there is no Ray cluster of this version "
-            f"({last_line(tried.stderr)}): start one by `ray start --head` on that host"
-        )
+    raise InputError(
+        f"--address {address}: what listens there is no Ray cluster of this version "
+        f"({last_line(tried.stderr)}): start one by `ray start --head` on that host"
+    )
 
 
 class Head:

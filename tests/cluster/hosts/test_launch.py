@@ -172,6 +172,10 @@ def test_a_cluster_of_another_python_is_said(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize(
     ("errors", "message"),
     [
+        (
+            "RuntimeError: Failed to connect to GCS.\nAuthenticationError: InvalidAuthToken: x",
+            "the cluster there has a token that this host has not: copy ~/.ray/auth_token from",
+        ),
         ("Failed to connect to GCS within 20 seconds", "what listens there did not answer as a"),
         (
             "RuntimeError: No node info found matching attributes: ''",
