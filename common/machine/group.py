@@ -23,8 +23,9 @@ RANK, ADDRESSES = "RANK", "FCN_GROUP"
 CLUSTER = "FCN_CLUSTER"
 """Environment variable: the address of the cluster, for the command that goes on with a training;
 not set where the training has a cluster of its own."""
-CAUSE_SECONDS = 3
-"""How long a process waits for the end of another that has failed before it reports its own."""
+CAUSE_SECONDS = 15
+"""How long a process waits for the end of another that has failed before it reports its own: Ray
+needs some seconds to find that a host is lost, more on a busy one."""
 JOIN_SECONDS = 300
 """How long a process may take to load its framework and to join its group."""
 EQUAL = 1e-3
