@@ -28,7 +28,12 @@ def group_strategy() -> tf.distribute.Strategy:
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
+@cache
+def group_reduce() -> tf.types.experimental.PolymorphicFunction:
+    """Return the strategy's reduction as a graph, which is traced once for values of one shape."""
+    return tf.function(group_strategy().reduce)
+
+
 def sum_over_group(values: NDArray) -> NDArray:
     """Return the sum of float32 ``values`` over the processes."""
-    add = tf.function(group_strategy().reduce)
-    return add(tf.distribute.ReduceOp.SUM, tf.constant(values), axis=None).numpy()
+    return group_reduce()(tf.distribute.ReduceOp.SUM, tf.constant(values), axis=None).numpy()

@@ -49,6 +49,7 @@ EXCEPTIONS = (
     ),
     Exempt("torch", "group.py", "start_ranks run_ranks", "its devices are processes too"),
     Exempt("tf", "group.py", "group_strategy", "a strategy adds the processes' arrays"),
+    Exempt("tf", "group.py", "group_reduce", "its reduction is a graph that is kept"),
     Exempt(
         "mxnet",
         "group.py",
