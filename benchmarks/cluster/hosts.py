@@ -10,8 +10,9 @@ from benchmarks.workers.supervision import last_line
 from common.config import Config
 from common.errors import InputError
 
-PLACE_SECONDS, STOP_SECONDS = 30, 5
-"""How long Ray may take to find a place for every process, and processes to be ended."""
+PLACE_SECONDS, START_SECONDS, STOP_SECONDS = 30, 120, 5
+"""How long Ray may take to find a place for every process, to start its actor there, and to end
+processes."""
 
 
 class Member(NamedTuple):
@@ -27,7 +28,7 @@ def placed(config: Config, address: str) -> list[Any]:
     """Return an actor for each process, on as many hosts as there are.
 
     Raises:
-        InputError: If the cluster has too few places.
+        InputError: If the cluster has too few places, or a host starts no actor.
     """
     import ray
     from ray.util import placement_group
@@ -47,12 +48,28 @@ def placed(config: Config, address: str) -> list[Any]:
             f"in the cluster at {address} are free: wait until what runs there has ended"
         )
     options = {"num_cpus": 1, "num_gpus": 1 if gpu else 0, "max_restarts": 0}
-    return [
+    actors = [
         ray.remote(Place)
         .options(scheduling_strategy=PlacementGroupSchedulingStrategy(group, index), **options)
         .remote()
         for index in range(config.workers)
     ]
+    check_started(actors, address)
+    return actors
+
+
+def check_started(actors: Sequence[Any], address: str) -> None:
+    """Raise InputError unless every actor is started, or has failed to be, which it answers."""
+    import ray
+
+    references = [actor.__ray_ready__.remote() for actor in actors]
+    _, waiting = ray.wait(references, num_returns=len(references), timeout=START_SECONDS)
+    if waiting:
+        raise InputError(
+            f"--workers {len(actors)}: hosts of the cluster at {address} have started "
+            f"{len(actors) - len(waiting)} of the processes in {START_SECONDS} s: see their logs "
+            "below /tmp/ray, or wait until they have less to do"
+        )
 
 
 def too_few(workers: int, kind: str, slots: int, address: str) -> str:

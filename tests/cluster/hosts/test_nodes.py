@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cluster import joining, nodes, place, slots
-from benchmarks.cluster.hosts import too_few
+from benchmarks.cluster.hosts import check_started, too_few
 from benchmarks.cluster.joining import LOCAL
 from benchmarks.cluster.nodes import Held, Share, numbered
 from benchmarks.cluster.place import Desk
@@ -140,3 +140,13 @@ def test_a_lost_host_is_neither_ready_nor_waited_for(
     ready, waiting = nodes.held(Desk, shares)
     assert [each.name for each in ready] == ["h-3"] and [each.name for each in waiting] == ["h"]
     assert "host h-2 is lost: it does nothing here" in capsys.readouterr().err
+
+
+def test_a_host_that_starts_no_process_holds_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    actors = [SimpleNamespace(__ray_ready__=SimpleNamespace(remote=lambda: "a"))] * 3
+    ray = SimpleNamespace(wait=lambda waited, **_: (waited[:1], waited[1:]))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with pytest.raises(InputError, match="at h:1 have started 1 of the processes in 120 s: see"):
+        check_started(actors, "h:1")
+    ray.wait = lambda waited, **_: (waited, [])
+    check_started(actors, "h:1")
