@@ -8,7 +8,7 @@ from itertools import product
 
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Bounds
-from benchmarks.cases.closing import bounds_of_batch
+from benchmarks.cases.closing import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
 from benchmarks.records.comparisons import compare_rows, crossed
 from benchmarks.records.documents import Bench, Gate, Row
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
@@ -78,9 +78,11 @@ def gate_problems(row: Row) -> Iterator[str]:
         yield f"{row['case']} is not a case"
     else:
         case = CASES[row["case"]]
-        yield from check_problems(row, gate, "gate", case.bounds)
+        batch = row["batch_size"], row["crop"]
+        bounds = bounds_of_batch(case.bounds, *batch, SUMMED_IN_GATE)
+        yield from check_problems(row, gate, "gate", bounds)
         if "closing" in row:  # Early files have none.
-            bounds = bounds_of_batch(case.closing, row["batch_size"], row["crop"])
+            bounds = bounds_of_batch(case.closing, *batch, SUMMED_PIXELS)
             yield from check_problems(row, row["closing"], "closing proof", bounds)
 
 

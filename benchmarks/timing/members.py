@@ -11,6 +11,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from benchmarks.cases import CASES
+from benchmarks.cases.closing import SUMMED_IN_GATE, bounds_of_batch
 from benchmarks.cases.inputs import LINEAR, read_arrays, write_arrays
 from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus
@@ -261,7 +262,8 @@ def check(outputs: Path, question: Question, row: Row) -> Gate:
         if array.dtype.kind not in "biuf":  # NumPy has no bfloat16.
             raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy does not have")
     case, track = CASES[row["case"]], row["track"]
-    limits = row_limits(case.bounds, row["precision"], track, row["backend"])
+    bounds = bounds_of_batch(case.bounds, row["batch_size"], row["crop"], SUMMED_IN_GATE)
+    limits = row_limits(bounds, row["precision"], track, row["backend"])
     expected = case.expected_of(read_arrays(question.expected), code_of(track))
     return judge(case, answers, expected, read_arrays(question.inputs), limits)
 

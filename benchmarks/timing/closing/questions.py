@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.cases.closing import bounds_of_batch
+from benchmarks.cases.closing import SUMMED_PIXELS, bounds_of_batch
 from benchmarks.cases.inputs import LINEAR, write_arrays
 from benchmarks.equal_work.gate import judged
 from benchmarks.records.documents import Sample
@@ -41,7 +41,7 @@ def close(member: Member, question: Question) -> bool:
         return True  # All turns were those of a process before this one.
     errors: dict[str, float | None] = {**turn_errors(member, samples)}
     errors |= case_errors(member, question, samples)
-    bounds = bounds_of_batch(case.closing, row["batch_size"], row["crop"])
+    bounds = bounds_of_batch(case.closing, row["batch_size"], row["crop"], SUMMED_PIXELS)
     limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
     # One that is absent counts as infinite.
     asked = {quantity: errors.get(quantity) for quantity in limits}
