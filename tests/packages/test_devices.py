@@ -132,6 +132,7 @@ def test_bad_input_of_several_processes_is_one_line(generated: Path, tmp_path: P
     assert "absent" in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("torch_present")
 def test_a_process_that_dies_ends_the_training(generated: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

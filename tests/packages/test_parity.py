@@ -39,15 +39,15 @@ def own_classes(count: int) -> Classes:
     return Classes(names, tuple((0, 0, label) for label in range(count)))
 
 
-QUICK = ("resnet18_v1", "fcn32s"), ("resnet18_v2", "fcn8s")
+MARKS = {("resnet18_v1", "fcn32s"): (), ("resnet18_v2", "fcn8s"): pytest.mark.slow}
 """The marker ``release`` has the other pairs; the steps below have the third head."""
 OTHERS = {
-    QUICK[1]: (own_classes(11), "subpixel"),
+    ("resnet18_v2", "fcn8s"): (own_classes(11), "subpixel"),
     ("resnet18_v1", "fcn16s"): (own_classes(2), "native"),
 }
 """Networks of other classes than VOC's, and how these are upsampled."""
 NETWORKS = [
-    pytest.param(*network, marks=() if network in QUICK else pytest.mark.release)
+    pytest.param(*network, marks=MARKS.get(network, pytest.mark.release))
     for network in product(BACKBONES, HEADS)
 ]
 

@@ -59,6 +59,7 @@ def test_the_pytorch_tabs_network_keeps_its_logits(biased: bool, tmp_path: Path)
     assert changes == ([] if biased else [zero])
 
 
+@pytest.mark.slow
 def test_import_and_training_take_it_whole(
     torch_chapter: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -77,6 +78,7 @@ def test_import_and_training_take_it_whole(
     np.testing.assert_array_equal(started["final_conv.weight"], weight)
 
 
+@pytest.mark.slow
 def test_prediction_takes_it_as_it_is(torch_chapter: Any, tmp_path: Path) -> None:
     torch = required("torch", "torch")
     path, image = tmp_path / "fcn.pth", tmp_path / "image.png"

@@ -92,6 +92,7 @@ def test_imported_weights_give_the_librarys_own_features(
     assert distance(features, origin.features) < FEATURES
 
 
+@pytest.mark.slow
 def test_the_shared_trained_weights_give_torchvisions_features(
     origins: Any, tmp_path: Path
 ) -> None:

@@ -60,6 +60,7 @@ def test_a_row_says_what_went_wrong_and_the_others_are_whole(first: int, tmp_pat
     check_whole(rows["fine"])
 
 
+@pytest.mark.slow
 def test_a_worker_that_spins_while_another_is_timed_is_told_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
