@@ -8,8 +8,7 @@ float64 reference computes two examples, however large the batch is.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable
 from tempfile import TemporaryFile
 from types import ModuleType
 from typing import Any
@@ -23,7 +22,7 @@ from common.data.synthetic import draw_pair
 from common.parameters.names import Parameters, is_statistic, weight_decays
 from common.reference import network as reference
 from common.reference.distances import length_error, relative_error
-from common.reference.tolerances import BOUNDS, Bound
+from common.reference.tolerances import BOUNDS
 
 HARNESS = {
     "clock": BOUNDS["closing: clock"],
@@ -32,43 +31,11 @@ HARNESS = {
     "late": BOUNDS["closing: late work"],
 }
 """Quantity -> bounds of what is asked of the turns of every case, whatever its steps compute."""
-SUMMED_PIXELS = {"loss": 120_000, "statistics": 250_000}
-"""Of a batch; in larger ones the bounds of these quantities grow. docs/BENCHMARK.md says why."""
-SUMMED_IN_GATE = {"statistics": SUMMED_PIXELS["statistics"]}
-"""As ``SUMMED_PIXELS``, before the first turn: the loss of the gate's parameters is hardly moved by
-a norm's variance."""
 MOST_UNSEEN = 9
 """Batches that are timed after the last turn, with the one that wakes the worker up."""
 BEFORE, LEFT, BUFFER = "before the closing step", "after the closing step", "momentum"
 GRADIENT = "gradient"
 """Prefixes of a parameter's name in the files of answers."""
-
-
-def bounds_of_batch(
-    bounds: Mapping[str, Mapping[str, Bound]],
-    batch_size: int,
-    crop: Sequence[int],
-    summed: Mapping[str, int],
-) -> dict[str, Mapping[str, Bound]]:
-    """Return the bounds of a case for a batch of images of ``crop``.
-
-    A norm's variance is a sum of squares. Where float32 values are added one after another, of each
-    square is lost what is below half of the sum's last digit, which is worth the more, the more
-    squares there are. Those of normal values have a density of d^(-1/2) at 0, so the sum lacks a
-    share that grows with their number to the power of 3/2.
-
-    Args:
-        bounds: Of a case's gate or of its closing questions.
-        summed: The quantities whose bounds grow -> the pixels of a batch from which on they do.
-    """
-    pixels = batch_size * math.prod(crop)
-
-    def grown(quantity: str, by_precision: Mapping[str, Bound]) -> Mapping[str, Bound]:
-        growth = max(1.0, pixels / summed.get(quantity, math.inf)) ** 1.5
-        bound = by_precision["float32"]
-        return {**by_precision, "float32": replace(bound, limit=growth * bound.limit)}
-
-    return {quantity: grown(quantity, bound) for quantity, bound in bounds.items()}
 
 
 def draw_unseen(config: Config, generator: np.random.Generator) -> Arrays:

@@ -127,15 +127,14 @@ def claimed(address: str, command: str) -> Iterator[None]:
     """
     words = f"`{command}` (process {os.getpid()} on host {socket.gethostname()})"
     deadline = time.monotonic() + CLAIM_SECONDS
-    claim = new_claim(address, words)  # Ray ends an actor with the last reference to it.
-    while claim is None:
+    # Ray ends an actor with the last reference to it, which is this name.
+    while (claim := new_claim(address, words)) is None:
         if time.monotonic() > deadline:
             raise InputError(
                 f"--address {address}: {claimant()} holds the hosts of the cluster: wait until it "
                 "has ended"
             )
         time.sleep(1)
-        claim = new_claim(address, words)
     yield
 
 

@@ -7,8 +7,8 @@ from contextlib import suppress
 from itertools import product
 
 from benchmarks.cases import CASES
+from benchmarks.cases.bounds import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
 from benchmarks.cases.case import Bounds
-from benchmarks.cases.closing import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
 from benchmarks.records.comparisons import compare_rows, crossed
 from benchmarks.records.documents import Bench, Gate, Row
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences

@@ -11,7 +11,7 @@ from typing import Any
 from zipfile import BadZipFile
 
 from benchmarks.cases import CASES
-from benchmarks.cases.closing import SUMMED_IN_GATE, bounds_of_batch
+from benchmarks.cases.bounds import SUMMED_IN_GATE, bounds_of_batch
 from benchmarks.cases.inputs import LINEAR, read_arrays, write_arrays
 from benchmarks.equal_work.gate import judge
 from benchmarks.records.documents import Bench, Gate, Process, Row, RowStatus

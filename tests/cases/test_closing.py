@@ -7,13 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.cases.closing import (
-    SUMMED_IN_GATE,
-    SUMMED_PIXELS,
-    Account,
-    bounds_of_batch,
-    shorter,
-)
+from benchmarks.cases.bounds import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
+from benchmarks.cases.closing import Account, shorter
 from benchmarks.cases.inputs import SHORT_STEP
 from common.config import Config
 from common.parameters.names import Parameters, parameter_shapes, weight_decays

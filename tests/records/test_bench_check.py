@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.cases.closing import SUMMED_PIXELS, bounds_of_batch
+from benchmarks.cases.bounds import SUMMED_PIXELS, bounds_of_batch
 from benchmarks.cli import main as fcn
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.results import row_name

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.cases.closing import SUMMED_PIXELS, bounds_of_batch
+from benchmarks.cases.bounds import SUMMED_PIXELS, bounds_of_batch
 from benchmarks.cases.inputs import LINEAR, write_arrays
 from benchmarks.equal_work.gate import judged
 from benchmarks.records.documents import Sample

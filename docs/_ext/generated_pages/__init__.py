@@ -81,9 +81,8 @@ def before_reading(app: Sphinx) -> None:
             write_text(docs / STAMP, "\n".join([state, *pages]))
         if app.builder.format == "html":
             code = [stat.st_mtime for file, stat in stats if file.suffix != ".json"]
-            results.write_reports(
-                docs / "_build", max(code)
-            )  # Once for the sites of all languages.
+            # Once for the sites of all languages.
+            results.write_reports(docs / "_build", max(code))
             shutil.copytree(
                 docs / "_build" / results.REPORTS,
                 Path(app.outdir) / results.REPORTS,
