@@ -127,7 +127,6 @@ def claimed(address: str, command: str) -> Iterator[None]:
     """
     words = f"`{command}` (process {os.getpid()} on host {socket.gethostname()})"
     deadline = time.monotonic() + CLAIM_SECONDS
-    # Ray ends an actor with the last reference to it, which is this name.
     while (claim := new_claim(address, words)) is None:
         if time.monotonic() > deadline:
             raise InputError(
@@ -136,6 +135,7 @@ def claimed(address: str, command: str) -> Iterator[None]:
             )
         time.sleep(1)
     yield
+    del claim  # Ray ends an actor with the last reference to it.
 
 
 def new_claim(address: str, command: str) -> Any:
