@@ -10,7 +10,14 @@
 # other batch sizes, and `epoch` and `backward` at the end. Rows that were not reached say so, and `fcn
 # bench --resume DIR` goes on with them. To measure first steps, one of each kind:
 #
-#     FCN_CASES=first_step FCN_ROUNDS=1 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
+#     FCN_CASES=first_step FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
+#
+# Each row has one process, because compiling alone takes a minute and a half in some. So there are rates
+# of many rows, and no verdict on which of them differ. Verdicts on the rows of training take about a
+# quarter of an hour:
+#
+#     FCN_CASES=train FCN_PROCESSES=5 FCN_MINUTES=20 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 \
+#         benchmarks/gpu.sh DIR3
 #
 # FCN_OPTIONS adds options of `fcn bench`, such as "--head fcn8s --profile".
 #
@@ -28,6 +35,7 @@ minutes=${FCN_MINUTES:-8.4}
 read -ra sides <<<"${FCN_CROP:-320 480}"
 read -ra options <<<"${FCN_OPTIONS:-}"
 batches=${FCN_BATCH_SIZES:-"32 8"}
+processes=${FCN_PROCESSES:-1}
 rounds=${FCN_ROUNDS:-5}
 tracks=${FCN_TRACKS:-default}
 cases=train,predict,load,upsample,loss,images,epoch,backward
@@ -115,7 +123,7 @@ timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
     "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
     --cases "$cases" --track "$tracks" \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
-    --rounds "$rounds" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
+    --processes "$processes" --rounds "$rounds" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
     ${interpreters[@]+"${interpreters[@]}"} || status=$?
 case $status in
 124 | 130) echo "the time is up" >&2 && status=0 ;;

@@ -75,10 +75,8 @@ def verdict(document: Bench) -> str:
     if tests:
         differ = sum(test["differ"] for test in tests)
         withheld = sum("not_judged" in test for test in tests)
-        blind = sum(words.finding(test).startswith("too few") for test in tests)
         parts.append(
             f"{out_of(differ, len(tests), 'paired test', 'find')} a difference"
-            + (f", {blind} have too few pairs to tell" if blind else "")
             + (f", {withheld} are not judged" if withheld else "")
         )
     if "accuracy" in document:

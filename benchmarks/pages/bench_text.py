@@ -9,21 +9,19 @@ from benchmarks.pages.bench import headline
 from benchmarks.pages.facts import computed_on, versions
 from benchmarks.pages.studies.accuracy import accuracy_text
 from benchmarks.records.documents import Bench, Comparison, Figures, Row
+from benchmarks.records.statistics import ONE_PROCESS, PROCESSES
 from common.backends import device_kind
 from common.errors import InputError
-
-LEAST_ROUNDS = 5
-"""Of a table that is published; fewer are for a quick look."""
 
 
 def table(document: Bench) -> str:
     """Return the whole table: a block for each case, batch and precision."""
     machine, settings = document["hardware"], document["settings"]
-    cpus, rounds = text.counted(machine["cpus"], "CPU"), text.counted(settings["rounds"], "round")
+    cpus = text.counted(machine["cpus"], "CPU")
     lines = [f"{first}."] if (first := headline(document)) else []
     lines += [
         f"{machine['processor']}, {cpus}, {machine['system']}; "
-        f"{settings['recipe']}, {rounds}, seed {settings['seed']}"
+        f"{settings['recipe']}, {repeats(document)}, seed {settings['seed']}"
     ]
     of_hosts = ", the highest of any host" if len(document.get("hosts", {})) > 1 else ""
     for precision, limit in document["limits"].items():
@@ -103,18 +101,28 @@ def comparison_line(entry: Comparison) -> str:
     """Return one comparison as a sentence about times."""
     left, right = (" ".join(key.split("/")[1:3]) for key in (entry["a"], entry["b"]))
     interval = f"[{entry['low']:.3f}, {entry['high']:.3f}]"
+    p_value = entry["p_corrected"]
     return (
         f"{right} takes {entry['ratio']:.3f} {interval} times as long as {left}: "
-        f"{words.finding(entry)} (p {entry['p_corrected']:.3g})"
+        f"{words.finding(entry)}" + (f" (p {p_value:.3g})" if p_value is not None else "")
     )
 
 
-def few_rounds(document: Bench) -> str | None:
-    """Return a note on too few rounds for a published table; None where there are enough."""
-    rounds = document["settings"]["rounds"]
-    if rounds >= LEAST_ROUNDS:
+def repeats(document: Bench) -> str:
+    """Return in how many processes a row was measured, and in how many rounds of each."""
+    settings = document["settings"]
+    processes = text.counted(settings.get("processes", 1), "process")
+    return f"{processes} a row, {text.counted(settings['rounds'], 'round')} each"
+
+
+def few_processes(document: Bench) -> str | None:
+    """Return a note on too few processes to tell small differences; None where there are enough."""
+    processes = document["settings"].get("processes", 1)
+    if processes >= PROCESSES:
         return None
-    return f"{text.counted(rounds, 'round')}: a published table needs at least {LEAST_ROUNDS}"
+    if processes == 1:
+        return f"{ONE_PROCESS}: a published table needs {PROCESSES}"
+    return f"{processes} processes a row show large differences alone: a table needs {PROCESSES}"
 
 
 def not_closed(document: Bench) -> str | None:
@@ -187,16 +195,15 @@ def caption(document: Bench, rows: Sequence[Row]) -> str:
     first, machine = rows[0], document["hardware"]
     height, width = first["crop"]
     cpus = text.counted(machine["cpus"], "CPU")
-    rounds = text.counted(document["settings"]["rounds"], "round")
     lines = [
-        f"Examples/s: the median over {rounds} of two turns each, "
-        f"and its 95 % bootstrap interval; {text.network_name(first)}, {first['recipe']}, "
+        f"Examples/s: {repeats(document)}, with the 95 % interval; "
+        f"{text.network_name(first)}, {first['recipe']}, "
         f"{words.batch_name(first)}, {height}×{width}, {first['precision']}, "
         f"{computed_on(document, rows)}, {cpus}, {machine['system']}, "
         f"Python {machine['python']}"
     ]
-    if few := few_rounds(document):
-        lines.append(f"Only {few}")
+    if few := few_processes(document):
+        lines.append(few[0].upper() + few[1:])
     if limit := document["limits"].get(first["precision"]):
         lines.append(f"A matrix product reached {limit['flops_per_second'] / 1e9:,.0f} GFLOP/s")
     by_backend = {

@@ -162,8 +162,9 @@ def bench_facts(document: Bench) -> dict[str, Facts]:
         blocks["Machine"]["Hosts"] = ", ".join(hosts)
     if document["rows"]:
         threads = settings["threads"] or "all CPUs"
-        shown = ("rounds", "seed", "threads", "upsampling")
-        blocks["Settings"] |= named({**settings, "threads": threads}, shown)
+        shown = ("processes", "rounds", "seed", "threads", "upsampling")
+        stated = {"processes": 1, **settings, "threads": threads}
+        blocks["Settings"] |= named(stated, shown)
         blocks["Settings"]["Test"] = f"{test['name']}, level {test['level']}"
     if gpu and is_used:
         samples = [sample for row in document["rows"] for sample in row["samples"]]

@@ -20,8 +20,10 @@ def count_word(count: int) -> str:
 
 
 def counted(count: int, noun: str) -> str:
-    """Return "1 round" or "5 rounds"."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    """Return "1 round", "5 rounds" or "5 processes"."""
+    if count == 1:
+        return f"{count} {noun}"
+    return f"{count} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def out_of(part: int, count: int, noun: str, verb: str) -> str:

@@ -1,4 +1,4 @@
-"""A benchmark's rows: their tables, their words, and their samples round by round."""
+"""A benchmark's rows: their tables, their words, and their samples turn by turn."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,11 +7,20 @@ from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
 from benchmarks.pages.format import counted, network_name, significant
 from benchmarks.pages.html import backend_color
-from benchmarks.records.comparisons import without_disturbed
-from benchmarks.records.documents import Bench, BreakEven, Check, Comparison, Figures, Row
-from benchmarks.records.statistics import LEVEL, Interval, Judgement
+from benchmarks.records.documents import (
+    Bench,
+    BreakEven,
+    Check,
+    Comparison,
+    Figures,
+    Row,
+    Sample,
+)
+from benchmarks.records.statistics import Interval, Judgement
 from common.backends import BACKENDS
 
+Round = tuple[int, int]
+"""A process of a row, and a round of that process."""
 NOT_REACHED = "not measured when the benchmark ended"
 
 
@@ -116,10 +125,9 @@ def is_unfinished(document: Bench) -> bool:
 
 
 def paired_tests(rows: Sequence[Row], document: Bench) -> list[Comparison]:
-    """Return the paired tests of one table; early files judge a disturbed machine too."""
+    """Return the paired tests of one table."""
     keys = {row["key"] for row in rows}
-    tests = [entry for entry in document["comparisons"] if {entry["a"], entry["b"]} <= keys]
-    return without_disturbed(tests, rows)
+    return [entry for entry in document["comparisons"] if {entry["a"], entry["b"]} <= keys]
 
 
 def gate_heads(document: Bench) -> list[tuple[str, str]]:
@@ -171,11 +179,7 @@ def finding(
     """Return in words what a test shows, or why it shows nothing."""
     if reason := entry.get("not_judged"):
         return f"not judged: {reason}"
-    if entry["differ"]:
-        return differ
-    if entry.get("least_p", 0.0) < LEVEL:
-        return alike
-    return f"too few {'pairs' if 'pairs' in entry else 'samples'} to tell"
+    return differ if entry["differ"] else alike
 
 
 def interval_of(row: Row, figures: Figures) -> Interval:
@@ -216,41 +220,54 @@ def end_of_line(rows: Sequence[Row]) -> float:
     return 1.02 * max((value for row in rows for value in values_of(row)), default=1.0)
 
 
-def rounds_of(rows: Sequence[Row]) -> list[int]:
-    """Return the numbers of the rounds in which any of the rows has a sample."""
-    return sorted({sample["round"] for row in rows for sample in row["samples"]})
+def rounds_of(rows: Sequence[Row]) -> list[Round]:
+    """Return the rounds, process by process, in which any of the rows has a sample."""
+    return sorted({round_of(sample) for row in rows for sample in row["samples"]})
+
+
+def round_of(sample: Sample) -> Round:
+    """Return a sample's process and its round in that process."""
+    return sample["process"], sample["round"]
 
 
 def chart(rows: Sequence[Row]) -> dict[str, object]:
-    """Return the mean values of the rows with figures by round, a line a row: uPlot's data."""
-    rounds = rounds_of(rows)
+    """Return the mean values of the rows with figures by round, a line a row: uPlot's data.
+
+    A line has a gap where the next process begins.
+    """
+    places: list[Round | None] = []
+    for place in rounds_of(rows):
+        if places and places[-1] and places[-1][0] != place[0]:
+            places.append(None)
+        places.append(place)
     lines = [
         {
             "title": label_of(row["key"]),
             "track": row["track"],
             "color": backend_color(row["backend"]),
-            "values": [value_in(row, number) for number in rounds],
+            "values": [place and value_in(row, place) for place in places],
         }
         for row in rows
         if row["figures"]
     ]
-    return {"rounds": rounds, "lines": lines}
+    return {"rounds": [*range(1, len(places) + 1)], "lines": lines}
 
 
-def value_in(row: Row, number: int) -> float | None:
+def value_in(row: Row, place: Round) -> float | None:
     """Return the value of a row's mean turn in one round; None where no turn counts."""
     turns = [
         sample["seconds"]
         for sample in row["samples"]
-        if sample["round"] == number and sample["dropped"] is None
+        if round_of(sample) == place and sample["dropped"] is None
     ]
     return value_of(row, sum(turns) / len(turns)) if turns else None
 
 
 def round_rows(rows: Sequence[Row]) -> list[list[str]]:
-    """Return the numbers of a chart: a round, and the value of each line in it."""
+    """Return the numbers of a chart: process, round, and the value of each line in it."""
     drawn = [row for row in rows if row["figures"]]
     return [
-        [str(number), *(significant(value_in(row, number)) for row in drawn)]
-        for number in rounds_of(rows)
+        [str(place[0] + 1), str(place[1] + 1)]
+        + [significant(value_in(row, place)) for row in drawn]
+        for place in rounds_of(rows)
     ]

@@ -10,7 +10,7 @@ from benchmarks.cases import CASES
 from benchmarks.cases.bounds import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
 from benchmarks.cases.case import Bounds
 from benchmarks.records.comparisons import compare_rows, crossed
-from benchmarks.records.documents import Bench, Gate, Row
+from benchmarks.records.documents import Bench, Gate, Row, Settings
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.results import row_name
@@ -19,7 +19,7 @@ from common.documents import Void
 from common.reference.tolerances import row_limits
 from common.reference.verdicts import reason, row_findings
 
-OF_OTHER_ROWS = {"break_even", "p_corrected", "least_p", "differ"}
+OF_OTHER_ROWS = {"break_even", "p_corrected", "differ"}
 """Figures that depend on other rows: while rows are unmeasured they are those of fewer rows."""
 
 
@@ -59,14 +59,20 @@ def row_problems(row: Row, document: Bench) -> Iterator[str]:
         yield f"its host {host!r} is not one of the file's"
     if row["status"] == "ok":  # The schema sees to it that just these rows have figures.
         yield from gate_problems(row)
-        measured = len({sample["round"] for sample in row["samples"]})
-        if measured < (planned := document["settings"]["rounds"]):
-            yield f"has {measured} of {planned} rounds"
-        elif row["case"] in CASES:
-            turns = measured * (1 if CASES[row["case"]].in_new_processes else 2)
-            places = [(sample["round"], sample["turn"]) for sample in row["samples"]]
-            if len(places) != turns or len({*places}) != turns:
-                yield f"has {len(places)} of {turns} turns, each once"
+        if row["case"] in CASES:
+            yield from turn_problems(row, document["settings"])
+
+
+def turn_problems(row: Row, settings: Settings) -> Iterator[str]:
+    """Yield which processes and turns of a row are missing, or there twice."""
+    rounds, starts = settings["rounds"], CASES[row["case"]].in_new_processes
+    planned = settings.get("processes", rounds if starts else 1)
+    places = [(s["process"], s["round"], s["turn"]) for s in row["samples"]]
+    turns = planned * (1 if starts else 2 * rounds)
+    if (measured := len({process for process, _, _ in places})) < planned:
+        yield f"has {measured} of {planned} processes"
+    elif len(places) != turns or len({*places}) != turns:
+        yield f"has {len(places)} of {turns} turns, each once"
 
 
 def gate_problems(row: Row) -> Iterator[str]:
@@ -198,12 +204,7 @@ def figure_problems(document: Bench) -> list[str]:
     )
     pairs = before.keys() & after.keys() if unfinished else before.keys() | after.keys()
     for a, b in sorted(pairs):
-        old, new = before.get((a, b)), after.get((a, b))
-        if old and new and "least_p" not in old:  # Early files have none.
-            del new["least_p"]
-        if old and new and "not_judged" not in old and new.pop("not_judged", None):
-            new["differ"] = old["differ"]  # Early files judge a disturbed machine too.
-        places = differences(old, new, later, "/comparison")
+        places = differences(before.get((a, b)), after.get((a, b)), later, "/comparison")
         lines += [f"{a} and {b}: their samples do not give their {place}" for place in places]
     return lines
 

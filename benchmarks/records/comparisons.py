@@ -9,7 +9,7 @@ from typing import cast
 from benchmarks.cases import CASES
 from benchmarks.records.documents import Bench, BreakEven, Comparison, Figures, Row
 from benchmarks.records.figures import disturbance, kept_seconds
-from benchmarks.records.statistics import Kind, Pair, judge, least_p, paired_by_key, withheld
+from benchmarks.records.statistics import Kind, Pair, judge, side_by_side, withheld
 from common.backends import device_kind
 
 SHARED = (
@@ -53,14 +53,13 @@ def compare_rows(document: Bench) -> None:
     for a, b in combinations(measured, 2):
         if crossed(a, b) or (a["track"], a["backend"]) == (b["track"], b["backend"]):
             continue
-        if ratio := paired_by_key(kept_seconds(a), kept_seconds(b)):
+        if ratio := side_by_side(kept_seconds(a), kept_seconds(b)):
             kind: Kind = "backends" if a["track"] == b["track"] else "tracks"
             pair: Pair = {"kind": kind, "a": a["key"], "b": b["key"], **ratio}
             tables.setdefault(json.dumps([kind, conditions(a)]), []).append(pair)
     comparisons: list[Comparison] = []
     for pairs in tables.values():
-        least = [least_p(pair["pairs"]) for pair in pairs]
-        judgements = judge([pair["p_value"] for pair in pairs], least)
+        judgements = judge([pair["p_value"] for pair in pairs])
         for pair, judgement in zip(pairs, judgements, strict=True):
             comparisons.append({**pair, **judgement})
     document["comparisons"] = without_disturbed(comparisons, measured)
@@ -94,7 +93,9 @@ def break_even(row: Row, measured: list[Row]) -> BreakEven | None:
     if key == row["key"]:
         return None
     lost, gained = start - first, pace - step
-    return {"against": key, "steps": math.ceil(lost / gained) + 1 if gained > 0 else None}
+    # Where it is even after a whole number of steps, rounding adds none.
+    steps = math.ceil(lost / gained - 1e-9) + 1 if gained > 0 else None
+    return {"against": key, "steps": steps}
 
 
 def start_and_step(figures: Figures) -> tuple[float, float]:

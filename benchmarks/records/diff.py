@@ -4,17 +4,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
-import numpy as np
-
-from benchmarks.records.comparisons import without_disturbed
 from benchmarks.records.documents import Bench, Comparison, Row
 from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.statistics import (
+    ComparedRatio,
     Judgement,
     TimeRatio,
+    apart,
+    interval_of_row,
     judge,
-    least_p_unpaired,
-    unpaired,
     withheld,
 )
 from common.errors import InputError
@@ -44,8 +42,8 @@ class Repeated(TypedDict):
     outcome: Outcome
 
 
-class Change(TimeRatio, Judgement):
-    """One row before and after: median seconds a step, their ratio and its test.
+class Change(ComparedRatio, Judgement):
+    """One row before and after: seconds a step, their ratio and its test.
 
     ``old_waiting`` and ``new_waiting`` are how OpenMP's threads waited; ``unset`` is its default.
     """
@@ -122,10 +120,9 @@ def compared(pairs: Sequence[tuple[Row, Row]]) -> list[Change]:
     Args:
         pairs: For which ``incomparable`` has nothing to say.
     """
-    samples = [[list(kept_seconds(row).values()) for row in pair] for pair in pairs]
-    tests = [unpaired(a, b) for a, b in samples]
-    least = [least_p_unpaired(len(a), len(b)) for a, b in samples]
-    judgements = judge([test["p_value"] for test in tests], least)
+    samples = [[kept_seconds(row) for row in pair] for pair in pairs]
+    tests = [apart(a, b) for a, b in samples]
+    judgements = judge([test["p_value"] for test in tests])
     results = [
         withheld(judgement, disturbance(a) or disturbance(b))
         for judgement, (a, b) in zip(judgements, pairs, strict=True)
@@ -133,8 +130,8 @@ def compared(pairs: Sequence[tuple[Row, Row]]) -> list[Change]:
     return [
         {
             "key": b["key"],
-            "old": float(np.median(times[0])),
-            "new": float(np.median(times[1])),
+            "old": interval_of_row(times[0])["median"],
+            "new": interval_of_row(times[1])["median"],
             "old_versions": a["processes"][-1]["backend"]["versions"],
             "new_versions": b["processes"][-1]["backend"]["versions"],
             "old_waiting": waiting_of(a),
@@ -180,7 +177,7 @@ def repeated(there: Bench, here: Bench) -> list[Repeated]:
 
     Ratios of two rows of one file may be compared across machines where times may not.
     """
-    own = {(entry["a"], entry["b"]): entry for entry in judged(here)}
+    own = {(entry["a"], entry["b"]): entry for entry in here["comparisons"]}
     return [
         {
             "a": entry["a"],
@@ -189,14 +186,9 @@ def repeated(there: Bench, here: Bench) -> list[Repeated]:
             "here": again,
             "outcome": outcome(entry, again),
         }
-        for entry in judged(there)
+        for entry in there["comparisons"]
         if (again := own.get((entry["a"], entry["b"])))
     ]
-
-
-def judged(document: Bench) -> list[Comparison]:
-    """Return a benchmark's comparisons; early files judge a disturbed machine too."""
-    return without_disturbed(document["comparisons"], document["rows"])
 
 
 def outcome(there: Comparison, here: Comparison) -> Outcome:

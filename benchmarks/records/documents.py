@@ -21,7 +21,15 @@ RowStatus = Literal["running", "ok", "invalid", "failed", "unsupported"]
 
 
 class Settings(TypedDict):
-    """The options of `fcn bench`; `own_recipe` is of a file, `head` is absent in early ones."""
+    """The options of `fcn bench`.
+
+    Attributes:
+        own_recipe: Of a file.
+        head: Absent in early files.
+        processes: Of each row. Absent in early files, where a row had one, or one a round in a case
+            that starts processes.
+        rounds: Of each process.
+    """
 
     backends: list[str]
     cases: list[str]
@@ -34,6 +42,7 @@ class Settings(TypedDict):
     head: NotRequired[str]
     precisions: list[str]
     upsampling: str
+    processes: NotRequired[int]
     rounds: int
     seconds: float
     least_steps: int
@@ -118,7 +127,10 @@ class Check(TypedDict):
 
 
 class Gate(TypedDict):
-    """The checks, by quantity, of the proof that precedes every figure, or of the closing one."""
+    """The checks, by quantity, of the proof that precedes every figure, or of the closing one.
+
+    Each process of a row is checked, and the largest error counts.
+    """
 
     passed: bool
     reason: str | None
@@ -154,7 +166,8 @@ class Figures(TypedDict):
     """What the samples of a row give.
 
     Attributes:
-        self_ratio: A against A: the worker's second turn over its first, round by round.
+        self_ratio: A against A: each process' second turn over its first, round by round.
+        first_step_seconds: The median over processes.
         compile_seconds: The first step less a steady one.
         break_even: Steps until the row has caught up with the track of its backend that starts
             first, all else equal; null for that track and where nothing is compiled.
@@ -224,7 +237,6 @@ class Comparison(Pair, Judgement):
     Attributes:
         kind: Two rows, all else equal: of two backends on a track, or of two tracks of a backend.
         ratio: b's time over a's.
-        least_p: The least p_corrected that so few pairs can give. Absent in early files.
     """
 
 

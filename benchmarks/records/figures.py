@@ -5,7 +5,7 @@ import numpy as np
 from benchmarks.cases import CASES
 from benchmarks.records.documents import Bench, Figures, Reached, Row, Settings
 from benchmarks.records.machines.documents import BackendRates, Limit
-from benchmarks.records.statistics import interval, paired_by_key
+from benchmarks.records.statistics import Place, interval_of_row, paired
 from common.config import Config
 from common.parameters.costs import Costs
 from common.recipes import Recipe, make_recipe
@@ -29,10 +29,10 @@ def recipe_of(settings: Settings) -> Recipe:
     return make_recipe(settings["recipe"]) if own is None else Recipe.from_json(own)
 
 
-def kept_seconds(row: Row) -> dict[tuple[int, int], float]:
-    """Return (round, turn) -> seconds a step of the samples that were not dropped."""
+def kept_seconds(row: Row) -> dict[Place, float]:
+    """Return place -> seconds a step of the samples that were not dropped."""
     return {
-        (sample["round"], sample["turn"]): sample["seconds"]
+        (sample["process"], sample["round"], sample["turn"]): sample["seconds"]
         for sample in row["samples"]
         if sample["dropped"] is None
     }
@@ -49,24 +49,26 @@ def summarize(document: Bench, row: Row) -> None:
     network = {"backbone": row["backbone"], "head": row.get("head")}
     recipe = recipe.changed(**network, batch_size=batch_size, **sizes)
     config = Config(recipe, precision=row["precision"])
-    case, process = CASES[row["case"]], row["processes"][-1]
-    first, second = ({n: v for (n, t), v in seconds.items() if t == turn} for turn in (0, 1))
-    costs, step_seconds = case.costs(config), interval(list(seconds.values()))
-    step, first_seconds = step_seconds["median"], process["first_seconds"]
+    case = CASES[row["case"]]
+    timed = {sample["process"] for sample in row["samples"]}
+    processes = [row["processes"][number] for number in sorted(timed)]
+    first, second = ({p[:2]: v for p, v in seconds.items() if p[2] == turn} for turn in (0, 1))
+    costs, step_seconds = case.costs(config), interval_of_row(seconds)
+    step = step_seconds["median"]
+    first_seconds = float(np.median([process["first_seconds"] for process in processes]))
     if case.in_new_processes:
-        measured = [row["processes"][sample["process"]] for sample in row["samples"]]
-        first_seconds = float(np.median([p["first_seconds"] for p in measured]))
-        step = float(np.median([p["step_seconds"] for p in measured]))
+        step = float(np.median([process["step_seconds"] for process in processes]))
+    device_memory = [process["device_memory_peak_bytes"] for process in processes]
     figures: Figures = {
         "step_seconds": step_seconds,
-        "examples_per_second": interval([batch_size / value for value in seconds.values()]),
-        "self_ratio": paired_by_key(first, second),
+        "examples_per_second": interval_of_row({p: batch_size / v for p, v in seconds.items()}),
+        "self_ratio": paired(first, second),
         "first_step_seconds": first_seconds,
         "compile_seconds": max(0.0, first_seconds - step),
         "break_even": None,
-        "create_seconds": process["create_seconds"],
-        "host_memory_peak_bytes": process["host_memory_peak_bytes"],
-        "device_memory_peak_bytes": process["device_memory_peak_bytes"],
+        "create_seconds": float(np.median([process["create_seconds"] for process in processes])),
+        "host_memory_peak_bytes": max(process["host_memory_peak_bytes"] for process in processes),
+        "device_memory_peak_bytes": max(filter(None, device_memory), default=None),
         "flops": costs.flops,
         "bytes": costs.bytes,
         "limit": reached(document, row, costs, step),
@@ -89,9 +91,6 @@ def warnings_of(row: Row) -> list[str]:
         warnings.append(f"took {asleep:.0%} of a CPU while it should have slept")
     if (share := share_of_others(row)) > WORTH_A_WARNING:
         warnings.append(f"other processes took {share:.0%} of the CPUs while it was timed")
-    processes = {sample["process"] for sample in row["samples"]}
-    if len(processes) > 1 and not CASES[row["case"]].in_new_processes:
-        warnings.append("measured in several processes, after an interruption")
     ratio = row["figures"]["self_ratio"] if row["figures"] else None
     if ratio and max(ratio["high"] - 1, 1 - ratio["low"]) > WORTH_A_WARNING:
         warnings.append(f"against itself {ratio['low']:.2f} to {ratio['high']:.2f}")

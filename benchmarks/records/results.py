@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 from benchmarks.records.calibration.check import unreadable
 from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.documents import Bench, Row, Settings
+from benchmarks.records.early import bring_up_to_date, is_early
 from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
 from benchmarks.records.training_documents import (
@@ -118,6 +119,8 @@ def read_document(path: Path, document_type: type[Document]) -> Document:
     if problem:
         writer = "bench calibrate" if kind == "calibration" else kind
         raise InputError(f"{file}: {problem}; `fcn {writer}` writes such a file")
+    if document_type is Bench and is_early(document):
+        bring_up_to_date(document)
     return cast(Document, document)
 
 

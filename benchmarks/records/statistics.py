@@ -3,23 +3,27 @@
 import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Annotated, Literal, NotRequired, TypedDict, TypeVar
+from typing import Annotated, Any, Literal, NotRequired, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-K = TypeVar("K", int, tuple[int, int])
+Place = tuple[int, int, int]
+"""Of a sample: its process, counted from 0, the round of that process, and the turn."""
 
 SEED = 0
 """Of every random draw here: the same samples give the same figures everywhere."""
 RESAMPLES = 2000
-PERMUTATIONS = 9999
-EXACT_PAIRS = 13
-"""Up to so many pairs, all sign flips are tried; with more, ``PERMUTATIONS`` drawn ones."""
+PROCESSES, ROUNDS = 5, 5
+"""Of a row, and of each of its processes, unless an option says otherwise: so many find a step that
+is 5 % slower (`benchmarks/results/cpu-amd-epyc/calibration`)."""
 LEVEL = 0.05
 """A difference is shown when its p-value, corrected for the tests of its table, is below it."""
-PAIRED_TEST = "sign-flip permutation test of the mean log ratio over paired turns, Holm"
-UNPAIRED_TEST = "permutation test of the difference of mean log times"
+PAIRED_TEST = "Student's t over processes, of the median log ratio of their paired turns, Holm"
+UNPAIRED_TEST = "Student's t over processes, of the median log time of their turns"
+ONE_PROCESS = "one process a row tells no difference from chance"
+"""Why a comparison is no verdict. What a process has by chance, such as where its memory lies, all
+its turns share; how much that is, only further processes tell."""
 
 Kind = Literal["backends", "tracks"]
 """What a pair of rows differs in."""
@@ -27,7 +31,11 @@ Finite = Annotated[float, ("maximum", 1e18)]
 
 
 class Interval(TypedDict):
-    """The median over samples and its 95 % bootstrap interval."""
+    """What samples give for one row, and its 95 % interval.
+
+    Attributes:
+        median: Of several processes the geometric mean of their medians.
+    """
 
     median: Finite
     low: Finite
@@ -42,21 +50,37 @@ class Test(TypedDict):
 
 
 class TimeRatio(TypedDict):
-    """A test of two rows' times: their ratio, its 95 % interval, and a p-value."""
+    """A ratio of times with its 95 % interval."""
 
     ratio: float
     low: float
     high: float
-    p_value: float
 
 
 class Ratio(TimeRatio):
-    """A paired test of times: their ratio, its 95 % interval, and a p-value."""
+    """A ratio of paired turns.
+
+    Attributes:
+        p_value: In early files alone.
+    """
 
     pairs: int
+    p_value: NotRequired[float]
 
 
-class Pair(Ratio):
+class ComparedRatio(TimeRatio):
+    """A ratio of two rows' times.
+
+    Attributes:
+        pairs: Of processes; of turns where a row has one process.
+        p_value: null where a row has one process.
+    """
+
+    pairs: int
+    p_value: float | None
+
+
+class Pair(ComparedRatio):
     """Two rows, all else equal: of two backends on a track, or of two tracks of a backend."""
 
     kind: Kind
@@ -68,14 +92,56 @@ class Judgement(TypedDict):
     """What a table's tests say of one of them, corrected for their number.
 
     Attributes:
-        least_p: The least p_corrected that so few pairs can give. Absent in early files.
+        p_corrected: null where there is no p-value.
+        least_p: In early files alone.
         not_judged: Why the test is no verdict, as for a busy machine; differ is false then.
     """
 
-    p_corrected: float
+    p_corrected: float | None
     least_p: NotRequired[float]
     differ: bool
     not_judged: NotRequired[str]
+
+
+def student_p(t: float, degrees: int) -> float:
+    """Return how often Student's t with so many degrees of freedom is at least as far from 0.
+
+    Source:
+        Abramowitz and Stegun, "Handbook of Mathematical Functions", 26.7.3 and 26.7.4: the finite
+        sums for whole degrees of freedom.
+    """
+    angle = math.atan2(abs(t), degrees**0.5)
+    sine, cosine = math.sin(angle), math.cos(angle)
+    odd, total = degrees % 2, 0.0
+    term = cosine if odd else 1.0
+    for power in range(odd, degrees - 1, 2):
+        total += term
+        term *= (power + 1) / (power + 2) * cosine**2
+    within = (angle + sine * total) * 2 / math.pi if odd else sine * total
+    return max(0.0, 1 - within)
+
+
+@lru_cache
+def student_bound(degrees: int) -> float:
+    """Return the t that is exceeded, on either side, as often as ``LEVEL`` says."""
+    low, high = 0.0, 100.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_p(middle, degrees) > LEVEL else (low, middle)
+    return low
+
+
+def by_process(seconds: Mapping[Place, float]) -> list[list[float]]:
+    """Return a row's seconds a step, a list a process."""
+    processes: dict[int, list[float]] = {}
+    for place in sorted(seconds):
+        processes.setdefault(place[0], []).append(seconds[place])
+    return list(processes.values())
+
+
+def median_logs(seconds: Mapping[Place, float]) -> NDArray:
+    """Return the median log of each process' seconds."""
+    return np.array([np.median(np.log(values)) for values in by_process(seconds)])
 
 
 def bootstrap_medians(samples: Sequence[float], generator: np.random.Generator) -> NDArray:
@@ -84,98 +150,98 @@ def bootstrap_medians(samples: Sequence[float], generator: np.random.Generator) 
     return np.median(generator.choice(values, (RESAMPLES, len(values))), axis=1)
 
 
-def middle(values: NDArray) -> tuple[float, float]:
-    """Return the bounds of the middle 95 % of ``values``."""
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
 def interval(samples: Sequence[float]) -> Interval:
     """Return the median of ``samples`` and the bootstrap's 95 % interval of it.
-
-    The two turns of a round share some of the machine's drift, and yet each is drawn by itself:
-    whole rounds are so few that an interval from them would cover the median less often.
 
     Source:
         Efron and Tibshirani, "An Introduction to the Bootstrap", chapter 13 (percentile method).
     """
-    low, high = middle(bootstrap_medians(samples, np.random.default_rng(SEED)))
-    return {"median": float(np.median(samples)), "low": low, "high": high}
+    medians = bootstrap_medians(samples, np.random.default_rng(SEED))
+    low, high = np.percentile(medians, [2.5, 97.5])
+    return {"median": float(np.median(samples)), "low": float(low), "high": float(high)}
 
 
-def share_as_large(null: NDArray, measured: float) -> float:
-    """Return how often |null| reaches |measured|; sums in another order differ by rounding."""
-    return float(np.mean(np.abs(null) >= abs(measured) * (1 - 1e-12) - 1e-300))
+def interval_of_row(seconds: Mapping[Place, float]) -> Interval:
+    """Return what a row's samples give: by Student's t over the logs of its processes' medians.
 
-
-def share_drawn(null: NDArray, measured: float) -> float:
-    """Return the same where ``null`` was drawn at random: the measured value is one draw more."""
-    return (share_as_large(null, measured) * PERMUTATIONS + 1) / (PERMUTATIONS + 1)
-
-
-@lru_cache(maxsize=4)
-def signs(count: int) -> NDArray:
-    """Return rows of ``count`` signs: all that there are, or ``PERMUTATIONS`` drawn ones."""
-    if count <= EXACT_PAIRS:
-        flips = np.arange(2**count)[:, None] >> np.arange(count) & 1
-    else:
-        flips = np.random.default_rng(SEED).integers(0, 2, (PERMUTATIONS, count))
-    return np.asarray(1.0 - 2 * flips)
-
-
-def paired(a: Sequence[float], b: Sequence[float]) -> Ratio | None:
-    """Compare the seconds of two rows, sample by sample of the same turn.
-
-    A turn is paired with a turn, since their ratio is free of what a round did to both. Whole
-    rounds would be too few: with five the p-value could not be less than 2 / 2^5 = 0.0625.
-
-    Returns:
-        The median ratio of b's time to a's with its interval, and as p-value how often a mean log
-        ratio as large would come about if the order within each pair were by chance. None with
-        fewer than three pairs.
+    Of a row with one process the bootstrap over its turns tells how sure that process' median is,
+    and nothing of other processes.
     """
-    count = len(a)
-    if count < 3:
-        return None
-    logs = np.log(np.asarray(b, np.float64) / np.asarray(a, np.float64))
-    share = share_as_large if count <= EXACT_PAIRS else share_drawn
-    p_value = share(signs(count) @ logs, float(logs.sum()))
-    of_logs = interval(logs.tolist())
-    ratio, low, high = (float(np.exp(of_logs[name])) for name in ("median", "low", "high"))
-    return {"pairs": count, "ratio": ratio, "low": low, "high": high, "p_value": p_value}
+    logs = median_logs(seconds)
+    if len(logs) < 2:
+        return interval(list(seconds.values()))
+    middle, error = mean_and_error(logs)
+    reach = student_bound(len(logs) - 1) * error
+    median, low, high = (math.exp(log) for log in (middle, middle - reach, middle + reach))
+    return {"median": median, "low": low, "high": high}
 
 
-def paired_by_key(a: Mapping[K, float], b: Mapping[K, float]) -> Ratio | None:
-    """Return ``paired`` of the samples that both rows have, such as those of the same turn."""
+def mean_and_error(values: NDArray) -> tuple[float, float]:
+    """Return the mean of two values or more, and its standard error."""
+    return float(values.mean()), float(values.std(ddof=1)) / len(values) ** 0.5
+
+
+def tested(middle: float, error: float, degrees: int, pairs: int) -> ComparedRatio:
+    """Return Student's test of a log ratio with its standard error."""
+    reach = student_bound(degrees) * error
+    p_value = student_p(middle / error, degrees) if error > 0 else float(middle == 0)
+    ratio, low, high = (math.exp(log) for log in (middle, middle - reach, middle + reach))
+    return {"pairs": pairs, "ratio": ratio, "low": low, "high": high, "p_value": p_value}
+
+
+def paired(a: Mapping[Any, float], b: Mapping[Any, float]) -> Ratio | None:
+    """Compare times of the same turns: the median of b's over a's, and its bootstrap interval.
+
+    A turn is paired with a turn, since their ratio is free of what a round did to both. None with
+    fewer than three pairs.
+    """
     shared = sorted(a.keys() & b.keys())
-    return paired([a[key] for key in shared], [b[key] for key in shared])
+    if len(shared) < 3:
+        return None
+    logs = interval([math.log(b[key] / a[key]) for key in shared])
+    ratio, low, high = (math.exp(logs[name]) for name in ("median", "low", "high"))
+    return {"pairs": len(shared), "ratio": ratio, "low": low, "high": high}
 
 
-def unpaired(a: Sequence[float], b: Sequence[float]) -> TimeRatio:
-    """Compare the seconds of two runs: the ratio of medians, b to a, its interval, a p-value."""
-    generator = np.random.default_rng(SEED)
-    low, high = middle(bootstrap_medians(b, generator) / bootstrap_medians(a, generator))
-    logs = np.log(np.concatenate([a, b]))
-    measured = float(logs[len(a) :].mean() - logs[: len(a)].mean())
-    shuffled = generator.permuted(np.tile(logs, (PERMUTATIONS, 1)), axis=1)
-    null = shuffled[:, len(a) :].mean(axis=1) - shuffled[:, : len(a)].mean(axis=1)
-    ratio = float(np.median(b) / np.median(a))
-    return {"ratio": ratio, "low": low, "high": high, "p_value": share_drawn(null, measured)}
+def side_by_side(a: Mapping[Place, float], b: Mapping[Place, float]) -> ComparedRatio | None:
+    """Compare two rows that were measured side by side, b's time to a's.
+
+    Of each process of the rows the median log ratio of its turns is one value, and Student's t
+    tests their mean: what two processes of a row differ in by chance is in the test. Of one process
+    there is a ratio over its turns, and no test. None where too few turns are shared.
+    """
+    shared = a.keys() & b.keys()
+    logs = median_logs({place: b[place] / a[place] for place in shared})
+    if len(logs) < 2:
+        ratio = paired(a, b)
+        return {**ratio, "p_value": None} if ratio else None
+    return tested(*mean_and_error(logs), len(logs) - 1, len(logs))
+
+
+def apart(a: Mapping[Place, float], b: Mapping[Place, float]) -> ComparedRatio:
+    """Compare two rows that were measured at different times: the ratio of b's time to a's.
+
+    Student's t for two samples, of the median log time of each process. Of one process there is a
+    ratio of medians with the bootstrap's interval, and no test.
+    """
+    logs = [median_logs(seconds) for seconds in (a, b)]
+    counts = [len(each) for each in logs]
+    if min(counts) < 2:
+        generator = np.random.default_rng(SEED)
+        medians = [bootstrap_medians([*each.values()], generator) for each in (a, b)]
+        low, high = np.percentile(medians[1] / medians[0], [2.5, 97.5])
+        ratio = float(np.median([*b.values()]) / np.median([*a.values()]))
+        turns = min(len(a), len(b))
+        return {"pairs": turns, "ratio": ratio, "low": low, "high": high, "p_value": None}
+    degrees = sum(counts) - 2
+    squares = sum(float(((each - each.mean()) ** 2).sum()) for each in logs)
+    error = (squares / degrees * sum(1 / count for count in counts)) ** 0.5
+    return tested(float(logs[1].mean() - logs[0].mean()), error, degrees, min(counts))
 
 
 def withheld(judgement: Judgement, reason: str | None) -> Judgement:
     """Return a judgement that is no verdict where there is a ``reason`` against one."""
     return {**judgement, "differ": False, "not_judged": reason} if reason else judgement
-
-
-def least_p(pairs: int) -> float:
-    """Return the least p-value that ``paired`` can give: every ratio is on one side of 1."""
-    return 2 / 2**pairs if pairs <= EXACT_PAIRS else 1 / (PERMUTATIONS + 1)
-
-
-def least_p_unpaired(a: int, b: int) -> float:
-    """Return the least p-value that ``unpaired`` can give for so many samples: none overlaps."""
-    return max((1 + (a == b)) / math.comb(a + b, a), 1 / (PERMUTATIONS + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -190,15 +256,13 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected.tolist()
 
 
-def judge(p_values: Sequence[float], least: Sequence[float]) -> list[Judgement]:
-    """Judge the tests of one table together.
-
-    Args:
-        p_values: One a test.
-        least: The least p-value that each test's samples could have given. Corrected, it is the
-            least that the corrected p-value could have been: Holm's correction is monotonic.
-    """
+def judge(p_values: Sequence[float | None]) -> list[Judgement]:
+    """Judge the tests of one table together; one without a p-value is not judged."""
+    known = iter(holm([p_value for p_value in p_values if p_value is not None]))
+    corrected = [None if p_value is None else next(known) for p_value in p_values]
     return [
-        {"p_corrected": p_value, "least_p": lowest, "differ": p_value < LEVEL}
-        for p_value, lowest in zip(holm(p_values), holm(least), strict=True)
+        {"p_corrected": None, "differ": False, "not_judged": ONE_PROCESS}
+        if p_value is None
+        else {"p_corrected": p_value, "differ": p_value < LEVEL}
+        for p_value in corrected
     ]

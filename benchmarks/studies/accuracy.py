@@ -10,7 +10,7 @@ from common.run.training import TrainingData
 
 
 def measure_accuracy(results: Results, config: Config) -> None:
-    """Train every backend from as many seeds as there are rounds, on a generated data set.
+    """Train every backend from as many seeds as a row has processes, on a generated data set.
 
     Args:
         results: Get the case's part of the document.
@@ -21,7 +21,7 @@ def measure_accuracy(results: Results, config: Config) -> None:
     plan = Plan(
         {"": config},
         settings["backends"],
-        settings["rounds"],
+        settings["processes"],
         data,
         folder / "accuracy",
         pythons=settings["pythons"],
@@ -35,7 +35,7 @@ def measure_accuracy(results: Results, config: Config) -> None:
             copy_predictions(folder, gallery, row["backend"], run / "predictions")
     results.document["accuracy"] = {
         "config": config.to_json(),
-        "seeds": settings["rounds"],
+        "seeds": settings["processes"],
         "margins": MARGINS,
         "level": LEVEL,
         "rows": rows,

@@ -135,7 +135,7 @@ def measure_group(calibration: Calibration, number: int, folder: Path) -> list[t
 
 def planted_row(share: float, row: Row) -> PlantedRow:
     """Return what a calibration keeps of a row that has ended."""
-    samples = sorted(row["samples"], key=lambda sample: (sample["round"], sample["turn"]))
+    samples = row["samples"]
     shares = [s["other_cpu_share"] for s in samples if s["other_cpu_share"] is not None]
     kept, reason = kept_seconds(row), row["reason"] or disturbance(row)
     if reason is None and len(kept) < len(samples):

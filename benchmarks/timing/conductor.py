@@ -1,5 +1,6 @@
 """The parent of a benchmark: starts workers, gives each its turn, writes every sample at once."""
 
+import secrets
 import tempfile
 import time
 from collections.abc import Mapping
@@ -15,20 +16,18 @@ from benchmarks.records.documents import Row
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.machines.documents import BackendRates
 from benchmarks.records.results import Results
-from benchmarks.timing.closing.questions import close
 from benchmarks.timing.machine import watched
 from benchmarks.timing.members import (
     Member,
-    Question,
     calibrate,
     end,
     ending_on_failure,
-    make_question,
-    prove,
     say,
     start_worker,
 )
 from benchmarks.timing.plan import config_of, groups
+from benchmarks.timing.proof.closing import close
+from benchmarks.timing.proof.opening import Question, make_question, prove
 from benchmarks.workers.client import WorkerFailed
 from common.config import Config
 from common.errors import InputError
@@ -93,7 +92,10 @@ def run_group(
     plants: Mapping[str, str],
     closes: bool = True,
 ) -> None:
-    """Prove and time the rows of one group.
+    """Prove and time the rows of one group, in several processes each, one after another.
+
+    What a process has by chance, such as where its memory lies, all its turns share. Only other
+    processes tell how much that is.
 
     Args:
         results: The document that gets what is measured.
@@ -101,41 +103,79 @@ def run_group(
         config: Of all rows, without the changes of their tracks.
         folder: Gets the group's arrays.
         plants: Key of a row -> the fault that the self-test plants in its backend.
+        closes: Whether one process of each row is asked the closing questions.
+    """
+    begun, processes = forget_unfinished(rows), results.document["settings"]["processes"]
+    # By lot, so that no process can know whether its steps will be asked about.
+    closing = begun + secrets.randbelow(max(1, processes - begun))
+    question = None
+    for number in range(begun, processes):
+        with ExitStack() as stack:
+            members = []
+            if not CASES[rows[0]["case"]].in_new_processes:
+                # They import their frameworks while the reference is computed.
+                members = start(results, running(rows), config, stack, plants)
+            left = running(rows)
+            if question is None and left:
+                with ending_on_failure(left):
+                    question = make_question(left[0], config, folder)
+            if question is None:
+                return
+            if CASES[rows[0]["case"]].in_new_processes:
+                take_starts(results, left, question, number)
+            else:
+                take_process(members, question, number, closes and number == closing)
+    for row in running(rows):
+        end(row, "ok", None)
+        summarize(results.document, row)
+    results.save()
+
+
+def forget_unfinished(rows: list[Row]) -> int:
+    """Forget what an interruption has left of processes; return how many each row has finished.
+
+    All turns of a process are side by side with those of the other rows, so they are measured anew
+    together.
+    """
+    finished = min(
+        (sum("host_memory_peak_bytes" in process for process in row["processes"]) for row in rows),
+        default=0,
+    )
+    for row in rows:
+        row["processes"] = row["processes"][:finished]
+        row["samples"] = [sample for sample in row["samples"] if sample["process"] < finished]
+    return finished
+
+
+def take_process(members: list[Member], question: Question, number: int, closes: bool) -> None:
+    """Prove and time the process of each member, the row's with this number.
+
+    Args:
+        members: Those that are measured side by side.
+        question: What they are asked first.
+        number: Of the process in its row.
         closes: Whether the closing questions are asked.
     """
-    in_new_processes = CASES[rows[0]["case"]].in_new_processes
-    settings = results.document["settings"]
-    with ExitStack() as stack:
-        members = []
-        if not in_new_processes:
-            # They import their frameworks while the reference is computed.
-            members = start(results, rows, config, stack, plants)
-            rows = [member.row for member in members]
-        if not rows:
-            return
-        question = None
-        with ending_on_failure(rows):
-            question = make_question(rows[0], config, folder)
-        if question is None:
-            return
-        if in_new_processes:
-            take_starts(results, rows, question)
-            return
-        with waiting_shown("  set-up"):
-            for member in members:  # No row is measured while a worker still imports its framework.
-                with member.measured(refused="unsupported"):
-                    member.ask("turns.ready")
-            for member in running(members):
-                say(f"  {member.row['backend']} {member.row['track']}: set up")
-                with member.measured(refused="unsupported"):
-                    if prove(member, question):
-                        calibrate(member, settings["seconds"], settings["least_steps"])
-        take_turns(members)
-        for member in running(members):
-            finish(member, question if closes else None)
+    with waiting_shown("  set-up"):
+        for member in members:  # No row is measured while a worker still imports its framework.
+            with member.measured(refused="unsupported"):
+                member.ask("turns.ready")
+        for member in working(members):
+            say(f"  {member.row['backend']} {member.row['track']}: process {number + 1} set up")
+            with member.measured(refused="unsupported"):
+                if prove(member, question):
+                    calibrate(member, member.settings["seconds"], member.settings["least_steps"])
+    take_turns(members, number)
+    for member in working(members):
+        finish(member, question if closes else None)
 
 
-def running(members: list[Member]) -> list[Member]:
+def running(rows: list[Row]) -> list[Row]:
+    """Return the rows that have not ended."""
+    return [row for row in rows if row["status"] == "running"]
+
+
+def working(members: list[Member]) -> list[Member]:
     """Return the members whose row has not ended."""
     return [member for member in members if member.row["status"] == "running"]
 
@@ -157,34 +197,31 @@ def start(
     return members
 
 
-def take_turns(members: list[Member]) -> None:
+def take_turns(members: list[Member], process: int) -> None:
     """Time the members in interleaved rounds, in an order drawn from the seed.
 
     In each round every worker has two turns, the second in reverse order. So a drift of the machine
     cancels, and a worker's first turn is compared with its second as A against A.
     """
-    members = running(members)
+    members = working(members)
     if not members:
         return
-    settings = members[0].settings
-    generator = np.random.default_rng((settings["seed"], 11))
+    rounds, seed = members[0].settings["rounds"], members[0].settings["seed"]
+    generator = np.random.default_rng((seed, 11, process))
     shuffled = np.arange(len(members))
-    with counter(settings["rounds"] * 2 * len(members), "turn", "  timed") as bar:
-        for number, turn in np.ndindex(settings["rounds"], 2):
+    with counter(rounds * 2 * len(members), "turn", "  timed") as bar:
+        for number, turn in np.ndindex(rounds, 2):
             shuffled = generator.permutation(len(members)) if turn == 0 else shuffled[::-1]
             for position, index in enumerate(shuffled):
-                row = members[index].row
-                done = {(sample["round"], sample["turn"]) for sample in row["samples"]}
-                if row["status"] == "running" and (number, turn) not in done:
-                    left = 2 * (settings["rounds"] - number) - turn
-                    take_turn(members[index], number, turn, position, left)
+                if members[index].row["status"] == "running":
+                    place = {"process": process, "round": number, "turn": turn}
+                    left = 2 * (rounds - number) - turn
+                    take_turn(members[index], {**place, "position": position}, left)
                 bar.update()
 
 
-def take_turn(member: Member, number: int, turn: int, position: int, left: int) -> None:
+def take_turn(member: Member, place: Mapping[str, int], left: int) -> None:
     """Time one turn of one member, which has ``left`` to go; the parent sleeps meanwhile."""
-    process = len(member.row["processes"]) - 1
-    place = {"round": number, "turn": turn, "position": position, "process": process}
 
     def timed() -> Any:
         started = time.monotonic()
@@ -198,82 +235,78 @@ def take_turn(member: Member, number: int, turn: int, position: int, left: int) 
 
 
 def finish(member: Member, question: Question | None) -> None:
-    """Record the memory's peaks, and a trace with ``--profile``; end the row with its figures.
+    """Record the memory's peaks of a process, and a trace with ``--profile``; end its worker.
 
     Before, the row is asked the closing questions, if ``question`` is what it was asked first.
     """
     row, results = member.row, member.results
     with member.measured():
-        row["processes"][-1] |= member.ask("turns.used", steps=member.steps)
-        if member.settings["profile"]:  # Last, because tracing changes times and memory.
+        used = member.ask("turns.used", steps=member.steps)
+        if member.settings["profile"] and row["profile"] is None:
+            # After the turns, because tracing changes times and memory.
             folder = results.folder / "profiles" / row["key"].replace("/", "-")
             # A worker has another working directory.
             member.ask("turns.profile", folder=str(folder.absolute()), steps=2)
             row["profile"] = str(folder.relative_to(results.folder))
         if question is None or close(member, question):
-            end(row, "ok", None)
-            summarize(results.document, row)
+            row["processes"][-1] |= used  # Only a process that was asked all has them.
 
 
-def take_starts(results: Results, rows: list[Row], question: Question) -> None:
-    """Start every row's process once a round; each proves its work like any other.
+def take_starts(results: Results, rows: list[Row], question: Question, number: int) -> None:
+    """Start the process of each row with this number; each proves its work like any other.
 
     In the variant ``cached`` a process of each row is started first that is not measured. It
     compiles what the measured processes then find.
     """
-    settings, threads = results.document["settings"], question.config.threads
-    generator = np.random.default_rng((settings["seed"], 13))
-    cached = rows[0]["variant"] == "cached"
-    compiled = question.inputs.with_name("compiled") if cached else None
-    for number in range(-1 if cached else 0, settings["rounds"]):
-        for position, index in enumerate(generator.permutation(len(rows))):
-            row = rows[index]
-            backend, key, track = row["backend"], row["key"], row["track"]
-            done = {sample["round"] for sample in row["samples"]}
-            if row["status"] != "running" or number in done:
-                continue
-            say(f"  {backend} {track}: start {number + 1}")
-            started = time.monotonic()
-            with (
-                ending_on_failure([row]),
-                start_worker(results, backend, key, threads, compiled, track) as worker,
-            ):
-                sample = take_start(Member(results, row, worker), question, started)
-                if number >= 0 and row["status"] == "running":
-                    place = {"round": number, "turn": 0, "position": position}
-                    row["samples"].append(sample | place)
-            results.save()
-    for row in rows:
+    generator = np.random.default_rng((results.document["settings"]["seed"], 13, number))
+    shuffled = [rows[index] for index in generator.permutation(len(rows))]
+    compiled = None
+    if rows and rows[0]["variant"] == "cached":
+        compiled = question.inputs.with_name("compiled")
+        if not compiled.exists():
+            compiled.mkdir()
+            for row in shuffled:
+                take_start(results, row, question, compiled)
+                del row["processes"][number:]
+    for position, row in enumerate(running(shuffled)):
+        sample = take_start(results, row, question, compiled)
         if row["status"] == "running":
-            end(row, "ok", None)
-            summarize(results.document, row)
-    results.save()
+            place = {"process": number, "round": 0, "turn": 0, "position": position}
+            row["samples"].append(sample | place)
+        results.save()
 
 
-def take_start(member: Member, question: Question, started: float) -> Any:
-    """Return the sample of a process that was started at ``started``; its row may end."""
-    row = member.row
-
-    def first_step() -> Any:
-        prove(member, question)
+def take_start(results: Results, row: Row, question: Question, compiled: Path | None) -> Any:
+    """Return the sample of a process that is started for it; its row may end."""
+    backend, key, track = row["backend"], row["key"], row["track"]
+    say(f"  {backend} {track}: a process starts")
+    started = time.monotonic()
+    sample: Any = None
+    with (
+        ending_on_failure([row]),
+        start_worker(results, backend, key, question.config.threads, compiled, track) as worker,
+    ):
+        member = Member(results, row, worker)
+        sample = watched(results.document, row, lambda: first_step(member, question, started))
         process = row["processes"][-1]
-        return {
-            "seconds": process["first_ended"] - started,
-            "steps": 1,
-            "turn_seconds": time.monotonic() - started,
-            "turn_cpu_seconds": process["cpu_seconds"],
-            "slept_seconds": 0.0,
-            "asleep_cpu_share": 0.0,
-            "process": len(row["processes"]) - 1,
-        }
-
-    sample = watched(member.results.document, row, first_step)
-    if row["status"] == "running":
-        process = row["processes"][-1]
-        if len(row["processes"]) == 1:
+        if row["status"] == "running" and len(row["processes"]) == 1:
             calibrate(member, seconds=0.0, least=1)
-        else:
+        elif row["status"] == "running":
             process["step_seconds"] = member.ask("turns.time_turn", steps=1)["seconds"]
         if row["status"] == "running":
             process |= member.ask("turns.used", steps=0)
     return sample
+
+
+def first_step(member: Member, question: Question, started: float) -> Any:
+    """Prove a process that was started at ``started``; return the sample of its first step."""
+    prove(member, question)
+    process = member.row["processes"][-1]
+    return {
+        "seconds": process["first_ended"] - started,
+        "steps": 1,
+        "turn_seconds": time.monotonic() - started,
+        "turn_cpu_seconds": process["cpu_seconds"],
+        "slept_seconds": 0.0,
+        "asleep_cpu_share": 0.0,
+    }

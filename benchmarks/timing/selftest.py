@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks.records.documents import Row
 from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.results import Results, new_document, row_name
-from benchmarks.records.statistics import LEVEL, holm, paired_by_key
+from benchmarks.records.statistics import LEVEL, holm, side_by_side
 from benchmarks.timing.conductor import run_group
 from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.plants import PLANTS
@@ -60,12 +60,13 @@ def outcomes(rows: dict[str, Row]) -> list[Outcome]:
     """Return the outcome of each variant; on a disturbed machine times are not judged."""
     plain = rows[PLAIN]
     tests = {
-        name: paired_by_key(kept_seconds(plain), kept_seconds(rows[name]))
+        name: side_by_side(kept_seconds(plain), kept_seconds(rows[name]))
         for name in (AGAIN, "slower")
         if plain["status"] == rows[name]["status"] == "ok"
     }
     ratios = {name: ratio for name, ratio in tests.items() if ratio}
-    p_values = dict(zip(ratios, holm([r["p_value"] for r in ratios.values()]), strict=True))
+    corrected = holm([ratio["p_value"] or 0.0 for ratio in ratios.values()])
+    p_values = dict(zip(ratios, corrected, strict=True))
     results = []
     for name, expected in EXPECTED.items():
         row = rows[name] if plain["status"] == "ok" else plain

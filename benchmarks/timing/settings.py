@@ -10,6 +10,7 @@ from typing import Any, cast
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
 from benchmarks.records import documents
+from benchmarks.records.statistics import PROCESSES, ROUNDS
 from benchmarks.timing.tracks import TRACKS, check_tracks
 from common.backends import BACKENDS
 from common.config import PRECISIONS, Config
@@ -49,6 +50,7 @@ QUICK = {
     "cases": ("train", "predict"),
     "batch_sizes": (2,),
     "crop": (96, 128),
+    "processes": 1,
     "seconds": 0.2,
     "least_steps": 1,
 }
@@ -110,7 +112,15 @@ class Settings:
         choices=PRECISIONS,
     )
     upsampling: str = like(Config, "upsampling")
-    rounds: int = option("rounds; in each a worker has two turns", default=5, metavar="N", least=1)
+    processes: int = option(
+        "processes of each row, one after another; one tells no difference from chance",
+        default=PROCESSES,
+        metavar="N",
+        least=1,
+    )
+    rounds: int = option(
+        "rounds of a process; in each it has two turns", default=ROUNDS, metavar="N", least=1
+    )
     seconds: float = option("least time of a turn, in seconds", default=1.0, metavar="S", above=0)
     least_steps: int = 2
     seed: int = option("of inputs, parameters and order", default=0, metavar="N", least=0)
@@ -119,7 +129,9 @@ class Settings:
     timeout: float = option("seconds a worker may stay silent", default=900.0, metavar="S", above=0)
     pythons: dict[str, str] = field(default_factory=dict)
     profile: bool = option("leave each framework's own trace of two steps", default=False)
-    quick: bool = option("train and predict, batch 2, 96x128: a first look", default=False)
+    quick: bool = option(
+        "train and predict, batch 2, 96x128, one process a row: a first look", default=False
+    )
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -146,7 +158,7 @@ class Settings:
     @staticmethod
     def from_json(record: documents.Settings) -> "Settings":
         """Return the settings that ``to_json`` returned."""
-        values = with_tuples(record)
+        values = {"processes": 1} | with_tuples(record)  # Early files do not name it.
         if (own := record.get("own_recipe")) is not None:
             values["own_recipe"] = Recipe.from_json(own)
         return Settings(**values)

@@ -116,7 +116,7 @@ def test_pixels_are_counted_as_often_as_they_are_predicted() -> None:
 
 
 def test_a_row_says_how_many_pixels_a_second_it_predicts(tmp_path: Path) -> None:
-    document = planned(backends=["torch"], cases=["images"], batch_sizes=[4], rounds=2)
+    document = planned(backends=["torch"], cases=["images"], batch_sizes=[4], processes=1)
     for row in document["rows"]:
         row["status"], row["processes"] = "ok", [process("torch")]
         row["samples"] = [sample(n, turn, 0.5) for n in range(2) for turn in (0, 1)]

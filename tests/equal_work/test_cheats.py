@@ -20,11 +20,12 @@ from benchmarks.cases.inputs import read_arrays
 from benchmarks.records.documents import Row
 from benchmarks.records.results import Results
 from benchmarks.timing import turns
-from benchmarks.timing.closing import questions as closing
 from benchmarks.timing.conductor import take_turn
-from benchmarks.timing.members import Member, Question, make_question, prove
+from benchmarks.timing.members import Member
 from benchmarks.timing.plan import config_of
 from benchmarks.timing.plants import changed
+from benchmarks.timing.proof import closing
+from benchmarks.timing.proof.opening import Question, make_question, prove
 from common.config import Config
 from common.reference.distances import finite
 from tests.equal_work.cheats import CHEATS
@@ -58,7 +59,7 @@ class Here:
 
 def document_of(backend: str, size: tuple[int, int]) -> Any:
     chosen = {"cases": ["train"], "batch_sizes": [2], "crop": list(size), "tracks": ["default"]}
-    return planned(backends=[backend], rounds=1, **chosen)
+    return planned(backends=[backend], processes=1, rounds=1, **chosen)
 
 
 def question_of(size: tuple[int, int], folder: Path) -> Question:
@@ -104,7 +105,7 @@ def measured(package: ModuleType, name: str, question: Question, steps: int, fol
     member = Member(Results(folder, document), row, Here(package))  # type: ignore[arg-type]
     member.steps = steps
     if prove(member, question):
-        take_turn(member, 0, 0, 0, left=1)
+        take_turn(member, {"process": 0, "round": 0, "turn": 0, "position": 0}, left=1)
         closing.close(member, question)
     return deepcopy(row)
 

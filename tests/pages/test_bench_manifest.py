@@ -153,8 +153,8 @@ def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
     row["figures"]["dropped_samples"] = 1
     found = dict(bench_facts(document))["GPU"]
     assert found["Driver"] == "570.133.20"
-    assert found["Clock"] == "345 MHz at the start, 1,815 to 1,980 in the turns"
-    assert found["Power"] == "71 W at the start, 410 to 421 in the turns"
+    assert found["Clock"] == "345 MHz at the start, 1,695 to 1,980 in the turns"
+    assert found["Power"] == "71 W at the start, 410 to 429 in the turns"
     assert found["Temperature"] == "31 °C at the start, 31 to 31 in the turns"
     assert found["Dropped"].startswith("1 of ")
     assert found["Memory of the card"] == "up to 6.00 GiB in use, by all processes"
@@ -170,5 +170,5 @@ def test_a_gpu_shows_its_driver_and_the_range_of_its_state(
     assert found["Clock"] == "345 MHz at the start, 1,500 to 1,990 in the turns"
     assert found["Memory clock"] == "not reported"
     page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("1 of 12 samples dropped: throttled") == 1
+    assert page.count("1 of 20 samples dropped: throttled") == 1
     assert page.count("samples dropped") == 1

@@ -7,6 +7,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.pages.bench_text import table
+from benchmarks.records.statistics import ONE_PROCESS
 from tests.support.bench_sample import sample_bench
 
 
@@ -39,21 +40,28 @@ def test_every_row_of_train_has_a_line_and_the_other_cases_a_column(
                 assert float(cell.split()[0]) == pytest.approx(median, rel=5e-3)
 
 
-@pytest.mark.parametrize("rounds", [4, 5])
-def test_rounds_too_few_for_a_published_table_are_said(
-    rounds: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("processes", "said"),
+    [
+        (1, f"{ONE_PROCESS}: a published table needs 5"),
+        (4, "4 processes a row show large differences alone: a table needs 5"),
+        (5, None),
+    ],
+)
+def test_processes_too_few_for_a_published_table_are_said(
+    processes: int, said: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    document = json.loads(json.dumps(sample_bench()))
-    document["settings"]["rounds"] = rounds
+    document = sample_bench(processes=processes)
     file = tmp_path / "bench.json"
     file.write_text(json.dumps(document), encoding="utf-8")
-    said = "4 rounds: a published table needs at least 5"
     assert fcn(["bench", "check", str(file)]) == 0
-    assert (f"note: {said}\n" in capsys.readouterr().out) == (rounds < 5)
+    notes = [line for line in capsys.readouterr().out.splitlines() if "table needs" in line]
+    assert notes == ([f"note: {said}"] if said else [])
     assert fcn(["bench", "check", str(file), "--markdown"]) == 0
     shown = capsys.readouterr()
-    assert shown.out.count(f"Only {said}.") == (2 if rounds < 5 else 0)  # Once a table.
-    assert (f"note: {said}\n" in shown.err) == (rounds < 5)
+    captions = [line for line in shown.out.splitlines() if line.endswith("table needs 5.")]
+    assert captions == ([f"{said[0].upper()}{said[1:]}."] * 2 if said else [])  # Once a table.
+    assert (f"note: {said}\n" in shown.err) == (said is not None)
 
 
 def test_results_without_training_have_no_table(

@@ -274,14 +274,15 @@ def test_a_start_is_told_in_seconds_beside_the_steady_step(tmp_path: Path) -> No
     row["case"] = "first_step"
     for sample in row["samples"]:
         sample["seconds"] = 5.25
-    row["processes"][0]["step_seconds"] = 0.25
+    for process in row["processes"]:
+        process["step_seconds"] = 0.25
     summarize(document, row)
     page = write_page(document, tmp_path / "report.html").read_text(encoding="utf-8")
     heads, cells = cells_of(page, "caption-1")
     assert heads[1:3] == ["Done after 95 % interval", "ms a later step"]
     assert cells[1:3] == ["5.25 s 5.25 to 5.25 s", "250.0"]
     assert "Examples/s" not in page[page.index("<h3") : page.index("</section>", page.index("<h3"))]
-    assert cells_of(page, "rounds-1")[1] == ["0", "5.25"]
+    assert cells_of(page, "rounds-1")[1] == ["1", "1", "5.25"]
 
 
 def test_every_picture_has_its_numbers_as_a_table(tmp_path: Path) -> None:
@@ -296,9 +297,11 @@ def test_every_picture_has_its_numbers_as_a_table(tmp_path: Path) -> None:
     )
     assert len(cells_of(page, "points-1")) == 1 + 26
     rounds = cells_of(page, "rounds-1")
-    assert len(rounds) == 1 + 6 and len(rounds[0]) == 1 + 6
-    seconds = [s["seconds"] for s in row["samples"] if s["round"] == 5]
-    assert float(rounds[-1][1]) == pytest.approx(2 / sum(seconds), rel=5e-3)
+    assert len(rounds) == 1 + 5 * 2 and len(rounds[0]) == 2 + 6
+    assert [cells[:2] for cells in rounds[1:4]] == [["1", "1"], ["1", "2"], ["2", "1"]]
+    last = [s for s in row["samples"] if (s["process"], s["round"]) == (4, 1)]
+    seconds = [sample["seconds"] for sample in last]
+    assert float(rounds[-1][2]) == pytest.approx(2 / sum(seconds), rel=5e-3)
     trained = document["accuracy"]["rows"][0]["runs"][0]["epochs"]
     value = trained[-1]["scores"][document["accuracy"]["config"]["recipe"]["void"]]["mean_iou"]
     epochs = cells_of(page, "epochs-1")
@@ -377,7 +380,7 @@ def test_without_a_script_the_rounds_are_a_table(page_file: Path, browser: Any) 
     page.goto(page_file.as_uri())
     page.locator("details.samples > summary").first.click()
     page.locator("details.samples details > summary").first.click()
-    assert page.locator("[aria-labelledby=rounds-1] tbody tr:visible").count() == 6
+    assert page.locator("[aria-labelledby=rounds-1] tbody tr:visible").count() == 10
     assert not page.locator("#chart-0").is_visible()
     context.close()
 

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from benchmarks.commands.bench.diff import in_words
@@ -16,6 +17,7 @@ from benchmarks.records.check import problems
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.diff import changes
 from benchmarks.records.figures import summarize
+from benchmarks.records.statistics import ONE_PROCESS
 from tests.support.bench_sample import sample_bench
 from tests.support.report_sample import row, sample_compare
 
@@ -57,8 +59,9 @@ def test_the_first_sentence_says_who_is_fastest_by_how_much_and_how_surely() -> 
 def test_a_backend_that_no_test_tells_apart_is_not_called_slower() -> None:
     document = sample_bench(batch_sizes=[8])
     torch, tf = of_batch_8(document, "torch"), of_batch_8(document, "tf")
-    for number, (a, b) in enumerate(zip(torch["samples"], tf["samples"], strict=True)):
-        b["seconds"] = a["seconds"] * (1.01 if number % 2 else 0.99)
+    noise = np.random.default_rng(0).normal(1, 0.01, len(tf["samples"]))
+    for a, b, factor in zip(torch["samples"], tf["samples"], noise, strict=True):
+        b["seconds"] = float(a["seconds"] * factor)
     said = headline(again(document)) or ""
     assert " is among the fastest in train (batch 8, float32): MXNet Gluon takes " in said
     assert said.endswith(": no difference shown") and "fastest in train" in said
@@ -83,12 +86,9 @@ def test_what_is_no_training_or_one_backend_has_its_own_sentence() -> None:
     assert len(said) == 4 and all(said)
 
 
-def test_too_few_pairs_name_no_winner() -> None:
-    document = sample_bench(batch_sizes=[8])
-    for one in document["rows"]:
-        one["samples"] = [sample for sample in one["samples"] if sample["turn"] == 0][:4]
-    said = headline(again(document))
-    assert said == "Who is fastest in train (batch 8, float32): too few pairs to tell"
+def test_one_process_names_no_winner() -> None:
+    said = headline(sample_bench(batch_sizes=[8], processes=1))
+    assert said == f"Who is fastest in train (batch 8, float32): not judged: {ONE_PROCESS}"
 
 
 def test_on_a_busy_machine_there_is_no_verdict_and_the_figures_stay(tmp_path: Path) -> None:
@@ -107,19 +107,6 @@ def test_on_a_busy_machine_there_is_no_verdict_and_the_figures_stay(tmp_path: Pa
     assert figures == [
         one["figures"] and one["figures"]["step_seconds"] for one in document["rows"]
     ]
-    assert problems(document) == []
-
-
-def test_a_file_of_before_is_not_judged_either_and_is_no_contradiction(tmp_path: Path) -> None:
-    document = sample_bench(batch_sizes=[8])
-    busy(document, 0.61)
-    for one in document["rows"]:
-        one["warnings"] = (
-            ["other processes took 61% of the CPUs while it was timed"] if one["figures"] else []
-        )
-    assert any(test["differ"] for test in document["comparisons"])
-    assert BUSY in verdict(document) and "they differ" not in table(document)
-    assert "they differ" not in write_page(document, tmp_path / "report.html").read_text("utf-8")
     assert problems(document) == []
 
 
@@ -147,7 +134,7 @@ def test_half_a_load_counts_although_the_median_turn_is_quiet() -> None:
     document = sample_bench(batch_sizes=[8])
     for one in document["rows"]:
         for number, sample in enumerate(one["samples"]):
-            sample["other_cpu_share"] = 0.9 * (number % 3 == 0)
+            sample["other_cpu_share"] = 0.75 * (number % 5 in (0, 1))
     again(document)
     assert "other processes took 30 % of the CPUs (at most 10 %)" in verdict(document)
 
@@ -155,11 +142,11 @@ def test_half_a_load_counts_although_the_median_turn_is_quiet() -> None:
 def test_a_throttled_card_is_no_judge() -> None:
     document = sample_bench(batch_sizes=[8])
     torch = of_batch_8(document, "torch")
-    for sample in torch["samples"][:7]:
+    for sample in torch["samples"][:11]:
         sample["dropped"] = "throttled"
     tests = paired_tests(document["rows"], again(document))
     reasons = {t.get("not_judged") for t in tests if torch["key"] in (t["a"], t["b"])}
-    assert reasons == {"7 of 12 samples were taken while throttled"}
+    assert reasons == {"11 of 20 samples were taken while throttled"}
 
 
 def test_two_files_are_not_compared_where_one_was_disturbed() -> None:

@@ -69,7 +69,8 @@ def caught_up_with_no_row(document: Document) -> None:
 
 
 def start_beyond_numbers(document: Document) -> None:
-    row_of(document, "ok")["processes"][0]["first_seconds"] = 1e308
+    for process in row_of(document, "ok")["processes"]:
+        process["first_seconds"] = 1e308
 
 
 def comparison_left_out(document: Document) -> None:
@@ -113,7 +114,8 @@ def other_quantity(document: Document) -> None:
 
 
 def ratio_across_devices(document: Document) -> None:
-    row_of(document, "ok")["processes"][0]["backend"]["device"] = "NVIDIA H100"
+    for process in row_of(document, "ok")["processes"]:
+        process["backend"]["device"] = "NVIDIA H100"
 
 
 def start_of_no_process(document: Document) -> None:
@@ -121,7 +123,7 @@ def start_of_no_process(document: Document) -> None:
     row["case"] = "first_step"
     row["figures"]["steady_seconds"] = 1.0
     row["key"] = row_name(row)
-    row["samples"][0]["process"] = 3
+    row["samples"][0]["process"] = 7
 
 
 def without_proof(document: Document) -> None:
@@ -157,6 +159,11 @@ def a_turn_again(document: Document) -> None:
 def turns_left_out(document: Document) -> None:
     row = row_of(document, "ok")
     row["samples"] = [sample for sample in row["samples"] if sample["turn"] == 0]
+
+
+def process_left_out(document: Document) -> None:
+    row = row_of(document, "ok")
+    row["samples"] = [sample for sample in row["samples"] if sample["process"] < 4]
 
 
 def twice(document: Document) -> None:
@@ -211,8 +218,9 @@ def ratio_across_batches(document: Document) -> None:
         (closed(lambda proof: proof["checks"]["late"].update(error=0.5)), "late is past its bound"),
         (closed(lambda proof: proof["checks"]["layer"].update(bound=1.0)), "is wider than 0.5"),
         (closed(lambda proof: proof.update(passed=False)), "its closing proof did not pass"),
-        (a_turn_again, "has 13 of 12 turns, each once"),
-        (turns_left_out, "has 6 of 12 turns, each once"),
+        (a_turn_again, "has 21 of 20 turns, each once"),
+        (turns_left_out, "has 10 of 20 turns, each once"),
+        (process_left_out, "has 4 of 5 processes"),
         (twice, "is in the file twice"),
         (renamed, "its fields make the key"),
         (ratio_across_batches, "are compared across batch_size"),

@@ -11,6 +11,7 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.records.diff import changes
 from benchmarks.records.results import CALIBRATION, SCHEMAS, STUDY
+from benchmarks.records.statistics import ONE_PROCESS
 from common.machine.threads import available_cpus
 from tests.support.bench_sample import sample_bench
 
@@ -268,20 +269,20 @@ def test_rows_whose_threads_waited_otherwise_are_compared_and_that_is_said(
     assert "OpenMP" not in capsys.readouterr().out
 
 
-def test_a_change_that_so_few_samples_could_not_show_is_not_said_to_be_none(
+def test_a_change_from_one_process_to_another_is_not_judged(
     document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    few = copy.deepcopy(document)
-    few["rows"] = [row for row in few["rows"] if row["status"] == "ok"]
-    for row in few["rows"]:
-        row["samples"] = row["samples"][:3]
-    old = write(tmp_path, few, "old.json")
-    for row in few["rows"]:
+    one = copy.deepcopy(document)
+    for row in one["rows"]:
+        row["samples"] = [sample for sample in row["samples"] if sample["process"] == 0]
+    old = write(tmp_path, one, "old.json")
+    for row in one["rows"]:
         for sample in row["samples"]:
             sample["seconds"] *= 2
-    assert fcn(["bench", "diff", old, write(tmp_path, few), "--json"]) == 0
+    assert fcn(["bench", "diff", old, write(tmp_path, one), "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)["rows"]
-    assert {entry["said"] for entry in entries} == {"too few samples to tell"}
+    assert {entry["said"] for entry in entries} == {f"not judged: {ONE_PROCESS}"}
+    assert {round(entry["ratio"], 6) for entry in entries} == {2.0}
 
 
 def test_results_of_another_machine_or_with_no_row_in_common_give_no_ratio(

@@ -178,7 +178,7 @@ def measured(
     """Measure the case, or go on with it, as `fcn bench` does; the data set is a small one."""
     if not (folder / "bench.json").exists():
         make_dataset(folder / "data", train=16, val=6, size=(96, 112), seed=0)
-        document = planned(cases=["accuracy"], rounds=2, seed=1, tracks=["default"])
+        document = planned(cases=["accuracy"], processes=2, seed=1, tracks=["default"])
         Results(folder, document).save()
     monkeypatch.setattr(engine, "train_backend", trainings)
     monkeypatch.setattr(engine, "prove_evaluation", trainings.prove)
@@ -315,7 +315,7 @@ def own_interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[st
     monkeypatch.setattr(engine, "evaluation_file", lambda config: tmp_path)
     make_dataset(tmp_path / "data", train=16, val=1, size=(96, 128), seed=0)
     monkeypatch.setattr(accuracy, "default_dataset", lambda root: tmp_path / "data")
-    options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--rounds", "1"]
+    options = ["--backends", "torch,mxnet", "--cases", "accuracy", "--processes", "1"]
     notes = f"sleep 1000 & echo $! > {tmp_path}/child; echo $$ > {tmp_path}/parent"
     for name, does in (
         ("torch", f"{notes}; echo started >&2; wait"),

@@ -28,7 +28,8 @@ SETTINGS: Settings = {
     "backbone": "resnet18_v1",
     "precisions": ["float32"],
     "upsampling": "auto",
-    "rounds": 6,
+    "processes": 5,
+    "rounds": 2,
     "seconds": 1.0,
     "least_steps": 2,
     "seed": 0,
@@ -70,11 +71,11 @@ def sample_bench(**changes: Any) -> Any:
 @cache
 def _measured(changes: str) -> str:
     document = planned(**json.loads(changes))
-    rounds = document["settings"]["rounds"]
+    processes, rounds = document["settings"]["processes"], document["settings"]["rounds"]
     generator = np.random.default_rng(5)
     rates = {"flops_per_second": 161e9, "bytes_per_second": 20e9}
     document["limits"] = {"float32": {**rates, "by_backend": [{"backend": "torch", **rates}]}}
-    drift = 1 + 0.05 * np.sin(np.arange(rounds))
+    drift = 1 + 0.05 * np.sin(np.arange(processes * rounds))
     for row in document["rows"]:
         name, track = row["backend"], row["track"]
         if (name, track, row["case"]) == ("jax", "chapter", "train"):
@@ -85,10 +86,10 @@ def _measured(changes: str) -> str:
             continue
         rate = SPEEDS[name] * (1 if track == "default" else 0.8)
         rate *= 3 if row["case"] == "predict" else 1
-        row["processes"] = [process(name)]
+        row["processes"] = [process(name) for _ in range(processes)]
         row["samples"] = [
-            sample(n, turn, row["batch_size"] / rate * drift[n] * generator.normal(1, 0.01))
-            for n in range(rounds)
+            sample(n, turn, row["batch_size"] / rate * drift[n] * generator.normal(1, 0.01), rounds)
+            for n in range(processes * rounds)
             for turn in (0, 1)
         ]
         checks = {
@@ -127,7 +128,8 @@ def process(name: str) -> Process:
     }
 
 
-def sample(number: int, turn: int, seconds: float) -> Sample:
+def sample(number: int, turn: int, seconds: float, rounds: int = 100) -> Sample:
+    """Return the sample of a row's round with this number; a process has so many."""
     return {
         "seconds": float(seconds),
         "steps": 2,
@@ -135,10 +137,10 @@ def sample(number: int, turn: int, seconds: float) -> Sample:
         "turn_cpu_seconds": 4 * float(seconds),
         "slept_seconds": 1.0,
         "asleep_cpu_share": 0.0,
-        "round": number,
+        "round": number % rounds,
         "turn": turn,
         "position": 0,
-        "process": 0,
+        "process": number // rounds,
         "other_cpu_share": None,
         "gpu": None,
         "dropped": None,
@@ -154,7 +156,9 @@ def sample_calibration(groups: int, processes: float, turns: float, drift: float
             to turn of one process.
         drift: That of a step of the walk that all processes of all groups share, a step a group.
     """
-    settings = BenchSettings(("torch",), ("train",), batch_sizes=(2,), crop=(64, 96), seconds=0.2)
+    settings = BenchSettings(
+        *(("torch",), ("train",)), batch_sizes=(2,), crop=(64, 96), rounds=5, seconds=0.2
+    )
     document = new_calibration(settings, {"minutes": 60.0, "comparisons": None})
     document["process"] = process("torch")
     generator = np.random.default_rng(1)

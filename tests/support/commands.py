@@ -17,9 +17,12 @@ from tests.support.interpreters import stand_in
 
 SMALL = ["--crop", "64", "64", "--batch-size", "4", "--no-progress"]
 """Options of a quick training on the generated data set."""
-ROUNDS = 2
-TINY = ["--batch-sizes", "1", "--crop", "32", "32", "--rounds", str(ROUNDS), "--seconds", "0.01"]
-"""Rounds and options of a benchmark of stand-ins, whose steps take a fiftieth of a second."""
+PROCESSES, ROUNDS = 2, 1
+TINY = [
+    *("--batch-sizes", "1", "--crop", "32", "32", "--seconds", "0.01"),
+    *("--processes", str(PROCESSES), "--rounds", str(ROUNDS)),
+]
+"""Options of a benchmark of stand-ins, whose steps take a fiftieth of a second."""
 
 
 def script(
@@ -71,4 +74,5 @@ def stored(folder: Path) -> Any:
 def check_whole(row: Any) -> None:
     """Assert that a row has all its samples and their figures."""
     assert (row["status"], row["reason"]) == ("ok", None)
-    assert len(row["samples"]) == 2 * ROUNDS and row["figures"]["step_seconds"]["median"] > 0.02
+    assert len(row["samples"]) == 2 * PROCESSES * ROUNDS
+    assert row["figures"]["step_seconds"]["median"] > 0.02

@@ -184,7 +184,7 @@ def test_other_versions_end_it() -> None:
         ("--case tain", "--case 'tain' is unknown: did you mean train?"),
         ("--minutes 0", "--minutes 0: expected a number above 0"),
         ("--comparisons 0", "--comparisons 0: expected a number above 0"),
-        ("--rounds 2", "--rounds 2: must be 3 at least"),
+        ("--rounds 0", "--rounds 0 is too small: at least 1"),
         ("--resume absent", "absent: cannot be read (No such file or directory); `fcn bench cal"),
         ("--resume there --rounds 4", "--resume there: goes on with its own options: leave out --"),
         ("--resume there", "--resume there: was begun on another machine (processor was Z80"),

@@ -18,7 +18,7 @@ from benchmarks.timing.machine import check_card, gpu_count, gpu_state, was_thro
 from benchmarks.workers.environment import backend_environment
 from common.errors import InputError
 from common.machine import load
-from tests.support.commands import ROUNDS, bench, stored
+from tests.support.commands import PROCESSES, ROUNDS, bench, stored
 
 IDLE, POWER_CAP, HOT = 0x1, 0x4, 0x20
 
@@ -256,7 +256,10 @@ def test_throttled_samples_are_dropped_and_counted(nvml: NVML, tmp_path: Path) -
     assert status == 0 and row["status"] == "ok"
     assert [sample["dropped"] for sample in row["samples"]] == [None, "throttled", None, None]
     assert row["figures"]["dropped_samples"] == 1
-    assert len(row["samples"]) == 2 * ROUNDS and row["samples"][0]["gpu"]["clock_mhz"] == 1410
+    assert (
+        len(row["samples"]) == 2 * PROCESSES * ROUNDS
+        and row["samples"][0]["gpu"]["clock_mhz"] == 1410
+    )
     assert row["samples"][0]["gpu_ranges"]["power_watts"] == [250.5, 250.5]
 
 

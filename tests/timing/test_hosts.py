@@ -24,7 +24,7 @@ from tests.support.bench_sample import sample_bench
 from tests.support.commands import refused
 
 VERSIONS = versions_here(["jax"])
-ROUNDS = 6
+ROUNDS = 2
 OPTIONS = ["--cases", "train,predict", "--rounds", str(ROUNDS), "--device", "cpu"]
 
 
@@ -280,7 +280,7 @@ def test_bad_options_are_refused(
     said = refused(capsys, *to_cluster, kind)
     assert f"{kind}: is not the folder of a benchmark of several machines (it has no" in said
     assert "there is no such folder" in refused(capsys, *to_cluster, tmp_path / "absent")
-    assert "--rounds is 6 there, 3 here" in refused(capsys, *to_cluster, out, "--rounds", "3")
+    assert "--rounds is 2 there, 3 here" in refused(capsys, *to_cluster, out, "--rounds", "3")
     said = refused(capsys, *to_cluster[:-1], *OPTIONS, "--out", kind, "--force")
     assert f"{kind}: holds bench.json, whose page would be lost" in said
 

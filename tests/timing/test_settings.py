@@ -93,6 +93,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ("--track fast", "--track 'fast' is unknown: choose from chapter, default, without-"),
         ("--backends tf --track without-compile", "--track without-compile: the same as default"),
         ("--rounds 0", "--rounds 0 is too small: at least 1"),
+        ("--processes 0", "--processes 0 is too small: at least 1"),
         ("--seconds nan", "--seconds nan: expected a finite number greater than 0"),
         ("--seconds inf", "--seconds inf: expected a finite number greater than 0"),
         ("--timeout 0", "--timeout 0.0: expected a finite number greater than 0"),
@@ -115,7 +116,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
             "selftest --backend pytorch",
             "--backend 'pytorch' is unknown: did you mean torch? choose from torch,",
         ),
-        ("selftest --rounds 3", "--rounds 3: must be 4 at least"),
+        ("selftest --processes 2", "--processes 2: must be 3 at least"),
         ("selftest --seconds 0", "--seconds 0.0: expected a finite number greater than 0"),
     ],
 )

@@ -56,7 +56,7 @@ def test_a_process_is_told_what_its_track_goes_without(
     tracks = ["default", "without-kept-memory", "without-short-spinning"]
     tracks += ["without-channels-last", "native-upsampling"]
     options = ["--python", f"torch={stand_in(tmp_path, 'fine')}", "--backends", "torch"]
-    options += [*TINY, "--rounds", "1", "--cases", "loss", "--track", ",".join(tracks)]
+    options += [*TINY, "--processes", "1", "--cases", "loss", "--track", ",".join(tracks)]
     assert bench([*options, "--device", "cpu", "--out", str(tmp_path / "out")]) == 0
     rows = stored(tmp_path / "out")["rows"]
     assert [(row["track"], row["status"]) for row in rows] == [(track, "ok") for track in tracks]

@@ -114,7 +114,7 @@ def test_the_parent_needs_numpy_alone(tmp_path: Path) -> None:
     command = [bare(tmp_path, ""), "-m", "benchmarks.cli", "bench", "--cases", "loss"]
     command += ["--backends", "torch,jax", "--out", out]
     command += ["--python", f"torch={stand_in(tmp_path, 'fine')}"]
-    command += ["--batch-sizes", "1", "--crop", "32", "32", "--rounds", "2", "--seconds", "0.01"]
+    command += ["--batch-sizes", "1", "--crop", "32", "32", "--processes", "1", "--seconds", "0.01"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert {path.name for path in out.iterdir()} == {"bench.json", "bench.txt", "logs"}
@@ -138,7 +138,7 @@ def test_an_interpreter_without_its_framework_is_a_row_and_the_others_are_whole(
         "--python",
         f"jax={stand_in(tmp_path, 'fine')}",
     ]
-    small = ["--batch-sizes", "1,2", "--crop", "32", "32", "--rounds", "1", "--seconds", "0.01"]
+    small = ["--batch-sizes", "1,2", "--crop", "32", "32", "--processes", "1", "--seconds", "0.01"]
     assert fcn(["bench", *options, *small]) == 0
     rows = json.loads((out / "bench.json").read_text(encoding="utf-8"))["rows"]
     assert [row["status"] for row in rows] == ["unsupported", "ok"] * 2
@@ -150,7 +150,7 @@ def test_an_interpreter_that_cannot_be_run_is_a_row(tmp_path: Path) -> None:
     (tmp_path / "python").write_text("no program", encoding="utf-8")
     out = tmp_path / "out"
     options = ["--backends", "torch", "--python", f"torch={tmp_path}/python", "--out", str(out)]
-    small = ["--cases", "loss", "--batch-sizes", "1", "--crop", "32", "32", "--rounds", "1"]
+    small = ["--cases", "loss", "--batch-sizes", "1", "--crop", "32", "32", "--processes", "1"]
     assert fcn(["bench", *options, *small]) == 1
     (row,) = json.loads((out / "bench.json").read_text(encoding="utf-8"))["rows"]
     assert row["status"] == "failed" and "python cannot be run (Permission denied)" in row["reason"]

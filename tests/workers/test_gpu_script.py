@@ -63,12 +63,13 @@ def test_the_gpu_script_scales_where_it_may_use_several_gpus(
     assert ("scale" in cases) == scale
 
 
-def test_the_gpu_script_measures_other_cases_in_other_rounds_where_told(tmp_path: Path) -> None:
+def test_the_gpu_script_measures_other_cases_in_more_processes_where_told(tmp_path: Path) -> None:
     python = program(tmp_path / "python", 'echo "$@"')
-    variables = {"FCN_CASES": "first_step", "FCN_ROUNDS": "1", "FCN_NO_NETWORK": "1"}
+    variables = {"FCN_CASES": "first_step", "FCN_PROCESSES": "3", "FCN_NO_NETWORK": "1"}
     variables["FCN_OPTIONS"] = "--head fcn8s --profile"
     done = gpu_script(tmp_path / "out", PYTHON=str(python), **variables)
-    assert " --cases first_step " in done.stdout and " --rounds 1 " in done.stdout
+    assert " --cases first_step " in done.stdout
+    assert " --processes 3 --rounds 5 " in done.stdout
     assert done.stdout.endswith(" --head fcn8s --profile\n")
 
 

@@ -24,6 +24,7 @@ from benchmarks.commands.trainings import resumable
 from benchmarks.pages.bench_text import table
 from benchmarks.records.diff import check_same_origin
 from benchmarks.records.documents import Bench
+from benchmarks.records.early import is_early
 from benchmarks.records.machines.kinds import PLAN
 from benchmarks.records.results import RESULTS, Results, new_document, read_document
 from benchmarks.studies.accuracy import measure_accuracy
@@ -121,6 +122,8 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
             f"--resume {args.resume}: is of one kind of the machines that a cluster has: name the "
             "folder above it, and add --address"
         )
+    if is_early(document):
+        raise InputError(f"--resume {args.resume}: was begun by an earlier `fcn bench`; begin anew")
     check_options(args, named, document["settings"])
     check_same_origin(args.resume, document)
     for left in args.resume.glob(f"{SCRATCH}*"):

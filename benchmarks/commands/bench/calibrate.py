@@ -12,7 +12,6 @@ from benchmarks.commands.bench.selftest import first_installed
 from benchmarks.commands.report import next_steps
 from benchmarks.commands.trainings import resumable
 from benchmarks.pages.calibration.text import calibration_text
-from benchmarks.records.calibration.check import LEAST_ROUNDS
 from benchmarks.records.calibration.documents import Budget, Calibration
 from benchmarks.records.calibration.shares import outcomes
 from benchmarks.records.diff import check_same_origin
@@ -96,8 +95,6 @@ def begun(args: Namespace) -> Calibration:
     Raises:
         InputError: For a value that cannot be.
     """
-    if args.rounds < LEAST_ROUNDS:
-        raise InputError(f"--rounds {args.rounds}: must be {LEAST_ROUNDS} at least")
     pythons = dict(interpreter(text) for text in args.pythons or ())
     backend = args.backend or next(iter(pythons), None) or first_installed()
     if backend not in pythons:
@@ -107,6 +104,7 @@ def begun(args: Namespace) -> Calibration:
         cases=(args.case,),
         batch_sizes=(2,),
         crop=(64, 96),
+        processes=1,  # A group has many rows of one process each.
         pythons=pythons,
         **field_values(args, Settings),
     )

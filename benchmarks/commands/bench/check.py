@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.pages.bench_text import few_rounds, markdown, not_closed, table
+from benchmarks.pages.bench_text import few_processes, markdown, not_closed, table
 from benchmarks.pages.calibration.text import calibration_markdown, calibration_text
 from benchmarks.pages.studies.words import study_markdown, study_text
 from benchmarks.records.calibration.check import problems as problems_of_calibration
@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
             raise
         raise InputError(f"{args.file}: does not follow the schema ({error!r})") from error
     status = int(bool(lines))
-    notes = few_rounds(document), not_closed(document)
+    notes = few_processes(document), not_closed(document)
     lines += [f"note: {note}" for note in notes if note]
     if not status and not args.markdown:
         schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"

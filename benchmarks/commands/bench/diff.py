@@ -21,8 +21,8 @@ def command_parser() -> Parser:
     """Return the command's parser."""
     parser = Parser(
         prog="fcn bench diff",
-        description=f"Say which rows changed from OLD to NEW, by a {UNPAIRED_TEST}, "
-        "corrected after Holm.",
+        description=f"Say which rows changed from OLD to NEW, by {UNPAIRED_TEST}, corrected after "
+        "Holm.",
     )
     parser.add_argument(
         "old", type=Path, metavar="OLD", help="bench.json, or the folder that holds it"

@@ -15,6 +15,8 @@ from common.errors import InputError
 from common.fields import add_field_options, field_values
 from common.options import Parser
 
+LEAST_PROCESSES = 3
+"""Two differ by chance so much that no test of them finds a slowdown of 5 %."""
 VERDICTS = {True: "ok", False: "NO", None: "not judged"}
 
 
@@ -27,17 +29,17 @@ def command_parser() -> Parser:
     )
     add = parser.add_argument
     add("--backend", metavar="B", help="which backend; by default the first that is installed")
-    add_field_options(parser, Settings, ("rounds", "seconds", "device", "threads"))
-    parser.set_defaults(rounds=12, seconds=0.4)
+    fields = ("processes", "rounds", "seconds", "device", "threads")
+    add_field_options(parser, Settings, fields)
+    parser.set_defaults(seconds=0.4)
     return parser
 
 
 def main(argv: Sequence[str]) -> int:
     """Plant what must be found; status 1 unless all was judged and as expected."""
     args = command_parser().parse_args(argv)
-    if args.rounds < 4:
-        # Two tests of six pairs would find no difference however large: p is 2 * 2 / 2**6 at least.
-        raise InputError(f"--rounds {args.rounds}: must be 4 at least")
+    if args.processes < LEAST_PROCESSES:
+        raise InputError(f"--processes {args.processes}: must be {LEAST_PROCESSES} at least")
     backend = args.backend or first_installed()
     check_backend(backend)
     settings = Settings(

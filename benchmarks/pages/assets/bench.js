@@ -63,7 +63,7 @@
       width: Math.max(200, box.clientWidth),
       height: 260,
       scales: { x: { time: false }, y: { range: (plot, low, high) => [0, high * 1.05] } },
-      axes: [{ ...axis, label: "round", incrs: WHOLE }, { ...axis, size: 58 }],
+      axes: [{ ...axis, label: "round, process after process", incrs: WHOLE }, { ...axis, size: 58 }],
       series: [{ label: "round" }, ...shown.map((line) => ({
         label: line.title,
         stroke: color(`--c${line.color}`),

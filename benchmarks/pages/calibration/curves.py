@@ -18,8 +18,6 @@ LOOKS = {
     "turns": ("o", "-"),
     "processes": ("s", "--"),
     "levels": ("^", ":"),
-    "pooled spread": ("v", "-"),
-    "known spread": ("D", "-."),
 }
 """Design -> its marker and its dash, so that no line is known by its colour alone."""
 PANELS = {"Side by side": False, "Apart in time": True}
@@ -61,7 +59,7 @@ def draw_designs(
 ) -> None:
     """Draw a line for each design over the number of processes."""
     for place, design in enumerate(d for d in DESIGNS if d.apart == apart):
-        shown = [result for result in results if result.design == design]
+        shown = [r for r in results if r.design == design and r.minutes is not None]
         shift = 0.06 * (place - 2)
         draw(axes, design.name, place, [r.size + shift for r in shown], [share(r) for r in shown])
 
@@ -84,7 +82,7 @@ def power_picture(results: Sequence[Outcome], apart: bool) -> Figure | None:
 
     None without matplotlib or results.
     """
-    shown = [result for result in results if result.design.apart == apart]
+    shown = [r for r in results if r.design.apart == apart and r.minutes is not None]
     if not shown or not (figure := new_figure(10, 3.4)):
         return None
     sizes = sorted({result.size for result in shown})

@@ -4,25 +4,18 @@ Two rows of one group are measured side by side: their turns are paired. Rows of
 measured apart in time, and nothing pairs them. NumPy alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.statistics import LEVEL, RESAMPLES, SEED, paired, unpaired
+from benchmarks.records.statistics import RESAMPLES, SEED, student_bound
 
-T_BOUNDS = {
-    **{1: 12.706205, 2: 4.302653, 4: 2.776445, 8: 2.306004},
-    **{7: 2.364624, 14: 2.144787, 28: 2.048407},
-}
-"""Degrees of freedom -> the 97.5 % point of Student's t."""
-NORMAL_BOUND = 1.959964
-"""That of the normal distribution."""
 SIZES = (1, 2, 3, 5)
 """Processes a row."""
-MANY, SOME = 20_000, 200
-"""Comparisons that are drawn where one takes microseconds, and where it takes milliseconds."""
+MANY, SOME = 20_000, 1000
+"""Comparisons that are drawn where one takes microseconds, and where it takes a millisecond."""
 
 
 class Comparisons(NamedTuple):
@@ -31,31 +24,26 @@ class Comparisons(NamedTuple):
     Attributes:
         a, b: [n, k, turns]: log seconds a step. The i-th process of both rows is of one group,
             unless they are apart in time.
-        known: [n]: the variance of the log ratio of two plain rows' medians in groups that are not
-            in the comparison.
-        pooled: [n]: the variance of one process's median that is left when those of all rows in the
-            compared groups are explained by row and by group.
-        rows: How many rows a group has.
     """
 
     a: NDArray
     b: NDArray
-    known: NDArray
-    pooled: NDArray
-    rows: int
 
 
 class Decisions(NamedTuple):
     """What a design says of each comparison.
 
     Attributes:
-        differ: [n]: whether the rows differ.
         low, high: [n]: the 95 % interval of the log ratio, b to a.
     """
 
-    differ: NDArray
     low: NDArray
     high: NDArray
+
+    @property
+    def differ(self) -> NDArray:
+        """[n]: whether the rows differ: 1 is not in the interval."""
+        return (self.low > 0) | (self.high < 0)
 
 
 class Design(NamedTuple):
@@ -68,7 +56,7 @@ class Design(NamedTuple):
         apart: Whether the two rows are of groups that are apart in time.
         draws: How many comparisons are drawn.
         decide: The decisions of comparisons.
-        groups: The fewest groups that it needs.
+        fewer: It is tried with so many rounds too, as if each process had ended after them.
     """
 
     name: str
@@ -77,38 +65,29 @@ class Design(NamedTuple):
     apart: bool
     draws: int
     decide: Callable[[Comparisons], Decisions]
-    groups: int = 1
+    fewer: tuple[int, ...] = ()
 
 
 def by_turns(comparisons: Comparisons) -> Decisions:
-    """Decide as `fcn bench` does: a paired test of all turns, whichever process they are of."""
-    tests = [paired(a, b) for a, b in all_seconds(comparisons)]
-    return decisions([(test["p_value"], test["low"], test["high"]) for test in tests if test])
+    """Decide by the bootstrap over the log ratios of all turns, whichever process they are of."""
+    return within(drawn_medians(comparisons.b - comparisons.a, SEED))
 
 
 def by_turns_apart(comparisons: Comparisons) -> Decisions:
-    """Decide as `fcn bench diff` does: an unpaired test of all turns."""
-    tests = [unpaired(a, b) for a, b in all_seconds(comparisons)]
-    return decisions([(test["p_value"], test["low"], test["high"]) for test in tests])
+    """Decide by the bootstrap over the turns of each row by themselves."""
+    return within(drawn_medians(comparisons.b, SEED) - drawn_medians(comparisons.a, SEED + 1))
 
 
-def all_seconds(comparisons: Comparisons) -> Iterator[tuple[list[float], list[float]]]:
-    """Yield the seconds of all turns of both rows."""
-    for a, b in zip(comparisons.a, comparisons.b, strict=True):
-        yield np.exp(a).ravel().tolist(), np.exp(b).ravel().tolist()
-
-
-def decisions(tests: Sequence[tuple[float, float, float]]) -> Decisions:
-    """Return the decisions of tests: p-values, and intervals of ratios."""
-    p_values, low, high = np.array(tests).T
-    return Decisions(p_values < LEVEL, np.log(low), np.log(high))
+def drawn_medians(logs: NDArray, seed: int) -> NDArray:
+    """Return [n, resamples] medians of drawn turns of all processes together."""
+    return drawn_means(logs.reshape(len(logs), 1, -1), seed)
 
 
 def by_processes(comparisons: Comparisons) -> Decisions:
     """Decide by Student's t over one number a pair of processes: the median of its log ratios."""
     ratios = np.median(comparisons.b - comparisons.a, axis=2)
     count = ratios.shape[1]
-    return around(ratios.mean(1), T_BOUNDS[count - 1] * ratios.std(1, ddof=1) / count**0.5)
+    return around(ratios.mean(1), student_bound(count - 1) * ratios.std(1, ddof=1) / count**0.5)
 
 
 def by_processes_apart(comparisons: Comparisons) -> Decisions:
@@ -116,32 +95,12 @@ def by_processes_apart(comparisons: Comparisons) -> Decisions:
     a, b = (np.median(logs, axis=2) for logs in (comparisons.a, comparisons.b))
     count = a.shape[1]
     error = ((a.var(1, ddof=1) + b.var(1, ddof=1)) / count) ** 0.5
-    return around(b.mean(1) - a.mean(1), T_BOUNDS[2 * count - 2] * error)
-
-
-def by_known_spread(comparisons: Comparisons) -> Decisions:
-    """Decide by how far medians of two plain rows are apart in the other groups.
-
-    This needs no second process a row. It holds for rows of which that is known.
-    """
-    ratios = np.median(comparisons.b - comparisons.a, axis=2)
-    return around(ratios.mean(1), NORMAL_BOUND * (comparisons.known / ratios.shape[1]) ** 0.5)
-
-
-def by_pooled_spread(comparisons: Comparisons) -> Decisions:
-    """Decide by Student's t with the spread of processes in all rows that were measured together.
-
-    It holds where processes of all rows differ alike.
-    """
-    ratios = np.median(comparisons.b, axis=2) - np.median(comparisons.a, axis=2)
-    count = ratios.shape[1]
-    bound = T_BOUNDS[(count - 1) * (comparisons.rows - 1)]
-    return around(ratios.mean(1), bound * (2 * comparisons.pooled / count) ** 0.5)
+    return around(b.mean(1) - a.mean(1), student_bound(2 * count - 2) * error)
 
 
 def around(middles: NDArray, reach: NDArray) -> Decisions:
-    """Return the decisions of intervals around ``middles``: rows differ if 0 is outside."""
-    return Decisions(abs(middles) > reach, middles - reach, middles + reach)
+    """Return the decisions of intervals around ``middles``."""
+    return Decisions(middles - reach, middles + reach)
 
 
 def by_levels(comparisons: Comparisons) -> Decisions:
@@ -152,11 +111,6 @@ def by_levels(comparisons: Comparisons) -> Decisions:
         Jones, "Rigorous Benchmarking in Reasonable Time", 2013.
     """
     return within(drawn_means(comparisons.b - comparisons.a, SEED))
-
-
-def by_levels_apart(comparisons: Comparisons) -> Decisions:
-    """Decide by a bootstrap that draws processes of each row by themselves, then their turns."""
-    return within(drawn_means(comparisons.b, SEED) - drawn_means(comparisons.a, SEED + 1))
 
 
 def drawn_means(logs: NDArray, seed: int) -> NDArray:
@@ -179,21 +133,20 @@ def drawn_means(logs: NDArray, seed: int) -> NDArray:
 def within(resampled: NDArray) -> Decisions:
     """Return the decisions of intervals that hold the middle of [n, resamples] log ratios."""
     low, high = np.percentile(resampled, [2.5, 97.5], axis=1)
-    return Decisions((low > 0) | (high < 0), low, high)
+    return Decisions(low, high)
 
 
 SEVERAL = SIZES[1:]
-OF_BENCH, OF_DIFF = "the test of `fcn bench`", "the test of `fcn bench diff`"
-BOOTSTRAP, STUDENT = "bootstrap of processes, then turns", "Student's t over processes"
-KNOWN = "normal, with the spread of two plain rows in all other groups"
-POOLED = f"{STUDENT}, with their spread in all rows of a group"
+BOOTSTRAP = "the bootstrap over all turns, whichever process they are of"
+LEVELS = "a bootstrap that draws processes, then turns of each"
+STUDENT = "Student's t over processes"
+BENCH, DIFF = "the test of `fcn bench`", "the test of `fcn bench diff`"
 DESIGNS = (
-    Design("turns", f"{OF_BENCH}: all turns, paired", (1, 3), False, SOME, by_turns),
-    Design("processes", f"{STUDENT}, paired", SEVERAL, False, MANY, by_processes),
-    Design("levels", BOOTSTRAP, SIZES, False, MANY // 20, by_levels),
-    Design("pooled spread", POOLED, SEVERAL, False, MANY, by_pooled_spread),
-    Design("known spread", KNOWN, SIZES[:3], False, MANY, by_known_spread, 20),
-    Design("turns, apart", f"{OF_DIFF}: all turns", (1,), True, SOME, by_turns_apart),
-    Design("processes, apart", STUDENT, SEVERAL, True, SOME, by_processes_apart),
-    Design("levels, apart", BOOTSTRAP, SIZES, True, SOME, by_levels_apart),
+    Design("turns", BOOTSTRAP, (1, 3), False, SOME, by_turns),
+    Design("levels", LEVELS, SEVERAL, False, SOME, by_levels),
+    Design(
+        "processes", f"{STUDENT}, paired: {BENCH}", SEVERAL, False, MANY, by_processes, (1, 2, 3)
+    ),
+    Design("turns, apart", f"{BOOTSTRAP} of a row", (1,), True, SOME, by_turns_apart),
+    Design("processes, apart", f"{STUDENT}: {DIFF}", SEVERAL, True, SOME, by_processes_apart),
 )

@@ -12,10 +12,12 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.calibration.designs import DESIGNS, NORMAL_BOUND, Comparisons, Design
+from benchmarks.records.calibration.designs import DESIGNS, SIZES, Comparisons, Design
 from benchmarks.records.calibration.documents import PLAIN_ROWS, Calibration, Group
 from benchmarks.records.statistics import LEVEL, SEED
 
+NORMAL_BOUND = 1.959964
+"""The 97.5 % point of the normal distribution."""
 COVERAGE, TOLERANCE = 0.95, 0.01
 """What the 95 % intervals shall cover; how far a share may be from what it shall be."""
 PLAIN_PAIRS = PLAIN_ROWS // 2
@@ -48,14 +50,17 @@ class Outcome:
     """How often one design is right with so many processes a row.
 
     Attributes:
-        minutes: What the groups of one comparison took, in the mean.
+        rounds: Of a process.
+        minutes: What the groups of one comparison took, in the mean; None for fewer rounds than
+            were measured.
         differ: Slowdown -> the share of comparisons that are called different; of 0, false alarms.
         covered: Slowdown -> the share of intervals that hold the true ratio.
     """
 
     design: Design
     size: int
-    minutes: float
+    rounds: int
+    minutes: float | None
     differ: dict[float, Share]
     covered: dict[float, Share]
 
@@ -130,17 +135,24 @@ def outcomes(calibration: Calibration) -> list[Outcome]:
         return []
     logs = np.log([[row["seconds"] for row in group["rows"]] for group in groups])
     minutes = float(np.mean([group["minutes"] for group in groups]))
+    whole = calibration["settings"]["rounds"]
     results = []
     for design in DESIGNS:
         for size in design.sizes:
-            if len(groups) < max(design.groups, size * (2 if design.apart else 1)):
+            if len(groups) < size * (2 if design.apart else 1):
                 continue
-            differ, covered = {}, {}
-            for place, slowdown in enumerate((0.0, *calibration["slowdowns"])):
-                slowed = PLAIN_ROWS + place - 1 if place else None
-                differ[slowdown], covered[slowdown] = shares(logs, design, size, slowdown, slowed)
             cost = minutes * size * (2 if design.apart else 1)
-            results.append(Outcome(design, size, cost, differ, covered))
+            for rounds in sorted({whole, *design.fewer} if size == SIZES[-1] else {whole}):
+                if rounds > whole:
+                    continue
+                differ, covered = {}, {}
+                for place, slowdown in enumerate((0.0, *calibration["slowdowns"])):
+                    slowed = PLAIN_ROWS + place - 1 if place else None
+                    differ[slowdown], covered[slowdown] = shares(
+                        logs[..., : 2 * rounds], design, size, slowdown, slowed
+                    )
+                known = cost if rounds == whole else None
+                results.append(Outcome(design, size, rounds, known, differ, covered))
     return results
 
 
@@ -158,18 +170,10 @@ def shares(
     """
     choose = choice_apart if design.apart else choice_beside
     choice = choose(len(logs), size, slowed, design.draws)
-    if not design.apart:  # What all rows of a turn share is in no ratio of two of them.
-        logs = logs - logs.mean(axis=1, keepdims=True)
-    compared = Comparisons(
-        logs[choice.first, choice.a],
-        logs[choice.second, choice.b],
-        variance_elsewhere(logs, choice.first),
-        variance_left(logs, choice.first),
-        logs.shape[1],
-    )
-    differ, low, high = design.decide(compared)
-    truth = np.log1p(slowdown)
-    held = (low <= truth) & (truth <= high)
+    compared = Comparisons(logs[choice.first, choice.a], logs[choice.second, choice.b])
+    decisions, truth = design.decide(compared), np.log1p(slowdown)
+    differ = decisions.differ
+    held = (decisions.low <= truth) & (truth <= decisions.high)
     if design.apart:
         differ_share, held_share = (wilson(v.mean(), choice.independent) for v in (differ, held))
         return differ_share, held_share
@@ -207,28 +211,6 @@ def choice_apart(groups: int, size: int, slowed: int | None, draws: int) -> Choi
     a = np.tile(np.arange(PLAIN_ROWS), len(blocks))[:, None].repeat(size, axis=1)
     b = a if slowed is None else np.full_like(a, slowed)
     return Choice(first, first + half, a, b, len(blocks))
-
-
-def variance_elsewhere(logs: NDArray, groups: NDArray) -> NDArray:
-    """Return the variance of plain rows' log ratio in all groups but those of each comparison."""
-    squares = np.mean(
-        [
-            np.median(logs[:, b] - logs[:, a], axis=1) ** 2
-            for a, b in combinations(range(PLAIN_ROWS), 2)
-        ],
-        axis=0,
-    )
-    others = max(1, len(logs) - groups.shape[1])
-    return np.asarray((squares.sum() - squares[groups].sum(1)) / others)
-
-
-def variance_left(logs: NDArray, groups: NDArray) -> NDArray:
-    """Return the variance of a process's median that neither its row nor its group explains."""
-    medians = np.median(logs, axis=2)[groups]
-    left = medians - medians.mean(1, keepdims=True) - medians.mean(2, keepdims=True)
-    left += medians.mean((1, 2), keepdims=True)
-    degrees = max(1, (medians.shape[1] - 1) * (medians.shape[2] - 1))
-    return np.asarray((left**2).sum((1, 2)) / degrees)
 
 
 def with_jackknife(values: NDArray, members: NDArray, choice: Choice) -> Share:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.pages import rows as words
 from benchmarks.pages.bench import verdict
-from benchmarks.pages.bench_text import cells_and_notes, comparison_line, conditions, few_rounds
+from benchmarks.pages.bench_text import cells_and_notes, comparison_line, conditions, few_processes
 from benchmarks.pages.facts import bench_facts, computed_on
 from benchmarks.pages.format import counted
 from benchmarks.pages.html import svg
@@ -79,8 +79,8 @@ def command(document: Bench) -> str:
 def blocks(document: Bench) -> Iterator[str]:
     """Yield the parts of the page that only a benchmark has."""
     yield f"{prose(verdict(document))}"
-    if few := few_rounds(document):
-        yield fenced(f"{prose(few)}.", "{note}")
+    if few := few_processes(document):
+        yield fenced(f"{prose(few[0].upper() + few[1:])}.", "{note}")
     tables = list(filter(words.was_reached, words.tables(document["rows"])))
     titles = dict.fromkeys(words.row_title(rows[0]) for rows in tables)
     if len(titles) > FEW:

@@ -13,6 +13,7 @@ from benchmarks.pages.history.page import render_page
 from benchmarks.records.documents import Bench
 from benchmarks.records.history.lines import History, Stored, history_of
 from benchmarks.records.results import read_document
+from benchmarks.records.statistics import PROCESSES
 from benchmarks.timing.settings import bench_parser, settings_from
 from common.options import parsed
 from tests.records.history.test_lines import change, documents
@@ -91,4 +92,5 @@ def test_a_stored_file_states_the_command_that_made_it(place: str) -> None:
     words = command_of(document).split()
     assert words[:2] == ["fcn", "bench"]
     settings = settings_from(*parsed(bench_parser(), words[2:])).to_json()
-    assert settings == {"own_recipe": None, "head": "fcn32s", **document["settings"]}
+    of_early_files = {"own_recipe": None, "head": "fcn32s", "processes": PROCESSES}
+    assert settings == {**of_early_files, **document["settings"]}

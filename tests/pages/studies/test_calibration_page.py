@@ -41,21 +41,19 @@ def test_the_page_has_every_number_of_the_text_and_its_curves(
 def test_the_verdict_names_what_holds_only_where_it_is_shown(
     calibration: Any, results: list[Outcome]
 ) -> None:
-    missed, *_ = (result for result in results if result.design.name == "turns")
-    assert missed.standing == "missed"
-    assert text.verdict(calibration, [missed]).endswith("No design here is within ± 1 %.")
-    (several,) = (r for r in results if (r.design.name, r.size) == ("processes", 2))
-    for count, end in (
-        (100, "More groups have to tell which design is within ± 1 %."),
-        (
-            40_000,
-            "The cheapest design that is right: Student's t over processes, paired, two processes "
-            "a row.",
-        ),
+    one, *_ = (result for result in results if result.design.name == "turns")
+    alone = text.verdict(calibration, [one])
+    assert alone.startswith("With one process a row, as `--quick` has, an interval holds the true")
+    (bench,) = (r for r in results if (r.design.name, r.size, r.rounds) == ("processes", 5, 5))
+    for count, share, end in (
+        (100, 0.05, "more groups have to tell whether both are within ± 1 % of that."),
+        (40_000, 0.05, "both are within ± 1 % of that."),
+        (400, 0.2, "they are not both within ± 1 % of that."),
     ):
-        known = {0.0: wilson(0.05, count)}, {0.0: wilson(0.95, count)}
-        told = replace(several, differ=known[0], covered=known[1])
-        assert text.verdict(calibration, [missed, told]).endswith(end)
+        known = {0.0: wilson(share, count)}, {0.0: wilson(1 - share, count)}
+        told = text.verdict(calibration, [replace(bench, differ=known[0], covered=known[1])])
+        assert told.startswith("`fcn bench`, with 5 processes a row of 5 rounds each, calls a bac")
+        assert told.endswith(end)
     assert text.verdict(calibration, []) == "None of 24 groups can be judged."
     assert text.verdict({**calibration, "groups": []}, []) == "No group yet."
 
@@ -75,7 +73,7 @@ def test_the_commands_take_a_stored_one(tmp_path: Path, capsys: pytest.CaptureFi
     assert "How often does the harness err?" in (tmp_path / "report.html").read_text("utf-8")
     capsys.readouterr()
     assert fcn(["bench", "check", str(tmp_path), "--markdown"]) == 0
-    assert "\n| design | processes | minutes |" in capsys.readouterr().out
+    assert "\n| design | processes | rounds | minutes |" in capsys.readouterr().out
     calibration["groups"][0]["rows"][0]["other_cpu_share"] = 0.5
     (tmp_path / "calibration.json").write_text(json.dumps(calibration), encoding="utf-8")
     assert fcn(["bench", "check", str(tmp_path)]) == 1

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.cases import CASES
 from benchmarks.cases.closing import HARNESS, copied_batches
 from benchmarks.timing import turns
-from benchmarks.timing.closing import questions as closing
+from benchmarks.timing.proof import closing
 from tests.timing.test_turns import Clock, Device
 
 STEPS = 4

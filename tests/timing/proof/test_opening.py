@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.timing.members import Question, check, make_question
+from benchmarks.timing.proof.opening import Question, check, make_question
 from benchmarks.workers.client import WorkerFailed
 from common.config import Config
 from common.recipes import make_recipe

@@ -1,1 +1,0 @@
-"""What is asked of a row after its last turn."""
