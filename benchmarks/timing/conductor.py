@@ -116,11 +116,11 @@ def run_group(
                 # They import their frameworks while the reference is computed.
                 members = start(results, running(rows), config, stack, plants)
             left = running(rows)
-            if question is None and left:
+            if left and question is None:
                 with ending_on_failure(left):
                     question = make_question(left[0], config, folder)
-            if question is None:
-                return
+            if not left or question is None:
+                break
             if CASES[rows[0]["case"]].in_new_processes:
                 take_starts(results, left, question, number)
             else:
@@ -190,7 +190,7 @@ def start(
         with ending_on_failure([row]):
             if config.devices > 1 and backend == "torch":
                 raise InputError(
-                    "PyTorch needs a process for each device; a row of a benchmark has one process"
+                    "PyTorch needs a process for each device; a row is timed in one at a time"
                 )
             worker = start_worker(results, backend, key, config.threads, track=row["track"])
             members.append(Member(results, row, stack.enter_context(worker), plants.get(key)))

@@ -75,12 +75,23 @@ def git_commit() -> str | None:
 
 def hardware() -> Hardware:
     """Return the processor, the CPUs and the memory that this process may use, and the system."""
-    named = [line for line in system_lines("/proc/cpuinfo") if line.startswith("model name")]
-    model = named[0].partition(":")[2].strip() if named else platform.processor()
     return {
-        "processor": model or platform.machine(),
+        "processor": processor() or platform.processor() or platform.machine(),
         "cpus": cpu_count(),
         "memory_bytes": usable_memory(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
     }
+
+
+def processor() -> str:
+    """Return the first processor's name, family and model; nothing where the system names none.
+
+    A virtual machine may call generations "AMD EPYC" alike of which one is twice as fast.
+    """
+    told: dict[str, str] = {}
+    for line in system_lines("/proc/cpuinfo"):
+        name, _, value = line.partition(":")
+        told.setdefault(name.strip(), value.strip())
+    named, family, model = (told.get(n, "") for n in ("model name", "cpu family", "model"))
+    return f"{named} (family {family}, model {model})" if named and family and model else named
