@@ -13,8 +13,7 @@
 #     FCN_CASES=first_step FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
 #
 # Each row has one process, because compiling alone takes a minute and a half in some. So there are rates
-# of many rows, and no verdict on which of them differ. Verdicts on the rows of training take about a
-# quarter of an hour:
+# of many rows, and no verdict on which of them differ. Verdicts on the rows of training:
 #
 #     FCN_CASES=train FCN_PROCESSES=5 FCN_MINUTES=20 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 \
 #         benchmarks/gpu.sh DIR3
@@ -33,10 +32,9 @@ python=${PYTHON:-python3}
 device=${FCN_DEVICE:-gpu}
 minutes=${FCN_MINUTES:-8.4}
 read -ra sides <<<"${FCN_CROP:-320 480}"
-read -ra options <<<"${FCN_OPTIONS:-}"
+read -ra options <<<"${FCN_ROUNDS:+--rounds $FCN_ROUNDS} ${FCN_OPTIONS:-}"
 batches=${FCN_BATCH_SIZES:-"32 8"}
 processes=${FCN_PROCESSES:-1}
-rounds=${FCN_ROUNDS:-5}
 tracks=${FCN_TRACKS:-default}
 cases=train,predict,load,upsample,loss,images,epoch,backward
 gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
@@ -123,7 +121,7 @@ timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
     "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
     --cases "$cases" --track "$tracks" \
     --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
-    --processes "$processes" --rounds "$rounds" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
+    --processes "$processes" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
     ${interpreters[@]+"${interpreters[@]}"} || status=$?
 case $status in
 124 | 130) echo "the time is up" >&2 && status=0 ;;

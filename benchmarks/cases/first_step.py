@@ -10,7 +10,7 @@ class FirstStep(Training):
     name = "first_step"
     sentence = "from the start of a process to the end of its first training step"
     place = 2
-    unheeded = frozenset({"profile"})
+    unheeded = frozenset({"profile", "rounds"})
     in_new_processes = True
 
     def variants(self, machine: Machine) -> list[str | None]:

@@ -21,7 +21,7 @@ def table(document: Bench) -> str:
     lines = [f"{first}."] if (first := headline(document)) else []
     lines += [
         f"{machine['processor']}, {cpus}, {machine['system']}; "
-        f"{settings['recipe']}, {repeats(document)}, seed {settings['seed']}"
+        f"{settings['recipe']}, {words.repeats(document)}, seed {settings['seed']}"
     ]
     of_hosts = ", the highest of any host" if len(document.get("hosts", {})) > 1 else ""
     for precision, limit in document["limits"].items():
@@ -108,21 +108,15 @@ def comparison_line(entry: Comparison) -> str:
     )
 
 
-def repeats(document: Bench) -> str:
-    """Return in how many processes a row was measured, and in how many rounds of each."""
-    settings = document["settings"]
-    processes = text.counted(settings.get("processes", 1), "process")
-    return f"{processes} a row, {text.counted(settings['rounds'], 'round')} each"
-
-
 def few_processes(document: Bench) -> str | None:
     """Return a note on too few processes to tell small differences; None where there are enough."""
     processes = document["settings"].get("processes", 1)
-    if processes >= PROCESSES:
+    timed = [row for row in document["rows"] if not words.is_start(row)]
+    if processes >= PROCESSES or not timed:
         return None
     if processes == 1:
         return f"{ONE_PROCESS}: a published table needs {PROCESSES}"
-    return f"{processes} processes a row show large differences alone: a table needs {PROCESSES}"
+    return f"{processes} processes a row tell only large differences: a table needs {PROCESSES}"
 
 
 def not_closed(document: Bench) -> str | None:
@@ -196,7 +190,7 @@ def caption(document: Bench, rows: Sequence[Row]) -> str:
     height, width = first["crop"]
     cpus = text.counted(machine["cpus"], "CPU")
     lines = [
-        f"Examples/s: {repeats(document)}, with the 95 % interval; "
+        f"Examples/s: {words.repeats(document)}, with the 95 % interval; "
         f"{text.network_name(first)}, {first['recipe']}, "
         f"{words.batch_name(first)}, {height}×{width}, {first['precision']}, "
         f"{computed_on(document, rows)}, {cpus}, {machine['system']}, "

@@ -7,6 +7,7 @@ from benchmarks.cases import CASES
 from benchmarks.cases.case import Case
 from benchmarks.pages.format import counted, network_name, significant
 from benchmarks.pages.html import backend_color
+from benchmarks.records.comparisons import is_early
 from benchmarks.records.documents import (
     Bench,
     BreakEven,
@@ -120,8 +121,25 @@ def not_reached(document: Bench) -> list[str]:
 
 
 def is_unfinished(document: Bench) -> bool:
-    """Return whether a benchmark has ended before all rows were measured."""
-    return any(row["status"] == "running" for row in document["rows"])
+    """Return whether a benchmark that can go on has ended before all rows were measured."""
+    unfinished = any(row["status"] == "running" for row in document["rows"])
+    return unfinished and not is_early(document["settings"])
+
+
+def repeats(document: Bench) -> str:
+    """Return in how many processes a row was measured, and in how many rounds of each.
+
+    Starts of processes have no rounds, trainings have seeds.
+    """
+    settings, starts = document["settings"], [is_start(row) for row in document["rows"]]
+    if is_early(settings):
+        return counted(settings["rounds"], "round")
+    if not starts:
+        return counted(settings["processes"], "seed")
+    processes = f"{counted(settings['processes'], 'process')} a row"
+    if all(starts):
+        return processes
+    return f"{processes}, {counted(settings['rounds'], 'round')} each"
 
 
 def paired_tests(rows: Sequence[Row], document: Bench) -> list[Comparison]:
@@ -236,10 +254,13 @@ def chart(rows: Sequence[Row]) -> dict[str, object]:
     A line has a gap where the next process begins.
     """
     places: list[Round | None] = []
-    for place in rounds_of(rows):
+    across: list[float] = []
+    for number, place in enumerate(rounds_of(rows), start=1):
         if places and places[-1] and places[-1][0] != place[0]:
             places.append(None)
+            across.append(number - 0.5)
         places.append(place)
+        across.append(number)
     lines = [
         {
             "title": label_of(row["key"]),
@@ -250,7 +271,7 @@ def chart(rows: Sequence[Row]) -> dict[str, object]:
         for row in rows
         if row["figures"]
     ]
-    return {"rounds": [*range(1, len(places) + 1)], "lines": lines}
+    return {"rounds": across, "lines": lines}
 
 
 def value_in(row: Row, place: Round) -> float | None:

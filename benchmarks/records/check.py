@@ -9,7 +9,7 @@ from itertools import product
 from benchmarks.cases import CASES
 from benchmarks.cases.bounds import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
 from benchmarks.cases.case import Bounds
-from benchmarks.records.comparisons import compare_rows, crossed
+from benchmarks.records.comparisons import compare_rows, crossed, is_early
 from benchmarks.records.documents import Bench, Gate, Row, Settings
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.figures import highest, summarize
@@ -69,10 +69,17 @@ def turn_problems(row: Row, settings: Settings) -> Iterator[str]:
     planned = settings.get("processes", rounds if starts else 1)
     places = [(s["process"], s["round"], s["turn"]) for s in row["samples"]]
     turns = planned * (1 if starts else 2 * rounds)
+    # As many places as there are, each once, are all of them if none is beyond.
+    most = (planned, 1, 1) if starts else (planned, rounds, 2)
+    is_beyond = any(
+        not 0 <= n < end for place in places for n, end in zip(place, most, strict=True)
+    )
     if (measured := len({process for process, _, _ in places})) < planned:
         yield f"has {measured} of {planned} processes"
     elif len(places) != turns or len({*places}) != turns:
         yield f"has {len(places)} of {turns} turns, each once"
+    elif not is_early(settings) and (is_beyond or len(row["processes"]) != planned):
+        yield f"its turns are not those of {planned} processes"
 
 
 def gate_problems(row: Row) -> Iterator[str]:

@@ -13,8 +13,8 @@ from typing import Any, TypeVar, cast, get_args, get_type_hints
 
 from benchmarks.records.calibration.check import unreadable
 from benchmarks.records.calibration.documents import Calibration
+from benchmarks.records.comparisons import bring_up_to_date, is_early
 from benchmarks.records.documents import Bench, Row, Settings
-from benchmarks.records.early import bring_up_to_date, is_early
 from benchmarks.records.proof_documents import Origin, Proof
 from benchmarks.records.statistics import LEVEL, PAIRED_TEST
 from benchmarks.records.training_documents import (
@@ -119,8 +119,9 @@ def read_document(path: Path, document_type: type[Document]) -> Document:
     if problem:
         writer = "bench calibrate" if kind == "calibration" else kind
         raise InputError(f"{file}: {problem}; `fcn {writer}` writes such a file")
-    if document_type is Bench and is_early(document):
-        bring_up_to_date(document)
+    with suppress(AttributeError, KeyError, TypeError):  # It was not checked against its schema.
+        if document_type is Bench and is_early(document["settings"]):
+            bring_up_to_date(document)
     return cast(Document, document)
 
 

@@ -16,12 +16,12 @@ SEED = 0
 RESAMPLES = 2000
 PROCESSES, ROUNDS = 5, 5
 """Of a row, and of each of its processes, unless an option says otherwise: so many find a step that
-is 5 % slower (`benchmarks/results/cpu-amd-epyc/calibration`)."""
+is 5 % slower (`benchmarks/results/cpu-amd-epyc-zen5/calibration`)."""
 LEVEL = 0.05
 """A difference is shown when its p-value, corrected for the tests of its table, is below it."""
 PAIRED_TEST = "Student's t over processes, of the median log ratio of their paired turns, Holm"
 UNPAIRED_TEST = "Student's t over processes, of the median log time of their turns"
-ONE_PROCESS = "one process a row tells no difference from chance"
+ONE_PROCESS = "one process tells no difference from chance"
 """Why a comparison is no verdict. What a process has by chance, such as where its memory lies, all
 its turns share; how much that is, only further processes tell."""
 

@@ -25,7 +25,7 @@ from benchmarks.records.calibration.shares import PLAIN_PAIRS
 from benchmarks.records.documents import Process, Row
 from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.results import CALIBRATION, Results, new_document, origin, row_name
-from benchmarks.timing.conductor import run_group
+from benchmarks.timing.group.processes import run_group
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.members import say
 from benchmarks.timing.plan import config_of, planned_rows
@@ -112,6 +112,7 @@ def measure_group(calibration: Calibration, number: int, folder: Path) -> list[t
         shutil.rmtree(folder)
     folder.mkdir()
     record = deepcopy(calibration["settings"])
+    record["processes"] = 1
     (row,) = planned_rows(record)
     config = config_of(record, row)
     shares = (*[0.0] * PLAIN_ROWS, *calibration["slowdowns"])

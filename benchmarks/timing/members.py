@@ -58,6 +58,11 @@ class Member:
         self.results.save()
 
 
+def running(rows: list[Row]) -> list[Row]:
+    """Return the rows that have not ended."""
+    return [row for row in rows if row["status"] == "running"]
+
+
 def say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 

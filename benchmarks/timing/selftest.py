@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.records.documents import Row
 from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.results import Results, new_document, row_name
-from benchmarks.records.statistics import LEVEL, holm, side_by_side
-from benchmarks.timing.conductor import run_group
+from benchmarks.records.statistics import judge, side_by_side
+from benchmarks.timing.group.processes import run_group
 from benchmarks.timing.plan import config_of, planned_rows
 from benchmarks.timing.plants import PLANTS
 from benchmarks.timing.settings import Settings
@@ -65,8 +65,7 @@ def outcomes(rows: dict[str, Row]) -> list[Outcome]:
         if plain["status"] == rows[name]["status"] == "ok"
     }
     ratios = {name: ratio for name, ratio in tests.items() if ratio}
-    corrected = holm([ratio["p_value"] or 0.0 for ratio in ratios.values()])
-    p_values = dict(zip(ratios, corrected, strict=True))
+    judgements = dict(zip(ratios, judge([r["p_value"] for r in ratios.values()]), strict=True))
     results = []
     for name, expected in EXPECTED.items():
         row = rows[name] if plain["status"] == "ok" else plain
@@ -78,10 +77,13 @@ def outcomes(rows: dict[str, Row]) -> list[Outcome]:
         elif disturbed := disturbance(plain) or disturbance(row):
             observed, passed = disturbed, None
         else:
-            ratio, p_value, (low, high) = ratios[name], p_values[name], SLOWDOWN_SHOWN
+            ratio, judgement, (low, high) = ratios[name], judgements[name], SLOWDOWN_SHOWN
             between = f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-            observed = f"takes {between} times as long, p {p_value:.2g}"
-            differs = p_value < LEVEL
-            passed = not differs if name == AGAIN else differs and low < ratio["ratio"] < high
+            observed, differs = f"takes {between} times as long", judgement["differ"]
+            if (p_value := judgement["p_corrected"]) is None:
+                observed, passed = f"{observed}: {judgement['not_judged']}", None
+            else:
+                observed += f", p {p_value:.2g}"
+                passed = not differs if name == AGAIN else differs and low < ratio["ratio"] < high
         results.append(Outcome(expected, observed, passed))
     return results

@@ -40,7 +40,7 @@ class Study:
 ACCURACY = Study(
     "accuracy",
     "a training per backend and seed, their scores compared",
-    frozenset({"tracks", "batch_sizes", "crop", "recipe", "seconds", "quick", "profile"}),
+    frozenset({"tracks", "batch_sizes", "crop", "recipe", "rounds", "seconds", "quick", "profile"}),
 )
 CHOICES: dict[str, Case | Study] = {**CASES, ACCURACY.name: ACCURACY}
 """Name -> case: those that are timed, and the one that is trained."""
@@ -113,7 +113,8 @@ class Settings:
     )
     upsampling: str = like(Config, "upsampling")
     processes: int = option(
-        "processes of each row, one after another; one tells no difference from chance",
+        "processes of each row, one after another, or seeds of accuracy; one process tells no "
+        "difference from chance",
         default=PROCESSES,
         metavar="N",
         least=1,
@@ -130,7 +131,9 @@ class Settings:
     pythons: dict[str, str] = field(default_factory=dict)
     profile: bool = option("leave each framework's own trace of two steps", default=False)
     quick: bool = option(
-        "train and predict, batch 2, 96x128, one process a row: a first look", default=False
+        "train and predict, batch 2, 96x128, one process a row: a first look, which calls no "
+        "difference one",
+        default=False,
     )
 
     def __post_init__(self) -> None:

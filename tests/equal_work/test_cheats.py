@@ -20,7 +20,7 @@ from benchmarks.cases.inputs import read_arrays
 from benchmarks.records.documents import Row
 from benchmarks.records.results import Results
 from benchmarks.timing import turns
-from benchmarks.timing.conductor import take_turn
+from benchmarks.timing.group.processes import take_turn
 from benchmarks.timing.members import Member
 from benchmarks.timing.plan import config_of
 from benchmarks.timing.plants import changed

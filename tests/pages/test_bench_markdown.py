@@ -44,7 +44,7 @@ def test_every_row_of_train_has_a_line_and_the_other_cases_a_column(
     ("processes", "said"),
     [
         (1, f"{ONE_PROCESS}: a published table needs 5"),
-        (4, "4 processes a row show large differences alone: a table needs 5"),
+        (4, "4 processes a row tell only large differences: a table needs 5"),
         (5, None),
     ],
 )

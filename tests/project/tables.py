@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 PARITY = "docs/parity/full-cpu.json"
 FIRST_RUN = "docs/first-run.json"
 ACCURACY = "benchmarks/results/cpu-amd-epyc/accuracy/bench.json"
-SPEED = "benchmarks/results/cpu-amd-epyc/tracks/bench.json"
+SPEED = "benchmarks/results/cpu-amd-epyc-zen5/tracks/bench.json"
 SPEED_ELSEWHERE = (
     "benchmarks/results/cpu-intel-xeon/tracks/bench.json",
     "benchmarks/results/gpu-nvidia-h200/bfloat16/bench.json",

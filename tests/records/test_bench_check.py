@@ -166,6 +166,14 @@ def process_left_out(document: Document) -> None:
     row["samples"] = [sample for sample in row["samples"] if sample["process"] < 4]
 
 
+def process_exchanged(document: Document) -> None:
+    """The slowest process is left out, and a sixth one is measured."""
+    row = row_of(document, "ok")
+    row["processes"].append(row["processes"][0])
+    for sample in row["samples"]:
+        sample["process"] += sample["process"] == 4
+
+
 def twice(document: Document) -> None:
     document["rows"].append(document["rows"][0])
 
@@ -221,6 +229,7 @@ def ratio_across_batches(document: Document) -> None:
         (a_turn_again, "has 21 of 20 turns, each once"),
         (turns_left_out, "has 10 of 20 turns, each once"),
         (process_left_out, "has 4 of 5 processes"),
+        (process_exchanged, "its turns are not those of 5 processes"),
         (twice, "is in the file twice"),
         (renamed, "its fields make the key"),
         (ratio_across_batches, "are compared across batch_size"),

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
+from benchmarks.commands.bench import check
+from benchmarks.records import results
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import read_document
 from benchmarks.records.statistics import ONE_PROCESS, PAIRED_TEST
@@ -48,12 +50,44 @@ def test_what_an_early_file_judged_is_judged_no_more(
     assert f"not judged: {ONE_PROCESS}" in capsys.readouterr().out
 
 
-def test_an_early_file_without_figures_stays_as_it_is(early: Any, tmp_path: Path) -> None:
+def test_where_samples_give_no_figures_nothing_is_judged(early: Any, tmp_path: Path) -> None:
     row = next(row for row in early["rows"] if row["figures"])
     del row["processes"][0]["host_memory_peak_bytes"]
     document = read_document(write(tmp_path, early), Bench)
-    assert document["comparisons"] == early["comparisons"]
+    assert document["rows"] == early["rows"]
+    assert {entry.get("not_judged") for entry in document["comparisons"]} == {ONE_PROCESS}
+    assert not any(entry["differ"] for entry in document["comparisons"])
     assert fcn(["bench", "check", str(tmp_path)]) == 1
+
+
+def test_an_early_row_that_was_resumed_counts_as_one_process(early: Any, tmp_path: Path) -> None:
+    """Only the last of its processes was asked what it used."""
+    for row in early["rows"]:
+        if row["figures"]:
+            first = {**row["processes"][0]}
+            del first["host_memory_peak_bytes"], first["device_memory_peak_bytes"]
+            row["processes"].insert(0, first)
+            for sample in row["samples"]:
+                sample["process"] = int(sample["round"] > 1)
+    document = read_document(write(tmp_path, early), Bench)
+    assert {entry["pairs"] for entry in document["comparisons"]} == {10}
+    assert {entry.get("not_judged") for entry in document["comparisons"]} == {ONE_PROCESS}
+    assert fcn(["bench", "check", str(tmp_path)]) == 0
+
+
+@pytest.mark.parametrize("name", ["settings", "rows"])
+def test_what_lacks_a_part_is_refused_without_its_schema_too(
+    name: str,
+    early: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    del early[name]
+    monkeypatch.setattr(results, "can_check_schema", lambda: False)
+    monkeypatch.setattr(check, "can_check_schema", lambda: False)
+    assert fcn(["bench", "check", str(write(tmp_path, early))]) == 2
+    assert "does not follow the schema" in capsys.readouterr().err
 
 
 def test_an_early_benchmark_is_not_resumed(

@@ -13,6 +13,7 @@ from benchmarks.records.documents import Row
 from benchmarks.records.figures import reached, summarize
 from benchmarks.records.results import Results
 from benchmarks.timing import conductor, plan
+from benchmarks.timing.group import processes
 from benchmarks.timing.proof import opening
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import backend_environment, cpus_limited
@@ -249,11 +250,11 @@ def test_no_worker_is_looked_at_while_another_imports_its_framework(
         Config(make_recipe("chapter-torch")), tmp_path / "in", tmp_path / "out"
     )
     monkeypatch.setattr(
-        conductor, "start_worker", lambda _, backend, *__, **___: Recorded(backend, asked)
+        processes, "start_worker", lambda _, backend, *__, **___: Recorded(backend, asked)
     )
-    monkeypatch.setattr(conductor, "make_question", lambda *_: question)
+    monkeypatch.setattr(processes, "make_question", lambda *_: question)
     document = planned(cases=["predict"], tracks=["default"], batch_sizes=[1])
-    conductor.run_group(
+    processes.run_group(
         Results(tmp_path, document), document["rows"], question.config, tmp_path, {}
     )
     names = [row["backend"] for row in document["rows"]]

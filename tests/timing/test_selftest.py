@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.records.results import Results
-from benchmarks.timing import conductor, members, plants, selftest
+from benchmarks.timing import members, plants, selftest
+from benchmarks.timing.group import processes
 from benchmarks.timing.plan import config_of
 from benchmarks.timing.proof import opening
 from benchmarks.timing.settings import Settings
@@ -144,8 +145,8 @@ def test_each_variant_has_its_own_plant_and_the_plain_ones_have_none(
 ) -> None:
     asked: list[tuple[str, str | None]] = []
     question = opening.Question(Config(make_recipe("chapter-torch")), tmp_path, tmp_path)
-    monkeypatch.setattr(conductor, "start_worker", lambda *_, **__: Recorded(asked))
-    monkeypatch.setattr(conductor, "make_question", lambda *_: question)
+    monkeypatch.setattr(processes, "start_worker", lambda *_, **__: Recorded(asked))
+    monkeypatch.setattr(processes, "make_question", lambda *_: question)
     rows = selftest.measure(tmp_path, settings_of("torch"))
     assert [*rows] == ["plain", "again", "slower", "unsynchronised", "epsilon"]
     assert len({row["key"] for row in rows.values()}) == len(rows)

@@ -65,11 +65,16 @@ def test_the_gpu_script_scales_where_it_may_use_several_gpus(
 
 def test_the_gpu_script_measures_other_cases_in_more_processes_where_told(tmp_path: Path) -> None:
     python = program(tmp_path / "python", 'echo "$@"')
-    variables = {"FCN_CASES": "first_step", "FCN_PROCESSES": "3", "FCN_NO_NETWORK": "1"}
+    variables = {
+        "FCN_CASES": "first_step",
+        "FCN_PROCESSES": "3",
+        "FCN_NO_NETWORK": "1",
+        "FCN_ROUNDS": "2",
+    }
     variables["FCN_OPTIONS"] = "--head fcn8s --profile"
     done = gpu_script(tmp_path / "out", PYTHON=str(python), **variables)
     assert " --cases first_step " in done.stdout
-    assert " --processes 3 --rounds 5 " in done.stdout
+    assert " --processes 3 " in done.stdout and " --rounds 2 --head fcn8s" in done.stdout
     assert done.stdout.endswith(" --head fcn8s --profile\n")
 
 

@@ -22,9 +22,9 @@ from benchmarks.commands.bench.resume import check_options
 from benchmarks.commands.report import next_steps
 from benchmarks.commands.trainings import resumable
 from benchmarks.pages.bench_text import table
+from benchmarks.records.comparisons import is_early
 from benchmarks.records.diff import check_same_origin
 from benchmarks.records.documents import Bench
-from benchmarks.records.early import is_early
 from benchmarks.records.machines.kinds import PLAN
 from benchmarks.records.results import RESULTS, Results, new_document, read_document
 from benchmarks.studies.accuracy import measure_accuracy
@@ -122,7 +122,7 @@ def resumed(args: Namespace, named: set[str]) -> tuple[Results, Settings]:
             f"--resume {args.resume}: is of one kind of the machines that a cluster has: name the "
             "folder above it, and add --address"
         )
-    if is_early(document):
+    if is_early(document["settings"]):
         raise InputError(f"--resume {args.resume}: was begun by an earlier `fcn bench`; begin anew")
     check_options(args, named, document["settings"])
     check_same_origin(args.resume, document)

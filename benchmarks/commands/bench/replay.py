@@ -11,6 +11,7 @@ from shlex import join, quote
 
 from benchmarks.commands.bench import diff
 from benchmarks.pages.format import counted, text_table
+from benchmarks.records.comparisons import is_early
 from benchmarks.records.diff import Repeated, repeated, unlike
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import RESULTS, kind_of, read_document
@@ -27,7 +28,7 @@ from common.recipes import Recipe
 from common.run.folders import new_folder
 
 CODE, RECIPE = "code", "recipe.toml"
-OF_THE_MACHINE = ("pythons", "head", "own_recipe")
+OF_THE_MACHINE = ("pythons", "head", "own_recipe", "processes")
 """Settings that early files lack, or that name what lies on one machine."""
 HEADS = ("comparison", "there", "here", "")
 
@@ -71,6 +72,8 @@ def main(argv: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     code, different = code_of(there["commit"], out / CODE)
     different += unequal(there, bool(args.python))
+    if code == PROJECT and is_early(there["settings"]):
+        different.append("the design: tests over turns there, over processes here")
     pythons = [f"--python={'='.join(interpreter(each))}" for each in args.python]
     command = [*stated(there, out), *pythons]
     if code != PROJECT:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.records.statistics import RESAMPLES, SEED, student_bound
+from benchmarks.records.statistics import RESAMPLES, ROUNDS, SEED, student_bound
 
 SIZES = (1, 2, 3, 5)
 """Processes a row."""
@@ -137,6 +137,8 @@ def within(resampled: NDArray) -> Decisions:
 
 
 SEVERAL = SIZES[1:]
+FEWER = (1, 2, 3, ROUNDS)
+"""Rounds of a process that are tried too, where more were measured."""
 BOOTSTRAP = "the bootstrap over all turns, whichever process they are of"
 LEVELS = "a bootstrap that draws processes, then turns of each"
 STUDENT = "Student's t over processes"
@@ -144,9 +146,7 @@ BENCH, DIFF = "the test of `fcn bench`", "the test of `fcn bench diff`"
 DESIGNS = (
     Design("turns", BOOTSTRAP, (1, 3), False, SOME, by_turns),
     Design("levels", LEVELS, SEVERAL, False, SOME, by_levels),
-    Design(
-        "processes", f"{STUDENT}, paired: {BENCH}", SEVERAL, False, MANY, by_processes, (1, 2, 3)
-    ),
+    Design("processes", f"{STUDENT}, paired: {BENCH}", SEVERAL, False, MANY, by_processes, FEWER),
     Design("turns, apart", f"{BOOTSTRAP} of a row", (1,), True, SOME, by_turns_apart),
     Design("processes, apart", f"{STUDENT}: {DIFF}", SEVERAL, True, SOME, by_processes_apart),
 )

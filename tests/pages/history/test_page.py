@@ -86,7 +86,7 @@ def test_the_command_writes_the_page_and_says_its_verdict(
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'new'}: holds no bench.json")
 
 
-@pytest.mark.parametrize("place", ["cpu-amd-epyc/all", "cpu-amd-epyc/head-fcn8s"])
+@pytest.mark.parametrize("place", ["cpu-amd-epyc/all", "cpu-amd-epyc-zen5/head-fcn8s"])
 def test_a_stored_file_states_the_command_that_made_it(place: str) -> None:
     document = read_document(RESULTS / place, Bench)
     words = command_of(document).split()

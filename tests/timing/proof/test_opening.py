@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.timing.proof.opening import Question, check, make_question
+from benchmarks.records.documents import Check, Gate
+from benchmarks.timing.proof.opening import Question, check, largest, make_question
 from benchmarks.workers.client import WorkerFailed
 from common.config import Config
 from common.recipes import make_recipe
@@ -42,3 +43,17 @@ def test_answers_in_a_type_that_numpy_has_not_are_one_workers_failure(tmp_path: 
     question = Question(CONFIG, tmp_path / "expected.npz", tmp_path / "expected.npz")
     with pytest.raises(WorkerFailed, match="^jax left logits in a type that NumPy"):
         check(tmp_path / "outputs.npz", question, row)
+
+
+def gate_of(reason: str | None, **errors: float | None) -> Gate:
+    """Return a gate with these errors, all of one bound."""
+    checks: dict[str, Check] = {name: {"error": e, "bound": 1e-3} for name, e in errors.items()}
+    return {"passed": reason is None, "reason": reason, "checks": checks}
+
+
+def test_a_row_has_the_largest_error_of_its_processes() -> None:
+    first, second = gate_of(None, loss=1e-5, update=2e-4), gate_of(None, loss=2e-5, update=1e-4)
+    assert largest(None, first) == first
+    assert largest(first, second) == gate_of(None, loss=2e-5, update=2e-4)
+    refused = gate_of("loss is infinite", loss=None, update=0.0)
+    assert largest(first, refused) == refused

@@ -1,0 +1,1 @@
+"""A group: the rows that are measured side by side."""
