@@ -50,7 +50,7 @@ def summarize(document: Bench, row: Row) -> None:
     recipe = recipe.changed(**network, batch_size=batch_size, **sizes)
     config = Config(recipe, precision=row["precision"])
     case = CASES[row["case"]]
-    timed = {sample["process"] for sample in row["samples"]}
+    timed = {int(sample["process"]) for sample in row["samples"]}  # JSON may write 1 as 1.0.
     processes = [row["processes"][number] for number in sorted(timed)]
     first, second = ({p[:2]: v for p, v in seconds.items() if p[2] == turn} for turn in (0, 1))
     costs, step_seconds = case.costs(config), interval_of_row(seconds)
