@@ -15,6 +15,7 @@ import pytest
 
 from benchmarks.records.check import problems
 from benchmarks.records.machines.kinds import kinds_in
+from benchmarks.timing.group.processes import finished_processes
 from tests.cluster.conftest import PROJECT
 from tests.support.commands import PROCESSES, ROUNDS, bench_options
 
@@ -78,6 +79,18 @@ def turns(row: Any) -> list[tuple[float, float]]:
     return [(each["began"], each["began"] + each["turn_seconds"]) for each in row["samples"]]
 
 
+def finished_samples(rows: list[Any]) -> dict[str, list[Any]]:
+    """Return the samples of the processes that all rows of a case have finished."""
+    finished = {
+        case: min(finished_processes(row) for row in rows if row["case"] == case)
+        for case in {row["case"] for row in rows}
+    }
+    return {
+        row["key"]: [s for s in row["samples"] if s["process"] < finished[row["case"]]]
+        for row in rows
+    }
+
+
 @pytest.mark.cluster
 def test_an_interrupted_benchmark_goes_on_and_no_host_times_two_rows_at_once(
     cluster: object, tmp_path: Path
@@ -91,7 +104,7 @@ def test_an_interrupted_benchmark_goes_on_and_no_host_times_two_rows_at_once(
     go_on = f"go on with: fcn bench --resume {out} --address {cluster.address}\n"
     assert messages.endswith(f"interrupted; {go_on}")
     assert_nothing_is_left()
-    earlier = {row["key"]: row["samples"] for row in rows_in(out)}
+    earlier = finished_samples(rows_in(out))
 
     process = start_bench(cluster, "--resume", out)
     _, messages = process.communicate(timeout=240)
