@@ -5,7 +5,6 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,10 +20,6 @@ from common.recipes import Recipe
 
 CACHE_MIB = 1280
 """VOC2012's 1464 training images, most of them 375x500, take about 1050 MiB once decoded."""
-DECODING = 16
-"""Bytes a pixel that decoding an image and its label map may take: Pillow's images, NumPy's copies,
-colour look-ups."""
-
 ALIGNMENT = 64
 """Bytes. On a CPU JAX and TensorFlow use an array without a copy if its address is a multiple."""
 
@@ -120,15 +115,13 @@ class Loader:
     kept for the next epoch while there is room, the first ones rather than the last: in a cycle,
     the least recently used image is the one that is needed next.
 
+    So beside the kept images there are at most ``1 + workers`` batches, among them the caller's,
+    and in each thread an image being decoded: up to 16 bytes a pixel, for Pillow's images, NumPy's
+    copies and colour look-ups.
+
     A batch's arrays are new and never written to again, so that a framework may use them without a
     copy. A framework that runs behind its caller keeps the batches of the steps it has not done, up
-    to ``common.run.runs.READ_EVERY`` of them; they are not counted here.
-
-    Attributes:
-        working_bytes: The most that batches and images being decoded can take together:
-            ``1 + workers`` batches, among them the caller's, and an image a thread.
-        peak_bytes: The most that these and the kept images have taken together so far; at most
-            ``cache_limit + working_bytes``.
+    to ``common.run.runs.READ_EVERY`` of them, beside these.
     """
 
     def __init__(
@@ -153,15 +146,10 @@ class Loader:
         number, parts = part
         self._size = recipe.batch_size // parts
         self._first = number * self._size
-        self._batch_bytes = self._size * recipe.crop[0] * recipe.crop[1] * 4
-        largest = max(height * width for height, width in dataset.sizes)
-        self.working_bytes = (1 + workers) * self._batch_bytes + workers * DECODING * largest
         self._cache_limit = cache_limit
         self._cache: dict[int, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
         self._cache_bytes = 0
-        self._held_bytes = 0
         self._lock = threading.Lock()
-        self.peak_bytes = 0
 
     def epoch(
         self, plan: EpochPlan, first_step: int, skip: int = 0, stop: int | None = None
@@ -179,34 +167,23 @@ class Loader:
         """
         due = iter(range(skip, plan.batches_per_epoch if stop is None else stop))
         waiting: deque[Future[Batch]] = deque()
-        handed_out = 0
         # A thread makes a whole batch: a task for each image would only add handovers.
         with ThreadPoolExecutor(self.workers, thread_name_prefix="loader") as pool:
 
             def start_next() -> None:
                 if (number := next(due, None)) is not None:
-                    self._hold(self._batch_bytes)
                     waiting.append(pool.submit(self._make_batch, plan, number, first_step + number))
 
-            try:
-                for _ in range(self.workers):
-                    start_next()
-                while waiting:
-                    batch = waiting[0].result()
-                    waiting.popleft()
-                    # A caller that asks for the next batch has finished with the last one.
-                    self._hold(-handed_out)
-                    handed_out = self._batch_bytes
-                    start_next()
-                    yield batch
-            finally:
-                self._hold(-handed_out - len(waiting) * self._batch_bytes)
+            for _ in range(self.workers):
+                start_next()
+            while waiting:
+                batch = waiting.popleft().result()
+                start_next()
+                yield batch
 
     def whole_images(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Yield each image and its label map as the files have them, for reading only."""
-        for index in range(len(self.dataset.names)):
-            with self._decoded(index) as pair:
-                yield pair
+        """Return each image and its label map as the files have them, for reading only."""
+        return map(self._decoded, range(len(self.dataset.names)))
 
     def _make_batch(self, plan: EpochPlan, number: int, step: int) -> Batch:
         size, (height, width) = self._size, self.recipe.crop
@@ -215,43 +192,31 @@ class Loader:
         start = number * self.recipe.batch_size + self._first
         rows = range(start, start + size)
         for place, row in enumerate(rows):
-            with self._decoded(int(plan.indices[row])) as (image, label):
-                corner, flip = (int(plan.tops[row]), int(plan.lefts[row])), bool(plan.flips[row])
-                if plan.scales is not None:
-                    scaled = scaled_size(label.shape, float(plan.scales[row]))
-                    image, label = scaled_crop(image, label, scaled, corner, self.recipe.crop)
-                    corner = (0, 0)
-                crop, labels[place] = crop_pair(image, label, *corner, self.recipe.crop, flip)
-                # NumPy copies a mirrored crop pixel by pixel; one channel alone it copies faster.
-                # docs/PERFORMANCE.md has the figures.
-                for channels in (0, 1, 2) if flip else (slice(None),):
-                    images[place, ..., channels] = crop[..., channels]
+            image, label = self._decoded(int(plan.indices[row]))
+            corner, flip = (int(plan.tops[row]), int(plan.lefts[row])), bool(plan.flips[row])
+            if plan.scales is not None:
+                scaled = scaled_size(label.shape, float(plan.scales[row]))
+                image, label = scaled_crop(image, label, scaled, corner, self.recipe.crop)
+                corner = (0, 0)
+            crop, labels[place] = crop_pair(image, label, *corner, self.recipe.crop, flip)
+            # NumPy copies a mirrored crop pixel by pixel; one channel alone it copies faster.
+            # docs/PERFORMANCE.md has the figures.
+            for channels in (0, 1, 2) if flip else (slice(None),):
+                images[place, ..., channels] = crop[..., channels]
         return Batch(step, plan.indices[rows.start : rows.stop], images, labels)
 
-    @contextmanager
-    def _decoded(self, index: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+    def _decoded(self, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Return an image and its label map, which are kept if there is room."""
         pair = self._cache.get(index)
         if pair is not None:
-            yield pair
-            return
-        height, width = self.dataset.sizes[index]
-        self._hold(DECODING * height * width)
-        try:
-            pair = self.dataset.read(index)
-            yield pair
-        finally:
-            self._hold(-DECODING * height * width)
+            return pair
+        pair = self.dataset.read(index)
         size = sum(array.nbytes for array in pair)
         with self._lock:
             if index not in self._cache and self._cache_bytes + size <= self._cache_limit:
                 self._cache[index] = pair
                 self._cache_bytes += size
-        self._hold(0)
-
-    def _hold(self, size: int) -> None:
-        with self._lock:
-            self._held_bytes += size
-            self.peak_bytes = max(self.peak_bytes, self._cache_bytes + self._held_bytes)
+        return pair
 
 
 def default_cache_mib() -> int:

@@ -134,7 +134,7 @@ def test_an_evaluation_of_whole_images_opens_no_file_again_within_its_bound(
         for one, other in zip(*pairs, strict=True):
             np.testing.assert_array_equal(one, other)
     loader = data._val_loader
-    assert loader.peak_bytes <= loader._cache_limit + loader.working_bytes
+    assert loader._cache_bytes <= loader._cache_limit
 
 
 def test_validation_keeps_what_the_training_images_leave(generated: Path) -> None:
