@@ -17,10 +17,8 @@ def train(config: Config, data: TrainingData, run: Run, start: Checkpoint) -> An
     for epoch in data.epochs(start.step):
         for batch in data.training(epoch, start.step):
             rate = learning_rate(config.recipe, batch.step, data.steps_per_epoch)
-            images, labels = (
-                mxnet_impl.to_device(batch.images, config),
-                mxnet_impl.to_device(batch.labels, config),
-            )
+            images = mxnet_impl.to_device(batch.images, config)
+            labels = mxnet_impl.to_device(batch.labels, config)
             state, loss = mxnet_impl.train_step(state, images, labels, rate)
             run.step(batch, epoch, loss)
             if run.checkpoint_due(batch.step):
