@@ -38,6 +38,11 @@ def _bounds(
     return dict(zip(PRECISIONS, map(Bound, limits, reasons), strict=True))
 
 
+def _same(limit: float, reason: str) -> dict[str, Bound]:
+    """Return one bound for all precisions."""
+    return _bounds((limit, limit, limit, limit), reason)
+
+
 _PROOF = {
     "layer, evaluation": _bounds(
         (1e-13, 1e-5, 5e-3, 4e-2),
@@ -57,9 +62,8 @@ _PROOF = {
         "1.6e-5 measured, as of the layers in training",
         "1.2e-2 measured",
     ),
-    "scored pixels": _bounds(
-        (0.0, 0.0, 0.0, 0.0),
-        "counted: an evaluation scores every pixel of its plan, in both readings of void",
+    "scored pixels": _same(
+        0.0, "counted: an evaluation scores every pixel of its plan, in both readings of void"
     ),
     "loss": _bounds(
         (1e-13, 1e-6, 1e-3, 5e-3),
@@ -94,8 +98,8 @@ _PROOF = {
         "0 measured: a tie is a preference below the logits' own error",
         "5.2e-2 measured: five of the logits' own errors",
     ),
-    "confusion matrix": _bounds(
-        (0.0, 0.0, 0.0, 0.0),
+    "confusion matrix": _same(
+        0.0,
         "counted: only a tie may fall to another class, where the two largest logits are closer "
         "than the bound of the labels",
     ),
@@ -105,7 +109,7 @@ _PROOF = {
         "the bound with it: ten times one framework's drift from itself with other threads",
         "1.9e-3 measured of one loss; no trace was measured",
     ),
-    "round trip": _bounds((0.0, 0.0, 0.0, 0.0), "copies: nothing may change"),
+    "round trip": _same(0.0, "copies: nothing may change"),
 }
 
 PROOF = tuple(_PROOF)
@@ -114,9 +118,8 @@ PROOF = tuple(_PROOF)
 BOUNDS: Mapping[str, Mapping[str, Bound]] = {
     **_PROOF,
     # Of a training's own record.
-    "scores": _bounds(
-        (1e-12, 1e-12, 1e-12, 1e-12),
-        "beside those of the training's own confusion matrix: the same arithmetic in float64",
+    "scores": _same(
+        1e-12, "beside those of the training's own confusion matrix: the same arithmetic in float64"
     ),
     "first losses": _bounds(
         (1e-11, 5e-6, 2e-3, 2e-2),
@@ -178,34 +181,31 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         "8e-3 in small batches, 2e-3 in bfloat16 of PyTorch and JAX on a CPU; every tenth update "
         "left out gives 1e-1 at 320x480, and one of nine 4.5e-2",
     ),
-    "closing: unseen batches": _bounds(
-        (2.5e-1, 2.5e-1, 2.5e-1, 2.5e-1),
+    "closing: unseen batches": _same(
+        2.5e-1,
         "by how much longer a step on a batch takes that no step has had, at another rate: work, "
         "not data, sets the time; a step that is recognised and left out takes many times as long",
     ),
-    "closing: clock": _bounds(
-        (5e-2, 5e-2, 5e-2, 5e-2),
-        "by which share a turn lasted longer by the parent's clock than by the worker's",
+    "closing: clock": _same(
+        5e-2, "by which share a turn lasted longer by the parent's clock than by the worker's"
     ),
-    "closing: CPUs": _bounds(
-        (1e-1, 1e-1, 1e-1, 1e-1),
-        "by which share a turn took more CPU time than its CPUs have; its loaders' count too",
+    "closing: CPUs": _same(
+        1e-1, "by which share a turn took more CPU time than its CPUs have; its loaders' count too"
     ),
-    "closing: outside the clock": _bounds(
-        (8e-1, 8e-1, 8e-1, 8e-1),
+    "closing: outside the clock": _same(
+        8e-1,
         "what a turn took beside its timed steps and one step to wake up, as a share of the timed "
         "ones: that step may find cold caches, and half of a turn of two steps is one step; 3.6e-1 "
         "measured on a busy machine; a turn that is computed before its timed steps gives far more",
     ),
-    "closing: late work": _bounds(
-        (2.5e-1, 2.5e-1, 2.5e-1, 2.5e-1),
-        "a read just after a turn beside a later one, as a share of the turn",
+    "closing: late work": _same(
+        2.5e-1, "a read just after a turn beside a later one, as a share of the turn"
     ),
     "step: logits": _bounds((1e-6, 1e-5, 5e-3, 3e-2), "as of the proof's layers"),
     "step: label maps": _bounds(
         (1e-6, 1e-4, 5e-2, 2e-1), "as of the proof's labels, of float32 logits"
     ),
-    "step: bytes": _bounds((0.0, 0.0, 0.0, 0.0), "read and copied: nothing may change"),
+    "step: bytes": _same(0.0, "read and copied: nothing may change"),
     "upsampling: output": _bounds(
         (1e-6, 2e-6, 1e-3, 1e-2), "one operation; bfloat16 holds a value to 4e-3"
     ),
