@@ -17,7 +17,7 @@ from common.parameters.initial import initial_parameters
 from common.parameters.kinds import GLUON, PYTORCH, SAFETENSORS, kind_of
 from common.parameters.names import NUM_CLASSES, Parameters, parameter_shapes
 from common.parameters.published import IMAGENET, PUBLISHED, published_file
-from common.parameters.schemes import HEAD_LAYERS, Weights, canonical
+from common.parameters.schemes import HEAD_LAYERS, Weights, canonical, some
 from common.parameters.tensors import TensorFile, read_safetensors
 from common.recipes import BACKBONES, HEADS, Network, Recipe
 
@@ -116,17 +116,12 @@ def check_parameters(
         for name, shape in expected.items()
         if name in parameters and parameters[name].shape != shape
     ]
-    if not (missing or extra or wrong):
-        return
+    kinds = {"missing": missing, "not expected": extra, "of another shape": wrong}
     problems = [
-        f"{len(names)} {what} ({_some(names)})"
-        for names, what in (
-            (missing, "missing"),
-            (extra, "not expected"),
-            (wrong, "of another shape"),
-        )
-        if names
+        f"{len(names)} {what} ({some(names, '; ')})" for what, names in kinds.items() if names
     ]
+    if not problems:
+        return
     own = _likely(parameters)
     options = [
         f"--{option} {value}"
@@ -289,8 +284,3 @@ def _fits(parameters: Parameters, network: Network) -> bool:
     return bool(parameters) and all(
         shapes.get(name) == array.shape for name, array in parameters.items()
     )
-
-
-def _some(names: list[str]) -> str:
-    shown = "; ".join(names[:3])
-    return shown if len(names) <= 3 else f"{shown}; ..."

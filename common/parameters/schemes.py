@@ -89,7 +89,7 @@ def canonical(path: Path, content: TensorFile) -> Weights:
         raise InputError(
             f"{path}: holds no parameters of this network: expected the names of torchvision's "
             "resnet18, of Gluon's resnet18_v1 or resnet18_v2, or of the chapter's network; "
-            f"it holds {_some(names)}"
+            f"it holds {some(names, ', ')}"
         )
     parameters = {
         **{new: _single(path, old, content) for old, new in best.names.items()},
@@ -292,6 +292,7 @@ def _single(path: Path, name: str, content: TensorFile) -> NDArray[np.float32]:
     return array
 
 
-def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3]) or "nothing"
-    return shown if len(names) <= 3 else f"{shown}, ..."
+def some(names: list[str], between: str) -> str:
+    """Return the first three of the names in a file."""
+    shown = between.join(names[:3]) or "nothing"
+    return shown if len(names) <= 3 else f"{shown}{between}..."
