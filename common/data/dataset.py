@@ -13,7 +13,7 @@ from common.classes import VOC, Classes
 from common.data.images import LARGEST, image_size, is_sideways, read_image
 from common.data.lists import Pair, read_pairs
 from common.data.masks import read_label
-from common.data.shards.files import File, Member
+from common.data.shards.files import File, Member, file_bytes
 from common.errors import InputError
 from common.recipe_files import read_recipe
 from common.recipes import Recipe
@@ -92,10 +92,7 @@ class Dataset:
 def _digest(path: File) -> bytes:
     if isinstance(path, Member):
         return path.digest  # Whatever is read of it has this digest.
-    try:
-        return hashlib.sha256(path.read_bytes()).digest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return hashlib.sha256(file_bytes(path)).digest()
 
 
 def shared_images(train: Dataset, val: Dataset) -> list[str]:

@@ -51,15 +51,12 @@ class Mask:
         # Less their count, the classes and 255 wrap around to the largest bytes: one pass finds a
         # wrong one. np.unique sorts, so it is left to the error message.
         count = len(classes.names)
-        if self.samples.dtype == np.uint16:
-            wrong = (self.samples >= count) & (self.samples != VOID)
-        elif (self.samples - np.uint8(count)).min() < VOID - count:
-            wrong = (self.samples >= count) & (self.samples < VOID)
-        else:
-            wrong = None
-        if wrong is not None and wrong.any():
-            number = self.samples[wrong].min()
-            raise InputError(f"label {number} is neither 0..{count - 1} nor {VOID}")
+        if self.samples.dtype == np.uint16 or (
+            (self.samples - np.uint8(count)).min() < VOID - count
+        ):
+            wrong = self.samples[(self.samples >= count) & (self.samples != VOID)]
+            if wrong.size:
+                raise InputError(f"label {wrong.min()} is neither 0..{count - 1} nor {VOID}")
         labels = self.samples.astype(np.uint8, copy=False)
         if self.palette is not None and not classes.palette.startswith(self.palette.tobytes()):
             _check_palette(labels, self.palette, classes)

@@ -94,6 +94,18 @@ File = Path | Member
 """An image's file or a label map's, by itself or in a shard."""
 
 
+def file_bytes(file: File) -> bytes:
+    """Return a file's bytes.
+
+    Raises:
+        InputError: Naming the file, if it cannot be read.
+    """
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+
+
 def is_packed(root: Path) -> bool:
     """Tell whether the images of a data set are in shards; a folder of files has precedence."""
     return (root / SHARDS).exists() and not (root / IMAGES).exists()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from common.data.dataset import RECIPE, pair_size
 from common.data.lists import LISTS, SPLITS, Pair, list_path, read_pairs
-from common.data.shards.files import FORMAT, INDEX, SHARDS, File, Member
+from common.data.shards.files import FORMAT, INDEX, SHARDS, File, Member, file_bytes
 from common.errors import InputError
 from common.machine.files import sync_folder, write_bytes, write_json, write_text, writing
 from common.machine.locks import locked
@@ -151,14 +151,6 @@ def write_shard(
 def file_length(file: File) -> int:
     """Return how many bytes a file has."""
     return file.length if isinstance(file, Member) else file.stat().st_size
-
-
-def file_bytes(file: File) -> bytes:
-    """Return a file's bytes; an error names it, not the shard that is being written."""
-    try:
-        return file.read_bytes()
-    except OSError as error:
-        raise InputError(f"{file}: cannot be read ({error.strerror})") from error
 
 
 def put_in_place(beside: Path, out: Path) -> None:
