@@ -128,8 +128,7 @@ class Classes:
         """Return the list as the text of a file that ``read`` reads."""
         lines = [f"# Label of a class: its place here, from 0, the background. {VOID} is void.", ""]
         for label, (name, color) in enumerate(zip(self.names, self.colors, strict=True)):
-            text = f"[[class]]  # {label}\nname = {quoted(name)}\ncolor = {list(color)}\n"
-            lines.append(text)
+            lines.append(f"[[class]]  # {label}\nname = {quoted(name)}\ncolor = {list(color)}\n")
         return "\n".join(lines)
 
     @functools.cached_property

@@ -168,12 +168,8 @@ def training_parser(prog: str) -> Parser:
     """Return the parser of one backend's training command."""
     parser = Parser(prog=prog, description="Train the fully convolutional network.")
     add = parser.add_argument
-    add(
-        "--data",
-        type=Path,
-        metavar="DIR",
-        help="in VOC2012's layout, or packed; a new run needs it",
-    )
+    text = "in VOC2012's layout, or packed; a new run needs it"
+    add("--data", type=Path, metavar="DIR", help=text)
     add("--out", type=Path, metavar="RUN", help="the folder of the new run, which needs it")
     text = "start from these: a file as `fcn weights import` takes it; or `imagenet`, "
     text += "the published weights of the backbone, which are downloaded once"
@@ -205,9 +201,8 @@ def predict_parser(prog: str) -> Parser:
     add("--out", type=Path, required=True, metavar="DIR", help=text)
     text = "by default what the weight file says"
     fields.add_field_options(parser, Recipe, ("backbone",), unset=text)
-    fields.add_field_options(
-        parser, Recipe, ("classes",), unset="by default those that the weight file names"
-    )
+    text = "by default those that the weight file names"
+    fields.add_field_options(parser, Recipe, ("classes",), unset=text)
     fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")
     text = "the mean of the views' probabilities decides; by default the image as it is"
     fields.add_field_options(parser, Recipe, ("test_flip", "test_scales"), unset=text)

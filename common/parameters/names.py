@@ -139,11 +139,10 @@ def layers(network: Network) -> list[Layer]:
     for stage, (channels, stride) in enumerate(STAGES, start=1):
         x = block(f"backbone.layer{stage}.0", x, channels, stride)
         x = block(f"backbone.layer{stage}.1", x, channels, 1)
-    if not v1:
-        x = add.relu(add.norm("backbone.final_bn", x))
 
     scored = {16: "backbone.layer3.1", 8: "backbone.layer2.1"}
     if not v1:
+        x = add.relu(add.norm("backbone.final_bn", x))
         scored = {16: "backbone.layer4.0.bn1.relu", 8: "backbone.layer3.0.bn1.relu"}
     x = add.convolution("final_conv", x, network.num_classes, 1, bias=True)
     for stride, tap in scored.items():

@@ -54,7 +54,7 @@ def onnx_model(parameters: Parameters, network: Network) -> Any:
         parameters = dict(parameters)
         parameters["backbone.data_bn.weight"] = np.ones(3, np.float32)
         parameters["backbone.data_bn.bias"] = np.zeros(3, np.float32)
-    sides = ["batch", "height", "width"]
+    sides, classes = ["batch", "height", "width"], len(parameters["transpose_conv.bias"])
     value, tensor = onnx.helper.make_tensor_value_info, onnx.numpy_helper.from_array
     operators: list[Node] = [
         ("Constant", [], name, {"value": tensor(array)}) for name, array in CONSTANTS.items()
@@ -68,13 +68,7 @@ def onnx_model(parameters: Parameters, network: Network) -> Any:
             ],
             f"{network.head} on {network.backbone}",
             [value("images", onnx.TensorProto.UINT8, [*sides, 3])],
-            [
-                value(
-                    "logits",
-                    onnx.TensorProto.FLOAT,
-                    [*sides, len(parameters["transpose_conv.bias"])],
-                )
-            ],
+            [value("logits", onnx.TensorProto.FLOAT, [*sides, classes])],
             [tensor(np.ascontiguousarray(array), name) for name, array in parameters.items()],
         ),
         opset_imports=[onnx.helper.make_opsetid("", OPERATOR_SET)],

@@ -130,8 +130,7 @@ class Run:
         """Record an epoch: the mean of its training losses and the evaluation after it."""
         self.read_losses()
         if self.together is not None:
-            done = min((epoch + 1) * self.steps_per_epoch, self.total_steps)
-            self.together.end_epoch(epoch, done)
+            self.together.end_epoch(epoch, self._steps_after(epoch))
         value = evaluation["val_loss"]
         if value is not None and not math.isfinite(value):
             raise self._diverged(f"the validation loss is {value} after epoch {epoch + 1}")
@@ -265,18 +264,17 @@ class Run:
 
     def _complete_by(self, first_step: int, lines: Sequence[Line]) -> list[Line]:
         """Return the recorded steps and the epochs that are complete by ``first_step``."""
-
-        def steps_after(epoch: int) -> int:
-            return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
-
         epochs = [line["epoch"] for line in lines if line["kind"] == "epoch"]
-        done = {epoch for epoch in epochs if steps_after(epoch) <= first_step}
-        if first_step == self.total_steps and steps_after(max(done, default=-1)) < first_step:
+        done = {epoch for epoch in epochs if self._steps_after(epoch) <= first_step}
+        if first_step == self.total_steps and self._steps_after(max(done, default=-1)) < first_step:
             raise InputError(
                 f"all {first_step} steps are done, but the log has no evaluation after them: "
                 "raise --max-steps, or --epochs with --resume-changed"
             )
         return [line for line in lines if line["kind"] == "step" or line["epoch"] in done]
+
+    def _steps_after(self, epoch: int) -> int:
+        return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
 
     def _write(self, line: Line) -> None:
         self.lines.append(line)
