@@ -5,7 +5,6 @@ release in each backend. Those with the clock and with threads are the harness' 
 device has them.
 """
 
-import importlib
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -32,29 +31,12 @@ from tests.equal_work.cheats import CHEATS
 from tests.equal_work.numpy_package import Clock, numpy_package
 from tests.support.bench_sample import planned
 from tests.support.documents import ROOT
+from tests.support.here import Here
 
 STEPS = 4
 CASE = CASES["train"]
 QUICK = {name for name, cheat in CHEATS.items() if cheat.refused[0] == "gate"}
 """All others are asked whole closing questions, which take seconds."""
-
-
-class Here:
-    """A worker in this process.
-
-    Args:
-        package: Of its backend.
-    """
-
-    def __init__(self, package: ModuleType) -> None:
-        self.package = package
-
-    def ask(self, task: str, timeout: float, **arguments: Any) -> Any:
-        module, function = f"benchmarks.{task}".rsplit(".", 1)
-        return getattr(importlib.import_module(module), function)(self.package, **arguments)
-
-    def close(self) -> None:
-        pass
 
 
 def document_of(backend: str, size: tuple[int, int]) -> Any:
@@ -144,19 +126,37 @@ def test_a_cheat_is_refused_by_name(
     refuse(cheat, numpy_package(clock), "torch", question, tmp_path)
 
 
-@pytest.mark.release
-def test_a_cheat_is_refused_in_every_backend(
-    backend: ModuleType, backend_name: str, clock: Clock, larger_question: Question, tmp_path: Path
-) -> None:
+def on_the_clock(backend: ModuleType, clock: Clock) -> ModuleType:
+    """Return a backend's package whose steps take a second each by a clock that only they move."""
+
     def train_step(*arguments: Any) -> Any:
         clock.now += 1
         return backend.train_step(*arguments)
 
-    package = changed(backend, train_step=train_step)
+    return changed(backend, train_step=train_step)
+
+
+@pytest.mark.release
+def test_a_backend_that_does_not_cheat_is_not_refused(
+    backend: ModuleType, backend_name: str, clock: Clock, larger_question: Question, tmp_path: Path
+) -> None:
+    package = on_the_clock(backend, clock)
     row = measured(package, backend_name, larger_question, STEPS, tmp_path)
     assert (row["status"], row["reason"]) == ("running", None)
-    for cheat in CHEATS:
-        refuse(cheat, package, backend_name, larger_question, tmp_path)
+
+
+@pytest.mark.release
+@pytest.mark.parametrize("cheat", CHEATS)
+def test_a_cheat_is_refused_in_every_backend(
+    cheat: str,
+    backend: ModuleType,
+    backend_name: str,
+    clock: Clock,
+    larger_question: Question,
+    tmp_path: Path,
+) -> None:
+    package = on_the_clock(backend, clock)
+    refuse(cheat, package, backend_name, larger_question, tmp_path)
 
 
 def refuse(cheat: str, package: ModuleType, name: str, question: Question, folder: Path) -> None:

@@ -2,7 +2,8 @@
 
 The reference computes each shard by itself, adds the gradients as the recipe's reduction says, and
 keeps the first shard's running statistics. Each backend runs in a process of its own, because its
-devices are made before its first work; PyTorch in two, which torchrun starts.
+devices are made before its first work; PyTorch in two, which torchrun starts. All of them read what
+the reference has computed once.
 """
 
 import importlib
@@ -11,17 +12,19 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.errors import is_first_process
-from common.parameters.names import is_statistic, trainable_names
-from common.recipes import Network
+from common.parameters.names import Parameters, is_statistic, trainable_names
+from common.recipes import Recipe
 from common.reference import network as reference
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
@@ -53,39 +56,76 @@ def script(*arguments: object, **environment: str) -> subprocess.CompletedProces
     ids="-".join,
 )
 def test_two_devices_equal_the_shards_one_after_another(
-    backend_name: str, options: tuple[str, ...]
+    backend_name: str, options: tuple[str, ...], expected: Callable[..., Path]
 ) -> None:
     # The other tests tell XLA to compile fast; here it compiles as it does for a user.
-    result = script("tests.packages.test_devices", backend_name, *options, XLA_FLAGS="")
+    names = (backend_name, *options, expected(*options))
+    result = script("tests.packages.test_devices", *names, XLA_FLAGS="")
     assert result.returncode == 0, result.stderr
 
 
-def compare(name: str, network: Network, reduction: str) -> None:
-    """Assert the equality in this process."""
-    backend = importlib.import_module(f"{name}_impl")
-    probe = probe_recipe(network.backbone, network.head)
+@pytest.fixture(scope="session")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Return a function that gives the file of what the reference computes, for each network."""
+    folder = tmp_path_factory.mktemp("devices")
+
+    def file_of(*options: str) -> Path:
+        file = folder / f"{'-'.join(options)}.npz"
+        if not file.exists():
+            write_expected(file, *options)
+        return file
+
+    return file_of
+
+
+RATES = (1e-3, 3e-3)
+
+
+def inputs(backbone: str, head: str, reduction: str) -> tuple[Recipe, Parameters, NDArray, NDArray]:
+    """Return the recipe, the first parameters, and a batch for two devices."""
+    probe = probe_recipe(backbone, head)
     recipe = replace(probe, batch_size=4, crop=(64, 96), loss_reduction=reduction)
-    config = Config(recipe, devices=2)
-    backend.configure(config)
-    parameters = single(keep_off_the_kinks(probe_parameters(network)))
     generator = np.random.default_rng(3)
     images = generator.integers(0, 256, (4, 64, 96, 3), dtype=np.uint8)
     labels = generator.integers(0, 21, (4, 64, 96), dtype=np.uint8)
     labels[:, :9] = 255
-    share = 1.0 if reduction == "sum" else 0.5
-    state = backend.create_state(config, parameters)
-    batch = backend.to_device(images, config), backend.to_device(labels, config)
-    expected, momentum = dict(parameters), {}
-    for rate in (1e-3, 3e-3):
-        state, loss = backend.train_step(state, *batch, rate)
+    return recipe, single(keep_off_the_kinks(probe_parameters(recipe.network))), images, labels
+
+
+def write_expected(file: Path, *options: str) -> None:
+    """Write what the reference computes: each step's loss, what the steps leave, an evaluation."""
+    recipe, parameters, images, labels = inputs(*options)
+    share = 1.0 if recipe.loss_reduction == "sum" else 0.5
+    momentum, losses = {}, []
+    for rate in RATES:
         first, second = (
-            reference.gradients(expected, images[i : i + 2], labels[i : i + 2], recipe)
+            reference.gradients(parameters, images[i : i + 2], labels[i : i + 2], recipe)
             for i in (0, 2)
         )
-        assert float(loss) == pytest.approx(share * (first[0] + second[0]), rel=bound("loss"))
+        losses.append(share * (first[0] + second[0]))
         gradients = {key: share * (first[1][key] + second[1][key]) for key in first[1]}
-        expected, momentum = reference.sgd_step(expected, momentum, gradients, recipe, rate)
-        expected = {**expected, **first[2]}
+        parameters, momentum = reference.sgd_step(parameters, momentum, gradients, recipe, rate)
+        parameters = {**parameters, **first[2]}
+    logits = reference.forward(parameters, images, recipe.network, False).logits
+    losses.append(reference.loss(logits, labels, recipe))
+    np.savez(file, losses=losses, logits=logits, **parameters)
+
+
+def compare(name: str, options: Sequence[str], file: Path) -> None:
+    """Assert the equality in this process."""
+    backend = importlib.import_module(f"{name}_impl")
+    recipe, parameters, images, labels = inputs(*options)
+    config = Config(recipe, devices=2)
+    backend.configure(config)
+    with np.load(file) as arrays:
+        expected = dict(arrays)
+    *losses, evaluation_loss = expected.pop("losses")
+    logits = expected.pop("logits")
+    state = backend.create_state(config, parameters)
+    batch = backend.to_device(images, config), backend.to_device(labels, config)
+    for rate, expected_loss in zip(RATES, losses, strict=True):
+        state, loss = backend.train_step(state, *batch, rate)
+        assert float(loss) == pytest.approx(expected_loss, rel=bound("loss"))
     actual = backend.parameters_of(state)
     # PyTorch's other process has its own shard's statistics until the next step.
     names = expected if is_first_process() else trainable_names(recipe)
@@ -95,11 +135,8 @@ def compare(name: str, network: Network, reduction: str) -> None:
 
     if is_first_process():
         # Evaluation and prediction by the same state; three images cannot be split over two.
-        logits = reference.forward(expected, images, network, False).logits
         loss, classes = backend.eval_step(state, *batch)
-        assert float(loss) == pytest.approx(
-            reference.loss(logits, labels, recipe), rel=bound("loss")
-        )
+        assert float(loss) == pytest.approx(evaluation_loss, rel=bound("loss"))
         assert (backend.to_host(classes) != logits.argmax(-1)).mean() < bound("labels")
         odd = backend.to_host(backend.predict_step(state, backend.to_device(images[:3], config)))
         assert relative_error(odd, logits[:3]) < bound("logits")
@@ -164,5 +201,5 @@ def second_process(launcher: int) -> int:
 
 
 if __name__ == "__main__":
-    name, backbone, head, reduction = sys.argv[1:]
-    compare(name, Network(backbone, head), reduction)
+    backend_named, *options_given, file_given = sys.argv[1:]
+    compare(backend_named, options_given, Path(file_given))
