@@ -5,7 +5,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-from benchmarks.cluster.hosts import Member, answers, node_of, placed
+from benchmarks.cluster.hosts import Member, answers, own_node, placed
 from benchmarks.cluster.joining import joined
 from benchmarks.cluster.place import UNKNOWN, Host, Place, Question
 from common.errors import InputError
@@ -33,8 +33,8 @@ def checked(actors: list[Any], question: Question) -> list[Member]:
 
     hosts = answers([actor.host.remote(question) for actor in actors])
     nodes = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
-    ids = answers([actor.__ray_call__.remote(node_of) for actor in actors])
-    own = ray.get_runtime_context().get_node_id()
+    ids = answers([actor.__ray_call__.remote(own_node) for actor in actors])
+    own = own_node()
     members = [
         Member(actor, host, node, nodes[node])
         for actor, host, node in zip(actors, hosts, ids, strict=True)
@@ -64,19 +64,15 @@ def check_shared(actors: Sequence[Any], folder: Path) -> None:
 
 def check_first_sees(members: Sequence[Member], folder: Path) -> None:
     """Raise InputError if the first process is on another host and ``folder`` is not shared."""
-    import ray
-
     first = members[0]
-    if first.node != ray.get_runtime_context().get_node_id():
+    if first.node != own_node():
         above = (folder.absolute(), *folder.absolute().parents)
         check_shared([first.actor], next(path for path in above if path.is_dir()))
 
 
 def check_this_host(members: Sequence[Member], question: Question) -> None:
     """Raise InputError if this host, where none of them is, differs from them."""
-    import ray
-
-    node = ray.get_runtime_context().get_node_id()
+    node = own_node()
     if all(member.node != node for member in members):
         check_hosts([Place().host(question), members[0].host], question.data)
 

@@ -122,8 +122,8 @@ def stop_all(actors: Sequence[Any]) -> None:
         ray.wait(stops, num_returns=len(stops), timeout=STOP_SECONDS)
 
 
-def node_of(place: Place) -> str:
-    """Return the node of the actor that runs this."""
+def own_node(place: Place | None = None) -> str:
+    """Return the node of this process, or of the actor at ``place`` that runs this."""
     import ray
 
     node: str = ray.get_runtime_context().get_node_id()

@@ -124,6 +124,12 @@ def needed_paths(args: Namespace, arguments: Sequence[str]) -> list[str]:
     return [str(path.absolute()) for path in (args.data, args.resume, *files) if path is not None]
 
 
+def shared_paths(data: Path, weights: Path | None) -> list[str]:
+    """Return what every host has to see of a training: the working folder, data and weights."""
+    paths = [Path.cwd(), data, *([weights] if weights else [])]
+    return [str(path.absolute()) for path in paths if path != IMAGENET]
+
+
 def start(members: list[Member], job: Job) -> None:
     """Start every process; the first on this host is the one that writes."""
     references = [member.actor.free_address.remote(member.ip) for member in members]

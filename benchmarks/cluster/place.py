@@ -13,7 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.workers.environment import backend_environment
+from benchmarks.workers.environment import backend_environment, use_cpus
 from benchmarks.workers.scripts import script_command
 from benchmarks.workers.supervision import cpu_seconds, end_group
 from common.backends import PACKAGES
@@ -197,9 +197,8 @@ class Place:
                 f"--threads {threads}: host {socket.gethostname()} has {has}{among}: choose "
                 f"{'at most ' if most > 1 else ''}--threads {most}"
             )
-        if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
-            count = threads or most
-            os.sched_setaffinity(0, cpus[number * count :][:count] or cpus)
+        count = threads or most
+        use_cpus(cpus[number * count :][:count] or cpus)
 
     def run(self, command: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
         """Start a command in a working folder; it ends with this process.

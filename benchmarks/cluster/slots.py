@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from benchmarks.cluster.checks import check_shared, checked
 from benchmarks.cluster.hosts import answers
 from benchmarks.cluster.joining import check_ray, joined
-from benchmarks.cluster.launch import IMAGENET
+from benchmarks.cluster.launch import shared_paths
 from benchmarks.cluster.nodes import Held, Share, held, live_nodes, new_actor
 from benchmarks.cluster.place import Desk, Question
 from common.config import Config
@@ -63,8 +63,7 @@ def hosts_joined(
         desks = free_desks(address, config)
         actors = [desk.actor for desk in desks]
         check_shared(actors, folder)
-        needed = [Path.cwd(), question.data, *([weights] if weights else [])]
-        paths = [str(path.absolute()) for path in needed if path != IMAGENET]
+        paths = shared_paths(question.data, weights)
         question = question._replace(data=question.data.absolute(), paths=paths)
         named = {id(desk.actor): desk for desk in desks}
         members = [named[id(member.actor)] for member in checked(actors, question)]

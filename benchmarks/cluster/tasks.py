@@ -82,7 +82,7 @@ def run_tasks(
                 running = busy.pop(reference)
                 end = running.told(reference)
                 if end is None:
-                    busy[running.read()] = running
+                    busy[running.slot.actor.read.remote()] = running
                     continue
                 free += [running.slot] if end.status is not None else []
                 ended(running.task, end)
@@ -103,10 +103,6 @@ class Running:
         """Start it; return the reference of its first news."""
         request, folder = json.dumps(self.task.request), str(Path.cwd())
         return self.slot.actor.begin.remote(self.task.module, request, folder)
-
-    def read(self) -> Any:
-        """Return the reference of its next news."""
-        return self.slot.actor.read.remote()
 
     def told(self, reference: Any) -> End | None:
         """Pass on news, messages with the name of the host before them; return the end, if any."""

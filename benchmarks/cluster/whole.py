@@ -99,14 +99,12 @@ def environment_of_host() -> dict[str, str]:
     return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
-def versions_of_host(host: WholeHost, backends: Sequence[str]) -> dict[str, str]:
-    """Return what computes on a host -> its version."""
-    return versions_here(backends)
-
-
-def missing_on_host(host: WholeHost, paths: Sequence[str]) -> list[str]:
-    """Return which of the paths a host does not have."""
-    return [path for path in paths if not has_path(path)]
+def facts_of_host(
+    host: WholeHost | None, backends: Sequence[str], paths: Sequence[str] = ()
+) -> Host:
+    """Return by which versions a host, or this one, computes, and which of the paths it lacks."""
+    missing = [path for path in paths if not has_path(path)]
+    return Host(socket.gethostname(), missing, versions_here(backends), "")
 
 
 class WholeHosts:
@@ -210,18 +208,6 @@ def whole_hosts(address: str) -> Iterator[WholeHosts]:
             yield hosts
         finally:
             hosts.clear()
-
-
-def facts_here(backends: Sequence[str]) -> Host:
-    """Return by which versions this host computes."""
-    return Host(socket.gethostname(), [], versions_here(backends), "")
-
-
-def facts_of(hosts: WholeHosts, backends: Sequence[str], paths: Sequence[str]) -> list[Host]:
-    """Return by which versions each host computes, and which of the paths it does not have."""
-    versions = hosts.ask(versions_of_host, backends)
-    missing = hosts.ask(missing_on_host, paths)
-    return [Host(name, missing[name], versions[name], "") for name in versions]
 
 
 def all_held(address: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from shlex import quote
 
 from benchmarks.cluster.checks import check_everywhere
 from benchmarks.cluster.joining import LOCAL, check_ray
-from benchmarks.cluster.launch import IMAGENET
+from benchmarks.cluster.launch import shared_paths
 from benchmarks.cluster.place import Question
 from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
@@ -157,10 +157,9 @@ def check_hosts(
     A framework that is missing on this host is missing in the comparison, and not looked for.
     """
     here = [name for name in backends if find_spec(IMPORT_NAMES[name])]
-    paths = [Path.cwd(), data, *([args.weights] if args.weights else [])]
-    seen = [str(path.absolute()) for path in paths if path != IMAGENET]
+    question = Question(here, config, data, shared_paths(data, args.weights))
     print(f"[0] the hosts of the cluster at {args.address}", file=sys.stderr)
-    check_everywhere(Question(here, config, data, seen), out, args.address)
+    check_everywhere(question, out, args.address)
 
 
 def last_lines(compared: Compared, out: Path) -> str:

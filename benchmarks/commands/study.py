@@ -209,7 +209,10 @@ def studied(
         "config": config.to_json(),
         "dataset": {**dataset.describe(), "generated": args.data is None},
         "weights": describe_weights(config.recipe, plan.weights),
-        "varied": varied(variants),
+        "varied": {
+            field: list(dict.fromkeys(each.changes[field] for each in variants))
+            for field in variants[0].changes
+        },
         "variants": records,
         "effects": effects(records, void),
         "gallery": gallery(plan, dataset, backend, out) if backend else [],
@@ -225,14 +228,6 @@ def hosts_for(
         return nullcontext()
     question = Question(plan.backends, config, plan.data, [])
     return hosts_joined(address, plan.out.parent, question, plan.weights)
-
-
-def varied(variants: Sequence[Variant]) -> dict[str, list[str]]:
-    """Return the values of each varied field, as they are typed."""
-    return {
-        field: list(dict.fromkeys(each.changes[field] for each in variants))
-        for field in variants[0].changes
-    }
 
 
 def backend_of_gallery(records: Sequence[VariantRecord]) -> str | None:

@@ -76,6 +76,29 @@ def check_timeout(seconds: float) -> None:
         raise InputError(f"--timeout {seconds:g}: expected seconds, more than 0")
 
 
+def check_above_zero(args: Namespace, *names: str) -> None:
+    """Raise InputError for a stated number among the options ``names`` that is not above 0."""
+    for name in names:
+        value = getattr(args, name)
+        if value is not None and not value > 0:
+            raise InputError(f"--{name} {value:g}: expected a number above 0")
+
+
+def check_goes_on(folder: Path, named: set[str], allowed: set[str]) -> None:
+    """Raise InputError for an option that would change what ``--resume`` goes on with.
+
+    Args:
+        folder: Of ``--resume``.
+        named: The options that stand on the command line.
+        allowed: Those that may be said there.
+    """
+    if more := sorted(named - allowed):
+        raise InputError(
+            f"--resume {folder}: goes on with its own options: leave out "
+            f"--{more[0].replace('_', '-')}"
+        )
+
+
 def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[str]]:
     """Return the options, their paths absolute, and the names of those that are stated."""
     args, named = options.parsed(parser, argv)

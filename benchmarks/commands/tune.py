@@ -167,10 +167,7 @@ def check_numbers(args: Namespace) -> None:
     """Raise InputError for a budget that is none."""
     if args.confirm < 0:
         raise InputError(f"--confirm {args.confirm}: expected a number of seeds, or 0")
-    for name in ("trials", "minutes"):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise InputError(f"--{name} {value:g}: expected a number above 0")
+    trainings.check_above_zero(args, "trials", "minutes")
 
 
 STORED = ("backend", "search", "sampler", "pruner")
@@ -189,11 +186,7 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
     Raises:
         InputError: If there is no such search, or an option would change it.
     """
-    if more := sorted(named - GOES_ON):
-        raise InputError(
-            f"--resume {args.resume}: goes on with its own options: leave out "
-            f"--{more[0].replace('_', '-')}"
-        )
+    trainings.check_goes_on(args.resume, named, GOES_ON)
     with reading_json(args.resume / PLAN, "the plan of a search") as plan:
         config = Config.from_json(plan["config"])
         stored = {name: plan[name] for name in (*STORED, *CHANGED) if name not in named}

@@ -101,8 +101,8 @@ def compare_file(path: Path) -> Comparison:
     if kinds & {"evaluation", "training"}:
         files.append(layers_file(recipe, images, None, parameters))
     if needs_step and labels is not None:
-        counts, rates = [len(images)], [rate]
-        files.append(steps_file(recipe, images, labels, counts, "float64", parameters, rates))
+        counts = [len(images)]
+        files.append(steps_file(recipe, images, labels, counts, "float64", parameters, [rate]))
     expected: dict[str, NDArray] = {}
     for file in files:
         with np.load(file, allow_pickle=False) as answers:
@@ -131,10 +131,8 @@ def shape_of(output: NDArray, expected: NDArray) -> str:
     same = tuple(range(output.ndim))
     if output.shape == expected.shape and (nearest == same or not errors[nearest] < MENDED):
         return ""
-    is_, needs = f"is {list(output.shape)}", f"needs {list(expected.shape)}"
-    if expected.ndim == 4 and nearest:
-        return f"{is_}, {needs}: save np.transpose(x, {nearest})"
-    return f"{is_}, {needs}"
+    mending = f": save np.transpose(x, {nearest})" if expected.ndim == 4 and nearest else ""
+    return f"is {list(output.shape)}, needs {list(expected.shape)}{mending}"
 
 
 def layer_shapes(network: Network) -> dict[str, str]:

@@ -208,8 +208,7 @@ def yardstick(
     name, answers = next(iter(answered.items()))
     threads = config.threads or cpus
     changed = 1 if threads > 1 else 2
-    plural = "s" * (changed > 1)
-    bar.write(f"the same training on {changed} thread{plural}", file=sys.stderr)
+    bar.write(f"the same training on {changed} thread{'s' * (changed > 1)}", file=sys.stderr)
     try:
         with Worker(name, backend_environment(changed, config.device), log) as worker:
             losses = ask(worker, "trace", questions, bar, threads=changed)

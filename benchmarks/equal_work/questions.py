@@ -154,8 +154,7 @@ def make_questions(config: Config, source: Source, steps: int, weights: Path | N
     names = {"backbone": recipe.backbone, "head": recipe.head, "classes": recipe.classes}
     trained = make_recipe("chapter-torch", **names, **sizes)
     if weights is None:
-        drawn = probe_parameters(recipe.network)
-        start = single(keep_off_the_kinks(drawn))
+        start = single(keep_off_the_kinks(probe_parameters(recipe.network)))
     else:
         start = starting_parameters(trained, source.seed, weights)
     trace = trace_file(trained, start, images, labels, [trained.learning_rate] * steps)

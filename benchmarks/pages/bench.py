@@ -9,7 +9,7 @@ from benchmarks.pages import proof as parity
 from benchmarks.pages import roofline
 from benchmarks.pages import rows as words
 from benchmarks.pages.facts import bench_facts, computed_on, machine_names
-from benchmarks.pages.format import counted, join, network_name, out_of
+from benchmarks.pages.format import counted, join, network_name, out_of, setting
 from benchmarks.pages.html import render
 from benchmarks.pages.studies import accuracy as trainings
 from benchmarks.records.check import problems
@@ -17,13 +17,6 @@ from benchmarks.records.documents import Bench, Comparison, Row
 from benchmarks.records.equivalence import TARGET_ABOVE_BACKGROUND
 from benchmarks.records.figures import MOST_FOR_OTHERS
 from benchmarks.records.training_documents import Accuracy, finished
-from common.machine.files import write_text
-
-
-def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Path:
-    """Write the page of one benchmark, whose folder that of the page is."""
-    write_text(path, render_page(document, path.parent, beside))
-    return path
 
 
 def render_page(document: Bench, folder: Path, beside: Sequence[Bench] = ()) -> str:
@@ -173,8 +166,7 @@ def conditions(document: Bench) -> str:
     places = [f"{backbone}, {height} × {width}" for backbone, height, width in timed]
     if "accuracy" in document:
         recipe = document["accuracy"]["config"]["recipe"]
-        height, width = recipe["crop"]
-        places.append(f"trained: {network_name(recipe)}, {height} × {width}")
+        places.append(f"trained: {network_name(recipe)}, {setting(recipe['crop'])}")
     return "; ".join(places)
 
 

@@ -51,10 +51,9 @@ def block(rows: Sequence[Row], document: Bench) -> list[str]:
 
 def conditions(row: Row) -> str:
     """Return what the rows of a row's table have in common."""
-    height, width = row["crop"]
     return (
         f"{words.case_name(row)}, {text.network_name(row)}, {words.batch_name(row)}, "
-        f"{height}×{width}, {row['precision']}"
+        f"{text.crop_text(row['crop'])}, {row['precision']}"
     )
 
 
@@ -187,12 +186,11 @@ def training_cells(row: Row) -> tuple[str, str, str]:
 def caption(document: Bench, rows: Sequence[Row]) -> str:
     """Return the conditions of a table, its machine and versions, as a paragraph."""
     first, machine = rows[0], document["hardware"]
-    height, width = first["crop"]
     cpus = text.counted(machine["cpus"], "CPU")
     lines = [
         f"Examples/s: {words.repeats(document)}, with the 95 % interval; "
         f"{text.network_name(first)}, {first['recipe']}, "
-        f"{words.batch_name(first)}, {height}×{width}, {first['precision']}, "
+        f"{words.batch_name(first)}, {text.crop_text(first['crop'])}, {first['precision']}, "
         f"{computed_on(document, rows)}, {cpus}, {machine['system']}, "
         f"Python {machine['python']}"
     ]

@@ -8,8 +8,8 @@ from benchmarks.pages import format as text
 from benchmarks.pages import proof as parity
 from benchmarks.pages.compare_tables import scores_of
 from benchmarks.pages.facts import COMPUTED, compare_facts, versions
-from benchmarks.pages.gallery import gallery_items
 from benchmarks.pages.html import render
+from benchmarks.pages.picture import gallery_of
 from benchmarks.records.figures import MOST_FOR_OTHERS, WORTH_A_WARNING, others_took
 from benchmarks.records.results import classes_of
 from benchmarks.records.training_documents import (
@@ -37,7 +37,6 @@ def render_page(compare: Compared, folder: Path) -> str:
         InputError: For a picture of the gallery that is missing or no label map.
     """
     count, rows = len(compare["rows"]), finished(compare["rows"])
-    titles = {row["backend"]: row["title"] for row in rows}
     return render(
         compare,
         verdict=verdict(compare),
@@ -49,7 +48,7 @@ def render_page(compare: Compared, folder: Path) -> str:
         tables=tables,
         classes=classes_of(compare["config"]["recipe"]).names,
         charts=tables.chart_data(compare),
-        gallery=gallery_items(compare, folder, titles),
+        gallery=gallery_of(compare, folder),
         parity=parity,
         proof=parity.stored_proof(folder),
         facts=compare_facts(compare),

@@ -110,7 +110,7 @@ def score_lines(compare: Compared, rows: list[TrainedRow]) -> dict[str, object]:
 def shown_steps(count: int) -> list[int]:
     """Return the indices of evenly spread steps out of ``count``, the first and the last too."""
     spread = np.linspace(0, count - 1, min(count, LOSS_LINES)).round().astype(int)
-    return sorted({*spread.tolist()})
+    return np.unique(spread).tolist()
 
 
 def background_scores(scores: Reading) -> dict[str, float | None]:

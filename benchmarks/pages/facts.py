@@ -161,9 +161,8 @@ def bench_facts(document: Bench) -> dict[str, Facts]:
     if hosts := document.get("hosts"):
         blocks["Machine"]["Hosts"] = ", ".join(hosts)
     if document["rows"]:
-        threads = settings["threads"] or "all CPUs"
         shown = ("processes", "rounds", "seed", "threads", "upsampling")
-        stated = {"processes": 1, **settings, "threads": threads}
+        stated = {"processes": 1, **settings, "threads": settings["threads"] or "all CPUs"}
         blocks["Settings"] |= named(stated, shown)
         blocks["Settings"]["Test"] = f"{test['name']}, level {test['level']}"
     if gpu and is_used:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from math import isfinite
 
 from benchmarks.records.documents import Row, Settings
-from benchmarks.records.statistics import Interval
+from benchmarks.records.statistics import Interval, TimeRatio
 from common.documents import RecipeRecord
 from common.recipes import Network
 
@@ -64,6 +64,11 @@ def with_interval(interval: Interval) -> str:
     return f"{significant(interval['median'])} [{low}, {high}]"
 
 
+def ratio_text(ratio: TimeRatio) -> str:
+    """Return a ratio and its interval: ``1.052 [1.048, 1.057]``."""
+    return f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
+
+
 def error_text(error: float | None) -> str:
     """Return a relative error; None, a dash, stands for no finite number."""
     return DASH if error is None else "0" if error == 0 else f"{error:.1e}"
@@ -94,6 +99,11 @@ def size(count: float | None) -> str:
     if count is None:
         return DASH
     return f"{count / 2**30:.2f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
+
+
+def crop_text(crop: Sequence[int]) -> str:
+    """Return height and width in pixels, in few letters: ``320×480``."""
+    return "×".join(map(str, crop))
 
 
 def moment(text: str) -> str:
@@ -141,6 +151,14 @@ def markdown_table(lines: Sequence[Sequence[str]]) -> str:
 def network_name(of: Row | RecipeRecord | Settings) -> str:
     """Return the name of a row's or a recipe's network; the chapter's head goes unsaid."""
     return Network(of["backbone"], of.get("head", "fcn32s")).title
+
+
+def recipe_words(recipe: RecipeRecord, seeds: int) -> str:
+    """Return what was trained from so many seeds: network, recipe, batch and crop."""
+    return (
+        f"{network_name(recipe)}, {recipe['name']}, batch {recipe['batch_size']}, "
+        f"{crop_text(recipe['crop'])}, {counted(seeds, 'seed')}"
+    )
 
 
 WORDS: dict[str, Callable[..., str]] = {

@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from benchmarks.records.calibration.documents import Calibration
-    from benchmarks.records.documents import Bench
-    from benchmarks.records.proof_documents import Proof
-    from benchmarks.records.training_documents import Compared, Study
-    from benchmarks.records.tuning_documents import Tune
+    from benchmarks.records.results import AnyDocument
 
 HERE = Path(__file__).parent
 COLORS = ("#c84c00", "#0067b0", "#007a5a", "#9a3fa8", "#5b5b00")
 """Of the backends, by ``backend_color``; as in page.css."""
+DASHES = ("-", "--", ":", "-.")
+"""Of the lines of a picture, so that none is known by its colour alone."""
 TEXT, MUTED = "#1a1f26", "#545d69"
 SHADES = (1e-3, 1e-2, 1e-1, 1)
 """Shares of a bound at which the heat map's shade changes; beyond the last it is broken."""
@@ -60,7 +58,7 @@ def environment() -> Environment:
     return templates
 
 
-def render(document: Bench | Calibration | Compared | Proof | Study | Tune, **parts: object) -> str:
+def render(document: AnyDocument, **parts: object) -> str:
     """Return a page: HTML that needs no other file and no network.
 
     Args:
@@ -76,7 +74,7 @@ def render_template(name: str, **parts: object) -> str:
     return environment().get_template(name).render(**parts)
 
 
-def download(document: Bench | Calibration | Compared | Proof | Study | Tune) -> str:
+def download(document: AnyDocument) -> str:
     """Return ``document`` as the base64 that a link of the page downloads as JSON."""
     return base64.b64encode(json.dumps(document, indent=1).encode()).decode()
 

@@ -12,6 +12,7 @@ from benchmarks.pages.facts import proof_facts
 from benchmarks.pages.format import (
     bound_text,
     counted,
+    crop_text,
     error_text,
     number,
     small_percent,
@@ -87,13 +88,12 @@ def largest_error(row: ProofRow, quantity: str) -> float | None:
 def conditions(proof: Proof) -> str:
     """Return what the errors were measured with, in words."""
     precision = ", without ".join([proof["precision"], *proof.get("without", [])])
-    height, width = proof["crop"]
     images = "generated images" if proof["data"]["generated"] else "photographs"
     recipe = proof["backbones"][0].get("recipe")
     named = f"{recipe['name']}, " if recipe and recipe["name"] != PROBE else ""
     head = recipe.get("head", "fcn32s") if recipe else "fcn32s"
     named += f"{head}, " if head != "fcn32s" else ""
-    return f"{named}{precision}, batch {proof['batch']}, {height}×{width}, {images}"
+    return f"{named}{precision}, batch {proof['batch']}, {crop_text(proof['crop'])}, {images}"
 
 
 def verdict(proof: Proof) -> str:

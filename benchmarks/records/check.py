@@ -164,12 +164,10 @@ def training_problems(trainings: Trainings, name: str, void: Void) -> Iterator[s
                 yield f"{place}, seed {run['seed']}: has scores without proof of equal work"
             if run["epochs"] and run["scores"] != run["epochs"][-1]["scores"]:
                 yield f"{place}, seed {run['seed']}: its scores are not those of its last epoch"
-            readings = [(e["scores"]["background"], e["scores"]["ignore"]) for e in run["epochs"]]
-            scored.setdefault(run["seed"], set()).update(
-                (background["pixels"], ignore["pixels"])
-                for background, ignore in readings
-                if "pixels" in background and "pixels" in ignore  # Early files have none.
-            )
+            for epoch in run["epochs"]:
+                whole, known = epoch["scores"]["background"], epoch["scores"]["ignore"]
+                if "pixels" in whole and "pixels" in known:  # Early files have none.
+                    scored.setdefault(run["seed"], set()).add((whole["pixels"], known["pixels"]))
     for seed, pixels in scored.items():
         if len(pixels) > 1:
             yield f"{name}, seed {seed}: its evaluations scored different numbers of pixels"

@@ -2,7 +2,6 @@
 
 import json
 import math
-from collections.abc import Sequence
 from itertools import combinations
 from typing import cast
 
@@ -62,7 +61,8 @@ def compare_rows(document: Bench) -> None:
     """Test every pair of rows that may be compared, and find when compiling has paid off.
 
     A pair is two backends on one track, or two tracks of one backend, all else equal. The p-values
-    of each table are corrected for their number.
+    of each table are corrected for their number. A comparison of a row that was disturbed is not
+    judged, and says why.
     """
     measured = [row for row in document["rows"] if row["status"] == "ok"]
     tables: dict[str, list[Pair]] = {}
@@ -73,24 +73,16 @@ def compare_rows(document: Bench) -> None:
             kind: Kind = "backends" if a["track"] == b["track"] else "tracks"
             pair: Pair = {"kind": kind, "a": a["key"], "b": b["key"], **ratio}
             tables.setdefault(json.dumps([kind, conditions(a)]), []).append(pair)
-    comparisons: list[Comparison] = []
+    reasons = {row["key"]: reason for row in measured if (reason := disturbance(row))}
+    document["comparisons"] = []
     for pairs in tables.values():
         judgements = judge([pair["p_value"] for pair in pairs])
         for pair, judgement in zip(pairs, judgements, strict=True):
-            comparisons.append({**pair, **judgement})
-    document["comparisons"] = without_disturbed(comparisons, measured)
+            reason = reasons.get(pair["a"]) or reasons.get(pair["b"])
+            document["comparisons"].append({**pair, **withheld(judgement, reason)})
     for row in measured:
         if row["figures"]:
             row["figures"]["break_even"] = break_even(row, measured)
-
-
-def without_disturbed(comparisons: Sequence[Comparison], rows: Sequence[Row]) -> list[Comparison]:
-    """Return the comparisons; one of a row that was disturbed is not judged, and says why."""
-    reasons = {row["key"]: reason for row in rows if (reason := disturbance(row))}
-    return [
-        cast(Comparison, withheld(entry, reasons.get(entry["a"]) or reasons.get(entry["b"])))
-        for entry in comparisons
-    ]
 
 
 def break_even(row: Row, measured: list[Row]) -> BreakEven | None:

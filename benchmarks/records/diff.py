@@ -97,8 +97,7 @@ def first_difference(old: Mapping[str, object], new: Mapping[str, object]) -> st
 
 def changes(old: Bench, new: Bench) -> tuple[list[Change], list[str]]:
     """Compare each row that two documents share; return in words, too, why others are left out."""
-    recipes = [document["settings"].get("own_recipe") for document in (old, new)]
-    if recipes[0] != recipes[1]:
+    if old["settings"].get("own_recipe") != new["settings"].get("own_recipe"):
         raise InputError("the two files are of different recipes: name two of the same one")
     earlier_rows = {row["key"]: row for row in old["rows"]}
     pairs, left_out = [], []

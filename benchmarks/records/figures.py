@@ -29,6 +29,13 @@ def recipe_of(settings: Settings) -> Recipe:
     return make_recipe(settings["recipe"]) if own is None else Recipe.from_json(own)
 
 
+def recipe_of_row(settings: Settings, row: Row) -> Recipe:
+    """Return the recipe with a row's network, batch size and crop."""
+    (height, width), size = row["crop"], row["batch_size"]
+    network = {"backbone": row["backbone"], "head": row.get("head")}
+    return recipe_of(settings).changed(**network, batch_size=size, crop=(height, width))
+
+
 def kept_seconds(row: Row) -> dict[Place, float]:
     """Return place -> seconds a step of the samples that were not dropped."""
     return {
@@ -44,12 +51,8 @@ def summarize(document: Bench, row: Row) -> None:
     if not seconds:
         row["status"], row["reason"] = "invalid", "every sample was taken while throttled"
         return
-    batch_size, sizes = row["batch_size"], {"crop": tuple(row["crop"])}
-    recipe = recipe_of(document["settings"])
-    network = {"backbone": row["backbone"], "head": row.get("head")}
-    recipe = recipe.changed(**network, batch_size=batch_size, **sizes)
-    config = Config(recipe, precision=row["precision"])
-    case = CASES[row["case"]]
+    config = Config(recipe_of_row(document["settings"], row), precision=row["precision"])
+    case, batch_size = CASES[row["case"]], row["batch_size"]
     timed = {int(sample["process"]) for sample in row["samples"]}  # JSON may write 1 as 1.0.
     processes = [row["processes"][number] for number in sorted(timed)]
     first, second = ({p[:2]: v for p, v in seconds.items() if p[2] == turn} for turn in (0, 1))

@@ -40,6 +40,7 @@ CALIBRATION = "calibration.json"
 PAGES = (RESULTS, COMPARISON, STUDY, TUNE, CALIBRATION)
 """Files that have a page, which is `report.html` in their folder: one of them fits in a folder."""
 Document = TypeVar("Document", Bench, Calibration, Compared, Proof, Study, Tune)
+AnyDocument = Bench | Calibration | Compared | Proof | Study | Tune
 
 
 @dataclass(frozen=True)
@@ -197,9 +198,7 @@ def against_schema(document: Any, kind: str) -> Iterator[str]:
         yield f"{place}: {error.message.replace(value, value[:60], 1)[:200]}"
 
 
-def contradictions(
-    document: Bench | Calibration | Compared | Proof | Study | Tune,
-) -> Iterator[str]:
+def contradictions(document: AnyDocument) -> Iterator[str]:
     """Yield what no schema finds: a text that is no time, lists of unequal length.
 
     The document follows its schema.
@@ -279,13 +278,11 @@ def contradictions_of_search(tune: Tune) -> Iterator[str]:
         if values.get("log") and values["low"] <= 0:
             yield f"space/{name}: a logarithmic range begins above 0"
             return
-    for number, trial in enumerate(tune["trials"]):
-        for name, value in trial["values"].items():
+    tried = [(f"trials/{n}/values", trial["values"]) for n, trial in enumerate(tune["trials"])]
+    for place, chosen in (*tried, ("start", tune["start"])):
+        for name, value in chosen.items():
             if name not in tune["space"] or not holds(tune["space"][name], value):
-                yield f"trials/{number}/values/{name}: {value!r} is not in the space"
-    for name, value in tune["start"].items():
-        if name not in tune["space"] or not holds(tune["space"][name], value):
-            yield f"start/{name}: {value!r} is not in the space"
+                yield f"{place}/{name}: {value!r} is not in the space"
     finished = [trial["number"] for trial in tune["trials"] if trial["state"] == "finished"]
     if (tune["best"] is None) == bool(finished) or tune["best"] not in (None, *finished):
         yield f"best: {tune['best']} is not the number of a finished trial"

@@ -131,17 +131,12 @@ def student_bound(degrees: int) -> float:
     return low
 
 
-def by_process(seconds: Mapping[Place, float]) -> list[list[float]]:
-    """Return a row's seconds a step, a list a process."""
+def median_logs(seconds: Mapping[Place, float]) -> NDArray:
+    """Return the median log of each process' seconds."""
     processes: dict[int, list[float]] = {}
     for place in sorted(seconds):
         processes.setdefault(place[0], []).append(seconds[place])
-    return list(processes.values())
-
-
-def median_logs(seconds: Mapping[Place, float]) -> NDArray:
-    """Return the median log of each process' seconds."""
-    return np.array([np.median(np.log(values)) for values in by_process(seconds)])
+    return np.array([np.median(np.log(values)) for values in processes.values()])
 
 
 def bootstrap_medians(samples: Sequence[float], generator: np.random.Generator) -> NDArray:

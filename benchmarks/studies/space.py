@@ -173,14 +173,11 @@ def fitting_space(space: Space, config: Config, data: Path, weights: Path | None
     fitting: Space = {}
     for name, values in space.items():
         described = searched(values)
-        kept = [
-            value
-            for value in described.get("choices", ())
-            if fits(config, {name: value}, data, weights)
-        ]
         if "choices" not in described:
             fitting[name] = values
-        elif len(kept) > 1:
+            continue
+        kept = [each for each in described["choices"] if fits(config, {name: each}, data, weights)]
+        if len(kept) > 1:
             fitting[name] = choices(kept)
     return fitting
 

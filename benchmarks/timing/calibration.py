@@ -22,7 +22,7 @@ from benchmarks.records.calibration.documents import (
     PlantedRow,
 )
 from benchmarks.records.calibration.shares import PLAIN_PAIRS
-from benchmarks.records.documents import Process, Row
+from benchmarks.records.documents import Row
 from benchmarks.records.figures import disturbance, kept_seconds
 from benchmarks.records.results import CALIBRATION, Results, new_document, origin, row_name
 from benchmarks.timing.group.processes import run_group
@@ -155,8 +155,7 @@ def check_environment(calibration: Calibration, rows: Iterable[Row]) -> None:
     Raises:
         WorkerFailed: If a process has others.
     """
-    processes: list[Process] = [process for row in rows for process in row["processes"]]
-    for process in processes:
+    for process in (process for row in rows for process in row["processes"]):
         first = calibration["process"] = calibration["process"] or process
         there, here = first["backend"], process["backend"]
         if there != here:

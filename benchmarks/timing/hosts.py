@@ -18,14 +18,14 @@ from pathlib import Path
 from benchmarks.cluster.checks import check_hosts
 from benchmarks.cluster.launch import interrupts_noted
 from benchmarks.cluster.place import News
-from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_here, facts_of, whole_hosts
+from benchmarks.cluster.whole import WholeHost, WholeHosts, facts_of_host, whole_hosts
 from benchmarks.records.documents import Bench, Settings
 from benchmarks.records.machines.kinds import PLAN, kind_of_machine, kinds_in, of_hosts, write_plan
 from benchmarks.records.machines.parts import (
     HOSTS,
     TRAINED,
-    cases_of,
     is_measured,
+    left_of,
     next_cases,
     part,
 )
@@ -85,8 +85,10 @@ def measuring_on_hosts(
         InputError: If there is no such cluster, or a host cannot take part.
     """
     with whole_hosts(address) as cluster:
-        facts = facts_of(cluster, settings["backends"], [*settings["pythons"].values()])
-        here = facts_here(settings["backends"])
+        backends, paths = settings["backends"], [*settings["pythons"].values()]
+        answers = cluster.ask(facts_of_host, backends, paths)
+        facts = [each._replace(name=name) for name, each in answers.items()]
+        here = facts_of_host(None, backends)
         check_hosts(
             [
                 each._replace(versions={name: each.versions[name] for name in EVERYWHERE})
@@ -94,10 +96,10 @@ def measuring_on_hosts(
             ]
         )
         described = cluster.ask(machine_of_host, settings)
-        hosts = {
-            name: Host(name, out / kind_of_machine(own["hardware"], card_of(own), gpus), own)
-            for name, (own, gpus) in described.items()
-        }
+        hosts = {}
+        for name, (own, gpus) in described.items():
+            card = own["gpu"]["name"] if own["gpu"] else None
+            hosts[name] = Host(name, out / kind_of_machine(own["hardware"], card, gpus), own)
         for kind in {host.kind for host in hosts.values()}:
             check_hosts([each for each in facts if hosts[each.name].kind == kind])
         if is_new:
@@ -113,17 +115,6 @@ def machine_of_host(host: WholeHost, settings: Settings) -> tuple[Bench, int]:
     document = new_document(settings, planned_rows(settings))
     document["gpu"] = None if settings["device"] == "cpu" else gpu_state()
     return document, gpu_count() if document["gpu"] else 0
-
-
-def card_of(own: Bench) -> str | None:
-    """Return the name of the GPU that a host's rows may use."""
-    return own["gpu"]["name"] if own["gpu"] else None
-
-
-def left_of(whole: Bench, kind: Path) -> list[str]:
-    """Return the cases of a kind that no host has measured."""
-    parts = of_hosts(kind).values()
-    return [case for case in cases_of(whole) if not any(is_measured(each, case) for each in parts)]
 
 
 class Measuring:
@@ -253,11 +244,13 @@ class Measuring:
         lines = []
         for kind, whole in self.wholes.items():
             failed = [host for host in self.hosts.values() if host.kind == kind and host.failed]
-            if left := left_of(whole, kind):
+            if left := left_of(whole, of_hosts(kind)):
                 reasons = "; ".join(f"host {host.name}: {host.failed}" for host in failed)
                 lines.append(f"{kind.name}: {', '.join(left)} not measured: {reasons}")
         for kind in kinds_in(self.out):
-            if kind not in self.wholes and (left := left_of(read_document(kind, Bench), kind)):
+            if kind in self.wholes:
+                continue
+            if left := left_of(read_document(kind, Bench), of_hosts(kind)):
                 lines.append(
                     f"{kind.name}: {', '.join(left)} not measured: no host of this kind is in the "
                     "cluster"

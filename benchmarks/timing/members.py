@@ -132,12 +132,9 @@ def ending_on_failure(rows: list[Row], refused: RowStatus = "unsupported") -> It
     """
     try:
         yield
-    except InputError as error:
+    except (InputError, WorkerFailed) as error:
         for row in rows:
-            end(row, refused, str(error))
-    except WorkerFailed as error:
-        for row in rows:
-            end(row, "failed", str(error))
+            end(row, refused if isinstance(error, InputError) else "failed", str(error))
 
 
 def end(row: Row, status: RowStatus, reason: str | None) -> None:

@@ -7,7 +7,7 @@ from operator import itemgetter
 from benchmarks.cases import CASES
 from benchmarks.cases.case import Machine
 from benchmarks.records.documents import Bench, Row, Settings
-from benchmarks.records.figures import recipe_of
+from benchmarks.records.figures import recipe_of, recipe_of_row
 from benchmarks.records.results import row_name
 from benchmarks.timing.machine import gpu_count
 from benchmarks.timing.tracks import has_rows
@@ -90,10 +90,7 @@ def groups(document: Bench) -> Iterator[list[Row]]:
 
 def config_of(settings: Settings, row: Row) -> Config:
     """Return the configuration that a row is measured with; its track may change it further."""
-    network = {"backbone": settings["backbone"], "head": settings.get("head")}
-    batch_size, (height, width) = row["batch_size"], settings["crop"]
-    recipe = recipe_of(settings).changed(**network, batch_size=batch_size, crop=(height, width))
-    config = config_with(settings, recipe, row["precision"])
+    config = config_with(settings, recipe_of_row(settings, row), row["precision"])
     return CASES[row["case"]].configured(config, row["variant"])
 
 
@@ -111,6 +108,5 @@ def config_with(settings: Settings, recipe: Recipe, precision: str) -> Config:
 
 def accuracy_config(settings: Settings) -> Config:
     """Return the configuration of the case accuracy from its first seed."""
-    network = {"backbone": settings["backbone"], "head": settings.get("head")}
-    recipe = make_recipe("generated", **network)
+    recipe = make_recipe("generated", backbone=settings["backbone"], head=settings.get("head"))
     return config_with(settings, recipe, settings["precisions"][0])

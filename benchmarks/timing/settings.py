@@ -145,13 +145,10 @@ class Settings:
             check_trainings(self)
 
     @property
-    def _recipe(self) -> Recipe:
-        return self.own_recipe or make_recipe(self.recipe)
-
-    @property
     def _network(self) -> Recipe:
         """Return the recipe with the network that the options name."""
-        return self._recipe.changed(backbone=self.backbone, head=self.head)
+        recipe = self.own_recipe or make_recipe(self.recipe)
+        return recipe.changed(backbone=self.backbone, head=self.head)
 
     @property
     def trains(self) -> bool:

@@ -71,7 +71,7 @@ def limit_cpus(threads: int | None) -> None:
     """
     if threads is not None:
         thread_environment(threads)  # For its check.
-        _use_cpus(available_cpus()[:threads])
+        use_cpus(available_cpus()[:threads])
 
 
 @contextmanager
@@ -82,9 +82,10 @@ def cpus_limited(threads: int | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _use_cpus(before)
+        use_cpus(before)
 
 
-def _use_cpus(cpus: list[int]) -> None:
+def use_cpus(cpus: list[int]) -> None:
+    """Let this process and its children use only these CPUs."""
     if hasattr(os, "sched_setaffinity"):  # macOS has no such call.
         os.sched_setaffinity(0, cpus)

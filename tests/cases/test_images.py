@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from benchmarks.cases import CASES
 from benchmarks.cases.images import KINDS, WholeImages, by_areas, image_size, order
-from benchmarks.pages.bench import write_page
 from benchmarks.pages.bench_text import table
 from benchmarks.records.check import problems
 from benchmarks.records.comparisons import compare_rows
@@ -23,7 +22,7 @@ from common.config import Config
 from common.recipes import make_recipe
 from common.reference import network as reference
 from tests.cases.conftest import Asked, Question
-from tests.support.bench_sample import planned, process, sample
+from tests.support.bench_sample import planned, process, sample, write_page
 
 CONFIG = Config(make_recipe("chapter-torch", batch_size=4, crop=(32, 64)), threads=1)
 IMAGES = CASES["images"]

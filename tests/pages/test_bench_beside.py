@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.pages.bench import groups, write_page
+from benchmarks.pages.bench import groups
 from benchmarks.pages.rows import paired_tests, row_title, side_by_side
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.figures import highest, summarize
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, write_page
 
 LONG = "Theirs <&> of a name as long as those of processors are, at 2.00 GHz"
 OURS, THEIRS = "Ours, 2 CPUs", f"{LONG}, 64 CPUs"

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.pages.bench import write_page
 from benchmarks.pages.bench_text import markdown
 from benchmarks.pages.facts import bench_facts, computed_on, machine_names, process_facts
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, write_page
 
 GPU = {
     "name": "NVIDIA H100 80GB HBM3",

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.pages.bench import groups, verdict, write_page
+from benchmarks.pages.bench import groups, verdict
 from benchmarks.pages.bench_text import table as bench_table
 from benchmarks.pages.format import error_text
 from benchmarks.pages.html import shade
@@ -20,7 +20,7 @@ from benchmarks.records.documents import Bench
 from benchmarks.records.figures import summarize
 from benchmarks.records.results import read_document
 from common.errors import InputError
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, write_page
 from tests.support.report_sample import sample_accuracy
 
 PROOF = Path(__file__).parents[2] / "docs/parity/full-cpu.json"

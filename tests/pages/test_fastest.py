@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks.commands.bench.diff import in_words
 from benchmarks.pages import compare as compare_page
-from benchmarks.pages.bench import fastest, headline, verdict, write_page
+from benchmarks.pages.bench import fastest, headline, verdict
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.rows import paired_tests, tables
 from benchmarks.records.check import problems
@@ -18,7 +18,7 @@ from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.diff import changes
 from benchmarks.records.figures import summarize
 from benchmarks.records.statistics import ONE_PROCESS
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, write_page
 from tests.support.report_sample import row, sample_compare
 
 BUSY = "not judged: other processes took 61 % of the CPUs (at most 10 %)"

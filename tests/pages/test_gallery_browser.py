@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from benchmarks.commands.report import write_report
-from benchmarks.pages import bench as bench_page
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, write_page
 from tests.support.report_sample import sample_accuracy, sample_compare, write_compare
 
 pytestmark = pytest.mark.xdist_group("chromium")
@@ -22,7 +21,7 @@ def gallery_file(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
         sample_compare(folder)
         return write_report(folder)
     document = {**sample_bench(), "accuracy": sample_accuracy(folder)}
-    return bench_page.write_page(document, folder / "report.html")
+    return write_page(document, folder / "report.html")
 
 
 # Of the two pictures of a slider: which tile each shows, and how far the divider is from its left.

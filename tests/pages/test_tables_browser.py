@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.commands.report import write_report
-from benchmarks.pages.bench import write_page
 from benchmarks.pages.proof import write_page as write_proof
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, write_page
 from tests.support.report_sample import row, sample_compare, withhold, write_compare
 
 pytestmark = pytest.mark.xdist_group("chromium")

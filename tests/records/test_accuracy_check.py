@@ -11,7 +11,6 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.pages import roofline
-from benchmarks.pages.bench import write_page
 from benchmarks.pages.studies import accuracy as accuracy_page
 from benchmarks.records import results
 from benchmarks.records.documents import Bench
@@ -20,7 +19,7 @@ from benchmarks.records.results import read_document
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
-from tests.support.bench_sample import READING, sample_bench
+from tests.support.bench_sample import READING, sample_bench, write_page
 
 Document = dict[str, Any]
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from benchmarks.cli import main as fcn
 from benchmarks.commands.compare import command_parser
 from benchmarks.equal_work.trained import pixels_to_score
-from benchmarks.pages.bench import write_page
 from benchmarks.pages.html import write_png
 from benchmarks.pages.studies.accuracy import accuracy_curves, accuracy_text, score_rows
 from benchmarks.records.documents import Bench
@@ -39,7 +38,7 @@ from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run.metrics import empty_confusion, evaluation_record
 from common.run.training import TrainingData
-from tests.support.bench_sample import planned, sample_bench
+from tests.support.bench_sample import planned, sample_bench, write_page
 
 SMALL = make_recipe("modern", batch_size=4, crop=(64, 64), epochs=1)
 

@@ -1,21 +1,25 @@
 """Documents as `fcn bench` and `fcn bench calibrate` write them, from a simulated clock."""
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.cases import CASES
+from benchmarks.pages.bench import render_page
 from benchmarks.records.calibration.documents import PLAIN_ROWS
 from benchmarks.records.comparisons import compare_rows
-from benchmarks.records.documents import Process, Sample, Settings
+from benchmarks.records.documents import Bench, Process, Sample, Settings
 from benchmarks.records.figures import summarize
 from benchmarks.records.results import new_document
 from benchmarks.timing.calibration import new_calibration
 from benchmarks.timing.plan import planned_rows
 from benchmarks.timing.settings import Settings as BenchSettings
+from common.machine.files import write_text
 from common.reference.tolerances import row_limits
 
 SETTINGS: Settings = {
@@ -176,3 +180,9 @@ def sample_calibration(groups: int, processes: float, turns: float, drift: float
         group: Any = {"started": began.isoformat(), "minutes": 0.7, "rows": rows}
         document["groups"].append(group)
     return json.loads(json.dumps(document))
+
+
+def write_page(document: Bench, path: Path, beside: Sequence[Bench] = ()) -> Path:
+    """Write the page of a benchmark, whose folder is that of the page."""
+    write_text(path, render_page(document, path.parent, beside))
+    return path

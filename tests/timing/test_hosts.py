@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.cluster.place import News, versions_here
-from benchmarks.cluster.whole import missing_on_host, versions_of_host
+from benchmarks.cluster.place import Host, News, versions_here
+from benchmarks.cluster.whole import facts_of_host
 from benchmarks.commands.bench import hosts as command
 from benchmarks.commands.bench import outcome
 from benchmarks.records.machines.kinds import PLAN, kinds_in
@@ -55,10 +55,9 @@ class Played:
         self.told = False
 
     def ask(self, function: Any, *arguments: Any) -> dict[str, Any]:
-        if function is versions_of_host:
-            return {name: VERSIONS | {**self.versions.get(name, {})} for name in self.kinds}
-        if function is missing_on_host:
-            return {name: [] for name in self.kinds}
+        if function is facts_of_host:
+            of_hosts = {name: VERSIONS | {**self.versions.get(name, {})} for name in self.kinds}
+            return {name: Host(name, [], versions, "") for name, versions in of_hosts.items()}
         assert function is machine_of_host
         described = {name: machine_of_host(None, *arguments) for name in self.kinds}
         for name, (document, _) in described.items():

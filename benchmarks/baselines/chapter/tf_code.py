@@ -60,8 +60,7 @@ def create_net() -> keras.Model:
         x = block(x, f"backbone.layer{stage}.0", channels, stride)
         x = block(x, f"backbone.layer{stage}.1", channels, 1)
     x = layers.Conv2D(NUM_CLASSES, 1, name="final_conv")(x)
-    x = upsampling()(x)
-    return keras.Model(images, x)
+    return keras.Model(images, upsampling()(x))
 
 
 def create_state(config: Config, parameters: Parameters) -> State:

@@ -10,7 +10,7 @@ from shlex import quote
 
 from benchmarks.commands.bench.selftest import first_installed
 from benchmarks.commands.report import next_steps
-from benchmarks.commands.trainings import resumable
+from benchmarks.commands.trainings import check_above_zero, check_goes_on, resumable
 from benchmarks.pages.calibration.text import calibration_text
 from benchmarks.records.calibration.documents import Budget, Calibration
 from benchmarks.records.calibration.shares import outcomes
@@ -21,7 +21,7 @@ from benchmarks.timing.settings import Settings, interpreter
 from benchmarks.workers.client import WorkerFailed
 from benchmarks.workers.environment import limit_cpus
 from common.backends import check_backend
-from common.errors import InputError, printable
+from common.errors import printable
 from common.fields import add_field_options, field_values
 from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
@@ -55,7 +55,7 @@ def command_parser() -> Parser:
     )
     parser.set_defaults(seconds=0.2, timeout=300.0)
     text = "an interpreter of its own for the backend"
-    add("--python", action="append", dest="pythons", metavar="BACKEND=PATH", help=text)
+    add("--python", action="append", metavar="BACKEND=PATH", help=text)
     text = "go on with an interrupted calibration, or longer with --minutes or --comparisons"
     add("--resume", type=Path, metavar="DIR", help=text)
     add_result_options(parser, "calibration")
@@ -65,10 +65,7 @@ def command_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Calibrate; status 1 if a group has no figure."""
     args, named = parsed(command_parser(), argv)
-    for name in ("minutes", "comparisons"):
-        value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise InputError(f"--{name} {value:g}: expected a number above 0")
+    check_above_zero(args, "minutes", "comparisons")
     if args.resume:
         calibration, out = resumed(args, named), args.resume
     else:
@@ -95,7 +92,7 @@ def begun(args: Namespace) -> Calibration:
     Raises:
         InputError: For a value that cannot be.
     """
-    pythons = dict(interpreter(text) for text in args.pythons or ())
+    pythons = dict(interpreter(text) for text in args.python or ())
     backend = args.backend or next(iter(pythons), None) or first_installed()
     if backend not in pythons:
         check_backend(backend)
@@ -124,11 +121,7 @@ def resumed(args: Namespace, named: set[str]) -> Calibration:
         InputError: If there is none, an option would change it, or this is another machine or
             commit.
     """
-    if more := sorted(named - GOES_ON):
-        option = "python" if more[0] == "pythons" else more[0]
-        raise InputError(
-            f"--resume {args.resume}: goes on with its own options: leave out --{option}"
-        )
+    check_goes_on(args.resume, named, GOES_ON)
     calibration = read_document(args.resume, Calibration)
     check_same_origin(args.resume, calibration)
     if named & {"minutes", "comparisons"}:

@@ -1,7 +1,7 @@
 """`fcn bench check FILE`: a results file of any machine, its table and what is wrong with it."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from benchmarks.pages.bench_text import few_processes, markdown, not_closed, table
@@ -16,6 +16,8 @@ from benchmarks.records.results import CALIBRATION, STUDY, can_check_schema, kin
 from benchmarks.records.training_documents import Study
 from common.errors import InputError
 from common.options import Parser
+
+CHECKED = "follows the schema"
 
 
 def command_parser() -> Parser:
@@ -45,45 +47,54 @@ def main(argv: Sequence[str]) -> int:
         return check_calibration(args.file, args.markdown)
     document = read_document(args.file, Bench)
     try:
-        lines = [f"problem: {line}" for line in problems(document)]
-        print(markdown(document) if args.markdown else table(document))
+        lines = problems(document)
+        text = markdown(document) if args.markdown else table(document)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if can_check_schema():
             raise
         raise InputError(f"{args.file}: does not follow the schema ({error!r})") from error
-    status = int(bool(lines))
-    notes = few_processes(document), not_closed(document)
-    lines += [f"note: {note}" for note in notes if note]
-    if not status and not args.markdown:
-        schema = "follows the schema" if can_check_schema() else "(schema unchecked: no jsonschema)"
-        lines.append(f"{args.file}: {schema} and agrees with itself")
-    for line in lines:
-        print(line, file=sys.stderr if args.markdown else sys.stdout)
-    return status
+    notes = [note for note in (few_processes(document), not_closed(document)) if note]
+    schema = CHECKED if can_check_schema() else "(schema unchecked: no jsonschema)"
+    return show(args.file, text, lines, args.markdown, notes, schema)
 
 
 def check_study(path: Path, is_markdown: bool) -> int:
     """Check and show a study; status 1 if it contradicts the rules or itself."""
     study = read_document(path, Study)
-    lines = [f"problem: {line}" for line in problems_of_study(study)]
-    status = int(bool(lines))
-    print(study_markdown(study) if is_markdown else study_text(study))
-    if not status and not is_markdown:
-        lines.append(f"{path}: follows the schema and agrees with itself")
-    for line in lines:
-        print(line, file=sys.stderr if is_markdown else sys.stdout)
-    return status
+    words = study_markdown if is_markdown else study_text
+    return show(path, words(study), problems_of_study(study), is_markdown)
 
 
 def check_calibration(path: Path, is_markdown: bool) -> int:
     """Compute a calibration's shares again and show them; status 1 if it contradicts itself."""
     calibration = read_document(path, Calibration)
-    lines = [f"problem: {line}" for line in problems_of_calibration(calibration)]
-    status = int(bool(lines))
-    show = calibration_markdown if is_markdown else calibration_text
-    print(show(calibration, outcomes(calibration)))
-    if not status and not is_markdown:
-        lines.append(f"{path}: follows the schema and agrees with itself")
+    words = calibration_markdown if is_markdown else calibration_text
+    text = words(calibration, outcomes(calibration))
+    return show(path, text, problems_of_calibration(calibration), is_markdown)
+
+
+def show(
+    path: Path,
+    text: str,
+    wrong: Iterable[str],
+    is_markdown: bool,
+    notes: Iterable[str] = (),
+    schema: str = CHECKED,
+) -> int:
+    """Print a document and what was found of it; return status 1 if it has problems.
+
+    Args:
+        path: Its file.
+        text: The document as text, or as Markdown, beside which all else is no part of the output.
+        wrong: The problems.
+        notes: What is worth knowing and no problem.
+        schema: How the document and its schema agree, in words.
+    """
+    found = [f"problem: {line}" for line in wrong]
+    lines = [*found, *(f"note: {note}" for note in notes)]
+    if not found and not is_markdown:
+        lines.append(f"{path}: {schema} and agrees with itself")
+    print(text)
     for line in lines:
         print(line, file=sys.stderr if is_markdown else sys.stdout)
-    return status
+    return int(bool(found))

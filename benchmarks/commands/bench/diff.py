@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.pages.format import text_table
+from benchmarks.pages.format import ratio_text, text_table
 from benchmarks.pages.history.words import change_finding, differences
 from benchmarks.records.diff import Change, changes, unlike
 from benchmarks.records.documents import Bench
@@ -70,7 +70,7 @@ def cells(change: Change) -> tuple[str, ...]:
         change["key"],
         f"{change['old'] * 1000:.4g}",
         f"{change['new'] * 1000:.4g}",
-        f"{change['ratio']:.3f} [{change['low']:.3f}, {change['high']:.3f}]",
+        ratio_text(change),
         in_words(change),
     )
 

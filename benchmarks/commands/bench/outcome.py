@@ -7,8 +7,9 @@ from importlib.util import find_spec
 from benchmarks.pages.bench_text import table
 from benchmarks.pages.format import counted
 from benchmarks.records.comparisons import compare_rows
-from benchmarks.records.documents import Bench
+from benchmarks.records.documents import Bench, Row
 from benchmarks.records.results import Results, read_document
+from benchmarks.records.training_documents import AccuracyRow
 from common.errors import printable
 from common.machine.files import write_text
 
@@ -27,13 +28,13 @@ def conclude(results: Results) -> None:
     read_document(folder, Bench)
     if not has_pages():
         return
-    from benchmarks.pages.bench import write_page
+    from benchmarks.pages.bench import render_page
     from benchmarks.pages.html import write_png
     from benchmarks.pages.roofline import roofline
     from benchmarks.pages.studies.accuracy import accuracy_curves
 
     write_png(roofline(document), folder / "roofline.png")
-    write_page(document, folder / "report.html")
+    write_text(folder / "report.html", render_page(document, folder))
     if "accuracy" in document:
         write_png(accuracy_curves(document["accuracy"]), folder / "accuracy.png")
 
@@ -45,17 +46,13 @@ def has_pages() -> bool:
 
 def status_of(documents: Sequence[Bench]) -> int:
     """Return the exit status of benchmarks; say why if none has a figure."""
-    rows = [row for document in documents for row in document["rows"]]
-    trained = [
-        row
-        for document in documents
-        if "accuracy" in document
-        for row in document["accuracy"]["rows"]
-    ]
-    statuses = {*(row["status"] for row in rows), *(row["status"] for row in trained)}
+    rows: list[Row | AccuracyRow] = [row for document in documents for row in document["rows"]]
+    for document in documents:
+        rows += document["accuracy"]["rows"] if "accuracy" in document else []
+    statuses = {row["status"] for row in rows}
     failed = bool(statuses & {"failed", "invalid", "differs"})
     if statuses and not statuses & {"ok", "running"}:
-        reasons = list(dict.fromkeys(str(row["reason"]) for row in [*rows, *trained]))
+        reasons = list(dict.fromkeys(str(row["reason"]) for row in rows))
         others = counted(len(reasons) - 1, "other reason")
         more = f" (and {others}, above)" if len(reasons) > 1 else ""
         print(printable(f"error: no row has a figure: {reasons[0]}{more}"), file=sys.stderr)

@@ -4,13 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shlex import join, quote
 
 from benchmarks.commands.bench import diff
-from benchmarks.pages.format import counted, text_table
+from benchmarks.pages.format import counted, ratio_text, text_table
 from benchmarks.records.comparisons import is_early
 from benchmarks.records.diff import Repeated, repeated, unlike
 from benchmarks.records.documents import Bench
@@ -240,19 +241,13 @@ def report(file: Path, there: Bench, out: Path) -> None:
 def cells(finding: Repeated) -> tuple[str, ...]:
     """Return the cells of one comparison."""
     a, b = (" ".join(finding[name].split("/")[:3]) for name in ("a", "b"))
-    there, here = (
-        f"{ratio['ratio']:.3f} [{ratio['low']:.3f}, {ratio['high']:.3f}]"
-        for ratio in (finding["there"], finding["here"])
-    )
+    there, here = (ratio_text(finding[name]) for name in ("there", "here"))
     return f"{b} / {a}", there, here, finding["outcome"]
 
 
 def verdict(findings: Sequence[Repeated]) -> str:
     """Return in one line how many findings were found again."""
-    counts: Mapping[str, int] = {
-        outcome: sum(finding["outcome"] == outcome for finding in findings)
-        for outcome in dict.fromkeys(finding["outcome"] for finding in findings)
-    }
+    counts = Counter(finding["outcome"] for finding in findings)
     if not counts:
         return "No comparison of the file was measured again."
     parts = [f"{outcome} in {count}" for outcome, count in counts.items()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.cluster.scaling import Link, gradient_bytes, step_seconds
 from benchmarks.pages.format import counted, significant, text_table
 from benchmarks.records.documents import Bench, Row
-from benchmarks.records.figures import recipe_of
+from benchmarks.records.figures import recipe_of_row
 from benchmarks.records.results import read_document
 from common.errors import InputError
 from common.options import Parser
@@ -71,8 +71,7 @@ def main(argv: Sequence[str]) -> int:
 
 def table(row: Row, document: Bench, args: Namespace) -> str:
     """Return what a row's step time says, as lines of text."""
-    changes = {"backbone": row["backbone"], "head": row.get("head")}
-    size = gradient_bytes(recipe_of(document["settings"]).changed(**changes))
+    size = gradient_bytes(recipe_of_row(document["settings"], row))
     assert row["figures"] is not None
     alone = row["figures"]["step_seconds"]["median"]
     lines = [["GB/s", *(counted(int(count), "replica") for count in args.replicas)]]

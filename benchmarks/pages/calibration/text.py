@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from benchmarks.pages.format import counted, markdown_table, significant, text_table
+from benchmarks.pages.format import counted, crop_text, markdown_table, significant, text_table
 from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.calibration.shares import (
     TOLERANCE,
@@ -72,9 +72,8 @@ def title(calibration: Calibration) -> str:
     """Return what was measured."""
     settings = calibration["settings"]
     (backend,), (case,), (batch,) = settings["backends"], settings["cases"], settings["batch_sizes"]
-    height, width = settings["crop"]
     return (
-        f"{BACKENDS.get(backend, backend)}, {case}, batch {batch}, {height}×{width}, "
+        f"{BACKENDS.get(backend, backend)}, {case}, batch {batch}, {crop_text(settings['crop'])}, "
         f"{counted(settings['rounds'], 'round')}, {counted(len(calibration['groups']), 'group')}"
     )
 

@@ -7,7 +7,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from benchmarks.pages.history.words import commit, day, line_name, new_versions
-from benchmarks.pages.html import COLORS, MUTED, backend_color, mute, new_figure
+from benchmarks.pages.html import COLORS, DASHES, MUTED, backend_color, mute, new_figure
 from benchmarks.pages.rows import interval_of, measure_of
 from benchmarks.records.history.lines import Line, Panel
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DASHES = ("-", "--", ":", "-.")
 MARKERS = ("o", "s", "^", "D", "v")
 """Of the backends, so that no line is known by its colour alone."""
 MOST_VERSIONS = 5
@@ -30,7 +29,8 @@ def picture(panel: Panel) -> Figure | None:
     if not (figure := new_figure(min(16, max(9, 1.35 * count + 2)), 4.2)):
         return None
     axes = figure.subplots()
-    dashes = dict(zip(tracks_of(panel), cycle(DASHES), strict=False))
+    tracks = dict.fromkeys(line.points[0].row["track"] for line in panel.lines)
+    dashes = dict(zip(tracks, cycle(DASHES), strict=False))
     for line in panel.lines:
         draw(axes, panel, line, dashes[line.points[0].row["track"]])
     axes.set_xticks(range(count), names_of_files(panel), fontsize=8)
@@ -41,11 +41,6 @@ def picture(panel: Panel) -> Figure | None:
     mute(axes)
     figure.legend(frameon=False, fontsize=9, loc="outside right upper")
     return figure
-
-
-def tracks_of(panel: Panel) -> list[str]:
-    """Return the tracks of a panel's lines, each once."""
-    return list(dict.fromkeys(line.points[0].row["track"] for line in panel.lines))
 
 
 def draw(axes: Axes, panel: Panel, line: Line, dash: str) -> None:

@@ -153,15 +153,10 @@ def number_heads(panel: Panel) -> list[str]:
 
 def number_rows(panel: Panel) -> list[list[str]]:
     """Return the numbers of a picture: a line a file."""
-    news = new_versions(panel)
+    cells = ([cell(line, stored) for line in panel.lines] for stored in panel.files)
     return [
-        [
-            day(stored),
-            commit(stored),
-            ", ".join(news[number]) or DASH,
-            *(cell(line, stored) for line in panel.lines),
-        ]
-        for number, stored in enumerate(panel.files)
+        [day(stored), commit(stored), ", ".join(news) or DASH, *numbers]
+        for stored, news, numbers in zip(panel.files, new_versions(panel), cells, strict=True)
     ]
 
 
@@ -210,8 +205,7 @@ def file_rows(history: History, commands: Sequence[str]) -> list[list[str]]:
     rows = []
     for stored, command in zip(history.files, commands, strict=True):
         document = stored.document
-        machine = document["hardware"]
-        gpu = document["gpu"]
+        machine, gpu = document["hardware"], document["gpu"]
         names = [gpu["name"]] if gpu else []
         figures = sum(row["figures"] is not None for row in document["rows"])
         rows.append(

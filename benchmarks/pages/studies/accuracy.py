@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.pages.format import DASH, counted, network_name, small_percent, text_table
+from benchmarks.pages.format import DASH, counted, recipe_words, small_percent, text_table
 from benchmarks.pages.gallery import Item, gallery_item
 from benchmarks.pages.html import COLORS, TEXT, backend_color, mute, new_figure
 from benchmarks.records.documents import Bench
@@ -39,12 +39,8 @@ HEADS = ("backend", *NAMES.values(), "to target", "error of the first losses")
 
 def accuracy_title(accuracy: Accuracy) -> str:
     """Return what was trained."""
-    recipe = accuracy["config"]["recipe"]
-    height, width = recipe["crop"]
-    return (
-        f"accuracy, {network_name(recipe)}, {recipe['name']}, batch {recipe['batch_size']}, "
-        f"{height}×{width}, {counted(accuracy['seeds'], 'seed')}: mean [least, most]"
-    )
+    recipe = recipe_words(accuracy["config"]["recipe"], accuracy["seeds"])
+    return f"accuracy, {recipe}: mean [least, most]"
 
 
 def score_rows(accuracy: Accuracy) -> list[list[str]]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pages.html import COLORS, MUTED, TEXT, mute, new_figure
+from benchmarks.pages.html import COLORS, DASHES, MUTED, TEXT, mute, new_figure
 from benchmarks.pages.studies.accuracy import NAMES, epoch_rows, values_of, void_of
 from benchmarks.pages.studies.words import ordered_effects, title_of
 from benchmarks.records.training_documents import Effect, Score, Study, finished
@@ -16,9 +16,6 @@ from common.run.plots import whole_numbers
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-DASHES = ("-", "--", ":", "-.")
-"""Of the variants, so that no line is known by its colour alone."""
 
 
 def effect_picture(study: Study, score: Score) -> Figure | None:

@@ -1,11 +1,10 @@
 """The hosts of a cluster that trained for a study or a search."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from benchmarks.pages.facts import Facts
 from benchmarks.pages.format import counted, size
 from benchmarks.records.diff import ALIKE
-from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.training_documents import AccuracyRun, Study
 from benchmarks.records.tuning_documents import TrialRecord, Tune
 from common.documents import Hardware
@@ -23,18 +22,14 @@ def trained_of(document: Study | Tune) -> list[Trained]:
 
 def hosts_of(document: Study | Tune) -> dict[str, Hardware]:
     """Return name -> hardware of the hosts of a cluster that trained."""
-    records: Iterable[HostRecord] = (
-        each["host"] for each in trained_of(document) if "host" in each
-    )
-    return {record["name"]: record["hardware"] for record in records}
+    hosts = (each["host"] for each in trained_of(document) if "host" in each)
+    return {host["name"]: host["hardware"] for host in hosts}
 
 
 def host_facts(document: Study | Tune) -> dict[str, Facts]:
     """Return what is known of the hosts, in a block of a manifest; none without a cluster."""
-    hosts = hosts_of(document)
-    return (
-        {"Hosts": {name: in_words(hardware) for name, hardware in hosts.items()}} if hosts else {}
-    )
+    hosts = {name: in_words(hardware) for name, hardware in hosts_of(document).items()}
+    return {"Hosts": hosts} if hosts else {}
 
 
 def in_words(hardware: Hardware) -> str:

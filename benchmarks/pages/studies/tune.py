@@ -41,7 +41,6 @@ def render_page(tune: Tune, folder: Path) -> str:
         confirmed=is_confirmed(tune, folder),
         trials=trial_rows(tune),
         heads=heads(tune),
-        importance=tune["importance"],
         best_recipe=best_values(tune),
         figures=(
             ("Best so far", PROGRESS_NOTE, progress_figure(tune)),

@@ -8,7 +8,7 @@ from benchmarks.pages.format import (
     counted,
     join,
     markdown_table,
-    network_name,
+    recipe_words,
     text_table,
 )
 from benchmarks.pages.studies.accuracy import (
@@ -50,13 +50,9 @@ def title_of(backend: str) -> str:
 
 def study_title(study: Study) -> str:
     """Return what was trained."""
-    recipe, seeds = study["config"]["recipe"], study["variants"][0]["seeds"]
-    height, width = recipe["crop"]
     varied = "; ".join(f"{field}: {', '.join(texts)}" for field, texts in study["varied"].items())
-    return (
-        f"{varied or 'nothing varied'}; {network_name(recipe)}, {recipe['name']}, batch "
-        f"{recipe['batch_size']}, {height}×{width}, {counted(seeds, 'seed')}"
-    )
+    recipe = recipe_words(study["config"]["recipe"], study["variants"][0]["seeds"])
+    return f"{varied or 'nothing varied'}; {recipe}"
 
 
 def score_cells(study: Study) -> list[list[str]]:

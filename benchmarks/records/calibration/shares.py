@@ -139,9 +139,9 @@ def outcomes(calibration: Calibration) -> list[Outcome]:
     results = []
     for design in DESIGNS:
         for size in design.sizes:
-            if len(groups) < size * (2 if design.apart else 1):
+            needed = size * (2 if design.apart else 1)
+            if len(groups) < needed:
                 continue
-            cost = minutes * size * (2 if design.apart else 1)
             for rounds in sorted({whole, *design.fewer} if size == SIZES[-1] else {whole}):
                 if rounds > whole:
                     continue
@@ -151,7 +151,7 @@ def outcomes(calibration: Calibration) -> list[Outcome]:
                     differ[slowdown], covered[slowdown] = shares(
                         logs[..., : 2 * rounds], design, size, slowdown, slowed
                     )
-                known = cost if rounds == whole else None
+                known = minutes * needed if rounds == whole else None
                 results.append(Outcome(design, size, rounds, known, differ, covered))
     return results
 

@@ -34,6 +34,19 @@ def is_measured(document: Bench, case: str) -> bool:
     return all(row["status"] != "running" for row in rows_of(document, case))
 
 
+def left_of(whole: Bench, parts: Mapping[str, Bench]) -> list[str]:
+    """Return the cases of a benchmark that no host has measured.
+
+    Args:
+        parts: What each host has measured or begun.
+    """
+    return [
+        case
+        for case in cases_of(whole)
+        if not any(is_measured(each, case) for each in parts.values())
+    ]
+
+
 def part(own: Bench, earlier: Bench | None, cases: Collection[str]) -> Bench:
     """Return the document with which a host goes on to measure cases.
 
@@ -73,11 +86,7 @@ def next_cases(
         others: The other hosts of the kind that are there, and what each of them measures now.
     """
     taken = {case for cases in others.values() for case in cases}
-    left = [
-        case
-        for case in cases_of(whole)
-        if case not in taken and not any(is_measured(each, case) for each in parts.values())
-    ]
+    left = [case for case in left_of(whole, parts) if case not in taken]
     begun = {
         case: host
         for host in [*others, name]

@@ -54,12 +54,12 @@ def close(member: Member, question: Question) -> bool:
 def turn_errors(member: Member, samples: list[Sample]) -> dict[str, float]:
     """Return what the turns took beside what they said, and what work they leave."""
     collecting = min(seconds_of(member, "turns.collect") for _ in range(TRIES))
-    told = np.array([sample["turn_seconds"] for sample in samples])
-    lasted = np.array([sample["asked_seconds"] for sample in samples])
+    told, lasted, step, used = (
+        np.array([sample[name] for sample in samples])
+        for name in ("turn_seconds", "asked_seconds", "seconds", "turn_cpu_seconds")
+    )
     timed = np.maximum(1e-9, [sample["steps"] * sample["seconds"] for sample in samples])
-    step = np.array([sample["seconds"] for sample in samples])
     cpus = len(member.row["processes"][-1]["cpus"])
-    used = np.array([sample["turn_cpu_seconds"] for sample in samples])
     outside = np.maximum(0, lasted - timed - step - collecting - SLACK)
     late = (
         member.ask("turns.late_work", step_seconds=float(np.median(step))) for _ in range(TRIES)

@@ -12,7 +12,7 @@ from benchmarks.cases import CASES
 from benchmarks.cases.bounds import SUMMED_IN_GATE, bounds_of_batch
 from benchmarks.cases.inputs import read_arrays, write_arrays
 from benchmarks.equal_work.gate import judge
-from benchmarks.records.documents import Bench, Check, Gate, Process, Row
+from benchmarks.records.documents import Bench, Gate, Process, Row
 from benchmarks.timing.members import Member, end, say
 from benchmarks.timing.tracks import code_of, is_default_on
 from benchmarks.workers.client import WorkerFailed
@@ -132,15 +132,12 @@ def largest(before: Gate | None, now: Gate) -> Gate:
     if before is None or not now["passed"]:
         return now
     checks = {
-        quantity: max(check, before["checks"].get(quantity, check), key=error_of)
+        quantity: max(
+            check, before["checks"].get(quantity, check), key=lambda each: each["error"] or 0.0
+        )
         for quantity, check in now["checks"].items()
     }
     return {**now, "checks": checks}
-
-
-def error_of(check: Check) -> float:
-    """Return an error that is not past its bound."""
-    return check["error"] or 0.0
 
 
 def other_versions(document: Bench, row: Row, process: Process) -> str | None:
