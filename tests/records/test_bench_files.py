@@ -13,7 +13,8 @@ from benchmarks.records.diff import changes
 from benchmarks.records.results import CALIBRATION, SCHEMAS, STUDY
 from benchmarks.records.statistics import ONE_PROCESS
 from common.machine.threads import available_cpus
-from tests.support.bench_sample import sample_bench
+from tests.support.bench_sample import sample_bench, sample_calibration
+from tests.support.documents import ROOT
 
 Document = dict[str, Any]
 
@@ -203,6 +204,23 @@ def test_a_file_can_be_checked_where_no_schema_can(
     assert "does not follow the schema (KeyError('gate'))" in refused(
         capsys, "check", write(tmp_path, broken)
     )
+
+
+def test_a_study_and_a_calibration_say_so_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in ("records.results", "commands.bench.check"):
+        monkeypatch.setattr(f"benchmarks.{module}.can_check_schema", lambda: False)
+    calibration = sample_calibration(1, 0.005, 0.01)
+    assert fcn(["bench", "check", write(tmp_path, calibration, "calibration.json")]) == 0
+    assert "schema unchecked: no jsonschema" in capsys.readouterr().out
+    study = ROOT / "benchmarks" / "results" / "cpu-amd-epyc" / "study-heads" / "study.json"
+    of_study = json.loads(study.read_text(encoding="utf-8"))
+    for broken, part in ((calibration, "groups"), (of_study, "variants")):
+        del broken[part]
+        path = write(tmp_path, broken, "broken.json")
+        said = refused(capsys, "check", path)
+        assert f"does not follow the schema (KeyError('{part}'))" in said
 
 
 def test_a_change_is_found_and_unlike_rows_are_refused(

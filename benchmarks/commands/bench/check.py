@@ -1,8 +1,9 @@
 """`fcn bench check FILE`: a results file of any machine, its table and what is wrong with it."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from benchmarks.pages.bench_text import few_processes, markdown, not_closed, table
 from benchmarks.pages.calibration.text import calibration_markdown, calibration_text
@@ -17,7 +18,13 @@ from benchmarks.records.training_documents import Study
 from common.errors import InputError
 from common.options import Parser
 
-CHECKED = "follows the schema"
+
+class Shown(NamedTuple):
+    """A document as text or as Markdown, what contradicts the rules, and what is worth knowing."""
+
+    text: str
+    problems: list[str]
+    notes: list[str]
 
 
 def command_parser() -> Parser:
@@ -40,61 +47,43 @@ def command_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Check and show a results file; status 1 if it contradicts the rules or itself."""
     args = command_parser().parse_args(argv)
-    kind = kind_of(args.file)
-    if kind == STUDY:
-        return check_study(args.file, args.markdown)
-    if kind == CALIBRATION:
-        return check_calibration(args.file, args.markdown)
-    document = read_document(args.file, Bench)
+    read = {STUDY: read_study, CALIBRATION: read_calibration}.get(kind_of(args.file), read_bench)
     try:
-        lines = problems(document)
-        text = markdown(document) if args.markdown else table(document)
+        text, wrong, notes = read(args.file, args.markdown)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        if can_check_schema():
+        if isinstance(error, InputError) or can_check_schema():
             raise
         raise InputError(f"{args.file}: does not follow the schema ({error!r})") from error
+    lines = [f"problem: {line}" for line in wrong] + [f"note: {note}" for note in notes]
+    if not wrong and not args.markdown:
+        unchecked = "(schema unchecked: no jsonschema)"
+        schema = "follows the schema" if can_check_schema() else unchecked
+        lines.append(f"{args.file}: {schema} and agrees with itself")
+    print(text)
+    # Beside Markdown all else is no part of the output.
+    for line in lines:
+        print(line, file=sys.stderr if args.markdown else sys.stdout)
+    return int(bool(wrong))
+
+
+def read_bench(path: Path, is_markdown: bool) -> Shown:
+    """Read a benchmark."""
+    document = read_document(path, Bench)
     notes = [note for note in (few_processes(document), not_closed(document)) if note]
-    schema = CHECKED if can_check_schema() else "(schema unchecked: no jsonschema)"
-    return show(args.file, text, lines, args.markdown, notes, schema)
+    text = markdown(document) if is_markdown else table(document)
+    return Shown(text, problems(document), notes)
 
 
-def check_study(path: Path, is_markdown: bool) -> int:
-    """Check and show a study; status 1 if it contradicts the rules or itself."""
+def read_study(path: Path, is_markdown: bool) -> Shown:
+    """Read a study."""
     study = read_document(path, Study)
     words = study_markdown if is_markdown else study_text
-    return show(path, words(study), problems_of_study(study), is_markdown)
+    return Shown(words(study), list(problems_of_study(study)), [])
 
 
-def check_calibration(path: Path, is_markdown: bool) -> int:
-    """Compute a calibration's shares again and show them; status 1 if it contradicts itself."""
+def read_calibration(path: Path, is_markdown: bool) -> Shown:
+    """Read a calibration, and compute its shares again."""
     calibration = read_document(path, Calibration)
     words = calibration_markdown if is_markdown else calibration_text
     text = words(calibration, outcomes(calibration))
-    return show(path, text, problems_of_calibration(calibration), is_markdown)
-
-
-def show(
-    path: Path,
-    text: str,
-    wrong: Iterable[str],
-    is_markdown: bool,
-    notes: Iterable[str] = (),
-    schema: str = CHECKED,
-) -> int:
-    """Print a document and what was found of it; return status 1 if it has problems.
-
-    Args:
-        path: Its file.
-        text: The document as text, or as Markdown, beside which all else is no part of the output.
-        wrong: The problems.
-        notes: What is worth knowing and no problem.
-        schema: How the document and its schema agree, in words.
-    """
-    found = [f"problem: {line}" for line in wrong]
-    lines = [*found, *(f"note: {note}" for note in notes)]
-    if not found and not is_markdown:
-        lines.append(f"{path}: {schema} and agrees with itself")
-    print(text)
-    for line in lines:
-        print(line, file=sys.stderr if is_markdown else sys.stdout)
-    return int(bool(found))
+    return Shown(text, list(problems_of_calibration(calibration)), [])
