@@ -5,6 +5,7 @@ release in each backend. Those with the clock and with threads are the harness' 
 device has them.
 """
 
+import importlib
 import json
 from copy import deepcopy
 from pathlib import Path
@@ -31,12 +32,29 @@ from tests.equal_work.cheats import CHEATS
 from tests.equal_work.numpy_package import Clock, numpy_package
 from tests.support.bench_sample import planned
 from tests.support.documents import ROOT
-from tests.support.here import Here
 
 STEPS = 4
 CASE = CASES["train"]
 QUICK = {name for name, cheat in CHEATS.items() if cheat.refused[0] == "gate"}
 """All others are asked whole closing questions, which take seconds."""
+
+
+class Here:
+    """A worker in this process.
+
+    Args:
+        package: Of its backend.
+    """
+
+    def __init__(self, package: ModuleType) -> None:
+        self.package = package
+
+    def ask(self, task: str, timeout: float, **arguments: Any) -> Any:
+        module, function = f"benchmarks.{task}".rsplit(".", 1)
+        return getattr(importlib.import_module(module), function)(self.package, **arguments)
+
+    def close(self) -> None:
+        pass
 
 
 def document_of(backend: str, size: tuple[int, int]) -> Any:

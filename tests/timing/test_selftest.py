@@ -14,12 +14,12 @@ from benchmarks.timing.group import processes
 from benchmarks.timing.plan import config_of
 from benchmarks.timing.proof import opening
 from benchmarks.timing.settings import Settings
-from benchmarks.workers.client import WorkerFailed
+from benchmarks.workers.client import Worker, WorkerFailed
+from benchmarks.workers.environment import backend_environment
 from common.config import Config
 from common.recipes import make_recipe
 from tests.conftest import PRESENT
 from tests.support.bench_sample import planned
-from tests.support.here import Here
 
 REFUSED = {
     "unsynchronised": "not synchronised: 0.1 s of the work of 1 step were left",
@@ -156,27 +156,34 @@ def test_each_variant_has_its_own_plant_and_the_plain_ones_have_none(
     ]
 
 
-def check_refused(backend: ModuleType, name: str, case: str, plant: str, folder: Path) -> None:
-    settings = settings_of(name, case).to_json()
+def check_refused(backend_name: str, case: str, plant: str, folder: Path) -> None:
+    settings = settings_of(backend_name, case).to_json()
     document = planned(**settings)
     (row,) = document["rows"]
     results, config = Results(folder, document), config_of(settings, row)
-    member = members.Member(results, row, Here(backend), plant)  # type: ignore[arg-type]
-    if opening.prove(member, opening.make_question(row, config, folder)):
-        members.calibrate(member, seconds=0.1, least=2)
+    with Worker(backend_name, backend_environment(None, "cpu"), folder / "log") as worker:
+        member = members.Member(results, row, worker, plant)
+        if opening.prove(member, opening.make_question(row, config, folder)):
+            members.calibrate(member, seconds=0.1, least=2)
     assert row["status"] == "invalid"
     assert row["reason"].startswith(REFUSED[plant][:15])
 
 
-@pytest.mark.slow
-def test_steps_that_are_not_waited_for_are_refused(
-    backend: ModuleType, backend_name: str, tmp_path: Path
-) -> None:
-    check_refused(backend, backend_name, "train", "unsynchronised", tmp_path)
+@pytest.mark.parametrize(
+    "backend_name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == PRESENT[0] else pytest.mark.release)
+        for name in PRESENT
+    ],
+    indirect=True,
+)
+def test_steps_that_are_not_waited_for_are_refused(backend_name: str, tmp_path: Path) -> None:
+    """What is planted, and what finds it, is the harness' own and the same for every backend."""
+    check_refused(backend_name, "train", "unsynchronised", tmp_path)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)
-def test_another_epsilon_is_refused(backend: ModuleType, backend_name: str, tmp_path: Path) -> None:
+def test_another_epsilon_is_refused(backend_name: str, tmp_path: Path) -> None:
     """In one backend: in the others tests/equal_work/test_planted.py plants it."""
-    check_refused(backend, backend_name, "predict", "epsilon", tmp_path)
+    check_refused(backend_name, "predict", "epsilon", tmp_path)
