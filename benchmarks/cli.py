@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
-from common.errors import command
+from common.errors import command, ended_by_interrupts
 from common.suggestions import unknown
 
 COMMANDS = {
@@ -51,7 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         raise unknown("command", name, COMMANDS)
-    status: int = importlib.import_module(f"benchmarks.commands.{name}").main(rest)
+    with ended_by_interrupts():
+        module = importlib.import_module(f"benchmarks.commands.{name}")
+    status: int = module.main(rest)
     return status
 
 

@@ -8,9 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from types import TracebackType
 
 
 class InputError(ValueError):
@@ -25,14 +25,27 @@ class TrainingDiverged(RuntimeError):
     """The loss is no longer a finite number; the message says at which step."""
 
 
-def _tell_early_interrupt(
-    kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
-    """Print one line of an interrupt that comes while a command's modules are still imported."""
-    if issubclass(kind, KeyboardInterrupt):
-        print("interrupted", file=sys.stderr)
-    else:
-        sys.__excepthook__(kind, error, trace)
+def _end(number: int, frame: object) -> None:
+    os.write(sys.stderr.fileno(), b"interrupted\n")
+    os._exit(128 + number)
+
+
+@contextmanager
+def ended_by_interrupts() -> Iterator[None]:
+    """Let an interrupt end this process at once within the block, which imports modules.
+
+    As an exception it may be lost in what a library does at its import, and the work would go on;
+    or code in C that imports a module makes an error of its own of it.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    takes = before is signal.default_int_handler
+    if takes and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _end)
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is _end:
+            signal.signal(signal.SIGINT, before)
 
 
 _report_dropped = sys.unraisablehook
@@ -49,9 +62,11 @@ def _interrupt_again(dropped: "sys.UnraisableHookArgs") -> None:
 
 
 sys.unraisablehook = _interrupt_again
+_imports = ExitStack()
+"""What holds while the modules of a command are imported, until its ``main`` begins."""
 if Path(*sys.argv[:1]).name in ("-m", "fcn"):
     # `-m` is what stands there while `python -m` imports the package of a command.
-    sys.excepthook = _tell_early_interrupt
+    _imports.enter_context(ended_by_interrupts())
 
 
 def is_first_process() -> bool:
@@ -97,6 +112,7 @@ def command(main: Callable[[Sequence[str] | None], int]) -> Callable[..., int]:
 
     @functools.wraps(main)
     def wrapped(argv: Sequence[str] | None = None) -> int:
+        _imports.close()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from common.config import Config
+from common.errors import ended_by_interrupts
 from common.machine.group import JOIN_SECONDS, report_late
 
 SAME_PRESS = 0.2
@@ -17,31 +18,18 @@ SAME_PRESS = 0.2
 
 
 def configure(backend: ModuleType, config: Config) -> None:
-    """Load a backend's framework and set it up; meanwhile an interrupt ends this process at once.
-
-    As an exception it may be lost in what a library does at its import, and the work would go on.
-    """
-
-    def end(number: int, frame: object) -> None:
-        os.write(sys.stderr.fileno(), b"interrupted\n")
-        os._exit(128 + number)
-
+    """Load a backend's framework and set it up; an interrupt ends this process at once."""
     if config.workers > 1:
         sys.excepthook = report_late
         # It ends this process. A handler in Python would wait, for TensorFlow lets none run before
         # the others have come.
         signal.alarm(JOIN_SECONDS)
-    before = signal.getsignal(signal.SIGINT)
-    takes = before is signal.default_int_handler
-    if takes and threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, end)
     try:
-        backend.configure(config)
+        with ended_by_interrupts():
+            backend.configure(config)
     finally:
         if config.workers > 1:
             signal.alarm(0)
-        if signal.getsignal(signal.SIGINT) is end:
-            signal.signal(signal.SIGINT, before)
 
 
 class Interrupts:

@@ -237,8 +237,8 @@ def test_an_interrupt_while_a_framework_is_loaded_is_not_lost_in_it(
 
 @pytest.mark.parametrize(
     "statement",
-    ["interrupt()", "weakref.ref(set(), interrupt)"],
-    ids=["in plain code", "in a callback, whose exceptions Python drops"],
+    ["interrupt()", "weakref.ref(set(), interrupt)", "import_in_c()"],
+    ids=["in plain code", "in a callback, whose exceptions Python drops", "in C that imports"],
 )
 def test_an_interrupt_while_a_script_is_imported_is_one_line(
     statement: str, tmp_path: Path
@@ -248,6 +248,10 @@ def test_an_interrupt_while_a_script_is_imported_is_one_line(
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "load = builtins.__import__\n"
         "def interrupt(dead=None): os.kill(os.getpid(), signal.SIGINT)\n"
+        "def import_in_c():\n"  # As PyCapsule_Import does.
+        "    try: interrupt()\n"
+        "    except KeyboardInterrupt: pass\n"
+        "    raise ImportError('could not import module datetime')\n"
         "def interrupted(name, *rest, **options):\n"
         "    if name == 'numpy':\n"
         "        builtins.__import__ = load\n"

@@ -200,9 +200,11 @@ def test_v2_equals_gluon(training: bool) -> None:
     logits.backward(mxnet.nd.array(logits_gradient.transpose(0, 3, 1, 2)))
     for name, gradient in gradients.items():
         of_gluon = head[name].grad if name in head else by_name[name].grad()
-        # bn1's bias goes through open ReLUs straight into norms: its exact gradient is 0.
+        # bn1's bias goes through open ReLUs straight into norms: its exact gradient is 0. What
+        # rounding leaves of its sum is small beside the sum of its weight, over the same pixels.
+        summed = "backbone.bn1.weight" if name == "backbone.bn1.bias" else name
         error = np.linalg.norm(of_gluon.asnumpy() - gradient)
-        assert error < 1e-4 * np.linalg.norm(gradient) + 1e-10, name
+        assert error < 1e-4 * np.linalg.norm(gradients[summed]), name
     layer_of = {
         name: layer.name
         for layer in network_layers(Network("resnet18_v2"))
