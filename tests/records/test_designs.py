@@ -102,7 +102,7 @@ def test_a_share_stands_by_its_interval(value: float, count: int, standing: str)
     assert wilson(value, count).standing(LEVEL) == standing
 
 
-@pytest.mark.parametrize(("name", "size"), [("processes", 2), ("processes", 3)])
+@pytest.mark.parametrize(("name", "size"), [("processes", size) for size in (2, 3, 5)])
 def test_the_interval_of_a_share_is_no_narrower_than_it_may_be(name: str, size: int) -> None:
     (design,) = (design for design in DESIGNS if design.name == name)
     generator, drawn = np.random.default_rng(0), []
