@@ -61,11 +61,11 @@ class Lines:
             Thread(target=_tell, args=(ref(self), self._ended, self._gaps[0]), daemon=True).start()
 
     def update(self, n: int = 1) -> None:
-        """Count ``n`` more; print a line if one is due."""
+        """Count ``n`` more; print a line if one is due and there is a rate to tell."""
         with self._lock:
             self.n += n
-            if self.n != self.total and self._is_due():  # The end has a line of its own.
-                seconds = (self._printed - self._started) / max(1, self.n - self._initial)
+            if n and self.n != self.total and self._is_due():  # The end has a line of its own.
+                seconds = (self._printed - self._started) / (self.n - self._initial)
                 rate = f"{seconds:.3g} s {'an' if self.unit[0] in 'aeiou' else 'a'} {self.unit}"
                 rest = None if self.total is None else seconds * (self.total - self.n)
                 left = "" if rest is None else f", {clock(rest)} left"

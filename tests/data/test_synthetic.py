@@ -13,8 +13,9 @@ from common.data.dataset import own_recipe
 from common.data.masks import label_image
 from common.data.synthetic import LOOKS, draw_pair, make_dataset
 from common.errors import InputError
-from common.machine.progress import tracked
+from common.machine import progress
 from common.recipes import make_recipe
+from tests.support.clocks import clock_of
 
 SIZE = (96, 128)
 
@@ -35,14 +36,12 @@ def scenes(count: int, seed: int = 0, split: int = 0) -> tuple[np.ndarray, np.nd
 def test_drawing_shows_how_far_it_has_come(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        synthetic, "tracked", lambda *what, delay: tracked(*what, delay=delay * 1e-9)
-    )
+    monkeypatch.setattr(progress, "time", clock_of(6))
     make_dataset(tmp_path, train=3, val=2, size=SIZE, seed=0)
-    first, last = capsys.readouterr().err.splitlines()
-    # The line is due at once: before the first image is drawn, or when it is.
-    assert first.startswith(("drawing: 0 of 5 images, ", "drawing: 1 of 5 images, "))
-    assert last.startswith("drawing: 5 of 5 images in 0:0")
+    assert capsys.readouterr().err.splitlines() == [
+        "drawing: 1 of 5 images, 0:24 left (6 s an image)",
+        "drawing: 5 of 5 images in 0:30",
+    ]
 
 
 def test_the_layout_is_vocs(tmp_path: Path) -> None:

@@ -91,7 +91,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         return {k: finite(v) for k, v in CASES[case].closing_errors(config, *given).items()}
 
     monkeypatch.setattr(closing, "reference_errors", errors)
-    monkeypatch.setattr(closing, "turn_errors", lambda *_: dict.fromkeys(asked.HARNESS, 0.0))
+    monkeypatch.setattr(closing, "turn_errors", lambda *_: dict.fromkeys(closing.OF_TURNS, 0.0))
+    monkeypatch.setattr(closing, "late_error", lambda *_: 0.0)
     monkeypatch.setattr(asked, "MOST_UNSEEN", 3)
     monkeypatch.setattr("gc.collect", int)
     monkeypatch.setattr(turns, "time", clock)
@@ -106,6 +107,7 @@ def measured(package: ModuleType, name: str, question: Question, steps: int, fol
     member.steps = steps
     if prove(member, question):
         take_turn(member, {"process": 0, "round": 0, "turn": 0, "position": 0}, left=1)
+        assert closing.turns_pass(member)
         closing.close(member, question)
     return deepcopy(row)
 

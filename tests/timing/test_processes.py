@@ -1,4 +1,4 @@
-"""The processes of a row: which are measured anew, and which is asked after its last turn."""
+"""The processes of a row: which are measured anew, and what each is asked after its last turn."""
 
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +10,7 @@ from benchmarks.records.results import Results
 from benchmarks.timing.group import processes, starts
 from benchmarks.timing.group.processes import forget_unfinished
 from benchmarks.timing.members import Member
+from benchmarks.timing.proof import closing
 from benchmarks.timing.proof.opening import Question
 from common.config import Config
 from common.recipes import make_recipe
@@ -66,6 +67,30 @@ def test_one_process_of_each_row_is_asked_by_lot(
         check_whole(row)
         assert row["closing"]["passed"]
         assert len(row["processes"]) == PROCESSES
+
+
+def test_a_process_whose_turns_lie_is_refused_whichever_is_asked_by_lot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, int]] = []
+    turn_errors = closing.turn_errors
+
+    def noted(member: Any, samples: Any) -> dict[str, float]:
+        asked.append((member.row["backend"], len(member.row["processes"]) - 1))
+        lies = asked[-1] == ("torch", 0)
+        return turn_errors(member, samples) | ({"clock": 1.0} if lies else {})
+
+    monkeypatch.setattr(closing, "turn_errors", noted)
+    monkeypatch.setattr(processes.secrets, "randbelow", lambda _: PROCESSES - 1)
+    options = bench_options(tmp_path, "fine", "fine")
+    assert fcn(["bench", *options, "--out", str(tmp_path / "out")]) == 1
+    assert asked == [("torch", 0), *(("mxnet", number) for number in range(PROCESSES))]
+    refused, whole = stored(tmp_path / "out")["rows"]
+    assert refused["status"] == "invalid"
+    assert (
+        refused["reason"] == "after the last turn: not equal work: clock is off by 1, allowed 0.05"
+    )
+    check_whole(whole)
 
 
 class Here:

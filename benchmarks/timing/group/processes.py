@@ -24,7 +24,7 @@ from benchmarks.timing.members import (
     say,
     start_worker,
 )
-from benchmarks.timing.proof.closing import close
+from benchmarks.timing.proof.closing import close, turns_pass
 from benchmarks.timing.proof.opening import Question, make_question, prove
 from common.config import Config
 from common.errors import InputError
@@ -183,7 +183,8 @@ def take_turn(member: Member, place: Mapping[str, int], left: int) -> None:
 def finish(member: Member, question: Question | None) -> None:
     """Record the memory's peaks of a process, and a trace with ``--profile``; end its worker.
 
-    Before, the row is asked the closing questions, if ``question`` is what it was asked first.
+    Before, its turns are judged, and the row is asked the closing questions if ``question`` is what
+    it was asked first.
     """
     row, results = member.row, member.results
     with member.measured():
@@ -194,5 +195,5 @@ def finish(member: Member, question: Question | None) -> None:
             # A worker has another working directory.
             member.ask("turns.profile", folder=str(folder.absolute()), steps=2)
             row["profile"] = str(folder.relative_to(results.folder))
-        if question is None or close(member, question):
+        if turns_pass(member) and (question is None or close(member, question)):
             row["processes"][-1] |= used  # Only a process that was asked all has them.

@@ -9,6 +9,7 @@ import json
 import secrets
 import sys
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,9 @@ from benchmarks.timing.members import Member, end
 from benchmarks.timing.proof.opening import Question, computed, largest
 from common.reference.tolerances import row_limits
 
+OF_TURNS = ("clock", "cpus", "outside")
+"""Quantities that the turns of every process tell. All others take steps, and one process of a row
+is asked for them."""
 TRIES = 3
 """A backend that cheats does so every time; another process disturbs now and then."""
 SLACK = 0.05
@@ -34,17 +38,33 @@ QUIET = 0.25
 is honest in a quarter of its turns has gained nothing that their spread would not show."""
 
 
+def turns_pass(member: Member) -> bool:
+    """Judge the turns of a row's last process; the row ends if they were not what they said."""
+    return passes(member, OF_TURNS, turn_errors(member, last_samples(member)))
+
+
 def close(member: Member, question: Question) -> bool:
     """Ask a worker the closing questions of its case; the row ends if an answer is wrong."""
+    samples = last_samples(member)
+    late: dict[str, float | None] = {"late": late_error(member, samples)}
+    asked = [name for name in CASES[member.row["case"]].closing if name not in OF_TURNS]
+    return passes(member, asked, late | case_errors(member, question, samples))
+
+
+def last_samples(member: Member) -> list[Sample]:
+    """Return the turns of a row's last process."""
+    row = member.row
+    return [s for s in row["samples"] if s["process"] == len(row["processes"]) - 1]
+
+
+def passes(member: Member, quantities: Iterable[str], errors: Mapping[str, float | None]) -> bool:
+    """Add errors to the closing proof of a row, which ends if one is past its bound."""
     row, case = member.row, CASES[member.row["case"]]
-    samples = [s for s in row["samples"] if s["process"] == len(row["processes"]) - 1]
-    errors: dict[str, float | None] = {**turn_errors(member, samples)}
-    errors |= case_errors(member, question, samples)
     bounds = bounds_of_batch(case.closing, row["batch_size"], row["crop"], SUMMED_PIXELS)
     limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
     # One that is absent counts as infinite.
-    asked = {quantity: errors.get(quantity) for quantity in limits}
-    closing = judged(asked, limits)
+    asked = {quantity: errors.get(quantity) for quantity in quantities}
+    closing = judged(asked, {quantity: limits[quantity] for quantity in quantities})
     row["closing"] = largest(row.get("closing"), closing)
     if not closing["passed"]:
         end(row, "invalid", f"after the last turn: {closing['reason']}")
@@ -52,7 +72,7 @@ def close(member: Member, question: Question) -> bool:
 
 
 def turn_errors(member: Member, samples: list[Sample]) -> dict[str, float]:
-    """Return what the turns took beside what they said, and what work they leave."""
+    """Return what the turns took beside what they said."""
     collecting = min(seconds_of(member, "turns.collect") for _ in range(TRIES))
     told, lasted, step, used = (
         np.array([sample[name] for sample in samples])
@@ -61,16 +81,20 @@ def turn_errors(member: Member, samples: list[Sample]) -> dict[str, float]:
     timed = np.maximum(1e-9, [sample["steps"] * sample["seconds"] for sample in samples])
     cpus = len(member.row["processes"][-1]["cpus"])
     outside = np.maximum(0, lasted - timed - step - collecting - SLACK)
-    late = (
-        member.ask("turns.late_work", step_seconds=float(np.median(step))) for _ in range(TRIES)
-    )
-    limit = CASES[member.row["case"]].closing["late"][member.row["precision"]].limit
     return {
         "clock": float(np.quantile(np.maximum(0, lasted - told - SLACK) / told, QUIET)),
         "cpus": max(0.0, float(np.median(used / told)) / cpus - 1),
         "outside": float(np.quantile(outside / timed, QUIET)),
-        "late": first_within(late, limit),
     }
+
+
+def late_error(member: Member, samples: list[Sample]) -> float:
+    """Return what work the turns have left, as a share of a step."""
+    step = float(np.median([sample["seconds"] for sample in samples]))
+    late = (member.ask("turns.late_work", step_seconds=step) for _ in range(TRIES))
+    return first_within(
+        late, CASES[member.row["case"]].closing["late"][member.row["precision"]].limit
+    )
 
 
 def seconds_of(member: Member, task: str) -> float:

@@ -128,15 +128,13 @@ def prove(member: Member, question: Question) -> bool:
 
 
 def largest(before: Gate | None, now: Gate) -> Gate:
-    """Return the gate of a row: of each quantity the largest error that any process had."""
+    """Return the proof of a row: of each quantity the largest error that any process had."""
     if before is None or not now["passed"]:
         return now
-    checks = {
-        quantity: max(
-            check, before["checks"].get(quantity, check), key=lambda each: each["error"] or 0.0
-        )
-        for quantity, check in now["checks"].items()
-    }
+    checks = dict(before["checks"])
+    for quantity, check in now["checks"].items():
+        earlier = checks.get(quantity, check)
+        checks[quantity] = max(check, earlier, key=lambda each: each["error"] or 0.0)
     return {**now, "checks": checks}
 
 

@@ -55,5 +55,7 @@ def test_a_row_has_the_largest_error_of_its_processes() -> None:
     first, second = gate_of(None, loss=1e-5, update=2e-4), gate_of(None, loss=2e-5, update=1e-4)
     assert largest(None, first) == first
     assert largest(first, second) == gate_of(None, loss=2e-5, update=2e-4)
+    asked_of_one = gate_of(None, loss=3e-5)
+    assert largest(first, asked_of_one) == gate_of(None, loss=3e-5, update=2e-4)
     refused = gate_of("loss is infinite", loss=None, update=0.0)
     assert largest(first, refused) == refused

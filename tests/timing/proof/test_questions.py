@@ -100,6 +100,8 @@ def errors_of(
         sample = member.ask("turns.time_turn", steps=STEPS)
         samples.append(sample | {"asked_seconds": time.now - started})
     errors = closing.turn_errors(member, samples)
+    assert tuple(errors) == closing.OF_TURNS
+    errors["late"] = closing.late_error(member, samples)
     assert errors.keys() == HARNESS.keys()
     bounds = CASES["train"].closing
     return {name for name, error in errors.items() if error > bounds[name]["float32"].limit}
