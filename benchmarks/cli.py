@@ -36,9 +36,6 @@ def usage() -> str:
 @command
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the named sub-command, the module of this name in ``benchmarks.commands``."""
-    if argv is None:
-        # As an exception, so that the processes of the backends are ended too.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     name, *rest = (sys.argv[1:] if argv is None else argv) or [""]
     if not name:
         print(usage(), file=sys.stderr)
@@ -53,6 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise unknown("command", name, COMMANDS)
     with ended_by_interrupts():
         module = importlib.import_module(f"benchmarks.commands.{name}")
+    if argv is None:
+        # As an exception, so that the processes of the backends are ended too.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     status: int = module.main(rest)
     return status
 

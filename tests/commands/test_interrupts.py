@@ -235,19 +235,13 @@ def test_an_interrupt_while_a_framework_is_loaded_is_not_lost_in_it(
     assert not (tmp_path / "run").exists()
 
 
-@pytest.mark.parametrize(
-    "statement",
-    ["interrupt()", "weakref.ref(set(), interrupt)", "import_in_c()"],
-    ids=["in plain code", "in a callback, whose exceptions Python drops", "in C that imports"],
-)
-def test_an_interrupt_while_a_script_is_imported_is_one_line(
-    statement: str, tmp_path: Path
-) -> None:
-    (tmp_path / "sitecustomize.py").write_text(
+def interrupted_at_import(module: str, statement: str, number: int, folder: Path) -> Any:
+    """Return what a script came to that got a signal when it imported NumPy."""
+    (folder / "sitecustomize.py").write_text(
         "import builtins, os, signal, weakref\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "load = builtins.__import__\n"
-        "def interrupt(dead=None): os.kill(os.getpid(), signal.SIGINT)\n"
+        f"def interrupt(dead=None): os.kill(os.getpid(), {int(number)})\n"
         "def import_in_c():\n"  # As PyCapsule_Import does.
         "    try: interrupt()\n"
         "    except KeyboardInterrupt: pass\n"
@@ -260,18 +254,33 @@ def test_an_interrupt_while_a_script_is_imported_is_one_line(
         "builtins.__import__ = interrupted\n",
         encoding="utf-8",
     )
-    paths = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    return subprocess.run(
+        [sys.executable, "-m", module, "train", "--data", "absent"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{folder}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["interrupt()", "weakref.ref(set(), interrupt)", "import_in_c()"],
+    ids=["in plain code", "in a callback, whose exceptions Python drops", "in C that imports"],
+)
+def test_an_interrupt_while_a_script_is_imported_is_one_line(
+    statement: str, tmp_path: Path
+) -> None:
     for module in ("torch_impl.train", "tf_impl.predict", "benchmarks.cli"):
-        done = subprocess.run(
-            [sys.executable, "-m", module, "train", "--data", "absent"],
-            cwd=ROOT,
-            env=os.environ | paths,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = interrupted_at_import(module, statement, signal.SIGINT, tmp_path)
         assert done.stderr == "interrupted\n", module
         assert done.returncode in (130, -signal.SIGINT)  # A shell says 130 of both.
+
+
+def test_a_command_that_is_told_to_end_while_it_is_imported_ends(tmp_path: Path) -> None:
+    done = interrupted_at_import("benchmarks.cli", "import_in_c()", signal.SIGTERM, tmp_path)
+    assert (done.returncode, done.stderr) == (-signal.SIGTERM, "")
 
 
 def test_a_second_interrupt_ends_it_at_once(generated: Path, tmp_path: Path, start: Start) -> None:

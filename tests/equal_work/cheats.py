@@ -154,12 +154,29 @@ def tenth_left_out(before: dict[str, Any], after: dict[str, Any], done: int) -> 
     return before if done % 10 == 0 else after
 
 
-def in_bfloat16(before: dict[str, Any], after: dict[str, Any], done: int) -> dict[str, Any]:
-    def rounded(array: Any) -> Any:
-        bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
-        return ((bits + 0x8000) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+def rounded(array: Any) -> Any:
+    """Return an array rounded to bfloat16, as float32."""
+    bits = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    return ((bits + 0x8000) & 0xFFFF0000).astype(np.uint32).view(np.float32)
 
+
+def in_bfloat16(before: dict[str, Any], after: dict[str, Any], done: int) -> dict[str, Any]:
     return {name: rounded(value) for name, value in after.items()}
+
+
+def by_weights_in_bfloat16(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+    """A step's parameters are rounded, and what is updated is not, as in mixed precision."""
+
+    def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+        config, before = state.config, package.parameters_of(state)
+        copies = {n: v if is_statistic(n) else rounded(v) for n, v in before.items()}
+        state, loss = right(package.create_state(config, copies), images, labels, rate)
+        after = package.parameters_of(state)
+        return package.create_state(
+            config, {n: before[n] + after[n] - copies[n] for n in after}
+        ), loss
+
+    return step
 
 
 def loss_of_the_step_before(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
@@ -339,6 +356,11 @@ CHEATS: dict[str, Cheat] = {
     "fewer images after the gate": Cheat(
         after_the_gate(with_batch(half_of_the_images)),
         "half of the batch once the gate has passed",
+        ("closing", "loss"),
+    ),
+    "bfloat16 after the gate": Cheat(
+        after_the_gate(with_step(by_weights_in_bfloat16)),
+        "steps have less precision once the gate has passed",
         ("closing", "loss"),
     ),
     "nothing after the gate": Cheat(
