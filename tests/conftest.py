@@ -21,6 +21,7 @@ from common.data.dataset import RECIPE, find_voc
 from common.data.synthetic import make_dataset
 from common.errors import InputError
 from tests.support.loopback import Server
+from tests.support.once import shared_folder
 
 # Before any framework is imported: MXNet reads it then. A worker inherits the first process's 2.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -99,9 +100,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session", autouse=True)
 def cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Keep references and compiled programs for this run, all of its workers and their children."""
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
-    os.environ["XDG_CACHE_HOME"] = str(shared / "cache")
+    os.environ["XDG_CACHE_HOME"] = str(shared_folder(tmp_path_factory) / "cache")
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -1,8 +1,10 @@
 """One process of a group, which asserts that it does the work of the shards one after another.
 
-    python -m tests.cluster.together.shards BACKEND EXPECTED
+    python -m tests.cluster.together.shards BACKEND EXPECTED [MISTAKE]
 
-EXPECTED is a file that ``write_expected`` wrote: each step's loss, and what some steps leave.
+EXPECTED is a file that ``write_expected`` wrote: the state from which both start, as from a
+checkpoint, each step's loss, and what some steps leave. With MISTAKE the processes only show that
+they refuse a training whose gradients they do not add.
 """
 
 import importlib
@@ -20,7 +22,12 @@ from numpy.typing import NDArray
 from common.config import Config
 from common.errors import InputError
 from common.machine.group import Together, group_of
-from common.parameters.names import Parameters, is_statistic, trainable_names
+from common.parameters.names import (
+    Parameters,
+    is_statistic,
+    parameter_shapes,
+    trainable_names,
+)
 from common.recipes import Network, Recipe
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
@@ -28,12 +35,13 @@ from common.reference.tolerances import bound
 from common.run.checkpoints import trained_arrays
 from tests.cluster.together.one_after_another import one_after_another
 
-WORKERS, SHARD, STEPS = 2, 4, 10
+WORKERS, SHARD, STEPS = 2, 4, 3
 HEIGHT, WIDTH = 32, 64
 NETWORK = Network("resnet18_v2")
-RATES = [3e-3 / (1 + step) for step in range(STEPS)]
-COMPARED = (0, STEPS - 2, STEPS - 1)
+RATES = [3e-3 / (1 + step) for step in range(1 + STEPS)]
+COMPARED = (0, STEPS - 1)
 """The steps whose state is compared: an error of those between them stays in the last one's."""
+START = "start"
 
 
 def recipe() -> Recipe:
@@ -43,7 +51,7 @@ def recipe() -> Recipe:
 
 def batches() -> list[tuple[NDArray, NDArray]]:
     generator = np.random.default_rng(3)
-    shape = STEPS, WORKERS * SHARD, HEIGHT, WIDTH
+    shape = 1 + STEPS, WORKERS * SHARD, HEIGHT, WIDTH
     images = generator.integers(0, 256, (*shape, 3), dtype=np.uint8)
     labels = generator.integers(0, 21, shape, dtype=np.uint8)
     labels[:, :, :9] = 255
@@ -56,17 +64,29 @@ def shard_of(batch: tuple[NDArray, NDArray], rank: int) -> tuple[NDArray, NDArra
 
 
 def write_expected(file: Path) -> None:
-    """Train in float64, shard by shard; write each step's loss and the states to be compared."""
-    expected, momentum, results = first_parameters(), {}, {}
-    for step, (batch, rate) in enumerate(zip(batches(), RATES, strict=True)):
-        loss, expected, momentum = one_after_another(
-            recipe(), WORKERS, expected, momentum, batch, rate
+    """Train in float64, shard by shard; write each step's loss and the states to be compared.
+
+    What a first step leaves is rounded as a checkpoint is, and is the state the others start from.
+    """
+    parameters, momentum = first_parameters(), dict[str, NDArray]()
+    batch, *others = batches()
+    _, *start = one_after_another(recipe(), WORKERS, parameters, momentum, batch, RATES[0])
+    parameters, momentum = map(single, start)
+    results = named(START, parameters, momentum)
+    for step, (batch, rate) in enumerate(zip(others, RATES[1:], strict=True)):
+        loss, parameters, momentum = one_after_another(
+            recipe(), WORKERS, parameters, momentum, batch, rate
         )
-        results[f"{step} loss"] = loss
+        results[f"{step} loss"] = np.asarray(loss)
         if step in COMPARED:
-            results |= {f"{step} {name}": value for name, value in expected.items()}
-            results |= {f"{step} momentum of {name}": value for name, value in momentum.items()}
+            results |= named(step, parameters, momentum)
     np.savez(file, **results)
+
+
+def named(when: object, parameters: Parameters, momentum: Parameters) -> Parameters:
+    """Return a state as it is written."""
+    results = {f"{when} {name}": value for name, value in parameters.items()}
+    return results | {f"{when} momentum of {name}": value for name, value in momentum.items()}
 
 
 def first_parameters() -> Parameters:
@@ -83,28 +103,33 @@ class Process:
         if name == "mxnet":
             forbid_pulls()
         self.rank = group_of(self.config).rank
-        self.state = self.backend.create_state(self.config, first_parameters())
-        with np.load(expected) as arrays:
-            self.expected = dict(arrays)
+        self.expected = np.load(expected)
 
-    def resume(self, step: int) -> None:
-        """Go on from what the shards one after another leave, as from a checkpoint."""
+    def start(self) -> None:
+        """Start from what the shards one after another leave, as from a checkpoint."""
         parameters, momentum = (
-            {name: self.expected[f"{step - 1} {what}{name}"].astype(np.float32) for name in names}
+            {name: self.expected[f"{START} {what}{name}"] for name in names}
             for what, names in (
-                ("", first_parameters()),
+                ("", parameter_shapes(NETWORK)),
                 ("momentum of ", trainable_names(recipe())),
             )
         )
         self.state = self.backend.create_state(self.config, parameters, momentum)
 
+    def start_afresh(self, parameters: Parameters) -> None:
+        """Start from parameters; assert that this is to start from them without momentum."""
+        self.state = self.backend.create_state(self.config, parameters)
+        actual = self.backend.parameters_of(self.state)
+        assert all((actual[name] == parameters[name]).all() for name in parameters)
+        assert not any(value.any() for value in self.backend.momentum_of(self.state).values())
+
     def train(self, step: int) -> float:
         """Train a step on this process's part of a batch; return the loss."""
         arrays = (
             self.backend.to_device(np.array(array), self.config)
-            for array in shard_of(batches()[step], self.rank)
+            for array in shard_of(batches()[1 + step], self.rank)
         )
-        self.state, loss = self.backend.train_step(self.state, *arrays, RATES[step])
+        self.state, loss = self.backend.train_step(self.state, *arrays, RATES[1 + step])
         return float(loss)
 
     def check_step(self, step: int) -> None:
@@ -151,21 +176,32 @@ def forbid_pulls() -> None:
 
 
 def compare(process: Process) -> None:
-    """Assert that the steps are those of the shards, and that one from a checkpoint is."""
+    """Assert that the steps are those of the shards one after another."""
+    process.start()
     for step in range(STEPS):
         process.check_step(step)
-    process.resume(COMPARED[-1])
-    process.check_step(COMPARED[-1])
     process.compare_with_others()
+
+
+def find_other_start(process: Process) -> None:
+    """Assert that a process is refused whose start differs from the others' by one value."""
+    parameters = first_parameters()
+    parameters["backbone.conv1.weight"][0, 0, 0, 0] += 0.1 * process.rank
+    process.start_afresh(parameters)
+    assert_refused(process)
 
 
 def find_missing_mean(process: Process) -> None:
     """Assert that a training is refused whose processes do not add their gradients."""
     if process.name == "tf":  # To compile a planted step takes longer than to do one without.
         importlib.import_module("tensorflow").config.run_functions_eagerly(True)
-    process.state = process.backend.create_state(process.config, first_parameters())
+    process.start_afresh(first_parameters())
     WITHOUT_A_MEAN[process.name](process.state)
     process.train(0)
+    assert_refused(process)
+
+
+def assert_refused(process: Process) -> None:
     with pytest.raises(InputError, match="of process 1 is not that of process 0 here"):
         process.compare_with_others()
 
@@ -222,12 +258,21 @@ def add_without_waiting(rank: int) -> None:
             assert (array == 4 * number + 1).min().asscalar(), f"{name} of round {number} is wrong"
 
 
+def main(backend: str, expected: str, *mistake: str) -> None:
+    process = Process(backend, Path(expected))
+    if not mistake:
+        compare(process)
+        if backend == "mxnet":
+            add_without_waiting(process.rank)
+    # What compiles its step would compile another one for the mistake.
+    if mistake or backend in ("torch", "mxnet"):
+        find_missing_mean(process)
+    else:
+        find_other_start(process)
+
+
 if __name__ == "__main__":
-    member = Process(sys.argv[1], Path(sys.argv[2]))
     try:
-        compare(member)
-        find_missing_mean(member)
-        if member.name == "mxnet":
-            add_without_waiting(member.rank)
+        main(*sys.argv[1:])
     except (AssertionError, InputError) as error:
         sys.exit(f"error: {error}")
