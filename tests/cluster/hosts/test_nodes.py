@@ -20,8 +20,10 @@ from tests.cluster.conftest import PROJECT
 
 PROGRAM = """
 import sys
+from benchmarks.cluster import nodes
 from benchmarks.cluster.whole import whole_hosts
 from common.errors import InputError
+nodes.CLAIM_SECONDS = 1
 try:
     with whole_hosts(sys.argv[1]) as hosts:
         print("holds", file=sys.__stdout__, flush=True)  # Within, prints are messages.
