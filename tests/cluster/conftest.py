@@ -3,15 +3,19 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 
 from common.machine.group import ADDRESSES, RANK
 
 PROJECT = Path(__file__).parents[2]
+COMPARED_STEPS = 2
+SMALL = ["--recipe", "modern", "--crop", "64", "64", "--batch-size", "6", "--evaluation", "crops"]
+SMALL += ["--learning-rate", "1e-4", "--max-steps", str(COMPARED_STEPS)]
+"""Options of a quick comparison."""
 
 
 class Training(NamedTuple):
@@ -79,3 +83,22 @@ def start_training(cluster: object, data: Path, run: Path, *options: object) -> 
         start_new_session=True,
     )
     return Training(process, run)
+
+
+def compare_in_two_processes(data: Path, out: Path, backends: Sequence[str], address: str) -> None:
+    """Let `fcn compare` train each of the backends in two processes."""
+    where = ["--data", str(data), "--out", str(out), "--backends", ",".join(backends)]
+    command = [sys.executable, "-m", "benchmarks.cli", "compare", *where, *SMALL]
+    command += ["--workers", "2", "--address", address]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(scope="session")
+def comparison(
+    cluster: Any, torch_present: None, generated: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The folder of a comparison with PyTorch alone, in a process on each node."""
+    out = tmp_path_factory.mktemp("comparison") / "out"
+    compare_in_two_processes(generated, out, ["torch"], cluster.address)
+    return out

@@ -1,12 +1,10 @@
 """`fcn compare --workers`: each backend in several processes, held to the shards of each batch."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -22,54 +20,45 @@ from benchmarks.workers import scripts
 from common.config import Config
 from common.errors import InputError
 from common.recipes import make_recipe
-from tests.cluster.conftest import PROJECT
+from tests.cluster.conftest import COMPARED_STEPS, SMALL, compare_in_two_processes
 from tests.conftest import PRESENT
 
-SMALL = ["--recipe", "modern", "--crop", "64", "64", "--batch-size", "4", "--evaluation", "crops"]
-SMALL += ["--learning-rate", "1e-4", "--max-steps", "4"]
 CONFIG = Config(make_recipe("modern", batch_size=4), workers=2)
 
 
-def compared(generated: Path, out: Path, backends: Sequence[str], address: str) -> None:
-    """Compare backends in two processes each, and assert that all do the work of the shards."""
-    where = ["--data", str(generated), "--out", str(out), "--backends", ",".join(backends)]
-    command = [sys.executable, "-m", "benchmarks.cli", "compare", *where, *SMALL]
-    command += ["--workers", "2", "--address", address]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+def check_compared(out: Path, backends: Sequence[str]) -> None:
+    """Assert that backends have been compared, and that all did the work of the shards."""
     document = json.loads((out / "compare.json").read_text(encoding="utf-8"))
     assert [(row["status"], row["reason"]) for row in document["rows"]] == [
         ("ok", None) for _ in backends
     ]
     assert document["config"]["workers"] == 2
     for row in document["rows"]:
-        assert row["agreement"] <= 1 and len(row["steps"]) == 4
+        assert row["agreement"] <= 1 and len(row["steps"]) == COMPARED_STEPS
         run = out / "runs" / row["backend"]
         assert json.loads((run / "config.json").read_text(encoding="utf-8"))["workers"] == 2
     assert fcn(["report", str(out)]) == 0
     page = (out / "report.html").read_text(encoding="utf-8")
-    assert "trained in two processes that share" in page and "batch 4 over 2 processes" in page
+    assert "trained in two processes that share" in page and "batch 6 over 2 processes" in page
 
 
 @pytest.mark.cluster
 @pytest.mark.xdist_group("cluster")
-@pytest.mark.usefixtures("torch_present")
-def test_a_comparison_on_two_hosts_proves_equal_work(
-    cluster: Any, generated: Path, tmp_path: Path
-) -> None:
-    compared(generated, tmp_path / "out", ["torch"], cluster.address)
+def test_a_comparison_on_two_hosts_proves_equal_work(comparison: Path) -> None:
+    check_compared(comparison, ["torch"])
 
 
 @pytest.mark.release
 @pytest.mark.xdist_group("cluster")
 def test_all_backends_do_equal_work_in_two_processes(generated: Path, tmp_path: Path) -> None:
-    compared(generated, tmp_path / "out", PRESENT, LOCAL)
+    compare_in_two_processes(generated, tmp_path / "out", PRESENT, LOCAL)
+    check_compared(tmp_path / "out", PRESENT)
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--workers", "3"], "--batch-size 4 cannot be split over 3 workers: choose a multiple of"),
+        (["--workers", "4"], "--batch-size 6 cannot be split over 4 workers: choose a multiple of"),
         (["--address", "host:1"], "--address host:1: one process needs no cluster: add --workers"),
         (["--workers", "2"], "--workers 2: Ray is not installed here; in a checkout `uv sync"),
     ],
