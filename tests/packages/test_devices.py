@@ -29,6 +29,7 @@ from common.reference import network as reference
 from common.reference.distances import relative_error
 from common.reference.inputs import keep_off_the_kinks, probe_parameters, probe_recipe, single
 from common.reference.tolerances import bound
+from tests.support.once import written_once
 
 PROJECT = Path(__file__).parents[2]
 
@@ -64,16 +65,13 @@ def test_two_devices_equal_the_shards_one_after_another(
     assert result.returncode == 0, result.stderr
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Return a function that gives the file of what the reference computes, for each network."""
-    folder = tmp_path_factory.mktemp("devices")
 
     def file_of(*options: str) -> Path:
-        file = folder / f"{'-'.join(options)}.npz"
-        if not file.exists():
-            write_expected(file, *options)
-        return file
+        name = f"devices-{'-'.join(options)}.npz"
+        return written_once(tmp_path_factory, name, lambda file: write_expected(file, *options))
 
     return file_of
 
