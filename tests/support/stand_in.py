@@ -24,6 +24,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from common import backends
+from common.recipes import HEADS
 from common.reference import network as reference
 from common.reference import operations as ops
 
@@ -136,6 +137,23 @@ def framework(mood: str) -> dict[str, Any]:
 
         return Value(DEVICE.submit(compute), 0)
 
+    def upsample_operation(config: Any, weight: Any, bias: Any) -> Callable[..., Any]:
+        stride = HEADS[config.recipe.head]
+
+        def compute(x: Any, gradient: Any) -> tuple[Any, ...]:
+            time.sleep(STEP_SECONDS)
+            of_map = ops.transpose_convolution(x, weight, stride, stride // 2) + bias
+            gradients = ops.transpose_convolution_gradients(
+                x, weight, gradient, stride, stride // 2
+            )
+            return of_map, *gradients, gradient.sum(axis=(0, 1, 2))
+
+        def step(x: Any, gradient: Any) -> tuple[Value, ...]:
+            future = DEVICE.submit(compute, x, gradient)
+            return tuple(Value(future, index) for index in range(4))
+
+        return step
+
     def synchronize(value: Any) -> None:
         if mood != "forgets":
             result(value)
@@ -161,6 +179,8 @@ def framework(mood: str) -> dict[str, Any]:
         "train_step": None,
         "predict_step": predict_step,
         "loss_operation": loss_operation,
+        "upsample_operation": upsample_operation,
+        "to_canonical": lambda array: array,
         "synchronize": synchronize,
         "to_device": lambda array, config: array,
         "to_host": lambda value: np.asarray(result(value)),

@@ -37,7 +37,7 @@ def start_bench(cluster: Any, *options: object) -> subprocess.Popen[str]:
 
 def stand_ins(folder: Path) -> list[str]:
     """Return the options of two cases of two backends, one case for each host."""
-    return [*bench_options(folder, "fine", "fine"), "--cases", "loss,predict"]
+    return [*bench_options(folder, "fine", "fine"), "--cases", "loss,upsample"]
 
 
 def wait_for_turn(process: subprocess.Popen[str]) -> None:
@@ -114,8 +114,8 @@ def test_an_interrupted_benchmark_goes_on_and_no_host_times_two_rows_at_once(
     assert [(row["case"], row["backend"]) for row in rows] == [
         ("loss", "torch"),
         ("loss", "mxnet"),
-        ("predict", "torch"),
-        ("predict", "mxnet"),
+        ("upsample", "torch"),
+        ("upsample", "mxnet"),
     ]
     hosts = {row["case"]: row["host"] for row in rows}
     assert len(set(hosts.values())) == 2
