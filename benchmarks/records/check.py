@@ -15,6 +15,7 @@ from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.figures import highest, summarize
 from benchmarks.records.results import row_name
 from benchmarks.records.training_documents import Study, Trainings
+from benchmarks.records.tuning_documents import Tune
 from common.documents import Void
 from common.reference.tolerances import row_limits
 from common.reference.verdicts import reason, row_findings
@@ -134,6 +135,36 @@ def problems_of_study(study: Study) -> Iterator[str]:
             study["effects"], effects(study["variants"], void), set(), "/effects"
         ):
             yield f"its runs do not give its {place}"
+
+
+def problems_of_search(tune: Tune) -> Iterator[str]:
+    """Yield what in a search contradicts itself."""
+    if [trial["number"] for trial in tune["trials"]] != list(range(len(tune["trials"]))):
+        yield "its trials are not numbered from 0 on"
+        return  # Its best one is named by its number.
+    finished = [trial for trial in tune["trials"] if trial["state"] == "finished"]
+    for trial in finished:
+        if trial["epochs"][-1:] != [trial["score"]]:
+            yield f"trial {trial['number']}: its score is not that of its last epoch"
+    best = tune["best"]
+    if best is None or tune["recipe"] is None:
+        return
+    top = max(finished, key=lambda trial: trial["score"] or 0.0)
+    if top["score"] != tune["trials"][best]["score"]:
+        yield f"trial {best} is said to be best, and trial {top['number']} has the highest score"
+    began = tune["config"]["recipe"] | {"name": "best"}
+    for name, value in tune["recipe"].items():
+        tried = tune["trials"][best]["values"].get(name)
+        expected = began.get(name) if tried is None else tried
+        if value != expected and not is_same_tuple(value, expected):
+            yield f"its recipe's {name} is not that of its best trial"
+
+
+def is_same_tuple(stored: object, tried: object) -> bool:
+    """Return whether the numbers of a recipe's field are those that a trial names in one text."""
+    if not isinstance(stored, list) or not isinstance(tried, str):
+        return False
+    return "x".join(f"{number:g}" for number in stored) == tried
 
 
 def training_problems(trainings: Trainings, name: str, void: Void) -> Iterator[str]:

@@ -335,7 +335,7 @@ def sample_tune(folder: Path) -> Any:
         "pruner": "median",
         "trials": trials,
         "best": 3,
-        "recipe": Config(replace(STUDIED, name="best")).to_json()["recipe"],
+        "recipe": Config(replace(STUDIED, name="best", **trials[3]["values"])).to_json()["recipe"],
         "importance": {"learning_rate": 0.7, "head": 0.3},
         "optuna": "5.0.0",
     }

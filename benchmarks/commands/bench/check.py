@@ -7,14 +7,24 @@ from typing import NamedTuple
 
 from benchmarks.pages.bench_text import few_processes, markdown, not_closed, table
 from benchmarks.pages.calibration.text import calibration_markdown, calibration_text
+from benchmarks.pages.studies import tune as searches
 from benchmarks.pages.studies.words import study_markdown, study_text
 from benchmarks.records.calibration.check import problems as problems_of_calibration
 from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.calibration.shares import outcomes
-from benchmarks.records.check import problems, problems_of_study
+from benchmarks.records.check import problems, problems_of_search, problems_of_study
 from benchmarks.records.documents import Bench
-from benchmarks.records.results import CALIBRATION, STUDY, can_check_schema, kind_of, read_document
+from benchmarks.records.results import (
+    CALIBRATION,
+    COMPARISON,
+    STUDY,
+    TUNE,
+    can_check_schema,
+    kind_of,
+    read_document,
+)
 from benchmarks.records.training_documents import Study
+from benchmarks.records.tuning_documents import Tune
 from common.errors import InputError
 from common.options import Parser
 
@@ -34,12 +44,13 @@ def command_parser() -> Parser:
         "file",
         type=Path,
         metavar="FILE",
-        help="bench.json, study.json or calibration.json, or the folder that holds it",
+        help="bench.json, study.json, tune.json or calibration.json, or the folder that holds it",
     )
     parser.add_argument(
         "--markdown",
         action="store_true",
-        help="print Markdown: of a benchmark the rows of train, of a study its scores and tests",
+        help="print Markdown: of a benchmark the rows of train, of a study its scores and tests, "
+        "of a search its trials",
     )
     return parser
 
@@ -47,7 +58,11 @@ def command_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Check and show a results file; status 1 if it contradicts the rules or itself."""
     args = command_parser().parse_args(argv)
-    read = {STUDY: read_study, CALIBRATION: read_calibration}.get(kind_of(args.file), read_bench)
+    kind = kind_of(args.file)
+    if kind == COMPARISON:
+        raise InputError(f"{args.file}: is a comparison, which `fcn report` shows")
+    readers = {STUDY: read_study, TUNE: read_search, CALIBRATION: read_calibration}
+    read = readers.get(kind, read_bench)
     try:
         text, wrong, notes = read(args.file, args.markdown)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -79,6 +94,13 @@ def read_study(path: Path, is_markdown: bool) -> Shown:
     study = read_document(path, Study)
     words = study_markdown if is_markdown else study_text
     return Shown(words(study), list(problems_of_study(study)), [])
+
+
+def read_search(path: Path, is_markdown: bool) -> Shown:
+    """Read a search."""
+    tune = read_document(path, Tune)
+    words = searches.search_markdown if is_markdown else searches.table
+    return Shown(words(tune), list(problems_of_search(tune)), [])
 
 
 def read_calibration(path: Path, is_markdown: bool) -> Shown:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from benchmarks.pages.facts import Facts, machine_facts, named
-from benchmarks.pages.format import DASH, counted, moment, number, significant, text_table
+from benchmarks.pages.format import (
+    DASH,
+    counted,
+    markdown_table,
+    moment,
+    number,
+    significant,
+    text_table,
+)
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
 from benchmarks.pages.studies.hosts import host_facts, kinds_notice
 from benchmarks.records.results import STUDY, read_document
@@ -259,3 +267,12 @@ def table(tune: Tune) -> str:
     """Return a search as lines of text: the best trials and the outcome."""
     rows = text_table([heads(tune), *trial_rows(tune)[:10]])
     return "\n".join(filter(None, [rows, verdict(tune), kinds_notice(tune)]))
+
+
+def search_markdown(tune: Tune) -> str:
+    """Return a search's outcome, its trials and the best values, for a document."""
+    values = [[name, text] for name, text in best_values(tune).items()]
+    parts = [verdict(tune), markdown_table([heads(tune), *trial_rows(tune)])]
+    if values:
+        parts.append(markdown_table([["field", "value of the best trial"], *values]))
+    return "\n\n".join(parts)
