@@ -5,6 +5,7 @@ convolution's IOHW. A gradient is that of one scalar, the loss, and has the shap
 belongs to; ``gradient`` as an argument is always the one with respect to the operation's output.
 """
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -74,11 +75,11 @@ def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
     Returns:
         [B, (H + 2 padding - k) // s + 1, likewise, O].
     """
-    taps = np.ascontiguousarray(weight.transpose(2, 3, 1, 0))  # Once, not for every image.
+    kernels = np.ascontiguousarray(weight.transpose(0, 2, 3, 1))  # Once, not for every image.
 
     def correlate(x: Array) -> Array:
         windows = _windows(pad(x, padding), weight.shape[2], stride)
-        return np.tensordot(windows, taps, axes=3)
+        return np.tensordot(windows, kernels, axes=((3, 4, 5), (1, 2, 3)))
 
     return map_by_image(correlate, x)
 
@@ -98,8 +99,14 @@ def convolution_input_gradient(
         shape = (len(gradient), height + 2 * padding, width + 2 * padding, weight.shape[1])
         x_gradient = np.zeros(shape)
         windows = _windows(x_gradient, weight.shape[2], stride)
-        for i, j in np.ndindex(weight.shape[2:]):  # Windows overlap: tap by tap, none is lost.
-            windows[:, :, :, i, j] += patches[:, :, :, i, j]
+        pixels, taps = gradient.shape[1:3], weight.shape[2:]
+        # Windows overlap: tap by tap, or window by window, none is lost.
+        if math.prod(pixels) < math.prod(taps):
+            for p, q in np.ndindex(pixels):
+                windows[:, p, q] += patches[:, p, q]
+        else:
+            for i, j in np.ndindex(taps):
+                windows[:, :, :, i, j] += patches[:, :, :, i, j]
         return x_gradient[:, padding : padding + height, padding : padding + width]
 
     return map_by_image(paint, gradient)
@@ -114,7 +121,8 @@ def convolution_weight_gradient(
         windows = _windows(pad(x, padding), kernel, stride)
         return np.tensordot(gradient, windows, axes=((0, 1, 2), (0, 1, 2)))
 
-    return sum(by_image(by_tap, x, gradient), np.zeros(())).transpose(0, 3, 1, 2)
+    total = sum(by_image(by_tap, x, gradient), np.zeros(()))
+    return np.ascontiguousarray(total.transpose(0, 3, 1, 2))
 
 
 def transpose_convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
