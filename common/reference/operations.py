@@ -22,6 +22,8 @@ from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 
 Array = NDArray[np.float64]
 Part = TypeVar("Part")
+SMALL = 2**16
+"""Values of an image that one operation computes sooner than threads for it start."""
 
 
 def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
@@ -29,11 +31,12 @@ def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
 
     One by one, for an image's intermediate results to stay in the processor's cache. A matrix
     product uses OMP_NUM_THREADS threads, by default one a CPU; as many images are computed at once
-    as leave each thread a CPU. So OMP_NUM_THREADS=1 suits a batch of many images best.
+    as leave each thread a CPU, small ones one by one. So OMP_NUM_THREADS=1 suits a batch of many
+    images best.
     """
     images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
     at_once = _images_at_once(os.environ.get("OMP_NUM_THREADS", ""))
-    if at_once < 2:
+    if at_once < 2 or sum(each[0].size for each in maps) < SMALL:
         return [function(*image) for image in images]
     with ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(lambda image: function(*image), images))

@@ -191,3 +191,11 @@ def test_cross_entropy_gradient() -> None:
     classes = np.random.default_rng(2).integers(0, 5, (2, 3, 4))
     gradient = ops.cross_entropy_gradient(logits, classes, weights)
     assert_is_gradient(lambda x: ops.cross_entropy(x, classes, weights), logits, gradient)
+
+
+def test_threads_change_no_bit(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, weight = normal(0, 3, 6, 7, 3), normal(1, 4, 3, 3, 3)
+    alone = ops.convolution(x, weight, 1, 1)
+    monkeypatch.setattr(ops, "SMALL", 0)
+    monkeypatch.setattr(ops, "_images_at_once", lambda threads: 2)
+    assert_array_equal(ops.convolution(x, weight, 1, 1), alone)
