@@ -1,8 +1,8 @@
 """Every way to look faster than one is, is refused by name.
 
-The cheats with the state are planted in a package whose framework is the reference, and for a
-release in each backend. Those with the clock and with threads are the harness' own: a simulated
-device has them.
+The cheats with the state are planted in a package whose framework is the reference, of a thin
+network, and for a release in each backend. Those with the clock and with threads are the harness'
+own: a simulated device has them.
 """
 
 import importlib
@@ -17,6 +17,7 @@ import pytest
 from benchmarks.cases import CASES
 from benchmarks.cases import closing as asked
 from benchmarks.cases.inputs import read_arrays
+from benchmarks.equal_work.case_answers import cached_answers
 from benchmarks.records.documents import Row
 from benchmarks.records.results import Results
 from benchmarks.timing import turns
@@ -24,7 +25,7 @@ from benchmarks.timing.group.processes import take_turn
 from benchmarks.timing.members import Member
 from benchmarks.timing.plan import config_of
 from benchmarks.timing.plants import changed
-from benchmarks.timing.proof import closing
+from benchmarks.timing.proof import closing, opening
 from benchmarks.timing.proof.opening import Question, make_question, prove
 from common.config import Config
 from common.reference.distances import finite
@@ -32,6 +33,7 @@ from tests.equal_work.cheats import CHEATS
 from tests.equal_work.numpy_package import Clock, numpy_package
 from tests.support.bench_sample import planned
 from tests.support.documents import ROOT
+from tests.support.thin import use_thin_network
 
 STEPS = 4
 CASE = CASES["train"]
@@ -68,10 +70,25 @@ def question_of(size: tuple[int, int], folder: Path) -> Question:
     return make_question(document["rows"][0], config, folder)
 
 
+def computed_here(command: list[str], case: str) -> str:
+    """Return the path of a case's answers: a process of its own would have the whole network."""
+    config = Config.from_json(json.loads(Path(command[-2]).read_text(encoding="utf-8")))
+    return str(cached_answers(case, config, Path(command[-1])))
+
+
 @pytest.fixture(scope="module")
-def question(tmp_path_factory: pytest.TempPathFactory) -> Question:
+def thin_question(tmp_path_factory: pytest.TempPathFactory) -> Question:
     """Of images so small that only the reference has no kink among their few values."""
-    return question_of((32, 64), tmp_path_factory.mktemp("question"))
+    with pytest.MonkeyPatch.context() as patch:
+        use_thin_network(patch)
+        patch.setattr(opening, "computed", computed_here)
+        return question_of((32, 64), tmp_path_factory.mktemp("question"))
+
+
+@pytest.fixture
+def question(thin_question: Question, monkeypatch: pytest.MonkeyPatch) -> Question:
+    use_thin_network(monkeypatch)
+    return thin_question
 
 
 @pytest.fixture(scope="module")
