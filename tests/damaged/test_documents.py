@@ -49,7 +49,7 @@ def write_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return made
 
 
-@pytest.mark.parametrize("count", [250, pytest.param(4000, marks=pytest.mark.release)])
+@pytest.mark.parametrize("count", [125, pytest.param(4000, marks=pytest.mark.release)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_damaged_document_is_shown_or_refused_in_one_line(
     kind: str,
