@@ -8,9 +8,9 @@ from typing import NamedTuple
 import pytest
 
 from benchmarks.pages.format import with_interval
+from tests.cases.toy_case import MISTAKE, environment
 from tests.support.commands import TINY, script, stored
 from tests.support.interpreters import stand_in
-from tests.support.toy_case import MISTAKE, environment
 
 KEY = "toy/torch/default/resnet18_v1/chapter-torch/b1/32x32/float32/auto"
 SENTENCE = "the square of a random map"

@@ -15,7 +15,7 @@ from common.data.synthetic import LOOKS, draw_pair, make_dataset
 from common.errors import InputError
 from common.machine import progress
 from common.recipes import make_recipe
-from tests.support.clocks import clock_of
+from tests.machine.clocks import clock_of
 
 SIZE = (96, 128)
 

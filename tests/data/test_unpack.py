@@ -17,7 +17,7 @@ from common.data.download import VOC_FOLDER, fetch_voc, unpack_tar
 from common.errors import InputError
 from common.machine import progress
 from common.machine.progress import Lines
-from tests.support.clocks import clock_of
+from tests.machine.clocks import clock_of
 
 
 def member(

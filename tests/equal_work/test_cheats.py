@@ -31,9 +31,9 @@ from common.config import Config
 from common.reference.distances import finite
 from tests.equal_work.cheats import CHEATS
 from tests.equal_work.numpy_package import Clock, numpy_package
+from tests.reference.thin import use_thin_network
 from tests.support.bench_sample import planned
 from tests.support.documents import ROOT
-from tests.support.thin import use_thin_network
 
 STEPS = 4
 CASE = CASES["train"]

@@ -14,7 +14,7 @@ import pytest
 from common.errors import InputError
 from common.machine import download, progress
 from common.machine.download import SafeRedirects, fetch
-from tests.support.clocks import clock_of
+from tests.machine.clocks import clock_of
 from tests.support.loopback import BODY, HALF, SHA256, Server
 
 

@@ -13,7 +13,7 @@ from common.parameters.names import is_statistic, layer_names, parameter_shapes,
 from common.recipes import BACKBONES, HEADS, Network, Recipe, make_recipe
 from common.reference import network as reference
 from common.reference.inputs import probe_batch, probe_parameters, probe_recipe
-from tests.support.thin import use_thin_network
+from tests.reference.thin import use_thin_network
 
 LOG_2, LOG_40 = math.log(2), math.log(40)
 

@@ -58,7 +58,7 @@ class Toy(Case):
 
 
 REGISTRATION = """from benchmarks.cases import CASES
-from tests.support.toy_case import Toy
+from tests.cases.toy_case import Toy
 
 CASES[Toy.name] = Toy()
 """
