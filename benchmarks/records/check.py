@@ -162,9 +162,9 @@ def problems_of_search(tune: Tune) -> Iterator[str]:
 
 def is_same_tuple(stored: object, tried: object) -> bool:
     """Return whether the numbers of a recipe's field are those that a trial names in one text."""
-    if not isinstance(stored, list) or not isinstance(tried, str):
-        return False
-    return "x".join(f"{number:g}" for number in stored) == tried
+    with suppress(ValueError):
+        return isinstance(tried, str) and [float(part) for part in tried.split("x")] == stored
+    return False
 
 
 def training_problems(trainings: Trainings, name: str, void: Void) -> Iterator[str]:

@@ -71,10 +71,10 @@ def test_a_pair_of_numbers_is_that_of_the_best_trial(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tune = sample_tune(tmp_path)
-    tune["space"]["random_scale"] = {"choices": ["1x1", "0.5x2"]}
+    tune["space"]["random_scale"] = {"choices": ["1x1", "0.50x2"]}
     tune["start"]["random_scale"] = "1x1"
     for trial in tune["trials"]:
-        trial["values"]["random_scale"] = "0.5x2"
+        trial["values"]["random_scale"] = "0.50x2"
     for stored, status in (([0.5, 2.0], 0), ([0.5, 1.5], 1)):
         tune["recipe"]["random_scale"] = stored
         (tmp_path / "tune.json").write_text(json.dumps(tune), encoding="utf-8")
