@@ -41,8 +41,8 @@ os.environ.setdefault("MALLOC_ARENA_MAX", "2")
 # pages of each copy anew. `memory_given_back` gives back what a module's tests have left.
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", str(1 << 30))
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", str(1 << 40))
-# Most of what JAX's tests take is LLVM's work on programs that then run once or twice. With as
-# little of it as there can be, a step compiles in a quarter of the time and runs in twice the time.
+# Most of what JAX's tests take is LLVM's work on programs that then run once or twice. With the
+# least of it, a step compiles in a quarter of the time and runs in twice the time.
 # What XLA makes for a user is compared with the reference by tests/packages/test_devices.py, and by
 # all tests with an empty XLA_FLAGS.
 os.environ.setdefault(

@@ -139,29 +139,32 @@ def problems_of_study(study: Study) -> Iterator[str]:
 
 def problems_of_search(tune: Tune) -> Iterator[str]:
     """Yield what in a search contradicts itself."""
-    if [trial["number"] for trial in tune["trials"]] != list(range(len(tune["trials"]))):
-        yield "its trials are not numbered from 0 on"
+    numbers = [trial["number"] for trial in tune["trials"]]
+    if numbers != sorted({*numbers}):  # One that was killed before it had values is left out.
+        yield "its trials are not numbered upwards, each once"
         return  # Its best one is named by its number.
     finished = [trial for trial in tune["trials"] if trial["state"] == "finished"]
     for trial in finished:
         if trial["epochs"][-1:] != [trial["score"]]:
             yield f"trial {trial['number']}: its score is not that of its last epoch"
-    best = tune["best"]
+    best = next((trial for trial in finished if trial["number"] == tune["best"]), None)
     if best is None or tune["recipe"] is None:
+        if finished:
+            yield "has finished trials, and none of them is said to be best"
         return
-    top = max(finished, key=lambda trial: trial["score"] or 0.0)
-    if top["score"] != tune["trials"][best]["score"]:
-        yield f"trial {best} is said to be best, and trial {top['number']} has the highest score"
+    number, top = best["number"], max(finished, key=lambda trial: trial["score"] or 0.0)
+    if top["score"] != best["score"]:
+        yield f"trial {number} is said to be best, and trial {top['number']} has the highest score"
     began = tune["config"]["recipe"] | {"name": "best"}
     for name, value in tune["recipe"].items():
-        tried = tune["trials"][best]["values"].get(name)
+        tried = best["values"].get(name)
         expected = began.get(name) if tried is None else tried
         if value != expected and not is_same_tuple(value, expected):
             yield f"its recipe's {name} is not that of its best trial"
 
 
 def is_same_tuple(stored: object, tried: object) -> bool:
-    """Return whether the numbers of a recipe's field are those that a trial names in one text."""
+    """Return whether a recipe's numbers are those of a trial's text, such as 0.5x2."""
     with suppress(ValueError):
         return isinstance(tried, str) and [float(part) for part in tried.split("x")] == stored
     return False

@@ -129,7 +129,7 @@ class Check(TypedDict):
 class Gate(TypedDict):
     """The checks, by quantity, of the proof that precedes every figure, or of the closing one.
 
-    Each process of a row is checked, and the largest error counts.
+    Of each quantity the largest error counts of the processes that were asked for it.
     """
 
     passed: bool
@@ -205,7 +205,8 @@ class Row(BackendRow):
         head: Absent where it was FCN-32s of old.
         crop: Height and width in pixels.
         host: The name of the machine that measured it, where several machines of one kind did.
-        closing: Of the closing questions. Absent in early files and in first_step.
+        closing: Of the turns of every process, and of the questions that one is asked after them.
+            Absent in early files and in first_step.
         profile: Folder of the framework's trace, relative to the document's.
     """
 

@@ -129,7 +129,7 @@ def measure_group(calibration: Calibration, number: int, folder: Path) -> list[t
     started = [rows[index] for index in shuffled]
     with (folder / "log").open("w", encoding="utf-8") as log, redirect_stderr(log):
         results = Results(folder, document)
-        # A group is to be short, and what is planted in it is known.
+        # A group is to be short, and what is planted in it is known: no more steps are asked for.
         run_group(results, started, config, folder.resolve(), plants, closes=False)
     return list(zip(shares, rows, strict=True))
 

@@ -61,7 +61,7 @@ class Lines:
             Thread(target=_tell, args=(ref(self), self._ended, self._gaps[0]), daemon=True).start()
 
     def update(self, n: int = 1) -> None:
-        """Count ``n`` more; print a line if one is due and there is a rate to tell."""
+        """Count ``n`` more; print a line if one is due, unless ``n`` is 0: no rate may be known."""
         with self._lock:
             self.n += n
             if n and self.n != self.total and self._is_due():  # The end has a line of its own.

@@ -22,21 +22,24 @@ from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 
 Array = NDArray[np.float64]
 Part = TypeVar("Part")
-SMALL = 2**16
-"""Values of an image that one operation computes sooner than threads for it start."""
+SMALL = 2**18
+"""Values. An image with fewer of them, intermediate ones too, is done sooner than threads start."""
 
 
-def by_image(function: Callable[..., Part], *maps: NDArray) -> list[Part]:
+def by_image(function: Callable[..., Part], *maps: NDArray, intermediate: int = 0) -> list[Part]:
     """Return ``function(*maps)`` of every image [1, H, W, C].
 
     One by one, for an image's intermediate results to stay in the processor's cache. A matrix
     product uses OMP_NUM_THREADS threads, by default one a CPU; as many images are computed at once
-    as leave each thread a CPU, small ones one by one. So OMP_NUM_THREADS=1 suits a batch of many
-    images best.
+    as leave each thread a CPU. So OMP_NUM_THREADS=1 suits a batch of many images best. Small images
+    are computed one after another.
+
+    Args:
+        intermediate: Values that ``function`` makes of an image on its way.
     """
     images = [tuple(each[i : i + 1] for each in maps) for i in range(len(maps[0]))]
     at_once = _images_at_once(os.environ.get("OMP_NUM_THREADS", ""))
-    if at_once < 2 or sum(each[0].size for each in maps) < SMALL:
+    if at_once < 2 or intermediate + sum(each[0].size for each in maps) < SMALL:
         return [function(*image) for image in images]
     with ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(lambda image: function(*image), images))
@@ -48,9 +51,9 @@ def _images_at_once(threads: str) -> int:
     return cpu_count() // int(threads) if threads.isdecimal() and int(threads) > 0 else 1
 
 
-def map_by_image(function: Callable[..., Array], *maps: NDArray) -> Array:
+def map_by_image(function: Callable[..., Array], *maps: NDArray, intermediate: int = 0) -> Array:
     """Return the maps [1, h, w, c] that ``function`` makes of every image, as one of the batch."""
-    return np.concatenate(by_image(function, *maps))
+    return np.concatenate(by_image(function, *maps, intermediate=intermediate))
 
 
 def pad(x: Array, padding: int, value: float = 0.0) -> Array:
@@ -84,7 +87,8 @@ def convolution(x: Array, weight: Array, stride: int, padding: int) -> Array:
         windows = _windows(pad(x, padding), weight.shape[2], stride)
         return np.tensordot(windows, kernels, axes=((3, 4, 5), (1, 2, 3)))
 
-    return map_by_image(correlate, x)
+    height, width = ((side + 2 * padding - weight.shape[2]) // stride + 1 for side in x.shape[1:3])
+    return map_by_image(correlate, x, intermediate=height * width * weight[0].size)
 
 
 def convolution_input_gradient(
@@ -112,7 +116,8 @@ def convolution_input_gradient(
                 windows[:, :, :, i, j] += patches[:, :, :, i, j]
         return x_gradient[:, padding : padding + height, padding : padding + width]
 
-    return map_by_image(paint, gradient)
+    patches = math.prod(gradient.shape[1:3]) * weight[0].size
+    return map_by_image(paint, gradient, intermediate=patches)
 
 
 def convolution_weight_gradient(
@@ -124,7 +129,8 @@ def convolution_weight_gradient(
         windows = _windows(pad(x, padding), kernel, stride)
         return np.tensordot(gradient, windows, axes=((0, 1, 2), (0, 1, 2)))
 
-    total = sum(by_image(by_tap, x, gradient), np.zeros(()))
+    windows = math.prod(gradient.shape[1:3]) * kernel**2 * x.shape[3]
+    total = sum(by_image(by_tap, x, gradient, intermediate=windows), np.zeros(()))
     return np.ascontiguousarray(total.transpose(0, 3, 1, 2))
 
 

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[2]
 COMPARED_STEPS = 2
 SMALL = ["--recipe", "modern", "--crop", "64", "64", "--batch-size", "6", "--evaluation", "crops"]
 SMALL += ["--learning-rate", "1e-4", "--max-steps", str(COMPARED_STEPS)]
-"""Options of a quick comparison."""
+"""Options of a quick comparison, and of the training that goes on with it."""
 
 
 class Training(NamedTuple):

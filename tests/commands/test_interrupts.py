@@ -236,7 +236,7 @@ def test_an_interrupt_while_a_framework_is_loaded_is_not_lost_in_it(
 
 
 def interrupted_at_import(module: str, statement: str, number: int, folder: Path) -> Any:
-    """Return what a script came to that got a signal when it imported NumPy."""
+    """Return how a script ended that got a signal while it imported NumPy."""
     (folder / "sitecustomize.py").write_text(
         "import builtins, os, signal, weakref\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"

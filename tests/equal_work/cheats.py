@@ -165,7 +165,7 @@ def in_bfloat16(before: dict[str, Any], after: dict[str, Any], done: int) -> dic
 
 
 def by_weights_in_bfloat16(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
-    """A step's parameters are rounded, and what is updated is not, as in mixed precision."""
+    """A step computes with rounded weights and updates the exact ones; it keeps no momentum."""
 
     def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
         config, before = state.config, package.parameters_of(state)

@@ -202,6 +202,7 @@ def refuse(cheat: str, package: ModuleType, name: str, question: Question, folde
     steps = 12 if "tenth" in cheat else STEPS
     row = measured(plant(package), name, question, steps, folder)
     assert row["status"] == "invalid", cheat
+    assert row["gate"]["passed"] == (proof == "closing"), cheat
     checks = row[proof]["checks"]  # type: ignore[literal-required]
     broken = [n for n, c in checks.items() if c["error"] is None or c["error"] > c["bound"]]
     assert quantity in broken or CHEATS[cheat].also in broken, (cheat, checks)

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
+from benchmarks.commands.bench import check
+from benchmarks.records import results
 from tests.support.report_sample import sample_compare, sample_tune
 
 
@@ -49,9 +51,9 @@ FORGED: dict[str, tuple[Callable[[Any], None], str]] = {
         lambda tune: tune["recipe"].update(momentum=0.5),
         "its recipe's momentum is not that of its best trial",
     ),
-    "a trial is missing": (
-        lambda tune: tune["trials"].pop(1),
-        "its trials are not numbered from 0 on",
+    "a trial is there twice": (
+        lambda tune: tune["trials"].insert(1, tune["trials"][0]),
+        "its trials are not numbered upwards, each once",
     ),
 }
 
@@ -80,6 +82,24 @@ def test_a_pair_of_numbers_is_that_of_the_best_trial(
         (tmp_path / "tune.json").write_text(json.dumps(tune), encoding="utf-8")
         assert fcn(["bench", "check", str(tmp_path)]) == status
     assert "its recipe's random_scale is not that" in capsys.readouterr().out
+
+
+def test_a_trial_that_was_killed_before_it_had_values_is_not_missed(tmp_path: Path) -> None:
+    tune = sample_tune(tmp_path)
+    del tune["trials"][1]
+    (tmp_path / "tune.json").write_text(json.dumps(tune), encoding="utf-8")
+    assert fcn(["bench", "check", str(tmp_path)]) == 0
+
+
+def test_a_search_without_its_best_trial_is_told_without_jsonschema_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for module in (check, results):
+        monkeypatch.setattr(module, "can_check_schema", lambda: False)
+    for best in (None, 99):
+        (tmp_path / "tune.json").write_text(json.dumps(sample_tune(tmp_path) | {"best": best}))
+        assert fcn(["bench", "check", str(tmp_path)]) == 1
+        assert "problem: has finished trials, and none of" in capsys.readouterr().out
 
 
 def test_a_comparison_is_left_to_its_page(

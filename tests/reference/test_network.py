@@ -47,7 +47,7 @@ def test_normalize_subtracts_the_mean_of_red_green_and_blue_in_this_order() -> N
 def test_gradient_of_the_network_by_finite_differences(
     backbone: str, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Block by block."""
+    """Block by block, in a thin network."""
     use_thin_network(monkeypatch)
     recipe = probe_recipe(backbone, head)
     parameters, (images, labels) = probe_parameters(recipe.network), probe_batch(32, 64)

@@ -22,7 +22,13 @@ CONVOLUTIONS = [
     (1, 1, 0, 4, 3),
     (1, 2, 0, 6, 5),
 ]
-TRANSPOSE_CONVOLUTIONS = [(4, 2, 1, 3, 5), (8, 4, 2, 2, 3), (3, 2, 1, 4, 2), (64, 32, 16, 2, 1)]
+TRANSPOSE_CONVOLUTIONS = [
+    (4, 2, 1, 3, 5),
+    (4, 2, 1, 5, 6),  # More pixels than a kernel has.
+    (8, 4, 2, 2, 3),
+    (3, 2, 1, 4, 2),
+    (64, 32, 16, 2, 1),
+]
 
 
 def normal(seed: int, *shape: int) -> NDArray[np.float64]:

@@ -15,7 +15,7 @@ def shared_folder(factory: pytest.TempPathFactory) -> Path:
 
 
 def written_once(factory: pytest.TempPathFactory, name: str, write: Callable[[Path], None]) -> Path:
-    """Return a file that the first worker writes that asks for it; the others wait for it."""
+    """Return a file. The first worker that asks for it writes it; the others wait."""
     file = shared_folder(factory) / name
     unfinished = file.with_stem(f"{file.stem}-unfinished")
     with file.with_suffix(".lock").open("w") as lock:

@@ -80,8 +80,8 @@ def test_a_worker_does_what_every_case_does_with_its_framework_alone(
             with np.load(outputs) as answers:
                 assert all(np.isfinite(answers[name]).all() for name in answers)
             assert worker.ask("timing.turns.time_turn", 300, steps=1)["seconds"] > 0
-        # Of the last of them, for of each it would ask the same. Whether work was left over can be
-        # judged only where nothing else runs: each row of `fcn bench` and its selftest do.
+        # Of the last case alone: the others calibrate by the same code. Whether work was left over
+        # can be judged only where nothing else runs: each row of `fcn bench` and its selftest do.
         assert worker.ask("timing.turns.calibrate", 300, seconds=0.0, least=1)["steps"] == 1
         assert worker.ask("timing.turns.used", 60, steps=1)["host_memory_peak_bytes"] > 2**20
         rates = worker.ask("timing.limits.measure", 300, config=config.to_json(), seconds=0.0)

@@ -74,7 +74,7 @@ def test_a_refusal_is_told_and_the_worker_goes_on(tmp_path: Path) -> None:
     [pytest.param(name, marks=() if name == "mxnet" else pytest.mark.release) for name in PRESENT],
 )
 def test_what_a_framework_prints_is_no_answer(backend: str, tmp_path: Path) -> None:
-    """MXNet, which prints most; the others work in a worker in test_bare.py too."""
+    """MXNet; the others before a release. All answer a worker in test_bare.py too."""
     with Worker(backend, backend_environment(1), tmp_path / "log") as worker:
         offer = worker.ask("workers.tasks.try_step", 300)
     assert offer["name"] == backend and "float32" in offer["precisions"]

@@ -50,7 +50,8 @@ def run_group(
         config: Of all rows, without the changes of their tracks.
         folder: Gets the group's arrays.
         plants: Key of a row -> the fault that the self-test plants in its backend.
-        closes: Whether one process of each row is asked the closing questions.
+        closes: Whether one process of each row is asked the closing questions that need more steps.
+            The turns of all are judged anyway.
     """
     begun, processes = forget_unfinished(rows), results.document["settings"]["processes"]
     # By lot, so that no process can know whether its steps will be asked about.
@@ -183,8 +184,8 @@ def take_turn(member: Member, place: Mapping[str, int], left: int) -> None:
 def finish(member: Member, question: Question | None) -> None:
     """Record the memory's peaks of a process, and a trace with ``--profile``; end its worker.
 
-    Before, its turns are judged, and the row is asked the closing questions if ``question`` is what
-    it was asked first.
+    Before, its turns are judged. It is asked the closing questions too where ``question``, what it
+    was asked first, is given.
     """
     row, results = member.row, member.results
     with member.measured():

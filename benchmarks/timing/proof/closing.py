@@ -9,7 +9,7 @@ import json
 import secrets
 import sys
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ from benchmarks.timing.proof.opening import Question, computed, largest
 from common.reference.tolerances import row_limits
 
 OF_TURNS = ("clock", "cpus", "outside")
-"""Quantities that the turns of every process tell. All others take steps, and one process of a row
-is asked for them."""
+"""What every process is judged by, from its turns alone. All other quantities need further steps,
+for which one process of a row is asked."""
 TRIES = 3
 """A backend that cheats does so every time; another process disturbs now and then."""
 SLACK = 0.05
@@ -57,7 +57,7 @@ def last_samples(member: Member) -> list[Sample]:
     return [s for s in row["samples"] if s["process"] == len(row["processes"]) - 1]
 
 
-def passes(member: Member, quantities: Iterable[str], errors: Mapping[str, float | None]) -> bool:
+def passes(member: Member, quantities: Collection[str], errors: Mapping[str, float | None]) -> bool:
     """Add errors to the closing proof of a row, which ends if one is past its bound."""
     row, case = member.row, CASES[member.row["case"]]
     bounds = bounds_of_batch(case.closing, row["batch_size"], row["crop"], SUMMED_PIXELS)

@@ -4,7 +4,8 @@
 
 EXPECTED is a file that ``write_expected`` wrote: the state from which both start, as from a
 checkpoint, each step's loss, and what some steps leave. With MISTAKE the processes only show that
-they refuse a training whose gradients they do not add.
+they refuse a training whose gradients they do not add. First steps, without momentum, are those of
+tests/cluster/test_compare.py.
 """
 
 import importlib
@@ -117,7 +118,7 @@ class Process:
         self.state = self.backend.create_state(self.config, parameters, momentum)
 
     def start_afresh(self, parameters: Parameters) -> None:
-        """Start from parameters; assert that this is to start from them without momentum."""
+        """Start from parameters; assert that the state has them and no momentum."""
         self.state = self.backend.create_state(self.config, parameters)
         actual = self.backend.parameters_of(self.state)
         assert all((actual[name] == parameters[name]).all() for name in parameters)
@@ -264,7 +265,7 @@ def main(backend: str, expected: str, *mistake: str) -> None:
         compare(process)
         if backend == "mxnet":
             add_without_waiting(process.rank)
-    # What compiles its step would compile another one for the mistake.
+    # JAX and TensorFlow would compile another step for the mistake: that is a test of its own.
     if mistake or backend in ("torch", "mxnet"):
         find_missing_mean(process)
     else:

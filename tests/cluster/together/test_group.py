@@ -33,10 +33,10 @@ def expected(torch_present: None, tmp_path_factory: pytest.TempPathFactory) -> P
 
 @pytest.mark.cluster
 def test_a_group_equals_the_shards_one_after_another(backend_name: str, expected: Path) -> None:
-    """And a process that differs from the others is refused.
+    """A process that differs from the others is refused, too.
 
-    It differs because PyTorch's and MXNet's do not add their gradients. JAX and TensorFlow would
-    have to compile a step for that, which the next test does: here one starts with another value.
+    In PyTorch and MXNet it differs because gradients are not added. JAX and TensorFlow would have
+    to compile another step for that, as in the next test; here a process starts with another value.
     """
     for status, messages in run_group(WORKERS, SHARDS, backend_name, expected):
         assert status == 0, messages
