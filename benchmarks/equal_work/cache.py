@@ -8,10 +8,12 @@ import ast
 import inspect
 import io
 import json
+import os
 import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
@@ -71,7 +73,9 @@ def is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
             damaged = file.testzip() is not None
-        path.touch()
+        os.utime(path)  # To touch it would make an empty one of a file that was just removed.
+    except FileNotFoundError:
+        return False
     except (OSError, *UNREADABLE):
         damaged = True
     if damaged:
@@ -116,10 +120,18 @@ def imported(path: Path) -> Iterator[Path]:
 
 
 def _make_room(newest: Path) -> None:
-    """Remove the files that were not used for longest, never ``newest``, until the rest fits."""
-    files = sorted(newest.parent.glob("*.npz"), key=lambda p: p.stat().st_mtime, reverse=True)
-    used = 0
-    for path in files:
-        used += path.stat().st_size
-        if used > KEPT_BYTES and path != newest:
-            path.unlink(missing_ok=True)
+    """Remove the files that were not used for longest, never ``newest``, until the rest fits.
+
+    Other processes remove files too, and take them into use meanwhile: these are kept.
+    """
+    found: list[tuple[int, int, Path]] = []
+    for path in newest.parent.glob("*.npz"):
+        with suppress(FileNotFoundError):
+            found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+    room = KEPT_BYTES
+    for used, size, path in sorted(found, reverse=True):
+        room -= size
+        if room < 0 and path != newest:
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime_ns == used:
+                    path.unlink()

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.equal_work.cache import answer, sources
+from benchmarks.equal_work import cache
+from benchmarks.equal_work.cache import answer, is_whole, sources
 from common.config import Config
 from common.recipes import make_recipe
 
@@ -111,3 +112,37 @@ def test_damaged_answers_are_computed_anew(
     with np.load(path) as file:
         np.testing.assert_array_equal(file["a"], np.arange(100.0))
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_answers_that_are_removed_while_they_are_read_are_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "answers.npz"
+    np.savez(path, values=np.zeros(3))
+    assert is_whole(path)
+    monkeypatch.setattr(cache.zipfile.ZipFile, "testzip", lambda _: path.unlink())
+    assert not is_whole(path) and not path.exists()
+
+
+def test_answers_that_another_process_uses_or_removes_meanwhile_make_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "KEPT_BYTES", 0)
+    paths = [tmp_path / f"{name}.npz" for name in ("unused", "gone", "used", "old", "newest")]
+    for age, path in enumerate(reversed(paths)):
+        np.savez(path, values=np.zeros(3))
+        os.utime(path, (1000 - age, 1000 - age))
+    unused, gone, used, old, newest = paths
+    unlink = Path.unlink
+
+    def unlink_old(path: Path) -> None:
+        assert path != used
+        if path == old:
+            used.touch()
+            unlink(gone)
+        unlink(path)
+
+    monkeypatch.setattr(Path, "unlink", unlink_old)
+    cache._make_room(newest)
+    assert {path for path in paths if path.exists()} == {used, newest}
+    assert not unused.exists()

@@ -119,14 +119,19 @@ def test_every_table_of_results_is_marked() -> None:
     heads = sum(
         document.read_text(encoding="utf-8").count(head)
         for document in DOCUMENTS
-        for head in ("| backend | track | train |", "| variant | backend | pixel accuracy |")
+        for head in (
+            "| backend | track | train |",
+            "| variant | backend | pixel accuracy |",
+            "| trial | state | mean IoU |",
+        )
     )
     assert heads == sum("--markdown" in name for _, _, name, _ in BLOCKS) > 0
 
 
 def test_every_stored_result_is_shown() -> None:
     results = ROOT / "benchmarks" / "results"
-    stored = {path.parent for name in ("bench.json", "study.json") for path in results.rglob(name)}
+    kinds = ("bench.json", "study.json", "tune.json")
+    stored = {path.parent for name in kinds for path in results.rglob(name)}
     shown = {ROOT / name.split()[0] for _, kind, name, _ in BLOCKS if kind != "figures"}
     assert shown == stored
 

@@ -106,10 +106,7 @@ def test_the_last_map_of_a_quick_look_has_more_cells_than_its_kernels_taps() -> 
         ),
         ("check", "FILE is missing (see fcn bench check --help)"),
         ("check broken.json", "broken.json: is not JSON ("),
-        (
-            "check other.json",
-            'other.json: is not a document of the kind "bench"; `fcn bench` writes',
-        ),
+        ("check other.json", "other.json: is a comparison, which `fcn report` shows"),
         ("diff broken.json", "NEW is missing (see fcn bench diff"),
         ("diff absent other.json", "absent: cannot be read (No such file"),
         (

@@ -136,3 +136,9 @@ def test_a_copy_that_does_a_steps_work_counts_as_a_step(monkeypatch: pytest.Monk
     assert seconds == pytest.approx(0.5, abs=0.01)
     assert len({batch[0].tobytes() for batch in batches}) == 1  # All black.
     assert copied_batches(package, lambda array: array, inputs)[1] == 0.0
+
+
+def test_one_disturbed_turn_of_two_is_no_lie() -> None:
+    assert closing.of_quiet_turns(np.array([40.0, 0.0])) == 0.0
+    assert closing.of_quiet_turns(np.array([40.0, 2.0])) == 2.0
+    assert closing.of_quiet_turns(np.array([3.0, 5.0, 4.0, 1.0, 2.0])) == 2.0
