@@ -207,7 +207,7 @@ def other_blocks(document: Any) -> Iterator[str]:
     words: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
         "compare": (lambda _: "", compare_facts),
         "study": (study_markdown, study_facts),
-        "tune": (lambda tune: fenced(searches.table(tune)), searches.facts),
+        "tune": (searches.search_markdown, searches.facts),
         "calibration": (
             lambda stored: calibration_markdown(stored, outcomes(stored)),
             calibration_facts,
