@@ -127,7 +127,8 @@ def _make_room(newest: Path) -> None:
     found: list[tuple[int, int, Path]] = []
     for path in newest.parent.glob("*.npz"):
         with suppress(FileNotFoundError):
-            found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+            stat = path.stat()
+            found.append((stat.st_mtime_ns, stat.st_size, path))
     room = KEPT_BYTES
     for used, size, path in sorted(found, reverse=True):
         room -= size
