@@ -3,6 +3,8 @@
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -43,6 +45,12 @@ PACKAGES = {
 
 IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
 """The module that tells whether a backend's framework is installed."""
+
+UNUSED = {"mxnet": ("scipy",), "tf": ("jax", "matplotlib")}
+"""Packages that a framework imports where they are installed, for parts of it not used here.
+
+Another framework must not start in TensorFlow's process, and each of them delays a command.
+"""
 
 
 class BrokenBackend(InputError):
@@ -87,11 +95,25 @@ def from_contract(package: str, name: str) -> Any:
     """
     for module, names in CONTRACT.items():
         if name in (module, *names.split()):
-            part = importlib.import_module(f"{package}.{module}")
+            with absent(UNUSED.get(package.removesuffix("_impl"), ())):
+                part = importlib.import_module(f"{package}.{module}")
             value = part if name == module else getattr(part, name)
             setattr(sys.modules[package], name, value)
             return value
     raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+
+@contextmanager
+def absent(packages: tuple[str, ...]) -> Iterator[None]:
+    """Let imports find none of ``packages`` that are not imported yet."""
+    hidden = [name for name in packages if name not in sys.modules]
+    missing: Any = None  # As `import` notes a package that it is not to find.
+    sys.modules.update(dict.fromkeys(hidden, missing))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 def device_kind(device: str) -> str:

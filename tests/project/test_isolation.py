@@ -1,12 +1,15 @@
 """What a room loads when it is imported: NumPy alone, or one framework beside it."""
 
-import importlib.util
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import common
+from common.backends import UNUSED, absent
 
 HEAVY = {
     "torch": {"torch", "torchvision"},
@@ -14,9 +17,6 @@ HEAVY = {
     "jax": {"jax", "jaxlib", "flax", "optax", "grain"},
     "tf": {"tensorflow", "keras"},
 }
-IMPORTED_BY_THE_FRAMEWORK = {"tf": {"jax", "jaxlib"}}
-"""TensorFlow 2.21's Lite converter imports JAX where it is installed; an entry that no longer holds
-fails the test."""
 LAZY = {"PIL", "safetensors", "matplotlib", "tqdm", "jinja2", "scipy", "pandas"}
 """Packages that a worker with NumPy and one framework may lack."""
 
@@ -48,13 +48,22 @@ def test_common_imports_numpy_and_nothing_heavy() -> None:
 
 def test_backend_imports_its_own_framework_only(backend_name: str) -> None:
     name = backend_name
-    modules = ("train", "predict", "step", "probe")
-    loaded = imported_by("\n".join(f"import {name}_impl.{module}" for module in modules))
+    loaded = imported_by(
+        f"from common.backends import load_backend\nload_backend({name!r})\n"
+        f"import {name}_impl.train, {name}_impl.predict"
+    )
     foreign = set().union(*(HEAVY[other] for other in HEAVY if other != name))
     assert HEAVY[name] & loaded
-    assert "ray" not in loaded
-    installed = {module for module in foreign if importlib.util.find_spec(module)}
-    assert loaded & foreign == IMPORTED_BY_THE_FRAMEWORK.get(name, set()) & installed
+    assert not loaded & (foreign | {"ray"} | set(UNUSED.get(name, ())))
+
+
+def test_an_absent_package_cannot_be_imported_until_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "colorsys", raising=False)
+    with absent(("colorsys",)), pytest.raises(ImportError):
+        importlib.import_module("colorsys")
+    assert importlib.import_module("colorsys").rgb_to_hsv
+    with absent(("colorsys",)):
+        assert importlib.import_module("colorsys").rgb_to_hsv
 
 
 def test_command_imports_no_framework() -> None:
