@@ -18,7 +18,6 @@ from typing import Any
 from benchmarks.cluster.place import Question
 from benchmarks.cluster.slots import hosts_joined
 from benchmarks.commands import study, trainings
-from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
 from benchmarks.records.diff import check_same_origin
 from benchmarks.records.results import TUNE, check_page_free
@@ -272,7 +271,8 @@ def last_lines(document: Tune, out: Path, args: Namespace) -> str:
         out: Its folder.
         args: Of the command, for the data and the weights.
     """
-    files, steps = "tune.json with every trial", next_steps(out, TUNE)
+    files = "tune.json with every trial"
+    steps = f"`fcn tune --resume {quote(str(out))} --trials N` searches on"
     if document["best"] is not None:
         train = ["fcn", "train", "--backend", document["backend"], "--recipe", out / BEST]
         train += ["--data", args.data or out / "data"]
