@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commands.bench.replay import found_again
 from benchmarks.pages.format import significant
 from common.backends import BACKENDS
 
@@ -20,6 +21,11 @@ SPEED = "benchmarks/results/cpu-amd-epyc-zen5/tracks/bench.json"
 SPEED_ELSEWHERE = (
     "benchmarks/results/cpu-intel-xeon/tracks/bench.json",
     "benchmarks/results/gpu-nvidia-h200/bfloat16/bench.json",
+)
+
+REPLAYED = (
+    "benchmarks/results/cpu-amd-epyc-zen3/small/bench.json",
+    "benchmarks/results/cpu-amd-epyc-zen3/small-replayed/bench.json",
 )
 
 
@@ -190,5 +196,6 @@ FIGURES: dict[str, Callable[[], str]] = {
     "first run ja": lambda: FIRST_RUN_JA.format(**first_run()),
     "choose": lambda: markdown(CHOOSE, choose()),
     "agreement": lambda: markdown(AGREEMENT, agreement()),
+    "replay": lambda: f"```text\n{found_again(*map(read, REPLAYED))}\n```\n",
 }
 """What a block of that name shows."""

@@ -226,16 +226,20 @@ def measured(command: Sequence[str], code: Path) -> int:
 def report(file: Path, there: Bench, out: Path) -> None:
     """Print which findings were found again and, of one machine, which rows changed."""
     here = read_document(out, Bench)
-    findings = repeated(there, here)
-    if findings:
-        print(text_table([HEADS, *map(cells, findings)]))
-    print(verdict(findings))
+    print(found_again(there, here))
     if unlike(there["hardware"], here["hardware"]) is None:
         try:
             diff.main([str(file), str(out)])
         except InputError as error:
             print(f"no row's times are compared: {error}")
     print(f"next: `fcn report {quote(str(out))}` writes the page of what was measured here")
+
+
+def found_again(there: Bench, here: Bench) -> str:
+    """Return as text which comparisons of a file a replay of it has found again."""
+    findings = repeated(there, here)
+    rows = [text_table([HEADS, *map(cells, findings)])] if findings else []
+    return "\n".join([*rows, verdict(findings)])
 
 
 def cells(finding: Repeated) -> tuple[str, ...]:
