@@ -47,9 +47,10 @@ IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensor
 """The module that tells whether a backend's framework is installed."""
 
 UNUSED = {"mxnet": ("scipy",), "tf": ("jax", "matplotlib")}
-"""Packages that a framework imports where they are installed, for parts of it not used here.
+"""Packages that a framework imports if they are installed, though no step uses them.
 
-Another framework must not start in TensorFlow's process, and each of them delays a command.
+They are hidden while it is imported: JAX must not start in TensorFlow's process, and each of them
+makes every command start later.
 """
 
 
@@ -105,15 +106,15 @@ def from_contract(package: str, name: str) -> Any:
 
 @contextmanager
 def absent(packages: tuple[str, ...]) -> Iterator[None]:
-    """Let imports find none of ``packages`` that are not imported yet."""
+    """Let imports find none of ``packages`` that are not imported yet, in any thread."""
     hidden = [name for name in packages if name not in sys.modules]
-    missing: Any = None  # As `import` notes a package that it is not to find.
+    missing: Any = None  # In `sys.modules` it makes `import` raise ModuleNotFoundError.
     sys.modules.update(dict.fromkeys(hidden, missing))
     try:
         yield
     finally:
         for name in hidden:
-            del sys.modules[name]
+            sys.modules.pop(name, None)
 
 
 def device_kind(device: str) -> str:

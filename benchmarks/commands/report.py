@@ -33,7 +33,7 @@ NEXT = {
     COMPARISON: "`fcn bench` times the backends in turns; "
     "`fcn parity --out {place}/parity && fcn report {place}` adds the whole proof",
     STUDY: "`fcn bench check {place}` computes every test again from the stored scores",
-    TUNE: "`fcn train --backend torch --recipe {place}/best.toml` trains by its best recipe",
+    TUNE: "`fcn bench check {place}` shows its best trials",
     CALIBRATION: "`fcn bench calibrate --resume {place} --minutes M` measures longer",
 }
 """The file of results in the folder ``place`` -> what to do next."""

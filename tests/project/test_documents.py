@@ -123,6 +123,7 @@ def test_every_table_of_results_is_marked() -> None:
             "| backend | track | train |",
             "| variant | backend | pixel accuracy |",
             "| trial | state | mean IoU |",
+            "| design | processes | rounds |",
         )
     )
     assert heads == sum("--markdown" in name for _, _, name, _ in BLOCKS) > 0
@@ -130,7 +131,7 @@ def test_every_table_of_results_is_marked() -> None:
 
 def test_every_stored_result_is_shown() -> None:
     results = ROOT / "benchmarks" / "results"
-    kinds = ("bench.json", "study.json", "tune.json")
+    kinds = ("bench.json", "study.json", "tune.json", "calibration.json")
     stored = {path.parent for name in kinds for path in results.rglob(name)}
     shown = {ROOT / name.split()[0] for _, kind, name, _ in BLOCKS if kind != "figures"}
     assert shown == stored

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import common
-from common.backends import UNUSED, absent
+from common.backends import IMPORT_NAMES, UNUSED, absent
 
 HEAVY = {
     "torch": {"torch", "torchvision"},
@@ -55,6 +55,13 @@ def test_backend_imports_its_own_framework_only(backend_name: str) -> None:
     foreign = set().union(*(HEAVY[other] for other in HEAVY if other != name))
     assert HEAVY[name] & loaded
     assert not loaded & (foreign | {"ray"} | set(UNUSED.get(name, ())))
+
+
+@pytest.mark.parametrize("backend_name", UNUSED, indirect=True)
+def test_a_framework_alone_imports_what_is_hidden_from_it(backend_name: str) -> None:
+    """An entry of ``UNUSED`` that is no longer needed fails."""
+    first = "import mxnet_impl\n" if backend_name == "mxnet" else ""  # It restores NumPy's names.
+    assert set(UNUSED[backend_name]) <= imported_by(f"{first}import {IMPORT_NAMES[backend_name]}")
 
 
 def test_an_absent_package_cannot_be_imported_until_later(monkeypatch: pytest.MonkeyPatch) -> None:

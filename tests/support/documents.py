@@ -1,7 +1,8 @@
 """What commands print, written into the documents: ``python -m tests.support.documents``.
 
-A block begins with ``<!-- fcn bench check FILE [--markdown] -->`` or ``fcn bench scaling``, or with
-``<!-- figures NAME -->`` for those of ``tests/project/tables.py``. It ends with ``<!-- end -->``.
+A block begins with ``<!-- fcn bench check FILE [--markdown] -->``, ``fcn bench diff OLD NEW`` or
+``fcn bench scaling``, or with ``<!-- figures NAME -->`` for those of ``tests/project/tables.py``.
+It ends with ``<!-- end -->``.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from tests.project.tables import FIGURES
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/guides/*.md")])
 BLOCK = re.compile(
-    r"<!-- (fcn bench check|fcn bench scaling|figures) ([^>]+?) -->\n(.*?)<!-- end -->", re.DOTALL
+    r"<!-- (fcn bench (?:check|diff|scaling)|figures) ([^>]+?) -->\n(.*?)<!-- end -->", re.DOTALL
 )
 
 
