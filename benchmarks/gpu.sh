@@ -3,22 +3,27 @@
 #
 #     benchmarks/gpu.sh [DIR]
 #
-# It runs one `fcn bench` with all cases but three. `accuracy` trains for longer. `first_step` compiles
-# for minutes in each of its processes, and every row tells its own first step anyway. `scale` needs a
+# It runs `fcn bench` with all cases but three. `accuracy` trains for longer. `first_step` compiles for
+# minutes in each of its processes, and every row tells its own first step anyway. `scale` needs a
 # second GPU. The benchmark is interrupted when the time is up. `train` and `predict` come first, at the
 # first batch size in the first precision; then the other cases, then the other precisions, then the
 # other batch sizes, and `epoch` and `backward` at the end. Rows that were not reached say so, and `fcn
-# bench --resume DIR` goes on with them. To measure first steps, one of each kind:
+# bench --resume DIR` goes on with them.
 #
-#     FCN_CASES=first_step FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 benchmarks/gpu.sh DIR2
+# In what is left of the time it measures further parts, each in a folder of its own below DIR: larger
+# batches, the head FCN-8s, each framework's profile of a step, what each default gains, and first steps.
+# All of it:
+#
+#     FCN_MINUTES=60 benchmarks/gpu.sh DIR
 #
 # Each row has one process, because compiling alone takes a minute and a half in some. So there are rates
 # of many rows, and no verdict on which of them differ. Verdicts on the rows of training:
 #
 #     FCN_CASES=train FCN_PROCESSES=5 FCN_MINUTES=20 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 \
-#         benchmarks/gpu.sh DIR3
+#         benchmarks/gpu.sh DIR2
 #
-# FCN_OPTIONS adds options of `fcn bench`, such as "--head fcn8s --profile".
+# With FCN_CASES there are these cases alone, and no further parts. FCN_OPTIONS adds options of `fcn
+# bench`, such as "--profile".
 #
 # With uv and a network, it first makes an environment for each backend and one for the benchmark itself,
 # below DIR/environments; that takes minutes more. Otherwise it uses the frameworks that $PYTHON (python3)
@@ -116,19 +121,51 @@ else
     done
 fi
 
+end=$((SECONDS + $(awk "BEGIN { printf \"%d\", $minutes * 60 }")))
+
+# measure FOLDER OPTION...: runs a benchmark in what is left of the time.
+measure() {
+    local status=0 left=$((end - SECONDS))
+    timeout --foreground --signal INT --kill-after 30 $((left > 1 ? left : 1)) \
+        "$parent" -m benchmarks.cli bench --out "$1" --force --device "$device" --crop "${sides[@]}" \
+        --processes "$processes" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
+        ${interpreters[@]+"${interpreters[@]}"} "${@:2}" || status=$?
+    case $status in
+    124 | 130) echo "the time is up" >&2 && status=0 ;;
+    137)
+        echo "error: killed, 30 s after the interrupt or because memory ran out; bench.json holds the finished" \
+            "rows, and \`fcn report DIR\` writes their page" >&2
+        ;;
+    esac
+    echo "results: $1 (bench.json, bench.txt, report.html)" >&2
+    return $status
+}
+
 status=0
-timeout --foreground --signal INT --kill-after 30 "${minutes}m" \
-    "$parent" -m benchmarks.cli bench --out "$out" --force --device "$device" \
-    --cases "$cases" --track "$tracks" \
-    --batch-sizes "${batches// /,}" --crop "${sides[@]}" --precision "$precisions" \
-    --processes "$processes" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
-    ${interpreters[@]+"${interpreters[@]}"} || status=$?
-case $status in
-124 | 130) echo "the time is up" >&2 && status=0 ;;
-137)
-    echo "error: killed, 30 s after the interrupt or because memory ran out; bench.json holds the finished rows," \
-        "and \`fcn report DIR\` writes their page" >&2
-    ;;
-esac
-echo "results: $out (bench.json, bench.txt, report.html)" >&2
+measure "$out" --cases "$cases" --track "$tracks" --batch-sizes "${batches// /,}" \
+    --precision "$precisions" || status=$?
+if [ $status -gt 1 ] || [ -n "${FCN_CASES:-}" ]; then
+    exit $status
+fi
+batch=${batches%% *}
+without=native-upsampling,without-compile,without-pool-selections,without-loss-comparison
+declare -A parts=(
+    [larger-batches]="--cases train --batch-sizes $((2 * batch)),$((4 * batch)),$((8 * batch))"
+    [fcn8s]="--cases train,predict --head fcn8s --batch-sizes $batch"
+    [profiles]="--cases train --profile --batch-sizes $batch"
+    [gains]="--cases train --track default,$without --batch-sizes $batch"
+    [first-steps]="--cases first_step --batch-sizes $batch"
+)
+missed=()
+for part in larger-batches fcn8s profiles gains first-steps; do
+    if [ $SECONDS -ge $end ]; then
+        missed+=("$part")
+        continue
+    fi
+    read -ra wanted <<<"${parts[$part]}"
+    measure "$out/$part" "${wanted[@]}" --precision "${precisions%%,*}" || status=$?
+done
+if [ ${#missed[@]} -gt 0 ]; then
+    echo "not measured: ${missed[*]}; a larger FCN_MINUTES has time for them" >&2
+fi
 exit $status

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import zipfile
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from common.backends import check_backend
@@ -41,11 +42,20 @@ def read_pytorch(path: Path, limit: int) -> TensorFile:
         raise InputError(
             f"{path}: is a PyTorch file, which PyTorch has to read: {error}"
         ) from error
+    state = path.stat()
+    content = read_safetensors(
+        path, _converted(path, unpacked, limit, state.st_ino, state.st_mtime_ns)
+    )
+    return replace(content, metadata={}, taken_from=content.metadata.get(TAKEN_FROM, ""))
+
+
+@lru_cache(maxsize=1)  # A study reads its file for each variant; PyTorch takes seconds to start.
+def _converted(path: Path, unpacked: int, limit: int, *version: int) -> bytes:
+    """Return a PyTorch file as safetensors; ``version`` tells its contents of different times."""
     with tempfile.TemporaryDirectory() as folder:
         converted = Path(folder) / "converted.safetensors"
         _torch(str(path), str(converted), str(limit), str(COPIES * unpacked + SPARE_BYTES))
-        content = read_safetensors(path, converted.read_bytes())
-    return replace(content, metadata={}, taken_from=content.metadata.get(TAKEN_FROM, ""))
+        return converted.read_bytes()
 
 
 def unpacked_size(path: Path, limit: int) -> int:

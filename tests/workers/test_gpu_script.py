@@ -58,7 +58,7 @@ def test_the_gpu_script_scales_where_it_may_use_several_gpus(
     path = {"PATH": f"{tmp_path}/bin:{os.environ['PATH']}", "FCN_NO_NETWORK": "1"}
     done = gpu_script(tmp_path / "out", PYTHON=str(python), **path, **visible)
     assert done.returncode == 0, done.stderr
-    (cases,) = (line.split()[0] for line in done.stdout.split(" --cases ")[1:])
+    cases = done.stdout.split(" --cases ")[1].split()[0]
     assert cases.split(",")[:3] == ["train", "predict", "load"]
     assert ("scale" in cases) == scale
 
@@ -74,8 +74,24 @@ def test_the_gpu_script_measures_other_cases_in_more_processes_where_told(tmp_pa
     variables["FCN_OPTIONS"] = "--head fcn8s --profile"
     done = gpu_script(tmp_path / "out", PYTHON=str(python), **variables)
     assert " --cases first_step " in done.stdout
-    assert " --processes 3 " in done.stdout and " --rounds 2 --head fcn8s" in done.stdout
-    assert done.stdout.endswith(" --head fcn8s --profile\n")
+    assert " --processes 3 " in done.stdout
+    assert " --rounds 2 --head fcn8s --profile --cases" in done.stdout
+    assert len(done.stdout.splitlines()) == 1  # No further parts beside the cases that were named.
+
+
+def test_the_gpu_script_measures_further_parts_in_the_time_that_is_left(tmp_path: Path) -> None:
+    python = program(tmp_path / "python", 'echo "$@"')
+    out, variables = tmp_path / "out", {"FCN_NO_NETWORK": "1", "FCN_BATCH_SIZES": "32 8"}
+    done = gpu_script(out, PYTHON=str(python), **variables)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    folders = [line.split(" --out ")[1].split()[0] for line in lines]
+    parts = ["larger-batches", "fcn8s", "profiles", "gains", "first-steps"]
+    assert folders == [str(out), *(f"{out}/{name}" for name in parts)]
+    expected = ["--batch-sizes 64,128,256", "--head fcn8s", "--profile", "--track default,native"]
+    for line, words in zip(lines[1:], [*expected, "--cases first_step"], strict=True):
+        assert words in line and "--precision bfloat16" in line and "tf32" not in line
+    assert "not measured" not in done.stderr
 
 
 def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:
@@ -86,7 +102,8 @@ def test_the_gpu_script_interrupts_what_takes_too_long(tmp_path: Path) -> None:
     done = gpu_script(tmp_path / "out", PYTHON=str(python), FCN_DEVICE="cpu", FCN_MINUTES="0.02")
     assert done.returncode == 0, done.stderr
     assert "the time is up" in done.stderr
-    assert done.stdout.startswith("page ") and "--batch-sizes 1 --crop 32 64" in done.stdout
+    assert "not measured: larger-batches fcn8s profiles gains first-steps; a larger" in done.stderr
+    assert done.stdout.startswith("page ") and " --crop 32 64 " in done.stdout
 
 
 def test_the_gpu_script_asks_once_whether_there_is_a_network(tmp_path: Path) -> None:
