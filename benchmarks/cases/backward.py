@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.cases.case import NetworkSteps, bounds_of
-from benchmarks.cases.closing import BEFORE, GRADIENT, LEFT, root_mean_square, whole_batch
+from benchmarks.cases.closing import (
+    BEFORE,
+    GRADIENT,
+    LEFT,
+    head_error,
+    root_mean_square,
+    whole_batch,
+)
 from benchmarks.cases.inputs import AFTER, Arrays, parameters_in, part, prefixed
 from benchmarks.cases.train import Training, tensor_errors
 from common.config import Config
@@ -66,7 +73,10 @@ class Backward(Training):
     sentence = "the loss and the gradients of a batch, without the update"
     work = BackwardSteps
     bounds = bounds_of(
-        loss="step: loss", gradients="step: gradients", statistics="step: statistics"
+        loss="step: loss",
+        gradients="step: gradients",
+        head="step: head",
+        statistics="step: statistics",
     )
     closing = Training.closing | bounds_of(gradients="step: gradients")
     compared = 1
@@ -84,11 +94,12 @@ class Backward(Training):
         return {"loss": np.array([loss]), **answers}
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
-        own = part(answers, GRADIENT)
-        gradients = [relative_error(own[k], array) for k, array in part(expected, GRADIENT).items()]
+        own, right = part(answers, GRADIENT), part(expected, GRADIENT)
+        gradients = [relative_error(own[name], array) for name, array in right.items()]
         moves = tensor_errors(answers, expected, parameters_in(inputs))
         return {
             "loss": relative_error(answers["loss"], expected["loss"]),
             "gradients": root_mean_square(gradients),
+            "head": head_error(own, right),
             "statistics": root_mean_square(moves["statistics"]),
         }

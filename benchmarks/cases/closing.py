@@ -38,6 +38,9 @@ GRADIENT = "gradient"
 """Prefixes of a parameter's name in the files of answers."""
 
 
+SCORE_WEIGHTS = ("final_conv.weight", "score16.weight", "score8.weight")
+
+
 def draw_unseen(config: Config, generator: np.random.Generator) -> Arrays:
     """Draw two scenes, an order of them that fills a batch, and a learning rate.
 
@@ -103,6 +106,19 @@ def scale_of(inputs: Arrays, config: Config) -> float:
     return len(inputs["order"]) / len(inputs["images"]) if is_sum else 1.0
 
 
+def head_error(own: Arrays, expected: Arrays) -> float:
+    """Return the error of what the loss hands the weights of the scores, the largest of them.
+
+    No ReLU lies between them and the loss, so no kink hides in how many digits it was computed.
+
+    Args:
+        own: Gradients, or moves, by canonical name; others are left alone.
+        expected: The reference's.
+    """
+    scores = [name for name in expected if name in SCORE_WEIGHTS]
+    return max(relative_error(own[name], expected[name]) for name in scores)
+
+
 def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str, float]:
     """Return the errors of a loss, of the moved means, and of gradients or the update by them.
 
@@ -133,6 +149,7 @@ def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str
         "gradients": root_mean_square(
             relative_error(own[name], expected[name]) for name in expected
         ),
+        "head": head_error(own, expected),
         "layer": max(length_error(own[n], expected[n]) for n in expected if expected[n].ndim == 4),
         "statistics": root_mean_square(
             relative_error(after[name] - before[name], mean - before[name])

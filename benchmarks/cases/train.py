@@ -17,6 +17,7 @@ from benchmarks.cases.closing import (
     convolutions,
     draw_unseen,
     gradient_errors,
+    head_error,
     root_mean_square,
     shorter,
     whole_batch,
@@ -117,6 +118,11 @@ SUMMARY: dict[str, Callable[[list[float]], float]] = {
 """Quantity -> how the errors of the tensors become one."""
 
 
+def moved(after: Arrays, before: Parameters) -> Arrays:
+    """Return by how much a step moved each parameter, float64."""
+    return {name: value - before[name].astype(np.float64) for name, value in after.items()}
+
+
 def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[str, list[float]]:
     """Return the error of every tensor's move in the compared steps, by quantity.
 
@@ -149,6 +155,7 @@ class Training(Case):
         loss="step: loss",
         second_loss="step: second loss",
         update="step: update",
+        head="step: head",
         statistics="step: statistics",
         second_update="step: second update",
         second_step="step: length of the second update",
@@ -156,6 +163,7 @@ class Training(Case):
     closing = HARNESS | bounds_of(
         loss="step: loss",
         gradients="step: update",
+        head="step: head",
         layer="closing: a layer",
         statistics="step: statistics",
         unseen="closing: unseen batches",
@@ -186,7 +194,10 @@ class Training(Case):
         errors = {
             name: relative_error(answers[name], expected[name]) for name in ("loss", "second_loss")
         }
-        moves = tensor_errors(answers, expected, parameters_in(inputs))
+        start = parameters_in(inputs)
+        moves = tensor_errors(answers, expected, start)
+        first = (moved(part(arrays, AFTER[0]), start) for arrays in (answers, expected))
+        errors["head"] = head_error(*first)
         return errors | {name: SUMMARY[name](values) for name, values in moves.items()}
 
     def unseen(self, config: Config, generator: np.random.Generator) -> Arrays:

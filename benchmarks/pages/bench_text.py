@@ -128,6 +128,17 @@ def not_closed(document: Bench) -> str | None:
     return f"{text.counted(count, 'row')} of an early file: nothing was asked after the last turn"
 
 
+def not_compared(document: Bench) -> str | None:
+    """Return a note on rows whose head's gradient was not compared; None where all were."""
+    rows = [row for row in document["rows"] if row["figures"] and row["case"] in CASES]
+    compared = [row for row in rows if "head" in CASES[row["case"]].bounds]
+    count = sum(row["gate"] is not None and "head" not in row["gate"]["checks"] for row in compared)
+    if not count:
+        return None
+    rows_of = f"{text.counted(count, 'row')} of an early file"
+    return f"{rows_of}: gradients of less precision were not looked for"
+
+
 def markdown(document: Bench) -> str:
     """Return a table of ``train`` for each batch, precision, crop and device, and its conditions.
 

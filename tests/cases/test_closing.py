@@ -113,17 +113,17 @@ def test_bounds_of_sums_grow_with_a_batch_and_no_quantity_is_without() -> None:
     assert bounds_of_batch(TRAIN, 2, (64, 96), SUMMED_PIXELS) == TRAIN
     eight, all_of_it = (bounds_of_batch(TRAIN, size, (320, 480), SUMMED_PIXELS) for size in (8, 32))
     assert eight.keys() == all_of_it.keys() == TRAIN.keys()
+    grown = {"loss": (6.6e-5, 5.2e-4), "statistics": (5.4e-4, 4.4e-3), "head": (4e-4, 1.2e-3)}
     for quantity, bound in TRAIN.items():
-        grows = quantity in SUMMED_PIXELS
-        assert (eight[quantity]["float32"].limit > bound["float32"].limit) == grows
-        ratio = all_of_it[quantity]["float32"].limit / eight[quantity]["float32"].limit
-        assert ratio == pytest.approx(8 if grows else 1)
+        limits = tuple(each[quantity]["float32"].limit for each in (eight, all_of_it))
+        own = bound["float32"].limit
+        assert limits == pytest.approx(grown.get(quantity, (own, own)), rel=5e-2), quantity
         assert all_of_it[quantity]["bfloat16"] == bound["bfloat16"]
 
 
-def test_before_the_first_turn_the_bound_of_statistics_alone_grows() -> None:
+def test_before_the_first_turn_the_bounds_of_statistics_and_head_grow() -> None:
     gate = CASES["train"].bounds
     grown = bounds_of_batch(gate, 32, (320, 480), SUMMED_IN_GATE)
-    assert {name for name in gate if grown[name] != gate[name]} == {"statistics"}
+    assert {name for name in gate if grown[name] != gate[name]} == {"statistics", "head"}
     # PyTorch's error there is 1.2e-4 with two threads.
     assert grown["statistics"]["float32"].limit == pytest.approx(4.36e-3, rel=1e-2)

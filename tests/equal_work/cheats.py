@@ -164,6 +164,18 @@ def in_bfloat16(before: dict[str, Any], after: dict[str, Any], done: int) -> dic
     return {name: rounded(value) for name, value in after.items()}
 
 
+def by_gradients_in_bfloat16(
+    before: dict[str, Any], after: dict[str, Any], done: int
+) -> dict[str, Any]:
+    """The parameters move by rounded gradients; they themselves and the statistics are exact."""
+    return {
+        name: value
+        if is_statistic(name)
+        else (before[name] + rounded(value - before[name])).astype(value.dtype)
+        for name, value in after.items()
+    }
+
+
 def by_weights_in_bfloat16(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
     """A step computes with rounded weights and updates the exact ones; it keeps no momentum."""
 
@@ -327,6 +339,11 @@ CHEATS: dict[str, Cheat] = {
     "parameters in bfloat16": Cheat(
         with_outcome(in_bfloat16), "parameters are kept in less precision", ("gate", "update")
     ),
+    "gradients in bfloat16": Cheat(
+        with_outcome(by_gradients_in_bfloat16),
+        "gradients are rounded to less precision",
+        ("gate", "head"),
+    ),
     "every tenth update left out": Cheat(
         with_outcome(tenth_left_out),
         "the update is left out in every tenth step",
@@ -362,6 +379,11 @@ CHEATS: dict[str, Cheat] = {
         after_the_gate(with_step(by_weights_in_bfloat16)),
         "steps have less precision once the gate has passed",
         ("closing", "loss"),
+    ),
+    "gradients in bfloat16 after the gate": Cheat(
+        after_the_gate(with_outcome(by_gradients_in_bfloat16)),
+        "gradients have less precision once the gate has passed",
+        ("closing", "head"),
     ),
     "nothing after the gate": Cheat(
         after_the_gate(below(1.0)),

@@ -255,6 +255,20 @@ def test_a_sound_closing_proof_is_no_contradiction(document: Document, tmp_path:
     assert fcn(["bench", "check", write(tmp_path, whole)]) == 0
 
 
+def test_a_file_from_before_the_heads_gradient_was_compared_has_a_note(
+    document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    early, note = copy.deepcopy(document), "gradients of less precision were not looked for"
+    rows = [row for row in early["rows"] if row["figures"] and "head" in row["gate"]["checks"]]
+    assert fcn(["bench", "check", write(tmp_path, early)]) == 0
+    assert note not in capsys.readouterr().out
+    for row in rows:
+        del row["gate"]["checks"]["head"]
+    assert fcn(["bench", "check", write(tmp_path, early)]) == 0
+    shown = capsys.readouterr().out
+    assert f"note: {len(rows)} row{'s' * (len(rows) > 1)} of an early file: {note}" in shown
+
+
 def test_what_was_not_yet_compared_is_no_contradiction(
     document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.pages.bench_text import few_processes, markdown, not_closed, table
+from benchmarks.pages.bench_text import few_processes, markdown, not_closed, not_compared, table
 from benchmarks.pages.calibration.text import calibration_markdown, calibration_text
 from benchmarks.pages.studies import tune as searches
 from benchmarks.pages.studies.words import study_markdown, study_text
@@ -84,7 +84,8 @@ def main(argv: Sequence[str]) -> int:
 def read_bench(path: Path, is_markdown: bool) -> Shown:
     """Read a benchmark."""
     document = read_document(path, Bench)
-    notes = [note for note in (few_processes(document), not_closed(document)) if note]
+    asked = few_processes(document), not_closed(document), not_compared(document)
+    notes = [note for note in asked if note]
     text = markdown(document) if is_markdown else table(document)
     return Shown(text, problems(document), notes)
 
