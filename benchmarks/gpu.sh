@@ -1,29 +1,23 @@
 #!/usr/bin/env bash
-# Measures this machine's GPU in under nine minutes, into one folder:
+# Measures this machine's GPU in under nine minutes, or more of it in more:
 #
 #     benchmarks/gpu.sh [DIR]
+#     FCN_MINUTES=60 benchmarks/gpu.sh [DIR]
 #
-# It runs `fcn bench` with all cases but three. `accuracy` trains for longer. `first_step` compiles for
-# minutes in each of its processes, and every row tells its own first step anyway. `scale` needs a
-# second GPU. The benchmark is interrupted when the time is up. `train` and `predict` come first, at the
-# first batch size in the first precision; then the other cases, then the other precisions, then the
-# other batch sizes, and `epoch` and `backward` at the end. Rows that were not reached say so, and `fcn
-# bench --resume DIR` goes on with them.
-#
-# In what is left of the time it measures further parts, each in a folder of its own below DIR: larger
-# batches, the head FCN-8s, each framework's profile of a step, what each default gains, and first steps.
-# All of it:
-#
-#     FCN_MINUTES=60 benchmarks/gpu.sh DIR
+# It runs one `fcn bench` after another until the time is up, the most wanted first: `train` and
+# `predict` into DIR, then the parts at the end of this file, each into a folder of its own below DIR.
+# The one that runs when the time is up is interrupted: rows that were not reached say so, and `fcn bench
+# --resume FOLDER` goes on with them. Parts that were not begun are named. `accuracy` is left out, since it
+# trains for longer, and `scale` where there is one GPU.
 #
 # Each row has one process, because compiling alone takes a minute and a half in some. So there are rates
-# of many rows, and no verdict on which of them differ. Verdicts on the rows of training:
+# of many rows, and no verdict on which of them differ.
+#
+# With FCN_CASES, FCN_TRACKS or FCN_OPTIONS (options of `fcn bench`) there is one benchmark alone, of these
+# cases, tracks and options. Verdicts on the rows of training:
 #
 #     FCN_CASES=train FCN_PROCESSES=5 FCN_MINUTES=20 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 \
 #         benchmarks/gpu.sh DIR2
-#
-# With FCN_CASES there are these cases alone, and no further parts. FCN_OPTIONS adds options of `fcn
-# bench`, such as "--profile".
 #
 # With uv and a network, it first makes an environment for each backend and one for the benchmark itself,
 # below DIR/environments; that takes minutes more. Otherwise it uses the frameworks that $PYTHON (python3)
@@ -36,22 +30,28 @@ out=${1:-runs/gpu-$(date +%Y%m%d-%H%M%S)}
 python=${PYTHON:-python3}
 device=${FCN_DEVICE:-gpu}
 minutes=${FCN_MINUTES:-8.4}
+if ! [[ $minutes =~ ^[0-9]+(\.[0-9]+)?$ ]]; then
+    echo "error: FCN_MINUTES=$minutes: expected a number, such as 8.4" >&2
+    exit 2
+fi
 read -ra sides <<<"${FCN_CROP:-320 480}"
-read -ra options <<<"${FCN_ROUNDS:+--rounds $FCN_ROUNDS} ${FCN_OPTIONS:-}"
-batches=${FCN_BATCH_SIZES:-"32 8"}
+read -ra rounds <<<"${FCN_ROUNDS:+--rounds $FCN_ROUNDS}"
+read -ra options <<<"${FCN_OPTIONS:-}"
+batches=${FCN_BATCH_SIZES:-32,8}
+batches=${batches// /,}
+batch=${batches%%,*}
 processes=${FCN_PROCESSES:-1}
-tracks=${FCN_TRACKS:-default}
-cases=train,predict,load,upsample,loss,images,epoch,backward
+others=load,upsample,loss,images,epoch,backward
 gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
 if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
     IFS=, read -ra cards <<<"$CUDA_VISIBLE_DEVICES"
     gpus=${#cards[@]}
 fi
 if [ "$device" = cpu ] || [ "$gpus" != 1 ]; then
-    cases+=,scale # With one GPU there is nothing to compare.
+    others+=,scale # With one GPU there is nothing to compare.
 fi
-cases=${FCN_CASES:-$cases}
 precisions=${FCN_PRECISIONS:-$([ "$device" = cpu ] && echo float32 || echo bfloat16,tf32,float32)}
+precision=${precisions%%,*}
 if [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
     echo "error: $out is not empty: name another folder" >&2
     exit 2
@@ -121,50 +121,72 @@ else
     done
 fi
 
-end=$((SECONDS + $(awk "BEGIN { printf \"%d\", $minutes * 60 }")))
+end=$((SECONDS + $(awk -v minutes="$minutes" 'BEGIN { printf "%d", 60 * minutes }')))
+status=0
 
-# measure FOLDER OPTION...: runs a benchmark in what is left of the time.
+# Runs a benchmark into the folder $1 in what is left of the time; the other arguments are its options.
 measure() {
-    local status=0 left=$((end - SECONDS))
+    local left=$((end - SECONDS)) own=0
     timeout --foreground --signal INT --kill-after 30 $((left > 1 ? left : 1)) \
         "$parent" -m benchmarks.cli bench --out "$1" --force --device "$device" --crop "${sides[@]}" \
-        --processes "$processes" --seconds 0.2 --timeout 150 ${options[@]+"${options[@]}"} \
-        ${interpreters[@]+"${interpreters[@]}"} "${@:2}" || status=$?
-    case $status in
-    124 | 130) echo "the time is up" >&2 && status=0 ;;
+        --processes "$processes" --seconds 0.2 --timeout 150 \
+        ${interpreters[@]+"${interpreters[@]}"} "${@:2}" || own=$?
+    case $own in
+    124) echo "the time is up" >&2 && own=0 ;;
+    130) exit 130 ;;
     137)
         echo "error: killed, 30 s after the interrupt or because memory ran out; bench.json holds the finished" \
             "rows, and \`fcn report DIR\` writes their page" >&2
         ;;
     esac
-    echo "results: $1 (bench.json, bench.txt, report.html)" >&2
-    return $status
+    if [ -e "$1/bench.json" ]; then
+        echo "results: $1 (bench.json, bench.txt, report.html)" >&2
+    fi
+    status=$((own > status ? own : status))
 }
 
-status=0
-measure "$out" --cases "$cases" --track "$tracks" --batch-sizes "${batches// /,}" \
-    --precision "$precisions" || status=$?
-if [ $status -gt 1 ] || [ -n "${FCN_CASES:-}" ]; then
+if [ -n "${FCN_CASES:-}${FCN_TRACKS:-}${FCN_OPTIONS:-}" ]; then
+    measure "$out" --cases "${FCN_CASES:-train,predict,$others}" --track "${FCN_TRACKS:-default}" \
+        --batch-sizes "$batches" --precision "$precisions" \
+        ${rounds[@]+"${rounds[@]}"} ${options[@]+"${options[@]}"}
     exit $status
 fi
-batch=${batches%% *}
-without=native-upsampling,without-compile,without-pool-selections,without-loss-comparison
-declare -A parts=(
-    [larger-batches]="--cases train --batch-sizes $((2 * batch)),$((4 * batch)),$((8 * batch))"
-    [fcn8s]="--cases train,predict --head fcn8s --batch-sizes $batch"
-    [profiles]="--cases train --profile --batch-sizes $batch"
-    [gains]="--cases train --track default,$without --batch-sizes $batch"
-    [first-steps]="--cases first_step --batch-sizes $batch"
-)
+
+least=60 # Seconds in which a part may have a row.
 missed=()
-for part in larger-batches fcn8s profiles gains first-steps; do
-    if [ $SECONDS -ge $end ]; then
-        missed+=("$part")
-        continue
+
+# Runs the part $1, into a folder of that name below DIR; the other arguments are its options.
+part() {
+    if [ $((end - SECONDS)) -lt $least ]; then
+        missed+=("$1")
+    else
+        measure "$out/$1" "${@:2}"
     fi
-    read -ra wanted <<<"${parts[$part]}"
-    measure "$out/$part" "${wanted[@]}" --precision "${precisions%%,*}" || status=$?
-done
+}
+
+with_rounds=(--precision "$precision" ${rounds[@]+"${rounds[@]}"})
+usual=(--batch-sizes "$batch" "${with_rounds[@]}")
+gains=default,native-upsampling,without-pool-selections,without-loss-comparison
+if [ "$device" = gpu ]; then
+    gains+=,without-compile # On a CPU nothing of it is default.
+fi
+measure "$out" --cases train,predict "${usual[@]}"
+if [ $status -gt 1 ]; then
+    exit $status
+fi
+larger="$((2 * batch)),$((4 * batch)),$((8 * batch))"
+part larger-batches --cases train --batch-sizes "$larger" "${with_rounds[@]}"
+part fcn8s --cases train,predict --head fcn8s "${usual[@]}"
+part profiles --cases train --profile "${usual[@]}"
+part gains --cases train --track $gains "${usual[@]}"
+if [ "$precisions" != "$precision" ]; then
+    part precisions --cases train,predict "${usual[@]}" --precision "${precisions#*,}"
+fi
+part others --cases "$others" "${usual[@]}"
+if [ "$batches" != "$batch" ]; then
+    part other-batches --cases train,predict --batch-sizes "${batches#*,}" "${with_rounds[@]}"
+fi
+part first-steps --cases first_step --batch-sizes "$batch" --precision "$precision"
 if [ ${#missed[@]} -gt 0 ]; then
     echo "not measured: ${missed[*]}; a larger FCN_MINUTES has time for them" >&2
 fi

@@ -9,7 +9,7 @@ from benchmarks.cases.closing import (
     BEFORE,
     GRADIENT,
     LEFT,
-    head_error,
+    SCORE_WEIGHTS,
     root_mean_square,
     whole_batch,
 )
@@ -75,7 +75,7 @@ class Backward(Training):
     bounds = bounds_of(
         loss="step: loss",
         gradients="step: gradients",
-        head="step: head",
+        score_weights="step: gradient of the scores' weights",
         statistics="step: statistics",
     )
     closing = Training.closing | bounds_of(gradients="step: gradients")
@@ -94,12 +94,15 @@ class Backward(Training):
         return {"loss": np.array([loss]), **answers}
 
     def errors(self, answers: Arrays, expected: Arrays, inputs: Arrays) -> dict[str, float]:
-        own, right = part(answers, GRADIENT), part(expected, GRADIENT)
-        gradients = [relative_error(own[name], array) for name, array in right.items()]
+        own = part(answers, GRADIENT)
+        gradients = {
+            name: relative_error(own[name], array)
+            for name, array in part(expected, GRADIENT).items()
+        }
         moves = tensor_errors(answers, expected, parameters_in(inputs))
         return {
             "loss": relative_error(answers["loss"], expected["loss"]),
-            "gradients": root_mean_square(gradients),
-            "head": head_error(own, right),
+            "gradients": root_mean_square(gradients.values()),
+            "score_weights": max(gradients[name] for name in gradients if name in SCORE_WEIGHTS),
             "statistics": root_mean_square(moves["statistics"]),
         }

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 from common.reference.tolerances import Bound
 
-SUMMED_PIXELS = {"loss": 120_000, "statistics": 250_000, "head": 2_400_000}
+SUMMED_PIXELS = {"loss": 120_000, "statistics": 250_000, "score_weights": 2_400_000}
 """Of a batch; in larger ones the bounds of these quantities grow. docs/BENCHMARK.md says why."""
-SUMMED_IN_GATE = {name: SUMMED_PIXELS[name] for name in ("statistics", "head")}
+SUMMED_IN_GATE = {name: SUMMED_PIXELS[name] for name in ("statistics", "score_weights")}
 """As ``SUMMED_PIXELS``, before the first turn: the loss of the gate's parameters is hardly moved by
 a norm's variance."""
 

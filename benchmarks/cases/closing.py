@@ -39,6 +39,7 @@ GRADIENT = "gradient"
 
 
 SCORE_WEIGHTS = ("final_conv.weight", "score16.weight", "score8.weight")
+"""Between these and the loss lies no ReLU, so no kink blurs their gradient."""
 
 
 def draw_unseen(config: Config, generator: np.random.Generator) -> Arrays:
@@ -106,19 +107,6 @@ def scale_of(inputs: Arrays, config: Config) -> float:
     return len(inputs["order"]) / len(inputs["images"]) if is_sum else 1.0
 
 
-def head_error(own: Arrays, expected: Arrays) -> float:
-    """Return the error of what the loss hands the weights of the scores, the largest of them.
-
-    No ReLU lies between them and the loss, so no kink hides in how many digits it was computed.
-
-    Args:
-        own: Gradients, or moves, by canonical name; others are left alone.
-        expected: The reference's.
-    """
-    scores = [name for name in expected if name in SCORE_WEIGHTS]
-    return max(relative_error(own[name], expected[name]) for name in scores)
-
-
 def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str, float]:
     """Return the errors of a loss, of the moved means, and of gradients or the update by them.
 
@@ -127,7 +115,8 @@ def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str
         inputs: What ``draw_unseen`` drew.
         answers: ``loss``, the parameters before and after, and the gradients where no update is.
     """
-    recipe, scale = config.recipe, scale_of(inputs, config)
+    recipe, scale, rate = config.recipe, scale_of(inputs, config), float(inputs["rate"])
+    buffers = part(answers, BUFFER)
     before, after, own = (part(answers, prefix) for prefix in (BEFORE, LEFT, GRADIENT))
     loss, gradients, statistics = reference.gradients(
         before, inputs["images"], inputs["labels"], recipe
@@ -136,12 +125,18 @@ def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str
     if own:
         expected = {name: gradients[name] for name in weight_decays(recipe)}
     else:
-        stepped, _ = reference.sgd_step(
-            before, part(answers, BUFFER), gradients, recipe, float(inputs["rate"])
-        )
+        stepped, _ = reference.sgd_step(before, buffers, gradients, recipe, rate)
         expected = {name: stepped[name] - before[name] for name in weight_decays(recipe)}
         own = {name: after[name] - before[name].astype(np.float64) for name in expected}
     expected = {name: array for name, array in expected.items() if array.any()}
+    # Without what a buffer adds of earlier gradients, which can be most of a move.
+    by_gradient = {
+        name: [
+            move[name] + rate * recipe.momentum * buffers.get(name, 0.0) for move in (own, expected)
+        ]
+        for name in SCORE_WEIGHTS
+        if name in expected
+    }
     # Of variances the unbiased factor counts the pixels of the whole batch.
     means = {name: statistics[name] for name in statistics if name.endswith("running_mean")}
     return {
@@ -149,7 +144,7 @@ def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str
         "gradients": root_mean_square(
             relative_error(own[name], expected[name]) for name in expected
         ),
-        "head": head_error(own, expected),
+        "score_weights": max((relative_error(*pair) for pair in by_gradient.values()), default=0.0),
         "layer": max(length_error(own[n], expected[n]) for n in expected if expected[n].ndim == 4),
         "statistics": root_mean_square(
             relative_error(after[name] - before[name], mean - before[name])

@@ -13,11 +13,11 @@ from benchmarks.cases.closing import (
     BUFFER,
     HARNESS,
     LEFT,
+    SCORE_WEIGHTS,
     Account,
     convolutions,
     draw_unseen,
     gradient_errors,
-    head_error,
     root_mean_square,
     shorter,
     whole_batch,
@@ -111,6 +111,7 @@ class TrainingSteps(NetworkSteps):
 
 SUMMARY: dict[str, Callable[[list[float]], float]] = {
     "update": root_mean_square,
+    "score_weights": max,
     "statistics": root_mean_square,
     "second_update": lambda values: float(np.median(values)),
     "second_step": max,
@@ -118,15 +119,11 @@ SUMMARY: dict[str, Callable[[list[float]], float]] = {
 """Quantity -> how the errors of the tensors become one."""
 
 
-def moved(after: Arrays, before: Parameters) -> Arrays:
-    """Return by how much a step moved each parameter, float64."""
-    return {name: value - before[name].astype(np.float64) for name, value in after.items()}
-
-
 def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[str, list[float]]:
     """Return the error of every tensor's move in the compared steps, by quantity.
 
     ``update`` and ``statistics`` are moves of the first step, ``second_update`` of the second;
+    ``score_weights`` has those of ``update`` that no kink of a ReLU blurs;
     ``second_step`` is the error of the second move's length, of the head alone: in bfloat16 the
     backbone's gradients have lost their direction by then.
     """
@@ -140,7 +137,10 @@ def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[
                 continue
             move = after[name] - before[name].astype(np.float64)
             quantity = "statistics" if is_statistic(name) else update
-            errors.setdefault(quantity, []).append(relative_error(move, expected_move))
+            error = relative_error(move, expected_move)
+            errors.setdefault(quantity, []).append(error)
+            if update == "update" and name in SCORE_WEIGHTS:
+                errors.setdefault("score_weights", []).append(error)
             if update == "second_update" and not name.startswith("backbone."):
                 errors.setdefault("second_step", []).append(length_error(move, expected_move))
         before, expected_before = after, expected_after
@@ -155,7 +155,7 @@ class Training(Case):
         loss="step: loss",
         second_loss="step: second loss",
         update="step: update",
-        head="step: head",
+        score_weights="step: gradient of the scores' weights",
         statistics="step: statistics",
         second_update="step: second update",
         second_step="step: length of the second update",
@@ -163,7 +163,7 @@ class Training(Case):
     closing = HARNESS | bounds_of(
         loss="step: loss",
         gradients="step: update",
-        head="step: head",
+        score_weights="step: gradient of the scores' weights",
         layer="closing: a layer",
         statistics="step: statistics",
         unseen="closing: unseen batches",
@@ -194,10 +194,7 @@ class Training(Case):
         errors = {
             name: relative_error(answers[name], expected[name]) for name in ("loss", "second_loss")
         }
-        start = parameters_in(inputs)
-        moves = tensor_errors(answers, expected, start)
-        first = (moved(part(arrays, AFTER[0]), start) for arrays in (answers, expected))
-        errors["head"] = head_error(*first)
+        moves = tensor_errors(answers, expected, parameters_in(inputs))
         return errors | {name: SUMMARY[name](values) for name, values in moves.items()}
 
     def unseen(self, config: Config, generator: np.random.Generator) -> Arrays:

@@ -129,10 +129,11 @@ def not_closed(document: Bench) -> str | None:
 
 
 def not_compared(document: Bench) -> str | None:
-    """Return a note on rows whose head's gradient was not compared; None where all were."""
+    """Return a note on rows without ``score_weights``, as of early files; None where none is."""
     rows = [row for row in document["rows"] if row["figures"] and row["case"] in CASES]
-    compared = [row for row in rows if "head" in CASES[row["case"]].bounds]
-    count = sum(row["gate"] is not None and "head" not in row["gate"]["checks"] for row in compared)
+    compared = [row for row in rows if "score_weights" in CASES[row["case"]].bounds]
+    gates = [row["gate"] for row in compared if row["gate"] is not None]
+    count = sum("score_weights" not in gate["checks"] for gate in gates)
     if not count:
         return None
     rows_of = f"{text.counted(count, 'row')} of an early file"

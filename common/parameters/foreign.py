@@ -21,6 +21,8 @@ TAKEN_FROM = "taken from"
 """Metadata of what PyTorch converts: the keys that lead to the tensors in its file."""
 COPIES, SPARE_BYTES = 4, 2**30
 """Memory that PyTorch may take to convert a file: copies of it unpacked, and some beside them."""
+KEPT_BYTES = 2**28
+"""Of a file that is kept in memory as it was converted; larger ones are converted each time."""
 MOST_PICKLE = 2**24
 """Bytes of the pickle in a PyTorch file, which holds names and shapes: each may become 60 bytes."""
 
@@ -43,8 +45,9 @@ def read_pytorch(path: Path, limit: int) -> TensorFile:
             f"{path}: is a PyTorch file, which PyTorch has to read: {error}"
         ) from error
     state = path.stat()
+    convert = _converted if unpacked <= KEPT_BYTES else _converted.__wrapped__
     content = read_safetensors(
-        path, _converted(path, unpacked, limit, state.st_ino, state.st_mtime_ns)
+        path, convert(path, unpacked, limit, state.st_ino, state.st_mtime_ns)
     )
     return replace(content, metadata={}, taken_from=content.metadata.get(TAKEN_FROM, ""))
 

@@ -16,6 +16,7 @@ from common.parameters.names import is_statistic
 from common.recipes import make_recipe
 from common.reference.tolerances import row_limits
 from tests.conftest import PRESENT
+from tests.equal_work.cheats import rounded
 from tests.support.plants import epsilon_of_keras
 
 CONFIG = Config(make_recipe("chapter-torch", batch_size=2, crop=(64, 96)), device="cpu")
@@ -51,7 +52,8 @@ def test_the_backward_pass_gives_what_the_reference_gives(
     backend: ModuleType, backend_name: str, inputs: Any, expected: Any
 ) -> None:
     gate = gate_of(backend, backend_name, inputs, expected)
-    assert gate["passed"] and gate["checks"].keys() == {"loss", "gradients", "statistics"}
+    quantities = {"loss", "gradients", "score_weights", "statistics"}
+    assert gate["passed"] and gate["checks"].keys() == quantities
 
 
 def test_the_backward_pass_updates_no_parameter(backend: ModuleType, inputs: Any) -> None:
@@ -78,7 +80,15 @@ def test_a_backward_pass_that_is_left_out_is_refused(
     gate = gate_of(changed(backend, backward_step=none), backend_name, inputs, expected)
     assert not gate["passed"]
     gate = gate_of(changed(backend, backward_step=zeros), backend_name, inputs, expected)
-    assert refused(gate) == {"gradients"}
+    assert refused(gate) == {"gradients", "score_weights"}
+
+
+def test_gradients_that_are_rounded_to_bfloat16_are_refused(
+    backend: ModuleType, backend_name: str, inputs: Any, expected: Any
+) -> None:
+    planted = changed(backend, to_canonical=lambda array: rounded(backend.to_canonical(array)))
+    gate = gate_of(planted, backend_name, inputs, expected)
+    assert refused(gate) == {"score_weights"}
 
 
 @pytest.mark.parametrize("backend_name", PRESENT[:1], indirect=True)

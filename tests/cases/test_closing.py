@@ -8,11 +8,11 @@ import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.cases.bounds import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
-from benchmarks.cases.closing import Account, shorter
+from benchmarks.cases.closing import SCORE_WEIGHTS, Account, shorter
 from benchmarks.cases.inputs import SHORT_STEP
 from common.config import Config
 from common.parameters.names import Parameters, parameter_shapes, weight_decays
-from common.recipes import RECIPES
+from common.recipes import RECIPES, Network
 
 TRAIN = CASES["train"].closing
 BATCHES = [1.0, 2.0, 3.0, 4.0]
@@ -113,7 +113,11 @@ def test_bounds_of_sums_grow_with_a_batch_and_no_quantity_is_without() -> None:
     assert bounds_of_batch(TRAIN, 2, (64, 96), SUMMED_PIXELS) == TRAIN
     eight, all_of_it = (bounds_of_batch(TRAIN, size, (320, 480), SUMMED_PIXELS) for size in (8, 32))
     assert eight.keys() == all_of_it.keys() == TRAIN.keys()
-    grown = {"loss": (6.6e-5, 5.2e-4), "statistics": (5.4e-4, 4.4e-3), "head": (4e-4, 1.2e-3)}
+    grown = {
+        "loss": (6.6e-5, 5.2e-4),
+        "statistics": (5.4e-4, 4.4e-3),
+        "score_weights": (8e-4, 2.3e-3),
+    }
     for quantity, bound in TRAIN.items():
         limits = tuple(each[quantity]["float32"].limit for each in (eight, all_of_it))
         own = bound["float32"].limit
@@ -121,9 +125,15 @@ def test_bounds_of_sums_grow_with_a_batch_and_no_quantity_is_without() -> None:
         assert all_of_it[quantity]["bfloat16"] == bound["bfloat16"]
 
 
-def test_before_the_first_turn_the_bounds_of_statistics_and_head_grow() -> None:
+def test_the_weights_of_the_scores_are_all_convolutions_of_the_finest_head() -> None:
+    shapes = parameter_shapes(Network("resnet18_v2", "fcn8s"))
+    convolutions = [name for name, shape in shapes.items() if shape[2:] == (1, 1)]
+    assert {*SCORE_WEIGHTS} == {n for n in convolutions if not n.startswith("backbone.")}
+
+
+def test_before_the_first_turn_the_bounds_of_statistics_and_score_weights_grow() -> None:
     gate = CASES["train"].bounds
     grown = bounds_of_batch(gate, 32, (320, 480), SUMMED_IN_GATE)
-    assert {name for name in gate if grown[name] != gate[name]} == {"statistics", "head"}
+    assert {name for name in gate if grown[name] != gate[name]} == {"statistics", "score_weights"}
     # PyTorch's error there is 1.2e-4 with two threads.
     assert grown["statistics"]["float32"].limit == pytest.approx(4.36e-3, rel=1e-2)

@@ -342,7 +342,7 @@ CHEATS: dict[str, Cheat] = {
     "gradients in bfloat16": Cheat(
         with_outcome(by_gradients_in_bfloat16),
         "gradients are rounded to less precision",
-        ("gate", "head"),
+        ("gate", "score_weights"),
     ),
     "every tenth update left out": Cheat(
         with_outcome(tenth_left_out),
@@ -383,7 +383,7 @@ CHEATS: dict[str, Cheat] = {
     "gradients in bfloat16 after the gate": Cheat(
         after_the_gate(with_outcome(by_gradients_in_bfloat16)),
         "gradients have less precision once the gate has passed",
-        ("closing", "head"),
+        ("closing", "score_weights"),
     ),
     "nothing after the gate": Cheat(
         after_the_gate(below(1.0)),

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from common.errors import InputError
-from common.parameters import foreign
 from common.parameters.files import read_file, read_weights, save_parameters, starting_parameters
 from common.parameters.initial import initial_parameters
 from common.parameters.names import Parameters
@@ -219,19 +218,6 @@ def test_of_two_networks_none_is_guessed(tmp_path: Path) -> None:
         read_foreign(path, 2**30)
     torch.save({"teacher": tensors, "model": tensors}, path)
     assert read_foreign(path, 2**30)[1] == "model"
-
-
-def test_pytorch_reads_a_file_once_until_it_changes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    torch, path, asked = required("torch", "torch"), tmp_path / "some.pth", []
-    ask = foreign._torch
-    monkeypatch.setattr(foreign, "_torch", lambda *words: asked.append(words) or ask(*words))
-    for value in (1.0, 2.0):
-        torch.save({"conv1.weight": torch.full((3,), value)}, path)
-        for _ in range(2):
-            np.testing.assert_array_equal(read_file(path).tensors["conv1.weight"], [value] * 3)
-    assert len(asked) == 2
 
 
 def test_a_wrapped_file_says_what_was_taken(tmp_path: Path) -> None:

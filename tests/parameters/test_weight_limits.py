@@ -8,9 +8,12 @@ from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from common.errors import InputError
+from common.parameters import foreign
+from common.parameters.files import read_file
 from common.parameters.foreign import unpacked_size
 from tests.conftest import required
 from tests.support.commands import refused
@@ -118,3 +121,18 @@ def test_what_has_no_dense_values_is_refused(tmp_path: Path) -> None:
         torch.save({"conv1.weight": tensor}, path)
         with pytest.raises(InputError, match=r"conv1\.weight is sparse, quantized or without"):
             read(path, 300 * MIB)
+
+
+@pytest.mark.parametrize("kept, times", [(2**28, 1), (0, 2)])
+def test_pytorch_reads_a_small_file_once_until_it_changes(
+    kept: int, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch, path, asked = required("torch", "torch"), tmp_path / "some.pth", []
+    ask = foreign._torch
+    monkeypatch.setattr(foreign, "_torch", lambda *words: asked.append(words) or ask(*words))
+    monkeypatch.setattr(foreign, "KEPT_BYTES", kept)
+    for value in (1.0, 2.0):
+        torch.save({"conv1.weight": torch.full((3,), value)}, path)
+        for _ in range(2):
+            np.testing.assert_array_equal(read_file(path).tensors["conv1.weight"], [value] * 3)
+    assert len(asked) == 2 * times
