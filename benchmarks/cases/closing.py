@@ -130,13 +130,12 @@ def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str
         own = {name: after[name] - before[name].astype(np.float64) for name in expected}
     expected = {name: array for name, array in expected.items() if array.any()}
     # Without what a buffer adds of earlier gradients, which can be most of a move.
-    by_gradient = {
-        name: [
-            move[name] + rate * recipe.momentum * buffers.get(name, 0.0) for move in (own, expected)
-        ]
+    earlier = {name: rate * recipe.momentum * buffers.get(name, 0.0) for name in SCORE_WEIGHTS}
+    score_weights = [
+        relative_error(own[name] + earlier[name], expected[name] + earlier[name])
         for name in SCORE_WEIGHTS
         if name in expected
-    }
+    ]
     # Of variances the unbiased factor counts the pixels of the whole batch.
     means = {name: statistics[name] for name in statistics if name.endswith("running_mean")}
     return {
@@ -144,7 +143,7 @@ def gradient_errors(config: Config, inputs: Arrays, answers: Arrays) -> dict[str
         "gradients": root_mean_square(
             relative_error(own[name], expected[name]) for name in expected
         ),
-        "score_weights": max((relative_error(*pair) for pair in by_gradient.values()), default=0.0),
+        "score_weights": max(score_weights, default=0.0),
         "layer": max(length_error(own[n], expected[n]) for n in expected if expected[n].ndim == 4),
         "statistics": root_mean_square(
             relative_error(after[name] - before[name], mean - before[name])
