@@ -14,15 +14,25 @@
 # of many rows, and no verdict on which of them differ.
 #
 # With FCN_CASES, FCN_TRACKS or FCN_OPTIONS (options of `fcn bench`) there is one benchmark alone, of these
-# cases, tracks and options. Verdicts on the rows of training:
+# cases (all but `accuracy` and `first_step`), tracks and options. Verdicts on the rows of training:
 #
 #     FCN_CASES=train FCN_PROCESSES=5 FCN_MINUTES=20 FCN_BATCH_SIZES=32 FCN_PRECISIONS=bfloat16 \
 #         benchmarks/gpu.sh DIR2
 #
 # With uv and a network, it first makes an environment for each backend and one for the benchmark itself,
 # below DIR/environments; that takes minutes more. Otherwise it uses the frameworks that $PYTHON (python3)
-# has. A backend that cannot run has rows that say why. FCN_DEVICE=cpu tries the script without a GPU; the
-# variables below set how long and how large.
+# has. A backend that cannot run has rows that say why.
+#
+#     FCN_MINUTES      minutes of measuring (8.4)
+#     FCN_BATCH_SIZES  the first is that of most parts ("32 8")
+#     FCN_PRECISIONS   likewise ("bfloat16 tf32 float32")
+#     FCN_CROP         height and width ("320 480")
+#     FCN_PROCESSES    of each row (1)
+#     FCN_ROUNDS       of each process (those of `fcn bench`)
+#     FCN_DEVICE       cpu tries the script without a GPU (gpu)
+#     FCN_NO_NETWORK   1 uses the frameworks of $PYTHON
+#
+# The exit status is the highest of its benchmarks; that of one whose time was up counts as 0.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +61,7 @@ if [ "$device" = cpu ] || [ "$gpus" != 1 ]; then
     others+=,scale # With one GPU there is nothing to compare.
 fi
 precisions=${FCN_PRECISIONS:-$([ "$device" = cpu ] && echo float32 || echo bfloat16,tf32,float32)}
+precisions=${precisions// /,}
 precision=${precisions%%,*}
 if [ -n "$(ls -A "$out" 2>/dev/null)" ]; then
     echo "error: $out is not empty: name another folder" >&2
@@ -136,11 +147,11 @@ measure() {
     130) exit 130 ;;
     137)
         echo "error: killed, 30 s after the interrupt or because memory ran out; bench.json holds the finished" \
-            "rows, and \`fcn report DIR\` writes their page" >&2
+            "rows, and \`fcn report $1\` writes their page" >&2
         ;;
     esac
     if [ -e "$1/bench.json" ]; then
-        echo "results: $1 (bench.json, bench.txt, report.html)" >&2
+        echo "results: $1" >&2
     fi
     status=$((own > status ? own : status))
 }
@@ -166,13 +177,14 @@ part() {
 
 with_rounds=(--precision "$precision" ${rounds[@]+"${rounds[@]}"})
 usual=(--batch-sizes "$batch" "${with_rounds[@]}")
-gains=default,native-upsampling,without-pool-selections,without-loss-comparison
+gains=default,native-upsampling,without-pool-selections,without-loss-comparison,without-channels-last
+gains+=,without-fused-norm,without-onednn-relu,without-loss-last-axis
 if [ "$device" = gpu ]; then
-    gains+=,without-compile # On a CPU nothing of it is default.
+    gains+=,without-compile # A default on GPUs alone.
 fi
 measure "$out" --cases train,predict "${usual[@]}"
-if [ $status -gt 1 ]; then
-    exit $status
+if [ $status -gt 0 ] && ! grep -qs '"figures": {' "$out/bench.json"; then
+    end=$SECONDS # No part would have a figure.
 fi
 larger="$((2 * batch)),$((4 * batch)),$((8 * batch))"
 part larger-batches --cases train --batch-sizes "$larger" "${with_rounds[@]}"
@@ -188,6 +200,6 @@ if [ "$batches" != "$batch" ]; then
 fi
 part first-steps --cases first_step --batch-sizes "$batch" --precision "$precision"
 if [ ${#missed[@]} -gt 0 ]; then
-    echo "not measured: ${missed[*]}; a larger FCN_MINUTES has time for them" >&2
+    echo "not measured: ${missed[*]} (FCN_MINUTES says how long is measured)" >&2
 fi
 exit $status

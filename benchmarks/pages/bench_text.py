@@ -137,7 +137,7 @@ def not_compared(document: Bench) -> str | None:
     if not count:
         return None
     rows_of = f"{text.counted(count, 'row')} of an early file"
-    return f"{rows_of}: gradients of less precision were not looked for"
+    return f"{rows_of}: the gradient of the scores' weights was not compared"
 
 
 def markdown(document: Bench) -> str:

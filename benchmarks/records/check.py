@@ -20,6 +20,8 @@ from common.documents import Void
 from common.reference.tolerances import row_limits
 from common.reference.verdicts import reason, row_findings
 
+LATER = ("score_weights",)
+"""Quantities that no row of an early file has: they were not compared yet."""
 OF_OTHER_ROWS = {"break_even", "p_corrected", "differ"}
 """Figures that depend on other rows: while rows are unmeasured they are those of fewer rows."""
 
@@ -59,7 +61,7 @@ def row_problems(row: Row, document: Bench) -> Iterator[str]:
     if host is not None and host not in document.get("hosts", {}):
         yield f"its host {host!r} is not one of the file's"
     if row["status"] == "ok":  # The schema sees to it that just these rows have figures.
-        yield from gate_problems(row)
+        yield from gate_problems(row, document)
         if row["case"] in CASES:
             yield from turn_problems(row, document["settings"])
 
@@ -83,9 +85,11 @@ def turn_problems(row: Row, settings: Settings) -> Iterator[str]:
         yield f"its turns are not those of {planned} processes"
 
 
-def gate_problems(row: Row) -> Iterator[str]:
+def gate_problems(row: Row, document: Bench) -> Iterator[str]:
     """Yield what is wrong with the proof of equal work of a row that has figures."""
     gate = row["gate"]
+    gates = [each["gate"]["checks"] for each in document["rows"] if each["gate"]]
+    later = {quantity for quantity in LATER if not any(quantity in checks for checks in gates)}
     if not gate or not gate["passed"] or not gate["checks"]:
         yield "has figures without proof of equal work"
     elif row["case"] not in CASES:
@@ -93,11 +97,16 @@ def gate_problems(row: Row) -> Iterator[str]:
     else:
         case = CASES[row["case"]]
         batch = row["batch_size"], row["crop"]
-        bounds = bounds_of_batch(case.bounds, *batch, SUMMED_IN_GATE)
+        bounds = bounds_of_batch(without(case.bounds, later), *batch, SUMMED_IN_GATE)
         yield from check_problems(row, gate, "gate", bounds)
         if "closing" in row:  # Early files have none.
-            bounds = bounds_of_batch(case.closing, *batch, SUMMED_PIXELS)
+            bounds = bounds_of_batch(without(case.closing, later), *batch, SUMMED_PIXELS)
             yield from check_problems(row, row["closing"], "closing proof", bounds)
+
+
+def without(bounds: Bounds, quantities: set[str]) -> Bounds:
+    """Return the bounds of all other quantities."""
+    return {name: bound for name, bound in bounds.items() if name not in quantities}
 
 
 def check_problems(row: Row, proof: Gate, name: str, bounds: Bounds) -> Iterator[str]:
@@ -105,13 +114,7 @@ def check_problems(row: Row, proof: Gate, name: str, bounds: Bounds) -> Iterator
     checks = proof["checks"]
     if not proof["passed"]:
         yield f"has figures, but its {name} did not pass"
-    missing = [quantity for quantity in bounds if quantity not in checks]
-    early = row["gate"] is not None and "score_weights" not in row["gate"]["checks"]
-    yield from (
-        f"its {name} has no {quantity}"
-        for quantity in missing
-        if not (early and quantity == "score_weights")
-    )
+    yield from (f"its {name} has no {quantity}" for quantity in bounds if quantity not in checks)
     limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
     for quantity, check in checks.items():
         own = limits.get(quantity, 0.0)

@@ -156,7 +156,7 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         "holding a move to 2e-5, and 2e-4 at 320x480, batch 8, in v2; gradients that are rounded "
         "to bfloat16 give 1.6e-3",
         "2.3e-2 measured, of TensorFlow; 1e-2 of PyTorch and JAX",
-        "3e-5 measured: float32 parameters hold a move to that",
+        "3e-5 measured of moves, which float32 parameters hold to some 2e-5",
     ),
     "step: statistics": _bounds(
         (1e-5, 5e-5, 1e-2, 5e-2),

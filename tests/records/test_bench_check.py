@@ -256,10 +256,10 @@ def test_a_sound_closing_proof_is_no_contradiction(document: Document, tmp_path:
     assert fcn(["bench", "check", write(tmp_path, whole)]) == 0
 
 
-def test_a_file_from_before_gradients_of_less_precision_were_looked_for_has_a_note(
+def test_a_file_from_before_the_scores_weights_were_compared_has_a_note(
     document: Document, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    early, note = copy.deepcopy(document), "gradients of less precision were not looked for"
+    early, note = copy.deepcopy(document), "the gradient of the scores' weights was not compared"
     assert fcn(["bench", "check", write(tmp_path, early)]) == 0
     assert note not in capsys.readouterr().out
     gates = [row["gate"]["checks"] for row in early["rows"] if row["figures"]]
