@@ -213,6 +213,7 @@ def ratio_across_batches(document: Document) -> None:
         (comparison_left_out, "their samples do not give their comparison"),
         (without_checks, "figures without proof of equal work"),
         (fewer_quantities, "its gate has no second_step"),
+        (fewer_quantities, "its gate has no score_weights"),
         (unheard_of_case, "sleep is not a case"),
         (higher_limit, "the limit in float32 is not the highest of its backends"),
         (wider_bound, "its bound of loss, 0.5, is wider than 2e-06"),
