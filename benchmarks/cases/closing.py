@@ -36,8 +36,6 @@ MOST_UNSEEN = 9
 BEFORE, LEFT, BUFFER = "before the closing step", "after the closing step", "momentum"
 GRADIENT = "gradient"
 """Prefixes of a parameter's name in the files of answers."""
-
-
 SCORE_WEIGHTS = ("final_conv.weight", "score16.weight", "score8.weight")
 """Between these and the loss lies no ReLU, so no kink blurs their gradient."""
 
