@@ -5,12 +5,14 @@ from typing import Literal
 
 from benchmarks.pages.format import DASH, counted, join, moment, ranges, setting, size
 from benchmarks.pages.rows import batch_name, case_name, row_title
+from benchmarks.pages.studies.command import compare_command, study_command
 from benchmarks.records.documents import Bench, Process, Row, Sample
 from benchmarks.records.machines.documents import Gpu
 from benchmarks.records.proof_documents import Proof
 from benchmarks.records.training_documents import Compared, Study
+from benchmarks.records.tuning_documents import Tune
 from common.backends import device_kind
-from common.documents import Hardware
+from common.documents import ConfigRecord, Hardware
 
 Facts = dict[str, str]
 Measured = tuple[Row, Facts]
@@ -18,7 +20,7 @@ Measured = tuple[Row, Facts]
 COMPUTED = ("device", "threads", "precision", "deterministic")
 """Fields that say how a row was computed."""
 NO_COMMIT = "not from a checkout"
-NAMES = {"tf32": "TF32", "cpus": "CPUs", "memory_bytes": "Memory"}
+NAMES = {"tf32": "TF32", "cpus": "CPUs", "memory_bytes": "Memory", "cache_mib": "Cache, MiB"}
 """By key, the names that are not the key with a capital letter."""
 Varying = Literal["clock_mhz", "memory_clock_mhz", "temperature_celsius", "power_watts"]
 GPU_STATE: tuple[tuple[str, Varying, str], ...] = (
@@ -51,13 +53,20 @@ def versions(record: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {version}" for name, version in record.items())
 
 
+def recipe_facts(config: ConfigRecord) -> Facts:
+    """Return the recipe of a configuration; of its classes their names."""
+    recipe = config["recipe"]
+    classes = {"classes": ", ".join(recipe["classes"]["names"])} if "classes" in recipe else {}
+    return named({**recipe, **classes})
+
+
 def compare_facts(compare: Compared) -> dict[str, Facts]:
     """Return the manifest of a comparison."""
     blocks = {
-        "Run": training_facts(compare),
+        "Run": training_facts(compare, {"Command": compare_command(compare)}),
         "Machine": machine_facts(compare["hardware"]),
         "Data": named(compare["dataset"]),
-        "Recipe": named(compare["config"]["recipe"]),
+        "Recipe": recipe_facts(compare["config"]),
     }
     for row in compare["rows"]:
         versions = packages(row.get("versions", {}))
@@ -68,11 +77,14 @@ def compare_facts(compare: Compared) -> dict[str, Facts]:
 def study_facts(study: Study) -> dict[str, Facts]:
     """Return the manifest of a study."""
     blocks = {
-        "Study": training_facts(study, {"Seeds": str(study["variants"][0]["seeds"])}),
+        "Study": training_facts(
+            study,
+            {"Command": study_command(study), "Seeds": str(study["variants"][0]["seeds"])},
+        ),
         "Varied": {field: ", ".join(texts) for field, texts in study["varied"].items()},
         "Machine": machine_facts(study["hardware"]),
         "Data": named(study["dataset"]),
-        "Recipe without the changes": named(study["config"]["recipe"]),
+        "Recipe without the changes": recipe_facts(study["config"]),
     }
     for row in (row for variant in study["variants"] for row in variant["rows"] if row["runs"]):
         run = row["runs"][0]
@@ -80,17 +92,24 @@ def study_facts(study: Study) -> dict[str, Facts]:
     return blocks
 
 
-def training_facts(document: Compared | Study, more: Mapping[str, str] = {}) -> Facts:
+def training_facts(document: Compared | Study, more: Mapping[str, str]) -> Facts:
     """Return when and with which configuration was trained, ``more`` among it."""
-    config, weights = document["config"], document.get("weights")
+    config = document["config"]
     return {
         "Created": moment(document["created"]),
         "Commit": document["commit"] or NO_COMMIT,
         **more,
         **named(config, [key for key in config if key not in ("recipe", "without")]),
         "Without": join(config.get("without", [])) or DASH,
-        **{f"Weights' {key}": setting(value) for key, value in (weights or {}).items()},
+        **weights_facts(document),
     }
+
+
+def weights_facts(document: Compared | Study | Tune) -> Facts:
+    """Return what is known of the file that the trainings started from; nothing without one."""
+    if not (weights := document.get("weights")):
+        return {}
+    return {"Weights' name": weights["name"], "Weights' SHA-256": weights["sha256"]}
 
 
 def packages(versions: Mapping[str, str]) -> Facts:
@@ -173,7 +192,7 @@ def bench_facts(document: Bench) -> dict[str, Facts]:
         blocks["Trainings"] = {
             "Seeds": str(accuracy["seeds"]),
             **named(accuracy["config"], ("precision", "seed")),
-            **named(accuracy["config"]["recipe"]),
+            **recipe_facts(accuracy["config"]),
         }
     return blocks | process_facts(document["rows"])
 

@@ -77,6 +77,7 @@ class Tune(Origin):
 
     Attributes:
         config: The trainings' but for what is tried; its recipe is where the search began.
+        weights: Where every trial started; absent in early files.
         space: By field of the recipe.
         start: The values of the recipe that the search begins with, those that the space holds.
         best: Number of the finished trial with the highest score; null where there is none.
@@ -91,6 +92,7 @@ class Tune(Origin):
     backend: str
     config: written.ConfigRecord
     dataset: TuningData
+    weights: NotRequired[written.WeightsRecord | None]
     space: dict[str, Searched]
     start: dict[str, Value]
     sampler: str

@@ -13,6 +13,7 @@ from benchmarks.records.tuning_documents import Ended, TrialRecord, Tune
 from benchmarks.studies.holdout import RULE
 from benchmarks.studies.space import Space, first_values, recipe_with, searched
 from common.config import Config
+from common.parameters.files import describe_weights
 from common.recipes import Recipe
 from common.run.training import TrainingData
 
@@ -117,6 +118,7 @@ def document_of(search: Search, stored: Study, options: dict[str, str], generate
             "tuning_images": len(data.val.names),
             "digest": data.train.digest,
         },
+        "weights": describe_weights(search.config.recipe, search.weights),
         "space": {name: searched(values) for name, values in search.space.items()},
         "start": first_values(search.space, search.config.recipe),
         "sampler": options["sampler"],

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.pages.facts import Facts, machine_facts, named
+from benchmarks.pages.facts import (
+    NO_COMMIT,
+    Facts,
+    machine_facts,
+    named,
+    recipe_facts,
+    weights_facts,
+)
 from benchmarks.pages.format import (
     DASH,
     counted,
@@ -18,6 +25,7 @@ from benchmarks.pages.format import (
     text_table,
 )
 from benchmarks.pages.html import COLORS, MUTED, TEXT, backend_color, mute, new_figure, render
+from benchmarks.pages.studies.command import tune_command
 from benchmarks.pages.studies.hosts import host_facts, kinds_notice
 from benchmarks.records.results import STUDY, read_document
 from benchmarks.records.training_documents import Study
@@ -159,16 +167,19 @@ def facts(tune: Tune) -> dict[str, Facts]:
     return {
         "Search": {
             "Created": moment(tune["created"]),
+            "Commit": tune["commit"] or NO_COMMIT,
+            "Command": tune_command(tune),
             "Optuna": tune["optuna"],
             "Sampler": tune["sampler"],
             "Pruner": tune["pruner"],
             **named(tune["dataset"]),
+            **weights_facts(tune),
             **{name: described(values) for name, values in tune["space"].items()},
         },
         "Run": named(config, [key for key in config if key not in ("recipe", "without")]),
         "Machine": machine_facts(tune["hardware"]),
         **host_facts(tune),
-        "First recipe": named(config["recipe"]),
+        "First recipe": recipe_facts(config),
     }
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.pages.studies import words
+from benchmarks.pages.studies.page import render_page
 from tests.support.report_sample import sample_study, variant
 
 
@@ -168,3 +169,18 @@ def test_a_stored_study_is_checked_and_told_in_markdown(
     (tmp_path / "study.json").write_text(json.dumps(study), encoding="utf-8")
     assert fcn(["bench", "check", str(tmp_path), "--markdown"]) == 1
     assert "problem: " in capsys.readouterr().err
+
+
+def test_a_study_of_one_backend_and_no_field_names_the_backend(tmp_path: Path) -> None:
+    study = sample_study(tmp_path)
+    study["varied"], study["variants"] = {}, study["variants"][:1]
+    study["effects"], study["gallery"] = [], []
+    assert "<h1>One recipe in several frameworks</h1>" in render_page(study, tmp_path)
+    study["variants"][0]["rows"] = study["variants"][0]["rows"][:1]
+    assert "<h1>One recipe in PyTorch</h1>" in render_page(study, tmp_path)
+
+
+def test_the_classes_of_a_recipe_are_named_in_words(tmp_path: Path) -> None:
+    page = render_page(sample_study(tmp_path), tmp_path)
+    assert "background, aeroplane, bicycle" in page
+    assert "&#39;names&#39;" not in page
