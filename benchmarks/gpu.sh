@@ -175,6 +175,13 @@ part() {
     fi
 }
 
+# Runs the part $1 of training steps with the environment variable $2, NAME=VALUE, which its rows state; the
+# other arguments are options. Their rates are read beside the default's: no ratio crosses such a variable.
+switched() {
+    local -x "$2"
+    part "$1" --cases train "${usual[@]}" "${@:3}"
+}
+
 with_rounds=(--precision "$precision" ${rounds[@]+"${rounds[@]}"})
 usual=(--batch-sizes "$batch" "${with_rounds[@]}")
 gains=default,native-upsampling,without-pool-selections,without-loss-comparison,without-channels-last
@@ -193,6 +200,14 @@ part profiles --cases train --profile "${usual[@]}"
 part gains --cases train --track $gains "${usual[@]}"
 if [ "$precisions" != "$precision" ]; then
     part precisions --cases train,predict "${usual[@]}" --precision "${precisions#*,}"
+fi
+if [ "$device" = gpu ]; then
+    xla="XLA_FLAGS=${XLA_FLAGS:+$XLA_FLAGS }--xla_gpu"
+    kernels=+CUDNN,+CONDITIONAL,+WHILE
+    switched xla-graphs "${xla}_enable_command_buffer=$kernels --xla_gpu_graph_min_graph_size=1" --backends jax
+    switched xla-latency-hiding "${xla}_enable_latency_hiding_scheduler=true" --backends jax
+    switched xla-autotuning "${xla}_exhaustive_tiling_search=true" --backends jax
+    switched inductor-autotuning TORCHINDUCTOR_MAX_AUTOTUNE=1 --backends torch
 fi
 part others --cases "$others" "${usual[@]}"
 if [ "$batches" != "$batch" ]; then

@@ -6,15 +6,20 @@ from dataclasses import replace
 
 from common.reference.tolerances import Bound
 
-SUMMED_PIXELS = {"loss": 120_000, "statistics": 250_000, "score_weights": 2_400_000}
-"""Of a batch; in larger ones the bounds of these quantities grow. docs/BENCHMARK.md says why."""
-SUMMED_IN_GATE = {name: SUMMED_PIXELS[name] for name in ("statistics", "score_weights")}
-"""As ``SUMMED_PIXELS``, before the first turn: the loss of the gate's parameters is hardly moved by
-a norm's variance."""
+NORM_STRIDES = {"resnet18_v1": 2, "resnet18_v2": 1}
+"""Backbone -> pixels a side for one value of the first norm, which sums the most values a channel:
+that of v1 sees the stem's map, that of v2 the images."""
+SUMMED = {"loss": 30_000, "statistics": 62_500, "score_weights": 2_400_000}
+"""Values of a channel in the first norm; with more of them the bounds of these quantities grow.
+docs/BENCHMARK.md says why."""
+SUMMED_IN_GATE = {name: SUMMED[name] for name in ("statistics", "score_weights")}
+"""As ``SUMMED``, before the first turn: the loss of the gate's parameters is hardly moved by a
+norm's variance."""
 
 
 def bounds_of_batch(
     bounds: Mapping[str, Mapping[str, Bound]],
+    backbone: str,
     batch_size: int,
     crop: Sequence[int],
     summed: Mapping[str, int],
@@ -28,12 +33,12 @@ def bounds_of_batch(
 
     Args:
         bounds: Of a case's gate or of its closing questions.
-        summed: The quantities whose bounds grow -> the pixels of a batch from which on they do.
+        summed: The quantities whose bounds grow -> the values from which on they do.
     """
-    pixels = batch_size * math.prod(crop)
+    values = batch_size * math.prod(crop) / NORM_STRIDES[backbone] ** 2
 
     def grown(quantity: str, by_precision: Mapping[str, Bound]) -> Mapping[str, Bound]:
-        growth = max(1.0, pixels / summed.get(quantity, math.inf)) ** 1.5
+        growth = max(1.0, values / summed.get(quantity, math.inf)) ** 1.5
         bound = by_precision["float32"]
         return {**by_precision, "float32": replace(bound, limit=growth * bound.limit)}
 

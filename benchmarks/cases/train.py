@@ -18,6 +18,7 @@ from benchmarks.cases.closing import (
     convolutions,
     draw_unseen,
     gradient_errors,
+    least_move,
     root_mean_square,
     shorter,
     whole_batch,
@@ -137,7 +138,7 @@ def tensor_errors(answers: Arrays, expected: Arrays, start: Parameters) -> dict[
                 continue
             move = after[name] - before[name].astype(np.float64)
             quantity = "statistics" if is_statistic(name) else update
-            error = relative_error(move, expected_move)
+            error = relative_error(move, expected_move, least_move(name, expected_after))
             errors.setdefault(quantity, []).append(error)
             if update == "update" and name in SCORE_WEIGHTS:
                 errors.setdefault("score_weights", []).append(error)

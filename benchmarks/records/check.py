@@ -7,7 +7,7 @@ from contextlib import suppress
 from itertools import product
 
 from benchmarks.cases import CASES
-from benchmarks.cases.bounds import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
+from benchmarks.cases.bounds import SUMMED, SUMMED_IN_GATE, bounds_of_batch
 from benchmarks.cases.case import Bounds
 from benchmarks.records.comparisons import compare_rows, crossed, is_early
 from benchmarks.records.documents import Bench, Gate, Row, Settings
@@ -96,11 +96,11 @@ def gate_problems(row: Row, document: Bench) -> Iterator[str]:
         yield f"{row['case']} is not a case"
     else:
         case = CASES[row["case"]]
-        batch = row["batch_size"], row["crop"]
+        batch = row["backbone"], row["batch_size"], row["crop"]
         bounds = bounds_of_batch(without(case.bounds, later), *batch, SUMMED_IN_GATE)
         yield from check_problems(row, gate, "gate", bounds)
         if "closing" in row:  # Early files have none.
-            bounds = bounds_of_batch(without(case.closing, later), *batch, SUMMED_PIXELS)
+            bounds = bounds_of_batch(without(case.closing, later), *batch, SUMMED)
             yield from check_problems(row, row["closing"], "closing proof", bounds)
 
 

@@ -81,10 +81,13 @@ def plan_epoch(
     generator = np.random.default_rng(stream)
     order = generator.permutation(count) if training else np.arange(count)
     indices = order[: batches * recipe.batch_size]
-    sizes, scales = np.array(dataset.sizes)[indices], None
+    sizes, scales, corners = np.array(dataset.sizes)[indices], None, generator
     if training and recipe.scales_images:
-        # From a stream of its own, so that the order is the same as without it.
-        scales = np.random.default_rng((seed, epoch, 2)).uniform(*recipe.random_scale, len(indices))
+        # Scales and corners are of a stream of their own, and the corners of the images as they are
+        # are drawn too: so the order and the mirrored crops are the same as without scales.
+        generator.integers(0, np.maximum(sizes - np.array(recipe.crop), 0) + 1)
+        corners = np.random.default_rng((seed, epoch, 2))
+        scales = corners.uniform(*recipe.random_scale, len(indices))
         sizes = np.array([scaled_size(s, f) for s, f in zip(sizes.tolist(), scales, strict=True)])
         sizes = np.maximum(sizes, recipe.crop)
     room = sizes - np.array(recipe.crop)
@@ -94,7 +97,7 @@ def plan_epoch(
             f"--crop {recipe.crop[0]}x{recipe.crop[1]} is larger than image {name} of "
             f"{dataset.split} in {dataset.root}: choose a smaller one"
         )
-    tops, lefts = generator.integers(0, room + 1).T
+    tops, lefts = corners.integers(0, room + 1).T
     flips = generator.random(len(indices)) < 0.5 if training and recipe.flip else indices < 0
     return EpochPlan(indices, tops, lefts, flips, batches, scales)
 

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.cases.bounds import SUMMED_IN_GATE, SUMMED_PIXELS, bounds_of_batch
-from benchmarks.cases.closing import SCORE_WEIGHTS, Account, shorter
-from benchmarks.cases.inputs import SHORT_STEP
+from benchmarks.cases.bounds import NORM_STRIDES, SUMMED, SUMMED_IN_GATE, bounds_of_batch
+from benchmarks.cases.closing import SCORE_WEIGHTS, Account, least_move, shorter
+from benchmarks.cases.inputs import AFTER, SHORT_STEP, prefixed
+from benchmarks.cases.train import tensor_errors
 from common.config import Config
+from common.parameters.initial import initial_parameters
 from common.parameters.names import Parameters, parameter_shapes, weight_decays
-from common.recipes import RECIPES, Network
+from common.recipes import RECIPES, Network, make_recipe
+from common.reference import network as reference
 
 TRAIN = CASES["train"].closing
 BATCHES = [1.0, 2.0, 3.0, 4.0]
@@ -110,14 +113,12 @@ def test_a_chain_of_squares_lacks_a_share_that_grows_with_the_power_of_three_hal
 
 
 def test_bounds_of_sums_grow_with_a_batch_and_no_quantity_is_without() -> None:
-    assert bounds_of_batch(TRAIN, 2, (64, 96), SUMMED_PIXELS) == TRAIN
-    eight, all_of_it = (bounds_of_batch(TRAIN, size, (320, 480), SUMMED_PIXELS) for size in (8, 32))
+    assert bounds_of_batch(TRAIN, "resnet18_v1", 2, (64, 96), SUMMED) == TRAIN
+    eight, all_of_it = (
+        bounds_of_batch(TRAIN, "resnet18_v1", size, (320, 480), SUMMED) for size in (8, 32)
+    )
     assert eight.keys() == all_of_it.keys() == TRAIN.keys()
-    grown = {
-        "loss": (6.6e-5, 5.2e-4),
-        "statistics": (5.4e-4, 4.4e-3),
-        "score_weights": (8e-4, 2.3e-3),
-    }
+    grown = {"loss": (6.6e-5, 5.2e-4), "statistics": (5.4e-4, 4.4e-3)}
     for quantity, bound in TRAIN.items():
         limits = tuple(each[quantity]["float32"].limit for each in (eight, all_of_it))
         own = bound["float32"].limit
@@ -133,7 +134,38 @@ def test_the_weights_of_the_scores_are_all_convolutions_of_the_finest_head() -> 
 
 def test_before_the_first_turn_the_bounds_of_statistics_and_score_weights_grow() -> None:
     gate = CASES["train"].bounds
-    grown = bounds_of_batch(gate, 32, (320, 480), SUMMED_IN_GATE)
+    grown = bounds_of_batch(gate, "resnet18_v2", 32, (320, 480), SUMMED_IN_GATE)
     assert {name for name in gate if grown[name] != gate[name]} == {"statistics", "score_weights"}
+    assert grown["score_weights"]["float32"].limit == pytest.approx(2.3e-3, rel=2e-2)
+    grown = bounds_of_batch(gate, "resnet18_v1", 32, (320, 480), SUMMED_IN_GATE)
+    assert {name for name in gate if grown[name] != gate[name]} == {"statistics"}
     # PyTorch's error there is 1.2e-4 with two threads.
     assert grown["statistics"]["float32"].limit == pytest.approx(4.36e-3, rel=1e-2)
+
+
+@pytest.mark.parametrize("backbone", NORM_STRIDES)
+def test_the_first_norm_has_the_values_that_its_bounds_count(backbone: str) -> None:
+    recipe = make_recipe("chapter-torch", backbone=backbone)
+    values = reference.forward(
+        initial_parameters(recipe, 0), np.zeros((1, 64, 96, 3), np.uint8), recipe.network, True
+    ).values
+    norms = [name for name in values if name.split(".")[-1] in ("bn1", "data_bn")]
+    height, width = values[norms[0]].shape[1:3]
+    stride = NORM_STRIDES[backbone]
+    assert (height, width) == (64 // stride, 96 // stride)
+
+
+def test_a_mean_that_is_nearly_zero_is_compared_with_the_deviation_of_its_channel() -> None:
+    """As the means of v2's stem, whose input a norm has made zero on the average."""
+    statistics = {"bn1.running_mean": np.full(4, 1e-6), "bn1.running_var": np.full(4, 4.0)}
+    # A hundredth of a deviation of each of four channels, of which a tenth is the move.
+    assert least_move("bn1.running_mean", statistics) == pytest.approx(0.01 * 2 * 2)
+    assert least_move("bn1.running_var", statistics) == 0
+    assert least_move("conv1.weight", statistics) == 0
+    start = {"bn1.running_mean": np.zeros(4), "bn1.running_var": np.full(4, 1.0)}
+    off = {"bn1.running_mean": np.full(4, 1e-4), "bn1.running_var": np.full(4, 4.0)}
+    expected = prefixed(AFTER[0], statistics) | prefixed(AFTER[1], statistics)
+    answers = prefixed(AFTER[0], off) | prefixed(AFTER[1], off)
+    errors = tensor_errors(answers, expected, start)["statistics"]
+    # Two ten-thousandths of a deviation of 2 by four channels beside 0.04.
+    assert errors == pytest.approx([(1e-4 - 1e-6) * 2 / 0.04, 0])

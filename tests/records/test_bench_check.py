@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.cases.bounds import SUMMED_PIXELS, bounds_of_batch
+from benchmarks.cases.bounds import SUMMED, bounds_of_batch
 from benchmarks.cli import main as fcn
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.results import row_name
@@ -141,7 +141,7 @@ def closed(change: Callable[[Document], None]) -> Callable[[Document], None]:
     def forge(document: Document) -> None:
         row = next(row for row in document["rows"] if row["case"] == "train" and row["figures"])
         bounds = bounds_of_batch(
-            CASES["train"].closing, row["batch_size"], row["crop"], SUMMED_PIXELS
+            CASES["train"].closing, row["backbone"], row["batch_size"], row["crop"], SUMMED
         )
         limits = row_limits(bounds, "float32", row["track"], row["backend"])
         checks = {name: {"error": 0.0, "bound": limit} for name, limit in limits.items()}

@@ -52,10 +52,13 @@ def test_scales_are_of_seed_and_epoch_and_within_their_range(dataset: Dataset) -
     assert len({one.tobytes() for one in scales if one is not None}) == 3
 
 
-def test_without_scaling_and_in_validation_a_plan_is_as_it_was(dataset: Dataset) -> None:
+def test_order_and_mirrored_crops_are_the_same_without_scales(dataset: Dataset) -> None:
     plain = plan_epoch(dataset, RECIPE, 3, 1, training=True)
     scaled = plan_epoch(dataset, SCALED, 3, 1, training=True)
     assert plain.scales is None and (plain.indices == scaled.indices).all()
+    # Some scaled images leave a corner no choice, which draws nothing.
+    assert scaled.scales is not None and (scaled.tops == 0).any()
+    assert (plain.flips == scaled.flips).all() and 0 < scaled.flips.sum() < len(scaled.flips)
     assert plan_epoch(dataset, SCALED, 3, 1, training=False).scales is None
 
 
@@ -71,7 +74,8 @@ def test_a_batch_has_the_parts_that_the_plan_states(dataset: Dataset) -> None:
         part = whole[plan.tops[row] :, plan.lefts[row] :][:64, :96]
         padded[: part.shape[0], : part.shape[1]] = part
         difference = batch.images[row].astype(int) - padded[:, ::step]
-        assert np.abs(difference).max() <= 1  # The filter's weights are rounded for each part.
+        # Both passes of the filter round, with weights that are rounded for each part.
+        assert np.abs(difference).max() <= 2 and np.abs(difference).mean() < 0.1
         assert set(np.unique(batch.labels[row])) <= {*np.unique(label), VOID}
 
 

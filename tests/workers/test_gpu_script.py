@@ -84,7 +84,8 @@ def test_the_gpu_script_measures_other_cases_in_more_processes_where_told(tmp_pa
 
 
 PARTS = ("larger-batches", "fcn8s", "profiles", "gains", "precisions", "others", "other-batches")
-ECHO = 'printf "%s\\n" "$*"'
+SWITCHED = ("xla-graphs", "xla-latency-hiding", "xla-autotuning", "inductor-autotuning")
+ECHO = 'printf "%s\\n" "$XLA_FLAGS $TORCHINDUCTOR_MAX_AUTOTUNE $*"'
 
 
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
@@ -92,18 +93,26 @@ def test_the_gpu_script_measures_all_in_parts_the_most_wanted_first(
     device: str, tmp_path: Path
 ) -> None:
     python, out = program(tmp_path / "python", ECHO), tmp_path / "out"
-    sizes = {"FCN_BATCH_SIZES": "32 8", "FCN_ROUNDS": "2"}
+    sizes = {"FCN_BATCH_SIZES": "32 8", "FCN_ROUNDS": "2", "XLA_FLAGS": ""}
     if device == "cpu":
         sizes["FCN_PRECISIONS"] = "float32,float64"
     done = gpu_script(out, PYTHON=str(python), FCN_NO_NETWORK="1", FCN_DEVICE=device, **sizes)
     assert done.returncode == 0 and "not measured" not in done.stderr, done.stderr
-    parts = {}
+    parts, variables = {}, {}
     for line in done.stdout.splitlines():
-        options = line.split(" bench ")[1].split()
-        args, named = parsed(bench_parser(), options)
+        before, _, options = line.partition(" -m benchmarks.cli bench ")
+        args, named = parsed(bench_parser(), options.split())
+        variables[args.out.name] = before.split()
         # None of its options is refused.
         parts[args.out] = settings_from(args, named)
-    assert [*parts] == [out, *(out / name for name in (*PARTS, "first-steps"))]
+    switched = SWITCHED if device == "gpu" else ()
+    names = [*PARTS[:5], *switched, *PARTS[5:], "first-steps"]
+    assert [*parts] == [out, *(out / name for name in names)]
+    assert {name for name, words in variables.items() if words} == {*switched}
+    for name in switched:
+        assert parts[out / name].backends == (("torch" if "inductor" in name else "jax"),)
+        words = ["1"] if "inductor" in name else ["--xla_gpu_"]
+        assert all(word.startswith(words[0]) for word in variables[name]), name
     assert {case for each in parts.values() for case in each.cases} >= {*CASES} - {
         "accuracy",
         "scale",

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cases import CASES
-from benchmarks.cases.bounds import SUMMED_PIXELS, bounds_of_batch
+from benchmarks.cases.bounds import SUMMED, bounds_of_batch
 from benchmarks.cases.inputs import LINEAR, write_arrays
 from benchmarks.equal_work.gate import judged
 from benchmarks.records.documents import Sample
@@ -61,7 +61,7 @@ def last_samples(member: Member) -> list[Sample]:
 def passes(member: Member, quantities: Collection[str], errors: Mapping[str, float | None]) -> bool:
     """Add errors to the closing proof of a row, which ends if one is past its bound."""
     row, case = member.row, CASES[member.row["case"]]
-    bounds = bounds_of_batch(case.closing, row["batch_size"], row["crop"], SUMMED_PIXELS)
+    bounds = bounds_of_batch(case.closing, row["backbone"], row["batch_size"], row["crop"], SUMMED)
     limits = row_limits(bounds, row["precision"], row["track"], row["backend"])
     # One that is absent counts as infinite.
     asked = {quantity: errors.get(quantity) for quantity in quantities}

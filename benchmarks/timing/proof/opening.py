@@ -164,7 +164,9 @@ def check(outputs: Path, question: Question, row: Row) -> Gate:
         if array.dtype.kind not in "biuf":  # NumPy has no bfloat16.
             raise WorkerFailed(f"{row['backend']} left {name} in a type that NumPy does not have")
     case, track = CASES[row["case"]], row["track"]
-    bounds = bounds_of_batch(case.bounds, row["batch_size"], row["crop"], SUMMED_IN_GATE)
+    bounds = bounds_of_batch(
+        case.bounds, row["backbone"], row["batch_size"], row["crop"], SUMMED_IN_GATE
+    )
     limits = row_limits(bounds, row["precision"], track, row["backend"])
     expected = case.expected_of(read_arrays(question.expected), code_of(track))
     return judge(case, answers, expected, read_arrays(question.inputs), limits)
