@@ -195,6 +195,20 @@ def test_trainings_that_are_stored_have_pages_and_reports_too(
     assert report.read_text(encoding="utf-8") != "as it was"
 
 
+def test_the_stored_benchmarks_have_a_history_without_a_path_of_this_machine(
+    extension: ModuleType, tmp_path: Path
+) -> None:
+    assert 'href="reports/history.html"' in extension.results.pages()["results/index.md"]
+    page = extension.results.history_report()
+    assert "benchmarks/results/cpu-amd-epyc/tracks/bench.json" in page
+    assert str(extension.results.PROJECT) not in page
+    report = tmp_path / "history.html"
+    source = extension.results.sources()[0]
+    assert extension.results.is_due(report, 0.0, [source])
+    report.write_text(page, encoding="utf-8")
+    assert not extension.results.is_due(report, 0.0, [source])
+
+
 @pytest.mark.parametrize("planted", [None, "a page is gone", "a source is newer"])
 def test_pages_are_generated_again_where_a_source_has_changed(
     extension: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, planted: str | None

@@ -1,21 +1,25 @@
 """The stored results: a page for each, its report beside it, and the table of all."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import benchmarks
+from benchmarks.commands.bench.history import command_of
 from benchmarks.commands.report import render_report
 from benchmarks.pages import proof as proofs
 from benchmarks.pages.calibration.page import calibration_facts
 from benchmarks.pages.calibration.text import calibration_markdown
 from benchmarks.pages.facts import compare_facts, proof_facts, study_facts, versions
 from benchmarks.pages.format import bound_text, error_text, moment
+from benchmarks.pages.history.page import render_page as render_history
 from benchmarks.pages.studies import tune as searches
 from benchmarks.pages.studies.words import study_markdown
 from benchmarks.records.calibration.documents import Calibration
 from benchmarks.records.calibration.shares import outcomes
 from benchmarks.records.documents import Bench
+from benchmarks.records.history.lines import history_of, stored_benchmarks
 from benchmarks.records.proof_documents import Proof
 from benchmarks.records.results import (
     CALIBRATION,
@@ -39,6 +43,8 @@ PROOFS_FOLDER = PROJECT / "docs" / "parity"
 PROOF = "parity.json"
 REPORTS = "results/reports"
 """Folder of a built site with the reports, each a page that needs no other file."""
+HISTORY = "history.html"
+"""The report over all stored benchmarks, beside theirs."""
 TYPES: dict[str, Any] = {
     RESULTS: Bench,
     COMPARISON: Compared,
@@ -120,7 +126,14 @@ def index_page(documents: Mapping[Source, Any]) -> str:
             lines.append([link(source), documents[source]["kind"], date])
         title = "Proofs and trainings"
         sections += [f"## {title}", table(lines), toctree(title, others)]
-    return page("# Results", INTRODUCTION, *sections)
+    history = [report_button(f"reports/{HISTORY}", "The same rows, file after file")]
+    return page("# Results", INTRODUCTION, *(history if len(benches) > 1 else ()), *sections)
+
+
+def report_button(address: str, text: str) -> str:
+    """Return a button that opens a report: Sphinx does not know these pages."""
+    button = f'<p><a class="sd-btn sd-btn-primary" href="{address}">{text}</a></p>'
+    return fenced(button, "{raw} html")
 
 
 def toctree(caption: str, entries: Sequence[Source]) -> str:
@@ -165,8 +178,6 @@ def result_page(source: Source, document: Any) -> str:
     if source.kind == RESULTS:
         facts["Command"] = code(benchmark.command(document))
         facts["Versions"] = prose(versions(benchmark.packages(document)))
-    address = f"../reports/{source.name}.html"
-    button = f'<p><a class="sd-btn sd-btn-primary" href="{address}">The whole report</a></p>'
     bodies: dict[str, Callable[[Any], Iterator[str]]]
     bodies = {RESULTS: benchmark.blocks, PROOF: proof_blocks}
     body = bodies.get(source.kind, other_blocks)
@@ -174,7 +185,7 @@ def result_page(source: Source, document: Any) -> str:
         WIDE,
         f"(results/{source.name})=\n# {prose(f'{source.label} on {machine_of(document)}')}",
         listed_facts(facts),
-        fenced(button, "{raw} html"),
+        report_button(f"../reports/{source.name}.html", "The whole report"),
         *body(document),
     )
 
@@ -219,19 +230,43 @@ def other_blocks(document: Any) -> Iterator[str]:
 
 
 def write_reports(out: Path, changed: float) -> None:
-    """Write the report of each document below a folder, unless it is there and younger.
+    """Write each document's report below a folder, and one over all, unless it is there and younger.
 
     Args:
         out: Where ``REPORTS`` is, or comes to be.
         changed: When the code of the reports last changed, as a file's time.
     """
-    for source in sources():
+    all_sources = sources()
+    benches = [source for source in all_sources if source.kind == RESULTS]
+    if len(benches) > 1 and is_due(out / REPORTS / HISTORY, changed, benches):
+        write_text(out / REPORTS / HISTORY, history_report())
+    for source in all_sources:
         report = out / REPORTS / f"{source.name}.html"
-        latest = max(changed, source.file.stat().st_mtime)
-        if report.is_file() and report.stat().st_mtime > latest:
+        if not is_due(report, changed, [source]):
             continue
-        report.parent.mkdir(parents=True, exist_ok=True)
         if source.kind == PROOF:
             proofs.write_page(read_document(source.file, Proof), report)
         else:
             write_text(report, render_report(source.file.parent))
+
+
+def is_due(report: Path, changed: float, of: Sequence[Source]) -> bool:
+    """Tell whether a report has to be written; its folder is made then.
+
+    Args:
+        changed: When the code of the reports last changed, as a file's time.
+        of: The documents that it shows.
+    """
+    latest = max(changed, *(source.file.stat().st_mtime for source in of))
+    if report.is_file() and report.stat().st_mtime > latest:
+        return False
+    report.parent.mkdir(parents=True, exist_ok=True)
+    return True
+
+
+def history_report() -> str:
+    """Return the page that `fcn bench history` writes of all stored benchmarks."""
+    stored = stored_benchmarks([RESULTS_FOLDER])
+    # Paths as in the repository, wherever it lies.
+    files = [replace(each, path=each.path.relative_to(PROJECT)) for each in stored]
+    return render_history(history_of(files), [command_of(each.document) for each in files])
