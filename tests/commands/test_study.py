@@ -19,6 +19,7 @@ from benchmarks.studies import trainings as engine
 from benchmarks.workers import scripts
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
+from common.data.synthetic import make_dataset
 from common.machine.locks import only_writer
 from common.run import training
 from tests.conftest import PRESENT
@@ -185,6 +186,22 @@ def test_a_study_over_nothing_compares_the_backends_and_force_begins_anew(
     trained.clear()
     assert fcn([*start, "--seeds", "1", "--force"]) == 0
     assert trained == [("unchanged", "0")]
+
+
+def test_a_study_of_images_in_subfolders_is_read_again(
+    trained: list[tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    make_dataset(data, train=4, val=4, size=(64, 64), seed=0)
+    for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        (data / folder / "sub").mkdir()
+        (data / folder / f"val_000000.{suffix}").rename(data / folder / f"sub/c.{suffix}")
+    listed = data / "ImageSets/Segmentation/val.txt"
+    listed.write_text(listed.read_text().replace("val_000000", "sub/c"), encoding="utf-8")
+    assert fcn(["study", "--data", str(data), *VARY, *OPTIONS, "--out", str(out)]) == 0
+    check_results(out, capsys)
+    (entry,) = read_document(out, Study)["gallery"]
+    assert entry["name"] == "sub/c" and len(entry["predictions"]) == 2
 
 
 @pytest.mark.parametrize("name", ["summary.json", "manifest.json", "metrics.jsonl"])
