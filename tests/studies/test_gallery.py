@@ -14,21 +14,26 @@ from benchmarks.records.results import read_document
 from benchmarks.records.training_documents import Compared, Study
 from benchmarks.studies.runs import copy_predictions, write_examples
 from common.config import Config
+from common.data.images import read_image
 from common.data.masks import read_label, write_label
 from common.data.synthetic import make_dataset
 from common.errors import InputError
 from common.recipes import make_recipe
+from common.run import training
 from common.run.training import TrainingData
 from tests.support.bench_sample import sample_bench
 from tests.support.report_sample import sample_accuracy, sample_compare, sample_study
 
-NAMES = ["sub/c", "sub/deep/c", "c", "v1.2", "a\\b", "a\tb"]
+NAMES = ["sub/c", "sub/deep/c", "c", "c-truth", "c-b", "v1.2", "a\\b", "a\tb"]
 """What a list may call images."""
+OWNERS = ["b-c", "truth", "c", "images"]
+"""What a recipe may be called."""
 
 
 @pytest.fixture
-def data(tmp_path: Path) -> TrainingData:
-    """A data set whose validation images have these names."""
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainingData:
+    """A data set whose validation images have these names, all of them in the gallery."""
+    monkeypatch.setattr(training, "EXAMPLES", len(NAMES))
     root = tmp_path / "data"
     make_dataset(root, train=4, val=len(NAMES), size=(64, 64), seed=0)
     for number, name in enumerate(NAMES):
@@ -89,6 +94,17 @@ def test_images_in_subfolders_are_shown_by_a_benchmark(data: TrainingData, tmp_p
     document = {**sample_bench(), "accuracy": case}
     (tmp_path / "bench.json").write_text(json.dumps(document), encoding="utf-8")
     check_gallery(tmp_path, read_document(tmp_path, Bench)["accuracy"])
+
+
+def test_no_picture_has_the_path_of_another(data: TrainingData, tmp_path: Path) -> None:
+    entries = write_examples(tmp_path, data)
+    for label, owner in enumerate(OWNERS):
+        copy_predictions(tmp_path, entries, owner, write_predictions(tmp_path / owner, label))
+    for entry, (image, (_, truth)) in zip(entries, data.examples(), strict=True):
+        assert np.array_equal(read_image(tmp_path / entry["image"]), image)
+        assert np.array_equal(read_label(tmp_path / entry["truth"]), truth)
+        for label, owner in enumerate(OWNERS):
+            assert (read_label(tmp_path / entry["predictions"][owner]) == label).all()
 
 
 @pytest.mark.parametrize(
