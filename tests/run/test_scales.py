@@ -120,10 +120,10 @@ def test_an_image_that_is_smaller_than_the_crop_is_shown_where_it_is_padded(
     ("values", "message"),
     [
         ({"random_scale": (2.0, 0.5)}, "--random-scale 2 0.5: the first must be the smaller"),
-        ({"random_scale": (0.5, 5.0)}, "--random-scale 5 is too large: at most 4"),
+        ({"random_scale": (0.5, 5.0)}, "--random-scale 5.0 is too large: at most 4"),
         ({"random_scale": (0.0, 1.0)}, "--random-scale 0.0 is too small: at least 0.25"),
         ({"random_scale": (0.5, float("nan"))}, "--random-scale nan is too small"),
-        ({"test_scales": (1.0, 9.0)}, "--test-scales 9 is too large: at most 4"),
+        ({"test_scales": (1.0, 9.0)}, "--test-scales 9.0 is too large: at most 4"),
         ({"test_scales": ()}, "--test-scales is empty"),
         ({"test_flip": True, "evaluation": "crops"}, "--test-flip and --test-scales are of whole"),
         ({"warmup_steps": -1}, "--warmup-steps -1 is too small: at least 0"),
