@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
-from benchmarks.studies.space import first_values, recipe_with
+from benchmarks.studies.space import first_values, recipe_with, say_what_is_not_tried
 from benchmarks.studies.trials import ENDED, Search, records
 from benchmarks.workers.scripts import Outcome, train_backend
 from common.errors import LOWER_RATE, InputError
@@ -106,7 +106,9 @@ def open_study(search: Search, sampler: str, pruner: str, several: bool = False)
     else:
         study.pruner = optuna.pruners.NopPruner()
     if not trials:
-        study.enqueue_trial(first_values(search.space, search.config.recipe))
+        recipe = search.config.recipe
+        study.enqueue_trial(first_values(search.space, recipe))
+        say_what_is_not_tried(search.space, recipe)
     return study
 
 

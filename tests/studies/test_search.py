@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.studies import search as searching
 from benchmarks.studies.search import Budget, go_on, open_study
-from benchmarks.studies.space import read_space
+from benchmarks.studies.space import first_values, read_space
 from benchmarks.studies.trials import Search, best_trial, importance
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
@@ -75,6 +75,35 @@ def test_the_first_trial_has_the_recipe_s_values_and_later_ones_do_better(
     assert max(trial["score"] for trial in trials) > 0.95
     assert trainings.verbose == {True}
     assert not list((tmp_path / "trials").iterdir())  # Gibibytes of checkpoints otherwise.
+
+
+@pytest.mark.parametrize(
+    ("space", "listed"),
+    [
+        (["momentum=0:0.5", "learning_rate"], "momentum 0.9"),
+        (["random_scale=0.5x2,0.75x1.5", "momentum=0.1,0.2"], "random_scale 1.0x1.0, momentum 0.9"),
+        (["momentum=0:0.95"], None),
+    ],
+)
+def test_a_recipe_that_is_not_searched_is_said_before_the_search(
+    space, listed, trainings, tmp_path, capsys
+) -> None:
+    search = new_search(tmp_path, *space)
+    study = open_study(search, "tpe", "none")
+    said = capsys.readouterr().err
+    assert said == (
+        "the recipe that the search begins with is not tried itself, for the values that are "
+        f"searched leave out its {listed}: the first trial draws others there\n"
+        if listed
+        else ""
+    )
+    (first,) = go_on(search, study, Budget(1, None))
+    held = first_values(search.space, search.config.recipe)
+    assert first["values"].keys() == search.space.keys()
+    assert first["values"].items() >= held.items()
+    capsys.readouterr()
+    open_study(search, "tpe", "none")
+    assert capsys.readouterr().err == "", "it has begun"
 
 
 def test_a_trial_below_the_median_ends_early(trainings, tmp_path) -> None:
