@@ -150,6 +150,12 @@ class Recipe:
             raise InputError(f"--random-scale {least:g} {most:g}: the first must be the smaller")
         if not self.test_scales:
             raise InputError("--test-scales is empty: it must have a scale, such as 1")
+        for scale in self.test_scales:
+            if self.test_scales.count(scale) > 1:
+                listed = ",".join(f"{scale:g}" for scale in self.test_scales)
+                raise InputError(
+                    f"--test-scales {listed}: {scale:g} stands there twice: name each scale once"
+                )
         if self.averages_views and self.evaluation != "tiles":
             raise InputError(
                 "--test-flip and --test-scales are of whole images: choose --evaluation tiles"

@@ -317,6 +317,8 @@ def test_a_training_that_leaves_a_damaged_file_is_told_in_a_line(
     [
         (["--vary", "tile=64x64,96x96"], "--vary tile: changes nothing"),
         (["--vary", "epochs=2,3", "--recipe", "chapter-torch", "--max-steps", "1"], "same step"),
+        (["--vary", "momentum=0,0.9", "--max-steps", "1"], "nothing is carried on"),
+        (["--vary", "tile=96x128,96x160", "--evaluation", "tiles"], "the same tiles in both"),
         (["--vary", "crop=64x64,96x96"], "smaller than the crop of 96x96"),
         (["--seeds", "0"], "--seeds 0: expected 1 or more"),
         (["--backends", "pytorch"], "did you mean torch?"),

@@ -125,6 +125,7 @@ def test_an_image_that_is_smaller_than_the_crop_is_shown_where_it_is_padded(
         ({"random_scale": (0.5, float("nan"))}, "--random-scale nan is too small"),
         ({"test_scales": (1.0, 9.0)}, "--test-scales 9.0 is too large: at most 4"),
         ({"test_scales": ()}, "--test-scales is empty"),
+        ({"test_scales": (1, 0.5, 1.0)}, "--test-scales 1,0.5,1: 1 stands there twice"),
         ({"test_flip": True, "evaluation": "crops"}, "--test-flip and --test-scales are of whole"),
         ({"warmup_steps": -1}, "--warmup-steps -1 is too small: at least 0"),
     ],
