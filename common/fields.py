@@ -20,6 +20,7 @@ def option(
     metavar: str = "",
     choices: tuple[str, ...] = (),
     least: float | None = None,
+    most: float | None = None,
     above: float | None = None,
 ) -> Any:
     """Return a dataclass field with its option on a command line and its limits.
@@ -30,11 +31,11 @@ def option(
         flag: The option's name without its dashes; by default the field's.
         metavar: What stands for the value in the help; by default the choices.
         choices: The values allowed, of each item where the field is a tuple of them.
-        least: The smallest value allowed.
+        least, most: The smallest and the largest value allowed.
         above: The value must be finite and greater than this.
     """
     described = {"help": help, "flag": flag, "metavar": metavar or "|".join(choices)}
-    limits = {"choices": choices, "least": least, "above": above}
+    limits = {"choices": choices, "least": least, "most": most, "above": above}
     return dataclasses.field(default=default, metadata=described | limits)
 
 
@@ -181,6 +182,8 @@ def check_fields(instance: Any) -> None:
                 raise InputError(
                     f"{name} {item}: expected a finite number greater than {limits['above']}"
                 )
+            if limits["most"] is not None and not item <= limits["most"]:
+                raise InputError(f"{name} {item} is too large: at most {limits['most']:g}")
 
 
 def is_of(value: Any, kind: Any) -> bool:

@@ -21,6 +21,9 @@ HEADS = {"fcn32s": 32, "fcn16s": 16, "fcn8s": 8}
 SCALES = (0.25, 4.0)
 """The least and the largest scale of an image, in a training or in a prediction."""
 
+LARGEST = 3.4e38
+"""What float32 can hold, in which a framework gets the numbers of its optimizer."""
+
 ONE_VIEW = ((1.0, False),)
 """An image as it is: its scale, and whether it is mirrored."""
 
@@ -71,10 +74,12 @@ class Recipe:
         "resnet18_v1 (torchvision's) or resnet18_v2 (Gluon's)", choices=BACKBONES
     )
     loss_reduction: str = option(choices=LOSS_REDUCTIONS)
-    learning_rate: float = option("step size of SGD at the first step", metavar="LR", above=0)
+    learning_rate: float = option(
+        "step size of SGD at the first step", metavar="LR", above=0, most=LARGEST
+    )
     schedule: str = option(choices=("constant", "polynomial"))
     momentum: float = option(least=0)
-    weight_decay: float = option(least=0)
+    weight_decay: float = option(least=0, most=LARGEST)
     decay_scope: str = option(choices=("all", "weights"))
     init: str = option(
         "first values of the last map's 1x1 convolution: PyTorch's default, or xavier",
@@ -110,6 +115,7 @@ class Recipe:
         default=(1.0, 1.0),
         metavar="A B",
         least=SCALES[0],
+        most=SCALES[1],
     )
     warmup_steps: int = option(
         "first steps, over which the step size grows in a straight line",
@@ -123,6 +129,7 @@ class Recipe:
         default=(1.0,),
         metavar="A[,B]",
         least=SCALES[0],
+        most=SCALES[1],
     )
 
     def __post_init__(self) -> None:
@@ -133,8 +140,6 @@ class Recipe:
                 raise InputError(
                     f"--{name} {height}x{width}: both sides must be positive multiples of {STRIDE}"
                 )
-        if self.learning_rate > 3.4e38:  # What float32 can hold.
-            raise InputError(f"--learning-rate {self.learning_rate} is too large: at most 3.4e38")
         if not self.momentum < 1:
             raise InputError(f"momentum {self.momentum} is too large: it must be below 1")
         self._check_scales()
@@ -143,14 +148,14 @@ class Recipe:
         least, most = self.random_scale
         if least > most:
             raise InputError(f"--random-scale {least:g} {most:g}: the first must be the smaller")
-        for flag, scales in (
-            ("--random-scale", self.random_scale),
-            ("--test-scales", self.test_scales),
-        ):
-            if max(scales, default=1.0) > SCALES[1]:
-                raise InputError(f"{flag} {max(scales):g} is too large: at most {SCALES[1]:g}")
         if not self.test_scales:
             raise InputError("--test-scales is empty: it must have a scale, such as 1")
+        for scale in self.test_scales:
+            if self.test_scales.count(scale) > 1:
+                listed = ",".join(f"{scale:g}" for scale in self.test_scales)
+                raise InputError(
+                    f"--test-scales {listed}: {scale:g} stands there twice: name each scale once"
+                )
         if self.averages_views and self.evaluation != "tiles":
             raise InputError(
                 "--test-flip and --test-scales are of whole images: choose --evaluation tiles"

@@ -27,7 +27,7 @@ from benchmarks.records.results import COMPARISON, check_page_free, origin
 from benchmarks.records.training_documents import Compared, GalleryEntry, Trace, TrainedRow
 from benchmarks.studies.runs import training_row, write_examples
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.progress import Progress, resume_options, write_plan
+from benchmarks.workers.progress import Progress, inputs_of, resume_options, write_plan
 from benchmarks.workers.scripts import Outcome, train_backend
 from common import options
 from common.backends import BACKENDS, IMPORT_NAMES
@@ -39,7 +39,7 @@ from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
 from common.machine.progress import waiting_shown
 from common.machine.provenance import git_commit, hardware
-from common.parameters.files import describe_weights, starting_parameters
+from common.parameters.files import starting_parameters
 from common.run.folders import new_folder
 from common.run.training import TrainingData
 from common.tricks import check_tricks
@@ -92,9 +92,13 @@ def main(argv: Sequence[str]) -> int:
         data = args.data or default_dataset(out / "data")
         if address is not None:
             check_hosts(args, backends, config, data, out)
-        write_plan(out, args, config, ["backends"])
+        dataset = dataset or TrainingData(data, whole)
+        inputs = inputs_of(dataset, args.weights)
+        if args.resume:
+            trainings.check_begun_here(out)
+            trainings.check_same_inputs(out, inputs)
+        write_plan(out, args, config, ["backends"], inputs)
         with trainings.resumable("compare", out, address):
-            dataset = dataset or TrainingData(data, whole)
             return compare(args, backends, config, out, data, dataset)
 
 
@@ -107,11 +111,10 @@ def compare(
     dataset: TrainingData,
 ) -> int:
     """Train what is not trained yet, put all side by side, and return the exit status."""
-    weights = describe_weights(config.recipe, args.weights)
+    inputs = inputs_of(dataset, args.weights)
     identity = {
         "config": config.to_json(),
-        "dataset": dataset.describe(),
-        "weights": weights,
+        **inputs,
         "commit": git_commit(),
         "hardware": hardware(),
     }
@@ -136,8 +139,8 @@ def compare(
         "kind": "compare",
         **origin(),
         "config": config.to_json(),
-        "dataset": {**dataset.describe(), "generated": args.data is None},
-        "weights": weights,
+        "dataset": {**inputs["dataset"], "generated": args.data is None},
+        "weights": inputs["weights"],
         "agreement": trace,
         "pixels": {"background": int(pixels.sum()), "ignore": int(pixels[:-1].sum())},
         "rows": rows,

@@ -15,7 +15,6 @@ from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.page import render_page
 from benchmarks.pages.studies.words import study_text
-from benchmarks.records.diff import check_same_origin
 from benchmarks.records.equivalence import LEVEL, MARGINS, effects, equivalences
 from benchmarks.records.results import STUDY, check_page_free, origin
 from benchmarks.records.training_documents import AccuracyRow, GalleryEntry, Study, VariantRecord
@@ -99,13 +98,15 @@ def main(argv: Sequence[str]) -> int:
     variations = read_variations(args.vary, config.recipe)
     variants = variants_of(config.recipe, variations)
     recipes = {each.name: to_toml(each.recipe) for each in variants}
-    if args.resume and args.recipes != recipes:
-        raise InputError(
-            f"--resume {out}: the file of a recipe has changed since the study was begun; begin "
-            "another study"
-        )
-    args.recipes = recipes
     limit_cpus(args.threads)
+    if args.resume:
+        trainings.check_begun_here(out)
+        if args.recipes != recipes:
+            raise InputError(
+                f"--resume {out}: the file of a recipe has changed since the study was begun; "
+                "begin another study"
+            )
+    args.recipes = recipes
     # Bad weights and data are refused before anything is written.
     check_variants(variants, config, args.data, args.weights)
     if args.data:
@@ -118,12 +119,10 @@ def resume_study(args: Namespace, named: set[str]) -> None:
     """Set the options to those of the study that is gone on with.
 
     Raises:
-        InputError: If an option says otherwise, if there is no such study, or if it was begun on
-            another machine or by another commit: its trainings would not compare.
+        InputError: If an option says otherwise, or if there is no such study.
     """
     resume_options(args, named, "study", *KEPT)
-    with reading_json(args.resume / PLAN, "the plan of a study") as plan:
-        check_same_origin(args.resume, plan)
+    with reading_json(args.resume / PLAN, "the plan of a study"):
         if type(args.seeds) is not int or not all(type(text) is str for text in args.vary):
             raise ValueError("its seeds or its variations are of another type")
 
@@ -162,11 +161,13 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
         silence=args.timeout,
         verbose=args.verbose,
     )
+    if args.resume:
+        trainings.check_same_inputs(out, plan.inputs)
     with ExitStack() as begun:
         with hosts_for(plan, config, args.address) as slots:
             if not args.resume:
                 clear(out)
-            write_plan(out, args, config, ["backends", *KEPT])
+            write_plan(out, args, config, ["backends", *KEPT], plan.inputs)
             begun.enter_context(trainings.resumable("study", out, args.address))
             rows = train_together(plan, slots) if slots else train_all(plan)
         document = studied(plan, rows, config, variants, args, out)

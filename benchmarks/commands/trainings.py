@@ -1,17 +1,22 @@
 """What the commands that train several times share: options, their checks, and how to go on."""
 
+import json
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from shlex import quote
+from typing import Any
 
 from benchmarks.cluster.joining import LOCAL, ClusterLost, check_listening, check_ray
 from benchmarks.cluster.launch import IMAGENET
+from benchmarks.records.diff import check_same_origin
+from benchmarks.workers.progress import PLAN
 from common import options
 from common.config import Config
 from common.errors import InputError, notice
 from common.fields import add_field_options
+from common.machine.files import reading_json
 from common.recipes import RECIPES
 from common.run.training import choose_recipe
 
@@ -96,6 +101,33 @@ def check_goes_on(folder: Path, named: set[str], allowed: set[str]) -> None:
         raise InputError(
             f"--resume {folder}: goes on with its own options: leave out "
             f"--{more[0].replace('_', '-')}"
+        )
+
+
+def check_begun_here(folder: Path) -> None:
+    """Raise InputError if what is gone on with was begun on another machine or by another commit.
+
+    Call it once ``--threads`` has limited the CPUs, as when the plan was written.
+    """
+    with reading_json(folder / PLAN, "a plan") as plan:
+        check_same_origin(folder, plan)
+
+
+def check_same_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
+    """Raise InputError if what is gone on with was begun on other data or from other weights.
+
+    An early plan does not tell them: then what is of others is done again.
+
+    Args:
+        folder: Of ``--resume``.
+        inputs: The identity of data and weights, as ``write_plan`` stores it.
+    """
+    with reading_json(folder / PLAN, "a plan") as plan:
+        begun = plan.get("inputs")
+    if begun not in (None, json.loads(json.dumps(inputs))):
+        raise InputError(
+            f"--resume {folder}: its data or its weights have changed since it was begun, so its "
+            "scores do not compare; bring them back, or begin anew in another folder"
         )
 
 

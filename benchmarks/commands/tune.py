@@ -13,13 +13,11 @@ from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
 from shlex import join, quote
-from typing import Any
 
 from benchmarks.cluster.place import Question
 from benchmarks.cluster.slots import hosts_joined
 from benchmarks.commands import study, trainings
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
-from benchmarks.records.diff import check_same_origin
 from benchmarks.records.results import TUNE, check_page_free
 from benchmarks.records.tuning_documents import Tune
 from benchmarks.studies.holdout import RULE, hold_out
@@ -28,7 +26,7 @@ from benchmarks.studies.space import Space, check_fits, check_space, fitting_spa
 from benchmarks.studies.together import search_together
 from benchmarks.studies.trials import Search, best_recipe, best_trial, document_of
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.progress import PATHS, PLAN, write_plan
+from benchmarks.workers.progress import PATHS, PLAN, inputs_of, write_plan
 from common import options
 from common.backends import BACKENDS, check_backend
 from common.config import Config
@@ -37,7 +35,7 @@ from common.errors import InputError, notice
 from common.fields import add_field_options, field_arguments
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
-from common.parameters.files import describe_weights, starting_parameters
+from common.parameters.files import starting_parameters
 from common.recipe_files import to_toml
 from common.recipes import Recipe
 from common.run.folders import new_folder
@@ -116,11 +114,12 @@ def main(argv: Sequence[str]) -> int:
         data = hold_out(args.data or default_dataset(out / "data"), out / TUNING)
         more = args.weights, args.timeout, args.verbose
         search = Search(args.backend, config, space, data, out, *more)
+        inputs = inputs_of(TrainingData(data, config), args.weights)
         if args.resume:
-            check_same_inputs(search)
+            trainings.check_begun_here(out)
+            trainings.check_same_inputs(out, inputs)
         search = replace(search, space=space_of(search, args.search))
-        args.inputs = inputs_of(search)
-        write_plan(out, args, config, (*STORED, *CHANGED, "inputs"))
+        write_plan(out, args, config, (*STORED, *CHANGED), inputs)
         with trainings.resumable("tune", out, args.address):
             return tune(search, args)
 
@@ -142,24 +141,6 @@ def space_of(search: Search, stated: Sequence[str]) -> Space:
             shutil.rmtree(search.data)
         raise
     return search.space
-
-
-def inputs_of(search: Search) -> dict[str, Any]:
-    """Return the identity of the data and the weights of a search."""
-    weights = describe_weights(search.config.recipe, search.weights)
-    return {"data": TrainingData(search.data, search.config).describe(), "weights": weights}
-
-
-def check_same_inputs(search: Search) -> None:
-    """Raise InputError if a search was begun on other data, from other weights or by other code."""
-    with reading_json(search.folder / PLAN, "the plan of a search") as plan:
-        check_same_origin(search.folder, plan)
-        stored = plan["inputs"]
-    if stored != json.loads(json.dumps(inputs_of(search))):
-        raise InputError(
-            f"--resume {search.folder}: its data or its weights have changed since it was begun, "
-            "so its scores do not compare; begin a search in another folder"
-        )
 
 
 def check_numbers(args: Namespace) -> None:

@@ -10,8 +10,9 @@ from common.documents import Positive
 
 TrainedStatus = Literal["ok", "missing", "failed", "differs"]
 Score = Literal["pixel_accuracy", "mean_iou"]
-NAME = r"[^/\\\x00-\x1f]+"
-Picture = Annotated[str, ("pattern", rf"^(gallery|runs/{NAME}/predictions)/{NAME}\.png$")]
+FOLDER, FILE = r"(?!\.\.?/)[^/\x00]+/", r"[^/\x00]+\.png"
+"""Parts of a path: no folder is the one above, whatever a data set calls its images."""
+Picture = Annotated[str, ("pattern", rf"^(gallery/|runs/{FOLDER}predictions/)({FOLDER})*{FILE}$")]
 """The path of a picture, relative to the document's folder; a benchmark's all lie in `gallery`."""
 
 

@@ -115,24 +115,28 @@ def seconds_to_target(folder: Path, void: str) -> float | None:
 def write_examples(folder: Path, dataset: TrainingData) -> list[GalleryEntry]:
     """Write the gallery's images and truths below ``folder``; return an entry for each.
 
-    Paths in an entry are relative to ``folder``; it has no predictions yet.
+    Paths in an entry are relative to ``folder``; it has no predictions yet. Images, truths and each
+    training's predictions have folders of their own, so that no name is that of another picture.
     """
-    (folder / "gallery").mkdir(exist_ok=True)
     entries: list[GalleryEntry] = []
     for image, (name, truth) in dataset.examples():
-        of_image, of_truth = f"gallery/{name}.png", f"gallery/{name}-truth.png"
+        of_image, of_truth = f"gallery/images/{name}.png", f"gallery/truths/{name}.png"
         write_image(folder / of_image, image)
         write_label(folder / of_truth, truth, dataset.train.classes)
         entries.append({"name": name, "image": of_image, "truth": of_truth, "predictions": {}})
     return entries
 
 
-def copy_predictions(folder: Path, entries: list[GalleryEntry], backend: str, source: Path) -> None:
-    """Copy a training's predictions in ``source`` beside the images below ``folder``; name them."""
+def copy_predictions(folder: Path, entries: list[GalleryEntry], owner: str, source: Path) -> None:
+    """Copy the predictions in ``source`` below ``folder``; name them in the entries.
+
+    Args:
+        owner: The backend or the variant that they are of.
+    """
     for entry in entries:
         prediction = source / f"{entry['name']}.png"
         # A resumed measurement may find a finished training's scores without its folder.
         if prediction.is_file():
-            path = f"gallery/{entry['name']}-{backend}.png"
+            path = f"gallery/predictions/{owner}/{entry['name']}.png"
             write_bytes(folder / path, prediction.read_bytes())
-            entry["predictions"][backend] = path
+            entry["predictions"][owner] = path

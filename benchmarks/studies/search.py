@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
-from benchmarks.studies.space import first_values, recipe_with
+from benchmarks.studies.space import first_values, recipe_with, say_what_is_not_tried
 from benchmarks.studies.trials import ENDED, Search, records
 from benchmarks.workers.scripts import Outcome, train_backend
 from common.errors import LOWER_RATE, InputError
@@ -36,6 +36,11 @@ SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "none")
 BEFORE_PRUNING = 5
 """Trials that are trained to their end before one is ended early."""
+BEFORE_MODEL = 5
+"""Trials that have ended before TPE proposes from their scores; until then it draws at random.
+
+Optuna's ten would be all that a search of 20 minutes on a CPU has.
+"""
 MOST_FAILURES = 3
 """Trials in a row that fail before the search does."""
 OPTUNA = {"finished": "COMPLETE", "diverged": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -97,7 +102,10 @@ def open_study(search: Search, sampler: str, pruner: str, several: bool = False)
     seed = search.config.seed + len(trials)
     if sampler == "tpe":
         study.sampler = optuna.samplers.TPESampler(
-            seed=seed, multivariate=True, constant_liar=several
+            seed=seed,
+            n_startup_trials=BEFORE_MODEL,
+            multivariate=True,
+            constant_liar=several,
         )
     else:
         study.sampler = optuna.samplers.RandomSampler(seed=seed)
@@ -106,7 +114,9 @@ def open_study(search: Search, sampler: str, pruner: str, several: bool = False)
     else:
         study.pruner = optuna.pruners.NopPruner()
     if not trials:
-        study.enqueue_trial(first_values(search.space, search.config.recipe))
+        recipe = search.config.recipe
+        study.enqueue_trial(first_values(search.space, recipe))
+        say_what_is_not_tried(search.space, recipe)
     return study
 
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 from benchmarks.records.tuning_documents import Searched, Value
 from benchmarks.studies.variants import read_value
 from common.config import Config
-from common.errors import InputError
+from common.errors import InputError, notice
 from common.parameters.files import starting_parameters
-from common.recipes import Recipe
+from common.recipes import LARGEST, Recipe
 from common.run.training import TrainingData
 from common.suggestions import unknown
 
@@ -38,18 +38,32 @@ NOT_SEARCHED = {
 
 
 def default_space(recipe: Recipe) -> Space:
-    """Return what is searched where nothing else is said, around the values of ``recipe``."""
-    rate, batch = recipe.learning_rate, recipe.batch_size
+    """Return what is searched where nothing else is said, around the values of ``recipe``.
+
+    It holds these values themselves, but for a weight decay of 0: its scale is logarithmic.
+    """
+    rate, batch, momentum = recipe.learning_rate, recipe.batch_size, recipe.momentum
+    low, high = 1e-6, 1e-2
+    decay = recipe.weight_decay or low
+    scales = {(1.0, 1.0): "1x1", (0.5, 2.0): "0.5x2"}
+    scales.setdefault(recipe.random_scale, in_one_text(recipe.random_scale))
     # Of crops the last batch is left out where it is not full: other sizes, other scored images.
     batches = {"batch_size": choices(sorted({max(1, batch // 2), batch, 2 * batch}))}
     return {
-        "learning_rate": distribution("learning_rate", [rate / FACTOR, rate * FACTOR]),
-        "momentum": distribution("momentum", [0.0, 0.99]),
-        "weight_decay": distribution("weight_decay", [1e-6, 1e-2]),
+        "learning_rate": distribution(
+            "learning_rate", [rate / FACTOR, min(rate * FACTOR, LARGEST)]
+        ),
+        "momentum": distribution("momentum", [0.0, max(0.99, momentum)]),
+        "weight_decay": distribution("weight_decay", [min(low, decay), max(high, decay)]),
         **{name: choices(sorted(CHOICES[name])) for name in ("head", "schedule", "loss_reduction")},
-        "random_scale": choices(["1x1", "0.5x2"]),
+        "random_scale": choices(list(scales.values())),
         **(batches if recipe.evaluation == "tiles" else {}),
     }
+
+
+def in_one_text(value: Any) -> str:
+    """Return a value as ``--search`` has it: several numbers are one text, 0.5x2."""
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def read_space(texts: Sequence[str], recipe: Recipe) -> Space:
@@ -223,6 +237,17 @@ def first_values(space: Space, recipe: Recipe) -> dict[str, Any]:
         elif described["low"] <= own <= described["high"]:
             values[name] = own
     return values
+
+
+def say_what_is_not_tried(space: Space, recipe: Recipe) -> None:
+    """Say on standard error which values of the recipe that a search begins with are missing."""
+    held = first_values(space, recipe)
+    others = [f"{name} {in_one_text(getattr(recipe, name))}" for name in space if name not in held]
+    if others:
+        notice(
+            "the recipe that the search begins with is not tried itself, for the values that are "
+            f"searched leave out its {', '.join(others)}: the first trial draws others there"
+        )
 
 
 TYPES: dict[str, Any] = get_type_hints(Recipe)

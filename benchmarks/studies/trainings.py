@@ -5,6 +5,7 @@ variant as far as its recipe leaves them alone. So two scores are compared by th
 by seed.
 """
 
+import functools
 import shutil
 import statistics
 import sys
@@ -27,13 +28,12 @@ from benchmarks.equal_work.trained import (
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.studies.runs import accuracy_run, training_row
-from benchmarks.workers.progress import Progress
+from benchmarks.workers.progress import Inputs, Progress, inputs_of
 from benchmarks.workers.scripts import train_backend
 from common.backends import BACKENDS
 from common.config import Config
 from common.machine.progress import waiting_shown
 from common.machine.provenance import git_commit, hardware
-from common.parameters.files import describe_weights
 from common.run.training import TrainingData
 
 
@@ -63,6 +63,14 @@ class Plan:
     silence: float = 900.0
     verbose: bool = False
     host: HostRecord | None = None
+
+    @functools.cached_property
+    def inputs(self) -> dict[str, Inputs]:
+        """By variant, the identity of the data and of the weights."""
+        return {
+            variant: inputs_of(TrainingData(self.data, config), self.weights)
+            for variant, config in self.configs.items()
+        }
 
 
 class Expected(NamedTuple):
@@ -140,18 +148,10 @@ def trainings_of(plan: Plan, rows: Mapping[str, Sequence[AccuracyRow]]) -> Itera
     """Yield all trainings in the order in which they are done."""
     first = next(iter(plan.configs.values())).seed
     machine = {"commit": git_commit(), "hardware": hardware()}
-    depends = {
-        variant: machine
-        | {
-            "dataset": TrainingData(plan.data, config).describe(),
-            "weights": describe_weights(config.recipe, plan.weights),
-        }
-        for variant, config in plan.configs.items()
-    }
     for seed in range(first, first + plan.seeds):
         for variant, config in plan.configs.items():
             seeded = replace(config, seed=seed)
-            identity = {"config": seeded.to_json(), **depends[variant]}
+            identity = {"config": seeded.to_json(), **machine, **plan.inputs[variant]}
             for row in rows[variant]:
                 folder = plan.out / variant / row["backend"]
                 progress = Progress(folder, identity)

@@ -9,6 +9,7 @@ from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from common.config import Config
+from common.data.crops import scaled_size, tile_for
 from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.recipe_files import named_recipe
@@ -32,7 +33,10 @@ WITHOUT_EFFECT: dict[str, tuple[Callable[[Recipe], bool], str]] = {
 ALSO = {
     "epochs": "both end at the same step",
     "warmup_steps": "over one step nothing grows",
-    "tile": "every image is one tile in both",
+    "tile": "every image has the same tiles in both",
+    "test_scales": "they are the same views",
+    "momentum": "over one step nothing is carried on",
+    "schedule": "one step has the whole step size in both",
 }
 """Field -> why it may change nothing with the data and the options at hand."""
 BOOLEANS = {"true": True, "false": False}
@@ -59,12 +63,12 @@ class Circumstances:
     Attributes:
         head_is_drawn: The first values of the head are drawn, and not read from a file.
         steps: Of the training, which ``--max-steps`` may end early; None if the data are not there.
-        sides: Of the largest height and the largest width that are predicted; None as before.
+        sides: The largest height and the largest width that are predicted; None as before.
     """
 
     head_is_drawn: bool = True
     steps: int | None = None
-    sides: tuple[float, float] | None = None
+    sides: tuple[int, int] | None = None
 
 
 def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, Any]]:
@@ -218,9 +222,8 @@ def circumstances_of(config: Config, data: Path | None, weights: Path | None) ->
     if data is not None:
         training = TrainingData(data, config)
         steps = training.total_steps
-        scale = max(config.recipe.test_scales)
         heights, widths = zip(*training.val.sizes, strict=True)
-        sides = max(heights) * scale, max(widths) * scale
+        sides = scaled_size((max(heights), max(widths)), max(config.recipe.test_scales))
     return Circumstances(is_drawn, steps, sides)
 
 
@@ -254,19 +257,20 @@ def why_without_effect(recipe: Recipe, field: str) -> str:
 def effective(recipe: Recipe, circumstances: Circumstances) -> dict[str, Any]:
     """Return the fields that have an effect: recipes with equal ones are the same training."""
     idle = {name for name, (is_idle, _) in WITHOUT_EFFECT.items() if is_idle(recipe)} | {"name"}
-    values: dict[str, Any] = {"warmup_steps": max(recipe.warmup_steps, 1)}  # One warms nothing.
-    if circumstances.steps is not None and recipe.schedule == "constant":
+    is_single = circumstances.steps == 1
+    values: dict[str, Any] = {
+        "warmup_steps": max(recipe.warmup_steps, 1),  # One warms nothing.
+        "test_scales": sorted(recipe.test_scales),
+    }
+    if circumstances.steps is not None and (is_single or recipe.schedule == "constant"):
         values["epochs"] = circumstances.steps
-    if circumstances.sides is not None and is_whole(recipe, circumstances.sides):
-        idle.add("tile")
+    if is_single:
+        idle |= {"momentum", "schedule"}
+    if circumstances.sides is not None:
+        values["tile"] = tile_for(circumstances.sides, recipe.tile)
     if not circumstances.head_is_drawn:
         idle.add("init")
         if recipe.upsample_init != "bilinear-frozen":
             idle.add("upsample_init")
     names = {field.name for field in fields(Recipe)} - idle
     return {name: values.get(name, getattr(recipe, name)) for name in names}
-
-
-def is_whole(recipe: Recipe, sides: tuple[float, float]) -> bool:
-    """Return whether every image of these sides is one tile."""
-    return all(tile >= side for tile, side in zip(recipe.tile, sides, strict=True))

@@ -3,19 +3,22 @@
 import json
 import os
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
+from common.documents import DatasetRecord, WeightsRecord
 from common.errors import InputError
 from common.machine.files import file_digest, json_digest, reading_json, write_json
 from common.machine.provenance import git_commit, hardware
 from common.options import Backends, config_from
+from common.parameters.files import describe_weights
 from common.run.folders import is_finished
 from common.run.resume import fill_options
+from common.run.training import TrainingData
 
 PLAN = "plan.json"
 """What a comparison or study does, in its folder; ``--resume`` goes on with that."""
@@ -23,16 +26,31 @@ PATHS = ("data", "weights")
 """Options that name files; None where they are left out."""
 
 
-def write_plan(out: Path, args: Namespace, config: Config, names: Iterable[str]) -> None:
+class Inputs(TypedDict):
+    """The identity of what a training reads: its data, and the weights that it starts from."""
+
+    dataset: DatasetRecord
+    weights: WeightsRecord | None
+
+
+def inputs_of(data: TrainingData, weights: Path | None) -> Inputs:
+    """Return the identity of what a training reads."""
+    return {"dataset": data.describe(), "weights": describe_weights(data.config.recipe, weights)}
+
+
+def write_plan(
+    out: Path, args: Namespace, config: Config, names: Iterable[str], inputs: Mapping[str, Any]
+) -> None:
     """Write what the options say into the results' folder ``out``.
 
     Args:
         args: The options. ``names`` are of those that are kept beside the paths.
         config: That they make.
+        inputs: The identity of data and weights, which ``--resume`` looks for again.
     """
     paths = {name: getattr(args, name) and str(getattr(args, name)) for name in PATHS}
     others = {name: getattr(args, name) for name in names}
-    begun = {"commit": git_commit(), "hardware": hardware()}
+    begun = {"commit": git_commit(), "hardware": hardware(), "inputs": inputs}
     write_json(out / PLAN, {"config": config.to_json(), **paths, **others, **begun})
 
 

@@ -69,7 +69,7 @@ class Run:
         self.interrupts = Interrupts()
         self.together: Together | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in (*folder.glob(".*.partial"), *folder.glob("predictions/.*.partial")):
+        for unfinished in (*folder.glob(".*.partial"), *folder.glob("predictions/**/.*.partial")):
             unfinished.unlink()
         # Its steps may all be done and only its pictures missing: then its figures stay.
         done = first_step == total_steps and (folder / SUMMARY).is_file()

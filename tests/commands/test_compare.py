@@ -19,6 +19,7 @@ from benchmarks.workers import scripts
 from benchmarks.workers.progress import Progress
 from common import backends
 from common.config import Config
+from common.data.synthetic import make_dataset
 from common.machine.locks import only_writer
 from common.recipes import make_recipe
 from common.run import training
@@ -202,6 +203,40 @@ def test_an_interrupted_comparison_keeps_what_is_trained(
         "trace.json: was changed after it was written: delete it, and this part is"
         in capsys.readouterr().err
     )
+
+
+@pytest.mark.parametrize("changed", ["data", "weights", "commit"])
+def test_a_comparison_is_not_gone_on_with_from_another_beginning(
+    changed: str,
+    small: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    data, weights, out = tmp_path / "data", tmp_path / "start.safetensors", tmp_path / "out"
+    make_dataset(data, train=4, val=4, size=(64, 64), seed=0)
+    weights.write_bytes(b"first")
+    options = ["--data", str(data), "--weights", str(weights), "--backends", "torch"]
+    with monkeypatch.context() as once:
+        once.setattr(compare, "train_backend", interrupt)
+        assert fcn(["compare", *options, *SMALL_TRAINING, "--out", str(out)]) == 130
+    if changed == "weights":
+        weights.write_bytes(b"second")
+    if changed == "data":
+        listed = data / "ImageSets/Segmentation/val.txt"
+        listed.write_text("val_000001\nval_000000\nval_000002\nval_000003\n", encoding="utf-8")
+    if changed == "commit":
+        monkeypatch.setattr("benchmarks.records.diff.git_commit", lambda: "another")
+    plan = (out / "plan.json").read_bytes()
+    small.clear()
+    capsys.readouterr()
+    assert fcn(["compare", "--resume", str(out)]) == 2
+    words = "was begun at commit" if changed == "commit" else "its data or its weights have changed"
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert (out / "plan.json").read_bytes() == plan and small == []
 
 
 def test_a_terminated_comparison_names_the_way_on(

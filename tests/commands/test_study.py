@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from benchmarks.cli import main as fcn
 from benchmarks.commands import study
@@ -17,9 +18,15 @@ from benchmarks.records.results import read_document
 from benchmarks.records.training_documents import Study
 from benchmarks.studies import trainings as engine
 from benchmarks.workers import scripts
+from benchmarks.workers.environment import use_cpus
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
+from common.data.synthetic import make_dataset
 from common.machine.locks import only_writer
+from common.machine.threads import available_cpus
+from common.parameters.files import save_parameters
+from common.parameters.initial import initial_parameters
+from common.recipes import make_recipe
 from common.run import training
 from tests.conftest import PRESENT
 from tests.damaged.damage import damaged_json, run
@@ -143,6 +150,86 @@ def test_a_killed_study_goes_on_with_what_is_not_trained(
     assert trained == [("unchanged", "1")]
 
 
+def interrupted_study(
+    out: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str
+) -> None:
+    """Begin a study that is interrupted in its first training."""
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with patch.context() as once:
+        once.setattr(engine, "train_backend", interrupt)
+        assert fcn(["study", *OPTIONS, *options, "--out", str(out)]) == 130
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize("changed", ["train", "val", "dropped", "weights"])
+def test_a_study_is_not_gone_on_with_on_other_data_or_from_other_weights(
+    changed: str,
+    trained: list[tuple[str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    data, weights, out = tmp_path / "data", tmp_path / "start.safetensors", tmp_path / "out"
+    make_dataset(data, train=4, val=5, size=(96, 96), seed=0)
+    smaller = {"train": "train_000000", "val": "val_000000", "dropped": "train_000003"}
+    Image.new("RGB", (64, 64)).save(data / "JPEGImages/train_000003.jpg")
+    Image.new("L", (64, 64)).save(data / "SegmentationClass/train_000003.png")
+    options = ["--data", str(data), "--vary", "crop=96x96,64x64", "--batch-size", "2"]
+    parameters = initial_parameters(make_recipe("modern"), 0)
+    save_parameters(weights, parameters, {})
+    options += ["--weights", str(weights), "--crop", "96", "96"]
+    interrupted_study(out, monkeypatch, capsys, *options)
+    plan = (out / "plan.json").read_bytes()
+    if changed == "weights":
+        save_parameters(weights, initial_parameters(make_recipe("modern"), 1), {})
+    else:
+        image = data / f"JPEGImages/{smaller[changed]}.jpg"
+        with Image.open(image) as picture:
+            picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(image, quality=50)
+    said = refusal(["study", "--resume", str(out)], capsys)
+    assert "its data or its weights have changed since it was begun" in said
+    assert (out / "plan.json").read_bytes() == plan and trained == []
+
+
+def test_a_plan_that_does_not_tell_its_inputs_is_gone_on_with(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = tmp_path / "out"
+    interrupted_study(out, monkeypatch, capsys, "--data", str(generated), "--seeds", "1")
+    plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+    begun = plan.pop("inputs")
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    assert fcn(["study", "--resume", str(out)]) == 0
+    assert trained == [("unchanged", "0")]
+    assert json.loads((out / "plan.json").read_text(encoding="utf-8"))["inputs"] == begun
+
+
+def test_a_study_of_fewer_threads_is_gone_on_with_by_a_process_that_has_more(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, cpus = tmp_path / "out", available_cpus()
+    if len(cpus) < 2:
+        pytest.skip("this process may use one CPU alone")
+    options = ["--data", str(generated), "--seeds", "1", "--threads", "1"]
+    try:
+        interrupted_study(out, monkeypatch, capsys, *options)
+        use_cpus(cpus)
+        assert fcn(["study", "--resume", str(out)]) == 0
+    finally:
+        use_cpus(cpus)
+
+
 def check_results(out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Check the document of a study of two variants, and that other commands accept it."""
     lines = capsys.readouterr().out.splitlines()
@@ -187,6 +274,22 @@ def test_a_study_over_nothing_compares_the_backends_and_force_begins_anew(
     assert trained == [("unchanged", "0")]
 
 
+def test_a_study_of_images_in_subfolders_is_read_again(
+    trained: list[tuple[str, str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    make_dataset(data, train=4, val=4, size=(64, 64), seed=0)
+    for folder, suffix in (("JPEGImages", "jpg"), ("SegmentationClass", "png")):
+        (data / folder / "sub").mkdir()
+        (data / folder / f"val_000000.{suffix}").rename(data / folder / f"sub/c.{suffix}")
+    listed = data / "ImageSets/Segmentation/val.txt"
+    listed.write_text(listed.read_text().replace("val_000000", "sub/c"), encoding="utf-8")
+    assert fcn(["study", "--data", str(data), *VARY, *OPTIONS, "--out", str(out)]) == 0
+    check_results(out, capsys)
+    (entry,) = read_document(out, Study)["gallery"]
+    assert entry["name"] == "sub/c" and len(entry["predictions"]) == 2
+
+
 @pytest.mark.parametrize("name", ["summary.json", "manifest.json", "metrics.jsonl"])
 def test_a_training_that_leaves_a_damaged_file_is_told_in_a_line(
     name: str,
@@ -214,6 +317,8 @@ def test_a_training_that_leaves_a_damaged_file_is_told_in_a_line(
     [
         (["--vary", "tile=64x64,96x96"], "--vary tile: changes nothing"),
         (["--vary", "epochs=2,3", "--recipe", "chapter-torch", "--max-steps", "1"], "same step"),
+        (["--vary", "momentum=0,0.9", "--max-steps", "1"], "nothing is carried on"),
+        (["--vary", "tile=96x128,96x160", "--evaluation", "tiles"], "the same tiles in both"),
         (["--vary", "crop=64x64,96x96"], "smaller than the crop of 96x96"),
         (["--seeds", "0"], "--seeds 0: expected 1 or more"),
         (["--backends", "pytorch"], "did you mean torch?"),
@@ -266,7 +371,7 @@ def test_a_damaged_plan_is_gone_on_with_or_refused_in_one_line(
     def begin(args: Any, config: Config, variants: Any, folder: Path) -> int:
         begun.append(variants)
         if not (folder / "plan.json").exists():
-            write(folder, args, config, ["backends", *study.KEPT])
+            write(folder, args, config, ["backends", *study.KEPT], {})
         return 0
 
     monkeypatch.setattr(study, "study", begin)

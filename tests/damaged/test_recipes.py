@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from common.classes import Classes
+from common.errors import InputError
 from common.recipe_files import read_recipe, to_toml
-from common.recipes import RECIPES
+from common.recipes import RECIPES, Recipe
 from tests.damaged.damage import damaged_bytes, run
 
 OWN = replace(RECIPES["modern"], classes=Classes(("a", "b"), ((0, 0, 0), (9, 9, 9))))
@@ -16,6 +17,29 @@ FILES = [
     to_toml(OWN).encode(),
     b'preset = "generated"\nlearning_rate = 0.5\ncrop = [64, 96]\ntest_scales = [0.5, 1]\n',
 ]
+
+
+NUMBERS = [field.name for field in fields(Recipe) if "float" in str(field.type)]
+
+
+@pytest.mark.parametrize("value", ["1e39", "1e300"])
+@pytest.mark.parametrize("name", NUMBERS)
+def test_a_number_that_float32_cannot_hold_is_refused(
+    name: str, value: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recipe.toml"
+    old = next(line for line in to_toml(OWN).splitlines() if line.startswith(f"{name} = "))
+    listed = ", ".join([value] * (1 + old.count(","))) if "[" in old else value
+    new = f"{name} = [{listed}]" if "[" in old else f"{name} = {listed}"
+    path.write_text(to_toml(OWN).replace(old, new), encoding="utf-8")
+    status, line = run(["recipe", "show", str(path)], capsys)
+    assert status == 2 and f"{name} 1e+{value[2:]} is too large" in line
+    with pytest.raises(InputError):  # As a program may say it.
+        replace(OWN, **{name: (math.inf,) * (1 + old.count(",")) if "[" in old else math.inf})
+
+
+def test_every_number_of_the_optimizer_is_among_them() -> None:
+    assert {"learning_rate", "momentum", "weight_decay"} < set(NUMBERS)
 
 
 @pytest.mark.parametrize("count", [200, pytest.param(5000, marks=pytest.mark.release)])

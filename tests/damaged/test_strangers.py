@@ -94,4 +94,4 @@ def test_a_current_folder_that_was_removed_is_said(generated: Path, tmp_path: Pa
 def test_a_rate_beyond_float32_is_refused(rate: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--backend", "torch", "--data", "absent", "--out", "absent-run"]
     status, line = run(["train", *options, "--learning-rate", rate], capsys)
-    assert status == 2 and "is too large: at most 3.4e38" in line
+    assert status == 2 and "is too large: at most 3.4e+38" in line

@@ -91,6 +91,20 @@ def test_a_checkpoint_goes_on_with_its_own_weights_only(generated: Path, tmp_pat
         one_step("--data", generated, "--resume", tmp_path)
 
 
+def test_a_half_written_prediction_of_an_image_in_a_subfolder_is_removed(
+    generated: Path, tmp_path: Path
+) -> None:
+    one_step("--data", generated, "--out", tmp_path)
+    halves = [
+        tmp_path / "predictions" / name for name in (".c.png.7.partial", "sub/.c.png.7.partial")
+    ]
+    for half in halves:
+        half.parent.mkdir(parents=True, exist_ok=True)
+        half.write_bytes(b"")
+    one_step("--data", generated, "--resume", tmp_path)
+    assert not any(half.exists() for half in halves)
+
+
 @pytest.mark.parametrize("options, again", [([], 0), (["--cache-mib", "0"], 16)])
 def test_a_training_decodes_again_what_its_bound_does_not_keep(
     options: list[str], again: int, generated: Path, monkeypatch: pytest.MonkeyPatch

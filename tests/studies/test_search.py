@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.studies import search as searching
 from benchmarks.studies.search import Budget, go_on, open_study
-from benchmarks.studies.space import read_space
+from benchmarks.studies.space import first_values, read_space
 from benchmarks.studies.trials import Search, best_trial, importance
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
@@ -20,9 +20,10 @@ EPOCHS = 3
 
 
 class Trainings:
-    """Stands in for ``train_backend``: the nearer the momentum is to 0.8, the better."""
+    """Stands in for ``train_backend``: the nearer the momentum is to ``best``, the better."""
 
     def __init__(self) -> None:
+        self.best = 0.8
         self.recipes: list[Any] = []
         self.kill_at: int | None = None
         self.outcome = Outcome("ok", None)
@@ -38,7 +39,7 @@ class Trainings:
             return self.outcome
         if config.recipe.learning_rate > 0.5:
             return Outcome("failed", f"the loss is nan at step 3 (epoch 1): {LOWER_RATE}")
-        correct = round(1000 * (1 - abs(config.recipe.momentum - 0.8)))
+        correct = round(1000 * (1 - abs(config.recipe.momentum - self.best)))
         for epoch in range(EPOCHS):
             confusion = empty_confusion(21)
             right = correct * (epoch + 1) // EPOCHS
@@ -69,12 +70,54 @@ def test_the_first_trial_has_the_recipe_s_values_and_later_ones_do_better(
 ) -> None:
     search = new_search(tmp_path, "momentum=0:0.95")
     study = open_study(search, "tpe", "none")
-    trials = go_on(search, study, Budget(14, None))
-    assert len(trials) == 14 and trials[0]["values"] == {"momentum": 0.9}
+    trials = go_on(search, study, Budget(20, None))
+    assert len(trials) == 20 and trials[0]["values"] == {"momentum": 0.9}
     assert trials[0]["score"] == pytest.approx(0.9) == trials[0]["epochs"][-1]
     assert max(trial["score"] for trial in trials) > 0.95
     assert trainings.verbose == {True}
     assert not list((tmp_path / "trials").iterdir())  # Gibibytes of checkpoints otherwise.
+
+
+def test_scores_decide_what_is_proposed_once_five_trials_have_ended(trainings, tmp_path) -> None:
+    def proposed(folder: str, best: float) -> list[Any]:
+        trainings.best = best
+        (tmp_path / folder).mkdir()
+        search = new_search(tmp_path / folder, "momentum=0:0.95", "weight_decay=1e-6:1e-2")
+        trials = go_on(search, open_study(search, "tpe", "none"), Budget(7, None))
+        return [trial["values"] for trial in trials]
+
+    high, low = proposed("high", 0.8), proposed("low", 0.2)
+    assert proposed("again", 0.8) == high, "the seed decides"
+    assert high[:5] == low[:5] and high[5] != low[5] and high[6] != low[6]
+
+
+@pytest.mark.parametrize(
+    ("space", "listed"),
+    [
+        (["momentum=0:0.5", "learning_rate"], "momentum 0.9"),
+        (["random_scale=0.5x2,0.75x1.5", "momentum=0.1,0.2"], "random_scale 1.0x1.0, momentum 0.9"),
+        (["momentum=0:0.95"], None),
+    ],
+)
+def test_a_recipe_that_is_not_searched_is_said_before_the_search(
+    space, listed, trainings, tmp_path, capsys
+) -> None:
+    search = new_search(tmp_path, *space)
+    study = open_study(search, "tpe", "none")
+    said = capsys.readouterr().err
+    assert said == (
+        "the recipe that the search begins with is not tried itself, for the values that are "
+        f"searched leave out its {listed}: the first trial draws others there\n"
+        if listed
+        else ""
+    )
+    (first,) = go_on(search, study, Budget(1, None))
+    held = first_values(search.space, search.config.recipe)
+    assert first["values"].keys() == search.space.keys()
+    assert first["values"].items() >= held.items()
+    capsys.readouterr()
+    open_study(search, "tpe", "none")
+    assert capsys.readouterr().err == "", "it has begun"
 
 
 def test_a_trial_below_the_median_ends_early(trainings, tmp_path) -> None:

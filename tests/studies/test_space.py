@@ -48,6 +48,31 @@ def test_the_default_space_holds_the_recipe_s_own_values(recipe) -> None:
     assert recipe_with(values, first) == values
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"weight_decay": 0.3, "momentum": 0.995},
+        {"weight_decay": 1e-9, "momentum": 0.0, "random_scale": (0.75, 1.25)},
+        {"batch_size": 1, "random_scale": (0.5, 2.0)},
+        {"learning_rate": 3e38},
+    ],
+)
+def test_the_default_space_holds_values_that_nobody_else_has(changes) -> None:
+    recipe = make_recipe("modern", **changes)
+    space = default_space(recipe)
+    first = first_values(space, recipe)
+    assert first.keys() == space.keys() and recipe_with(recipe, first) == recipe
+    assert read_space(list(space), recipe) == space, "each of its values is allowed"
+    assert len(set(searched(space["random_scale"])["choices"])) == 2 + (0.75 in recipe.random_scale)
+
+
+def test_a_logarithmic_scale_has_no_zero() -> None:
+    recipe = make_recipe("modern", weight_decay=0.0)
+    space = default_space(recipe)
+    assert searched(space["weight_decay"]) == searched(default_space(MODERN)["weight_decay"])
+    assert space.keys() - first_values(space, recipe).keys() == {"weight_decay"}
+
+
 def test_values_that_data_or_weights_do_not_allow_are_left_out(tmp_path) -> None:
     make_dataset(tmp_path / "data", train=10, val=2, size=(64, 64), seed=0)
     recipe = make_recipe("modern", crop=(64, 64), batch_size=8, head="fcn16s")

@@ -134,7 +134,8 @@ def test_what_a_host_cannot_read_is_told_in_its_words(played, tmp_path) -> None:
 
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
-    monkeypatch.setattr(trainings, "TrainingData", lambda *_: SimpleNamespace(describe=lambda: {}))
+    monkeypatch.setattr(trainings, "TrainingData", lambda *_: None)
+    monkeypatch.setattr(trainings, "inputs_of", lambda *_: {})
     configs = {name: Config(make_recipe("modern")) for name in ("a", "b")}
     return Plan(configs, ["torch", "jax"], 3, tmp_path, tmp_path / "runs")
 

@@ -33,8 +33,9 @@ def two_values(field: Field[Any]) -> str:
     if choices := field.metadata.get("choices"):
         return ",".join(choices[:2])
     if get_origin(kind) is tuple:
-        numbers = (64, 96) if get_args(kind)[0] is int else (0.5, 1.0)
-        return ",".join(f"{number}x{number}" for number in numbers)
+        first, *rest = get_args(kind)
+        numbers = ("64", "96") if first is int else ("0.5", "1.0")
+        return ",".join(number if Ellipsis in rest else f"{number}x{number}" for number in numbers)
     return TEXTS[next(item for item in (*get_args(kind), kind) if item in TEXTS)]
 
 
@@ -99,6 +100,7 @@ def test_a_word_names_a_variant_and_a_number_needs_its_field(field: str, names: 
         (["learning_rate=0.1,1e-1"], "1e-1 stands there twice"),
         (["learning_rate=0.1"], "one value is nothing to compare"),
         (["learning_rate"], "learning_rate=: expected a finite number"),
+        (["test_scales=1,1x1"], "--test-scales 1,1: 1 stands there twice"),
         (["epochs=1,2", "epochs=3,4"], "--vary epochs stands there twice"),
     ],
 )
@@ -122,7 +124,13 @@ def test_values_that_cannot_be_are_refused_in_a_line(texts: list[str], words: st
         (["loss_reduction=sum,mean"], {"batch_size": 1}, {}, "of one image the sum is the mean"),
         (["epochs=1,2"], {"schedule": "constant"}, {"steps": 7}, "both end at the same step"),
         (["warmup_steps=0,1"], {}, {}, "over one step nothing grows"),
-        (["tile=64x64,96x96"], {}, {"sides": (64.0, 48.0)}, "every image is one tile"),
+        (["tile=64x64,96x96"], {}, {"sides": (64, 48)}, "every image has the same tiles"),
+        (["tile=64x96,64x64"], {}, {"sides": (300, 33)}, "every image has the same tiles"),
+        (["tile=32x64,96x64"], {}, {"sides": (32, 300)}, "every image has the same tiles"),
+        (["test_scales=0.5x1,1x0.5"], {}, {}, "they are the same views"),
+        (["momentum=0,0.9"], {}, {"steps": 1}, "over one step nothing is carried on"),
+        (["schedule=constant,polynomial"], {}, {"steps": 1}, "one step has the whole step size"),
+        (["epochs=1,2"], {}, {"steps": 1}, "both end at the same step"),
         (["init=torch,xavier"], {}, {"head_is_drawn": False}, "--weights has the values"),
         (["upsample_init=bilinear,xavier"], {}, {"head_is_drawn": False}, "--weights has the"),
     ],
@@ -140,7 +148,14 @@ def test_what_has_an_effect_in_the_same_circumstances_is_accepted() -> None:
     assert len(check(frozen, head_is_drawn=False)) == 2
     assert len(check(["epochs=1,2"], steps=7)) == 2, "the schedule depends on the epochs"
     assert len(check(["epochs=1,2"], replace(BASE, schedule="constant"))) == 2
-    assert len(check(["tile=64x64,96x96"], sides=(65.0, 48.0))) == 2
+    assert len(check(["tile=64x64,96x96"], sides=(65, 48))) == 2
+    assert len(check(["tile=64x64,64x96"], sides=(48, 65))) == 2
+    assert len(check(["tile=96x64,64x96"], sides=(96, 64))) == 2
+    assert len(check(["test_scales=0.5x1,0.5x2,1"])) == 3
+    for field in ("momentum=0,0.9", "schedule=constant,polynomial"):
+        assert len(check([field], steps=2)) == 2
+    for field in ("warmup_steps=1,2", "weight_decay=0,0.1", "learning_rate=0.1,0.2"):
+        assert len(check([field], steps=1)) == 2, "the first step has it"
     assert len(check(["warmup_steps=1,2"])) == 2
     assert effective(BASE, Circumstances())["tile"] == BASE.tile
 
@@ -153,6 +168,8 @@ def test_circumstances_are_those_of_the_weights_and_the_data(
     found = circumstances_of(config, generated, None)
     assert found.head_is_drawn and found.steps == TrainingData(generated, config).total_steps
     assert found.sides == max(TrainingData(generated, config).val.sizes)
+    views = replace(BASE, test_scales=(0.5, 1.5, 1.0))
+    assert circumstances_of(Config(views), generated, None).sides == (120, 168)
     assert circumstances_of(replace(config, max_steps=1), generated, None).steps == 1
     parameters = initial_parameters(recipe, 5)
     whole, backbone = tmp_path / "whole.safetensors", tmp_path / "backbone.safetensors"

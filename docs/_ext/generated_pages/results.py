@@ -230,7 +230,7 @@ def other_blocks(document: Any) -> Iterator[str]:
 
 
 def write_reports(out: Path, changed: float) -> None:
-    """Write each document's report below a folder, and one over all, unless it is there and younger.
+    """Write each document's report below a folder, and one over all, where they are not up to date.
 
     Args:
         out: Where ``REPORTS`` is, or comes to be.
