@@ -214,3 +214,5 @@ HEAD_PLANTS: dict[str, tuple[Callable[..., None], str, str, str, str]] = {
 }
 OF_TWO_SKIPS = ("added after the upsampling",)
 """Those that fcn16s, with one skip, cannot have."""
+OF_ONE_BACKBONE = ("skip before the ReLU", "skip without its norm")
+"""Those of v2's norm and ReLU in front of a score; the blocks of v1 end in their ReLU."""

@@ -17,14 +17,19 @@ from common.reference.inputs import keep_off_the_kinks, probe_batch, probe_param
 
 @pytest.fixture(scope="module")
 def port() -> dict[str, NDArray]:
-    """What an exact port of v1 would export: float32 of the reference's answers."""
-    parameters = single(keep_off_the_kinks(probe_parameters(Network("resnet18_v1"))))
+    """What an exact port of the chapter's network would export."""
+    return exact_port(Network("resnet18_v1"))
+
+
+def exact_port(network: Network) -> dict[str, NDArray]:
+    """Return float32 of the reference's answers."""
+    parameters = single(keep_off_the_kinks(probe_parameters(network)))
     images, labels = probe_batch(32, 64)
     found: dict[str, NDArray] = {**parameters, "images": images, "labels": labels}
     for mode in ("evaluation", "training"):
-        passed = reference.forward(parameters, images, Network("resnet18_v1"), mode == "training")
+        passed = reference.forward(parameters, images, network, mode == "training")
         found |= {f"{mode}/{name}": value for name, value in passed.layers.items()}
-    recipe = make_recipe("modern")
+    recipe = make_recipe("modern", backbone=network.backbone, head=network.head)
     after, _, _ = reference.train_step(parameters, {}, images, labels, recipe, 0.5)
     found |= {f"after/{name}": value for name, value in after.items()}
     floating = {k: v.astype(np.float32) for k, v in found.items() if v.dtype != np.uint8}
@@ -52,6 +57,16 @@ def test_an_exact_port_passes(port, tmp_path, capsys) -> None:
     assert status == 0 and found["backbone"] == "resnet18_v1"
     outputs = {name for name in port if "/" in name}
     assert {row["name"] for row in found["rows"]} == outputs
+
+
+def test_a_port_of_a_finer_head_is_known_by_its_parameters(tmp_path, capsys) -> None:
+    port = exact_port(Network("resnet18_v2", "fcn8s"))
+    status, found, _ = against(port, tmp_path, capsys)
+    assert status == 0 and (found["backbone"], found["head"]) == ("resnet18_v2", "fcn8s")
+    assert {"evaluation/score16", "training/up16to8", "after/score8.weight"} <= port.keys()
+    wrong = {name: port[name] * np.float32(1 + 1e-4) for name in ("evaluation/score8",)}
+    status, found, _ = against(port | wrong, tmp_path, capsys)
+    assert status == 1 and found["first"] == "evaluation/score8"
 
 
 def test_the_first_layer_that_differs_is_named(port, tmp_path, capsys) -> None:

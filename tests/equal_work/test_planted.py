@@ -15,12 +15,12 @@ from benchmarks.equal_work import proof
 from benchmarks.equal_work.answers import layers_file, steps_file
 from benchmarks.equal_work.questions import Source
 from common.config import Config
-from common.recipes import Recipe
+from common.recipes import BACKBONES, Recipe
 from common.reference.inputs import probe_batch, probe_recipe
 from common.reference.verdicts import breaches, proof_findings
 from tests.conftest import PRESENT
 from tests.equal_work.evaluation_plants import EVALUATION_PLANTS, IN_COMMON_CODE
-from tests.equal_work.head_plants import HEAD_PLANTS, OF_TWO_SKIPS
+from tests.equal_work.head_plants import HEAD_PLANTS, OF_ONE_BACKBONE, OF_TWO_SKIPS
 from tests.support.plants import PLANTS
 
 pytestmark = pytest.mark.slow
@@ -66,6 +66,7 @@ def head_file(recipe: Recipe, question: str) -> Path:
 
 
 @pytest.mark.usefixtures("eager")
+@pytest.mark.parametrize("other_backbone", [False, pytest.param(True, marks=pytest.mark.release)])
 @pytest.mark.parametrize("head", ["fcn8s", pytest.param("fcn16s", marks=pytest.mark.release)])
 @pytest.mark.parametrize("mistake", HEAD_PLANTS)
 def test_a_mistake_in_the_head_is_found_and_named(
@@ -73,11 +74,16 @@ def test_a_mistake_in_the_head_is_found_and_named(
     backend_name: str,
     mistake: str,
     head: str,
+    other_backbone: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plant, question, quantity, name, backbone = HEAD_PLANTS[mistake]
     if head == "fcn16s" and mistake in OF_TWO_SKIPS:
         pytest.skip("the mistake needs two skips")
+    if other_backbone:
+        if mistake in OF_ONE_BACKBONE:
+            pytest.skip(f"{backbone} alone can have the mistake")
+        (backbone,) = {*BACKBONES} - {backbone}
     plant(monkeypatch, backend_name, backend)
     seed = 1 + len(MISTAKES) + list(HEAD_PLANTS).index(mistake)
     recipe = replace(RECIPE, backbone=backbone, head=head)
