@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.cases.closing import HARNESS
+from benchmarks.cases.closing import HARNESS, whole_batch
 from benchmarks.cases.inputs import Arrays, parameters_in
 from common.config import Config
 from common.parameters.costs import Costs
@@ -35,11 +35,9 @@ def bounds_of(**names: str) -> dict[str, Mapping[str, Bound]]:
 
 @dataclass(frozen=True)
 class Machine:
-    """What of a machine decides which rows a case has.
+    """What of a machine decides which rows a case has: a worker's GPUs and CPU threads.
 
-    Attributes:
-        gpus: How many GPUs a worker may use; 0 where the device is ``cpu``.
-        threads: CPU threads of a worker.
+    There are 0 GPUs where the device is ``cpu``.
     """
 
     gpus: int
@@ -173,10 +171,16 @@ class Operation(Steps):
     def answer(self) -> Arrays:
         """Do the first step and return its outcomes, maps as [B, H, W, C]."""
         self.first_step()
-        return {
-            name: self.to_host(name, value)
-            for name, value in zip(self.names, self.outcome, strict=True)
-        }
+        return self.outcomes()
+
+    def close(self, inputs: Arrays) -> Arrays:
+        """Return the outcomes of a step on the batch of the closing question."""
+        self.outcome = self.step(*map(self.to_device, whole_batch(inputs)))
+        return self.outcomes()
+
+    def outcomes(self) -> Arrays:
+        """Return the last step's outcomes as NumPy."""
+        return {n: self.to_host(n, v) for n, v in zip(self.names, self.outcome, strict=True)}
 
     def to_host(self, name: str, value: Any) -> NDArray:
         """Return an outcome as NumPy; maps lose the layout of the network."""
@@ -198,8 +202,8 @@ class Case(ABC):
         compared: How many steps the gate compares with the reference.
         parts: What a step computes, of ``network``, ``upsampling``, ``loss`` and ``gradients``. A
             track that changes none of them is the default and has no row.
-        place: When the case is measured: 0 is first, 1 is next, 2 is last. The cases that most
-            readers want are first. Those that compile again what another case compiles are last.
+        place: When the case is measured: 0 is first, 1 next, and 2, what compiles again what
+            another case compiles, last.
         unheeded: Names of ``fcn bench``'s settings that change nothing in the case.
         needs: The function that a backend must have.
         heeds_precision: Its steps compute in the precision; bytes have none.
@@ -265,11 +269,9 @@ class Case(ABC):
         return inputs | {name: inputs[name][: self.compared] for name in self.work.takes}
 
     def expected_of(self, expected: Arrays, code: str) -> Arrays:
-        """Return the answers that a row is held to, where the code of a track has its own.
+        """Return the answers that a row is held to, of those that ``expected`` returned.
 
-        Args:
-            expected: What ``expected`` returned.
-            code: ``default`` or ``chapter``.
+        The code of a track, ``default`` or ``chapter``, may have its own.
         """
         return expected
 

@@ -69,8 +69,9 @@ def draw_unseen(config: Config, generator: np.random.Generator) -> Arrays:
 
 
 def whole_batch(inputs: Arrays) -> tuple[NDArray, ...]:
-    """Return the arguments of a step: what was drawn, in the order that fills a batch."""
-    return tuple(inputs[name][inputs["order"]] for name in inputs if name not in ("order", "rate"))
+    """Return the arguments of a step: what was drawn, in the order that fills a batch, if any."""
+    order = inputs.get("order", slice(None))
+    return tuple(inputs[name][order] for name in inputs if name not in ("order", "rate"))
 
 
 def varied(array: NDArray, number: int) -> NDArray:

@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.cases.case import Case, Operation, bounds_of
+from benchmarks.cases.closing import HARNESS
 from benchmarks.cases.inputs import Arrays, draw_batches
 from common.config import Config
+from common.data.synthetic import draw_pair
 from common.parameters.costs import Costs, logits_bytes
 from common.reference import network as reference
 
@@ -37,6 +39,10 @@ class Loss(Case):
     sentence = "the cross entropy alone, with its gradient"
     work = CrossEntropy
     bounds = bounds_of(loss="step: loss", gradient="loss alone: gradient")
+    # Not ``loss``: the bound of a whole step's grows with the batch.
+    closing = HARNESS | bounds_of(
+        loss_alone="step: loss", gradient="loss alone: gradient", unseen="closing: unseen batches"
+    )
     parts = frozenset({"loss", "gradients"})
     needs = "loss_operation"
     marker = "D"
@@ -52,6 +58,21 @@ class Loss(Case):
         gradient = reference.loss_gradient(logits, labels, config.recipe)
         value = reference.loss(logits, labels, config.recipe)
         return {"loss": np.array([value]), "gradient": gradient.astype(np.float32)}
+
+    def unseen(self, config: Config, generator: np.random.Generator) -> Arrays:
+        recipe = config.recipe
+        shape = (recipe.batch_size, *recipe.crop, recipe.num_classes)
+        # To draw a scene takes long, and the logits of each place differ.
+        scenes = np.stack([draw_pair(recipe.crop, generator)[1] for _ in range(2)])
+        return {
+            "logits": generator.standard_normal(shape, np.float32),
+            "labels": scenes[generator.integers(2, size=recipe.batch_size)],
+        }
+
+    def closing_errors(self, config: Config, inputs: Arrays, answers: Arrays) -> dict[str, float]:
+        expected = self.expected(config, {name: array[None] for name, array in inputs.items()})
+        errors = self.errors(answers, expected, inputs)
+        return {"loss_alone": errors["loss"], "gradient": errors["gradient"]}
 
     def costs(self, config: Config) -> Costs:
         height, width = config.recipe.crop

@@ -140,6 +140,16 @@ def not_compared(document: Bench) -> str | None:
     return f"{rows_of}: the gradient of the scores' weights was not compared"
 
 
+def not_asked(document: Bench) -> str | None:
+    """Return a note on rows whose turns alone were asked about; None where none is."""
+    rows = [row for row in document["rows"] if row["figures"] and row["case"] in CASES]
+    asked = [row for row in rows if "unseen" in CASES[row["case"]].closing]
+    count = sum("closing" in row and "unseen" not in row["closing"]["checks"] for row in asked)
+    if not count:
+        return None
+    return f"{text.counted(count, 'row')} of an early file: no step on an unknown batch was asked"
+
+
 def markdown(document: Bench) -> str:
     """Return a table of ``train`` for each batch, precision, crop and device, and its conditions.
 

@@ -4,14 +4,17 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks.cases.inputs import AFTER, parameters_in
+from benchmarks.cases.closing import HARNESS
+from benchmarks.cases.inputs import AFTER, parameters_in, read_arrays, write_arrays
 from benchmarks.commands.bench import main as bench
 from common.config import Config
 from common.errors import InputError
 from common.machine.provenance import resident_peak
 from common.recipes import make_recipe
+from common.reference.tolerances import row_limits
 from tests.cases.conftest import Asked, Question
 
 CONFIG = Config(make_recipe("chapter-torch", batch_size=2, crop=(64, 96), flip=True), threads=1)
@@ -71,6 +74,29 @@ def test_a_part_of_a_step_gives_what_the_reference_gives(
         wrong = {**asked.answers, name: answer * 1.001}
         gate = question.gate(wrong, "float32", track, asked.backend)
         assert not gate["passed"] and f"{name} is off by" in str(gate["reason"])
+
+
+@pytest.mark.parametrize("case", ["upsample", "loss"])
+def test_a_part_of_a_step_is_asked_about_a_batch_that_nobody_knew(
+    asked: Asked, ask_about: AskAbout, case: str, tmp_path: Path
+) -> None:
+    question = ask_about(case, None, CONFIG)
+    asked.set_up(question, "default")
+    inputs, outputs = tmp_path / "inputs.npz", tmp_path / "outputs.npz"
+    drawn = question.case.unseen(CONFIG, np.random.default_rng(3))
+    assert drawn is not None
+    write_arrays(inputs, drawn)
+    asked.ask("close", inputs=str(inputs), outputs=str(outputs), steps=1)
+    limits = row_limits(question.case.closing, "float32", "default", asked.backend)
+    answers = read_arrays(outputs)
+    errors = question.case.closing_errors(CONFIG, drawn, answers)
+    assert errors.keys() == limits.keys() - HARNESS.keys() - {"unseen"}
+    assert all(error <= limits[name] for name, error in errors.items()), errors
+    # What the first batch gave is another answer in each of its parts.
+    assert not question.gate(answers, "float32", "default", asked.backend)["passed"]
+    known = question.case.errors(asked.answers, answers, drawn)
+    assert all(error > 1e-3 for error in known.values()), known
+    assert asked.ask("unseen_seconds", inputs=str(inputs), number=0) > 0
 
 
 @pytest.mark.parametrize("case", ["upsample", pytest.param("train", marks=pytest.mark.release)])

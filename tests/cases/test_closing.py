@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.cases.bounds import NORM_STRIDES, SUMMED, SUMMED_IN_GATE, bounds_of_batch
-from benchmarks.cases.closing import SCORE_WEIGHTS, Account, least_move, shorter
+from benchmarks.cases.closing import HARNESS, SCORE_WEIGHTS, Account, least_move, shorter
 from benchmarks.cases.inputs import AFTER, SHORT_STEP, prefixed
 from benchmarks.cases.train import tensor_errors
 from common.config import Config
@@ -124,6 +124,16 @@ def test_bounds_of_sums_grow_with_a_batch_and_no_quantity_is_without() -> None:
         own = bound["float32"].limit
         assert limits == pytest.approx(grown.get(quantity, (own, own)), rel=5e-2), quantity
         assert all_of_it[quantity]["bfloat16"] == bound["bfloat16"]
+
+
+@pytest.mark.parametrize("name", ["upsample", "loss"])
+def test_an_operation_alone_is_held_to_the_bounds_of_the_gate_in_any_batch(name: str) -> None:
+    case = CASES[name]
+    own = {quantity: case.closing[quantity] for quantity in case.closing.keys() - HARNESS.keys()}
+    assert "unseen" in own and not own.keys() & SUMMED.keys()
+    names = {"loss": "loss_alone"}
+    gate = {names.get(quantity, quantity): bound for quantity, bound in case.bounds.items()}
+    assert own == gate | {"unseen": TRAIN["unseen"]}
 
 
 def test_the_weights_of_the_scores_are_all_convolutions_of_the_finest_head() -> None:

@@ -14,12 +14,13 @@ import numpy as np
 
 from benchmarks.timing.plants import changed
 from common.classes import VOID
-from common.parameters.names import is_statistic
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, is_statistic
 
 Plant = Callable[[ModuleType], ModuleType]
 GATE_STEPS = 2
 """So many steps are compared before the first turn."""
 LAYER = "backbone.layer4.1.conv2.weight"
+NORM = "backbone.bn1"
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,14 @@ class Cheat:
         sentence: What it does.
         refused: Which proof refuses it, ``gate`` or ``closing``, by which quantity.
         also: A quantity that may show it instead, where chance lets a closing step be the one.
+        case: Whose steps cheat.
     """
 
     plant: Plant
     sentence: str
     refused: tuple[str, str]
     also: str | None = None
+    case: str = "train"
 
 
 def with_step(change: Callable[[ModuleType, Callable[..., Any]], Callable[..., Any]]) -> Plant:
@@ -79,6 +82,25 @@ def with_outcome(change: Callable[[dict[str, Any], dict[str, Any], int], dict[st
         return step
 
     return with_step(planted)
+
+
+def with_operation(
+    change: Callable[[ModuleType, Callable[..., Any]], Callable[..., Any]],
+) -> Plant:
+    """Plant other operations alone, which ``change`` makes of the package and of a right one."""
+
+    def plant(package: ModuleType) -> ModuleType:
+        def upsample_operation(*arguments: Any) -> Callable[..., Any]:
+            return change(package, package.upsample_operation(*arguments))
+
+        def loss_operation(*arguments: Any) -> Callable[..., Any]:
+            return change(package, package.loss_operation(*arguments))
+
+        return changed(
+            package, upsample_operation=upsample_operation, loss_operation=loss_operation
+        )
+
+    return plant
 
 
 def with_recipe(**fields: Any) -> Plant:
@@ -296,6 +318,81 @@ def known_by_its_batch(package: ModuleType, right: Callable[..., Any]) -> Callab
     return step
 
 
+def with_moments(moments: Callable[[dict[str, Any]], tuple[Any, Any]]) -> Plant:
+    """Plant a step in which a norm takes other moments than its batch's.
+
+    By its weight and its bias a norm gives what it would give by these moments: a first step on the
+    batch tells its own. Its running statistics stay, for nobody needs the batch's. Behind it the
+    step goes on with what it gave; the gradient in front of it is the norm's.
+
+    Args:
+        moments: Gives mean and variance, of the parameters.
+    """
+
+    def planted(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+        def step(state: Any, images: Any, labels: Any, rate: float) -> Any:
+            config, before = state.config, package.parameters_of(state)
+            moved, _ = right(package.create_state(config, before), images, labels, rate)
+            told, own = package.parameters_of(moved), dict(before)
+            names = [f"{NORM}.{part}" for part in ("weight", "bias", "running_mean", "running_var")]
+            weight, bias, *running = (before[name].astype(np.float64) for name in names)
+            mean, variance = (
+                value + (told[name] - value) / BATCH_NORM_MOMENTUM
+                for name, value in zip(names[2:], running, strict=True)
+            )
+            n = labels.shape[0] * labels.shape[1] * labels.shape[2] // 4  # At half the resolution.
+            deviation = np.sqrt(variance * (n - 1) / n + BATCH_NORM_EPSILON)
+            other_mean, other_variance = moments(before)
+            scale = weight / np.sqrt(other_variance + BATCH_NORM_EPSILON)
+            own[names[0]] = (scale * deviation).astype(np.float32)
+            own[names[1]] = (bias + scale * (mean - other_mean)).astype(np.float32)
+            state, loss = right(package.create_state(config, own), images, labels, rate)
+            after = package.parameters_of(state)
+            left = {name: before[name] + after[name] - own[name] for name in after}
+            left |= {name: before[name] for name in names[2:]}
+            return package.create_state(config, left), loss
+
+        return step
+
+    return with_step(planted)
+
+
+def running_moments(parameters: dict[str, Any]) -> tuple[Any, Any]:
+    return parameters[f"{NORM}.running_mean"], parameters[f"{NORM}.running_var"]
+
+
+def no_moments(parameters: dict[str, Any]) -> tuple[Any, Any]:
+    """A norm by these is left out, but for its weight and its bias."""
+    return 0.0, 1.0
+
+
+def outcomes_known_by_their_batch(
+    package: ModuleType, right: Callable[..., Any]
+) -> Callable[..., Any]:
+    """What a batch gave once is given again."""
+    outcomes: dict[bytes, Any] = {}
+
+    def operation(*batch: Any) -> Any:
+        key = on_host(package, batch[0])[0].tobytes()
+        if key not in outcomes:
+            outcomes[key] = right(*batch)
+        return outcomes[key]
+
+    return operation
+
+
+def first_outcome_again(package: ModuleType, right: Callable[..., Any]) -> Callable[..., Any]:
+    """The gate has compared the first step."""
+    first: list[Any] = []
+
+    def operation(*batch: Any) -> Any:
+        if not first:
+            first.append(right(*batch))
+        return first[0]
+
+    return operation
+
+
 CHEATS: dict[str, Cheat] = {
     "half of the images": Cheat(
         with_batch(half_of_the_images), "the first half of a batch twice", ("gate", "loss")
@@ -389,5 +486,39 @@ CHEATS: dict[str, Cheat] = {
         after_the_gate(below(1.0)),
         "no step is done once the gate has passed",
         ("closing", "loss"),
+    ),
+    "norm left out after the gate": Cheat(
+        after_the_gate(with_moments(no_moments)),
+        "a norm is left out once the gate has passed",
+        ("closing", "loss"),
+    ),
+    "running statistics after the gate": Cheat(
+        after_the_gate(with_moments(running_moments)),
+        "a norm takes its running statistics once the gate has passed",
+        ("closing", "loss"),
+    ),
+    "upsampling known by its batch": Cheat(
+        with_operation(outcomes_known_by_their_batch),
+        "the upsampling that a batch gave once is given again",
+        ("closing", "unseen"),
+        case="upsample",
+    ),
+    "no upsampling after the gate": Cheat(
+        with_operation(first_outcome_again),
+        "no upsampling is done once the gate has passed",
+        ("closing", "y"),
+        case="upsample",
+    ),
+    "loss known by its batch": Cheat(
+        with_operation(outcomes_known_by_their_batch),
+        "the loss that a batch gave once is given again",
+        ("closing", "unseen"),
+        case="loss",
+    ),
+    "no loss after the gate": Cheat(
+        with_operation(first_outcome_again),
+        "no loss is computed once the gate has passed",
+        ("closing", "loss_alone"),
+        case="loss",
     ),
 }

@@ -11,7 +11,9 @@ import numpy as np
 
 from common.config import Config
 from common.parameters.names import Parameters
+from common.recipes import HEADS
 from common.reference import network as reference
+from common.reference import operations
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,28 @@ def numpy_package(clock: Clock) -> ModuleType:
         )
         return State(state.config, parameters, momentum), np.array(loss)
 
+    def upsample_operation(config: Config, weight: Any, bias: Any) -> Any:
+        stride = HEADS[config.recipe.head]
+        half = stride // 2
+
+        def step(x: Any, gradient: Any) -> tuple[Any, ...]:
+            clock.now += 1
+            y = operations.transpose_convolution(x, weight, stride, half) + bias
+            gradients = operations.transpose_convolution_gradients(
+                x, weight, gradient, stride, half
+            )
+            return y, *gradients, gradient.sum(axis=(0, 1, 2), dtype=np.float64)
+
+        return step
+
+    def loss_operation(config: Config) -> Any:
+        def step(logits: Any, labels: Any) -> tuple[Any, ...]:
+            clock.now += 1
+            gradient = reference.loss_gradient(logits, labels, config.recipe)
+            return np.array(reference.loss(logits, labels, config.recipe)), gradient
+
+        return step
+
     package = ModuleType("numpy_impl")
     description = {"name": "numpy", "versions": {"numpy": np.__version__}, "device": "cpu"}
     vars(package).update(
@@ -64,6 +88,9 @@ def numpy_package(clock: Clock) -> ModuleType:
         create_state=State,
         train_step=train_step,
         predict_step=predict_step,
+        upsample_operation=upsample_operation,
+        loss_operation=loss_operation,
+        to_canonical=lambda array: array,
         parameters_of=lambda state: {
             name: value.astype(np.float32) for name, value in state.parameters.items()
         },

@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.cases.bounds import SUMMED, bounds_of_batch
+from benchmarks.cases.closing import HARNESS
 from benchmarks.cli import main as fcn
 from benchmarks.records.comparisons import compare_rows
 from benchmarks.records.results import row_name
@@ -267,6 +268,35 @@ def test_a_file_from_before_the_scores_weights_were_compared_has_a_note(
     count = sum(gate.pop("score_weights", None) is not None for gate in gates)
     assert fcn(["bench", "check", write(tmp_path, early)]) == 0
     assert f"note: {count} rows of an early file: {note}" in capsys.readouterr().out
+
+
+def asked_after_the_turns(document: Document, *cases: str) -> None:
+    """Give every row its closing proof, that of ``cases`` with turns alone."""
+    for row in document["rows"]:
+        case, size = CASES[row["case"]], (row["backbone"], row["batch_size"], row["crop"])
+        quantities = HARNESS if row["case"] in cases else case.closing
+        bounds = bounds_of_batch(quantities, *size, SUMMED)
+        limits = row_limits(bounds, "float32", row["track"], row["backend"])
+        checks = {name: {"error": 0.0, "bound": limit} for name, limit in limits.items()}
+        if row["figures"]:
+            row["closing"] = {"passed": True, "reason": None, "checks": checks}
+
+
+def test_a_file_from_before_operations_were_asked_about_a_batch_has_a_note(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = sample_bench(cases=["upsample", "loss"], tracks=["default"])
+    note, count = "no step on an unknown batch was asked", len(document["rows"])
+    asked_after_the_turns(document)
+    assert fcn(["bench", "check", write(tmp_path, document)]) == 0
+    assert note not in capsys.readouterr().out
+    asked_after_the_turns(document, "upsample", "loss")
+    assert fcn(["bench", "check", write(tmp_path, document)]) == 0
+    assert f"note: {count} rows of an early file: {note}" in capsys.readouterr().out
+    # Where other rows of the file were asked, these had to be.
+    asked_after_the_turns(document, "loss")
+    assert fcn(["bench", "check", write(tmp_path, document)]) == 1
+    assert "its closing proof has no loss_alone" in capsys.readouterr().out
 
 
 def test_what_was_not_yet_compared_is_no_contradiction(

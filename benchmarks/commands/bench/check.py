@@ -5,7 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.pages.bench_text import few_processes, markdown, not_closed, not_compared, table
+from benchmarks.pages.bench_text import (
+    few_processes,
+    markdown,
+    not_asked,
+    not_closed,
+    not_compared,
+    table,
+)
 from benchmarks.pages.calibration.text import calibration_markdown, calibration_text
 from benchmarks.pages.studies import tune as searches
 from benchmarks.pages.studies.words import study_markdown, study_text
@@ -84,10 +91,9 @@ def main(argv: Sequence[str]) -> int:
 def read_bench(path: Path, is_markdown: bool) -> Shown:
     """Read a benchmark."""
     document = read_document(path, Bench)
-    asked = few_processes(document), not_closed(document), not_compared(document)
-    notes = [note for note in asked if note]
+    notes = [ask(document) for ask in (few_processes, not_closed, not_asked, not_compared)]
     text = markdown(document) if is_markdown else table(document)
-    return Shown(text, problems(document), notes)
+    return Shown(text, problems(document), [note for note in notes if note])
 
 
 def read_study(path: Path, is_markdown: bool) -> Shown:
