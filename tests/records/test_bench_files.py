@@ -246,6 +246,11 @@ def test_a_change_is_found_and_unlike_rows_are_refused(
     assert other["key"] not in entries
     assert any(other["key"] in line and "threads" in line for line in found["left_out"])
     assert not any(row_of(new, "invalid")["key"] == key for key in entries)
+    doubt = "How a machine differs from one day to the next is not in this test"
+    assert fcn(["bench", "diff", old, str(tmp_path / "bench.json")]) == 0
+    assert doubt in capsys.readouterr().out
+    assert fcn(["bench", "diff", old, old]) == 0
+    assert doubt not in capsys.readouterr().out
 
 
 def flags(row: Document) -> None:

@@ -56,6 +56,11 @@ def main(argv: Sequence[str]) -> int:
     print(text_table([HEADS, *map(cells, rows)]))
     for line in left_out:
         print(f"not compared: {line}")
+    if any(change["differ"] for change in rows):
+        print(
+            "How a machine differs from one day to the next is not in this test: where most rows "
+            "moved alike, it was the machine"
+        )
     if any(change["old_waiting"] != change["new_waiting"] for change in rows):
         print(
             "OpenMP's waiting differs: in PyTorch and MXNet on a CPU a part of a change may come "
