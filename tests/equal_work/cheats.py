@@ -369,14 +369,15 @@ def no_moments(parameters: dict[str, Any]) -> tuple[Any, Any]:
 def outcomes_known_by_their_batch(
     package: ModuleType, right: Callable[..., Any]
 ) -> Callable[..., Any]:
-    """What a batch gave once is given again."""
-    outcomes: dict[bytes, Any] = {}
+    """What a batch gave once is given again; it is known by where it lies on the device."""
+    # With each outcome its batch, so that no other comes to lie there.
+    outcomes: dict[int, tuple[Any, Any]] = {}
 
     def operation(*batch: Any) -> Any:
-        key = on_host(package, batch[0])[0].tobytes()
+        key = id(batch[0])
         if key not in outcomes:
-            outcomes[key] = right(*batch)
-        return outcomes[key]
+            outcomes[key] = batch, right(*batch)
+        return outcomes[key][1]
 
     return operation
 
