@@ -20,8 +20,8 @@ from benchmarks.cases import CASES
 from benchmarks.cases.bounds import SUMMED, bounds_of_batch
 from benchmarks.cases.inputs import LINEAR, write_arrays
 from benchmarks.equal_work.gate import judged
-from benchmarks.records.documents import Sample
-from benchmarks.records.figures import MOST_FOR_OTHERS
+from benchmarks.records.documents import Gate, Row, Sample
+from benchmarks.records.figures import MOST_FOR_OTHERS, others_took, share_of_others
 from benchmarks.timing.machine import watched
 from benchmarks.timing.members import Member, end
 from benchmarks.timing.proof.opening import Question, computed, largest
@@ -30,6 +30,8 @@ from common.reference.tolerances import row_limits
 OF_TURNS = ("clock", "cpus", "outside")
 """What every process is judged by, from its turns alone. All other quantities need further steps,
 for which one process of a row is asked."""
+OF_TIME = (*OF_TURNS, "late", "unseen")
+"""What times tell, which other processes can disturb."""
 TRIES = 3
 """A backend that cheats does so every time; another process disturbs now and then."""
 SLACK = 0.05
@@ -68,8 +70,21 @@ def passes(member: Member, quantities: Collection[str], errors: Mapping[str, flo
     closing = judged(asked, {quantity: limits[quantity] for quantity in quantities})
     row["closing"] = largest(row.get("closing"), closing)
     if not closing["passed"]:
-        end(row, "invalid", f"after the last turn: {closing['reason']}")
+        end(row, "invalid", f"after the last turn: {closing['reason']}{doubt(row, closing)}")
     return closing["passed"]
+
+
+def doubt(row: Row, closing: Gate) -> str:
+    """Return, to be added to a reason, that other processes may be it; else nothing."""
+    broken = {
+        quantity
+        for quantity, check in closing["checks"].items()
+        if check["error"] is None or check["error"] > check["bound"]
+    }
+    share = share_of_others(row)
+    if share <= MOST_FOR_OTHERS or not broken <= {*OF_TIME}:
+        return ""
+    return f"; {others_took(share)}, which may be why: measure again on an idle machine"
 
 
 def turn_errors(member: Member, samples: list[Sample]) -> dict[str, float]:

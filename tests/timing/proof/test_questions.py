@@ -142,3 +142,18 @@ def test_one_disturbed_turn_of_two_is_no_lie() -> None:
     assert closing.of_quiet_turns(np.array([40.0, 0.0])) == 0.0
     assert closing.of_quiet_turns(np.array([40.0, 2.0])) == 2.0
     assert closing.of_quiet_turns(np.array([3.0, 5.0, 4.0, 1.0, 2.0])) == 2.0
+
+
+@pytest.mark.parametrize(
+    "broken, share, is_said",
+    [("late", 0.3, True), ("late", 0.05, False), ("late", None, False), ("loss", 0.3, False)],
+)
+def test_a_busy_machine_is_named_where_times_alone_are_past_their_bounds(
+    broken: str, share: float | None, is_said: bool
+) -> None:
+    checks = {name: {"error": 0.1, "bound": 0.25} for name in ("late", "unseen", "loss")}
+    checks[broken]["error"] = 0.6
+    row: Any = {"samples": [{"other_cpu_share": share}]}
+    said = closing.doubt(row, {"passed": False, "reason": "", "checks": checks})
+    assert said.startswith("; other processes took 30 % of the CPUs") == is_said
+    assert bool(said) == is_said
