@@ -1,9 +1,11 @@
 """The figures of a row: what its samples give, held to the machine's limits."""
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from benchmarks.cases import CASES
-from benchmarks.records.documents import Bench, Figures, Reached, Row, Settings
+from benchmarks.records.documents import Bench, Figures, Reached, Row, Sample, Settings
 from benchmarks.records.machines.documents import BackendRates, Limit
 from benchmarks.records.statistics import Place, interval_of_row, paired
 from common.config import Config
@@ -92,7 +94,7 @@ def warnings_of(row: Row) -> list[str]:
     waits = [s["asleep_cpu_share"] for s in row["samples"] if s["slept_seconds"] > 0.5]
     if (asleep := max(waits, default=0.0)) > WORTH_A_WARNING:
         warnings.append(f"took {asleep:.0%} of a CPU while it should have slept")
-    if (share := share_of_others(row)) > WORTH_A_WARNING:
+    if (share := of_others(row["samples"])) > WORTH_A_WARNING:
         warnings.append(f"other processes took {share:.0%} of the CPUs while it was timed")
     ratio = row["figures"]["self_ratio"] if row["figures"] else None
     if ratio and max(ratio["high"] - 1, 1 - ratio["low"]) > WORTH_A_WARNING:
@@ -100,15 +102,15 @@ def warnings_of(row: Row) -> list[str]:
     return warnings
 
 
-def share_of_others(row: Row) -> float:
-    """Return the mean share of all CPUs that others took in a row's turns; 0 if unknown."""
-    shares = [s["other_cpu_share"] for s in row["samples"] if s["other_cpu_share"] is not None]
+def of_others(samples: Iterable[Sample]) -> float:
+    """Return the mean share of all CPUs that others took in turns; 0 if unknown."""
+    shares = [s["other_cpu_share"] for s in samples if s["other_cpu_share"] is not None]
     return float(np.mean(shares)) if shares else 0.0
 
 
 def disturbance(row: Row) -> str | None:
     """Return why no test of a row's samples is a verdict about its backend; None if one is."""
-    if (share := share_of_others(row)) > MOST_FOR_OTHERS:
+    if (share := of_others(row["samples"])) > MOST_FOR_OTHERS:
         return others_took(share)
     dropped = sum(sample["dropped"] is not None for sample in row["samples"])
     if dropped > MOST_DROPPED * len(row["samples"]):
