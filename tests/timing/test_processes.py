@@ -87,9 +87,8 @@ def test_a_process_whose_turns_lie_is_refused_whichever_is_asked_by_lot(
     assert asked == [("torch", 0), *(("mxnet", number) for number in range(PROCESSES))]
     refused, whole = stored(tmp_path / "out")["rows"]
     assert refused["status"] == "invalid"
-    assert (
-        refused["reason"] == "after the last turn: not equal work: clock is off by 1, allowed 0.05"
-    )
+    reason = "after the last turn: not equal work: clock is off by 1, allowed 0.05"
+    assert refused["reason"].startswith(reason)  # On a busy machine it says so, too.
     check_whole(whole)
 
 
