@@ -142,15 +142,23 @@ def field_arguments(instance: Any) -> list[str]:
     return arguments_of(type(instance), vars(instance))
 
 
-def arguments_of(cls: type, values: Mapping[str, Any]) -> list[str]:
-    """Return the options of a dataclass that state ``values``, by the names of its fields."""
+def arguments_of(
+    cls: type, values: Mapping[str, Any], implied: Mapping[str, Any] | None = None
+) -> list[str]:
+    """Return the options of a dataclass that state ``values``, by the names of its fields.
+
+    Args:
+        cls: The dataclass.
+        values: By the names of its fields.
+        implied: Values that hold without an option, in place of the fields' defaults.
+    """
     arguments: list[str] = []
     hints = get_type_hints(cls)
     for field in option_fields(cls):
         value = values.get(field.name)
         if value is None or value is False or value == () or hasattr(value, "read"):
             continue
-        if value == field.default:
+        if value == (implied or {}).get(field.name, field.default):
             continue
         arguments.append(_flag(field))
         if isinstance(value, tuple) and get_args(hints[field.name])[-1] is Ellipsis:

@@ -67,6 +67,8 @@ def row_problems(row: Row, document: Bench) -> Iterator[str]:
         yield from gate_problems(row, document)
         if row["case"] in CASES:
             yield from turn_problems(row, document["settings"])
+        if any(sample["dropped"] is not None and not sample["gpu"] for sample in row["samples"]):
+            yield "a sample is dropped as throttled, and its GPU is not told"
 
 
 def turn_problems(row: Row, settings: Settings) -> Iterator[str]:
@@ -102,10 +104,21 @@ def gate_problems(row: Row, document: Bench) -> Iterator[str]:
         batch = row["backbone"], row["batch_size"], row["crop"]
         bounds = bounds_of_batch(without(case.bounds, later), *batch, SUMMED_IN_GATE)
         yield from check_problems(row, gate, "gate", bounds)
-        if "closing" in row:  # Early files have none.
+        if "closing" not in row:
+            if is_closed(document) and not case.in_new_processes:
+                yield "has no closing proof"
+        else:
             closing = case.closing if is_asked(row, document) else HARNESS
             bounds = bounds_of_batch(without(closing, later), *batch, SUMMED)
             yield from check_problems(row, row["closing"], "closing proof", bounds)
+
+
+def is_closed(document: Bench) -> bool:
+    """Return whether the benchmark asked after the last turn: no row of an early file has that."""
+    return any(
+        "closing" in row or any("asked_seconds" in sample for sample in row["samples"])
+        for row in document["rows"]
+    )
 
 
 def is_asked(row: Row, document: Bench) -> bool:

@@ -15,6 +15,7 @@ from benchmarks.records.statistics import (
     judge,
     withheld,
 )
+from common.backends import device_kind
 from common.errors import InputError
 from common.machine.provenance import git_commit, hardware
 from common.machine.threads import WAITING
@@ -29,6 +30,7 @@ Outcome = Literal[
     "there alone",
     "here alone",
     "not judged",
+    "on another device",
 ]
 
 
@@ -174,20 +176,33 @@ def waiting_of(row: Row) -> str:
 def repeated(there: Bench, here: Bench) -> list[Repeated]:
     """Return the comparisons that two benchmarks share, in the order of the first.
 
-    Ratios of two rows of one file may be compared across machines where times may not.
+    Ratios of two rows of one file may be compared across machines where times may not, but not
+    those of a GPU with those of a CPU.
     """
     own = {(entry["a"], entry["b"]): entry for entry in here["comparisons"]}
+    on_gpu = [
+        {row["key"] for row in document["rows"] if row["processes"] and is_on_gpu(row)}
+        for document in (there, here)
+    ]
     return [
         {
             "a": entry["a"],
             "b": entry["b"],
             "there": entry,
             "here": again,
-            "outcome": outcome(entry, again),
+            "outcome": outcome(entry, again)
+            if on_gpu[0] & pair == on_gpu[1] & pair
+            else "on another device",
         }
         for entry in there["comparisons"]
         if (again := own.get((entry["a"], entry["b"])))
+        for pair in [{entry["a"], entry["b"]}]
     ]
+
+
+def is_on_gpu(row: Row) -> bool:
+    """Return whether a GPU computed a row."""
+    return device_kind(row["processes"][-1]["backend"]["device"]) == "gpu"
 
 
 def outcome(there: Comparison, here: Comparison) -> Outcome:

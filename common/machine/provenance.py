@@ -5,6 +5,7 @@ import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from common.documents import Hardware
@@ -35,11 +36,35 @@ VARIABLES = [
     "NVIDIA_TF32_OVERRIDE",
 ]
 """Environment variables that change how a framework computes, or on which GPU."""
+OURS = {
+    "GLIBC_TUNABLES",
+    "OMP_NUM_THREADS",
+    "GOMP_SPINCOUNT",
+    "XLA_PYTHON_CLIENT_PREALLOCATE",
+    "JAX_ENABLE_COMPILATION_CACHE",
+    "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
+    "CUDA_DEVICE_ORDER",
+    "CUDA_VISIBLE_DEVICES",
+    "NVIDIA_TF32_OVERRIDE",
+}
+"""Of these, those that a benchmark or a package sets itself, and those that name a card."""
+OUR_FLAGS = ("--xla_cpu_experimental_ynn_fusion_type=", "--xla_gpu_deterministic_ops=")
+"""What ``jax_impl/device.py`` adds to XLA_FLAGS."""
 
 
 def recorded_environment() -> dict[str, str]:
     """Return the variables of this process that change how a framework computes."""
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
+
+
+def set_by_user(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return of recorded variables those that the user has set, and not a benchmark."""
+    own = {name: environment[name] for name in VARIABLES if name in environment.keys() - OURS}
+    if "XLA_FLAGS" in own:
+        flags = own.pop("XLA_FLAGS").split()
+        if rest := " ".join(flag for flag in flags if not flag.startswith(OUR_FLAGS)):
+            own["XLA_FLAGS"] = rest
+    return own
 
 
 def host_memory_peak() -> int:

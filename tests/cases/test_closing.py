@@ -8,7 +8,14 @@ import pytest
 
 from benchmarks.cases import CASES
 from benchmarks.cases.bounds import NORM_STRIDES, SUMMED, SUMMED_IN_GATE, bounds_of_batch
-from benchmarks.cases.closing import HARNESS, SCORE_WEIGHTS, Account, least_move, shorter
+from benchmarks.cases.closing import (
+    HARNESS,
+    SCORE_WEIGHTS,
+    Account,
+    draw_unseen,
+    least_move,
+    shorter,
+)
 from benchmarks.cases.inputs import AFTER, SHORT_STEP, prefixed
 from benchmarks.cases.train import tensor_errors
 from common.config import Config
@@ -179,3 +186,19 @@ def test_a_mean_that_is_nearly_zero_is_compared_with_the_deviation_of_its_channe
     errors = tensor_errors(answers, expected, start)["statistics"]
     # Two ten-thousandths of a deviation of 2 by four channels beside 0.04.
     assert errors == pytest.approx([(1e-4 - 1e-6) * 2 / 0.04, 0])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 4, 8, 9, 32])
+def test_no_leading_or_trailing_part_of_an_unknown_batch_stands_for_all_of_it(
+    batch_size: int,
+) -> None:
+    recipe = RECIPES["chapter-torch"].changed(batch_size=batch_size, crop=(32, 32))
+    for seed in range(20):
+        order = draw_unseen(Config(recipe), np.random.default_rng(seed))["order"]
+        assert len(order) == batch_size
+        if batch_size % 2:
+            assert not order.any()
+            continue
+        assert order.mean() == 0.5
+        for part in range(1, batch_size):
+            assert order[:part].mean() != 0.5 and order[part:].mean() != 0.5

@@ -13,6 +13,7 @@ from benchmarks.cases.bounds import SUMMED, bounds_of_batch
 from benchmarks.cases.closing import HARNESS
 from benchmarks.cli import main as fcn
 from benchmarks.records.comparisons import compare_rows
+from benchmarks.records.figures import summarize
 from benchmarks.records.results import row_name
 from common.reference.tolerances import row_limits
 from tests.support.bench_sample import sample_bench
@@ -137,19 +138,39 @@ def over_its_bound(document: Document) -> None:
 
 
 def closed(change: Callable[[Document], None]) -> Callable[[Document], None]:
-    """Return a forger that changes a row's closing proof, which is sound otherwise."""
+    """Return a forger that changes the first of the rows' closing proofs, which are sound."""
 
     def forge(document: Document) -> None:
-        row = next(row for row in document["rows"] if row["case"] == "train" and row["figures"])
-        bounds = bounds_of_batch(
-            CASES["train"].closing, row["backbone"], row["batch_size"], row["crop"], SUMMED
-        )
-        limits = row_limits(bounds, "float32", row["track"], row["backend"])
-        checks = {name: {"error": 0.0, "bound": limit} for name, limit in limits.items()}
-        row["closing"] = {"passed": True, "reason": None, "checks": checks}
-        change(row["closing"])
+        rows = [row for row in document["rows"] if row["figures"]]
+        for row in rows:
+            bounds = bounds_of_batch(
+                CASES[row["case"]].closing, row["backbone"], row["batch_size"], row["crop"], SUMMED
+            )
+            limits = row_limits(bounds, "float32", row["track"], row["backend"])
+            checks = {name: {"error": 0.0, "bound": limit} for name, limit in limits.items()}
+            row["closing"] = {"passed": True, "reason": None, "checks": checks}
+        change(next(row for row in rows if row["case"] == "train")["closing"])
 
     return forge
+
+
+def closing_left_out(document: Document) -> None:
+    closed(lambda proof: None)(document)
+    del row_of(document, "ok")["closing"]
+
+
+def closing_left_out_everywhere(document: Document) -> None:
+    for row in document["rows"]:
+        for sample in row["samples"]:
+            sample["asked_seconds"] = sample["turn_seconds"] + 0.001
+
+
+def slow_turns_dropped(document: Document) -> None:
+    samples = row_of(document, "ok")["samples"]
+    for sample in sorted(samples, key=lambda sample: -sample["seconds"])[:4]:
+        sample["dropped"] = "throttled"
+    summarize(document, row_of(document, "ok"))
+    compare_rows(document)
 
 
 def a_turn_again(document: Document) -> None:
@@ -229,6 +250,9 @@ def ratio_across_batches(document: Document) -> None:
         (closed(lambda proof: proof["checks"]["late"].update(error=0.5)), "late is past its bound"),
         (closed(lambda proof: proof["checks"]["layer"].update(bound=1.0)), "is wider than 0.5"),
         (closed(lambda proof: proof.update(passed=False)), "its closing proof did not pass"),
+        (closing_left_out, "has no closing proof"),
+        (closing_left_out_everywhere, "has no closing proof"),
+        (slow_turns_dropped, "a sample is dropped as throttled, and its GPU is not told"),
         (a_turn_again, "has 21 of 20 turns, each once"),
         (turns_left_out, "has 10 of 20 turns, each once"),
         (process_left_out, "has 4 of 5 processes"),

@@ -12,7 +12,9 @@ from benchmarks.commands.bench import replay
 from benchmarks.records.diff import outcome, repeated
 from benchmarks.timing.settings import bench_parser, settings_from
 from common.errors import InputError
+from common.machine.provenance import set_by_user
 from common.options import parsed
+from tests.conftest import required
 from tests.support.bench_sample import sample_bench
 from tests.support.commands import TINY, stored
 from tests.support.interpreters import stand_in
@@ -46,6 +48,74 @@ def test_a_recipe_of_its_own_is_stated_by_a_file(tmp_path: Path) -> None:
     document: Any = {"settings": settings}
     args, named = parsed(bench_parser(), replay.stated(document, tmp_path))
     assert settings_from(args, named).to_json() == settings
+
+
+@pytest.mark.parametrize(
+    "options",
+    ["--crop 320 480", "--batch-sizes 8", "--processes 5", "--cases loss --batch-sizes 2"],
+)
+def test_a_quick_benchmark_is_stated_with_what_it_said_itself(options: str, tmp_path: Path) -> None:
+    args, named = parsed(bench_parser(), ["--quick", *options.split()])
+    settings = settings_from(args, named).to_json()
+    document: Any = {"settings": settings}
+    args, named = parsed(bench_parser(), replay.stated(document, tmp_path))
+    assert settings_from(args, named).to_json() == settings
+
+
+def test_versions_are_unknown_only_of_backends_with_an_interpreter_of_their_own() -> None:
+    document = sample_bench()
+    names = {row["backend"] for row in document["rows"]}
+    assert {"torch", "jax"} <= names
+    for row in document["rows"]:
+        for process in row["processes"]:
+            process["backend"]["versions"] = {f"no-{row['backend']}": "9.9"}
+    told = "\n".join(replay.unequal(document, {"torch": "/bin/python"}))
+    assert "no-jax: 9.9 there, absent here" in told and "no-torch" not in told
+
+
+def test_another_gpu_is_told_and_ratios_of_a_gpu_are_not_those_of_a_cpu(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there, here = sample_bench(), sample_bench()
+    monkeypatch.setattr(replay, "gpu_state", lambda: None)
+    assert not any(line.startswith("the GPU") for line in replay.unequal(there, ()))
+    there["gpu"] = {"name": "NVIDIA H200"}
+    there["settings"]["device"] = "auto"
+    assert "the GPU: NVIDIA H200 there, none here" in replay.unequal(there, ())
+    for process in (process for row in there["rows"] for process in row["processes"]):
+        process["backend"]["device"] = "NVIDIA H200"
+    assert {finding["outcome"] for finding in repeated(there, here)} == {"on another device"}
+    assert "on another device" not in {found["outcome"] for found in repeated(there, there)}
+
+
+def test_variables_that_a_user_had_set_are_set_again_and_no_others(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    document = sample_bench()
+    flags = "--xla_gpu_enable_command_buffer=fusion --xla_cpu_experimental_ynn_fusion_type=-X"
+    for row in document["rows"]:
+        for process in row["processes"]:
+            process["environment"] = {"OMP_NUM_THREADS": "2", "XLA_FLAGS": flags}
+    variables = replay.variables_of(document)
+    assert variables == {"XLA_FLAGS": "--xla_gpu_enable_command_buffer=fusion"}
+    line = replay.command_line(variables, ["--quick"])
+    assert line == "XLA_FLAGS=--xla_gpu_enable_command_buffer=fusion fcn bench --quick"
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__init__.py").touch()
+    (tmp_path / "benchmarks" / "cli.py").write_text(
+        "import json, os\nopen('seen.json', 'w').write(json.dumps(dict(os.environ)))\n"
+    )
+    assert replay.measured([], tmp_path, variables) == 0
+    seen = json.loads((tmp_path / "seen.json").read_text())
+    assert seen["XLA_FLAGS"] == variables["XLA_FLAGS"] and "TF_ENABLE_ONEDNN_OPTS" not in seen
+
+
+def test_the_packages_own_flags_are_known_by_name() -> None:
+    device = required("jax", "jax_impl.device")
+    for flag in (device.EIGEN, device.DETERMINISTIC):
+        assert set_by_user({"XLA_FLAGS": f"{flag} --mine"}) == {"XLA_FLAGS": "--mine"}
+        assert set_by_user({"XLA_FLAGS": flag}) == {}
 
 
 @pytest.mark.slow
@@ -107,11 +177,18 @@ def test_the_code_is_that_of_the_files_commit(
 def test_another_benchmarks_folder_and_other_documents_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name, document in (("a", sample_bench()), ("b", sample_bench(seed=1))):
+    other_head = sample_bench()
+    other_head["settings"]["head"] = "fcn8s"
+    for name, document in (
+        ("a", sample_bench()),
+        ("b", sample_bench(seed=1)),
+        ("head", other_head),
+    ):
         (tmp_path / name).mkdir()
         (tmp_path / name / "bench.json").write_text(json.dumps(document), encoding="utf-8")
-    with pytest.raises(InputError, match="has another benchmark's results"):
-        replay.main([str(tmp_path / "a"), "--resume", str(tmp_path / "b")])
+    for other in ("b", "head"):
+        with pytest.raises(InputError, match="has another benchmark's results"):
+            replay.main([str(tmp_path / "a"), "--resume", str(tmp_path / other)])
     (tmp_path / "c").mkdir()
     (tmp_path / "c" / "study.json").write_text("{}", encoding="utf-8")
     with pytest.raises(InputError, match="only a benchmark, bench.json, is replayed"):

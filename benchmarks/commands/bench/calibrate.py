@@ -48,7 +48,8 @@ def command_parser() -> Parser:
     add("--case", default=CASES[0], choices=CASES, help="what is timed")
     text = f"begin no group after so many minutes; by default {MINUTES:g}, unless --comparisons is "
     add("--minutes", type=float, metavar="M", help=f"{text}said")
-    text = "begin no group after so many comparisons of the backend with itself, two a group"
+    text = "begin no group after so many comparisons of the backend with itself: two a group, also "
+    text += "of one that is left out because others disturbed it"
     add("--comparisons", type=int, metavar="N", help=text)
     add_field_options(
         parser, Settings, ("rounds", "seconds", "seed", "device", "threads", "timeout")

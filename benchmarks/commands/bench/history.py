@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from shlex import join
 
-from benchmarks.commands.bench.replay import options_of
+from benchmarks.commands.bench.replay import command_line, options_of, variables_of
 from benchmarks.pages.history.page import render_page
 from benchmarks.pages.history.words import verdict
 from benchmarks.records.documents import Bench
@@ -46,5 +45,5 @@ def main(argv: Sequence[str]) -> int:
 
 
 def command_of(document: Bench) -> str:
-    """Return the command that a file's settings state."""
-    return join(["fcn", "bench", *options_of(document, "FILE")])
+    """Return the command that a file's settings and variables state."""
+    return command_line(variables_of(document), options_of(document, "FILE"))

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from shlex import join, quote
@@ -16,21 +16,22 @@ from benchmarks.records.comparisons import is_early
 from benchmarks.records.diff import Repeated, repeated, unlike
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import RESULTS, kind_of, read_document
-from benchmarks.timing.settings import Settings, interpreter
+from benchmarks.timing.machine import gpu_state
+from benchmarks.timing.settings import QUICK, Settings, interpreter
 from benchmarks.workers.environment import PROJECT
 from common.errors import InputError, notice
 from common.fields import arguments_of, with_tuples
 from common.machine.children import ending_with_this
 from common.machine.files import write_text
-from common.machine.provenance import git_commit, hardware
+from common.machine.provenance import git_commit, hardware, set_by_user
 from common.options import Parser
 from common.recipe_files import to_toml
 from common.recipes import Recipe
 from common.run.folders import new_folder
 
 CODE, RECIPE = "code", "recipe.toml"
-OF_THE_MACHINE = ("pythons", "head", "own_recipe", "processes")
-"""Settings that early files lack, or that name what lies on one machine."""
+EARLY = {"head": "fcn32s", "own_recipe": None}
+"""Settings that early files lack, and what was measured then."""
 HEADS = ("comparison", "there", "here", "")
 
 
@@ -72,19 +73,23 @@ def main(argv: Sequence[str]) -> int:
         check_begun(args.resume, there)
     out.mkdir(parents=True, exist_ok=True)
     code, different = code_of(there["commit"], out / CODE)
-    different += unequal(there, bool(args.python))
+    interpreters = dict(interpreter(each) for each in args.python)
+    different += unequal(there, interpreters)
     if code == PROJECT and is_early(there["settings"]):
         different.append("the design: tests over turns there, over processes here")
-    pythons = [f"--python={'='.join(interpreter(each))}" for each in args.python]
+    pythons = [f"--python={'='.join(each)}" for each in interpreters.items()]
     command = [*stated(there, out), *pythons]
+    variables = variables_of(there)
     if code != PROJECT:
         notice(f"the same code: {there['commit']}, in {code}")
-    notice(f"the same settings: fcn bench {join(command)}")
+    notice(f"the same settings: {command_line(variables, command)}")
+    if idle := sorted(set_by_user(os.environ).keys() - variables.keys()):
+        notice(f"left out, because they were not set there: {', '.join(idle)}")
     for line in different:
         notice(f"not equal: {line}")
     command += ["--out", str(out), "--force"]
     try:
-        status = measured(["--resume", str(out)] if args.resume else command, code)
+        status = measured(["--resume", str(out)] if args.resume else command, code, variables)
     except KeyboardInterrupt:
         here = f"fcn bench replay {quote(str(args.file))} --resume {quote(str(out))}"
         raise KeyboardInterrupt(f"interrupted; go on with: {here}") from None
@@ -97,14 +102,15 @@ def main(argv: Sequence[str]) -> int:
 
 def check_begun(out: Path, there: Bench) -> None:
     """Raise InputError unless ``out`` has a replay of this file."""
-    begun = read_document(out, Bench)["settings"]
-    if without_places(begun) != without_places(there["settings"]):
+    begun, wanted = (of_the_file(each) for each in (read_document(out, Bench), there))
+    if any(begun[name] != wanted[name] for name in begun.keys() & wanted.keys()):
         raise InputError(f"--resume {out}: has another benchmark's results, not a replay of FILE")
 
 
-def without_places(settings: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings that a replay has from its file."""
-    return {name: value for name, value in settings.items() if name not in OF_THE_MACHINE}
+def of_the_file(document: Bench) -> dict[str, object]:
+    """Return the settings that a replay has from its file, all but places of the machine."""
+    settings = {**EARLY, **document["settings"]}
+    return {name: value for name, value in settings.items() if name != "pythons"}
 
 
 def code_of(commit: str | None, folder: Path) -> tuple[Path, list[str]]:
@@ -144,23 +150,27 @@ def git(*arguments: str) -> str:
     return (run.stderr.strip().splitlines() or ["failed"])[-1] if run.returncode else ""
 
 
-def unequal(there: Bench, own_interpreters: bool) -> list[str]:
+def unequal(there: Bench, interpreters: Collection[str]) -> list[str]:
     """Return in words what of machine and versions is not that of the file.
 
     Args:
-        own_interpreters: Backends have versions that this interpreter does not know.
+        there: The file's content.
+        interpreters: Backends with one of their own, of whose versions nothing is known here.
     """
     lines = []
     machine = hardware()
     if different := unlike(there["hardware"], machine):
         lines.append(f"the machine: {different}; times are not compared, ratios are")
+    cards = [card["name"] if card else "none" for card in (there["gpu"], gpu_state())]
+    if there["settings"]["device"] != "cpu" and cards[0] != cards[1]:
+        lines.append(f"the GPU: {cards[0]} there, {cards[1]} here")
     if there["hardware"]["python"] != machine["python"]:
         lines.append(f"Python: {there['hardware']['python']} there, {machine['python']} here")
-    if paths := there["settings"]["pythons"]:
+    if paths := [name for name in there["settings"]["pythons"] if name not in interpreters]:
         lines.append(f"own interpreters of {', '.join(paths)}: name yours by --python")
     versions: dict[str, str] = {}
     for row in there["rows"]:
-        for process in row["processes"][-1:]:
+        for process in row["processes"][-1:] if row["backend"] not in interpreters else ():
             versions |= process["backend"]["versions"]
     # PyTorch's own word, such as 2.14.1+cu130, names a build that its package does not.
     others = {
@@ -168,7 +178,7 @@ def unequal(there: Bench, own_interpreters: bool) -> list[str]:
         for name, text in versions.items()
         if installed(name) not in (text, text.partition("+")[0])
     }
-    if others and not own_interpreters:
+    if others:
         lines += [f"{name}: {text} there, {installed(name)} here" for name, text in others.items()]
         pins = " ".join(f"--with {name}=={text.partition('+')[0]}" for name, text in others.items())
         lines.append(f"versions are made equal, where the index has them, by: uv run {pins} fcn …")
@@ -206,13 +216,29 @@ def options_of(there: Bench, recipe: str) -> list[str]:
     options = with_tuples(there["settings"])
     if there["settings"].get("own_recipe"):
         options["recipe"] = recipe
-    return arguments_of(Settings, options)
+    return arguments_of(Settings, options, QUICK if options["quick"] else None)
 
 
-def measured(command: Sequence[str], code: Path) -> int:
-    """Run `fcn bench` by the code in a folder; return its status."""
+def variables_of(there: Bench) -> dict[str, str]:
+    """Return the variables that the user of a file's benchmark had set, as its processes tell."""
+    variables: dict[str, str] = {}
+    for process in (process for row in there["rows"] for process in row["processes"]):
+        variables |= set_by_user(process["environment"])
+    return variables
+
+
+def command_line(variables: Mapping[str, str], options: Sequence[str]) -> str:
+    """Return a command as a shell takes it, with the variables that it is given."""
+    set_before = [f"{name}={quote(text)}" for name, text in variables.items()]
+    return " ".join([*set_before, join(["fcn", "bench", *options])])
+
+
+def measured(command: Sequence[str], code: Path, variables: Mapping[str, str]) -> int:
+    """Run `fcn bench` by the code in a folder, with the file's variables; return its status."""
     paths = [str(code), *filter(None, [os.environ.get("PYTHONPATH")])]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
+    others = set_by_user(os.environ)
+    environment = {name: text for name, text in os.environ.items() if name not in others}
+    environment |= {**variables, "PYTHONPATH": os.pathsep.join(paths)}
     arguments = ending_with_this([sys.executable, "-m", "benchmarks.cli", "bench", *command])
     with subprocess.Popen(arguments, cwd=code, env=environment, start_new_session=True) as process:
         try:

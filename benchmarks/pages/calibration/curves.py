@@ -29,8 +29,8 @@ def alarms_picture(results: Sequence[Outcome]) -> Figure | None:
 
 
 def coverage_picture(results: Sequence[Outcome]) -> Figure | None:
-    """Return a picture of how often intervals cover 1; None without matplotlib or results."""
-    return by_size(results, "intervals that cover 1, %", COVERAGE, lambda r: r.covered[0.0])
+    """Return a picture of how often intervals are right; None without matplotlib or results."""
+    return by_size(results, "intervals that are right, %", COVERAGE, lambda r: min(r.planted))
 
 
 def by_size(

@@ -60,14 +60,16 @@ def draw(axes: Axes, panel: Panel, line: Line, dash: str) -> None:
     ]
     drawn = axes.errorbar(places, heights, yerr=reach, color=color, capsize=2, linestyle="none")
     drawn.lines[0].set(marker=marker, markerfacecolor="none", label=line_name(line))
-    for index, step in enumerate(line.steps):
-        ends = slice(index, index + 2)
+    by_file = dict(zip(places, heights, strict=True))
+    for step in line.steps:
+        ends = [panel.files.index(point.stored) for point in (step.before, step.after)]
+        levels = [by_file[place] for place in ends]
         if step.change:
-            axes.plot(places[ends], heights[ends], linestyle=dash, color=color)
+            axes.plot(ends, levels, linestyle=dash, color=color)
         if step.change and step.change["differ"]:
-            axes.plot(places[index + 1], heights[index + 1], marker, color=color)
+            axes.plot(ends[1], levels[1], marker, color=color)
         if step.reason:
-            axes.plot(places[ends], heights[ends], linestyle=dash, color=MUTED, alpha=0.3)
+            axes.plot(ends, levels, linestyle=dash, color=MUTED, alpha=0.3)
 
 
 def names_of_files(panel: Panel) -> list[str]:

@@ -46,7 +46,7 @@ def verdict(history: History) -> str:
     said = (
         f"Of {counted(len(history.files), 'file')}, {counted(count, 'row')} can be followed on one "
         f"kind of machine; {out_of(len(changed), len(compared), 'step', 'show')} a change from one "
-        "file to the next."
+        "file to a later one."
     )
     slower = [step for step in changed if step.change and step.change["ratio"] > 1]
     if not slower:
@@ -169,7 +169,8 @@ def cell(line: Line, stored: Stored) -> str:
                 return value
             step = line.steps[number - 1]
             said = change_finding(step.change) if step.change else f"not compared: {step.reason}"
-            return f"{value} ({said})"
+            last = step.before is line.points[number - 1]
+            return f"{value} ({said}{'' if last else f', since {day(step.before.stored)}'})"
     return DASH
 
 

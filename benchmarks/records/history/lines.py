@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
 
 from benchmarks.records.diff import ALIKE, Change, compared, incomparable
@@ -48,7 +47,10 @@ class Point:
 
 @dataclass(frozen=True)
 class Step:
-    """A point and the next one of its line: what changed, or why they are not compared."""
+    """A point and the latest earlier one of its line that it may be compared with.
+
+    Where it may be compared with none, ``before`` is the last one, and ``reason`` says why not.
+    """
 
     before: Point
     after: Point
@@ -58,7 +60,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Line:
-    """One row in several files, in the order of time, with a step from each to the next."""
+    """One row in several files, in the order of time, with a step to each but the first."""
 
     points: list[Point]
     steps: list[Step]
@@ -157,7 +159,12 @@ def machine_of(document: Bench, row: Row) -> tuple[str, ...]:
 
 def panel_of(lines: Sequence[list[Point]]) -> Panel:
     """Return the points of one table as lines, their changes tested and judged together."""
-    steps = [pair for points in lines for pair in pairwise(points)]
+    steps = [
+        (earlier_of(points[:number], after), after)
+        for points in lines
+        for number, after in enumerate(points)
+        if number
+    ]
     reasons = [incomparable(before.row, after.row) for before, after in steps]
     tested = [pair for pair, reason in zip(steps, reasons, strict=True) if reason is None]
     changes = iter(compared([(before.row, after.row) for before, after in tested]))
@@ -170,3 +177,9 @@ def panel_of(lines: Sequence[list[Point]]) -> Panel:
     first = lines[0][0]
     machine = machine_of(first.stored.document, first.row)
     return Panel(machine, whole, sorted(files.values(), key=lambda stored: stored.time))
+
+
+def earlier_of(points: Sequence[Point], after: Point) -> Point:
+    """Return the latest of earlier points that a point may be compared with, else the latest."""
+    alike = [point for point in points if incomparable(point.row, after.row) is None]
+    return (alike or points)[-1]

@@ -45,7 +45,7 @@ def test_a_change_is_dated_with_versions_code_and_the_other_rows(history: Histor
     assert what == "torch 1.0 -> 2.0<b>; code 0000000 -> 1111111"
     assert words.verdict(history).startswith(
         "Of 3 files, 4 rows can be followed on one kind of machine; 1 of 8 steps show a change "
-        "from one file to the next. The largest slowdown: PyTorch default, train, batch 8"
+        "from one file to a later one. The largest slowdown: PyTorch default, train, batch 8"
     )
 
 

@@ -43,17 +43,21 @@ def test_the_verdict_names_what_holds_only_where_it_is_shown(
 ) -> None:
     one, *_ = (result for result in results if result.design.name == "turns")
     alone = text.verdict(calibration, [one])
-    assert alone.startswith("With one process a row, as `--quick` has, an interval holds the true")
+    assert alone.startswith("With one process a row, as `--quick` has, a backend would be called d")
     (bench,) = (r for r in results if (r.design.name, r.size, r.rounds) == ("processes", 5, 5))
     for count, share, end in (
-        (100, 0.05, "more groups have to tell whether both are within ± 1 % of that."),
-        (40_000, 0.05, "both are within ± 1 % of that."),
-        (400, 0.2, "they are not both within ± 1 % of that."),
+        (100, 0.05, "more groups have to tell whether all are within ± 1 % of that."),
+        (40_000, 0.05, "all are within ± 1 % of that."),
+        (400, 0.2, "they are not all within ± 1 % of that."),
     ):
-        known = {0.0: wilson(share, count)}, {0.0: wilson(1 - share, count)}
+        known = {0.0: wilson(share, count)}, {0.1: wilson(1 - share, count)}
         told = text.verdict(calibration, [replace(bench, differ=known[0], covered=known[1])])
         assert told.startswith("`fcn bench`, with 5 processes a row of 5 rounds each, calls a bac")
         assert told.endswith(end)
+    # An interval that is wrong where the truth is not 1 is no false alarm.
+    known = {0.0: wilson(0.05, 40_000)}, {0.0: wilson(0.95, 40_000), 0.1: wilson(0.7, 40_000)}
+    told = text.verdict(calibration, [replace(bench, differ=known[0], covered=known[1])])
+    assert "in 70.0 % [" in told and told.endswith("they are not all within ± 1 % of that.")
     assert text.verdict(calibration, []) == "None of 24 groups can be judged."
     assert text.verdict({**calibration, "groups": []}, []) == "No group yet."
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks.pages.history.words import cell
 from benchmarks.records.figures import summarize
 from benchmarks.records.history.lines import Stored, history_of, stored_benchmarks
 from common.errors import InputError
@@ -96,8 +97,12 @@ def test_rows_of_another_environment_are_not_compared_and_busy_ones_not_judged()
     (panel,) = history(files).panels
     first, *_, last = panel.lines
     assert first.points[0].row["key"] == row["key"]
-    assert [step.change for step in first.steps] == [None, None]
+    assert first.steps[0].change is None
     assert first.steps[0].reason == "XLA_FLAGS was unset, now x"
+    # The third file is like the first one.
+    assert first.steps[1].before is first.points[0] and first.steps[1].change["ratio"] == 1
+    assert "since 1 Mar 2026" in cell(first, panel.files[2])
+    assert "since" not in cell(last, panel.files[2])
     assert last.steps[1].reason is None and not last.steps[1].change["differ"]
     assert "other processes took 50 % of the CPUs" in last.steps[1].change["not_judged"]
 

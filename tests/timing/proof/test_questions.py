@@ -1,6 +1,6 @@
 """What turns hide from the clock is found after the last of them, and is named."""
 
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -137,11 +137,38 @@ def test_a_copy_that_does_a_steps_work_counts_as_a_step(monkeypatch: pytest.Monk
     assert len({batch[0].tobytes() for batch in batches}) == 1  # All black.
     assert copied_batches(package, lambda array: array, inputs)[1] == 0.0
 
+    def quick(array: Any) -> Any:
+        """Copies 10 GB in a second, and does a step of a fast card while it copies a batch."""
+        time.now += array.nbytes / 1e10 + 0.008 * (array.ndim > 1)
+        return array
+
+    inputs["images"] = np.zeros((2, 1280, 1280, 3), np.uint8)
+    assert copied_batches(package, quick, inputs)[1] == pytest.approx(0.005, abs=0.001)
+
 
 def test_one_disturbed_turn_of_two_is_no_lie() -> None:
-    assert closing.of_quiet_turns(np.array([40.0, 0.0])) == 0.0
-    assert closing.of_quiet_turns(np.array([40.0, 2.0])) == 2.0
-    assert closing.of_quiet_turns(np.array([3.0, 5.0, 4.0, 1.0, 2.0])) == 2.0
+    for is_busy in (False, True):
+        assert closing.of_most_turns(np.array([40.0, 0.0]), is_busy) == 0.0
+        assert closing.of_most_turns(np.array([40.0, 2.0]), is_busy) == 2.0
+
+
+def test_half_of_the_turns_may_not_lie_and_a_busy_machine_disturbs_more() -> None:
+    assert closing.of_most_turns(np.array([9.0] * 4 + [0.0] * 6), False) == 0.0
+    assert closing.of_most_turns(np.array([9.0] * 5 + [0.0] * 5), False) == 9.0
+    assert closing.of_most_turns(np.array([9.0] * 7 + [0.0] * 3), True) == 0.0
+    assert closing.of_most_turns(np.array([3.0, 5.0, 4.0, 1.0, 2.0]), True) == 2.0
+
+
+@pytest.mark.parametrize("speed", [0.9, 1.0])
+def test_a_clock_that_is_a_tenth_slow_is_named_in_short_turns_too(speed: float) -> None:
+    told, request = 0.2 * speed, 0.004
+    times = {"turn_seconds": told, "asked_seconds": 0.2 + request, "seconds": told / 5, "steps": 4}
+    sample: Any = {**times, "turn_cpu_seconds": told, "other_cpu_share": 0.02}
+    member: Any = SimpleNamespace(
+        ask=lambda task: None, row={"processes": [{"cpus": [0, 1]}], "case": "train"}
+    )
+    error = closing.turn_errors(member, [sample] * 10)["clock"]
+    assert (error > HARNESS["clock"]["float32"].limit) == (speed < 1)
 
 
 @pytest.mark.parametrize(
