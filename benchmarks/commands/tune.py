@@ -220,24 +220,27 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
 
     An interrupted study of the same recipes goes on.
     """
-    folder, more = search.folder / CONFIRMED, ["--verbose"] if search.verbose else []
+    folder, more = search.folder / CONFIRMED, ["--timeout", str(args.timeout)]
+    more += ["--verbose"] if search.verbose else []
     more += ["--address", args.address] if args.address else []
-    first, best = folder / "first.toml", folder / BEST
-    is_same = best.is_file() and best.read_text(encoding="utf-8") == to_toml(recipe)
-    if is_same and (folder / PLAN).is_file():
+    recipes = {"first": replace(search.config.recipe, name="first"), "best": recipe}
+    texts = {name: to_toml(each) for name, each in recipes.items()}
+    files = {name: folder / f"{name}.toml" for name in texts}
+    for name, text in texts.items():
+        write_text(files[name], text)
+    if (folder / PLAN).is_file():
+        # The files are written before the plan: only the plan tells of what the study is.
         with reading_json(folder / PLAN, "the plan of a study") as plan:
             asked = plan["seeds"] == args.confirm and plan["backends"] == list(args.backends)
+            asked = asked and plan.get("recipes") == texts
         if asked:
             return study.main(["--resume", str(folder), *more])
-    write_text(first, to_toml(replace(search.config.recipe, name="first")))
-    write_text(best, to_toml(recipe))
     values = {
-        "vary": f"recipe={first.absolute()},{best.absolute()}",
+        "vary": f"recipe={','.join(str(file.absolute()) for file in files.values())}",
         "seeds": args.confirm,
         "backends": ",".join(args.backends),
         "data": args.data or search.folder / "data",
         "weights": args.weights,
-        "timeout": args.timeout,
         "out": folder,
     }
     stated = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
