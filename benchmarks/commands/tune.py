@@ -239,7 +239,7 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
         "vary": f"recipe={','.join(str(file.absolute()) for file in files.values())}",
         "seeds": args.confirm,
         "backends": ",".join(args.backends),
-        "data": args.data or search.folder / "data",
+        "data": args.data,  # Without it the study makes the same images, and says that it did.
         "weights": args.weights,
         "out": folder,
     }

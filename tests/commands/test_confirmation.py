@@ -115,3 +115,22 @@ def test_a_confirmation_that_has_its_plan_goes_on(begin, called, tmp_path, monke
     assert fcn([*resume, "--confirm", "3"]) == 0
     assert "--resume" not in called[-1]
     assert [each["seeds"] for each in stored(out / "confirmed/study.json")["variants"]] == [3, 3]
+
+
+def test_a_confirmation_on_generated_images_says_so(begin, tmp_path) -> None:
+    out = tmp_path / "out"
+    assert begin() == 0
+    dataset = stored(out / "confirmed/study.json")["dataset"]
+    assert dataset["generated"] is True
+    assert dataset["digest"] == open_dataset(out / "data", "train", None).digest, "the same images"
+    page = (out / "confirmed/report.html").read_text(encoding="utf-8")
+    assert "The images are generated" in page and "--data" not in page
+
+
+def test_a_confirmation_on_a_user_s_images_is_on_those(begin, tmp_path) -> None:
+    data, out = small_dataset(tmp_path / "images"), tmp_path / "out"
+    assert begin("--data", str(data)) == 0
+    dataset = stored(out / "confirmed/study.json")["dataset"]
+    assert (dataset["root"], dataset["generated"]) == ("images", False)
+    assert "--data DIR" in (out / "confirmed/report.html").read_text(encoding="utf-8")
+    assert not (out / "confirmed/data").exists()
