@@ -134,3 +134,20 @@ def test_a_confirmation_on_a_user_s_images_is_on_those(begin, tmp_path) -> None:
     assert (dataset["root"], dataset["generated"]) == ("images", False)
     assert "--data DIR" in (out / "confirmed/report.html").read_text(encoding="utf-8")
     assert not (out / "confirmed/data").exists()
+
+
+def test_the_page_that_a_search_leaves_links_to_its_confirmation(
+    begin, tmp_path, monkeypatch
+) -> None:
+    out = tmp_path / "out"
+    page = out / "report.html"
+    assert begin("--confirm", "0") == 0
+    assert LINK not in page.read_text(encoding="utf-8")
+    assert fcn(["tune", "--resume", str(out), "--confirm", "2"]) == 0
+    assert LINK in page.read_text(encoding="utf-8")
+    with monkeypatch.context() as patch:
+        patch.setattr(study, "main", interrupt)
+        assert fcn(["tune", "--resume", str(out), "--trials", "2"]) == 130
+    assert LINK not in page.read_text(encoding="utf-8"), "it is of an earlier best recipe"
+    assert fcn(["tune", "--resume", str(out)]) == 0
+    assert LINK in page.read_text(encoding="utf-8")

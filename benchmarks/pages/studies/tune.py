@@ -32,6 +32,7 @@ from benchmarks.records.training_documents import Study
 from benchmarks.records.tuning_documents import Searched, TrialRecord, Tune, Value
 from common.backends import BACKENDS
 from common.errors import InputError
+from common.recipes import Recipe
 from common.run.plots import whole_numbers
 
 if TYPE_CHECKING:
@@ -93,13 +94,14 @@ def first(tune: Tune) -> TrialRecord | None:
 def is_confirmed(tune: Tune, folder: Path) -> bool:
     """Return whether the study beside a search is of its best recipe."""
     path = folder / CONFIRMED / STUDY
-    if not path.is_file():
+    if tune["recipe"] is None or not path.is_file():
         return False
     try:
-        variants = read_document(path, Study)["variants"]
+        stored = [each["config"]["recipe"] for each in read_document(path, Study)["variants"]]
+        best, *confirmed = map(Recipe.from_json, (tune["recipe"], *stored))
     except InputError:
         return False
-    return tune["recipe"] in [variant["config"]["recipe"] for variant in variants]
+    return best in confirmed  # As stored they may differ: a search in memory has tuples for lists.
 
 
 def verdict(tune: Tune) -> str:
