@@ -105,7 +105,7 @@ def main(argv: Sequence[str]) -> int:
     limit_cpus(config.threads)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
-    space = read_space(args.search, config.recipe)
+    space = read_space(args.search, config.recipe, config.replicas)
     # Bad weights and data are refused before anything is written.
     starting_parameters(config.recipe, config.seed, args.weights)
     if args.data:

@@ -66,13 +66,14 @@ def in_one_text(value: Any) -> str:
     return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def read_space(texts: Sequence[str], recipe: Recipe) -> Space:
+def read_space(texts: Sequence[str], recipe: Recipe, replicas: int = 1) -> Space:
     """Return the space that ``--search`` states, each field once.
 
     Args:
         texts: FIELD, which has its default values, FIELD=LOW:HIGH or FIELD=A,B,C; none for the
             default space.
         recipe: Where the search begins.
+        replicas: Over which each batch is split.
 
     Raises:
         InputError: For a field that cannot be searched, one that is named twice, or bad values.
@@ -94,7 +95,7 @@ def read_space(texts: Sequence[str], recipe: Recipe) -> Space:
                 "is left out where it is not full: it changes what a score counts"
             )
         if has_values:
-            space[name] = read_values(name, values)
+            space[name] = read_values(name, values, replicas)
         elif name in default:
             space[name] = default[name]
         elif name in CHOICES:
@@ -105,8 +106,11 @@ def read_space(texts: Sequence[str], recipe: Recipe) -> Space:
     return space or default
 
 
-def read_values(name: str, text: str) -> BaseDistribution:
-    """Return the values that follow the ``=`` of ``--search``."""
+def read_values(name: str, text: str, replicas: int) -> BaseDistribution:
+    """Return the values that follow the ``=`` of ``--search``.
+
+    A range of batch sizes has those alone that can be split over the replicas.
+    """
     what, kind = f"--search {name}={text}", TYPES[name]
     if ":" not in text:
         parts = [part.strip() for part in text.split(",")]
@@ -119,7 +123,13 @@ def read_values(name: str, text: str) -> BaseDistribution:
     if not is_range or (name in LOGARITHMIC and ends[0] <= 0):
         least = "more than 0" if name in LOGARITHMIC else "a number"
         raise InputError(f"{what}: expected LOW:HIGH, LOW {least}, HIGH above it")
-    return distribution(name, ends)
+    step = replicas if name == "batch_size" else 1
+    if any(end % step for end in ends if step > 1):
+        raise InputError(
+            f"{what}: a batch is split over {step} replicas: expected LOW and HIGH that are "
+            f"multiples of {step}"
+        )
+    return distribution(name, ends, step)
 
 
 def recipe_with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
@@ -146,13 +156,13 @@ def check_values(name: str, distribution: BaseDistribution, recipe: Recipe) -> N
             raise InputError(f"--search {name}: {error}") from None
 
 
-def distribution(name: str, ends: Sequence[float]) -> BaseDistribution:
-    """Return the range of a field between two numbers."""
+def distribution(name: str, ends: Sequence[float], step: int = 1) -> BaseDistribution:
+    """Return the range of a field between two numbers; a whole number moves by ``step``."""
     from optuna.distributions import FloatDistribution, IntDistribution
 
     low, high = ends
     if TYPES[name] is int:
-        return IntDistribution(int(low), int(high))
+        return IntDistribution(int(low), int(high), step=step)
     return FloatDistribution(low, high, log=name in LOGARITHMIC)
 
 

@@ -3,6 +3,7 @@
 import re
 from dataclasses import fields
 
+import optuna
 import pytest
 
 from benchmarks.studies.space import (
@@ -92,6 +93,19 @@ def test_a_batch_of_crops_changes_what_is_scored() -> None:
     assert "batch_size" not in default_space(chapter)
     with pytest.raises(InputError, match="batch_size: cannot be searched with --evaluation crops"):
         read_space(["batch_size=16,32"], chapter)
+
+
+def test_a_range_of_batch_sizes_has_what_several_devices_can_share() -> None:
+    (values,) = read_space(["batch_size=4:16"], MODERN, replicas=2).values()
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    tried = {study.ask({"batch_size": values}).params["batch_size"] for _ in range(60)}
+    assert tried == {4, 6, 8, 10, 12, 14, 16}
+    for size in tried:
+        Config(make_recipe("modern", batch_size=size), devices=2)
+    for ends in ("3:16", "4:15"):
+        with pytest.raises(InputError, match=rf"batch_size={ends}: .* multiples of 2$"):
+            read_space([f"batch_size={ends}"], MODERN, replicas=2)
+    read_space(["warmup_steps=3:16", "momentum=0.1:0.5"], MODERN, replicas=2)
 
 
 def test_several_numbers_of_a_field_are_one_value() -> None:
