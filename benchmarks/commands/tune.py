@@ -6,8 +6,8 @@ import json
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
@@ -20,7 +20,7 @@ from benchmarks.commands import study, trainings
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
 from benchmarks.records.results import TUNE, check_page_free
 from benchmarks.records.tuning_documents import Tune
-from benchmarks.studies.holdout import RULE, hold_out
+from benchmarks.studies.holdout import RULE, SHARE, hold_out
 from benchmarks.studies.search import PRUNERS, SAMPLERS, Budget, go_on, open_study
 from benchmarks.studies.space import Space, check_fits, check_space, fitting_space, read_space
 from benchmarks.studies.together import search_together
@@ -111,17 +111,41 @@ def main(argv: Sequence[str]) -> int:
     if args.data:
         TrainingData(args.data, config).warn()
     with only_writer(out):
-        data = hold_out(args.data or default_dataset(out / "data"), out / TUNING)
-        more = args.weights, args.timeout, args.verbose
-        search = Search(args.backend, config, space, data, out, *more)
-        inputs = inputs_of(TrainingData(data, config), args.weights)
-        if args.resume:
-            trainings.check_begun_here(out)
-            trainings.check_same_inputs(out, inputs)
-        search = replace(search, space=space_of(search, args.search))
+        with data_held_out(args.data, out) as data:
+            more = args.weights, args.timeout, args.verbose
+            search = Search(args.backend, config, space, data, out, *more)
+            inputs = inputs_of(TrainingData(data, config), args.weights)
+            if args.resume:
+                trainings.check_begun_here(out)
+                trainings.check_same_inputs(out, inputs)
+            search = replace(search, space=space_of(search, args.search))
         write_plan(out, args, config, (*STORED, *CHANGED), inputs)
         with trainings.resumable("tune", out, args.address):
             return tune(search, args)
+
+
+@contextmanager
+def data_held_out(data: Path | None, out: Path) -> Iterator[Path]:
+    """Yield the data that the trials see, for a block that checks them.
+
+    Raises:
+        InputError: If the block finds that they do not do; what was made for a new search goes.
+    """
+    folder, generated = out / TUNING, out / "data"
+    made = [each for each in (folder, generated) if not each.exists()]
+    try:
+        yield hold_out(data or default_dataset(generated), folder)
+    except InputError as error:
+        if not (out / PLAN).exists():
+            for each in made:
+                shutil.rmtree(each, ignore_errors=True)
+        if str(folder) not in str(error):
+            raise
+        text = str(error).replace(str(folder), str(data or "the generated images"))
+        raise InputError(
+            f"{text}; a search takes {SHARE:.0%} of the training images as val and trains on the "
+            "others"
+        ) from error
 
 
 def space_of(search: Search, stated: Sequence[str]) -> Space:
@@ -131,15 +155,10 @@ def space_of(search: Search, stated: Sequence[str]) -> Space:
         InputError: If they do not allow the recipe or what ``--search`` states.
     """
     fixed = search.config, search.data, search.weights
-    try:
-        if not stated:
-            return fitting_space(search.space, *fixed)
-        check_fits(*fixed)
-        check_space(search.space, *fixed)
-    except InputError:
-        if not (search.folder / PLAN).exists():
-            shutil.rmtree(search.data)
-        raise
+    if not stated:
+        return fitting_space(search.space, *fixed)
+    check_fits(*fixed)
+    check_space(search.space, *fixed)
     return search.space
 
 

@@ -48,6 +48,30 @@ def test_too_few_images_for_tuning_are_refused(tmp_path, capsys) -> None:
     assert "at least 5 are needed, so name 25 images or more" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("is_generated", [False, True])
+def test_a_batch_larger_than_what_is_left_for_training_leaves_nothing_behind(
+    is_generated, data, tmp_path, monkeypatch, capsys
+) -> None:
+    out = tmp_path / "search"
+    options = ["tune", *([] if is_generated else ["--data", str(data)]), "--out", str(out)]
+    options += ["--crop", "64", "64", "--batch-size"]
+    place = "the generated images" if is_generated else data
+
+    def small_dataset(root: Path) -> Path:
+        make_dataset(root, train=25, val=2, size=(64, 64), seed=0)
+        return root
+
+    monkeypatch.setattr(tune, "default_dataset", small_dataset)
+    monkeypatch.setattr(tune, "tune", lambda search, args: 0)
+    for _ in range(2):
+        assert fcn([*options, "21"]) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"--batch-size 21 is larger than the 20 images of train in {place}: " in said
+        assert said.endswith("20% of the training images as val and trains on the others")
+        assert not out.exists()
+    assert fcn([*options, "20"]) == 0
+
+
 @pytest.fixture
 def search(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Path:
     """A search that was interrupted before its first trial."""
