@@ -286,6 +286,9 @@ def contradictions_of_search(tune: Tune) -> Iterator[str]:
     finished = [trial["number"] for trial in tune["trials"] if trial["state"] == "finished"]
     if (tune["best"] is None) == bool(finished) or tune["best"] not in (None, *finished):
         yield f"best: {tune['best']} is not the number of a finished trial"
+    for number, trial in enumerate(tune["trials"]):
+        if trial["state"] == "finished" and trial["score"] is None:
+            yield f"trials/{number}/score: a finished trial has one"
     if (tune["best"] is None) != (tune["recipe"] is None):
         yield "recipe: is that of the best trial, and null where there is none"
 

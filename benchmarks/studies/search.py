@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
 from benchmarks.studies.space import first_values, recipe_with, say_what_is_not_tried
-from benchmarks.studies.trials import ENDED, Search, records
+from benchmarks.studies.trials import ENDED, OPTUNA, Search, records
 from benchmarks.workers.scripts import Outcome, train_backend
 from common.errors import LOWER_RATE, InputError
 from common.recipes import Recipe
@@ -43,8 +43,6 @@ Optuna's ten would be all that a search of 20 minutes on a CPU has.
 """
 MOST_FAILURES = 3
 """Trials in a row that fail before the search does."""
-OPTUNA = {"finished": "COMPLETE", "diverged": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
-"""How a trial ended -> Optuna's name for it."""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 ENDED = "ended"
 """Attribute of Optuna's trials: how it ended."""
+OPTUNA = {"finished": "COMPLETE", "diverged": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
+"""How a trial ended -> Optuna's name for it."""
 KILLED: Ended = {"state": "killed", "epochs": [], "reason": None, "seconds": None}
 LEAST_FOR_IMPORTANCE = 10
 """Finished trials; what fewer say of a field's importance is chance."""
@@ -58,8 +60,14 @@ def records(study: Study) -> list[TrialRecord]:
 
 
 def record_of(trial: FrozenTrial) -> TrialRecord:
-    """Return a trial as it is stored."""
-    ended = trial.user_attrs.get(ENDED) or KILLED
+    """Return a trial as it is stored.
+
+    How it ended is written before Optuna's own state and score: of one that was killed in between
+    only the first is known.
+    """
+    ended: Ended = trial.user_attrs.get(ENDED) or KILLED
+    if OPTUNA.get(ended["state"]) != trial.state.name:
+        ended = KILLED
     return {
         "number": trial.number,
         "values": trial.params,

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.studies import search as searching
 from benchmarks.studies.search import Budget, go_on, open_study
 from benchmarks.studies.space import first_values, read_space
-from benchmarks.studies.trials import Search, best_trial, importance
+from benchmarks.studies.trials import Search, best_trial, importance, records
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
 from common.errors import LOWER_RATE, InputError
@@ -50,6 +50,10 @@ class Trainings:
                 file.write(json.dumps(line) + "\n")
             watch()
         return self.outcome
+
+
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
 
 
 @pytest.fixture
@@ -154,6 +158,23 @@ def test_an_interrupted_trial_is_tried_again_with_the_same_values(trainings, tmp
     assert [trial["state"] for trial in trials].count("killed") == 1
     assert trials[2]["state"] == "killed" and trials[2]["values"] == trials[3]["values"]
     assert len([trial for trial in trials if trial["state"] != "killed"]) == 4
+
+
+def test_a_trial_that_was_killed_while_its_end_was_written_is_tried_again(
+    trainings, tmp_path, monkeypatch
+) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95")
+    with monkeypatch.context() as patch:
+        study = open_study(search, "tpe", "median")
+        patch.setattr(study, "tell", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            go_on(search, study, Budget(2, None))
+    (killed,) = records(study)
+    assert (killed["state"], killed["score"], killed["epochs"]) == ("killed", None, [])
+    trials = go_on(search, open_study(search, "tpe", "median"), Budget(1, None))
+    assert [trial["state"] for trial in trials] == ["killed", "finished"]
+    assert trials[0]["values"] == trials[1]["values"]
+    assert best_trial(trials) == trials[1]
 
 
 def test_minutes_count_the_trainings_of_before_an_interruption() -> None:

@@ -78,6 +78,7 @@ def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_pa
     [
         (lambda tune: tune.update(best=1), "best: 1 is not the number of a finished trial"),
         (lambda tune: tune["start"].update(head="fcn64s"), "start/head: 'fcn64s' is not in"),
+        (lambda tune: tune["trials"][0].update(score=None), "trials/0/score: a finished trial has"),
         (lambda tune: tune.update(recipe=None), "recipe: is that of the best trial"),
         (
             lambda tune: tune["trials"][0]["values"].update(head="fcn64s"),
