@@ -94,6 +94,8 @@ def open_study(search: Search, sampler: str, pruner: str, several: bool = False)
         )
         trials = study.get_trials(deepcopy=False)
         for trial in trials:
+            # One that was killed has left its run, with its checkpoints.
+            shutil.rmtree(run_folder(search, trial.number), ignore_errors=True)
             if trial.state == optuna.trial.TrialState.RUNNING:
                 study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
                 study.enqueue_trial(trial.params)
@@ -116,6 +118,11 @@ def open_study(search: Search, sampler: str, pruner: str, several: bool = False)
         study.enqueue_trial(first_values(search.space, recipe))
         say_what_is_not_tried(search.space, recipe)
     return study
+
+
+def run_folder(search: Search, number: int) -> Path:
+    """Return the folder of a trial's run, which is there while it trains."""
+    return search.folder / "trials" / str(number)
 
 
 @contextmanager
@@ -182,7 +189,7 @@ class Attempt:
         self.trial = trial = study.ask(search.space)
         recipe = recipe_with(search.config.recipe, trial.params)
         self.config = replace(search.config, recipe=recipe)
-        self.folder = search.folder / "trials" / str(trial.number)
+        self.folder = run_folder(search, trial.number)
         shown = ", ".join(f"{name} {short(value)}" for name, value in trial.params.items())
         self.heading = f"trial {trial.number}: {shown}"
         self.scores: list[float | None] = []

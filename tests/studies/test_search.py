@@ -31,10 +31,10 @@ class Trainings:
 
     def __call__(self, backend, config, data, folder, heading, weights, *, silence, verbose, watch):
         self.verbose.add(verbose)
+        (folder / "checkpoints").mkdir(parents=True)
         if len(self.recipes) == self.kill_at:
             raise KeyboardInterrupt
         self.recipes.append(config.recipe)
-        folder.mkdir(parents=True)
         if self.outcome.status != "ok":
             return self.outcome
         if config.recipe.learning_rate > 0.5:
@@ -154,7 +154,10 @@ def test_an_interrupted_trial_is_tried_again_with_the_same_values(trainings, tmp
     with pytest.raises(KeyboardInterrupt):
         go_on(search, open_study(search, "tpe", "median"), Budget(4, None))
     trainings.kill_at = None
-    trials = go_on(search, open_study(search, "tpe", "median"), Budget(4, None))
+    assert list((tmp_path / "trials").iterdir()) == [tmp_path / "trials/2"]
+    study = open_study(search, "tpe", "median")
+    assert not list((tmp_path / "trials").iterdir()), "the run of a killed trial would stay"
+    trials = go_on(search, study, Budget(4, None))
     assert [trial["state"] for trial in trials].count("killed") == 1
     assert trials[2]["state"] == "killed" and trials[2]["values"] == trials[3]["values"]
     assert len([trial for trial in trials if trial["state"] != "killed"]) == 4
