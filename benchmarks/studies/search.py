@@ -12,8 +12,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +20,7 @@ from typing import TYPE_CHECKING
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
 from benchmarks.studies.space import first_values, recipe_with, say_what_is_not_tried
-from benchmarks.studies.trials import ENDED, OPTUNA, Search, records
+from benchmarks.studies.trials import ENDED, OPTUNA, STORAGE, Search, records, trials_stored
 from benchmarks.workers.scripts import Outcome, train_backend
 from common.errors import LOWER_RATE, InputError
 from common.recipes import Recipe
@@ -31,7 +30,6 @@ from common.run.metrics import in_reading
 if TYPE_CHECKING:
     from optuna import Study
 
-STORAGE = "trials.db"
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "none")
 BEFORE_PRUNING = 5
@@ -125,35 +123,14 @@ def run_folder(search: Search, number: int) -> Path:
     return search.folder / "trials" / str(number)
 
 
-@contextmanager
-def trials_stored(path: Path, *others: type[Exception]) -> Iterator[None]:
-    """Turn what Optuna raises for a damaged or a full storage into an InputError that names it.
-
-    Args:
-        path: Of the storage.
-        others: Errors that mean the same in this block.
-    """
-    from optuna.exceptions import OptunaError
-    from sqlalchemy.exc import SQLAlchemyError
-
-    faults: tuple[type[Exception], ...] = (OptunaError, SQLAlchemyError, *others)
-    try:
-        yield
-    except faults as error:
-        first = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: the trials of a search cannot be read or written there ({first}); "
-            "if there is room on the disk, begin a search in another folder"
-        ) from error
-
-
 def go_on(search: Search, study: Study, budget: Budget) -> list[TrialRecord]:
     """Train trial after trial until the budget is spent; return all trials.
 
     Raises:
         InputError: If several trials in a row fail: the next ones would, too.
     """
-    trials = records(study)
+    with trials_stored(search.folder / STORAGE):
+        trials = records(study)
     while budget.is_left(trials):
         with trials_stored(search.folder / STORAGE):
             run_trial(search, study)

@@ -11,7 +11,7 @@ from benchmarks.cluster.slots import Slot, Slots
 from benchmarks.cluster.tasks import End, Task, run_tasks
 from benchmarks.records.training_documents import AccuracyRow
 from benchmarks.records.tuning_documents import TrialRecord
-from benchmarks.studies.search import STORAGE, Attempt, Budget, check_failures, trials_stored
+from benchmarks.studies.search import Attempt, Budget, check_failures
 from benchmarks.studies.trainings import (
     Plan,
     Training,
@@ -20,7 +20,7 @@ from benchmarks.studies.trainings import (
     trainings_of,
     words_of,
 )
-from benchmarks.studies.trials import Search, records
+from benchmarks.studies.trials import STORAGE, Search, records, trials_stored
 from benchmarks.workers.scripts import Outcome
 from benchmarks.workers.supervision import how_ended
 from common.errors import InputError
@@ -88,7 +88,7 @@ def search_together(
 
     with trials_stored(search.folder / STORAGE):
         run_tasks(slots, next_task, ended)
-    return records(study)
+        return records(study)
 
 
 def fixed(common: Search | Plan) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -13,6 +14,7 @@ from benchmarks.records.tuning_documents import Ended, TrialRecord, Tune
 from benchmarks.studies.holdout import RULE
 from benchmarks.studies.space import Space, first_values, recipe_with, searched
 from common.config import Config
+from common.errors import InputError
 from common.parameters.files import describe_weights
 from common.recipes import Recipe
 from common.run.training import TrainingData
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
 
+STORAGE = "trials.db"
+"""File of a search's trials, in its folder."""
 ENDED = "ended"
 """Attribute of Optuna's trials: how it ended."""
 OPTUNA = {"finished": "COMPLETE", "diverged": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
@@ -52,6 +56,28 @@ class Search:
     weights: Path | None = None
     silence: float | None = None
     verbose: bool = False
+
+
+@contextmanager
+def trials_stored(path: Path, *others: type[Exception]) -> Iterator[None]:
+    """Turn what Optuna raises for a damaged or a full storage into an InputError that names it.
+
+    Args:
+        path: Of the storage.
+        others: Errors that mean the same in this block.
+    """
+    from optuna.exceptions import OptunaError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    faults: tuple[type[Exception], ...] = (OptunaError, SQLAlchemyError, *others)
+    try:
+        yield
+    except faults as error:
+        first = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: the trials of a search cannot be read or written there ({first}); "
+            "if there is room on the disk, begin a search in another folder"
+        ) from error
 
 
 def records(study: Study) -> list[TrialRecord]:
@@ -108,8 +134,12 @@ def document_of(search: Search, stored: Study, options: dict[str, str], generate
     Args:
         options: Its sampler and its pruner.
         generated: Whether its images are.
+
+    Raises:
+        InputError: If the trials cannot be read any more.
     """
-    trials = records(stored)
+    with trials_stored(search.folder / STORAGE):
+        trials, shares = records(stored), importance(stored)
     best = best_trial(trials)
     data = TrainingData(search.data, search.config)
     recipe = None if best is None else best_recipe(search, best)
@@ -134,6 +164,6 @@ def document_of(search: Search, stored: Study, options: dict[str, str], generate
         "trials": trials,
         "best": best["number"] if best else None,
         "recipe": replace(search.config, recipe=recipe).to_json()["recipe"] if recipe else None,
-        "importance": importance(stored),
+        "importance": shares,
         "optuna": version("optuna"),
     }

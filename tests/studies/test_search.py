@@ -1,6 +1,7 @@
 """A search with a stand-in for the training: what it tries, ends, keeps and goes on with."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +10,10 @@ import pytest
 from benchmarks.studies import search as searching
 from benchmarks.studies.search import Budget, go_on, open_study
 from benchmarks.studies.space import first_values, read_space
-from benchmarks.studies.trials import Search, best_trial, importance, records
+from benchmarks.studies.trials import Search, best_trial, document_of, importance, records
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
+from common.data.synthetic import make_dataset
 from common.errors import LOWER_RATE, InputError
 from common.recipes import make_recipe
 from common.run.metrics import empty_confusion, evaluation_record
@@ -67,6 +69,14 @@ def new_search(folder: Path, *space: str) -> Search:
     recipe = make_recipe("modern", epochs=EPOCHS)
     config = Config(recipe, seed=3)
     return Search("torch", config, read_space(space, recipe), folder, folder, verbose=True)
+
+
+def search_on_images(folder: Path, **changes: Any) -> Search:
+    """A search of whose trainings an epoch is of four steps; ``changes`` are of the recipe."""
+    search, data = new_search(folder, "momentum=0:0.95"), folder / "data"
+    make_dataset(data, train=8, val=2, size=(64, 64), seed=0)
+    recipe = search.config.recipe.changed(crop=(64, 64), batch_size=2, **changes)
+    return replace(search, data=data, config=replace(search.config, recipe=recipe))
 
 
 def test_the_first_trial_has_the_recipe_s_values_and_later_ones_do_better(
@@ -209,3 +219,18 @@ def test_a_cut_storage_is_one_line(trainings, tmp_path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
     with pytest.raises(InputError, match=r"trials.db: the trials of a search cannot be read"):
         open_study(search, "tpe", "median")
+
+
+def test_a_storage_that_breaks_during_a_search_is_one_line(trainings, tmp_path) -> None:
+    search = search_on_images(tmp_path)
+    study = open_study(search, "tpe", "median")
+    go_on(search, study, Budget(1, None))
+    options = {"sampler": "tpe", "pruner": "median"}
+    assert len(document_of(search, study, options, generated=True)["trials"]) == 1
+    (tmp_path / "trials.db").write_text("no database\n" * 100)
+    for read in (
+        lambda: go_on(search, study, Budget(1, None)),
+        lambda: document_of(search, study, options, generated=True),
+    ):
+        with pytest.raises(InputError, match=r"trials.db: the trials of a search cannot be read"):
+            read()
