@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from common.errors import LOWER_RATE, InputError
 from common.recipes import Recipe
 from common.run.log import LOG, read_metrics
 from common.run.metrics import in_reading
+from common.run.training import TrainingData
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -173,6 +175,13 @@ class Attempt:
         self.host: HostRecord | None = None
         self._begun = time.monotonic()
 
+    @cached_property
+    def epochs(self) -> int:
+        """How many epochs it trains: fewer than the recipe's where ``--max-steps`` ends it."""
+        if self.config.max_steps is None:
+            return self.config.recipe.epochs
+        return len([*TrainingData(self.search.data, self.config).epochs()])
+
     @property
     def last(self) -> float | None:
         """The score of the last epoch that has ended."""
@@ -187,7 +196,7 @@ class Attempt:
             self.scores.append(score)
             if score is not None:
                 self.trial.report(score, len(self.scores))
-                is_last = len(self.scores) == self.config.recipe.epochs  # Nothing would be saved.
+                is_last = len(self.scores) == self.epochs  # Nothing would be saved.
                 if not is_last and self.trial.should_prune():
                     return True
         return False

@@ -5,10 +5,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from benchmarks.studies import search as searching
-from benchmarks.studies.search import Budget, go_on, open_study
+from benchmarks.studies.search import Attempt, Budget, go_on, open_study
 from benchmarks.studies.space import first_values, read_space
 from benchmarks.studies.trials import Search, best_trial, document_of, importance, records
 from benchmarks.workers.scripts import Outcome
@@ -141,6 +142,17 @@ def test_a_trial_below_the_median_ends_early(trainings, tmp_path) -> None:
     assert pruned and all(trial["score"] is None and trial["epochs"] for trial in pruned)
     assert all(len(trial["epochs"]) < EPOCHS for trial in pruned)
     assert {trial["state"] for trial in trials[:5]} == {"finished"}
+
+
+@pytest.mark.parametrize(("epochs", "max_steps"), [(3, None), (5, 9), (3, 900)])
+def test_no_trial_is_ended_early_after_its_last_epoch(
+    epochs, max_steps, tmp_path, monkeypatch
+) -> None:
+    search = search_on_images(tmp_path, epochs=epochs)
+    search = replace(search, config=replace(search.config, max_steps=max_steps))
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda trial: True)
+    attempt = Attempt(search, open_study(search, "tpe", "median"))
+    assert [attempt.report([0.5] * count) for count in (1, 2, 3)] == [True, True, False]
 
 
 def test_a_loss_that_is_no_number_is_a_score_of_zero_and_no_failure(trainings, tmp_path) -> None:
