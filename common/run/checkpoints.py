@@ -27,7 +27,7 @@ from common.parameters.files import (
     save_parameters,
 )
 from common.parameters.names import Parameters, trainable_names
-from common.recipes import Recipe
+from common.recipes import HEADS, Network, Recipe
 from common.run.log import LogPart
 
 
@@ -166,6 +166,38 @@ def momentum_for(checkpoint: Checkpoint, recipe: Recipe) -> Parameters:
         name: checkpoint.momentum.get(name, np.zeros_like(checkpoint.parameters[name]))
         for name in trainable_names(recipe)
     }
+
+
+def check_goes_on(
+    resume: Path, checkpoint: Checkpoint, config: Config, dataset: str, may_change: bool
+) -> None:
+    """Raise InputError unless a training may go on from a checkpoint.
+
+    It has to be of the same network, whatever else may change.
+
+    Args:
+        resume: The run or the checkpoint that ``--resume`` names.
+        config, dataset: Of what is to be trained.
+    """
+    _check_same_network(resume, checkpoint, config.recipe.network)
+    differences = check_same_training(checkpoint, config, dataset)
+    if differences and not may_change:
+        raise InputError(
+            f"--resume {resume}: its training differs from this one "
+            f"({'; '.join(differences)}); --resume-changed goes on all the same"
+        )
+
+
+def _check_same_network(resume: Path, checkpoint: Checkpoint, network: Network) -> None:
+    own, model = checkpoint.config.recipe.network, resume / TENSOR_FILES[0]
+    if not model.is_file():  # The run is not finished.
+        model = resume / "checkpoints" / _name(checkpoint.step) / TENSOR_FILES[0]
+    if HEADS[own.head] > HEADS[network.head] and own._replace(head=network.head) == network:
+        raise InputError(
+            f"--resume {resume}: its network is {own.title}, not {network.title}; begin another "
+            f"training from its weights: leave --resume out, and name --weights {model}"
+        )
+    check_parameters(model, checkpoint.parameters, network)
 
 
 def check_same_training(checkpoint: Checkpoint, config: Config, dataset: str) -> list[str]:

@@ -22,8 +22,8 @@ from common.machine.group import group_of
 from common.machine.locks import only_writer
 from common.machine.progress import tracked
 from common.machine.provenance import git_commit, hardware, recorded_environment
-from common.parameters.files import check_parameters, describe_weights, starting_parameters
-from common.run.checkpoints import Checkpoint, check_same_training, load_checkpoint, momentum_for
+from common.parameters.files import describe_weights, starting_parameters
+from common.run.checkpoints import Checkpoint, check_goes_on, load_checkpoint, momentum_for
 from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
 from common.run.interrupts import configure
 from common.run.log import LOG, Line, lines_until
@@ -260,13 +260,7 @@ def _start_of(
     if args.weights is not None:
         raise InputError("--weights: the checkpoint of --resume has weights: leave one of them out")
     checkpoint, (_, weights) = load_checkpoint(args.resume), backend_and_weights(args.resume)
-    differences = check_same_training(checkpoint, config, data.train.digest)
-    if differences and not args.resume_changed:
-        raise InputError(
-            f"--resume {args.resume}: its training differs from this one "
-            f"({'; '.join(differences)}); --resume-changed goes on all the same"
-        )
-    check_parameters(args.resume, checkpoint.parameters, config.recipe.network)
+    check_goes_on(args.resume, checkpoint, config, data.train.digest, args.resume_changed)
     steps = checkpoint.step
     if steps > data.total_steps or (steps == data.total_steps and is_finished(args.resume)):
         raise InputError(

@@ -15,7 +15,12 @@ from benchmarks.cli import main as fcn
 from common.config import Config
 from common.data.images import write_image
 from common.errors import InputError
-from common.parameters.files import check_parameters, read_parameters, save_parameters
+from common.parameters.files import (
+    check_parameters,
+    read_parameters,
+    save_parameters,
+    starting_parameters,
+)
 from common.parameters.initial import initial_parameters
 from common.parameters.names import Parameters, trainable_names
 from common.recipes import make_recipe
@@ -209,6 +214,37 @@ def test_resuming_with_another_backbone_is_refused_and_loses_nothing(
     before = sorted(tmp_path.rglob("*"))
     assert script_here(f"{PRESENT[0]}_impl.train", *options) == 2
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.xdist_group(PRESENT[0])
+@pytest.mark.parametrize("more", [[], ["--resume-changed"]])
+def test_no_other_network_is_promised_to_go_on(
+    more: list[str],
+    checkpoint: tuple[Path, Checkpoint],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, saved = checkpoint
+    model = folder / "model.safetensors"
+
+    def refusal(resume: Path, *changes: object) -> str:
+        options = ["--data", generated, "--recipe", "modern", *changes, *SMALL, "--resume", resume]
+        assert script_here(f"{PRESENT[0]}_impl.train", *options, "--out", tmp_path / "n", *more) == 2
+        error = capsys.readouterr().err
+        assert error.count("\n") == 1 and "--resume-changed" not in error
+        return error
+
+    for resume in (tmp_path, folder):
+        error = refusal(resume, "--head", "fcn8s")
+        assert "its network is resnet18_v1, not fcn8s on resnet18_v1" in error
+        assert error.endswith(f"leave --resume out, and name --weights {model}\n")
+    starting_parameters(replace(RECIPE, head="fcn8s"), 0, model)
+    assert "use --backbone resnet18_v1" in refusal(folder, "--backbone", "resnet18_v2")
+    finer = replace(RECIPE, head="fcn8s")
+    finest = replace(saved, parameters=initial_parameters(finer, 0), momentum={}, step=0)
+    folder = save_checkpoint(tmp_path / "finer", replace(finest, config=Config(finer)), {})
+    assert "use --head fcn8s" in refusal(folder, "--head", "fcn16s")
 
 
 @pytest.mark.xdist_group(PRESENT[0])
