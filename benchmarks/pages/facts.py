@@ -5,7 +5,8 @@ from typing import Literal
 
 from benchmarks.pages.format import DASH, counted, join, moment, ranges, setting, size
 from benchmarks.pages.rows import batch_name, case_name, row_title
-from benchmarks.pages.studies.command import compare_command, study_command
+from benchmarks.pages.studies.command import WHOLE, compare_command, study_command
+from benchmarks.pages.studies.varied import varied_facts
 from benchmarks.records.documents import Bench, Process, Row, Sample
 from benchmarks.records.machines.documents import Gpu
 from benchmarks.records.proof_documents import Proof
@@ -76,15 +77,16 @@ def compare_facts(compare: Compared) -> dict[str, Facts]:
 
 def study_facts(study: Study) -> dict[str, Facts]:
     """Return the manifest of a study."""
+    first = "First recipe" if WHOLE in study["varied"] else "Recipe without the changes"
     blocks = {
         "Study": training_facts(
             study,
             {"Command": study_command(study), "Seeds": str(study["variants"][0]["seeds"])},
         ),
-        "Varied": {field: ", ".join(texts) for field, texts in study["varied"].items()},
+        "Varied": varied_facts(study),
         "Machine": machine_facts(study["hardware"]),
         "Data": named(study["dataset"]),
-        "Recipe without the changes": recipe_facts(study["config"]),
+        first: recipe_facts(study["config"]),
     }
     for row in (row for variant in study["variants"] for row in variant["rows"] if row["runs"]):
         run = row["runs"][0]

@@ -154,11 +154,14 @@ def network_name(of: Row | RecipeRecord | Settings) -> str:
 
 
 def recipe_words(recipe: RecipeRecord, seeds: int) -> str:
-    """Return what was trained from so many seeds: network, recipe, batch and crop."""
-    return (
-        f"{network_name(recipe)}, {recipe['name']}, batch {recipe['batch_size']}, "
-        f"{crop_text(recipe['crop'])}, {counted(seeds, 'seed')}"
-    )
+    """Return what was trained from so many seeds."""
+    return ", ".join([*recipe_parts(recipe), counted(seeds, "seed")])
+
+
+def recipe_parts(recipe: RecipeRecord) -> list[str]:
+    """Return network, recipe, batch and crop."""
+    batch = f"batch {recipe['batch_size']}"
+    return [network_name(recipe), recipe["name"], batch, crop_text(recipe["crop"])]
 
 
 WORDS: dict[str, Callable[..., str]] = {

@@ -5,7 +5,7 @@ from pathlib import Path
 from benchmarks.pages.facts import study_facts
 from benchmarks.pages.gallery import gallery_items
 from benchmarks.pages.html import render
-from benchmarks.pages.studies import accuracy, curves, words
+from benchmarks.pages.studies import accuracy, curves, varied, words
 from benchmarks.pages.studies.hosts import host_facts
 from benchmarks.records.check import problems_of_study
 from benchmarks.records.equivalence import LEVEL, TARGET_ABOVE_BACKGROUND
@@ -28,6 +28,7 @@ def render_page(study: Study, folder: Path) -> str:
         verdict=words.verdict(study),
         problems=list(problems_of_study(study)),
         words=words,
+        varied=varied,
         trainings=accuracy,
         curves=curves,
         gallery=gallery_items(study, folder, {name: name for name in names}),

@@ -8,7 +8,6 @@ from benchmarks.pages.format import (
     counted,
     join,
     markdown_table,
-    recipe_words,
     text_table,
 )
 from benchmarks.pages.studies.accuracy import (
@@ -19,6 +18,7 @@ from benchmarks.pages.studies.accuracy import (
     words_of,
 )
 from benchmarks.pages.studies.hosts import kinds_notice
+from benchmarks.pages.studies.varied import common_words, recipe_cells
 from benchmarks.records.equivalence import (
     SCORES,
     TARGET_ABOVE_BACKGROUND,
@@ -51,8 +51,7 @@ def title_of(backend: str) -> str:
 def study_title(study: Study) -> str:
     """Return what was trained."""
     varied = "; ".join(f"{field}: {', '.join(texts)}" for field, texts in study["varied"].items())
-    recipe = recipe_words(study["config"]["recipe"], study["variants"][0]["seeds"])
-    return f"{varied or 'nothing varied'}; {recipe}"
+    return f"{varied or 'nothing varied'}; {common_words(study)}"
 
 
 def score_cells(study: Study) -> list[list[str]]:
@@ -257,7 +256,9 @@ def equivalence_lines(study: Study) -> list[str]:
 
 def study_text(study: Study) -> str:
     """Return the study as lines of text."""
-    parts = [study_title(study), text_table([HEADS, *score_cells(study)])]
+    recipes = recipe_cells(study)
+    parts = [study_title(study), *([text_table(recipes)] if recipes else [])]
+    parts.append(text_table([HEADS, *score_cells(study)]))
     if study["effects"]:
         parts.append(text_table([EFFECT_HEADS, *effect_cells(study)]))
     parts += [f"  {line}" for line in equivalence_lines(study)]
@@ -266,11 +267,13 @@ def study_text(study: Study) -> str:
 
 
 def study_markdown(study: Study) -> str:
-    """Return the study's outcome, its scores and the tests in mean IoU, for a document."""
+    """Return the study's outcome, scores, tests in mean IoU and recipes, for a document."""
     parts = [verdict(study), markdown_table([HEADS, *score_cells(study)])]
     effects = [cells for cells in effect_cells(study) if cells[1] == NAMES["mean_iou"]]
     if effects:
         parts.append(markdown_table([EFFECT_HEADS, *effects]))
+    if recipes := recipe_cells(study):
+        parts.append(markdown_table(recipes))
     legend = (
         f"{study_title(study)}. Brackets hold 95 % intervals. To target: the epochs until one "
         f"ended {TARGET_ABOVE_BACKGROUND} above the pixel accuracy of always predicting background."

@@ -1,6 +1,7 @@
 """The page and the words of a study claim what its tests support, and no more."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.pages.studies import words
 from benchmarks.pages.studies.page import render_page
-from tests.support.report_sample import sample_study, variant
+from benchmarks.pages.studies.varied import varied_facts
+from common.config import Config
+from tests.support.report_sample import STUDIED, sample_study, variant
 
 
 def effects_of(by_backend: dict[str, tuple[float, bool]], mean: float) -> list[Any]:
@@ -127,6 +130,70 @@ def test_a_study_says_which_network_was_trained(
     if head:
         recipe["head"] = head
     assert f"; {network}, {recipe['name']}, batch " in words.study_title(study)
+
+
+def study_of_recipes(folder: Path, **changes: Any) -> Any:
+    """Write and return the sample's trainings as those of two recipes.
+
+    Args:
+        changes: What the second one has that the first one has not.
+    """
+    study = sample_study(folder)
+    second = replace(STUDIED, name="xavier", **changes)
+    recipes = {"bilinear": replace(STUDIED, name="bilinear"), "xavier": second}
+    study["varied"] = {"recipe": [*recipes]}
+    for each in study["variants"]:
+        each["changes"] = {"recipe": each["name"]}
+        each["config"] = json.loads(json.dumps(Config(recipes[each["name"]]).to_json()))
+    study["config"] = study["variants"][0]["config"]
+    (folder / "study.json").write_text(json.dumps(study), encoding="utf-8")
+    return study
+
+
+def test_a_study_of_recipes_states_of_none_what_others_have_not(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changes = {"head": "fcn8s", "momentum": 0.5, "random_scale": (0.5, 2.0), "batch_size": 8}
+    study = study_of_recipes(tmp_path, **changes)
+    assert words.study_title(study) == "recipe: bilinear, xavier; 96×96, 3 seeds"
+    page = render_page(study, tmp_path)
+    assert "Fully convolutional network, recipes bilinear and xavier</p>" in page
+    assert "First recipe" in page and "Recipe without the changes" not in page
+    for fact in ("fcn32s in bilinear, fcn8s in xavier", "0.9 in bilinear, 0.5 in xavier"):
+        assert fact in page
+    assert fcn(["bench", "check", str(tmp_path)]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["field", "bilinear", "xavier"] in lines and ["head", "fcn32s", "fcn8s"] in lines
+    assert fcn(["bench", "check", str(tmp_path), "--markdown"]) == 0
+    text = capsys.readouterr().out
+    rows = [line for line in text.splitlines() if line.count("|") == 4]
+    assert rows == [
+        "| field | bilinear | xavier |",
+        "| --- | --- | --- |",
+        "| momentum | 0.9 | 0.5 |",
+        "| batch_size | 16 | 8 |",
+        "| head | fcn32s | fcn8s |",
+        "| random_scale | [1.0, 1.0] | [0.5, 2.0] |",
+    ]
+    assert "\nrecipe: bilinear, xavier; 96×96, 3 seeds. Brackets" in text
+
+
+def test_a_study_of_recipes_states_what_all_have(tmp_path: Path) -> None:
+    study = study_of_recipes(tmp_path, momentum=0.5)
+    shared = "resnet18_v1, batch 16, 96×96, 3 seeds"
+    assert words.study_title(study) == f"recipe: bilinear, xavier; {shared}"
+    page = render_page(study, tmp_path)
+    assert "Fully convolutional network, resnet18_v1, recipes bilinear and xavier</p>" in page
+
+
+def test_a_field_that_is_varied_beside_recipes_is_no_difference_of_theirs(tmp_path: Path) -> None:
+    study = study_of_recipes(tmp_path, batch_size=8, momentum=0.5)
+    study["varied"]["batch_size"] = ["16", "8"]
+    assert varied_facts(study) == {
+        "recipe": "bilinear, xavier",
+        "batch_size": "16, 8",
+        "momentum": "0.9 in bilinear, 0.5 in xavier",
+    }
 
 
 @pytest.mark.parametrize("width", [1280, 390])
