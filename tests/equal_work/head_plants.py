@@ -89,8 +89,18 @@ def maker(x: Any) -> Any:
     return x._keras_history.operation.input
 
 
+def sum_of(block: Any, x: Any) -> Any:
+    """Return what the last ReLU of a second block of v1 is applied to."""
+    inner = block.bn1(block.conv1(x))
+    return block.bn2(block.conv2(inner * (inner > 0))) + x
+
+
 before_the_relu = with_maps(
     lambda first, second, outputs: [first[n + 1].bn1(outputs[id(second[n])]) for n in range(2)],
+    lambda maps, outputs: [maker(x) for x in maps],
+)
+before_the_block_s_relu = with_maps(
+    lambda first, second, outputs: [sum_of(second[n], outputs[id(first[n])]) for n in range(2)],
     lambda maps, outputs: [maker(x) for x in maps],
 )
 without_its_norm = with_maps(
@@ -211,8 +221,12 @@ HEAD_PLANTS: dict[str, tuple[Callable[..., None], str, str, str, str]] = {
         *("steps", "momentum", "up32to16.weight", "resnet18_v1"),
     ),
     "skip without its norm": (without_its_norm, *LAYER, "score16", "resnet18_v2"),
+    "skip before the block's ReLU": (before_the_block_s_relu, *LAYER, "score16", "resnet18_v1"),
 }
 OF_TWO_SKIPS = ("added after the upsampling",)
 """Those that fcn16s, with one skip, cannot have."""
-OF_ONE_BACKBONE = ("skip before the ReLU", "skip without its norm")
-"""Those of v2's norm and ReLU in front of a score; the blocks of v1 end in their ReLU."""
+OF_ONE_BACKBONE = (
+    *("skip before the ReLU", "skip without its norm"),
+    "skip before the block's ReLU",
+)
+"""Those of v2's norm and ReLU in front of a score, and that of the ReLU in which v1's blocks end."""
