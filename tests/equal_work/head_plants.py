@@ -229,4 +229,4 @@ OF_ONE_BACKBONE = (
     *("skip before the ReLU", "skip without its norm"),
     "skip before the block's ReLU",
 )
-"""Those of v2's norm and ReLU in front of a score, and that of the ReLU in which v1's blocks end."""
+"""Those of v2's norm and ReLU in front of a score, and of the ReLU in which v1's blocks end."""

@@ -230,7 +230,9 @@ def test_no_other_network_is_promised_to_go_on(
 
     def refusal(resume: Path, *changes: object) -> str:
         options = ["--data", generated, "--recipe", "modern", *changes, *SMALL, "--resume", resume]
-        assert script_here(f"{PRESENT[0]}_impl.train", *options, "--out", tmp_path / "n", *more) == 2
+        assert (
+            script_here(f"{PRESENT[0]}_impl.train", *options, "--out", tmp_path / "n", *more) == 2
+        )
         error = capsys.readouterr().err
         assert error.count("\n") == 1 and "--resume-changed" not in error
         return error

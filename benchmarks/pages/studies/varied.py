@@ -43,7 +43,9 @@ def recipe_cells(study: Study) -> list[list[str]]:
     if not recipes:
         return []
     first, *_ = recipes.values()
-    changes = [{name: pair for name, *pair in differences(first, each)} for each in recipes.values()]
+    changes = [
+        {name: pair for name, *pair in differences(first, each)} for each in recipes.values()
+    ]
     old = {name: before for each in changes for name, (before, _) in each.items()}
     rows = [
         [name, *(each.get(name, (before, before))[1].strip('"') for each in changes)]
