@@ -32,6 +32,10 @@ class BackwardSteps(NetworkSteps):
         self.state, loss, self.gradients = self.backend.backward_step(self.state, *batch)
         return loss
 
+    def finish(self) -> None:
+        for value in (self.outcome, *self.gradients.values()):
+            self.backend.synchronize(value)
+
     def read(self) -> None:
         for gradient in self.gradients.values():
             self.backend.to_host(gradient)

@@ -73,10 +73,10 @@ class TrainingSteps(NetworkSteps):
         losses = ("loss", "second_loss")
         for rate, after, name in zip(gate_rates(self.config.recipe), AFTER, losses, strict=True):
             self.outcome = self.step(*next(self.batches), rate=rate)
-            if not answers:
-                self.finish()
-                self.first_seconds = time.perf_counter() - started
+            self.finish()
             answers[name] = np.array([float(self.outcome)])
+            if after == AFTER[0]:  # With the loss: whether a backend waits is known of later steps.
+                self.first_seconds = time.perf_counter() - started
             answers |= prefixed(after, self.backend.parameters_of(self.state))
         return answers
 

@@ -20,6 +20,7 @@ from benchmarks.workers.environment import (
     interpreter_of,
 )
 from common.errors import InputError
+from common.machine.threads import available_cpus
 
 
 class Member:
@@ -27,15 +28,22 @@ class Member:
 
     Attributes:
         steps: Of a turn, when the worker has been calibrated.
+        cpus: How many CPUs the worker was given, whatever it says.
         begun: Whether its steps are accounted for.
         plant: A fault that the self-test plants in the backend, of ``timing.plants``.
     """
 
     def __init__(
-        self, results: Results, row: Row, worker: Worker, plant: str | None = None
+        self,
+        results: Results,
+        row: Row,
+        worker: Worker,
+        threads: int | None = None,
+        plant: str | None = None,
     ) -> None:
         self.results, self.row, self.worker, self.plant = results, row, worker, plant
         self.settings = results.document["settings"]
+        self.cpus = threads or len(available_cpus())
         self.steps, self.begun = 1, False
 
     def begin(self, turns: int) -> None:

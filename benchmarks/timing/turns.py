@@ -158,8 +158,10 @@ def work_left(step_seconds: float) -> tuple[int, float]:
 
     What has been computed can be read at once. So a read right after the end is compared with a
     read that comes when everything must have been done. Each reads a fresh outcome, since a
-    framework may keep a copy. A backend may also compute nothing before it is read. Therefore the
-    time by which twice as many steps delay the read is compared with what they took by the clock.
+    framework may keep a copy. A backend may also compute nothing before it is read, or never a step
+    whose outcome the next one replaces. Therefore the time by which twice as many steps delay the
+    read is compared with what they took by the clock: it may be neither twice that nor a quarter.
+    Steps that load their batches may find them loaded, and are not held to a quarter.
 
     Args:
         step_seconds: What a step took by the clock.
@@ -175,8 +177,9 @@ def work_left(step_seconds: float) -> tuple[int, float]:
         waited.append(until_read(steps, once[-1][0]))
     queued = min(read for _, read in once) - min(read for _, read in waited)
     needed = min(total for total, _ in twice) - min(total for total, _ in once)
+    dropped = steps * step_seconds - 3 * needed if getattr(Turn.work, "own", ()) else 0.0
     # Twice the steps' time: two short times differ by chance too.
-    return steps, max(queued, needed - 2 * steps * step_seconds)
+    return steps, max(queued, needed - 2 * steps * step_seconds, dropped)
 
 
 def until_read(steps: int, wait: float) -> tuple[float, float]:
@@ -225,11 +228,13 @@ def unseen_seconds(package: ModuleType, inputs: str, number: int) -> float:
     """Return the seconds of a step on batches that no step, and no other ``number``, has had."""
     work, arrays = cast(Steps, Turn.work), read_arrays(Path(inputs))
     batches, copying = copied_batches(work.backend, work.to_device, arrays, number)
-    own = work.batches
+    own = {
+        name: value for name, value in vars(work).items() if name in ("batches", "loader", "rate")
+    }
     work.take(batches)
     complete(1)
     seconds = time_steps(len(batches) - 1) / (len(batches) - 1)
-    work.batches = own
+    vars(work).update(own)
     return seconds + copying
 
 

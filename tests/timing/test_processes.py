@@ -47,7 +47,7 @@ def test_what_is_unfinished_in_one_row_is_measured_anew_in_all(rows: Any, finish
         assert numbers == sorted(2 * list(range(finished)))
 
 
-def test_one_process_of_each_row_is_asked_by_lot(
+def test_processes_of_each_row_are_asked_by_lot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[tuple[str, int]] = []
@@ -59,10 +59,13 @@ def test_one_process_of_each_row_is_asked_by_lot(
 
     monkeypatch.setattr(processes, "close", noted)
     drawn: list[int] = []
-    monkeypatch.setattr(processes.secrets, "randbelow", lambda count: drawn.append(count) or 1)
+    monkeypatch.setattr(processes.secrets, "randbelow", lambda count: drawn.append(count) or 0)
     options = bench_options(tmp_path, "fine", "fine")
     assert fcn(["bench", *options, "--out", str(tmp_path / "out")]) == 0
-    assert drawn == [PROCESSES] and asked == [("torch", 1), ("mxnet", 1)]
+    # Of those that are left when one was asked one is asked too, or none.
+    assert drawn == [PROCESSES, *range(PROCESSES, 0, -1)]
+    assert asked == [(name, n) for n in range(PROCESSES) for name in ("torch", "mxnet")]
+    assert not [*(tmp_path / "out").rglob("closing.npz")]
     for row in stored(tmp_path / "out")["rows"]:
         check_whole(row)
         assert row["closing"]["passed"]

@@ -162,7 +162,7 @@ def check_refused(backend_name: str, case: str, plant: str, folder: Path) -> Non
     (row,) = document["rows"]
     results, config = Results(folder, document), config_of(settings, row)
     with Worker(backend_name, backend_environment(None, "cpu"), folder / "log") as worker:
-        member = members.Member(results, row, worker, plant)
+        member = members.Member(results, row, worker, plant=plant)
         if opening.prove(member, opening.make_question(row, config, folder)):
             members.calibrate(member, seconds=0.1, least=2)
     assert row["status"] == "invalid"

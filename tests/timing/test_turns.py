@@ -30,13 +30,24 @@ class Device:
     """A device that works a queue off beside the host: a step a second, copies half a second.
 
     ``behind`` of each step's work is queued behind what ``finish`` waits for. A ``lazy`` one does
-    nothing before it is asked for the outcome.
+    nothing before it is asked for the outcome; one that ``drops`` does a step alone of those that
+    were queued when ``finish`` comes.
     """
 
     steps_together = 1
+    own = ("a batch",)
 
-    def __init__(self, time: Clock, *, waits: bool, behind: float = 0, lazy: bool = False) -> None:
+    def __init__(
+        self,
+        time: Clock,
+        *,
+        waits: bool,
+        behind: float = 0,
+        lazy: bool = False,
+        drops: bool = False,
+    ) -> None:
         self.time, self.waits, self.behind, self.lazy = time, waits, behind, lazy
+        self.drops = drops
         self.free = self.pending = 0.0
         self.copied = True
 
@@ -46,7 +57,7 @@ class Device:
         if self.lazy:
             self.pending += steps
         else:
-            self.free = max(self.free, self.time.now) + steps
+            self.free = max(self.free, self.time.now) + (1 if self.drops else steps)
 
     def finish(self) -> None:
         if self.waits:
@@ -64,6 +75,7 @@ class Device:
         ({"waits": False}, 1.0),
         ({"waits": True, "behind": 0.3}, 0.3),
         ({"waits": True, "lazy": True}, 1.0),
+        ({"waits": True, "drops": True}, 1.0),
     ],
 )
 def test_what_is_left_when_a_turn_has_ended_is_found(

@@ -50,12 +50,12 @@ def run_group(
         config: Of all rows, without the changes of their tracks.
         folder: Gets the group's arrays.
         plants: Key of a row -> the fault that the self-test plants in its backend.
-        closes: Whether one process of each row is asked the closing questions that need more steps.
-            The turns of all are judged anyway.
+        closes: Whether processes of each row are asked the closing questions that need more steps:
+            at least one. The turns of all are judged anyway.
     """
     begun, processes = forget_unfinished(rows), results.document["settings"]["processes"]
     # By lot, so that no process can know whether its steps will be asked about.
-    closing = begun + secrets.randbelow(max(1, processes - begun))
+    asked = begun + secrets.randbelow(max(1, processes - begun))
     question = None
     for number in range(begun, processes):
         with ExitStack() as stack:
@@ -72,7 +72,9 @@ def run_group(
             if CASES[rows[0]["case"]].in_new_processes:
                 take_starts(results, left, question, number)
             else:
-                take_process(members, question, number, closes and number == closing)
+                take_process(members, question, number, closes and number == asked)
+                if number == asked:  # Later ones may know of that, so another one may be asked.
+                    asked += 1 + secrets.randbelow(processes - number)
     for row in running(rows):
         end(row, "ok", None)
         summarize(results.document, row)
@@ -140,7 +142,8 @@ def start(
                     "PyTorch needs a process for each device; a row is timed in one at a time"
                 )
             worker = start_worker(results, backend, key, config.threads, track=row["track"])
-            members.append(Member(results, row, stack.enter_context(worker), plants.get(key)))
+            own = stack.enter_context(worker), config.threads, plants.get(key)
+            members.append(Member(results, row, *own))
     return members
 
 

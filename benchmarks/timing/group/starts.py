@@ -58,7 +58,7 @@ def take_start(results: Results, row: Row, question: Question, compiled: Path | 
         ending_on_failure([row]),
         start_worker(results, backend, key, question.config.threads, compiled, track) as worker,
     ):
-        member = Member(results, row, worker)
+        member = Member(results, row, worker, question.config.threads)
         sample = watched(results.document, row, lambda: first_step(member, question, started))
         process = row["processes"][-1]
         if row["status"] == "running" and len(row["processes"]) == 1:

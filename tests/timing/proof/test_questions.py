@@ -1,5 +1,6 @@
 """What turns hide from the clock is found after the last of them, and is named."""
 
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -85,7 +86,8 @@ def errors_of(
 
     class Member:
         def __init__(self) -> None:
-            processes = [{"cpus": [0, 1]}]
+            processes = [{"cpus": [*range(64)]}]  # As it says: it was given two.
+            self.cpus = 2
             self.row = {"case": "train", "precision": "float32", "processes": processes}
 
         def ask(self, task: str, **arguments: Any) -> Any:
@@ -146,6 +148,37 @@ def test_a_copy_that_does_a_steps_work_counts_as_a_step(monkeypatch: pytest.Monk
     assert copied_batches(package, quick, inputs)[1] == pytest.approx(0.005, abs=0.001)
 
 
+def test_the_steps_after_the_unknown_batches_are_as_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A loader and a rate that the unknown batches replace come back."""
+
+    class Work:
+        backend = ModuleType("package")
+
+        def __init__(self) -> None:
+            self.batches, self.loader, self.rate = "own", "files", 1.0
+
+        def take(self, batches: Any) -> None:
+            self.batches, self.loader, self.rate = batches, "memory", 0.5
+
+        def to_device(self, array: Any) -> Any:
+            return array
+
+        def run(self, steps: int) -> None:
+            assert (self.loader, self.rate) == ("memory", 0.5)
+
+        def finish(self) -> None:
+            pass
+
+    Work.backend.synchronize = lambda value: None  # type: ignore[attr-defined]
+    work: Any = Work()
+    monkeypatch.setattr(turns.Turn, "work", work, raising=False)
+    np.savez(tmp_path / "inputs.npz", images=np.zeros((2, 8, 8, 3), np.uint8))
+    turns.unseen_seconds(ModuleType("package"), str(tmp_path / "inputs.npz"), 0)
+    assert (work.batches, work.loader, work.rate) == ("own", "files", 1.0)
+
+
 def test_one_disturbed_turn_of_two_is_no_lie() -> None:
     for is_busy in (False, True):
         assert closing.of_most_turns(np.array([40.0, 0.0]), is_busy) == 0.0
@@ -165,7 +198,7 @@ def test_a_clock_that_is_a_tenth_slow_is_named_in_short_turns_too(speed: float) 
     times = {"turn_seconds": told, "asked_seconds": 0.2 + request, "seconds": told / 5, "steps": 4}
     sample: Any = {**times, "turn_cpu_seconds": told, "other_cpu_share": 0.02}
     member: Any = SimpleNamespace(
-        ask=lambda task: None, row={"processes": [{"cpus": [0, 1]}], "case": "train"}
+        ask=lambda task: None, row={"processes": [{"cpus": [0, 1]}], "case": "train"}, cpus=2
     )
     error = closing.turn_errors(member, [sample] * 10)["clock"]
     assert (error > HARNESS["clock"]["float32"].limit) == (speed < 1)
@@ -192,7 +225,7 @@ def test_a_request_may_take_longer_on_a_busy_machine(
 ) -> None:
     """Turns of 0.05 s, whose requests took 0.15 s more: other processes had the CPUs."""
     monkeypatch.setattr(closing, "seconds_of", lambda member, task: 0.0)
-    member: Any = type("Member", (), {"row": {"processes": [{"cpus": [0, 1]}]}})
+    member: Any = type("Member", (), {"row": {"processes": [{"cpus": [0, 1]}]}, "cpus": 2})
     turn: Any = {"turn_seconds": 0.05, "asked_seconds": 0.2, "seconds": 0.025, "steps": 2}
     samples = [turn | {"turn_cpu_seconds": 0.05, "other_cpu_share": share}] * 2
     errors = closing.turn_errors(member, samples)
