@@ -30,6 +30,22 @@ def check_out(folder: Path, force: bool) -> None:
         probe.unlink()
 
 
+def becomes_new(out: Path, resume: Path | None, force: bool) -> bool:
+    """Return whether ``out`` gets a new run, and not more of the run that is resumed.
+
+    Raises:
+        InputError: If it can be neither.
+    """
+    if resume is None or out.resolve() != resume.resolve():
+        check_out(out, force)
+        if resume is not None and resume.resolve().is_relative_to(out.resolve()):
+            raise InputError(f"--out {out}: holds the checkpoint to go on from: name another")
+        return True
+    if (out / "state.json").is_file():
+        raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
+    return False
+
+
 def new_folder(command: str, out: Path | None, force: bool) -> Path:
     """Return the folder of a command's results: ``--out``, or by default one of this second.
 

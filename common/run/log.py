@@ -40,7 +40,9 @@ class Log:
     """
 
     def __init__(self, path: Path, steps_per_epoch: int, lines: Sequence[Line]) -> None:
-        self.path, self._steps_per_epoch, self._steps = path, steps_per_epoch, 0
+        self.path, self._steps_per_epoch = path, steps_per_epoch
+        # An epoch's line may be older than the number of steps that makes it whole now.
+        self._steps = max((line["step"] + 1 for line in lines if line["kind"] == "step"), default=0)
         self._digest = hashlib.sha256()
         beside = path.with_name(f".{path.name}.partial")
         with writing(path):
@@ -55,7 +57,7 @@ class Log:
         """Append a line."""
         data = json.dumps(line).encode() + b"\n"
         if line["kind"] == "step":
-            self._steps = line["step"] + 1
+            self._steps = max(self._steps, line["step"] + 1)
         if _belongs(line, self._steps, self._steps_per_epoch):
             self._digest.update(data)
         with writing(self.path):
@@ -100,7 +102,7 @@ def lines_until(path: Path, part: LogPart | None, step: int, steps_per_epoch: in
         path: The log.
         part: What the checkpoint says of it; None for one that was written before it did.
         step: Steps done at the checkpoint.
-        steps_per_epoch: If the checkpoint does not say it; 0 if it is unknown.
+        steps_per_epoch: Of the training that wrote the checkpoint; 0 if it is unknown.
 
     Raises:
         InputError: If it is not the log that belongs to the checkpoint, or has gaps.
@@ -111,8 +113,7 @@ def lines_until(path: Path, part: LogPart | None, step: int, steps_per_epoch: in
     )
     try:
         lines, _ = _parsed(path.read_bytes())
-        per_epoch = part.steps_per_epoch if part else steps_per_epoch
-        belonging = [(line, text) for line, text in lines if _belongs(line, step, per_epoch)]
+        belonging = [(line, text) for line, text in lines if _belongs(line, step, steps_per_epoch)]
         steps = [line["step"] for line, _ in belonging if line["kind"] == "step"]
         epochs = [line["epoch"] for line, _ in belonging if line["kind"] == "epoch"]
     except OSError as error:
@@ -122,11 +123,37 @@ def lines_until(path: Path, part: LogPart | None, step: int, steps_per_epoch: in
     first = steps[0] if steps else 0
     if steps != list(range(first, step)):
         raise InputError(f"{path}: does not have each of the checkpoint's {step} steps once: {way}")
-    if per_epoch and epochs != list(range(first // per_epoch, step // per_epoch)):
+    if part:
+        # Its epochs may have a gap: those before had another number of steps.
+        if hashlib.sha256(b"".join(text for _, text in belonging)).hexdigest() != part.sha256:
+            raise InputError(f"{path}: was changed after the checkpoint was written: {way}")
+    elif steps_per_epoch and epochs != list(
+        range(first // steps_per_epoch, step // steps_per_epoch)
+    ):
         raise InputError(f"{path}: does not have each epoch before step {step} once: {way}")
-    if part and hashlib.sha256(b"".join(text for _, text in belonging)).hexdigest() != part.sha256:
-        raise InputError(f"{path}: was changed after the checkpoint was written: {way}")
     return [line for line, _ in lines if line["kind"] == "epoch" or line["step"] < step]
+
+
+def complete_by(
+    lines: Sequence[Line], step: int, steps_per_epoch: int, total_steps: int
+) -> list[Line]:
+    """Return the steps of a log and the epochs that are complete by a training's ``step``.
+
+    Raises:
+        InputError: If all steps are done, and it has no evaluation after them.
+    """
+
+    def steps_after(epoch: int) -> int:
+        return min((epoch + 1) * steps_per_epoch, total_steps)
+
+    epochs = [line["epoch"] for line in lines if line["kind"] == "epoch"]
+    done = {epoch for epoch in epochs if steps_after(epoch) <= step}
+    if step == total_steps and steps_after(max(done, default=-1)) < step:
+        raise InputError(
+            f"all {step} steps are done, but the log has no evaluation after them: "
+            "raise --max-steps, or --epochs with --resume-changed"
+        )
+    return [line for line in lines if line["kind"] == "step" or line["epoch"] in done]
 
 
 def _belongs(line: Line, step: int, steps_per_epoch: int) -> bool:

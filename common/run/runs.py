@@ -74,7 +74,7 @@ class Run:
         # Its steps may all be done and only its pictures missing: then its figures stay.
         done = first_step == total_steps and (folder / SUMMARY).is_file()
         self._summary = read_summary(folder) if done else None
-        self.lines = self._complete_by(first_step, lines)
+        self.lines = [*lines]
         write_configuration(folder, config, data)
         write_json(folder / "manifest.json", manifest)
         self._log = Log(folder / LOG, steps_per_epoch, self.lines)
@@ -130,12 +130,14 @@ class Run:
         """Record an epoch: the mean of its training losses and the evaluation after it."""
         self.read_losses()
         if self.together is not None:
-            self.together.end_epoch(epoch, self._steps_after(epoch))
+            after = min((epoch + 1) * self.steps_per_epoch, self.total_steps)
+            self.together.end_epoch(epoch, after)
         value = evaluation["val_loss"]
         if value is not None and not math.isfinite(value):
             raise self._diverged(f"the validation loss is {value} after epoch {epoch + 1}")
         steps = [line for line in self.lines if line["kind"] == "step"]
-        losses = [line["loss"] for line in steps if line["epoch"] == epoch]
+        # Not by the steps' own epochs: those of before may have had another number of steps.
+        losses = [line["loss"] for line in steps if line["step"] >= epoch * self.steps_per_epoch]
         mean = sum(losses) / len(losses)
         self._write({"kind": "epoch", "epoch": epoch, "train_loss": mean, **evaluation})
         last = -(-self.total_steps // self.steps_per_epoch)  # --max-steps may leave some out.
@@ -261,20 +263,6 @@ class Run:
         """End the progress bar and close the log."""
         self._bar.close()
         self._log.close()
-
-    def _complete_by(self, first_step: int, lines: Sequence[Line]) -> list[Line]:
-        """Return the recorded steps and the epochs that are complete by ``first_step``."""
-        epochs = [line["epoch"] for line in lines if line["kind"] == "epoch"]
-        done = {epoch for epoch in epochs if self._steps_after(epoch) <= first_step}
-        if first_step == self.total_steps and self._steps_after(max(done, default=-1)) < first_step:
-            raise InputError(
-                f"all {first_step} steps are done, but the log has no evaluation after them: "
-                "raise --max-steps, or --epochs with --resume-changed"
-            )
-        return [line for line in lines if line["kind"] == "step" or line["epoch"] in done]
-
-    def _steps_after(self, epoch: int) -> int:
-        return min((epoch + 1) * self.steps_per_epoch, self.total_steps)
 
     def _write(self, line: Line) -> None:
         self.lines.append(line)

@@ -24,9 +24,9 @@ from common.machine.progress import tracked
 from common.machine.provenance import git_commit, hardware, recorded_environment
 from common.parameters.files import describe_weights, starting_parameters
 from common.run.checkpoints import Checkpoint, check_goes_on, load_checkpoint, momentum_for
-from common.run.folders import MODEL, SUMMARY, check_out, is_finished, start_folder
+from common.run.folders import MODEL, SUMMARY, becomes_new, is_finished, start_folder
 from common.run.interrupts import configure
-from common.run.log import LOG, Line, lines_until
+from common.run.log import LOG, Line, complete_by, lines_until
 from common.run.resume import backend_and_weights
 from common.run.runs import Run
 
@@ -171,15 +171,15 @@ def start_training(
         out = args.out or args.resume
         if out is None:
             raise InputError("--out is missing: name the folder of the new run")
-        is_new = _becomes_new(out, args)
+        is_new = becomes_new(out, args.resume, args.force)
         # Loading the framework takes seconds: wrong files are told before. The lock is given up
         # meanwhile, as PyTorch may start the processes that train here.
         with nullcontext() if is_new else only_writer(out):
-            start, weights, lines = _begin(args, config, data)
+            start, weights, lines = _begin(args, config, data, is_new)
         configure(backend, config)
         if not is_new:
             stack.enter_context(only_writer(out))
-            start, weights, lines = _begin(args, config, data)
+            start, weights, lines = _begin(args, config, data, is_new)
         data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
         config = for_training(config, described["name"], described["device"], steps)
@@ -222,26 +222,11 @@ def _manifest(
     }
 
 
-def _becomes_new(out: Path, args: Namespace) -> bool:
-    """Return whether ``out`` gets a new run, and not more of the run that is resumed.
-
-    Raises:
-        InputError: If it can be neither.
-    """
-    if args.resume is None or out.resolve() != args.resume.resolve():
-        check_out(out, args.force)
-        if args.resume is not None and args.resume.resolve().is_relative_to(out.resolve()):
-            raise InputError(f"--out {out}: holds the checkpoint to go on from: name another")
-        return True
-    if (out / "state.json").is_file():
-        raise InputError(f"--resume {out}: is a checkpoint without its run: name a new --out")
-    return False
-
-
-def _begin(args: Namespace, config: Config, data: TrainingData) -> Beginning:
+def _begin(args: Namespace, config: Config, data: TrainingData, is_new: bool) -> Beginning:
     """Return where a training starts, where its first weights came from, and its log until then."""
     start, weights = _start_of(args, config, data)
-    return start, weights, _log_until(start, args.resume, data, config)
+    lines = [] if args.resume is None else _log_until(start, args.resume, data, config, is_new)
+    return start, weights, complete_by(lines, start.step, data.steps_per_epoch, data.total_steps)
 
 
 def _start_of(
@@ -271,15 +256,14 @@ def _start_of(
 
 
 def _log_until(
-    start: Checkpoint, resume: Path | None, data: TrainingData, config: Config
+    start: Checkpoint, resume: Path, data: TrainingData, config: Config, is_new: bool
 ) -> list[Line]:
     """Return the lines of the resumed run's log that belong to its checkpoint.
 
     Raises:
-        InputError: If they do not belong together.
+        InputError: If they do not belong together, or the run is not to become a new one although
+            its epochs get another number of steps.
     """
-    if resume is None:
-        return []
     if (resume / "state.json").is_file():
         if start.step % data.steps_per_epoch:
             print(
@@ -289,6 +273,15 @@ def _log_until(
             )
         return []
     # An early checkpoint does not say of how many steps its epochs were.
-    earlier = start.config.recipe.batch_size, start.dataset
+    earlier, now = (start.config.recipe.batch_size, start.dataset), data.steps_per_epoch
     same = earlier == (config.recipe.batch_size, data.train.digest)
-    return lines_until(resume / LOG, start.log, start.step, data.steps_per_epoch if same else 0)
+    before = start.log.steps_per_epoch if start.log else now * same
+    lines = lines_until(resume / LOG, start.log, start.step, before)
+    if before != now and not is_new:
+        # Epochs that are no longer whole would leave the log, which the checkpoint is tied to.
+        had = f"had {before}" if before else "may have had another number of"
+        raise InputError(
+            f"--resume {resume}: an epoch {had} steps, and now it has {now}: name a new folder, "
+            "--out NEW, and the run stays as it is"
+        )
+    return lines

@@ -1,0 +1,117 @@
+"""What a resume finds in a run, and what a run with other epochs keeps of its log."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from common.run.log import read_metrics
+from tests.support.small_training import Trainings
+
+OPTIONS = ["--recipe", "modern", "--evaluation", "crops", "--crop", "64", "64", "--no-progress"]
+CHANGED = ["--resume-changed", "--epochs", 4, "--no-progress"]
+
+
+@pytest.fixture(scope="module")
+def train() -> Iterator[Trainings]:
+    trainings = Trainings()
+    yield trainings
+    trainings.close()
+
+
+def contents(run: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+
+
+def steps_and_epochs(run: Path) -> tuple[list[int], list[int]]:
+    lines = read_metrics(run / "metrics.jsonl")
+    steps = [line["step"] for line in lines if line["kind"] == "step"]
+    return steps, [line["epoch"] for line in lines if line["kind"] == "epoch"]
+
+
+def check_one_line(refused: Any, *words: str) -> None:
+    assert refused.returncode == 2, refused.stderr
+    assert refused.stderr.count("\n") == 1 and refused.stderr.startswith("error: ")
+    assert all(word in refused.stderr for word in words), refused.stderr
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["now", "old"])
+@pytest.mark.parametrize("before, now", [((2, 6), (4, 3)), ((4, 3), (2, 6))])
+def test_epochs_of_another_number_of_steps_need_a_new_folder(
+    before: tuple[int, int],
+    now: tuple[int, int],
+    old: bool,
+    generated: Path,
+    tmp_path: Path,
+    train: Trainings,
+) -> None:
+    run, epochs = tmp_path / "run", 6 // before[1]
+    options = ["--data", generated, *OPTIONS, "--batch-size", before[0], "--epochs", epochs]
+    assert train(*options, "--out", run).returncode == 0
+    (state,) = run.glob("checkpoints/*/state.json")
+    if old:  # As checkpoints were written that do not say what belongs to them.
+        values = json.loads(state.read_text(encoding="utf-8"))
+        del values["digest"], values["log"]
+        state.write_text(json.dumps(values), encoding="utf-8")
+    kept = contents(run)
+    refused = train("--resume", run, *CHANGED, "--batch-size", now[0])
+    had = "may have had another number of" if old else f"had {before[1]}"
+    check_one_line(
+        refused, f"--resume {run}: an epoch {had} steps, and now it has {now[1]}", "--out"
+    )
+    assert contents(run) == kept
+
+
+@pytest.mark.parametrize(
+    "batches, stop, kept",
+    # Six steps are one epoch of six, or two epochs of three. Step 14 is within an epoch of six.
+    [((2, 4), 9, [0, 2, 3]), ((4, 2), 14, [0, 1, 2, 3])],
+    ids=["fewer", "more"],
+)
+def test_a_run_whose_epochs_have_another_number_of_steps_is_gone_on_with(
+    batches: tuple[int, int],
+    stop: int,
+    kept: list[int],
+    generated: Path,
+    tmp_path: Path,
+    train: Trainings,
+) -> None:
+    first, run = tmp_path / "first", tmp_path / "run"
+    options = ["--data", generated, *OPTIONS, "--batch-size", batches[0], "--epochs", 4]
+    assert train(*options, "--max-steps", 6, "--out", first).returncode == 0
+    again = ["--resume", first, *CHANGED, "--batch-size", batches[1]]
+    done = train(*again, "--out", run, "--max-steps", stop)
+    assert done.returncode == 0, done.stderr
+    done = train("--resume", run, "--no-progress")
+    assert done.returncode == 0, done.stderr
+    assert steps_and_epochs(run) == ([*range(12 * 4 // batches[1])], kept)
+
+
+def test_the_loss_of_an_epoch_is_that_of_its_own_steps(
+    generated: Path, tmp_path: Path, train: Trainings
+) -> None:
+    first, run = tmp_path / "first", tmp_path / "run"
+    options = ["--data", generated, *OPTIONS, "--batch-size", 4, "--epochs", 2]
+    assert train(*options, "--out", first).returncode == 0
+    again = ["--resume", first, *CHANGED, "--batch-size", 2, "--out", run]
+    assert train(*again, "--max-steps", 12).returncode == 0
+    lines = read_metrics(run / "metrics.jsonl")
+    losses = [line["loss"] for line in lines if line["kind"] == "step"]
+    (mean,) = [line["train_loss"] for line in lines if line["kind"] == "epoch"][1:]
+    assert mean == pytest.approx(sum(losses[6:]) / 6)
+
+
+def test_a_checkpoint_with_nothing_left_to_do_costs_no_other_run(
+    generated: Path, tmp_path: Path, train: Trainings
+) -> None:
+    runs = tmp_path / "first", tmp_path / "second"
+    for run in runs:
+        options = ["--data", generated, *OPTIONS, "--batch-size", 4, "--epochs", 1]
+        assert train(*options, "--out", run).returncode == 0
+    (checkpoint,) = runs[0].glob("checkpoints/*")
+    kept = contents(runs[1])
+    refused = train("--resume", checkpoint, "--out", runs[1], "--force")
+    check_one_line(refused, "all 3 steps are done")
+    assert contents(runs[1]) == kept
