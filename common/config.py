@@ -107,8 +107,8 @@ class Config:
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> "Config":
-        """Rebuild what ``to_json`` returned; a run's file has its data and a digest, too."""
-        more = ("data", "digest")
+        """Rebuild what ``to_json`` returned; a run's file has more than that."""
+        more = ("data", "checkpoint_every", "digest")
         values = {name: value for name, value in {**values}.items() if name not in more}
         # Older runs have no such field, or tricks that have lost their switch.
         without = tuple(name for name in values.get("without", ()) if name not in FORMER)

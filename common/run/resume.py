@@ -9,7 +9,7 @@ from typing import Any
 from common.config import Config, for_backend
 from common.documents import Summary, WeightsRecord
 from common.errors import InputError
-from common.fields import option_fields
+from common.fields import is_of, option_fields
 from common.machine.files import json_digest, reading_json, write_json
 from common.options import Parser, parsed
 from common.run.checkpoints import has_checkpoint
@@ -38,6 +38,8 @@ def training_options(
         return args
     if args.data is None and "data" in values:
         args.data = Path(values["data"])
+    if args.checkpoint_every is None:
+        args.checkpoint_every = values.get("checkpoint_every")  # Early runs have none.
     if is_finished(args.resume):  # The one who goes on with it wants more steps.
         named.add("max_steps")
     fill_options(args, named, for_backend(Config.from_json(values), backend or args.backend))
@@ -64,13 +66,21 @@ def check_run(folder: Path) -> None:
         )
 
 
-def write_configuration(folder: Path, config: Config, data: Path) -> None:
-    """Write what a run goes on with: its configuration, its data set, and the digest of both.
+def write_configuration(
+    folder: Path, config: Config, data: Path, checkpoint_every: int | None
+) -> None:
+    """Write what a run goes on with: its configuration, its data set, and the digest of all.
+
+    ``checkpoint_every`` is the option of that name, which is no field of the configuration.
 
     A checkpoint could not hold that digest: a resume with other options writes them before it
     has a checkpoint of its own.
     """
-    values = {**config.to_json(), "data": str(data.absolute())}
+    values = {
+        **config.to_json(),
+        "data": str(data.absolute()),
+        "checkpoint_every": checkpoint_every,
+    }
     write_json(folder / CONFIGURATION, {**values, "digest": json_digest(values)})
 
 
@@ -89,6 +99,8 @@ def _stored(resume: Path) -> dict[str, Any] | None:
                 Config.from_json(values)  # Raises for what is none.
                 if "data" in values and b"\0" in os.fsencode(values["data"]):
                     raise ValueError("its data folder has a zero byte in its name")
+                if not is_of(values.get("checkpoint_every"), int | None):
+                    raise ValueError("its checkpoint_every is no whole number")
                 return values
     return None
 

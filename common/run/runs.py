@@ -75,7 +75,7 @@ class Run:
         done = first_step == total_steps and (folder / SUMMARY).is_file()
         self._summary = read_summary(folder) if done else None
         self.lines = [*lines]
-        write_configuration(folder, config, data)
+        write_configuration(folder, config, data, checkpoint_every)
         write_json(folder / "manifest.json", manifest)
         self._log = Log(folder / LOG, steps_per_epoch, self.lines)
         self._bar = counter(total_steps, "step", initial=first_step, hidden=not progress)

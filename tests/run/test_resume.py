@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from common.machine.files import write_json
+from common.options import training_parser
 from common.run.log import read_metrics
+from common.run.resume import training_options
 from tests.support.small_training import Trainings
 
 OPTIONS = ["--recipe", "modern", "--evaluation", "crops", "--crop", "64", "64", "--no-progress"]
@@ -115,3 +118,27 @@ def test_a_checkpoint_with_nothing_left_to_do_costs_no_other_run(
     refused = train("--resume", checkpoint, "--out", runs[1], "--force")
     check_one_line(refused, "all 3 steps are done")
     assert contents(runs[1]) == kept
+
+
+def test_a_resume_writes_checkpoints_as_often_as_its_run_unless_told_otherwise(
+    generated: Path, tmp_path: Path, train: Trainings
+) -> None:
+    run, data = tmp_path / "run", ["--data", generated, *OPTIONS]
+    options = [*data, "--batch-size", 4, "--epochs", 2, "--checkpoint-every", 2]
+    assert train(*options, "--max-steps", 3, "--out", run).returncode == 0
+
+    def every(*stated: object) -> int | None:
+        return training_options(
+            training_parser("train"), [*map(str, ("--resume", run, *stated))], "torch"
+        ).checkpoint_every
+
+    assert (every(), every("--checkpoint-every", 5)) == (2, 5)
+    assert train("--resume", run, "--max-steps", 4, "--no-progress").returncode == 0
+    assert every() == 2
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    for value, words in ((0, "--checkpoint-every 0"), ("often", "checkpoint_every")):
+        write_json(run / "config.json", {**config, "checkpoint_every": value, "digest": None})
+        check_one_line(train("--resume", run), words)
+    del config["checkpoint_every"], config["digest"]  # As early runs have it.
+    write_json(run / "config.json", config)
+    assert every() is None
