@@ -57,13 +57,13 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
         config = config_from(args)
         with (
             FrameworkMessages(args.verbose) as messages,
-            start_training(args, config, backend) as (data, run, start),
+            start_training(args, config, backend) as (effective, data, run, start),
         ):
             messages.keep_in(run.folder)
             if config.workers > 1:
                 run.together = together(backend, config, data, start)
             with run.interrupts.watched():
-                state = train(run.config, data, run, start)
+                state = train(effective, data, run, start)
             predictions = predict(backend, state, data.examples())
             peak, draw = backend.device_memory_peak(config), partial(draw_pictures, run, data)
             summary = run.finish(backend.parameters_of(state), peak, predictions, draw)

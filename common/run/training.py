@@ -147,14 +147,16 @@ def choose_recipe(args: Namespace) -> str | None:
 @contextmanager
 def start_training(
     args: Namespace, config: Config, backend: ModuleType
-) -> Iterator[tuple[TrainingData, Run, Checkpoint]]:
+) -> Iterator[tuple[Config, TrainingData, Run, Checkpoint]]:
     """Check every input, then open the data and the run folder and say where to start.
+
+    The configuration that the steps are done in, ``common.config.for_training``, comes first. The
+    run records the one that was asked for: a resume may be longer.
 
     Args:
         args: What ``common.options.training_parser`` parsed.
         config: The training, from the same arguments.
-        backend: The backend's package. The configuration that the run has and records is the one
-            that its steps are done in: ``common.config.for_training``.
+        backend: The backend's package.
 
     Raises:
         InputError: Before anything is written.
@@ -182,8 +184,8 @@ def start_training(
             start, weights, lines = _begin(args, config, data, is_new)
         data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
-        config = for_training(config, described["name"], described["device"], steps)
-        manifest = _manifest(described | backend.switches(config), data, weights, start.step)
+        effective = for_training(config, described["name"], described["device"], steps)
+        manifest = _manifest(described | backend.switches(effective), data, weights, start.step)
         if is_new:
             stack.enter_context(only_writer(out))
             start_folder(out, args.force)
@@ -204,7 +206,7 @@ def start_training(
         )
         stack.callback(run.close)
         with run.saying_the_way_on():
-            yield data, run, start
+            yield effective, data, run, start
 
 
 def _manifest(

@@ -18,6 +18,8 @@ from common.options import config_from, training_parser
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
 from common.recipes import make_recipe
+from common.run import loop
+from common.run.resume import training_options
 from common.run.training import TrainingData, start_training
 from common.tricks import TRICKS
 
@@ -39,32 +41,62 @@ class Backend(ModuleType):
 
 def one_step(*options: object) -> dict[str, Any]:
     """Open a run as a training does, let it end after a checkpoint, and return its manifest."""
-    args = training_parser("train").parse_args([*SMALL, *map(str, options)])
-    with start_training(args, config_from(args), Backend("torch_impl")) as (_, run, start):
+    argv = [*SMALL, *map(str, options)]
+    args = training_options(training_parser("train"), argv, "torch")
+    with start_training(args, config_from(args), Backend("torch_impl")) as (_, _, run, start):
         run.step(Batch(start.step, *[np.zeros(0)] * 3), 0, np.float32(1.0))
         run.checkpoint(start.parameters, start.momentum, start.step + 1)
     manifest: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text("utf-8"))
     return manifest
 
 
+def recorded_without(run: Path) -> list[list[str]]:
+    """Return what a run's configuration leaves out, and what that of its checkpoint does."""
+    states = [json.loads(path.read_text("utf-8")) for path in run.glob("checkpoints/*/state.json")]
+    configs = [json.loads((run / "config.json").read_text("utf-8"))]
+    return [config["without"] for config in (*configs, *(state["config"] for state in states))]
+
+
 def test_a_run_records_how_its_steps_are_really_done(
     generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of fifteen steps one is done when the run is resumed."""
+    """Of fifteen steps one is done when the run is resumed, and then there are more."""
     late = replace(TRICKS["torch"]["compile"], least_steps=15)
     monkeypatch.setitem(TRICKS["torch"], "compile", late)
-    for options, effective in ((("--out",), []), (("--resume",), ["compile"])):
+    longer = ("--epochs", 10, "--resume-changed", "--resume")
+    for options, compiled in ((("--out",), True), (("--resume",), False), (longer, True)):
         manifest = one_step("--data", generated, *options, tmp_path)
-        config = json.loads((tmp_path / "config.json").read_text("utf-8"))
-        assert config["without"] == effective
         assert manifest["backend"] == {
             "name": "torch",
             "versions": {"numpy": "2"},
             "device": "NVIDIA H200",
-            "compile": "no" if effective else "yes",
+            "compile": "yes" if compiled else "no",
         }
-        state = next((tmp_path / "checkpoints").glob("step-*/state.json"))
-        assert json.loads(state.read_text("utf-8"))["config"]["without"] == effective
+        assert recorded_without(tmp_path) == [[], []]
+
+
+def test_a_run_records_what_it_was_asked_not_to_do(generated: Path, tmp_path: Path) -> None:
+    """Resumed without that option, it stays so."""
+    assert one_step("--data", generated, "--without", "channels-last", "--out", tmp_path)
+    assert recorded_without(tmp_path) == [["channels-last"]] * 2
+    assert one_step("--resume", tmp_path)["backend"]["compile"] == "no"
+    assert recorded_without(tmp_path) == [["channels-last"]] * 2
+
+
+def test_a_training_is_given_what_its_steps_are_done_with(
+    generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[tuple[str, ...]] = []
+
+    def train(config: Config, *_: object) -> None:
+        given.append(config.without)
+        raise InputError("enough")
+
+    monkeypatch.setattr(loop, "restart_with_environment", lambda *_: None)
+    main = loop.training_command(Backend("torch_impl"), train)
+    options = [*SMALL, "--data", str(generated), "--out", str(tmp_path / "run")]
+    assert main(options) == 2
+    assert given == [("compile",)] and recorded_without(tmp_path / "run") == [[]]
 
 
 def test_the_manifest_keeps_the_weights_that_a_run_started_from(
