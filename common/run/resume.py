@@ -86,23 +86,32 @@ def write_configuration(
 
 def _stored(resume: Path) -> dict[str, Any] | None:
     """Return the configuration of a run, or of one of its checkpoints; None where there is none."""
-    for folder in (resume, resume.parent.parent):
-        path = folder / CONFIGURATION
-        if path.is_file():
-            with reading_json(path, "a run's configuration") as document:
-                values = {**document}  # Raises for what is no object.
-                digest = values.pop("digest", None)  # Early runs have none.
-                if digest not in (None, json_digest(values)):
-                    raise ValueError(
-                        "it was changed after it was written: delete it, and state the options"
-                    )
-                Config.from_json(values)  # Raises for what is none.
-                if "data" in values and b"\0" in os.fsencode(values["data"]):
-                    raise ValueError("its data folder has a zero byte in its name")
-                if not is_of(values.get("checkpoint_every"), int | None):
-                    raise ValueError("its checkpoint_every is no whole number")
-                return values
-    return None
+    if (path := _file_of(resume, CONFIGURATION)) is None:
+        return None
+    with reading_json(path, "a run's configuration") as document:
+        values = {**document}  # Raises for what is no object.
+        digest = values.pop("digest", None)  # Early runs have none.
+        if digest not in (None, json_digest(values)):
+            raise ValueError(
+                "it was changed after it was written: delete it, and state the options"
+            )
+        Config.from_json(values)  # Raises for what is none.
+        if "data" in values and b"\0" in os.fsencode(values["data"]):
+            raise ValueError("its data folder has a zero byte in its name")
+        if not is_of(values.get("checkpoint_every"), int | None):
+            raise ValueError("its checkpoint_every is no whole number")
+    return values
+
+
+def _file_of(resume: Path, name: str) -> Path | None:
+    """Return a file of a run that ``--resume`` names, itself or by a checkpoint; None without it.
+
+    A checkpoint may be named from within its run, as ``step-00000010``.
+    """
+    folders = [resume]
+    if (resume / "state.json").is_file():
+        folders.append(resume.resolve().parent.parent)
+    return next((folder / name for folder in folders if (folder / name).is_file()), None)
 
 
 def read_summary(folder: Path) -> Summary:
@@ -117,13 +126,15 @@ def read_summary(folder: Path) -> Summary:
     return summary
 
 
-def backend_and_weights(folder: Path) -> tuple[str | None, WeightsRecord | None]:
+def backend_and_weights(resume: Path) -> tuple[str | None, WeightsRecord | None]:
     """Return the backend that a run was trained with last, and the weights it started from.
 
     Nothing is known without its manifest: a checkpoint may have been copied without its run.
+
+    Args:
+        resume: The run, or one of its checkpoints.
     """
-    path = folder / "manifest.json"
-    if not path.is_file():
+    if (path := _file_of(resume, "manifest.json")) is None:
         return None, None
     with reading_json(path, "a run's manifest") as manifest:
         backend, weights = str(manifest["backend"]["name"]), manifest["weights"]

@@ -1,16 +1,18 @@
 """What a resume finds in a run, and what a run with other epochs keeps of its log."""
 
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.workers.scripts import backend_named
 from common.machine.files import write_json
 from common.options import training_parser
 from common.run.log import read_metrics
-from common.run.resume import training_options
+from common.run.resume import backend_and_weights, training_options
 from tests.support.small_training import Trainings
 
 OPTIONS = ["--recipe", "modern", "--evaluation", "crops", "--crop", "64", "64", "--no-progress"]
@@ -142,3 +144,34 @@ def test_a_resume_writes_checkpoints_as_often_as_its_run_unless_told_otherwise(
     del config["checkpoint_every"], config["digest"]  # As early runs have it.
     write_json(run / "config.json", config)
     assert every() is None
+
+
+@pytest.mark.parametrize("where", [".", "run/checkpoints", "run/checkpoints/step-00000003"])
+def test_a_checkpoint_finds_its_run_from_wherever_it_is_named(
+    where: str,
+    generated: Path,
+    tmp_path: Path,
+    train: Trainings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run, weights = tmp_path / "run", tmp_path / "start.safetensors"
+    options = ["--data", generated, *OPTIONS, "--batch-size", 4, "--seed", 7]
+    assert train(*options, "--max-steps", 3, "--out", run).returncode == 0
+    manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
+    started = {"name": weights.name, "sha256": "0" * 64}
+    write_json(run / "manifest.json", {**manifest, "weights": started})
+    monkeypatch.chdir(tmp_path / where)
+    checkpoint = Path(os.path.relpath(run / "checkpoints/step-00000003"))
+    resume = ["--resume", str(checkpoint)]
+    assert backend_named(resume) == ["--backend", "torch", *resume]
+    assert backend_and_weights(checkpoint) == ("torch", started)
+    args = training_options(training_parser("train"), resume, "torch")
+    assert (args.data, args.seed, args.max_steps) == (generated, 7, 3)
+
+
+def test_a_run_without_a_configuration_takes_none_from_above(tmp_path: Path) -> None:
+    run = tmp_path / "all/run"
+    (run / "checkpoints/step-00000003").mkdir(parents=True)
+    write_json(tmp_path / "config.json", {"recipe": "of something else"})
+    args = training_options(training_parser("train"), ["--resume", str(run)], "torch")
+    assert args.data is None and args.recipe is None
