@@ -13,6 +13,7 @@ from common.machine.group import CLUSTER
 from common.machine.locks import LOCK
 from common.run.log import LOG
 
+PREDICTIONS = "predictions"
 SUMMARY, MODEL, PICTURES = "summary.json", "model.safetensors", ("curves.png", "examples.png")
 RUN_FILES = ("config.json", "manifest.json", LOG, MODEL, *PICTURES, SUMMARY)
 
@@ -61,10 +62,23 @@ def start_folder(folder: Path, force: bool) -> None:
     """Make room for a new run; call when every input has been checked."""
     check_out(folder, force)
     # The checkpoints go first: without their metrics they would be resumed as half a run.
-    if (folder / "checkpoints").exists():
-        shutil.rmtree(folder / "checkpoints")
+    for name in ("checkpoints", PREDICTIONS):
+        remove_folder(folder / name)
     for name in RUN_FILES:
         (folder / name).unlink(missing_ok=True)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder of a run with all that is in it, if it is there; of a link only the link.
+
+    Raises:
+        InputError: If it cannot be removed.
+    """
+    with writing(folder):
+        if folder.is_symlink():
+            folder.unlink()
+        elif folder.exists():
+            shutil.rmtree(folder)
 
 
 def is_finished(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from common.backends import BACKENDS
 from common.data.masks import read_label
 from common.documents import Summary
 from common.errors import is_first_process, printable
-from common.run.folders import PICTURES
+from common.run.folders import PICTURES, PREDICTIONS
 from common.run.runs import Run, describe_scores
 from common.run.training import TrainingData
 
@@ -23,7 +23,7 @@ def draw_pictures(run: Run, data: TrainingData) -> None:
     title = f"{recipe.name}, {BACKENDS[run.manifest['backend']['name']]}"
     draw_curves(run.lines, curves, title, recipe.void)
     rows = [
-        (image, read_label(run.folder / "predictions" / f"{name}.png", recipe.classes), truth, name)
+        (image, read_label(run.folder / PREDICTIONS / f"{name}.png", recipe.classes), truth, name)
         for image, (name, truth) in data.examples()
     ]
     draw_examples(rows, examples, recipe.classes)

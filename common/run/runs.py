@@ -23,7 +23,7 @@ from common.machine.provenance import host_memory_peak
 from common.parameters.files import describe_network, save_parameters
 from common.parameters.names import Parameters
 from common.run.checkpoints import Checkpoint, has_checkpoint, save_checkpoint, trained_arrays
-from common.run.folders import MODEL, SUMMARY, resume_command
+from common.run.folders import MODEL, PREDICTIONS, SUMMARY, remove_folder, resume_command
 from common.run.interrupts import Interrupts
 from common.run.log import LOG, Line, Log
 from common.run.metrics import in_reading
@@ -69,7 +69,10 @@ class Run:
         self.interrupts = Interrupts()
         self.together: Together | None = None
         folder.mkdir(parents=True, exist_ok=True)
-        for unfinished in (*folder.glob(".*.partial"), *folder.glob("predictions/**/.*.partial")):
+        for unfinished in (
+            *folder.glob(".*.partial"),
+            *folder.glob(f"{PREDICTIONS}/**/.*.partial"),
+        ):
             unfinished.unlink()
         # Its steps may all be done and only its pictures missing: then its figures stay.
         done = first_step == total_steps and (folder / SUMMARY).is_file()
@@ -238,8 +241,9 @@ class Run:
         """
         self._check_folder()
         recipe = self.config.recipe
+        remove_folder(self.folder / PREDICTIONS)  # Of an earlier end, maybe on other data.
         for labels, (name, _) in predictions:
-            write_label(self.folder / "predictions" / f"{name}.png", labels, recipe.classes)
+            write_label(self.folder / PREDICTIONS / f"{name}.png", labels, recipe.classes)
         metadata = {**describe_network(recipe), "recipe": recipe.name}
         save_parameters(self.folder / MODEL, parameters, metadata)
         summary: Summary = self._summary or {

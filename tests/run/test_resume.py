@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from benchmarks.workers.scripts import backend_named
 from common.machine.files import write_json
 from common.options import training_parser
+from common.run.folders import start_folder
 from common.run.log import read_metrics
 from common.run.resume import backend_and_weights, training_options
 from tests.support.small_training import Trainings
@@ -175,3 +177,56 @@ def test_a_run_without_a_configuration_takes_none_from_above(tmp_path: Path) -> 
     write_json(tmp_path / "config.json", {"recipe": "of something else"})
     args = training_options(training_parser("train"), ["--resume", str(run)], "torch")
     assert args.data is None and args.recipe is None
+
+
+@pytest.fixture
+def other(generated: Path, tmp_path: Path) -> Path:
+    """A data set of the same size whose first validation image has another name."""
+    folder = shutil.copytree(generated, tmp_path / "other")
+    lists = folder / "ImageSets/Segmentation/val.txt"
+    first, *names = lists.read_text(encoding="utf-8").split()
+    for path in folder.rglob(f"{first}.*"):
+        path.rename(path.with_stem("renamed"))
+    lists.write_text("\n".join(["renamed", *names]), encoding="utf-8")
+    return folder
+
+
+def predicted(run: Path) -> list[str]:
+    return sorted(path.stem for path in (run / "predictions").iterdir())
+
+
+def test_a_run_has_the_predictions_of_its_own_data_only(
+    generated: Path, other: Path, tmp_path: Path, train: Trainings
+) -> None:
+    run, options = tmp_path / "run", [*OPTIONS, "--batch-size", 4, "--epochs", 2]
+    assert train("--data", generated, *options, "--max-steps", 1, "--out", run).returncode == 0
+    (name,) = predicted(run)
+    assert name != "renamed"
+    resumed = train("--data", other, "--resume", run, *CHANGED)
+    assert resumed.returncode == 0, resumed.stderr
+    assert predicted(run) == ["renamed"]
+
+
+def test_an_overwritten_run_leaves_no_predictions(
+    generated: Path, other: Path, tmp_path: Path, train: Trainings
+) -> None:
+    run, options = tmp_path / "run", [*OPTIONS, "--batch-size", 4, "--epochs", 1]
+    assert train("--data", generated, *options, "--out", run).returncode == 0
+    assert predicted(run)
+    # It ends before it predicts.
+    options += ["--learning-rate", "1e30", "--force", "--checkpoint-every", 1]
+    assert train("--data", other, *options, "--out", run).returncode == 2
+    assert not (run / "predictions").exists()
+
+
+def test_a_link_in_place_of_a_runs_folder_is_removed_and_what_it_leads_to_stays(
+    tmp_path: Path,
+) -> None:
+    run, elsewhere = tmp_path / "run", tmp_path / "elsewhere"
+    for folder in (run, elsewhere):
+        folder.mkdir()
+    (elsewhere / "mine.png").touch()
+    for name in ("predictions", "checkpoints"):
+        (run / name).symlink_to(elsewhere)
+    start_folder(run, force=True)
+    assert not any(run.iterdir()) and (elsewhere / "mine.png").is_file()
