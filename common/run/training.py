@@ -150,12 +150,10 @@ def start_training(
 ) -> Iterator[tuple[Config, TrainingData, Run, Checkpoint]]:
     """Check every input, then open the data and the run folder and say where to start.
 
-    The configuration that the steps are done in, ``common.config.for_training``, comes first. The
-    run records the one that was asked for: a resume may be longer.
-
     Args:
         args: What ``common.options.training_parser`` parsed.
-        config: The training, from the same arguments.
+        config: The training, from the same arguments. It is recorded, for a resume may be longer;
+            what is yielded is that of the steps: ``common.config.for_training``.
         backend: The backend's package.
 
     Raises:
