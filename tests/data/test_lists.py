@@ -146,10 +146,14 @@ def test_whatever_is_read_lies_inside(root, line):
         lambda text: text.encode("utf-16"),
         lambda text: codecs.BOM_UTF16_BE + text.encode("utf-16-be"),
         lambda text: text.encode("utf-32"),
+        lambda text: codecs.BOM_UTF32_BE + text.encode("utf-32-be"),
         lambda text: text.replace("\r\n", "\r").encode(),
         lambda text: text.replace("\r\n", "\n").encode(),
     ],
-    ids=["UTF-8 with a mark", "UTF-16", "UTF-16 big endian", "UTF-32", "CR", "LF"],
+    ids=[
+        *("UTF-8 with a mark", "UTF-16", "UTF-16 big endian", "UTF-32", "UTF-32 big endian"),
+        *("CR", "LF"),
+    ],
 )
 def test_a_list_of_another_system_is_read(root, encode):
     add(root, NFC)
