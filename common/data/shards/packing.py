@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from common.data.dataset import RECIPE, pair_size
+from common.data.dataset import RECIPE, own_recipe, pair_size
 from common.data.lists import LISTS, SPLITS, Pair, list_path, read_pairs
 from common.data.shards.files import FORMAT, INDEX, SHARDS, File, Member, file_bytes
 from common.errors import InputError
-from common.machine.files import sync_folder, write_bytes, write_json, write_text, writing
+from common.machine.files import sync_folder, write_json, write_text, writing
 from common.machine.locks import locked
 from common.machine.progress import counter
+from common.recipe_files import to_toml
 
 PARTS = {SHARDS, LISTS.partition("/")[0], RECIPE}
 """What is in the folder of a packed data set."""
@@ -45,9 +46,11 @@ def pack(root: Path, out: Path, shard_bytes: int, force: bool = False) -> Packed
         force: ``out`` may also be a packed data set, which is then replaced.
 
     Raises:
-        InputError: For a list or a file that is wrong, or a folder that cannot be written.
+        InputError: For a list, a recipe or another file that is wrong, or a folder that cannot be
+            written.
     """
     splits = {split: [pair for _, pair in read_pairs(root, split)] for split in SPLITS}
+    recipe = own_recipe(root)
     # An image may be in both lists.
     pairs = list({pair.name: pair for split in SPLITS for pair in splits[split]}.values())
     target = out.resolve()
@@ -65,8 +68,8 @@ def pack(root: Path, out: Path, shard_bytes: int, force: bool = False) -> Packed
             for split in SPLITS:
                 text = "".join(f"{pair.name}\n" for pair in splits[split])
                 write_text(list_path(beside, split), text)
-            if (root / RECIPE).is_file():
-                write_bytes(beside / RECIPE, (root / RECIPE).read_bytes())
+            if recipe:  # With its classes, which may stand in another file.
+                write_text(beside / RECIPE, to_toml(recipe))
             with writing(out):
                 put_in_place(beside, target)
         finally:

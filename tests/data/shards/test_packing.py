@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
-from common.data.dataset import RECIPE, open_dataset
+from common.classes import Classes
+from common.data.dataset import RECIPE, open_dataset, own_recipe
 from common.data.lists import list_path, read_pairs
 from common.data.shards import packing
 from common.data.shards.files import INDEX, SHARDS
@@ -85,11 +86,27 @@ def test_lists_of_every_kind_name_the_same_images(generated: Path, tmp_path: Pat
     assert len(digests) == 1
 
 
-def test_the_recipe_of_a_data_set_goes_with_it(generated: Path, tmp_path: Path) -> None:
+def test_the_recipe_of_a_data_set_goes_with_it_and_its_classes(
+    generated: Path, tmp_path: Path
+) -> None:
     root = Path(shutil.copytree(generated, tmp_path / "VOC"))
-    write_text(root / RECIPE, "x")
-    pack(root, tmp_path / "packed", SMALL)
-    assert (tmp_path / "packed" / RECIPE).read_text() == "x"
+    cracks = Classes(("background", "crack"), ((0, 0, 0), (200, 30, 60)))
+    write_text(root / "cracks.toml", cracks.to_toml())
+    write_text(root / RECIPE, 'preset = "modern"\nbatch_size = 3\nclasses = "cracks.toml"\n')
+    for source, out in ((root, "packed"), (tmp_path / "packed", "again")):
+        pack(source, tmp_path / out, SMALL)
+        recipe = own_recipe(tmp_path / out)
+        assert recipe == own_recipe(root) and recipe is not None and recipe.classes == cracks
+
+
+def test_a_data_set_whose_recipe_cannot_be_read_is_not_packed(
+    generated: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(generated, tmp_path / "VOC"))
+    write_text(root / RECIPE, 'preset = "modern"\nclasses = "cracks.toml"\n')
+    with pytest.raises(InputError, match=r"cracks\.toml: there is no such class list"):
+        pack(root, tmp_path / "packed", SMALL)
+    assert not (tmp_path / "packed").exists()
 
 
 def test_a_folder_of_something_else_is_never_replaced(generated: Path, tmp_path: Path) -> None:
