@@ -9,7 +9,7 @@ import optax
 from flax import nnx
 from numpy.typing import NDArray
 
-from common.parameters.names import Parameters
+from common.parameters.names import Parameters, used_momentum
 from jax_impl.model import FCN
 from jax_impl.state import State
 
@@ -67,11 +67,12 @@ def parameters_of(state: State) -> Parameters:
 
 
 def load_momentum(state: State, momentum: Parameters) -> State:
-    """Return the state with copies of ``momentum`` in its optimizer."""
-    buffers = optax.tree.get(state.optimizer, "trace")
-    if buffers is None:
+    """Return the state with copies of ``momentum`` in its optimizer, as far as it is used."""
+    used = used_momentum(state.config.recipe, momentum)
+    if not used:
         return state
-    optimizer = optax.tree.set(state.optimizer, trace=_filled(buffers, momentum))
+    buffers = optax.tree.get(state.optimizer, "trace")
+    optimizer = optax.tree.set(state.optimizer, trace=_filled(buffers, used))
     return replace(state, optimizer=optimizer)
 
 

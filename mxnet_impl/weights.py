@@ -3,7 +3,7 @@
 from mxnet import nd
 from numpy.typing import NDArray
 
-from common.parameters.names import Parameters
+from common.parameters.names import Parameters, used_momentum
 from mxnet_impl.device import device_of
 from mxnet_impl.model import FCN
 from mxnet_impl.state import State
@@ -36,9 +36,10 @@ def parameters_of(state: State) -> Parameters:
 
 
 def load_momentum(state: State, momentum: Parameters) -> State:
-    """Return the state with copies of ``momentum`` in its optimizer."""
+    """Return the state with copies of ``momentum`` in its optimizer, as far as it is used."""
+    used = used_momentum(state.config.recipe, momentum)
     named, buffers = state.model.named_parameters(), state.trainer.optimizer.buffers
-    for name, buffer in momentum.items():
+    for name, buffer in used.items():
         for device in named[name].list_ctx():
             buffers[name, device] = nd.array(from_canonical(buffer), device)
     return state

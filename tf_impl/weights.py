@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from numpy.typing import NDArray
 
-from common.parameters.names import Parameters
+from common.parameters.names import Parameters, used_momentum
 from tf_impl.model import FCN
 from tf_impl.state import State
 
@@ -55,8 +55,9 @@ def parameters_of(state: State) -> Parameters:
 
 
 def load_momentum(state: State, momentum: Parameters) -> State:
-    """Return the state with copies of ``momentum`` in its optimizer."""
-    for name, array in momentum.items():
+    """Return the state with copies of ``momentum`` in its optimizer, as far as it is used."""
+    used = used_momentum(state.config.recipe, momentum)
+    for name, array in used.items():
         state.optimizer.buffers[name].assign(from_canonical(array))
     return state
 

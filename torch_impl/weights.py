@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from common.parameters.names import Parameters
+from common.parameters.names import Parameters, used_momentum
 from torch_impl.model import FCN
 from torch_impl.state import State
 
@@ -38,10 +38,11 @@ def parameters_of(state: State) -> Parameters:
 
 
 def load_momentum(state: State, momentum: Parameters) -> State:
-    """Return the state with copies of ``momentum`` in its optimizer."""
+    """Return the state with copies of ``momentum`` in its optimizer, as far as it is used."""
+    used = used_momentum(state.config.recipe, momentum)
     for name, parameter in state.model.named_parameters():
-        if name in momentum:
-            buffer = torch.tensor(from_canonical(momentum[name])).to(parameter)
+        if name in used:
+            buffer = torch.tensor(from_canonical(used[name])).to(parameter)
             state.optimizer.state[parameter]["momentum_buffer"] = buffer
     return state
 

@@ -186,6 +186,12 @@ def trainable_names(recipe: Recipe) -> list[str]:
     ]
 
 
+def used_momentum(recipe: Recipe, momentum: Parameters) -> Parameters:
+    """Return those buffers that a training of ``recipe`` has; another recipe may have more."""
+    names = trainable_names(recipe) if recipe.momentum else []
+    return {name: momentum[name] for name in names if name in momentum}
+
+
 def weight_decays(recipe: Recipe) -> dict[str, float]:
     """Return each trainable name's L2 coefficient; 0 for what the recipe does not decay."""
     shapes = parameter_shapes(recipe.network)

@@ -161,6 +161,25 @@ def test_parameters_go_into_the_network_all_or_none(backend: ModuleType, backbon
         backend.load_parameters(model, parameters)
 
 
+@pytest.mark.parametrize(
+    "changes", [{"momentum": 0.0}, {"upsample_init": "bilinear-frozen"}], ids=["none", "frozen"]
+)
+def test_momentum_that_a_recipe_has_no_use_for_is_left_out(
+    backend: ModuleType, changes: dict[str, Any]
+) -> None:
+    given = make_recipe("modern", batch_size=2, crop=(32, 64))
+    config = Config(replace(given, **changes), device="cpu")
+    backend.configure(config)
+    parameters = single(probe_parameters(given.network))
+    momentum = {name: parameters[name] for name in trainable_names(given)}
+    names = trainable_names(config.recipe) if config.recipe.momentum else []
+    assert len(names) < len(momentum)
+    kept = backend.momentum_of(backend.create_state(config, parameters, momentum))
+    assert kept.keys() == set(names)
+    for name, buffer in kept.items():
+        np.testing.assert_array_equal(buffer, momentum[name], err_msg=name)
+
+
 def test_every_public_name_stands_in_the_document_with_its_parameters(backend: ModuleType) -> None:
     functions = [line.split("|")[1] for line in PARTS["Functions"].splitlines() if "|" in line]
     stated = dict(re.findall(r"`(\w+)(?:\((.*?)\))?`", " ".join(functions)))
