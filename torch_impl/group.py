@@ -26,6 +26,13 @@ def start_ranks(config: Config) -> None:
     if gpu:
         check_devices(config, torch.cuda.device_count(), "GPU", "PyTorch")
     if not distributed.is_torchelastic_launched():
+        # What runs in a notebook is no module either, though `-m` has started its kernel.
+        if sys.modules["__main__"].__spec__ is None or "-m" not in sys.orig_argv:
+            raise InputError(
+                f"--devices {config.devices}: PyTorch has a process for each device: start this "
+                f"script by `torchrun --nproc-per-node {config.devices}`, not by `python`; a "
+                "notebook computes on one device"
+            )
         with on_terminal():
             sys.exit(run_ranks(config.devices, sys.orig_argv[sys.orig_argv.index("-m") :]))
     os.environ.pop(TOLD, None)

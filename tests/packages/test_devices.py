@@ -77,6 +77,16 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
 
 RATES = (1e-3, 3e-3)
+SCRIPT = """
+import torch_impl
+from common.config import Config
+from common.errors import InputError
+from common.recipes import make_recipe
+try:
+    torch_impl.configure(Config(make_recipe("modern"), devices=2, device="cpu"))
+except InputError as error:
+    print(error)
+"""
 
 
 def inputs(backbone: str, head: str, reduction: str) -> tuple[Recipe, Parameters, NDArray, NDArray]:
@@ -165,6 +175,25 @@ def test_bad_input_of_several_processes_is_one_line(generated: Path, tmp_path: P
     assert result.returncode == 2
     assert result.stderr.count("\n") == 1
     assert "absent" in result.stderr
+
+
+@pytest.mark.usefixtures("torch_present")
+def test_a_script_is_told_how_to_start_on_several_devices(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(SCRIPT, encoding="utf-8")
+    for options in (), ("-m", "json.tool"):
+        result = subprocess.run(
+            [sys.executable, file, *options],
+            env=backend_environment(None) | {"PYTHONPATH": str(PROJECT)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert result.returncode == 0, result.stderr
+        assert result.stdout == (
+            "--devices 2: PyTorch has a process for each device: start this script by `torchrun "
+            "--nproc-per-node 2`, not by `python`; a notebook computes on one device\n"
+        )
 
 
 @pytest.mark.slow
