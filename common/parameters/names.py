@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from common.classes import VOC
+from common.errors import InputError
 from common.recipes import HEADS, Network, Recipe
 
 Parameters = dict[str, NDArray[np.float32]]
@@ -173,6 +174,15 @@ def layer_names(network: Network) -> list[str]:
 def is_statistic(name: str) -> bool:
     """Return whether ``name`` is a running statistic, which no gradient reaches."""
     return name.endswith(("running_mean", "running_var"))
+
+
+def check_variance(values: int) -> None:
+    """Raise InputError for a norm with so many values in each channel that none has a variance."""
+    if values == 1:
+        raise InputError(
+            "batch norm needs at least two values in each channel, and the batch of a device has "
+            "one: choose a larger --batch-size or --crop"
+        )
 
 
 def trainable_names(recipe: Recipe) -> list[str]:

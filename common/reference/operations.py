@@ -16,9 +16,8 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
-from common.errors import InputError
 from common.machine.threads import cpu_count
-from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
+from common.parameters.names import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, check_variance
 
 Array = NDArray[np.float64]
 Part = TypeVar("Part")
@@ -206,11 +205,7 @@ def moved_statistics(x: Array, mean: Array, variance: Array) -> tuple[Array, Arr
         InputError: For a single value in each channel, which has no variance.
     """
     n = x.size // x.shape[3]
-    if n == 1:
-        raise InputError(
-            "batch norm needs at least two values in each channel, and this batch has one: choose "
-            "a larger --batch-size or --crop"
-        )
+    check_variance(n)
     new_mean, biased = moments(x)
     new_variance = biased * n / (n - 1)
     momentum = BATCH_NORM_MOMENTUM

@@ -23,6 +23,8 @@ from common.machine.locks import only_writer
 from common.machine.progress import tracked
 from common.machine.provenance import git_commit, hardware, recorded_environment
 from common.parameters.files import describe_weights, starting_parameters
+from common.parameters.names import check_variance
+from common.recipes import STRIDE
 from common.run.checkpoints import Checkpoint, check_goes_on, load_checkpoint, momentum_for
 from common.run.folders import MODEL, SUMMARY, becomes_new, is_finished, start_folder
 from common.run.interrupts import configure
@@ -42,6 +44,8 @@ class TrainingData:
     def __init__(self, root: Path, config: Config, shows_progress: bool = False) -> None:
         recipe = config.recipe
         self.config, self._shows = config, shows_progress
+        height, width = (side // STRIDE for side in recipe.crop)
+        check_variance(recipe.batch_size // config.replicas * height * width)
         reading = config.max_pixels, recipe.classes
         # A scaled image that is smaller than the crop is padded, so none is left out.
         least = None if recipe.scales_images else recipe.crop

@@ -14,6 +14,7 @@ from common.config import Config
 from common.data.batches import Batch
 from common.data.dataset import Dataset
 from common.errors import InputError
+from common.machine.group import Group, group_environment
 from common.options import config_from, training_parser
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
@@ -181,6 +182,22 @@ def test_an_evaluation_of_whole_images_opens_no_file_again_within_its_bound(
             np.testing.assert_array_equal(one, other)
     loader = data._val_loader
     assert loader._cache_bytes <= loader._cache_limit
+
+
+@pytest.mark.parametrize("options", [{}, {"devices": 2}, {"workers": 2}], ids=str)
+def test_a_batch_without_a_variance_is_refused_and_twice_as_many_images_are_not(
+    generated: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, int]
+) -> None:
+    if "workers" in options:
+        environment = group_environment(Group(0, ("127.0.0.1:1", "127.0.0.1:2")))
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+    least = max((1, *options.values()))
+    one = Config(make_recipe("modern", batch_size=least, crop=(32, 32)), **options)
+    with pytest.raises(InputError, match="at least two values .* larger --batch-size or --crop"):
+        TrainingData(generated, one)
+    for larger in {"batch_size": 2 * least}, {"crop": (32, 64)}:
+        TrainingData(generated, replace(one, recipe=replace(one.recipe, **larger)))
 
 
 def test_validation_keeps_what_the_training_images_leave(generated: Path) -> None:
