@@ -96,6 +96,7 @@ class DatasetRecord(TypedDict):
 
     Attributes:
         train_dropped: Images that are smaller than the crop.
+        val_images: Those not dropped; an evaluation by crops leaves out what fills no batch.
         generated: In a comparison: `fcn compare` generated it.
     """
 
