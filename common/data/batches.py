@@ -103,29 +103,15 @@ def plan_epoch(
 
 
 def left_out(train: Dataset, val: Dataset, recipe: Recipe) -> list[str]:
-    """Return how many images no crop is cut of, in a line; none if there are none.
-
-    The incomplete last batch counts in validation alone: of training it is another in each epoch.
-    """
+    """Return how many images no crop is cut of, in a line; none if there are none."""
     small = [
         f"{data.dropped} of {data.dropped + len(data.names)} {which} images"
         for data, which in ((train, "training"), (val, "validation"))
         if data.dropped
     ]
-    found = []
-    if small:
-        height, width = recipe.crop
-        found.append(
-            f"{' and '.join(small)} are left out, as they are smaller than the crop of "
-            f"{height}x{width}"
-        )
-    count, size = len(val.names), recipe.batch_size
-    if recipe.evaluation == "crops" and count % size:
-        found.append(
-            f"{count % size} of {count} validation images are never scored, as they fill no batch "
-            f"of {size}"
-        )
-    return ["; ".join(found)] if found else []
+    height, width = recipe.crop
+    reason = f"are left out, as they are smaller than the crop of {height}x{width}"
+    return [f"{' and '.join(small)} {reason}"] if small else []
 
 
 def aligned_bytes(shape: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -184,8 +184,7 @@ def test_a_training_says_how_many_images_its_crops_leave_out(
 
     assert said() == (
         f"warning: {root}: 3 of 12 training images and 1 of 6 validation images are left out, as "
-        "they are smaller than the crop of 64x64; 1 of 5 validation images are never scored, as "
-        "they fill no batch of 4\n"
+        "they are smaller than the crop of 64x64\n"
     )
     assert said(evaluation="tiles") == (
         f"warning: {root}: 3 of 12 training images are left out, as they are smaller than the crop "
