@@ -102,18 +102,6 @@ def plan_epoch(
     return EpochPlan(indices, tops, lefts, flips, batches, scales)
 
 
-def left_out(train: Dataset, val: Dataset, recipe: Recipe) -> list[str]:
-    """Return how many images no crop is cut of, in a line; none if there are none."""
-    small = [
-        f"{data.dropped} of {data.dropped + len(data.names)} {which} images"
-        for data, which in ((train, "training"), (val, "validation"))
-        if data.dropped
-    ]
-    height, width = recipe.crop
-    reason = f"are left out, as they are smaller than the crop of {height}x{width}"
-    return [f"{' and '.join(small)} {reason}"] if small else []
-
-
 def aligned_bytes(shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Return an array, not yet filled, whose address is a multiple of ``ALIGNMENT``."""
     size = math.prod(shape)

@@ -13,7 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from common.config import Config, for_training
-from common.data.batches import Batch, left_out, loader_for, plan_epoch
+from common.data.batches import Batch, loader_for, plan_epoch
 from common.data.check import survey
 from common.data.dataset import open_dataset, own_recipe
 from common.documents import BackendRecord, DatasetRecord, Manifest, WeightsRecord
@@ -108,14 +108,13 @@ class TrainingData:
             yield image[:height, :width], (self.val.names[index], label[:height, :width])
 
     def warn(self) -> None:
-        """Say on standard error what is odd about the data set as a whole, and what is left out.
+        """Say on standard error what is odd about the data set as a whole.
 
         Raises:
             InputError: Naming the first label map that cannot be read, with the likely cause.
         """
         if is_first_process():
-            odd = survey(self.train, self.val)
-            for sign in (*odd, *left_out(self.train, self.val, self.config.recipe)):
+            for sign in survey(self.train, self.val):
                 notice(f"warning: {self.train.root}: {sign}")
 
     def describe(self) -> DatasetRecord:

@@ -5,7 +5,6 @@ import shlex
 import shutil
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,8 +16,6 @@ from benchmarks.commands.data import main
 from common.classes import VOC
 from common.config import Config
 from common.data.dataset import RECIPE
-from common.data.images import write_image
-from common.data.lists import list_path
 from common.data.masks import read_label, write_label
 from common.data.synthetic import fitting_recipe
 from common.errors import InputError
@@ -167,30 +164,6 @@ def test_a_training_warns_of_what_is_odd_and_stops_at_what_cannot_be_read(
         Image.fromarray(VOC.to_rgb(read_label(path))[..., ::-1].copy()).save(path)
     with pytest.raises(InputError, match=r"\.png: colour .* once red and blue are swapped"):
         data.warn()
-
-
-def test_a_training_says_how_many_images_its_crops_leave_out(
-    root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for split, count in ("train", 3), ("val", 1):
-        for name in list_path(root, split).read_text(encoding="utf-8").split()[:count]:
-            write_image(root / "JPEGImages" / f"{name}.jpg", np.full((96, 63, 3), count, np.uint8))
-            write_label(root / "SegmentationClass" / f"{name}.png", np.ones((96, 63), np.uint8))
-
-    def said(**changes: Any) -> str:
-        recipe = make_recipe("chapter-torch", crop=(64, 64), batch_size=4, **changes)
-        TrainingData(root, Config(recipe)).warn()
-        return capsys.readouterr().err
-
-    assert said() == (
-        f"warning: {root}: 3 of 12 training images and 1 of 6 validation images are left out, as "
-        "they are smaller than the crop of 64x64\n"
-    )
-    assert said(evaluation="tiles") == (
-        f"warning: {root}: 3 of 12 training images are left out, as they are smaller than the crop "
-        "of 64x64\n"
-    )
-    assert said(random_scale=(0.5, 2.0), evaluation="tiles") == ""
 
 
 @pytest.mark.parametrize("action", ["make", "fetch"])
