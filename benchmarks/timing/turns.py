@@ -158,9 +158,9 @@ def work_left(step_seconds: float) -> tuple[int, float]:
 
     What has been computed can be read at once. So a read right after the end is compared with a
     read that comes when everything must have been done. Each reads a fresh outcome, since a
-    framework may keep a copy. A backend may also compute nothing before it is read, or never a step
-    whose outcome the next one replaces. So twice as many steps delay the read by neither twice nor a
-    quarter of what they took, unless their batches are loaded.
+    framework may keep a copy. A backend may also compute nothing before it is read, or no step that
+    the next one replaces: twice as many steps delay the read by neither twice nor a quarter of what
+    they took, unless their batches are loaded.
 
     Args:
         step_seconds: What a step took by the clock.
@@ -227,8 +227,7 @@ def unseen_seconds(package: ModuleType, inputs: str, number: int) -> float:
     """Return the seconds of a step on batches that no step, and no other ``number``, has had."""
     work, arrays = cast(Steps, Turn.work), read_arrays(Path(inputs))
     batches, copying = copied_batches(work.backend, work.to_device, arrays, number)
-    taken = ("batches", "loader", "rate")
-    own = {name: value for name, value in vars(work).items() if name in taken}
+    own = {k: value for k, value in vars(work).items() if k in ("batches", "loader", "rate")}
     work.take(batches)
     complete(1)
     seconds = time_steps(len(batches) - 1) / (len(batches) - 1)
