@@ -10,8 +10,8 @@ from benchmarks.cases.inputs import LINEAR
 from benchmarks.records.documents import Row, RowStatus
 from benchmarks.records.results import Results
 from benchmarks.timing.machine import check_card
+from benchmarks.timing.proof.late import late_bound
 from benchmarks.timing.tracks import WITHOUT_KEPT_MEMORY, WITHOUT_SHORT_SPINNING
-from benchmarks.timing.turns import late_bound
 from benchmarks.workers.client import Worker, WorkerFailed
 from benchmarks.workers.environment import (
     COMPILED_ANEW,

@@ -21,6 +21,7 @@ from benchmarks.cases.case import Steps, Work
 from benchmarks.cases.closing import copied_batches
 from benchmarks.cases.inputs import read_arrays, write_arrays
 from benchmarks.records.documents import Process
+from benchmarks.timing.proof.late import complete, late_bound, work_left
 from benchmarks.timing.tracks import code_of, config_of_track
 from benchmarks.workers.supervision import cpu_seconds
 from common.config import Config, check_precision
@@ -106,19 +107,13 @@ def set_up(
     }
 
 
-def complete(steps: int) -> None:
-    """Do that many steps and wait until all of them have been computed."""
-    Turn.work.run(steps)
-    Turn.work.finish()
-
-
 def time_steps(steps: int) -> float:
     """Return the seconds that ``steps`` steps take, from idle to idle."""
     gc.collect()
     gc.disable()
     try:
         started = time.perf_counter()
-        complete(steps)
+        complete(Turn.work, steps)
         return time.perf_counter() - started
     finally:
         gc.enable()
@@ -127,13 +122,13 @@ def time_steps(steps: int) -> float:
 def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, float]:
     """Find how many steps fill ``seconds``, and whether anything is computed after a turn's end."""
     whole = Turn.work.steps_together
-    complete(1)
+    complete(Turn.work, 1)
     # A backend that does not wait leaves work every time, another process disturbs now and then.
     for _ in range(3):
         step = min(time_steps(whole), time_steps(whole)) / whole
         if whole * step < seconds / 8:  # Few steps are short beside what a turn costs itself.
             step = time_steps(4 * whole) / (4 * whole)
-        steps, late = work_left(step)
+        steps, late = work_left(Turn.work, step)
         if late <= late_bound(steps * step):
             break
     rest()
@@ -145,60 +140,13 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, floa
     }
 
 
-def late_bound(seconds: float) -> float:
-    """Return how many seconds of work may be left of steps that took ``seconds``: a quarter.
-
-    Of the shortest steps 2 ms may be left.
-    """
-    return max(0.002, 0.25 * seconds)
-
-
-def work_left(step_seconds: float) -> tuple[int, float]:
-    """Return a number of steps, and the seconds of their work that were left when they had ended.
-
-    What has been computed can be read at once. So a read right after the end is compared with a
-    read that comes when everything must have been done. Each reads a fresh outcome, since a
-    framework may keep a copy. A backend may also compute nothing before it is read, or no step that
-    the next one replaces: twice as many steps delay the read by neither twice nor a quarter of what
-    they took, unless their batches are loaded.
-
-    Args:
-        step_seconds: What a step took by the clock.
-    """
-    whole = Turn.work.steps_together
-    first, _ = until_read(whole, 0)
-    steps = whole * max(1, int(0.05 / first))
-    once, twice, waited = [], [], []
-    # Beside a long step a disturbance is short: one probe is enough.
-    for _ in range(3 if first < 0.5 else 1):
-        once.append(until_read(steps, 0))
-        twice.append(until_read(2 * steps, 0))
-        waited.append(until_read(steps, once[-1][0]))
-    queued = min(read for _, read in once) - min(read for _, read in waited)
-    needed = min(total for total, _ in twice) - min(total for total, _ in once)
-    dropped = steps * step_seconds - 3 * needed if getattr(Turn.work, "own", ()) else 0.0
-    # Twice the steps' time: two short times differ by chance too.
-    return steps, max(queued, needed - 2 * steps * step_seconds, dropped)
-
-
-def until_read(steps: int, wait: float) -> tuple[float, float]:
-    """Return the seconds from a turn's beginning until its outcome was read, and of the read."""
-    started = time.perf_counter()
-    complete(steps)
-    time.sleep(wait)
-    reading = time.perf_counter()
-    Turn.work.read()
-    ended = time.perf_counter()
-    return ended - started, ended - reading
-
-
 def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
     """Do one step to wake up, then time ``steps``; return what the CPU did since the last turn."""
     wall, cpu = Turn.ended
     slept = time.perf_counter() - wall
     awake = own_seconds() - cpu
     started, cpu_started = time.perf_counter(), own_seconds()
-    complete(1)
+    complete(Turn.work, 1)
     seconds = time_steps(steps)
     rest()
     return {
@@ -229,7 +177,7 @@ def unseen_seconds(package: ModuleType, inputs: str, number: int) -> float:
     batches, copying = copied_batches(work.backend, work.to_device, arrays, number)
     own = {k: value for k, value in vars(work).items() if k in ("batches", "loader", "rate")}
     work.take(batches)
-    complete(1)
+    complete(Turn.work, 1)
     seconds = time_steps(len(batches) - 1) / (len(batches) - 1)
     vars(work).update(own)
     return seconds + copying
@@ -237,7 +185,7 @@ def unseen_seconds(package: ModuleType, inputs: str, number: int) -> float:
 
 def late_work(package: ModuleType, step_seconds: float) -> float:
     """Return the share of a turn's work that is left after it, now that all turns were timed."""
-    steps, late = work_left(step_seconds)
+    steps, late = work_left(Turn.work, step_seconds)
     return max(0.0, late) / (4 * late_bound(steps * step_seconds))
 
 
@@ -250,7 +198,7 @@ def profile(package: ModuleType, folder: str, steps: int) -> None:
     """Leave the framework's own trace of ``steps`` steps in ``folder``."""
     Path(folder).mkdir(parents=True, exist_ok=True)
     with package.trace(Path(folder)):
-        complete(steps)
+        complete(Turn.work, steps)
     rest()
 
 
@@ -263,7 +211,7 @@ def used(package: ModuleType, steps: int) -> dict[str, Any]:
     """
     reset = steps > 0 and forget_peak()
     if reset:
-        complete(steps)
+        complete(Turn.work, steps)
         rest()
     children = sum(resident_peak(child.pid or 0) for child in multiprocessing.active_children())
     return {
