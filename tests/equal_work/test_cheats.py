@@ -49,7 +49,7 @@ ALONE = {
     "gradients in bfloat16",
 }
 """These are refused by the one quantity that is named; all others of the gate by several."""
-QUICK = {*IN_GATE, *(name for name, cheat in CHEATS.items() if cheat.case == "loss")}
+QUICK = {*IN_GATE, *(name for name, cheat in CHEATS.items() if cheat.case in ("loss", "predict"))}
 """All others are asked whole closing questions, which take seconds."""
 
 
@@ -184,7 +184,11 @@ def refuser(cheat: Cheat) -> str:
 
 @pytest.mark.parametrize(
     "case",
-    [*(pytest.param(name, marks=pytest.mark.slow) for name in ("train", "upsample")), "loss"],
+    [
+        *(pytest.param(name, marks=pytest.mark.slow) for name in ("train", "upsample")),
+        "predict",
+        "loss",
+    ],
 )
 def test_who_does_not_cheat_is_not_refused(
     case: str, clock: Clock, questions: QuestionOf, tmp_path: Path
@@ -253,13 +257,14 @@ def on_the_clock(backend: ModuleType, clock: Clock) -> ModuleType:
     return changed(
         backend,
         train_step=ticking(backend.train_step),
+        predict_step=ticking(backend.predict_step),
         upsample_operation=lambda *given: ticking(backend.upsample_operation(*given)),
         loss_operation=lambda *given: ticking(backend.loss_operation(*given)),
     )
 
 
 @pytest.mark.release
-@pytest.mark.parametrize("case", ["train", "upsample", "loss"])
+@pytest.mark.parametrize("case", ["train", "predict", "upsample", "loss"])
 def test_a_backend_that_does_not_cheat_is_not_refused(
     case: str,
     backend: ModuleType,
