@@ -51,7 +51,7 @@ batches=${FCN_BATCH_SIZES:-32,8}
 batches=${batches// /,}
 batch=${batches%%,*}
 processes=${FCN_PROCESSES:-1}
-others=load,upsample,loss,images,epoch,backward
+others=epoch,load,backward,upsample,loss,images
 gpus=$(nvidia-smi --list-gpus 2>/dev/null | wc -l || true)
 if [ -n "${CUDA_VISIBLE_DEVICES+set}" ]; then
     IFS=, read -ra cards <<<"$CUDA_VISIBLE_DEVICES"
@@ -177,9 +177,10 @@ part() {
 
 # Runs the part $1 of training steps with the environment variable $2, NAME=VALUE, which its rows state; the
 # other arguments are options. Their rates are read beside the default's: no ratio crosses such a variable.
+# What a switch changes stands in the trace. Some search while they compile, which takes longer.
 switched() {
     local -x "$2"
-    part "$1" --cases train "${usual[@]}" "${@:3}"
+    part "$1" --cases train --profile --timeout 400 "${usual[@]}" "${@:3}"
 }
 
 with_rounds=(--precision "$precision" ${rounds[@]+"${rounds[@]}"})
@@ -197,10 +198,6 @@ larger="$((2 * batch)),$((4 * batch)),$((8 * batch))"
 part larger-batches --cases train --batch-sizes "$larger" "${with_rounds[@]}"
 part fcn8s --cases train,predict --head fcn8s "${usual[@]}"
 part profiles --cases train --profile "${usual[@]}"
-part gains --cases train --track $gains "${usual[@]}"
-if [ "$precisions" != "$precision" ]; then
-    part precisions --cases train,predict "${usual[@]}" --precision "${precisions#*,}"
-fi
 if [ "$device" = gpu ]; then
     xla="XLA_FLAGS=${XLA_FLAGS:+$XLA_FLAGS }--xla_gpu"
     kernels=+CUDNN,+CONDITIONAL,+WHILE
@@ -209,11 +206,15 @@ if [ "$device" = gpu ]; then
     switched xla-autotuning "${xla}_exhaustive_tiling_search=true" --backends jax
     switched inductor-autotuning TORCHINDUCTOR_MAX_AUTOTUNE=1 --backends torch
 fi
+if [ "$precisions" != "$precision" ]; then
+    part precisions --cases train,predict "${usual[@]}" --precision "${precisions#*,}"
+fi
 part others --cases "$others" "${usual[@]}"
+part first-steps --cases first_step --batch-sizes "$batch" --precision "$precision"
 if [ "$batches" != "$batch" ]; then
     part other-batches --cases train,predict --batch-sizes "${batches#*,}" "${with_rounds[@]}"
 fi
-part first-steps --cases first_step --batch-sizes "$batch" --precision "$precision"
+part gains --cases train --track $gains "${usual[@]}"
 if [ ${#missed[@]} -gt 0 ]; then
     echo "not measured: ${missed[*]} (FCN_MINUTES says how long is measured)" >&2
 fi

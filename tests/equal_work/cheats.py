@@ -497,12 +497,12 @@ CHEATS: dict[str, Cheat] = {
     ),
     "norm left out after the gate": Cheat(
         after_the_gate(with_moments(no_moments)),
-        "a norm is left out once the gate has passed",
+        "the first norm is left out once the gate has passed",
         ("closing", "loss"),
     ),
     "running statistics after the gate": Cheat(
         after_the_gate(with_moments(running_moments)),
-        "a norm takes its running statistics once the gate has passed",
+        "the first norm takes its running statistics once the gate has passed",
         ("closing", "loss"),
     ),
     "upsampling known by its batch": Cheat(

@@ -82,6 +82,10 @@ def test_another_gpu_is_told_and_ratios_of_a_gpu_are_not_those_of_a_cpu(
     there["gpu"] = {"name": "NVIDIA H200"}
     there["settings"]["device"] = "auto"
     assert "the GPU: NVIDIA H200 there, none here" in replay.unequal(there, ())
+    monkeypatch.setattr(replay, "gpu_state", lambda: {"name": "NVIDIA H200", "driver": "590.1"})
+    assert "the GPU's driver: unknown there, 590.1 here" in replay.unequal(there, ())
+    there["gpu"]["driver"] = "590.1"
+    assert not any(line.startswith("the GPU") for line in replay.unequal(there, ()))
     for process in (process for row in there["rows"] for process in row["processes"]):
         process["backend"]["device"] = "NVIDIA H200"
     assert {finding["outcome"] for finding in repeated(there, here)} == {"on another device"}

@@ -14,7 +14,7 @@ from benchmarks.commands.bench import diff
 from benchmarks.pages.format import counted, ratio_text, text_table
 from benchmarks.records.comparisons import is_early
 from benchmarks.records.diff import Repeated, repeated, unlike
-from benchmarks.records.documents import Bench
+from benchmarks.records.documents import Bench, Gpu
 from benchmarks.records.results import RESULTS, kind_of, read_document
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.settings import QUICK, Settings, interpreter
@@ -161,9 +161,8 @@ def unequal(there: Bench, interpreters: Collection[str]) -> list[str]:
     machine = hardware()
     if different := unlike(there["hardware"], machine):
         lines.append(f"the machine: {different}; times are not compared, ratios are")
-    cards = [card["name"] if card else "none" for card in (there["gpu"], gpu_state())]
-    if there["settings"]["device"] != "cpu" and cards[0] != cards[1]:
-        lines.append(f"the GPU: {cards[0]} there, {cards[1]} here")
+    if there["settings"]["device"] != "cpu":
+        lines += unlike_cards(there["gpu"], gpu_state())
     if there["hardware"]["python"] != machine["python"]:
         lines.append(f"Python: {there['hardware']['python']} there, {machine['python']} here")
     if paths := [name for name in there["settings"]["pythons"] if name not in interpreters]:
@@ -191,6 +190,19 @@ def installed(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "absent"
+
+
+def unlike_cards(there: Gpu | None, here: Gpu | None) -> list[str]:
+    """Return in words whether the GPU is another one, or has another driver."""
+    names = [card["name"] if card else "none" for card in (there, here)]
+    if names[0] != names[1]:
+        return [f"the GPU: {names[0]} there, {names[1]} here"]
+    drivers = [card.get("driver") if card else None for card in (there, here)]
+    if drivers[0] != drivers[1]:
+        return [
+            f"the GPU's driver: {drivers[0] or 'unknown'} there, {drivers[1] or 'unknown'} here"
+        ]
+    return []
 
 
 def stated(there: Bench, out: Path) -> list[str]:

@@ -1,6 +1,7 @@
 """A calibration as one page that needs no other file and no network."""
 
 from collections.abc import Sequence
+from shlex import join
 
 from benchmarks.pages.calibration import curves, text
 from benchmarks.pages.facts import NO_COMMIT, Facts, machine_facts, named, packages
@@ -39,11 +40,26 @@ def render_page(calibration: Calibration, results: Sequence[Outcome] | None = No
     )
 
 
+def command(calibration: Calibration) -> str:
+    """Return the `fcn bench calibrate` that a calibration's settings and budget state."""
+    settings = calibration["settings"]
+    (backend,), (case,) = settings["backends"], settings["cases"]
+    words = ["fcn", "bench", "calibrate", "--backend", backend, "--case", case]
+    options = {name: settings[name] for name in MEASURED if name != "least_steps"}
+    for name, value in (calibration["budget"] | options).items():
+        if value is not None:
+            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+    for name, path in settings["pythons"].items():
+        words += ["--python", f"{name}={path}"]
+    return join(words)
+
+
 def calibration_facts(calibration: Calibration) -> dict[str, Facts]:
     """Return the manifest of a calibration."""
     process, settings = calibration["process"], calibration["settings"]
     minutes = sum(group["minutes"] for group in calibration["groups"])
     run = {
+        "Command": command(calibration),
         "Created": moment(calibration["created"]),
         "Commit": calibration["commit"] or NO_COMMIT,
         "Groups": str(len(calibration["groups"])),

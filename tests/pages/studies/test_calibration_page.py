@@ -1,6 +1,7 @@
 """The page and the words of a calibration say what its samples show, and no more."""
 
 import json
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
+from benchmarks.commands.bench import calibrate
 from benchmarks.pages.calibration import text
-from benchmarks.pages.calibration.page import render_page
+from benchmarks.pages.calibration.page import command, render_page
 from benchmarks.records.calibration.shares import Outcome, outcomes, wilson
 from tests.support.bench_sample import sample_calibration
 
@@ -36,6 +38,16 @@ def test_the_page_has_every_number_of_the_text_and_its_curves(
     assert (
         "calls a backend different from itself in" in said and "`" not in page.split("<script")[0]
     )
+
+
+def test_the_page_has_the_command_that_measures_it_again(calibration: Any) -> None:
+    settings = calibration["settings"] | {"threads": 2, "rounds": 3, "processes": 1}
+    words = shlex.split(command(calibration | {"settings": settings}))
+    assert words[:3] == ["fcn", "bench", "calibrate"]
+    again = calibrate.begun(calibrate.command_parser().parse_args(words[3:]))
+    assert again["settings"] == settings
+    assert again["budget"] == calibration["budget"]
+    assert shlex.join(words[:3]) in render_page(calibration, [])
 
 
 def test_the_verdict_names_what_holds_only_where_it_is_shown(
