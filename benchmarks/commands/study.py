@@ -140,7 +140,8 @@ def check_variants(
 ) -> None:
     """Raise InputError if data or weights do not fit a variant, or two are the same training."""
     configs = [replace(config, recipe=variant.recipe) for variant in variants]
-    check_effects(variants, [circumstances_of(each, data, weights) for each in configs])
+    varied = variants[0].changes
+    check_effects(variants, [circumstances_of(each, data, weights, varied) for each in configs])
 
 
 def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:

@@ -8,6 +8,8 @@ from common import documents as written
 from common.documents import Positive
 
 Value = float | int | str | bool
+LEAST_FOR_IMPORTANCE = 10
+"""Finished trials; what fewer say of a field's importance is chance."""
 State = Literal["finished", "pruned", "diverged", "failed", "killed"]
 
 

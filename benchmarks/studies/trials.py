@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.records.results import origin
-from benchmarks.records.tuning_documents import Ended, TrialRecord, Tune
+from benchmarks.records.tuning_documents import LEAST_FOR_IMPORTANCE, Ended, TrialRecord, Tune
 from benchmarks.studies.holdout import RULE
 from benchmarks.studies.space import Space, first_values, recipe_with, searched
 from common.config import Config
@@ -30,8 +30,6 @@ ENDED = "ended"
 OPTUNA = {"finished": "COMPLETE", "diverged": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 """How a trial ended -> Optuna's name for it."""
 KILLED: Ended = {"state": "killed", "epochs": [], "reason": None, "seconds": None}
-LEAST_FOR_IMPORTANCE = 10
-"""Finished trials; what fewer say of a field's importance is chance."""
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """What a study varies: fields of a recipe, each with the values that `--vary` names."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import combinations, product
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
+from common.classes import VOID
 from common.config import Config
 from common.data.crops import scaled_size, tile_for
+from common.data.masks import read_label
 from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.recipe_files import named_recipe
@@ -37,6 +39,7 @@ ALSO = {
     "test_scales": "they are the same views",
     "momentum": "over one step nothing is carried on",
     "schedule": "one step has the whole step size in both",
+    "void": "no label map of the data has a void pixel",
 }
 """Field -> why it may change nothing with the data and the options at hand."""
 BOOLEANS = {"true": True, "false": False}
@@ -64,11 +67,13 @@ class Circumstances:
         head_is_drawn: The first values of the head are drawn, and not read from a file.
         steps: Of the training, which ``--max-steps`` may end early; None if the data are not there.
         sides: The largest height and the largest width that are predicted; None as before.
+        has_void: Some label map has a void pixel, as far as it is known.
     """
 
     head_is_drawn: bool = True
     steps: int | None = None
     sides: tuple[int, int] | None = None
+    has_void: bool = True
 
 
 def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, Any]]:
@@ -204,18 +209,21 @@ def name_of(changes: Mapping[str, str]) -> str:
     return ",".join(words) or "unchanged"
 
 
-def circumstances_of(config: Config, data: Path | None, weights: Path | None) -> Circumstances:
+def circumstances_of(
+    config: Config, data: Path | None, weights: Path | None, varied: Collection[str] = ()
+) -> Circumstances:
     """Return what decides about a training's fields.
 
     Args:
         config: The training.
         data: Its data set; None if it is not there yet.
         weights: Where it starts.
+        varied: Fields that are varied. Label maps are read where void may be one of them.
 
     Raises:
         InputError: If data or weights do not fit.
     """
-    is_drawn, steps, sides = True, None, None
+    is_drawn, steps, sides, void = True, None, None, True
     if weights is not None:
         one, other = (starting_parameters(config.recipe, seed, weights) for seed in (0, 1))
         is_drawn = any((one[name] != other[name]).any() for name in one)
@@ -224,7 +232,17 @@ def circumstances_of(config: Config, data: Path | None, weights: Path | None) ->
         steps = training.total_steps
         heights, widths = zip(*training.val.sizes, strict=True)
         sides = scaled_size((max(heights), max(widths)), max(config.recipe.test_scales))
-    return Circumstances(is_drawn, steps, sides)
+        void = {"void", WHOLE}.isdisjoint(varied) or has_void(training)
+    return Circumstances(is_drawn, steps, sides, void)
+
+
+def has_void(training: TrainingData) -> bool:
+    """Return whether a training or its evaluation meets a void pixel; a padded crop has some."""
+    return training.config.recipe.scales_images or any(
+        VOID in read_label(pair.label, split.classes, split.largest)
+        for split in (training.train, training.val)
+        for pair in split.pairs
+    )
 
 
 def check_effects(variants: Sequence[Variant], circumstances: Sequence[Circumstances]) -> None:
@@ -266,6 +284,8 @@ def effective(recipe: Recipe, circumstances: Circumstances) -> dict[str, Any]:
         values["epochs"] = circumstances.steps
     if is_single:
         idle |= {"momentum", "schedule"}
+    if not circumstances.has_void:
+        idle.add("void")
     if circumstances.sides is not None:
         values["tile"] = tile_for(circumstances.sides, recipe.tile)
     if not circumstances.head_is_drawn:

@@ -1,12 +1,14 @@
 """`fcn train` and `fcn predict`: what they leave, and one line for what they refuse."""
 
 import importlib
+import json
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks.cli import main as fcn
 from common.config import Config
 from common.data.batches import Batch
 from common.errors import TrainingDiverged
@@ -64,6 +66,23 @@ def test_weights_of_another_backbone_are_named(
     assert script_here(f"{PRESENT[0]}_impl.train", *options) == 2
     error = capsys.readouterr().err
     assert "final_bn" in error and "resnet18_v2" in error
+
+
+def test_a_finer_head_is_trained_predicted_and_exported(generated: Path, tmp_path: Path) -> None:
+    run, image = tmp_path / "run", min((generated / "JPEGImages").glob("*.jpg"))
+    train = ["--data", generated, "--head", "fcn8s", "--max-steps", "2", *SMALL]
+    assert script_here(f"{PRESENT[0]}_impl.train", *train, "--out", run) == 0
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    assert config["recipe"]["head"] == "fcn8s"
+    predict = ["--weights", run / "model.safetensors", image, "--out", tmp_path / "masks"]
+    assert script_here(f"{PRESENT[0]}_impl.predict", *predict, "--no-progress") == 0
+    assert (tmp_path / "masks" / f"{image.stem}.png").is_file()
+    network = tmp_path / "network.onnx"
+    export = ["weights", "export", run / "model.safetensors", "--format", "onnx", "--out", network]
+    assert fcn([str(each) for each in export]) == 0
+    assert {name in network.read_bytes() for name in (b"score8.weight", b"up16to8.weight")} == {
+        True
+    }
 
 
 def test_a_loss_that_is_not_a_number_stops_before_a_checkpoint(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_too_few_images_for_tuning_are_refused(tmp_path, capsys) -> None:
     options = ["--data", str(tmp_path / "few"), "--crop", "64", "64", "--batch-size", "2"]
     assert fcn(["tune", *options, "--out", str(tmp_path / "search")]) == 2
     assert "at least 5 are needed, so name 25 images or more" in capsys.readouterr().err
+    assert not (tmp_path / "search").exists()
 
 
 @pytest.mark.parametrize("is_generated", [False, True])

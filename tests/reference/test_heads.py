@@ -128,10 +128,11 @@ def test_costs_are_those_of_the_shapes() -> None:
     assert upsampling_costs(fine).bytes == 4 * values
 
 
-def test_weights_of_a_coarser_head_start_a_finer_one(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head, new", [("fcn32s", "up32to16"), ("fcn16s", "up16to8")])
+def test_weights_of_a_coarser_head_start_a_finer_one(head: str, new: str, tmp_path: Path) -> None:
     path, said = tmp_path / "coarse.safetensors", list[str]()
     recipe = make_recipe("chapter-torch", head="fcn8s")
-    coarse = initial_parameters(make_recipe("chapter-torch"), 1)
+    coarse = initial_parameters(make_recipe("chapter-torch", head=head), 1)
     coarse["final_conv.weight"] += 1
     save_parameters(path, coarse, {})
     started = starting_parameters(recipe, 0, path, said.append)
@@ -141,7 +142,7 @@ def test_weights_of_a_coarser_head_start_a_finer_one(tmp_path: Path) -> None:
         expected = coarse if name in coarse and name != "transpose_conv.weight" else drawn
         np.testing.assert_array_equal(value, expected[name])
     (line,) = said
-    assert "its head is fcn32s, so fcn8s starts with new up32to16.weight" in line
+    assert f"its head is {head}, so fcn8s starts with new {new}.weight" in line
     assert "score8.bias" in line and line.endswith("transpose_conv.weight")
 
 

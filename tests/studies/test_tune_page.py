@@ -19,6 +19,8 @@ from benchmarks.pages.studies.tune import (
 from benchmarks.pages.studies.words import notices
 from tests.support.report_sample import sample_study, sample_tune
 
+WITHOUT_IMPORTANCE = "there are fewer than 10 finished trials, or their scores are equal."
+
 
 @pytest.fixture
 def tune(tmp_path: Path) -> Any:
@@ -34,12 +36,14 @@ def test_the_first_sentence_says_which_is_best_and_by_how_much(tune) -> None:
     assert [line.split()[0] for line in lines[1:5]] == ["3", "0", "2", "1"]
 
 
-def test_a_search_without_a_score_says_so(tune) -> None:
+def test_a_search_without_a_score_says_so(tune, tmp_path) -> None:
+    assert WITHOUT_IMPORTANCE not in render_page(tune, tmp_path)
     for trial in tune["trials"]:
         trial |= {"state": "failed", "score": None}
     tune |= {"best": None, "recipe": None, "importance": {}}
     assert verdict(tune) == "None of 4 trials has a score."
     assert progress_figure(tune) is parallel_figure(tune) is importance_figure(tune) is None
+    assert WITHOUT_IMPORTANCE in render_page(tune, tmp_path)
 
 
 def test_a_space_without_the_first_recipe_is_compared_with_nothing(tune) -> None:

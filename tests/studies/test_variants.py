@@ -1,11 +1,13 @@
 """What `--vary` accepts: every field of a recipe that changes an experiment, and nothing else."""
 
+import shutil
 from dataclasses import Field, fields, replace
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.numpy import save_file
 
 from benchmarks.studies.variants import (
@@ -17,6 +19,7 @@ from benchmarks.studies.variants import (
     read_variations,
     variants_of,
 )
+from common.classes import VOID
 from common.config import Config
 from common.errors import InputError
 from common.parameters.initial import initial_parameters
@@ -44,6 +47,35 @@ def check(texts: list[str], base: Recipe = BASE, **circumstances: bool) -> list[
     variants = variants_of(base, read_variations(texts, base))
     check_effects(variants, [Circumstances(**circumstances)] * len(variants))
     return [variant.recipe for variant in variants]
+
+
+def test_void_changes_nothing_where_no_label_map_has_any(generated: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    shutil.copytree(generated, data)
+    config, whole = (
+        Config(BASE),
+        variants_of(BASE, read_variations(["void=ignore,background"], BASE)),
+    )
+
+    def check_void(recipe: Recipe, varied: tuple[str, ...] = ("void",)) -> None:
+        own = [replace(config, recipe=replace(recipe, void=each.recipe.void)) for each in whole]
+        variants = [v._replace(recipe=c.recipe) for v, c in zip(whole, own, strict=True)]
+        check_effects(variants, [circumstances_of(each, data, None, varied) for each in own])
+
+    without = r"--vary void: .* ignore and background: no label map of the data has a void pixel"
+    label = data / "SegmentationClass"
+    *_, last = sorted(label.glob("*.png"))
+    for path in label.glob("*.png"):
+        mask = Image.open(path)
+        mask.point([value * (value != VOID) for value in range(256)]).save(path)
+    with pytest.raises(InputError, match=without):
+        check_void(BASE)
+    check_void(replace(BASE, random_scale=(1.0, 2.0)))
+    check_void(BASE, varied=("momentum",))  # Nothing is read where void is not varied.
+    mask = Image.open(last)
+    mask.putpixel((3, 4), VOID)
+    mask.save(last)
+    check_void(BASE)
 
 
 @pytest.mark.parametrize("field", fields(Recipe), ids=lambda field: field.name)

@@ -29,7 +29,13 @@ from benchmarks.pages.studies.command import tune_command
 from benchmarks.pages.studies.hosts import host_facts, kinds_notice
 from benchmarks.records.results import STUDY, read_document
 from benchmarks.records.training_documents import Study
-from benchmarks.records.tuning_documents import Searched, TrialRecord, Tune, Value
+from benchmarks.records.tuning_documents import (
+    LEAST_FOR_IMPORTANCE,
+    Searched,
+    TrialRecord,
+    Tune,
+    Value,
+)
 from common.backends import BACKENDS
 from common.errors import InputError
 from common.recipes import Recipe
@@ -66,6 +72,7 @@ def render_page(tune: Tune, folder: Path) -> str:
         ),
         facts=facts(tune),
         notice=kinds_notice(tune),
+        least_for_importance=LEAST_FOR_IMPORTANCE,
     )
 
 

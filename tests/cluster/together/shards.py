@@ -38,7 +38,7 @@ from tests.cluster.together.one_after_another import one_after_another
 
 WORKERS, SHARD, STEPS = 2, 4, 3
 HEIGHT, WIDTH = 32, 64
-NETWORK = Network("resnet18_v2")
+NETWORK = Network("resnet18_v2", "fcn8s")
 RATES = [3e-3 / (1 + step) for step in range(1 + STEPS)]
 COMPARED = (0, STEPS - 1)
 """The steps whose state is compared: an error of those between them stays in the last one's."""
