@@ -14,7 +14,8 @@ from benchmarks.commands.bench import diff
 from benchmarks.pages.format import counted, ratio_text, text_table
 from benchmarks.records.comparisons import is_early
 from benchmarks.records.diff import Repeated, repeated, unlike
-from benchmarks.records.documents import Bench, Gpu
+from benchmarks.records.documents import Bench
+from benchmarks.records.machines.documents import Gpu
 from benchmarks.records.results import RESULTS, kind_of, read_document
 from benchmarks.timing.machine import gpu_state
 from benchmarks.timing.settings import QUICK, Settings, interpreter

@@ -15,6 +15,8 @@ from benchmarks.records.statistics import LEVEL
 
 MEASURED = ("rounds", "seconds", "least_steps", "seed", "device", "threads", "timeout")
 """Settings that the manifest shows."""
+OPTIONS = {"minutes", "comparisons", *MEASURED} - {"least_steps"}
+"""What `fcn bench calibrate` takes, beside what it measures and by which interpreter."""
 
 
 def render_page(calibration: Calibration, results: Sequence[Outcome] | None = None) -> str:
@@ -45,9 +47,8 @@ def command(calibration: Calibration) -> str:
     settings = calibration["settings"]
     (backend,), (case,) = settings["backends"], settings["cases"]
     words = ["fcn", "bench", "calibrate", "--backend", backend, "--case", case]
-    options = {name: settings[name] for name in MEASURED if name != "least_steps"}
-    for name, value in (calibration["budget"] | options).items():
-        if value is not None:
+    for name, value in {**calibration["budget"], **settings}.items():
+        if name in OPTIONS and value is not None:
             words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
     for name, path in settings["pythons"].items():
         words += ["--python", f"{name}={path}"]
