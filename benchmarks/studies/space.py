@@ -44,15 +44,15 @@ def default_space(recipe: Recipe) -> Space:
     """
     rate, batch, momentum = recipe.learning_rate, recipe.batch_size, recipe.momentum
     low, high = 1e-6, 1e-2
+    # Thirty times 0.03 is not 0.9 in binary.
+    rates = [float(f"{r:.6g}") for r in (rate / FACTOR, min(rate * FACTOR, LARGEST))]
     decay = recipe.weight_decay or low
     scales = {(1.0, 1.0): "1x1", (0.5, 2.0): "0.5x2"}
     scales.setdefault(recipe.random_scale, in_one_text(recipe.random_scale))
     # Of crops the last batch is left out where it is not full: other sizes, other scored images.
     batches = {"batch_size": choices(sorted({max(1, batch // 2), batch, 2 * batch}))}
     return {
-        "learning_rate": distribution(
-            "learning_rate", [rate / FACTOR, min(rate * FACTOR, LARGEST)]
-        ),
+        "learning_rate": distribution("learning_rate", rates),
         "momentum": distribution("momentum", [0.0, max(0.99, momentum)]),
         "weight_decay": distribution("weight_decay", [min(low, decay), max(high, decay)]),
         **{name: choices(sorted(CHOICES[name])) for name in ("head", "schedule", "loss_reduction")},

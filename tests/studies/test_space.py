@@ -49,6 +49,11 @@ def test_the_default_space_holds_the_recipe_s_own_values(recipe) -> None:
     assert recipe_with(values, first) == values
 
 
+def test_the_default_bounds_are_written_in_few_digits() -> None:
+    rates = searched(default_space(make_recipe("generated", learning_rate=0.03))["learning_rate"])
+    assert (rates["low"], rates["high"]) == (0.001, 0.9)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
