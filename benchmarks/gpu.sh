@@ -177,7 +177,7 @@ part() {
 
 # Runs the part $1 of training steps with the environment variable $2, NAME=VALUE, which its rows state; the
 # other arguments are options. Their rates are read beside the default's: no ratio crosses such a variable.
-# What a switch changes stands in the trace. Some search while they compile, which takes longer.
+# What a switch changes stands in the trace. Two of them try several kernels, so compiling takes longer.
 switched() {
     local -x "$2"
     part "$1" --cases train --profile --timeout 400 "${usual[@]}" "${@:3}"

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.cases.case import NetworkSteps, bounds_of
 from benchmarks.cases.closing import (
@@ -36,9 +37,8 @@ class BackwardSteps(NetworkSteps):
         for value in (self.outcome, *self.gradients.values()):
             self.backend.synchronize(value)
 
-    def read(self) -> None:
-        for gradient in self.gradients.values():
-            self.backend.to_host(gradient)
+    def read(self) -> list[NDArray]:
+        return [np.asarray(self.backend.to_host(value)) for value in self.gradients.values()]
 
     def answer(self) -> Arrays:
         self.first_step()

@@ -79,8 +79,8 @@ class Work(ABC):
         """Wait until all of it has been computed."""
 
     @abstractmethod
-    def read(self) -> Any:
-        """Copy the last step's outcome to the host, and return it if it is one array."""
+    def read(self) -> list[NDArray]:
+        """Copy the last step's outcome to the host; return the arrays if a read is their copy."""
 
     @abstractmethod
     def answer(self) -> Arrays:
@@ -135,9 +135,9 @@ class Steps(Work):
         """Wait until the last step has been computed."""
         self.backend.synchronize(self.outcome)
 
-    def read(self) -> Any:
-        """Copy the last step's outcome to the host and return it."""
-        return self.backend.to_host(self.outcome)
+    def read(self) -> list[NDArray]:
+        """Copy the last step's outcome to the host."""
+        return [np.asarray(self.backend.to_host(self.outcome))]
 
 
 class NetworkSteps(Steps):
@@ -164,9 +164,9 @@ class Operation(Steps):
         for value in self.outcome:
             self.backend.synchronize(value)
 
-    def read(self) -> Any:
-        """Copy the last outcome to the host and return it."""
-        return self.backend.to_host(self.outcome[-1])
+    def read(self) -> list[NDArray]:
+        """Copy the last outcomes to the host."""
+        return [np.asarray(self.backend.to_host(value)) for value in self.outcome]
 
     def answer(self) -> Arrays:
         """Do the first step and return its outcomes, maps as [B, H, W, C]."""

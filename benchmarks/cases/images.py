@@ -92,8 +92,9 @@ class WholeImages(Work):
     def finish(self) -> None:
         """Do nothing: the label maps are on the host."""
 
-    def read(self) -> None:
+    def read(self) -> list[NDArray]:
         """Do nothing: the label maps have been read."""
+        return []
 
     def answer(self) -> Arrays:
         self.first_step()

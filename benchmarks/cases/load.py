@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.cases.case import Case, Machine, Work, bounds_of
 from benchmarks.cases.inputs import AFTER, Arrays
@@ -203,8 +204,8 @@ class Loading(Work):
         for value in self.batch:
             self.backend.synchronize(value)
 
-    def read(self) -> None:
-        self.backend.to_host(self.batch[0])
+    def read(self) -> list[NDArray]:
+        return [np.asarray(self.backend.to_host(self.batch[0]))]
 
     def answer(self) -> Arrays:
         self.first_step()

@@ -3,15 +3,17 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from common.classes import VOID
+from common.classes import VOID, Classes
 from common.config import Config
 from common.data.crops import scaled_size, tile_for
 from common.data.masks import read_label
+from common.data.shards.files import File
 from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.recipe_files import named_recipe
@@ -239,10 +241,15 @@ def circumstances_of(
 def has_void(training: TrainingData) -> bool:
     """Return whether a training or its evaluation meets a void pixel; a padded crop has some."""
     return training.config.recipe.scales_images or any(
-        VOID in read_label(pair.label, split.classes, split.largest)
+        any_void(tuple(pair.label for pair in split.pairs), split.classes, split.largest)
         for split in (training.train, training.val)
-        for pair in split.pairs
     )
+
+
+@cache  # Variants differ in the recipe, and most have the same label maps.
+def any_void(labels: tuple[File, ...], classes: Classes, largest: int) -> bool:
+    """Return whether any of the label maps has a void pixel."""
+    return any(VOID in read_label(label, classes, largest) for label in labels)
 
 
 def check_effects(variants: Sequence[Variant], circumstances: Sequence[Circumstances]) -> None:

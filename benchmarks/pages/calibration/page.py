@@ -49,7 +49,7 @@ def command(calibration: Calibration) -> str:
     words = ["fcn", "bench", "calibrate", "--backend", backend, "--case", case]
     for name, value in {**calibration["budget"], **settings}.items():
         if name in OPTIONS and value is not None:
-            words += [f"--{name}", f"{value:g}" if isinstance(value, float) else str(value)]
+            words += [f"--{name}", str(value).removesuffix(".0")]
     for name, path in settings["pythons"].items():
         words += ["--python", f"{name}={path}"]
     return join(words)

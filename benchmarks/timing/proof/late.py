@@ -10,6 +10,9 @@ import numpy as np
 
 from benchmarks.cases.case import Work
 
+ALONE = 1e-4
+"""Seconds that a request to a framework may take, beside what it computes or copies."""
+
 
 def complete(work: Work, steps: int) -> None:
     """Do that many steps and wait until all of them have been computed."""
@@ -35,58 +38,57 @@ def work_left(work: Work, step_seconds: float) -> tuple[int, float]:
         step_seconds: What a step took by the clock.
     """
     first, _ = until_read(work, work.steps_together, 0)
-    steps = work.steps_together * max(1, int(0.05 / first))
-    tries = 3 if first < 0.5 else 1
-    return steps, min(left_once(work, steps, step_seconds, tries) for _ in range(tries))
+    steps = work.steps_together * max(1, int(0.05 / max(first, ALONE)))
+    count = 3 if first < 0.5 else 1
+    tries = [left_once(work, steps, step_seconds, count) for _ in range(count)]
+    return steps, max(map(min, zip(*tries, strict=True)))
 
 
-def left_once(work: Work, steps: int, step_seconds: float, singles: int) -> float:
-    """Return the seconds of work that ``steps`` steps left, in one try.
+def left_once(work: Work, steps: int, step_seconds: float, singles: int) -> tuple[float, ...]:
+    """Return four differences in seconds, none of which is large where nothing is left.
 
-    What has been computed can be read at once. So a read right after the end is compared with a
-    read that comes when everything must have been done. Each reads a fresh outcome, since a
-    framework may keep a copy. A backend may also compute nothing before it is read, or no step that
-    the next one replaces: twice as many steps delay the read by neither twice what they took by the
-    clock nor by a third of what they take one by one, unless their batches are loaded. Where a read
-    is a copy, it takes at most twice as long as another copy of as many bytes.
+    - The read right after ``steps`` steps, less one when everything must have been done. Each reads
+      a fresh outcome, since a framework may keep a copy.
+    - The later read, less two copies of as many bytes: nothing may be computed only when it is
+      read.
+    - The delay of the read by so many more steps, less twice what they took by the clock. Twice,
+      because two short times differ by chance too.
+    - The time of the steps one by one, each of them read, less three times that delay: no step may
+      be left out whose outcome the next one replaces. Batches from files hide this.
 
     Args:
-        singles: How often the fewest steps are done one by one. The least counts, because a short
-            step takes many times as long where the caches are cold.
+        singles: How often a step is done alone. The least time counts, because a short step takes
+            many times as long where the caches are cold.
     """
-    alone = min(seconds_alone(work) for _ in range(singles)) * steps / work.steps_together
     copy = seconds_of_copy(work)
     once, read = until_read(work, steps, 0)
     twice, _ = until_read(work, 2 * steps, 0)
     _, last = until_read(work, steps, once)
-    needed = twice - once
-    dropped = alone - 3 * needed if getattr(work, "own", ()) else 0.0
-    # Twice the steps' time: two short times differ by chance too.
-    return max(read - last, last - 2 * copy, needed - 2 * steps * step_seconds, dropped)
-
-
-def seconds_alone(work: Work) -> float:
-    """Return what the fewest steps take that are waited for, beside what the waiting takes."""
-    started = time.perf_counter()
-    complete(work, work.steps_together)
-    ended = time.perf_counter()
-    work.finish()
-    return ended - started - (time.perf_counter() - ended)
+    delay = twice - once
+    dropped = 0.0
+    if getattr(work, "own", ()):
+        alone = min(until_read(work, work.steps_together, 0)[0] for _ in range(singles)) - last
+        dropped = (alone - ALONE) * steps / work.steps_together - 3 * delay
+    return read - last, last - 2 * copy, delay - 2 * steps * step_seconds, dropped
 
 
 def seconds_of_copy(work: Work) -> float:
-    """Return what a copy of an array like the outcome takes; infinity if the outcome is no array.
+    """Return what copies of arrays like the last outcome take; infinity if a read is none.
 
-    The array was copied to the device, so nothing of it is left to be computed.
+    The arrays were copied to the device, so nothing of them is left to be computed. A copy moves a
+    GB in a second at least.
     """
-    value = work.read()  # Nor shall anything that is left delay a later read.
-    if value is None:
+    arrays = work.read()
+    if not arrays:
         return math.inf
-    there = work.backend.to_device(np.array(value, ndmin=1), work.config)
-    work.backend.synchronize(there)
+    there = [work.backend.to_device(np.atleast_1d(array), work.config) for array in arrays]
+    for value in there:
+        work.backend.synchronize(value)
     started = time.perf_counter()
-    work.backend.to_host(there)
-    return time.perf_counter() - started
+    for value in there:
+        work.backend.to_host(value)
+    floor = sum(array.nbytes for array in arrays) / 1e9 + ALONE * len(arrays)
+    return min(time.perf_counter() - started, floor)
 
 
 def until_read(work: Work, steps: int, wait: float) -> tuple[float, float]:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.cases import CASES
 from benchmarks.cases.closing import HARNESS, copied_batches
 from benchmarks.timing import turns
-from benchmarks.timing.proof import closing
+from benchmarks.timing.proof import closing, late
 from tests.timing.test_turns import Clock, Device
 
 STEPS = 4
@@ -78,7 +78,9 @@ def errors_of(
     time = Clock()
     work: Any = kind(time, waits=True, **device)
     patch.setattr("gc.collect", getattr(work, "collect", int))
-    patch.setattr(turns, "time", Watch(time, **watch))
+    own = Watch(time, **watch)
+    for module in (turns, late):
+        patch.setattr(module, "time", own)
     patch.setattr(turns.Turn, "work", work, raising=False)
     turns.rest()
     if isinstance(work, Later):
