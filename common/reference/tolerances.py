@@ -207,8 +207,9 @@ BOUNDS: Mapping[str, Mapping[str, Bound]] = {
         "measured on a busy machine; a turn that is computed before its timed steps gives far more",
     ),
     "closing: late work": _same(
-        2.5e-1, "what a turn left, by reads just after steps, later, and of other numbers of steps, as a "
-        "share of the steps"
+        2.5e-1,
+        "what a turn left, by reads just after steps, later, and of other numbers of steps, as a "
+        "share of the steps",
     ),
     "step: logits": _bounds((1e-6, 1e-5, 5e-3, 3e-2), "as of the proof's layers"),
     "step: label maps": _bounds(
