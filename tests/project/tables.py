@@ -15,6 +15,10 @@ from common.backends import BACKENDS
 
 ROOT = Path(__file__).parents[2]
 PARITY = "docs/parity/full-cpu.json"
+PARITY_OF_HEADS = {
+    "FCN-16s": "docs/parity/fcn16s-cpu.json",
+    "FCN-8s": "docs/parity/fcn8s-cpu.json",
+}
 FIRST_RUN = "docs/first-run.json"
 ACCURACY = "benchmarks/results/cpu-amd-epyc/accuracy/bench.json"
 SPEED = "benchmarks/results/cpu-amd-epyc-zen5/tracks/bench.json"
@@ -112,15 +116,24 @@ def choose() -> list[list[str]]:
     ]
 
 
-def agreement() -> list[list[str]]:
+def agreement(path: str) -> list[list[str]]:
     """Return a row a backend: its largest relative errors with ResNet-18 v1 and v2."""
-    networks = [backbone["rows"] for backbone in read(PARITY)["backbones"]]
+    networks = [backbone["rows"] for backbone in read(path)["backbones"]]
     return [
         [
             rows[0]["title"],
             *(" / ".join(column) for column in zip(*map(errors_of, rows), strict=True)),
         ]
         for rows in zip(*networks, strict=True)
+    ]
+
+
+def agreement_of_heads() -> list[list[str]]:
+    """Return the rows of each finer head, named by the head and the backend."""
+    return [
+        [f"{head}, {backend}", *errors]
+        for head, path in PARITY_OF_HEADS.items()
+        for backend, *errors in agreement(path)
     ]
 
 
@@ -195,7 +208,10 @@ FIGURES: dict[str, Callable[[], str]] = {
     "first run": lambda: FIRST_RUN_EN.format(**first_run()),
     "first run ja": lambda: FIRST_RUN_JA.format(**first_run()),
     "choose": lambda: markdown(CHOOSE, choose()),
-    "agreement": lambda: markdown(AGREEMENT, agreement()),
+    "agreement": lambda: markdown(AGREEMENT, agreement(PARITY)),
+    "agreement of heads": lambda: markdown(
+        AGREEMENT.replace("20 steps", "8 steps"), agreement_of_heads()
+    ),
     "replay": lambda: f"```text\n{found_again(*map(read, REPLAYED))}\n```\n",
 }
 """What a block of that name shows."""
