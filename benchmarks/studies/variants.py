@@ -3,17 +3,14 @@
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from functools import cache
 from itertools import combinations, product
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from common.classes import VOID, Classes
 from common.config import Config
 from common.data.crops import scaled_size, tile_for
-from common.data.masks import read_label
-from common.data.shards.files import File
+from common.data.masks import any_void
 from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.recipe_files import named_recipe
@@ -244,12 +241,6 @@ def has_void(training: TrainingData) -> bool:
         any_void(tuple(pair.label for pair in split.pairs), split.classes, split.largest)
         for split in (training.train, training.val)
     )
-
-
-@cache  # Variants differ in the recipe, and most have the same label maps.
-def any_void(labels: tuple[File, ...], classes: Classes, largest: int) -> bool:
-    """Return whether any of the label maps has a void pixel."""
-    return any(VOID in read_label(label, classes, largest) for label in labels)
 
 
 def check_effects(variants: Sequence[Variant], circumstances: Sequence[Circumstances]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,3 +235,9 @@ def label_image(labels: NDArray[np.uint8], classes: Classes) -> Image:
 def write_label(path: Path, labels: NDArray[np.uint8], classes: Classes = VOC) -> None:
     """Write a label map, uint8 [H, W], as a palette PNG in the classes' colours."""
     write_file(path, lambda file: label_image(labels, classes).save(file, "PNG"))
+
+
+@cache  # The recipes of a study have the same label maps, most of them.
+def any_void(paths: tuple[File, ...], classes: Classes, largest: int) -> bool:
+    """Return whether any label map has a void pixel. Raises as ``read_label`` does."""
+    return any(VOID in read_label(path, classes, largest) for path in paths)

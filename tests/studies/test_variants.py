@@ -13,7 +13,6 @@ from safetensors.numpy import save_file
 from benchmarks.studies.variants import (
     REFUSED,
     Circumstances,
-    any_void,
     check_effects,
     circumstances_of,
     effective,
@@ -22,6 +21,7 @@ from benchmarks.studies.variants import (
 )
 from common.classes import VOID
 from common.config import Config
+from common.data.masks import any_void
 from common.errors import InputError
 from common.parameters.initial import initial_parameters
 from common.recipes import Recipe, make_recipe
