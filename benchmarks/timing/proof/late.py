@@ -5,6 +5,7 @@ Runs in a worker.
 
 import math
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -28,27 +29,33 @@ def late_bound(seconds: float) -> float:
     return max(0.002, 0.25 * seconds)
 
 
+class Try(NamedTuple):
+    """Seconds that some steps took until their outcome was read, and of reads alone.
+
+    Attributes:
+        alone: Of the fewest steps. The least of some counts, because a short step takes many times
+            as long where the caches are cold.
+        once, read: Of the steps, and of the read right after their end.
+        twice: Of twice as many steps.
+        last: Of a read when everything must have been done.
+        copy: Of copies of as many bytes.
+    """
+
+    alone: float
+    once: float
+    read: float
+    twice: float
+    last: float
+    copy: float
+
+
 def work_left(work: Work, step_seconds: float) -> tuple[int, float]:
     """Return a number of steps, and the seconds of their work that were left when they had ended.
 
-    A backend that leaves work does so every time, another process disturbs now and then: of three
-    tries the least counts. Beside a long step a disturbance is short: one try is enough.
+    It is the largest of four differences, none of which is large where nothing is left:
 
-    Args:
-        step_seconds: What a step took by the clock.
-    """
-    first, _ = until_read(work, work.steps_together, 0)
-    steps = work.steps_together * max(1, int(0.05 / max(first, ALONE)))
-    count = 3 if first < 0.5 else 1
-    tries = [left_once(work, steps, step_seconds, count) for _ in range(count)]
-    return steps, max(map(min, zip(*tries, strict=True)))
-
-
-def left_once(work: Work, steps: int, step_seconds: float, singles: int) -> tuple[float, ...]:
-    """Return four differences in seconds, none of which is large where nothing is left.
-
-    - The read right after ``steps`` steps, less one when everything must have been done. Each reads
-      a fresh outcome, since a framework may keep a copy.
+    - The read right after the steps, less one when everything must have been done. Each reads a
+      fresh outcome, since a framework may keep a copy.
     - The later read, less two copies of as many bytes: nothing may be computed only when it is
       read.
     - The delay of the read by so many more steps, less twice what they took by the clock. Twice,
@@ -56,20 +63,35 @@ def left_once(work: Work, steps: int, step_seconds: float, singles: int) -> tupl
     - The time of the steps one by one, each of them read, less three times that delay: no step may
       be left out whose outcome the next one replaces. Batches from files hide this.
 
+    A backend that leaves work does so every time, another process disturbs now and then: the least
+    of three tries counts. Beside a long step a disturbance is short: one try is enough.
+
     Args:
-        singles: How often a step is done alone. The least time counts, because a short step takes
-            many times as long where the caches are cold.
+        step_seconds: What a step took by the clock.
     """
+    whole = work.steps_together
+    first, _ = until_read(work, whole, 0)
+    steps = whole * max(1, int(0.05 / max(first, ALONE)))
+    count = 3 if first < 0.5 else 1
+    tries = [one_try(work, steps, count) for _ in range(count)]
+    queued = min(each.read - each.last for each in tries)
+    unread = min(each.last - 2 * each.copy for each in tries)
+    delayed = min(each.twice - each.once for each in tries) - 2 * steps * step_seconds
+    dropped = 0.0
+    if getattr(work, "own", ()):
+        alone, once, _, twice, last, _ = map(min, zip(*tries, strict=True))
+        dropped = (alone - last - ALONE) * steps / whole - 3 * (twice - once)
+    return steps, max(queued, unread, delayed, dropped)
+
+
+def one_try(work: Work, steps: int, singles: int) -> Try:
+    """Take the times of ``work_left`` once, the fewest steps ``singles`` times."""
+    alone = min(until_read(work, work.steps_together, 0)[0] for _ in range(singles))
     copy = seconds_of_copy(work)
     once, read = until_read(work, steps, 0)
     twice, _ = until_read(work, 2 * steps, 0)
     _, last = until_read(work, steps, once)
-    delay = twice - once
-    dropped = 0.0
-    if getattr(work, "own", ()):
-        alone = min(until_read(work, work.steps_together, 0)[0] for _ in range(singles)) - last
-        dropped = (alone - ALONE) * steps / work.steps_together - 3 * delay
-    return read - last, last - 2 * copy, delay - 2 * steps * step_seconds, dropped
+    return Try(alone, once, read, twice, last, copy)
 
 
 def seconds_of_copy(work: Work) -> float:

@@ -69,7 +69,7 @@ HIDDEN: dict[str, tuple[type[Device], dict[str, Any], dict[str, Any]]] = {
     "late": (Later, {}, {}),
     "outside": (Woken, {}, {}),
 }
-SEEN_TOO = {"clock": {"outside"}, "outside": {"late"}}
+SEEN_TOO = {"clock": {"outside"}}
 """Without these and the quantity itself, nobody would refuse what is hidden."""
 
 
