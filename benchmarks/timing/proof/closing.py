@@ -99,7 +99,7 @@ def turn_errors(member: Member, samples: list[Sample]) -> dict[str, float]:
     timed = np.maximum(1e-9, [sample["steps"] * sample["seconds"] for sample in samples])
     cpus = min(len(member.row["processes"][-1]["cpus"]), member.cpus)
     is_busy = of_others(samples) > MOST_FOR_OTHERS
-    # Of the shortest turns, which no published row has, a disturbed request is half.
+    # In the shortest turns, which no published row has, a disturbed request is half of the turn.
     quiet = SLACK if float(np.median(told)) >= SHORT else 5 * SLACK
     slack = BUSY_SLACK if is_busy else quiet
     outside = np.maximum(0, lasted - timed - step - collecting - slack)

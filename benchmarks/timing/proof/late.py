@@ -33,8 +33,8 @@ class Try(NamedTuple):
     """Seconds that some steps took until their outcome was read, and of reads alone.
 
     Attributes:
-        alone: Of the fewest steps. The least of some counts, because a short step takes many times
-            as long where the caches are cold.
+        alone: Of the fewest steps; 0 if nobody asks. The least of some counts, because a short step
+            takes many times as long where the caches are cold.
         once, read: Of the steps, and of the read right after their end.
         twice: Of twice as many steps.
         last: Of a read when everything must have been done.
@@ -73,12 +73,13 @@ def work_left(work: Work, step_seconds: float) -> tuple[int, float]:
     first, _ = until_read(work, whole, 0)
     steps = whole * max(1, int(0.05 / max(first, ALONE)))
     count = 3 if first < 0.5 else 1
-    tries = [one_try(work, steps, count) for _ in range(count)]
+    in_turn = bool(getattr(work, "own", ()))
+    tries = [one_try(work, steps, count if in_turn else 0) for _ in range(count)]
     queued = min(each.read - each.last for each in tries)
     unread = min(each.last - 2 * each.copy for each in tries)
     delayed = min(each.twice - each.once for each in tries) - 2 * steps * step_seconds
     dropped = 0.0
-    if getattr(work, "own", ()):
+    if in_turn:
         alone, once, _, twice, last, _ = map(min, zip(*tries, strict=True))
         dropped = (alone - last - ALONE) * steps / whole - 3 * (twice - once)
     return steps, max(queued, unread, delayed, dropped)
@@ -86,7 +87,8 @@ def work_left(work: Work, step_seconds: float) -> tuple[int, float]:
 
 def one_try(work: Work, steps: int, singles: int) -> Try:
     """Take the times of ``work_left`` once, the fewest steps ``singles`` times."""
-    alone = min(until_read(work, work.steps_together, 0)[0] for _ in range(singles))
+    each = (until_read(work, work.steps_together, 0)[0] for _ in range(singles))
+    alone = min(each, default=0.0)
     copy = seconds_of_copy(work)
     once, read = until_read(work, steps, 0)
     twice, _ = until_read(work, 2 * steps, 0)
@@ -109,8 +111,8 @@ def seconds_of_copy(work: Work) -> float:
     started = time.perf_counter()
     for value in there:
         work.backend.to_host(value)
-    floor = sum(array.nbytes for array in arrays) / 1e9 + ALONE * len(arrays)
-    return min(time.perf_counter() - started, floor)
+    longest = sum(array.nbytes for array in arrays) / 1e9 + ALONE * len(arrays)
+    return min(time.perf_counter() - started, longest)
 
 
 def until_read(work: Work, steps: int, wait: float) -> tuple[float, float]:
