@@ -41,7 +41,7 @@ from common.machine.progress import waiting_shown
 from common.machine.provenance import git_commit, hardware
 from common.parameters.files import starting_parameters
 from common.run.folders import new_folder
-from common.run.training import TrainingData
+from common.run.training import TrainingData, check_batch
 from common.tricks import check_tricks
 
 PAGE = "report.html"
@@ -83,6 +83,7 @@ def main(argv: Sequence[str]) -> int:
     address = None if args.address == LOCAL else args.address  # A cluster of its own by default.
     trainings.check_address(address)
     # Bad weights and data are refused before anything is written.
+    check_batch(config)
     starting_parameters(config.recipe, config.seed, args.weights)
     whole = replace(config, workers=1)  # This process sees whole batches.
     dataset = TrainingData(args.data, whole) if args.data else None

@@ -38,14 +38,19 @@ EXAMPLES = 6
 """Validation images whose predictions a run draws."""
 
 
+def check_batch(config: Config) -> None:
+    """Raise InputError if the last maps of a device's batch have too few values for batch norm."""
+    height, width = (side // STRIDE for side in config.recipe.crop)
+    check_variance(config.recipe.batch_size // config.replicas * height * width)
+
+
 class TrainingData:
     """Training and validation data of one training, in the order that its batch plan states."""
 
     def __init__(self, root: Path, config: Config, shows_progress: bool = False) -> None:
         recipe = config.recipe
         self.config, self._shows = config, shows_progress
-        height, width = (side // STRIDE for side in recipe.crop)
-        check_variance(recipe.batch_size // config.replicas * height * width)
+        check_batch(config)
         reading = config.max_pixels, recipe.classes
         # A scaled image that is smaller than the crop is padded, so none is left out.
         least = None if recipe.scales_images else recipe.crop

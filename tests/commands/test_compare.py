@@ -331,3 +331,12 @@ def test_a_refused_data_set_leaves_nothing(
     assert fcn(["compare", "--data", str(absent), "--out", str(out)]) == 2
     assert f"{absent}: there is no such data folder" in capsys.readouterr().err
     assert small == [] and not out.exists()
+
+
+def test_a_workers_batch_without_a_variance_leaves_nothing(
+    small: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, options = tmp_path / "out", ["--workers", "2", "--batch-size", "2", "--crop", "32", "32"]
+    assert fcn(["compare", *options, "--out", str(out)]) == 2
+    assert "batch norm needs at least two values" in capsys.readouterr().err
+    assert small == [] and not out.exists()
