@@ -200,7 +200,7 @@ def predict_parser(prog: str) -> Parser:
     text = "gets IMAGE.png, a palette label map, and IMAGE-overlay.png"
     add("--out", type=Path, required=True, metavar="DIR", help=text)
     text = "by default what the weight file says"
-    fields.add_field_options(parser, Recipe, ("backbone",), unset=text)
+    fields.add_field_options(parser, Recipe, ("backbone", "head"), unset=text)
     text = "by default those that the weight file names"
     fields.add_field_options(parser, Recipe, ("classes",), unset=text)
     fields.add_field_options(parser, Recipe, ("tile",), unset="by default 512 512")

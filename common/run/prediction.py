@@ -36,7 +36,7 @@ def checked_parameters(args: Namespace) -> Parameters:
     """
     parameters, changes, metadata = read_weights(str(args.weights))
     own = network_of(args.weights, parameters)
-    args.backbone, args.head = args.backbone or own.backbone, own.head
+    args.backbone, args.head = args.backbone or own.backbone, args.head or own.head
     args.classes = args.classes or classes_of(args.weights, parameters, metadata)
     network = Network(args.backbone, args.head, len(args.classes.names))
     check_parameters(args.weights, parameters, network)

@@ -68,6 +68,19 @@ def test_weights_of_another_backbone_are_named(
     assert "final_bn" in error and "resnet18_v2" in error
 
 
+def test_a_prediction_by_weights_of_another_head_is_refused(
+    generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, image = make_recipe("chapter-torch"), min((generated / "JPEGImages").glob("*.jpg"))
+    weights, out = tmp_path / "fcn32s.safetensors", tmp_path / "out"
+    save_parameters(weights, initial_parameters(recipe, 0), {})
+    options = ["--weights", weights, "--head", "fcn8s", "--out", out, image]
+    assert script_here(f"{PRESENT[0]}_impl.predict", *options) == 2
+    error = capsys.readouterr().err
+    assert "not the weights of fcn8s on resnet18_v1" in error and "use --head fcn32s" in error
+    assert not out.exists()
+
+
 def test_a_finer_head_is_trained_predicted_and_exported(generated: Path, tmp_path: Path) -> None:
     run, image = tmp_path / "run", min((generated / "JPEGImages").glob("*.jpg"))
     train = ["--data", generated, "--head", "fcn8s", "--max-steps", "2", *SMALL]

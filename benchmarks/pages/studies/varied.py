@@ -1,6 +1,6 @@
 """What a study varies and what it leaves alone, in words.
 
-Whole recipes may differ in any field: of those none is stated for all, and each has its values.
+Nothing is stated of all trainings that some have not; whole recipes may differ in any field.
 """
 
 from benchmarks.pages.format import counted, join, network_name, recipe_parts
@@ -11,26 +11,28 @@ from common.recipes import Recipe
 
 
 def common_words(study: Study) -> str:
-    """Return what was trained: network, recipe, batch and crop, as far as all have them, and seeds.
+    """Return what all variants have: network, recipe, batch and crop as far as equal; the seeds."""
+    trained = [recipe_parts(variant["config"]["recipe"])[1:] for variant in study["variants"]]
+    parts = [own[0] for own in zip(*trained, strict=True) if len({*own}) == 1]
+    return ", ".join(
+        [*common_network(study), *parts, counted(study["variants"][0]["seeds"], "seed")]
+    )
 
-    A field that is varied by its own name is stated as it is without the change.
-    """
-    parts = recipe_parts(study["config"]["recipe"])
-    if WHOLE in study["varied"]:
-        trained = [recipe_parts(variant["config"]["recipe"]) for variant in study["variants"]]
-        columns = zip(*trained, strict=True)
-        parts = [part for part, own in zip(parts, columns, strict=True) if {*own} == {part}]
-    return ", ".join([*parts, counted(study["variants"][0]["seeds"], "seed")])
+
+def common_network(study: Study) -> list[str]:
+    """Return the network of all variants, or the backbone if that is all they share, or nothing."""
+    recipes = [variant["config"]["recipe"] for variant in study["variants"]]
+    networks = {network_name(recipe) for recipe in recipes}
+    backbones = {recipe["backbone"] for recipe in recipes}
+    return [*(networks if len(networks) == 1 else backbones if len(backbones) == 1 else ())]
 
 
 def conditions(study: Study) -> str:
-    """Return the network and the recipe, or the recipes and the network that they share."""
-    recipe = study["config"]["recipe"]
-    if WHOLE not in study["varied"]:
-        return f"{network_name(recipe)}, recipe {recipe['name']}"
-    networks = {network_name(variant["config"]["recipe"]) for variant in study["variants"]}
-    shared = networks if len(networks) == 1 else ()
-    return ", ".join([*shared, f"recipes {join(study['varied'][WHOLE])}"])
+    """Return the network and the recipe, or the recipes, as far as all variants have them."""
+    name = f"recipe {study['config']['recipe']['name']}"
+    if WHOLE in study["varied"]:
+        name = f"recipes {join(study['varied'][WHOLE])}"
+    return ", ".join([*common_network(study), name])
 
 
 def recipe_cells(study: Study) -> list[list[str]]:

@@ -125,10 +125,11 @@ def test_a_study_says_which_network_was_trained(
     head: str | None, network: str, tmp_path: Path
 ) -> None:
     study = sample_study(tmp_path)
-    recipe = study["config"]["recipe"]
-    recipe.pop("head", None)
-    if head:
-        recipe["head"] = head
+    for each in study["variants"]:
+        recipe = each["config"]["recipe"]
+        recipe.pop("head", None)
+        if head:
+            recipe["head"] = head
     assert f"; {network}, {recipe['name']}, batch " in words.study_title(study)
 
 
@@ -155,9 +156,9 @@ def test_a_study_of_recipes_states_of_none_what_others_have_not(
 ) -> None:
     changes = {"head": "fcn8s", "momentum": 0.5, "random_scale": (0.5, 2.0), "batch_size": 8}
     study = study_of_recipes(tmp_path, **changes)
-    assert words.study_title(study) == "recipe: bilinear, xavier; 96×96, 3 seeds"
+    assert words.study_title(study) == "recipe: bilinear, xavier; resnet18_v1, 96×96, 3 seeds"
     page = render_page(study, tmp_path)
-    assert "Fully convolutional network, recipes bilinear and xavier</p>" in page
+    assert "Fully convolutional network, resnet18_v1, recipes bilinear and xavier</p>" in page
     assert "First recipe" in page and "Recipe without the changes" not in page
     for fact in ("fcn32s in bilinear, fcn8s in xavier", "0.9 in bilinear, 0.5 in xavier"):
         assert fact in page
@@ -175,7 +176,7 @@ def test_a_study_of_recipes_states_of_none_what_others_have_not(
         "| head | fcn32s | fcn8s |",
         "| random_scale | [1.0, 1.0] | [0.5, 2.0] |",
     ]
-    assert "\nrecipe: bilinear, xavier; 96×96, 3 seeds. Brackets" in text
+    assert "\nrecipe: bilinear, xavier; resnet18_v1, 96×96, 3 seeds. Brackets" in text
 
 
 def test_a_study_of_recipes_states_what_all_have(tmp_path: Path) -> None:
@@ -251,3 +252,27 @@ def test_the_classes_of_a_recipe_are_named_in_words(tmp_path: Path) -> None:
     page = render_page(sample_study(tmp_path), tmp_path)
     assert "background, aeroplane, bicycle" in page
     assert "&#39;names&#39;" not in page
+
+
+@pytest.mark.parametrize(
+    "field, values, words_of_all",
+    [
+        ("head", ("fcn32s", "fcn8s"), "resnet18_v1, sample, batch 16, 96×96"),
+        ("backbone", ("resnet18_v1", "resnet18_v2"), "sample, batch 16, 96×96"),
+        ("batch_size", (8, 16), "resnet18_v1, sample, 96×96"),
+    ],
+)
+def test_what_is_varied_is_not_stated_of_all(
+    field: str, values: tuple[Any, Any], words_of_all: str, tmp_path: Path
+) -> None:
+    study = sample_study(tmp_path)
+    study["varied"] = {field: [*map(str, values)]}
+    recipe = replace(STUDIED, name="sample")
+    for each, value in zip(study["variants"], values, strict=True):
+        each["changes"] = {field: str(value)}
+        changed = replace(recipe, **{field: value})
+        each["config"] = json.loads(json.dumps(Config(changed).to_json()))
+    study["config"] = json.loads(
+        json.dumps(Config(replace(recipe, **{field: values[1]})).to_json())
+    )
+    assert words.study_title(study).endswith(f"; {words_of_all}, 3 seeds")
