@@ -49,7 +49,7 @@ class Settings(TypedDict):
     seed: int
     device: str
     threads: int | None
-    timeout: float
+    timeout: Seconds
     pythons: dict[str, str]
     profile: bool
     quick: bool
@@ -67,7 +67,8 @@ class Sample(TypedDict):
         process: Index into the row's processes.
         began: Of the turn, in Unix time by the clock of its host.
         other_cpu_share: Of all CPUs, taken by other processes in the turn.
-        asked_seconds: By the parent's clock. Absent in early files.
+        asked_seconds: Of the turn by the parent's clock. Absent in early files.
+        clocked_seconds: Of the timed steps alone by the parent's clock. Absent in early files.
         gpu: After the turn.
         dropped: Why the sample does not count.
     """
@@ -77,6 +78,7 @@ class Sample(TypedDict):
     turn_seconds: float
     turn_cpu_seconds: float
     asked_seconds: NotRequired[float]
+    clocked_seconds: NotRequired[float]
     slept_seconds: float
     asleep_cpu_share: float
     round: int

@@ -1,6 +1,7 @@
 """The rows that are measured side by side and their workers: start, fail, end."""
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,19 @@ class Member:
     def ask(self, task: str, **arguments: Any) -> Any:
         """Return the worker's answer to a task of this room."""
         return self.worker.ask(f"timing.{task}", self.settings["timeout"], **arguments)
+
+    def turn(self) -> dict[str, Any]:
+        """Return the worker's sample of a turn, and the seconds that it took by the parent's clock.
+
+        ``clocked_seconds`` are those of the timed steps alone: a worker's clock may be right again
+        after them.
+        """
+        started = time.monotonic()
+        self.ask("turns.wake")
+        woken = time.monotonic()
+        sample = self.ask("turns.time_turn", steps=self.steps)
+        ended = time.monotonic()
+        return sample | {"asked_seconds": ended - started, "clocked_seconds": ended - woken}
 
     @contextmanager
     def measured(self, refused: RowStatus = "failed") -> Iterator[None]:

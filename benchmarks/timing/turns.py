@@ -37,7 +37,11 @@ class Turn:
     config: Config
     work: Work
     ended: tuple[float, float]
-    """Wall clock and CPU time, both in seconds, at the end of the last request."""
+    """Wall clock and CPU time, both in seconds, at the end of the last turn."""
+    woken: tuple[float, float]
+    """The same at the beginning of this turn."""
+    own: dict[str, Any]
+    """What the work steps on, while it has unknown batches in its place."""
 
 
 def track_module(package: ModuleType, backend: str, track: str) -> ModuleType:
@@ -110,6 +114,11 @@ def set_up(
 def time_steps(steps: int) -> float:
     """Return the seconds that ``steps`` steps take, from idle to idle."""
     gc.collect()
+    return clocked(steps)
+
+
+def clocked(steps: int) -> float:
+    """Return the seconds that ``steps`` steps take once the garbage is collected."""
     gc.disable()
     try:
         started = time.perf_counter()
@@ -140,22 +149,28 @@ def calibrate(package: ModuleType, seconds: float, least: int) -> dict[str, floa
     }
 
 
-def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
-    """Do one step to wake up, then time ``steps``; return what the CPU did since the last turn."""
-    wall, cpu = Turn.ended
-    slept = time.perf_counter() - wall
-    awake = own_seconds() - cpu
-    started, cpu_started = time.perf_counter(), own_seconds()
+def wake(package: ModuleType) -> None:
+    """Begin a turn: do one step and collect the garbage, so that the timed steps find all awake.
+
+    It is a request of its own, so that the parent can clock the timed steps alone.
+    """
+    Turn.woken = time.perf_counter(), own_seconds()
     complete(Turn.work, 1)
-    seconds = time_steps(steps)
+    gc.collect()
+
+
+def time_turn(package: ModuleType, steps: int) -> dict[str, Any]:
+    """Time ``steps`` after ``wake``; return what the CPU did since the last turn, too."""
+    seconds = clocked(steps)
+    (slept, asleep), (woken, used) = Turn.ended, Turn.woken
     rest()
     return {
         "seconds": seconds / steps,
         "steps": steps,
-        "turn_seconds": Turn.ended[0] - started,
-        "turn_cpu_seconds": Turn.ended[1] - cpu_started,
-        "slept_seconds": slept,
-        "asleep_cpu_share": awake / slept if slept > 0 else 0.0,
+        "turn_seconds": Turn.ended[0] - woken,
+        "turn_cpu_seconds": Turn.ended[1] - used,
+        "slept_seconds": woken - slept,
+        "asleep_cpu_share": (used - asleep) / (woken - slept) if woken > slept else 0.0,
     }
 
 
@@ -171,16 +186,28 @@ def close(package: ModuleType, inputs: str, outputs: str, steps: int) -> None:
     write_arrays(Path(outputs), Turn.work.close(read_arrays(Path(inputs))))
 
 
-def unseen_seconds(package: ModuleType, inputs: str, number: int) -> float:
-    """Return the seconds of a step on batches that no step, and no other ``number``, has had."""
+def take_unseen(package: ModuleType, inputs: str, number: int) -> dict[str, float]:
+    """Copy batches that no step, and no other ``number``, has had; the next steps are on them.
+
+    Call it after ``wake``: from the first copy to the end of ``unseen_seconds`` nothing of the
+    backend is called but what is timed, so it cannot do the batches' work beside the clock.
+
+    Returns:
+        How many batches they are, and the seconds for each that are no copy.
+    """
     work, arrays = cast(Steps, Turn.work), read_arrays(Path(inputs))
+    gc.disable()
     batches, copying = copied_batches(work.backend, work.to_device, arrays, number)
-    own = {k: value for k, value in vars(work).items() if k in ("batches", "loader", "rate")}
+    Turn.own = {k: value for k, value in vars(work).items() if k in ("batches", "loader", "rate")}
     work.take(batches)
-    complete(Turn.work, 1)
-    seconds = time_steps(len(batches) - 1) / (len(batches) - 1)
-    vars(work).update(own)
-    return seconds + copying
+    return {"steps": len(batches), "copying": copying}
+
+
+def unseen_seconds(package: ModuleType, steps: int) -> float:
+    """Return the seconds of a step on the batches of ``take_unseen``, and give the work its own."""
+    seconds = clocked(steps)
+    vars(Turn.work).update(Turn.own)
+    return seconds / steps
 
 
 def late_work(package: ModuleType, step_seconds: float) -> float:

@@ -9,6 +9,14 @@ LARGEST_KEPT = 512 << 20
 step. If that block were kept too, another value could settle in the hole that it leaves; the next
 block would be placed beside it, and memory would grow."""
 
+SETTINGS = {
+    "mmap_threshold": LARGEST_KEPT,
+    "trim_threshold": 1 << 40,
+    "arena_max": 1,
+    "hugetlb": 1,
+}
+KEEPING = {VARIABLE: ":".join(f"glibc.malloc.{key}={value}" for key, value in SETTINGS.items())}
+
 
 def may_be_gpu(device: str) -> bool:
     """Tell whether NVIDIA's driver may compute: for ``gpu``, and for ``auto`` where it is here."""
@@ -29,10 +37,4 @@ def allocator_environment(device: str) -> dict[str, str]:
     """
     if may_be_gpu(device) or VARIABLE in os.environ:
         return {}
-    settings = {
-        "mmap_threshold": LARGEST_KEPT,
-        "trim_threshold": 1 << 40,
-        "arena_max": 1,
-        "hugetlb": 1,
-    }
-    return {VARIABLE: ":".join(f"glibc.malloc.{key}={value}" for key, value in settings.items())}
+    return KEEPING

@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from common.documents import Hardware
+from common.machine.allocator import KEEPING
 from common.machine.cgroups import usable_memory
 from common.machine.files import system_lines
-from common.machine.threads import cpu_count
+from common.machine.threads import SPINNING, cpu_count
 
 VARIABLES = [
     "GLIBC_TUNABLES",
@@ -37,9 +38,7 @@ VARIABLES = [
 ]
 """Environment variables that change how a framework computes, or on which GPU."""
 OURS = {
-    "GLIBC_TUNABLES",
     "OMP_NUM_THREADS",
-    "GOMP_SPINCOUNT",
     "XLA_PYTHON_CLIENT_PREALLOCATE",
     "JAX_ENABLE_COMPILATION_CACHE",
     "TORCHINDUCTOR_FORCE_DISABLE_CACHES",
@@ -48,6 +47,8 @@ OURS = {
     "NVIDIA_TF32_OVERRIDE",
 }
 """Of these, those that a benchmark or a package sets itself, and those that name a card."""
+UNLESS_SET = KEEPING | SPINNING
+"""Those that it sets unless the user has, and to what."""
 OUR_FLAGS = ("--xla_cpu_experimental_ynn_fusion_type=", "--xla_gpu_deterministic_ops=")
 """What ``jax_impl/device.py`` adds to XLA_FLAGS."""
 
@@ -60,6 +61,7 @@ def recorded_environment() -> dict[str, str]:
 def set_by_user(environment: Mapping[str, str]) -> dict[str, str]:
     """Return of recorded variables those that the user has set, and not a benchmark."""
     own = {name: environment[name] for name in VARIABLES if name in environment.keys() - OURS}
+    own = {name: value for name, value in own.items() if value != UNLESS_SET.get(name)}
     if "XLA_FLAGS" in own:
         flags = own.pop("XLA_FLAGS").split()
         if rest := " ".join(flag for flag in flags if not flag.startswith(OUR_FLAGS)):

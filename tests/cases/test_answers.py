@@ -32,6 +32,7 @@ def test_every_loader_gives_the_same_bytes_and_stops_where_told(
     gate = asked.set_up(question, track)
     assert gate["passed"] and set(gate["checks"]) == {"images", "labels"}
     steps = len(plan) // CONFIG.recipe.batch_size + 3  # More than an epoch has.
+    asked.ask("wake")
     sample = asked.ask("time_turn", steps=steps)
     assert sample["steps"] == steps and sample["seconds"] > 0
     peak, own = asked.ask("used", steps=2), resident_peak(asked.worker.process.pid)
@@ -96,7 +97,8 @@ def test_a_part_of_a_step_is_asked_about_a_batch_that_nobody_knew(
     assert not question.gate(answers, "float32", "default", asked.backend)["passed"]
     known = question.case.errors(asked.answers, answers, drawn)
     assert all(error > 1e-3 for error in known.values()), known
-    assert asked.ask("unseen_seconds", inputs=str(inputs), number=0) > 0
+    taken = asked.ask("take_unseen", inputs=str(inputs), number=0)
+    assert asked.ask("unseen_seconds", steps=taken["steps"]) > 0
 
 
 @pytest.mark.parametrize("case", ["upsample", pytest.param("train", marks=pytest.mark.release)])
@@ -131,6 +133,7 @@ def test_an_epoch_trains_on_what_it_loaded_and_its_second_step_is_whole_even_in_
     # From the same parameters, but other batches than those of the files.
     others = ask_about("train", None, CONFIG).expected
     assert not question.gate(others, precision, "default", asked.backend)["passed"]
+    asked.ask("wake")
     asked.ask("time_turn", steps=2)
 
 

@@ -176,6 +176,9 @@ UNREADABLE = {
     "settings/backends: has 2 values, expected 1": lambda d: d["settings"]["backends"].append(
         "jax"
     ),
+    "slowdowns: [0.05, 0.05": lambda d: d.update(slowdowns=[0.05, 0.05, 0.02, 0.1]),
+    "slowdowns: [0.0, 0.05": lambda d: d.update(slowdowns=[0.0, 0.05, 0.02, 0.1]),
+    "budget: has neither": lambda d: d.update(budget={"minutes": None, "comparisons": None}),
     "groups/0/rows: one has a step of 1e-12 s": lambda d: row(d)["seconds"].__setitem__(0, 1e-12),
 }
 

@@ -104,8 +104,9 @@ class Here:
     def __exit__(self, *_: object) -> None:
         pass
 
-    def ask(self, task: str, timeout: float, **_: Any) -> dict[str, Any]:
+    def ask(self, task: str, timeout: float, **_: Any) -> dict[str, Any] | None:
         return {
+            "timing.turns.wake": None,
             "timing.turns.time_turn": {"seconds": 0.5},
             "timing.turns.used": {"host_memory_peak_bytes": 7, "device_memory_peak_bytes": None},
         }[task]

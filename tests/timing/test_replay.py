@@ -13,7 +13,7 @@ from benchmarks.commands.bench import replay
 from benchmarks.records.diff import outcome, repeated
 from benchmarks.timing.settings import bench_parser, settings_from
 from common.errors import InputError
-from common.machine.provenance import set_by_user
+from common.machine.provenance import UNLESS_SET, set_by_user
 from common.options import parsed
 from tests.conftest import required
 from tests.support.bench_sample import sample_bench
@@ -100,7 +100,7 @@ def test_variables_that_a_user_had_set_are_set_again_and_no_others(
     flags = "--xla_gpu_enable_command_buffer=fusion --xla_cpu_experimental_ynn_fusion_type=-X"
     for row in document["rows"]:
         for process in row["processes"]:
-            process["environment"] = {"OMP_NUM_THREADS": "2", "XLA_FLAGS": flags}
+            process["environment"] = {**UNLESS_SET, "OMP_NUM_THREADS": "2", "XLA_FLAGS": flags}
     variables = replay.variables_of(document)
     assert variables == {"XLA_FLAGS": "--xla_gpu_enable_command_buffer=fusion"}
     line = replay.command_line(variables, ["--quick"])
@@ -114,6 +114,13 @@ def test_variables_that_a_user_had_set_are_set_again_and_no_others(
     assert replay.measured([], tmp_path, variables) == 0
     seen = json.loads((tmp_path / "seen.json").read_text())
     assert seen["XLA_FLAGS"] == variables["XLA_FLAGS"] and "TF_ENABLE_ONEDNN_OPTS" not in seen
+
+
+@pytest.mark.parametrize("name", UNLESS_SET)
+def test_what_a_user_sets_in_place_of_ours_is_the_users(name: str) -> None:
+    assert set_by_user(UNLESS_SET) == {}
+    for value in ("", "1000"):
+        assert set_by_user({**UNLESS_SET, name: value}) == {name: value}
 
 
 def test_the_packages_own_flags_are_known_by_name() -> None:

@@ -79,6 +79,7 @@ def test_a_worker_does_what_every_case_does_with_its_framework_alone(
             worker.ask("timing.turns.set_up", 300, **arguments)
             with np.load(outputs) as answers:
                 assert all(np.isfinite(answers[name]).all() for name in answers)
+            worker.ask("timing.turns.wake", 300)
             assert worker.ask("timing.turns.time_turn", 300, steps=1)["seconds"] > 0
         # Of the last case alone: the others calibrate by the same code. Whether work was left over
         # can be judged only where nothing else runs: each row of `fcn bench` and its selftest do.

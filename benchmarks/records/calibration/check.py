@@ -17,7 +17,7 @@ ROUNDING = timedelta(seconds=2)
 
 
 def unreadable(calibration: Calibration) -> Iterator[str]:
-    """Yield in which groups the rows are not those that were planted, or lack samples."""
+    """Yield what leaves no figure to compute: settings, or rows that were not planted or timed."""
     settings = calibration["settings"]
     for name, count in LENGTHS.items():
         if (length := len(settings[name])) != count:
@@ -25,7 +25,12 @@ def unreadable(calibration: Calibration) -> Iterator[str]:
     rounds = settings["rounds"]
     if rounds < 1:
         yield f"settings/rounds: {rounds}, expected 1 at least"
-    planted = [0.0] * PLAIN_ROWS + calibration["slowdowns"]
+    slowdowns = calibration["slowdowns"]
+    if 0.0 in slowdowns or len({*slowdowns}) < len(slowdowns):
+        yield f"slowdowns: {slowdowns}, expected different ones above 0"
+    if not any(calibration["budget"].values()):
+        yield "budget: has neither minutes nor comparisons, so nothing would end it"
+    planted = [0.0] * PLAIN_ROWS + slowdowns
     for number, group in enumerate(calibration["groups"]):
         place = f"groups/{number}"
         try:

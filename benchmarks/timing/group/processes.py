@@ -1,11 +1,9 @@
 """The processes of a group's rows: each is proved, timed in turns, and asked once more."""
 
 import secrets
-import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -172,16 +170,10 @@ def take_turns(members: list[Member], process: int) -> None:
 
 def take_turn(member: Member, place: Mapping[str, int], left: int) -> None:
     """Time one turn of one member, which has ``left`` to go; the parent sleeps meanwhile."""
-
-    def timed() -> Any:
-        started = time.monotonic()
-        sample = member.ask("turns.time_turn", steps=member.steps)
-        return sample | {"asked_seconds": time.monotonic() - started} | place
-
     with member.measured():
         member.begin(left)
-        sample = watched(member.results.document, member.row, timed)
-        member.row["samples"].append(sample)
+        sample = watched(member.results.document, member.row, member.turn)
+        member.row["samples"].append(sample | place)
 
 
 def finish(member: Member, question: Question | None) -> None:

@@ -64,7 +64,7 @@ def take_start(results: Results, row: Row, question: Question, compiled: Path | 
         if row["status"] == "running" and len(row["processes"]) == 1:
             calibrate(member, seconds=0.0, least=1)
         elif row["status"] == "running":
-            process["step_seconds"] = member.ask("turns.time_turn", steps=1)["seconds"]
+            process["step_seconds"] = member.turn()["seconds"]
         if row["status"] == "running":
             process |= member.ask("turns.used", steps=0)
     return sample

@@ -92,22 +92,31 @@ def doubt(row: Row, closing: Gate) -> str:
 def turn_errors(member: Member, samples: list[Sample]) -> dict[str, float]:
     """Return what the turns took beside what they said."""
     collecting = min(seconds_of(member, "turns.collect") for _ in range(TRIES))
-    told, lasted, step, used = (
+    told, lasted, ran, step, used = (
         np.array([sample[name] for sample in samples])
-        for name in ("turn_seconds", "asked_seconds", "seconds", "turn_cpu_seconds")
+        for name in (
+            *("turn_seconds", "asked_seconds", "clocked_seconds", "seconds"),
+            "turn_cpu_seconds",
+        )
     )
     timed = np.maximum(1e-9, [sample["steps"] * sample["seconds"] for sample in samples])
     cpus = min(len(member.row["processes"][-1]["cpus"]), member.cpus)
     is_busy = of_others(samples) > MOST_FOR_OTHERS
-    # In the shortest turns, which no published row has, a disturbed request is half of the turn.
-    quiet = SLACK if float(np.median(told)) >= SHORT else 5 * SLACK
-    slack = BUSY_SLACK if is_busy else quiet
+    slack = slack_beside(float(np.median(told)), is_busy)
     outside = np.maximum(0, lasted - timed - step - collecting - slack)
     return {
-        "clock": of_most_turns(np.maximum(0, lasted - told - slack) / told, is_busy),
+        "clock": of_most_turns(np.maximum(0, ran - timed - slack) / timed, is_busy),
         "cpus": max(0.0, float(np.median(used / told)) / cpus - 1),
         "outside": of_most_turns(outside / timed, is_busy),
     }
+
+
+def slack_beside(told: float, is_busy: bool) -> float:
+    """Return how many seconds requests and their answers may take beside ``told`` ones of work."""
+    if is_busy:
+        return BUSY_SLACK
+    # In the shortest turns, which no published row has, a disturbed request is half of the turn.
+    return SLACK if told >= SHORT else 5 * SLACK
 
 
 def of_most_turns(errors: NDArray, is_busy: bool) -> float:
@@ -175,7 +184,7 @@ def case_errors(
     if not member.begun:  # A turn has too many steps.
         member.steps = LINEAR // 2
         member.begin(1)
-        member.ask("turns.time_turn", steps=member.steps)
+        member.turn()
     for steps in (int(generator.integers(4)), 0):  # Of two steps in a row both have to be done.
         drawn = CASES[row["case"]].unseen(question.config, generator)
         if drawn is None:
@@ -187,13 +196,14 @@ def case_errors(
         outputs.unlink()
     slow = float(np.quantile([sample["seconds"] for sample in samples], 1 - QUIET))
     limit = CASES[row["case"]].closing["unseen"][row["precision"]].limit
-    unseen = (unseen_error(member, inputs, slow, number) for number in range(TRIES))
+    is_busy = of_others(samples) > MOST_FOR_OTHERS
+    unseen = (unseen_error(member, inputs, slow, number, is_busy) for number in range(TRIES))
     errors["unseen"] = first_within(unseen, limit)
     inputs.unlink()  # No later process may find that this one was asked.
     return errors
 
 
-def unseen_error(member: Member, inputs: Path, slow: float, number: int) -> float:
+def unseen_error(member: Member, inputs: Path, slow: float, number: int, is_busy: bool) -> float:
     """Return by which share a step on unknown batches takes longer than a timed one.
 
     On a busy machine both are timed now; no figure of such a machine is a verdict.
@@ -201,13 +211,16 @@ def unseen_error(member: Member, inputs: Path, slow: float, number: int) -> floa
     Args:
         slow: Seconds of a timed step, in a slow turn.
         number: Of the try, each with other batches.
+        is_busy: Whether the turns were disturbed.
     """
-    unseen = member.ask("turns.unseen_seconds", inputs=str(inputs), number=number)
+    member.ask("turns.wake")
+    taken = member.ask("turns.take_unseen", inputs=str(inputs), number=number)
+    started = time.monotonic()
+    step, steps = member.ask("turns.unseen_seconds", steps=taken["steps"]), taken["steps"]
+    lasted = time.monotonic() - started - slack_beside(steps * step, is_busy)
+    unseen = max(step, lasted / steps) + taken["copying"]
     if unseen > slow:
-        row, steps = member.row, member.steps
-        now = watched(
-            member.results.document, row, lambda: member.ask("turns.time_turn", steps=steps)
-        )
+        now = watched(member.results.document, member.row, member.turn)
         if (now["other_cpu_share"] or 0.0) > MOST_FOR_OTHERS:
             slow = max(slow, now["seconds"])
     return max(0.0, unseen / max(slow, 1e-9) - 1)

@@ -1,15 +1,19 @@
 """What turns hide from the clock is found after the last of them, and is named."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 from benchmarks.cases import CASES
+from benchmarks.cases import closing as batches_of
 from benchmarks.cases.closing import HARNESS, copied_batches
-from benchmarks.timing import turns
+from benchmarks.records.documents import Row
+from benchmarks.records.results import Results
+from benchmarks.timing import members, turns
 from benchmarks.timing.proof import closing, late
 from tests.timing.test_turns import Clock, Device
 
@@ -30,6 +34,16 @@ class Watch:
 
     def sleep(self, seconds: float) -> None:
         self.time.sleep(seconds)
+
+
+class Lagging(Watch):
+    """Is behind when steps have ended, and right when it is read again."""
+
+    behind = 0.0
+
+    def perf_counter(self) -> float:
+        seconds, self.behind = super().perf_counter() - self.behind, 0.0
+        return seconds
 
 
 class Later(Device):
@@ -63,24 +77,51 @@ class Untidy(Device):
         self.garbage = 0.0
 
 
-HIDDEN: dict[str, tuple[type[Device], dict[str, Any], dict[str, Any]]] = {
-    "clock": (Device, {}, {"speed": 0.5}),
-    "cpus": (Device, {}, {"threads": 3}),
-    "late": (Later, {}, {}),
-    "outside": (Woken, {}, {}),
+HIDDEN: dict[str, tuple[type[Device], dict[str, Any]]] = {
+    "clock": (Device, {"speed": 0.5}),
+    "cpus": (Device, {"threads": 3}),
+    "late": (Later, {}),
+    "outside": (Woken, {}),
 }
 SEEN_TOO = {"clock": {"outside"}}
 """Without these and the quantity itself, nobody would refuse what is hidden."""
 
 
+def right(time: Clock, work: Any) -> Watch:
+    return Watch(time)
+
+
+def member_here(time: Clock, patch: pytest.MonkeyPatch) -> Any:
+    """Return a row whose worker is this process; the parent's clock is right."""
+
+    class Here(members.Member):
+        def __init__(self) -> None:
+            processes = [{"cpus": [*range(64)]}]  # As it says: it was given two.
+            self.cpus, self.steps = 2, STEPS
+            self.results = cast(Results, SimpleNamespace(document=None))
+            row = {"case": "train", "precision": "float32", "processes": processes}
+            self.row = cast(Row, row)
+
+        def ask(self, task: str, **arguments: Any) -> Any:
+            return getattr(turns, task.removeprefix("turns."))(turns, **arguments)
+
+    parent: Any = type("Parent", (), {"monotonic": lambda: time.now})
+    for module in (closing, members):
+        patch.setattr(module, "time", parent)
+    return Here()
+
+
 def errors_of(
-    kind: type[Device], watch: dict[str, Any], patch: pytest.MonkeyPatch, **device: Any
+    kind: type[Device],
+    watch_of: Callable[[Clock, Any], Watch],
+    patch: pytest.MonkeyPatch,
+    **device: Any,
 ) -> set[str]:
     """Return the quantities that are past their bounds."""
     time = Clock()
     work: Any = kind(time, waits=True, **device)
     patch.setattr("gc.collect", getattr(work, "collect", int))
-    own = Watch(time, **watch)
+    own = watch_of(time, work)
     for module in (turns, late):
         patch.setattr(module, "time", own)
     patch.setattr(turns.Turn, "work", work, raising=False)
@@ -88,23 +129,8 @@ def errors_of(
     if isinstance(work, Later):
         work.waits = False
 
-    class Member:
-        def __init__(self) -> None:
-            processes = [{"cpus": [*range(64)]}]  # As it says: it was given two.
-            self.cpus = 2
-            self.row = {"case": "train", "precision": "float32", "processes": processes}
-
-        def ask(self, task: str, **arguments: Any) -> Any:
-            return getattr(turns, task.removeprefix("turns."))(turns, **arguments)
-
-    member: Any = Member()
-    parent: Any = type("Parent", (), {"monotonic": lambda: time.now})
-    patch.setattr(closing, "time", parent)
-    samples: Any = []
-    for _ in range(4):
-        started = time.now
-        sample = member.ask("turns.time_turn", steps=STEPS)
-        samples.append(sample | {"asked_seconds": time.now - started, "other_cpu_share": 0.0})
+    member = member_here(time, patch)
+    samples: Any = [member.turn() | {"other_cpu_share": 0.0} for _ in range(4)]
     errors = closing.turn_errors(member, samples)
     assert tuple(errors) == closing.OF_TURNS
     errors["late"] = closing.late_error(member, samples)
@@ -114,17 +140,96 @@ def errors_of(
 
 
 def test_turns_that_hide_nothing_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert errors_of(Device, {}, monkeypatch) == set()
+    assert errors_of(Device, right, monkeypatch) == set()
 
 
 @pytest.mark.parametrize("quantity", HIDDEN)
 def test_what_turns_hide_is_named(quantity: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind, device, watch = HIDDEN[quantity]
-    assert errors_of(kind, watch, monkeypatch, **device) == {quantity, *SEEN_TOO.get(quantity, ())}
+    kind, watch = HIDDEN[quantity]
+    errors = errors_of(kind, lambda time, _: Watch(time, **watch), monkeypatch)
+    assert errors == {quantity, *SEEN_TOO.get(quantity, ())}
 
 
 def test_garbage_that_is_left_to_the_next_turn_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert errors_of(Untidy, {}, monkeypatch) == {"outside"}
+    assert errors_of(Untidy, right, monkeypatch) == {"outside"}
+
+
+def test_a_clock_that_is_right_after_the_steps_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It tells a little more than half of their time, so that no turn is twice as long as told."""
+
+    def lagging(time: Clock, work: Any) -> Watch:
+        watch, run, finish = Lagging(time), work.run, work.finish
+        began = 0.0
+
+        def noted(steps: int) -> None:
+            nonlocal began
+            began = time.now
+            run(steps)
+
+        def finished() -> None:
+            finish()
+            watch.behind = 0.4 * (time.now - began)
+
+        work.run, work.finish = noted, finished
+        return watch
+
+    assert errors_of(Device, lagging, monkeypatch) == {"clock"}
+
+
+@pytest.mark.parametrize("beside", ["run", "collect", None])
+def test_unknown_batches_are_not_done_beside_the_clock(
+    beside: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Outcomes are known by their batch; those of all that lie on the device are made ``beside``.
+
+    A step takes a second by the one clock. ``run`` is the step that wakes the worker up, and
+    ``collect`` what frameworks do while garbage is collected.
+    """
+    time = Clock()
+
+    class Work:
+        backend = SimpleNamespace(synchronize=lambda value: None)
+
+        def __init__(self) -> None:
+            self.there, self.known, self.batches = [], set(), [("own",)]  # type: ignore[var-annotated]
+
+        def to_device(self, array: Any) -> Any:
+            if array.ndim == 4:
+                self.there.append(array)
+            return array
+
+        def take(self, batches: list[Any]) -> None:
+            self.batches = batches
+
+        def run(self, steps: int) -> None:
+            if beside == "run":
+                self.collect()
+            for number in range(steps):
+                self.outcome(self.batches[number % len(self.batches)][0])
+
+        def outcome(self, batch: Any) -> None:
+            time.now += id(batch) not in self.known
+            self.known.add(id(batch))
+
+        def collect(self) -> None:
+            for batch in self.there:
+                self.outcome(batch)
+
+        def finish(self) -> None:
+            pass
+
+    work: Any = Work()
+    monkeypatch.setattr("gc.collect", work.collect if beside == "collect" else int)
+    for module in (turns, batches_of):
+        monkeypatch.setattr(module, "time", time)
+    monkeypatch.setattr(turns.Turn, "work", work, raising=False)
+    turns.rest()
+    member = member_here(time, monkeypatch)
+    monkeypatch.setattr(closing, "watched", lambda *_: {"other_cpu_share": 0.0})
+    assert member.turn()["seconds"] == 0.0
+    np.savez(tmp_path / "inputs.npz", images=np.zeros((2, 8, 8, 3), np.uint8))
+    error = closing.unseen_error(member, tmp_path / "inputs.npz", 0.5, 0, False)
+    assert error == pytest.approx(1, abs=0.05)
 
 
 def test_a_copy_that_does_a_steps_work_counts_as_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +284,9 @@ def test_the_steps_after_the_unknown_batches_are_as_before(
     work: Any = Work()
     monkeypatch.setattr(turns.Turn, "work", work, raising=False)
     np.savez(tmp_path / "inputs.npz", images=np.zeros((2, 8, 8, 3), np.uint8))
-    turns.unseen_seconds(ModuleType("package"), str(tmp_path / "inputs.npz"), 0)
+    package = ModuleType("package")
+    taken = turns.take_unseen(package, str(tmp_path / "inputs.npz"), 0)
+    turns.unseen_seconds(package, int(taken["steps"]))
     assert (work.batches, work.loader, work.rate) == ("own", "files", 1.0)
 
 
@@ -198,9 +305,11 @@ def test_half_of_the_turns_may_not_lie_and_a_busy_machine_disturbs_more() -> Non
 
 @pytest.mark.parametrize("speed", [0.9, 1.0])
 def test_a_clock_that_is_a_tenth_slow_is_named_in_short_turns_too(speed: float) -> None:
-    told, request = 0.2 * speed, 0.004
-    times = {"turn_seconds": told, "asked_seconds": 0.2 + request, "seconds": told / 5, "steps": 4}
-    sample: Any = {**times, "turn_cpu_seconds": told, "other_cpu_share": 0.02}
+    timed, request = 0.2, 0.004
+    told = {"seconds": timed * speed / 4, "steps": 4, "turn_seconds": 1.25 * timed * speed}
+    lasted = {"asked_seconds": 1.25 * timed + 2 * request, "clocked_seconds": timed + request}
+    used = {"turn_cpu_seconds": 1.25 * timed * speed, "other_cpu_share": 0.02}
+    sample: Any = {**told, **lasted, **used}
     member: Any = SimpleNamespace(
         ask=lambda task: None, row={"processes": [{"cpus": [0, 1]}], "case": "train"}, cpus=2
     )
@@ -231,6 +340,7 @@ def test_a_request_may_take_longer_on_a_busy_machine(
     monkeypatch.setattr(closing, "seconds_of", lambda member, task: 0.0)
     member: Any = type("Member", (), {"row": {"processes": [{"cpus": [0, 1]}]}, "cpus": 2})
     turn: Any = {"turn_seconds": 0.05, "asked_seconds": 0.2, "seconds": 0.025, "steps": 2}
+    turn["clocked_seconds"] = 0.2
     samples = [turn | {"turn_cpu_seconds": 0.05, "other_cpu_share": share}] * 2
     errors = closing.turn_errors(member, samples)
     bounds = CASES["loss"].closing
