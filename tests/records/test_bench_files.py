@@ -115,6 +115,7 @@ def test_a_sound_file_is_shown(
     assert fcn(["bench", "check", write(tmp_path, document)]) == 0
     shown = capsys.readouterr().out
     assert "follows the schema and agrees with itself" in shown and "examples/s" in shown
+    assert "made by: fcn bench --" in shown
 
 
 def forget_samples(document: Document) -> None:

@@ -22,6 +22,7 @@ def test_a_search_is_shown_as_text_and_as_markdown(
     text = capsys.readouterr().out
     assert outcome in text and "3      finished  0.4200" in text
     assert "follows the schema and agrees with itself" in text
+    assert "made by: fcn tune --" in text
     assert fcn(["bench", "check", "--markdown", str(tmp_path / "tune.json")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith(outcome)

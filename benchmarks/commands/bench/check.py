@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from benchmarks.commands.bench.history import command_of
 from benchmarks.pages.bench_text import (
     few_processes,
     markdown,
@@ -13,8 +14,10 @@ from benchmarks.pages.bench_text import (
     not_compared,
     table,
 )
+from benchmarks.pages.calibration.page import command as calibration_command
 from benchmarks.pages.calibration.text import calibration_markdown, calibration_text
 from benchmarks.pages.studies import tune as searches
+from benchmarks.pages.studies.command import study_command, tune_command
 from benchmarks.pages.studies.words import study_markdown, study_text
 from benchmarks.records.calibration.check import problems as problems_of_calibration
 from benchmarks.records.calibration.documents import Calibration
@@ -37,9 +40,16 @@ from common.options import Parser
 
 
 class Shown(NamedTuple):
-    """A document as text or as Markdown, what contradicts the rules, and what is worth knowing."""
+    """A document as text or as Markdown.
+
+    Attributes:
+        command: That made it.
+        problems: What contradicts the rules.
+        notes: What is worth knowing.
+    """
 
     text: str
+    command: str
     problems: list[str]
     notes: list[str]
 
@@ -71,12 +81,13 @@ def main(argv: Sequence[str]) -> int:
     readers = {STUDY: read_study, TUNE: read_search, CALIBRATION: read_calibration}
     read = readers.get(kind, read_bench)
     try:
-        text, wrong, notes = read(args.file, args.markdown)
+        text, command, wrong, notes = read(args.file, args.markdown)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, InputError) or can_check_schema():
             raise
         raise InputError(f"{args.file}: does not follow the schema ({error!r})") from error
-    lines = [f"problem: {line}" for line in wrong] + [f"note: {note}" for note in notes]
+    lines = [] if args.markdown else [f"made by: {command}"]
+    lines += [f"problem: {line}" for line in wrong] + [f"note: {note}" for note in notes]
     if not wrong and not args.markdown:
         unchecked = "(schema unchecked: no jsonschema)"
         schema = "follows the schema" if can_check_schema() else unchecked
@@ -93,21 +104,21 @@ def read_bench(path: Path, is_markdown: bool) -> Shown:
     document = read_document(path, Bench)
     notes = [ask(document) for ask in (few_processes, not_closed, not_asked, not_compared)]
     text = markdown(document) if is_markdown else table(document)
-    return Shown(text, problems(document), [note for note in notes if note])
+    return Shown(text, command_of(document), problems(document), [note for note in notes if note])
 
 
 def read_study(path: Path, is_markdown: bool) -> Shown:
     """Read a study."""
     study = read_document(path, Study)
     words = study_markdown if is_markdown else study_text
-    return Shown(words(study), list(problems_of_study(study)), [])
+    return Shown(words(study), study_command(study), list(problems_of_study(study)), [])
 
 
 def read_search(path: Path, is_markdown: bool) -> Shown:
     """Read a search."""
     tune = read_document(path, Tune)
     words = searches.search_markdown if is_markdown else searches.table
-    return Shown(words(tune), list(problems_of_search(tune)), [])
+    return Shown(words(tune), tune_command(tune), list(problems_of_search(tune)), [])
 
 
 def read_calibration(path: Path, is_markdown: bool) -> Shown:
@@ -115,4 +126,5 @@ def read_calibration(path: Path, is_markdown: bool) -> Shown:
     calibration = read_document(path, Calibration)
     words = calibration_markdown if is_markdown else calibration_text
     text = words(calibration, outcomes(calibration))
-    return Shown(text, list(problems_of_calibration(calibration)), [])
+    wrong = list(problems_of_calibration(calibration))
+    return Shown(text, calibration_command(calibration), wrong, [])
