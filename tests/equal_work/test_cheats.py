@@ -23,7 +23,7 @@ from benchmarks.cases.inputs import read_arrays
 from benchmarks.equal_work.case_answers import cached_answers
 from benchmarks.records.documents import Gate, Row
 from benchmarks.records.results import Results
-from benchmarks.timing import turns
+from benchmarks.timing import members, turns
 from benchmarks.timing.group.processes import take_turn
 from benchmarks.timing.members import Member
 from benchmarks.timing.plan import config_of
@@ -130,7 +130,8 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(closing, "late_error", lambda *_: 0.0)
     monkeypatch.setattr(asked, "MOST_UNSEEN", 3)
     monkeypatch.setattr("gc.collect", int)
-    monkeypatch.setattr(turns, "time", clock)
+    for module in (turns, members, closing):
+        monkeypatch.setattr(module, "time", clock)
     return clock
 
 

@@ -28,20 +28,41 @@ MISTAKES = PLANTS | {
     mistake: (plant, "evaluation", quantity, name)
     for mistake, (plant, quantity, name) in EVALUATION_PLANTS.items()
 }
+
+
+def title(recipe: Recipe) -> str:
+    return recipe.network.title
+
+
 RECIPE = replace(probe_recipe("resnet18_v1"), batch_size=2, crop=(64, 96), tile=(64, 96))
 
-VIEWED = replace(RECIPE, test_flip=True, test_scales=(1.0, 0.75))
+OTHER = replace(RECIPE, backbone="resnet18_v2", head="fcn8s")
+"""The other backbone, and the head with the most layers."""
+EARLIER = {"backbone.bn1": "backbone.data_bn", "transpose_conv": "up32to16"}
+"""What a mistake meets first in that network, which has layers of the kind before these."""
+
+
+def viewed(recipe: Recipe) -> Recipe:
+    return replace(recipe, test_flip=True, test_scales=(1.0, 0.75))
+
+
+@pytest.fixture(
+    scope="module", params=[RECIPE, pytest.param(OTHER, marks=pytest.mark.release)], ids=title
+)
+def recipe(request: pytest.FixtureRequest) -> Recipe:
+    chosen: Recipe = request.param
+    return chosen
 
 
 @pytest.fixture(scope="module")
-def files() -> dict[str, Path]:
-    batch = probe_batch(*RECIPE.crop)
-    layers = layers_file(RECIPE, *batch)
+def files(recipe: Recipe) -> dict[str, Path]:
+    batch = probe_batch(*recipe.crop)
+    layers = layers_file(recipe, *batch)
     return {
         "layers": layers,
         "losses": layers,
-        "steps": steps_file(RECIPE, *batch, (2, 2), "float32"),
-        "evaluation": Source(None, 2, RECIPE.crop, seed=0).prediction(VIEWED),
+        "steps": steps_file(recipe, *batch, (2, 2), "float32"),
+        "evaluation": Source(None, 2, recipe.crop, seed=0).prediction(viewed(recipe)),
     }
 
 
@@ -111,13 +132,16 @@ def test_the_mistake_is_found_and_named(
     backend: ModuleType,
     backend_name: str,
     mistake: str,
+    recipe: Recipe,
     files: dict[str, Path],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     plant, question, quantity, name = MISTAKES[mistake]
+    if recipe == OTHER:
+        name = EARLIER.get(name, name)
     plant(monkeypatch, backend_name, backend)
     # A seed of its own: what JAX has compiled for an equal configuration has no mistake in it.
-    recipe = VIEWED if name == "views" else RECIPE
+    recipe = viewed(recipe) if name == "views" else recipe
     config = Config(recipe, seed=1 + list(MISTAKES).index(mistake)).to_json()
     errors = proof.answer(backend, question, config, str(files[question]))
     found = breaches(proof_findings(errors, "float32"))

@@ -239,7 +239,10 @@ def test_a_change_is_found_and_unlike_rows_are_refused(
     for process in versions["processes"]:
         process["backend"]["versions"]["numpy"] = "99"  # Unknown to the old one.
     assert fcn(["bench", "diff", old, write(tmp_path, new), "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    printed = capsys.readouterr()
+    assert printed.err.startswith(f"{tmp_path / 'bench.json'}: contradicts itself: ")
+    assert printed.err.count("\n") == 1
+    found = json.loads(printed.out)
     entries = {entry["key"]: entry for entry in found["rows"]}
     assert entries[slow["key"]]["said"] == "slower"
     assert entries[slow["key"]]["ratio"] == pytest.approx(1.5)

@@ -3,15 +3,17 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from benchmarks.pages.format import ratio_text, text_table
 from benchmarks.pages.history.words import change_finding, differences
+from benchmarks.records.check import problems
 from benchmarks.records.diff import Change, changes, unlike
 from benchmarks.records.documents import Bench
 from benchmarks.records.results import read_document
 from benchmarks.records.statistics import UNPAIRED_TEST
 from benchmarks.timing.tracks import WITHOUT_SHORT_SPINNING
-from common.errors import InputError
+from common.errors import InputError, notice
 from common.options import Parser
 
 HEADS = ("row", "old ms", "new ms", "new/old [95 %]", "")
@@ -40,6 +42,8 @@ def main(argv: Sequence[str]) -> int:
     """
     args = command_parser().parse_args(argv)
     old, new = read_document(args.old, Bench), read_document(args.new, Bench)
+    for path, document in ((args.old, old), (args.new, new)):
+        tell_of_problems(path, document)
     if different := unlike(old["hardware"], new["hardware"]):
         raise InputError(
             f"{args.old} and {args.new} are of different machines: {different}; "
@@ -67,6 +71,12 @@ def main(argv: Sequence[str]) -> int:
             f"from it; `fcn bench --track default,{WITHOUT_SHORT_SPINNING}` measures how much"
         )
     return 0
+
+
+def tell_of_problems(path: Path, document: Bench) -> None:
+    """Say of a file that contradicts itself how, in a line beside the result."""
+    if first := next(iter(problems(document)), ""):
+        notice(f"{path}: contradicts itself: {first}; `fcn bench check {quote(str(path))}` has all")
 
 
 def cells(change: Change) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.commands.bench.diff import tell_of_problems
 from benchmarks.commands.bench.replay import command_line, options_of, variables_of
 from benchmarks.pages.history.page import render_page
 from benchmarks.pages.history.words import verdict
@@ -36,7 +37,10 @@ def command_parser() -> Parser:
 def main(argv: Sequence[str]) -> int:
     """Write the page and print its verdict."""
     args = command_parser().parse_args(argv)
-    history = history_of(stored_benchmarks(args.places))
+    files = stored_benchmarks(args.places)
+    for stored in files:
+        tell_of_problems(stored.path, stored.document)
+    history = history_of(files)
     commands = [command_of(stored.document) for stored in history.files]
     write_text(args.out, render_page(history, commands))
     print(verdict(history))

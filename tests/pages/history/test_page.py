@@ -80,7 +80,14 @@ def test_the_command_writes_the_page_and_says_its_verdict(
         (tmp_path / str(number) / "bench.json").write_text(json.dumps(document))
     page = tmp_path / "new" / "page.html"
     assert fcn(["bench", "history", str(tmp_path), "--out", str(page)]) == 0
-    assert capsys.readouterr().out.splitlines() == [words.verdict(history), str(page)]
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [words.verdict(history), str(page)]
+    path = tmp_path / "0" / "bench.json"
+    assert f"{path}: contradicts itself" not in printed.err
+    files[0]["rows"].append(files[0]["rows"][0])
+    path.write_text(json.dumps(files[0]))
+    assert fcn(["bench", "history", str(tmp_path), "--out", str(page)]) == 0
+    assert f"{path}: contradicts itself: " in capsys.readouterr().err
     assert page.read_text().startswith("<!doctype html>")
     assert fcn(["bench", "history", str(tmp_path / "new")]) == 2
     assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'new'}: holds no bench.json")
