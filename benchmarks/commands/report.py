@@ -6,10 +6,12 @@ from shlex import quote
 
 from benchmarks.pages import bench, compare
 from benchmarks.pages.calibration import page as calibration
+from benchmarks.pages.calibration.curves import write_curves
 from benchmarks.pages.picture import gallery_of, write_picture
 from benchmarks.pages.studies import page as study
 from benchmarks.pages.studies import tune
 from benchmarks.records.calibration.documents import Calibration
+from benchmarks.records.calibration.shares import outcomes
 from benchmarks.records.documents import Bench
 from benchmarks.records.machines.kinds import kinds_in
 from benchmarks.records.results import (
@@ -107,7 +109,8 @@ def command_parser() -> Parser:
         "--picture",
         type=Path,
         metavar="FILE",
-        help="write the predictions of a comparison or a benchmark in DIR as a PNG, not the page",
+        help="write a PNG, not the page: the predictions of a comparison or a benchmark in DIR, or "
+        "how often a calibration's designs find a slowdown",
     )
     return parser
 
@@ -140,17 +143,21 @@ def results_of(folder: Path) -> str:
 
 
 def draw(folders: Sequence[Path], picture: Path) -> int:
-    """Write the gallery of a folder's results as a picture."""
+    """Write the gallery of a folder's results, or a calibration's curves, as a picture."""
     if len(folders) > 1:
         raise InputError(f"--picture: shows one folder's results, and {len(folders)} are named")
     (folder,) = folders
     kind = kind_of(folder)
+    if kind == CALIBRATION:
+        write_curves(outcomes(read_document(folder, Calibration)), picture)
+        print(picture)
+        return 0
     if kind == RESULTS:
         items = gallery_of(read_document(folder, Bench), folder)
     elif kind == COMPARISON:
         items = gallery_of(read_document(folder, Compared), folder)
     else:
-        raise InputError(f"--picture: {folder} holds neither {COMPARISON} nor {RESULTS}")
+        raise InputError(f"--picture: {folder} holds no predictions and no calibration")
     write_picture(items, picture)
     print(picture)
     return 0

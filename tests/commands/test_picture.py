@@ -1,4 +1,4 @@
-"""`fcn report --picture`: the gallery as one PNG, and the picture of the README."""
+"""`fcn report --picture`: a gallery or curves as one PNG, as the documents show them."""
 
 from pathlib import Path
 
@@ -9,8 +9,9 @@ from PIL import Image
 from benchmarks.cli import main as fcn
 
 ROOT = Path(__file__).parents[2]
-STORED = ROOT / "benchmarks" / "results" / "cpu-amd-epyc"
-README_PICTURE = ROOT / "docs" / "pictures" / "predictions.png"
+RESULTS = ROOT / "benchmarks" / "results"
+STORED = RESULTS / "cpu-amd-epyc"
+PICTURES = ROOT / "docs" / "pictures"
 
 
 def pixels(path: Path) -> np.ndarray:
@@ -19,16 +20,23 @@ def pixels(path: Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"), np.float64)
 
 
-def test_the_picture_of_the_readme_is_what_the_command_draws(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    "name, of",
+    [
+        ("predictions.png", STORED / "accuracy"),
+        ("power.png", RESULTS / "cpu-amd-epyc-zen5" / "calibration"),
+    ],
+)
+def test_a_picture_of_the_documents_is_what_the_command_draws(
+    name: str, of: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     drawn = tmp_path / "picture.png"
-    assert fcn(["report", str(STORED / "accuracy"), "--picture", str(drawn)]) == 0
+    assert fcn(["report", str(of), "--picture", str(drawn)]) == 0
     assert capsys.readouterr().out == f"{drawn}\n"
-    stored, new = pixels(README_PICTURE), pixels(drawn)
+    stored, new = pixels(PICTURES / name), pixels(drawn)
     # Another matplotlib may set the letters a little differently; a tile exchanged is 10 and more.
     assert stored.shape == new.shape and np.abs(stored - new).mean() < 1
-    assert README_PICTURE.stat().st_size < 150_000
+    assert (PICTURES / name).stat().st_size < 150_000
 
 
 @pytest.mark.parametrize(
@@ -36,6 +44,7 @@ def test_the_picture_of_the_readme_is_what_the_command_draws(
     [
         (["tracks"], "the results have no predictions"),
         (["accuracy", "tracks"], "shows one folder's results, and 2 are named"),
+        (["study-heads"], "holds no predictions and no calibration"),
     ],
 )
 def test_what_has_no_one_gallery_is_refused(

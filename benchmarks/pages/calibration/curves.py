@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.pages.html import COLORS, MUTED, TEXT, mute, new_figure
+from benchmarks.pages.html import COLORS, MUTED, TEXT, mute, new_figure, write_png
 from benchmarks.records.calibration.designs import DESIGNS, SIZES
 from benchmarks.records.calibration.shares import COVERAGE, TOLERANCE, Outcome, Share
 from benchmarks.records.statistics import LEVEL
+from common.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -75,6 +77,21 @@ def draw(
     reach = [[100 * (s.value - s.low) for s in shares], [100 * (s.high - s.value) for s in shares]]
     line = axes.errorbar(across, heights, yerr=reach, color=COLORS[place], capsize=2).lines[0]
     line.set(marker=marker, linestyle=dash, label=name.partition(",")[0])
+
+
+def write_curves(results: Sequence[Outcome], path: Path) -> None:
+    """Write how often each slowdown is found side by side as a PNG.
+
+    Raises:
+        InputError: Without results, or without matplotlib.
+    """
+    figure = power_picture(results, apart=False)
+    if figure is None:
+        raise InputError(
+            "--picture: a calibration of two groups at least is needed, and matplotlib, which "
+            "`uv sync` installs"
+        )
+    write_png(figure, path)
 
 
 def power_picture(results: Sequence[Outcome], apart: bool) -> Figure | None:
