@@ -4,13 +4,12 @@ import json
 import shutil
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 from benchmarks.cluster.place import Question
-from benchmarks.cluster.slots import Slots, hosts_joined
 from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.page import render_page
@@ -164,8 +163,9 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
     )
     if args.resume:
         trainings.check_same_inputs(out, plan.inputs)
+    question = Question(plan.backends, config, data, [])
     with ExitStack() as begun:
-        with hosts_for(plan, config, args.address) as slots:
+        with trainings.hosts_for(args.address, out, question, args.weights) as slots:
             if not args.resume:
                 clear(out)
             write_plan(out, args, config, ["backends", *KEPT], plan.inputs)
@@ -220,16 +220,6 @@ def studied(
         "gallery": gallery(plan, dataset, backend, out) if backend else [],
         "gallery_backend": backend,
     }
-
-
-def hosts_for(
-    plan: Plan, config: Config, address: str | None
-) -> AbstractContextManager[Slots | None]:
-    """Take the hosts of a cluster within the block; without an address there are none."""
-    if address is None:
-        return nullcontext()
-    question = Question(plan.backends, config, plan.data, [])
-    return hosts_joined(address, plan.out.parent, question, plan.weights)
 
 
 def backend_of_gallery(records: Sequence[VariantRecord]) -> str | None:

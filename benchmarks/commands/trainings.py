@@ -3,13 +3,15 @@
 import json
 from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from benchmarks.cluster.joining import LOCAL, ClusterLost, check_listening, check_ray
 from benchmarks.cluster.launch import IMAGENET
+from benchmarks.cluster.place import Question
+from benchmarks.cluster.slots import Slots, hosts_joined
 from benchmarks.records.diff import check_same_origin
 from benchmarks.workers.progress import PLAN
 from common import options
@@ -67,6 +69,13 @@ def check_address(address: str | None) -> None:
         check_ray(f"--address {address}")
         if address != LOCAL:
             check_listening(address)
+
+
+def hosts_for(
+    address: str | None, folder: Path, question: Question, weights: Path | None
+) -> AbstractContextManager[Slots | None]:
+    """Take the hosts of a cluster, as ``hosts_joined``; without an address there are none."""
+    return nullcontext() if address is None else hosts_joined(address, folder, question, weights)
 
 
 def check_group_options(args: Namespace, config: Config) -> None:

@@ -7,7 +7,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
@@ -15,7 +15,7 @@ from pathlib import Path
 from shlex import join, quote
 
 from benchmarks.cluster.place import Question
-from benchmarks.cluster.slots import hosts_joined
+from benchmarks.cluster.slots import Slots
 from benchmarks.commands import study, trainings
 from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
 from benchmarks.records.results import TUNE, check_page_free
@@ -24,7 +24,7 @@ from benchmarks.studies.holdout import RULE, SHARE, hold_out
 from benchmarks.studies.search import PRUNERS, SAMPLERS, Budget, go_on, open_study
 from benchmarks.studies.space import Space, check_fits, check_space, fitting_space, read_space
 from benchmarks.studies.together import search_together
-from benchmarks.studies.trials import Search, best_recipe, best_trial, document_of
+from benchmarks.studies.trials import STORAGE, Search, best_recipe, best_trial, document_of
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PATHS, PLAN, inputs_of, write_plan
 from common import options
@@ -95,10 +95,6 @@ def main(argv: Sequence[str]) -> int:
     else:
         out = new_folder("tune", args.out, args.force)
         check_page_free(out, TUNE)
-        if (out / PLAN).exists():
-            raise InputError(
-                f"{out}: holds a search already: go on with it by --resume, or choose another --out"
-            )
         config = trainings.config_from(args)
     if "," in str(out.absolute()):
         raise InputError(f"{out}: has a comma in its path: choose another folder")
@@ -119,9 +115,15 @@ def main(argv: Sequence[str]) -> int:
                 trainings.check_begun_here(out)
                 trainings.check_same_inputs(out, inputs)
             search = replace(search, space=space_of(search, args.search))
-        write_plan(out, args, config, (*STORED, *CHANGED), inputs)
-        with trainings.resumable("tune", out, args.address):
-            return tune(search, args)
+        question = Question([args.backend], config, data, [])
+        with ExitStack() as begun:
+            with trainings.hosts_for(args.address, out, question, args.weights) as hosts:
+                if not args.resume:
+                    clear(out)
+                write_plan(out, args, config, (*STORED, *CHANGED), inputs)
+                begun.enter_context(trainings.resumable("tune", out, args.address))
+                document = tune(search, args, hosts)
+            return finish(search, document, args)
 
 
 @contextmanager
@@ -129,16 +131,15 @@ def data_held_out(data: Path | None, out: Path) -> Iterator[Path]:
     """Yield the data that the trials see, for a block that checks them.
 
     Raises:
-        InputError: If the block finds that they do not do; what was made for a new search goes.
+        InputError: If the block finds that they do not do; what was made for it goes.
     """
     folder, generated = out / TUNING, out / "data"
     made = [each for each in (folder, generated) if not each.exists()]
     try:
         yield hold_out(data or default_dataset(generated), folder)
     except InputError as error:
-        if not (out / PLAN).exists():
-            for each in made:
-                shutil.rmtree(each, ignore_errors=True)
+        for each in made:
+            shutil.rmtree(each, ignore_errors=True)
         if str(folder) not in str(error):
             raise
         text = str(error).replace(str(folder), str(data or "the generated images"))
@@ -202,27 +203,39 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
     return args, config
 
 
-def tune(search: Search, args: Namespace) -> int:
-    """Search until the budget is spent, write all, and return the exit status."""
+def clear(out: Path) -> None:
+    """Remove what an earlier search left in ``out``, but for its generated data."""
+    # The journal of a killed search would be played back into the next one's trials.
+    for name in (PLAN, STORAGE, f"{STORAGE}-journal", TUNE, PAGE, BEST):
+        (out / name).unlink(missing_ok=True)
+    for name in ("trials", CONFIRMED):
+        shutil.rmtree(out / name, ignore_errors=True)
+
+
+def tune(search: Search, args: Namespace, hosts: Slots | None) -> Tune:
+    """Search until the budget is spent, write all, and return the document of the search."""
     budget = Budget(args.trials, args.minutes)
     if budget == Budget(None, None):
         budget = Budget(TRIALS, None)
-    stored = open_study(search, args.sampler, args.pruner, args.address is not None)
+    stored = open_study(search, args.sampler, args.pruner, hosts is not None)
     try:
-        if args.address is None:
+        if hosts is None:
             go_on(search, stored, budget)
         else:
-            question = Question([search.backend], search.config, search.data, [])
-            with hosts_joined(args.address, search.folder, question, search.weights) as hosts:
-                search_together(search, stored, budget, hosts)
+            search_together(search, stored, budget, hosts)
     finally:  # However it ends, what has been tried is shown.
         names = {name: getattr(args, name) for name in ("sampler", "pruner")}
         document = document_of(search, stored, names, args.data is None)
-        best = best_trial(document["trials"])
-        if best:
+        if best := best_trial(document["trials"]):
             write_text(search.folder / BEST, to_toml(best_recipe(search, best)))
         write_json(search.folder / TUNE, document)
         write_text(search.folder / PAGE, render_page(document, search.folder))
+    return document
+
+
+def finish(search: Search, document: Tune, args: Namespace) -> int:
+    """Confirm the best recipe, print the search, and return the exit status."""
+    best = best_trial(document["trials"])
     status = 0 if best else 1
     if best and best["values"] == document["start"]:
         notice("no trial was better than the recipe that the search began with: search longer")
