@@ -21,7 +21,7 @@ from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
 from benchmarks.records.results import TUNE, check_page_free
 from benchmarks.records.tuning_documents import Tune
 from benchmarks.studies.holdout import RULE, SHARE, hold_out
-from benchmarks.studies.search import PRUNERS, SAMPLERS, Budget, go_on, open_study
+from benchmarks.studies.search import BEFORE_PRUNING, PRUNERS, SAMPLERS, Budget, go_on, open_study
 from benchmarks.studies.space import Space, check_fits, check_space, fitting_space, read_space
 from benchmarks.studies.together import search_together
 from benchmarks.studies.trials import STORAGE, Search, best_recipe, best_trial, document_of
@@ -67,7 +67,8 @@ def command_parser() -> options.Parser:
     text = "begin no trial after so many minutes of training"
     add("--minutes", type=float, metavar="M", help=text)
     add("--sampler", default="tpe", choices=SAMPLERS, help="how values are proposed")
-    text = "end trials that are below the median of the earlier ones, or none"
+    text = "end trials that are below the median of the earlier ones, once "
+    text += f"{BEFORE_PRUNING} have been trained to their end; or none"
     add("--pruner", default="median", choices=PRUNERS, help=text)
     text = "then compare the best recipe with the first one on the validation images, from N other "
     text += "seeds in each of --backends, by `fcn study`; 0 leaves that out"
