@@ -28,7 +28,7 @@ from benchmarks.studies.variants import (
     read_variations,
     variants_of,
     varied_recipes,
-    with_whole_paths,
+    whole_items,
 )
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PLAN, resume_options, write_plan
@@ -40,8 +40,8 @@ from common.fields import add_field_options, option_fields
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.parameters.files import describe_weights
-from common.recipe_files import to_toml
-from common.recipes import Recipe
+from common.recipe_files import recipe_in, to_toml
+from common.recipes import RECIPES, Recipe
 from common.run.folders import new_folder
 from common.run.training import TrainingData
 from common.tricks import check_tricks
@@ -75,17 +75,18 @@ def command_parser() -> options.Parser:
 def main(argv: Sequence[str]) -> int:
     """Train and test; status 1 if a training is missing, fails or does other work."""
     args, named = trainings.parsed(command_parser(), argv)
+    begun: dict[str, Recipe] = {}
     if args.resume:
         out: Path = args.resume
-        resume_study(args, named)
+        begun = resume_study(args, named)
     else:
         args.vary = [with_whole_paths(text) for text in args.vary]
         out = new_folder("study", args.out, args.force)
         check_page_free(out, STUDY)
     if args.seeds < 1:
         raise InputError(f"--seeds {args.seeds}: expected 1 or more; tests need 2 or more")
-    if whole := varied_recipes(args.vary):
-        if not args.resume and named & {WHOLE, *(field.name for field in option_fields(Recipe))}:
+    if not args.resume and (whole := varied_recipes(args.vary)):
+        if named & {WHOLE, *(field.name for field in option_fields(Recipe))}:
             raise InputError(
                 "--vary recipe: names whole recipes: leave --recipe and its fields out, or write "
                 "them into the files"
@@ -94,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     trainings.check_address(args.address)
     config = trainings.config_from(args)
     check_tricks(config.without, options.Backends(args.backends).backends)
-    variations = read_variations(args.vary, config.recipe)
+    variations = read_variations(args.vary, config.recipe, begun)
     variants = variants_of(config.recipe, variations)
     recipes = {each.name: to_toml(each.recipe) for each in variants}
     limit_cpus(args.threads)
@@ -114,16 +115,33 @@ def main(argv: Sequence[str]) -> int:
         return study(args, config, variants, out)
 
 
-def resume_study(args: Namespace, named: set[str]) -> None:
+def with_whole_paths(text: str) -> str:
+    """Return ``--vary recipe=A,B`` with the paths of its files absolute; others as they are."""
+    files = [item not in RECIPES and Path(item).is_file() for item in whole_items(text)]
+    pairs = zip(whole_items(text), files, strict=True)
+    items = [str(Path(item).absolute()) if is_file else item for item, is_file in pairs]
+    return f"{WHOLE}={','.join(items)}" if items else text
+
+
+def resume_study(args: Namespace, named: set[str]) -> dict[str, Recipe]:
     """Set the options to those of the study that is gone on with.
+
+    Returns:
+        By its path, the recipe of each file that ``--vary recipe=`` names, as the plan has it.
 
     Raises:
         InputError: If an option says otherwise, or if there is no such study.
     """
     resume_options(args, named, "study", *KEPT)
     with reading_json(args.resume / PLAN, "the plan of a study"):
-        if type(args.seeds) is not int or not all(type(text) is str for text in args.vary):
-            raise ValueError("its seeds or its variations are of another type")
+        stored = dict(args.recipes).values()
+        if type(args.seeds) is not int or not all(type(x) is str for x in (*args.vary, *stored)):
+            raise ValueError("its seeds, its variations or its recipes are of another type")
+        # Of a grid the first variants have each recipe once, in the order of --vary.
+        recipes = {each.name: each for each in map(recipe_in, stored)}
+        items = [item for text in args.vary for item in whole_items(text)]
+        pairs = zip(items, recipes.values(), strict=False)
+        return {item: recipe for item, recipe in pairs if item not in RECIPES}
 
 
 def clear(out: Path) -> None:
