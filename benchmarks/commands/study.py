@@ -22,6 +22,7 @@ from benchmarks.studies.together import train_together
 from benchmarks.studies.trainings import Plan, train_all
 from benchmarks.studies.variants import (
     WHOLE,
+    Circumstances,
     Variant,
     check_effects,
     circumstances_of,
@@ -155,10 +156,24 @@ def clear(out: Path) -> None:
 def check_variants(
     variants: Sequence[Variant], config: Config, data: Path | None, weights: Path | None
 ) -> None:
-    """Raise InputError if data or weights do not fit a variant, or two are the same training."""
-    configs = [replace(config, recipe=variant.recipe) for variant in variants]
+    """Raise InputError if data or weights do not fit a variant, or two are the same training.
+
+    The line names the variant, unless it is the same line for all of them.
+    """
     varied = variants[0].changes
-    check_effects(variants, [circumstances_of(each, data, weights, varied) for each in configs])
+    found, errors = list[Circumstances](), dict[str, str]()
+    for each in variants:
+        try:
+            own = replace(config, recipe=each.recipe)
+            found.append(circumstances_of(own, data, weights, varied))
+        except InputError as error:
+            stated = " ".join(f"--vary {field}={text}" for field, text in each.changes.items())
+            errors[stated] = str(error)
+    if errors:
+        stated, text = next(iter(errors.items()))
+        is_of_all = len(errors) == len(variants) and len({*errors.values()}) == 1
+        raise InputError(text if is_of_all else f"{stated}: {text}")
+    check_effects(variants, found)
 
 
 def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:

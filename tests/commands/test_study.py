@@ -367,6 +367,24 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(
     assert not out.exists() and trained == []
 
 
+def test_a_line_names_the_variant_that_it_is_of_unless_it_is_of_all(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weights, absent = tmp_path / "fine.safetensors", tmp_path / "absent.safetensors"
+    save_parameters(weights, initial_parameters(make_recipe("modern", head="fcn8s"), 0), {})
+    base = ["study", "--data", str(generated), *OPTIONS, "--out", str(tmp_path / "out")]
+    base += ["--vary", "epochs=1,2", "--weights"]
+    for heads in ("fcn8s,fcn32s", "fcn32s,fcn16s"):
+        said = refusal([*base, str(weights), "--vary", f"head={heads}"], capsys)
+        assert f"--vary epochs=1 --vary head=fcn32s: {weights}: not the weights of fcn32s" in said
+    assert refusal([*base, str(absent)], capsys).startswith(f"error: {absent}: ")
+    assert refusal([*base[:-3], "--weights", str(absent)], capsys).startswith(f"error: {absent}: ")
+    assert not (tmp_path / "out").exists() and trained == []
+
+
 @pytest.mark.slow
 def test_a_study_of_pytorch_proves_its_trainings(
     generated: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
