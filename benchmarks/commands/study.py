@@ -1,7 +1,6 @@
 """`fcn study`: does a change of the recipe change the scores? Trainings paired by seed."""
 
 import json
-import shutil
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -145,14 +144,6 @@ def resume_study(args: Namespace, named: set[str]) -> dict[str, Recipe]:
         return {item: recipe for item, recipe in pairs if item not in RECIPES}
 
 
-def clear(out: Path) -> None:
-    """Remove what an earlier study left in ``out``, but for its generated data."""
-    for name in (STUDY, PAGE):
-        (out / name).unlink(missing_ok=True)
-    for name in (RUNS, "gallery"):
-        shutil.rmtree(out / name, ignore_errors=True)
-
-
 def check_variants(
     variants: Sequence[Variant], config: Config, data: Path | None, weights: Path | None
 ) -> None:
@@ -200,7 +191,7 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
     with ExitStack() as begun:
         with trainings.hosts_for(args.address, out, question, args.weights) as slots:
             if not args.resume:
-                clear(out)
+                trainings.clear(out, (STUDY, PAGE), (RUNS, "gallery"))
             write_plan(out, args, config, ["backends", *KEPT], plan.inputs)
             begun.enter_context(trainings.resumable("study", out, args.address))
             rows = train_together(plan, slots) if slots else train_all(plan)

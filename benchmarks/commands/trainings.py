@@ -1,8 +1,9 @@
 """What the commands that train several times share: options, their checks, and how to go on."""
 
 import json
+import shutil
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from shlex import quote
@@ -138,6 +139,14 @@ def check_same_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
             f"--resume {folder}: its data or its weights have changed since it was begun, so its "
             "scores do not compare; bring them back, or begin anew in another folder"
         )
+
+
+def clear(out: Path, files: Iterable[str], folders: Iterable[str]) -> None:
+    """Remove what an earlier call of a command left in ``out``, but for its generated data."""
+    for name in files:
+        (out / name).unlink(missing_ok=True)
+    for name in folders:
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[str]]:

@@ -17,7 +17,7 @@ from shlex import join, quote
 from benchmarks.cluster.place import Question
 from benchmarks.cluster.slots import Slots
 from benchmarks.commands import study, trainings
-from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
+from benchmarks.pages.studies.tune import CONFIRMED, is_confirmed, render_page, table
 from benchmarks.records.results import TUNE, check_page_free
 from benchmarks.records.tuning_documents import Tune
 from benchmarks.studies.holdout import RULE, SHARE, hold_out
@@ -43,6 +43,8 @@ from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 PAGE, BEST = "report.html", "best.toml"
+FILES = PLAN, STORAGE, f"{STORAGE}-journal", TUNE, PAGE, BEST
+"""Of a search. The journal of a killed one would be played back into the trials of the next."""
 TRIALS = 30
 """Where neither trials nor minutes are said."""
 
@@ -120,7 +122,7 @@ def main(argv: Sequence[str]) -> int:
         with ExitStack() as begun:
             with trainings.hosts_for(args.address, out, question, args.weights) as hosts:
                 if not args.resume:
-                    clear(out)
+                    trainings.clear(out, FILES, ("trials", CONFIRMED))
                 write_plan(out, args, config, (*STORED, *CHANGED), inputs)
                 begun.enter_context(trainings.resumable("tune", out, args.address))
                 document = tune(search, args, hosts)
@@ -202,15 +204,6 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
     args.backends = options.Backends(tuple(args.backends)).backends
     check_numbers(args)
     return args, config
-
-
-def clear(out: Path) -> None:
-    """Remove what an earlier search left in ``out``, but for its generated data."""
-    # The journal of a killed search would be played back into the next one's trials.
-    for name in (PLAN, STORAGE, f"{STORAGE}-journal", TUNE, PAGE, BEST):
-        (out / name).unlink(missing_ok=True)
-    for name in ("trials", CONFIRMED):
-        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def tune(search: Search, args: Namespace, hosts: Slots | None) -> Tune:
@@ -297,4 +290,5 @@ def last_lines(document: Tune, out: Path, args: Namespace) -> str:
         train += ["--out", "runs/best"]
         files = f"{BEST}, the recipe, and {files}"
         steps = f"`{join(map(str, train))}` trains it; {steps}"
-    return f"{table(document)}\npage: {out / PAGE}\n{quote(str(out))} has {files}\nnext: {steps}"
+    text = table(document, is_confirmed(document, out))
+    return f"{text}\npage: {out / PAGE}\n{quote(str(out))} has {files}\nnext: {steps}"

@@ -107,7 +107,8 @@ def read_search(path: Path, is_markdown: bool) -> Shown:
     """Read a search."""
     tune = read_document(path, Tune)
     words = searches.search_markdown if is_markdown else searches.table
-    return Shown(words(tune), list(problems_of_search(tune)), [])
+    confirmed = searches.is_confirmed(tune, path if path.is_dir() else path.parent)
+    return Shown(words(tune, confirmed), list(problems_of_search(tune)), [])
 
 
 def read_calibration(path: Path, is_markdown: bool) -> Shown:
