@@ -38,7 +38,7 @@ ALSO = {
     "test_scales": "they are the same views",
     "momentum": "over one step nothing is carried on",
     "schedule": "one step has the whole step size in both",
-    "void": "no label map of the data has a void pixel",
+    "void": "no label map of the data has a void pixel, and no crop is padded",
 }
 """Field -> why it may change nothing with the data and the options at hand."""
 BOOLEANS = {"true": True, "false": False}
@@ -123,8 +123,7 @@ def varied_recipes(
 
     Args:
         texts: As ``read_variations``.
-        begun: By its path, each file's recipe as a study began with it: it holds where the file is
-            gone.
+        begun: By path, the recipes that a study began with: each holds where its file is gone.
 
     Raises:
         InputError: For what is no recipe, fewer than two, or two of one name or other classes.
@@ -135,8 +134,8 @@ def varied_recipes(
         if items and recipes:
             raise InputError(f"--vary {WHOLE} stands there twice: name all its values in one")
         for item in items:
-            is_known = begun and item in begun and not Path(item).exists()
-            recipe = begun[item] if begun and is_known else named_recipe(item)
+            known = None if Path(item).exists() else (begun or {}).get(item)
+            recipe = known or named_recipe(item)
             if recipe.name in recipes:
                 raise InputError(f"--vary {text}: {recipe.name} stands there twice")
             recipes[recipe.name] = recipe
@@ -241,7 +240,10 @@ def circumstances_of(
 
 def has_void(training: TrainingData) -> bool:
     """Return whether a training or its evaluation meets a void pixel; a padded crop has some."""
-    return training.config.recipe.scales_images or any(
+    recipe = training.config.recipe
+    smallest = (scaled_size(size, recipe.random_scale[0]) for size in training.train.sizes)
+    is_padded = any(h < recipe.crop[0] or w < recipe.crop[1] for h, w in smallest)
+    return is_padded or any(
         any_void(tuple(pair.label for pair in split.pairs), split.classes, split.largest)
         for split in (training.train, training.val)
     )
