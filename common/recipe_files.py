@@ -28,7 +28,7 @@ def named_recipe(text: str) -> Recipe:
         InputError: If there is neither, or the file is no recipe.
     """
     path = Path(text)
-    if text not in RECIPES and (path.suffix == ".toml" or path.exists()):
+    if text not in RECIPES and text and (path.suffix == ".toml" or path.exists()):
         return read_recipe(path)
     if text not in RECIPES:
         raise InputError(f"{text!r} is unknown: {choices(text, [*RECIPES, 'a TOML file'])}")
