@@ -26,7 +26,7 @@ from benchmarks.studies.space import Space, check_fits, check_space, fitting_spa
 from benchmarks.studies.together import search_together
 from benchmarks.studies.trials import STORAGE, Search, best_recipe, best_trial, document_of
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.progress import PATHS, PLAN, inputs_of, write_plan
+from benchmarks.workers.progress import PATHS, PLAN, check_plan, inputs_of, write_plan
 from common import options
 from common.backends import BACKENDS, check_backend
 from common.config import Config
@@ -190,6 +190,7 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
         InputError: If there is no such search, or an option would change it.
     """
     trainings.check_goes_on(args.resume, named, GOES_ON)
+    check_plan(args.resume, "search")
     with reading_json(args.resume / PLAN, "the plan of a search") as plan:
         config = Config.from_json(plan["config"])
         stored = {name: plan[name] for name in (*STORED, *CHANGED) if name not in named}

@@ -31,7 +31,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--search", "crop=64x64,96x96"], "--search crop: cannot be searched"),
         (["--crop", "96", "96"], "is smaller than the crop of 96x96"),
         (["--weights", "absent.pth"], "absent.pth"),
-        (["--resume", "absent"], "absent/plan.json: cannot be read"),
+        (
+            ["--resume", "absent"],
+            "absent: there is no such folder: name the folder that `fcn tune`",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_no_search(options, words, data, tmp_path, capsys) -> None:
