@@ -2,6 +2,7 @@
 
 import math
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields
 from pathlib import Path
@@ -27,7 +28,7 @@ def named_recipe(text: str) -> Recipe:
         InputError: If there is neither, or the file is no recipe.
     """
     path = Path(text)
-    if text not in RECIPES and (path.suffix == ".toml" or path.exists()):
+    if text not in RECIPES and text and (path.suffix == ".toml" or path.exists()):
         return read_recipe(path)
     if text not in RECIPES:
         raise InputError(f"{text!r} is unknown: {choices(text, [*RECIPES, 'a TOML file'])}")
@@ -41,6 +42,16 @@ def read_recipe(path: Path) -> Recipe:
         InputError: Naming the file and the field, for anything but a recipe.
     """
     return read_toml(path, "recipe", FORM, lambda values: _from_values(values, path))
+
+
+def recipe_in(text: str) -> Recipe:
+    """Return the recipe whose TOML ``to_toml`` wrote, with its name.
+
+    Raises:
+        InputError: If it is no recipe.
+        ValueError: If it is no TOML.
+    """
+    return _from_values(tomllib.loads(text), Path())
 
 
 def _from_values(values: Mapping[str, Any], path: Path) -> Recipe:

@@ -170,6 +170,9 @@ def transposed_convolution(
 ) -> Array:
     """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
 
+    ``x`` [B, h, w, inputs], ``weight`` [2 stride, 2 stride, outputs, inputs] and ``bias`` [outputs]
+    make [B, stride h, stride w, outputs].
+
     ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
     the map padded by one, with stride x stride x channels outputs, moved from depth to space and
     cropped by half a stride on every side; its taps come reversed.
@@ -199,7 +202,7 @@ def transposed_convolution(
 
 
 class Upsample(nnx.Module):
-    """A transposed convolution of the head."""
+    """A transposed convolution of the head, [B, h, w, classes] to [B, H, W, classes]."""
 
     def __init__(self, num_classes: int, stride: int, upsampling: str) -> None:
         self.kernel = nnx.Param(jnp.zeros((2 * stride, 2 * stride, num_classes, num_classes)))
@@ -221,7 +224,11 @@ class Sum(nnx.Module):
 
 
 class FCN(nnx.Module):
-    """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
+    """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32.
+
+    A transposed kernel of size 2s, stride s and padding s / 2 centres a cell half a cell off the
+    backbone's odd kernels: docs/PORTING.md, "Heads of several maps", says why that is kept.
+    """
 
     def __init__(self, network: Network, upsampling: str, *, rngs: nnx.Rngs) -> None:
         self.normalize = Normalize()

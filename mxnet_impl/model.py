@@ -161,6 +161,8 @@ class ResNet18(HybridBlock):
 class Upsample(HybridBlock):
     """A transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs].
 
+    Its weight is [inputs, outputs, 2 stride, 2 stride], its bias [outputs].
+
     ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
     the map padded by one, with stride x stride x channels outputs, moved from depth to space and
     cropped by half a stride on every side; its taps come reversed.
@@ -224,7 +226,11 @@ class Sum(HybridBlock):
 
 
 class FCN(HybridBlock):
-    """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32."""
+    """uint8 images [B, H, W, 3] to logits [B, H, W, classes], H and W multiples of 32.
+
+    A transposed kernel of size 2s, stride s and padding s / 2 centres a cell half a cell off the
+    backbone's odd kernels: docs/PORTING.md, "Heads of several maps", says why that is kept.
+    """
 
     def __init__(self, network: Network, upsampling: str) -> None:
         super().__init__()

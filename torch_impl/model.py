@@ -114,6 +114,9 @@ def transposed_convolution(
 ) -> Tensor:
     """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
 
+    ``x`` [B, inputs, h, w], ``weight`` [inputs, outputs, 2 stride, 2 stride] and ``bias`` [outputs]
+    make [B, outputs, stride h, stride w].
+
     ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
     the map padded by one, with stride x stride x channels outputs, moved from depth to space and
     cropped by half a stride on every side; its taps come reversed.
@@ -140,7 +143,7 @@ def transposed_convolution(
 
 
 class Upsample(nn.Module):
-    """A transposed convolution of the head."""
+    """A transposed convolution of the head, [B, classes, h, w] to [B, classes, H, W]."""
 
     def __init__(self, num_classes: int, stride: int, upsampling: str) -> None:
         super().__init__()
@@ -160,7 +163,11 @@ class Sum(nn.Module):
 
 
 class FCN(nn.Module):
-    """uint8 images [B, H, W, 3] to logits [B, classes, H, W], H and W multiples of 32."""
+    """uint8 images [B, H, W, 3] to logits [B, classes, H, W], H and W multiples of 32.
+
+    A transposed kernel of size 2s, stride s and padding s / 2 centres a cell half a cell off the
+    backbone's odd kernels: docs/PORTING.md, "Heads of several maps", says why that is kept.
+    """
 
     def __init__(self, network: Network, upsampling: str, layout: torch.memory_format) -> None:
         super().__init__()

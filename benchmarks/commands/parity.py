@@ -20,7 +20,13 @@ from common.errors import InputError
 from common.fields import add_field_options, field_values, from_file
 from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
-from common.options import Backends, Parser, add_machine_options, add_result_options
+from common.options import (
+    Backends,
+    Parser,
+    add_machine_options,
+    add_result_options,
+    parsed,
+)
 from common.parameters.files import starting_parameters
 from common.recipe_files import named_recipe
 from common.recipes import BACKBONES, Network, Recipe, make_recipe
@@ -65,7 +71,9 @@ def command_parser() -> Parser:
         help="batch 8, crop 160x224, 20 steps; otherwise batch 2, 96x128, 8",
     )
     add_field_options(parser, Config, ("seed", "max_pixels"))
-    add_field_options(parser, Recipe, ("head", "classes"), unset="")
+    for name, otherwise in (("head", "fcn32s"), ("classes", "VOC's")):
+        text = f"by default the recipe's, else {otherwise}"
+        add_field_options(parser, Recipe, (name,), unset=text)
     add_result_options(parser, "parity")
     add(
         "--weights",
@@ -99,9 +107,22 @@ def head_of(args: Namespace) -> str:
     return head
 
 
+def check_alone(path: Path, named: set[str]) -> None:
+    """Raise InputError for an option that would do nothing beside ``--against``, the file ``path``.
+
+    Args:
+        named: The options that stand on the command line.
+    """
+    if more := sorted(named - {"against", "json"}):
+        raise InputError(
+            f"--against {path}: what the file says is compared: leave out "
+            f"--{more[0].replace('_', '-')}; --json alone goes with it"
+        )
+
+
 def main(argv: Sequence[str]) -> int:
     """Prove, write and print; status 1 if a bound breaks or a backend is missing or fails."""
-    args = command_parser().parse_args(argv)
+    args, named = parsed(command_parser(), argv)
     if args.layers:
         for backbone in backbones_of(args):
             network = Network(backbone, head_of(args))
@@ -110,6 +131,7 @@ def main(argv: Sequence[str]) -> int:
         print("B images of height H and width W; save them as evaluation/NAME and training/NAME")
         return 0
     if args.against is not None:
+        check_alone(args.against, named)
         return show_comparison(compare_file(args.against), args.json)
     backends = Backends(args.backends).backends
     check_tricks(args.without, backends)

@@ -1,16 +1,14 @@
 """`fcn study`: does a change of the recipe change the scores? Trainings paired by seed."""
 
 import json
-import shutil
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
 from benchmarks.cluster.place import Question
-from benchmarks.cluster.slots import Slots, hosts_joined
 from benchmarks.commands import trainings
 from benchmarks.commands.report import next_steps
 from benchmarks.pages.studies.page import render_page
@@ -23,13 +21,14 @@ from benchmarks.studies.together import train_together
 from benchmarks.studies.trainings import Plan, train_all
 from benchmarks.studies.variants import (
     WHOLE,
+    Circumstances,
     Variant,
     check_effects,
     circumstances_of,
     read_variations,
     variants_of,
     varied_recipes,
-    with_whole_paths,
+    whole_items,
 )
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PLAN, resume_options, write_plan
@@ -41,8 +40,8 @@ from common.fields import add_field_options, option_fields
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
 from common.parameters.files import describe_weights
-from common.recipe_files import to_toml
-from common.recipes import Recipe
+from common.recipe_files import recipe_in, to_toml
+from common.recipes import RECIPES, Recipe
 from common.run.folders import new_folder
 from common.run.training import TrainingData
 from common.tricks import check_tricks
@@ -76,17 +75,18 @@ def command_parser() -> options.Parser:
 def main(argv: Sequence[str]) -> int:
     """Train and test; status 1 if a training is missing, fails or does other work."""
     args, named = trainings.parsed(command_parser(), argv)
+    begun: dict[str, Recipe] = {}
     if args.resume:
         out: Path = args.resume
-        resume_study(args, named)
+        begun = resume_study(args, named)
     else:
         args.vary = [with_whole_paths(text) for text in args.vary]
         out = new_folder("study", args.out, args.force)
         check_page_free(out, STUDY)
     if args.seeds < 1:
         raise InputError(f"--seeds {args.seeds}: expected 1 or more; tests need 2 or more")
-    if whole := varied_recipes(args.vary):
-        if not args.resume and named & {WHOLE, *(field.name for field in option_fields(Recipe))}:
+    if not args.resume and (whole := varied_recipes(args.vary)):
+        if named & {WHOLE, *(field.name for field in option_fields(Recipe))}:
             raise InputError(
                 "--vary recipe: names whole recipes: leave --recipe and its fields out, or write "
                 "them into the files"
@@ -95,7 +95,7 @@ def main(argv: Sequence[str]) -> int:
     trainings.check_address(args.address)
     config = trainings.config_from(args)
     check_tricks(config.without, options.Backends(args.backends).backends)
-    variations = read_variations(args.vary, config.recipe)
+    variations = read_variations(args.vary, config.recipe, begun)
     variants = variants_of(config.recipe, variations)
     recipes = {each.name: to_toml(each.recipe) for each in variants}
     limit_cpus(args.threads)
@@ -115,33 +115,56 @@ def main(argv: Sequence[str]) -> int:
         return study(args, config, variants, out)
 
 
-def resume_study(args: Namespace, named: set[str]) -> None:
+def with_whole_paths(text: str) -> str:
+    """Return ``--vary recipe=A,B`` with the paths of its files absolute; others as they are."""
+    files = [item not in RECIPES and Path(item).is_file() for item in whole_items(text)]
+    pairs = zip(whole_items(text), files, strict=True)
+    items = [str(Path(item).absolute()) if is_file else item for item, is_file in pairs]
+    return f"{WHOLE}={','.join(items)}" if items else text
+
+
+def resume_study(args: Namespace, named: set[str]) -> dict[str, Recipe]:
     """Set the options to those of the study that is gone on with.
+
+    Returns:
+        By its path, the recipe of each file that ``--vary recipe=`` names, as the plan has it.
 
     Raises:
         InputError: If an option says otherwise, or if there is no such study.
     """
     resume_options(args, named, "study", *KEPT)
     with reading_json(args.resume / PLAN, "the plan of a study"):
-        if type(args.seeds) is not int or not all(type(text) is str for text in args.vary):
-            raise ValueError("its seeds or its variations are of another type")
-
-
-def clear(out: Path) -> None:
-    """Remove what an earlier study left in ``out``, but for its generated data."""
-    for name in (STUDY, PAGE):
-        (out / name).unlink(missing_ok=True)
-    for name in (RUNS, "gallery"):
-        shutil.rmtree(out / name, ignore_errors=True)
+        stored = dict(args.recipes).values()
+        if type(args.seeds) is not int or not all(type(x) is str for x in (*args.vary, *stored)):
+            raise ValueError("its seeds, its variations or its recipes are of another type")
+        # Of a grid the first variants have each recipe once, in the order of --vary.
+        recipes = {each.name: each for each in map(recipe_in, stored)}
+        items = [item for text in args.vary for item in whole_items(text)]
+        pairs = zip(items, recipes.values(), strict=False)
+        return {item: recipe for item, recipe in pairs if item not in RECIPES}
 
 
 def check_variants(
     variants: Sequence[Variant], config: Config, data: Path | None, weights: Path | None
 ) -> None:
-    """Raise InputError if data or weights do not fit a variant, or two are the same training."""
-    configs = [replace(config, recipe=variant.recipe) for variant in variants]
+    """Raise InputError if data or weights do not fit a variant, or two are the same training.
+
+    The line names the variant, unless it is the same line for all of them.
+    """
     varied = variants[0].changes
-    check_effects(variants, [circumstances_of(each, data, weights, varied) for each in configs])
+    found, errors = list[Circumstances](), dict[str, str]()
+    for each in variants:
+        try:
+            own = replace(config, recipe=each.recipe)
+            found.append(circumstances_of(own, data, weights, varied))
+        except InputError as error:
+            stated = " ".join(f"--vary {field}={text}" for field, text in each.changes.items())
+            errors[stated] = str(error)
+    if errors:
+        stated, text = next(iter(errors.items()))
+        is_of_all = len(errors) == len(variants) and len({*errors.values()}) == 1
+        raise InputError(text if is_of_all else f"{stated}: {text}")
+    check_effects(variants, found)
 
 
 def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:
@@ -164,10 +187,11 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
     )
     if args.resume:
         trainings.check_same_inputs(out, plan.inputs)
+    question = Question(plan.backends, config, data, [])
     with ExitStack() as begun:
-        with hosts_for(plan, config, args.address) as slots:
+        with trainings.hosts_for(args.address, out, question, args.weights) as slots:
             if not args.resume:
-                clear(out)
+                trainings.clear(out, (STUDY, PAGE), (RUNS, "gallery"))
             write_plan(out, args, config, ["backends", *KEPT], plan.inputs)
             begun.enter_context(trainings.resumable("study", out, args.address))
             rows = train_together(plan, slots) if slots else train_all(plan)
@@ -220,16 +244,6 @@ def studied(
         "gallery": gallery(plan, dataset, backend, out) if backend else [],
         "gallery_backend": backend,
     }
-
-
-def hosts_for(
-    plan: Plan, config: Config, address: str | None
-) -> AbstractContextManager[Slots | None]:
-    """Take the hosts of a cluster within the block; without an address there are none."""
-    if address is None:
-        return nullcontext()
-    question = Question(plan.backends, config, plan.data, [])
-    return hosts_joined(address, plan.out.parent, question, plan.weights)
 
 
 def backend_of_gallery(records: Sequence[VariantRecord]) -> str | None:

@@ -1,15 +1,18 @@
 """What the commands that train several times share: options, their checks, and how to go on."""
 
 import json
+import shutil
 from argparse import Namespace
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from benchmarks.cluster.joining import LOCAL, ClusterLost, check_listening, check_ray
 from benchmarks.cluster.launch import IMAGENET
+from benchmarks.cluster.place import Question
+from benchmarks.cluster.slots import Slots, hosts_joined
 from benchmarks.records.diff import check_same_origin
 from benchmarks.workers.progress import PLAN
 from common import options
@@ -67,6 +70,13 @@ def check_address(address: str | None) -> None:
         check_ray(f"--address {address}")
         if address != LOCAL:
             check_listening(address)
+
+
+def hosts_for(
+    address: str | None, folder: Path, question: Question, weights: Path | None
+) -> AbstractContextManager[Slots | None]:
+    """Take the hosts of a cluster, as ``hosts_joined``; without an address there are none."""
+    return nullcontext() if address is None else hosts_joined(address, folder, question, weights)
 
 
 def check_group_options(args: Namespace, config: Config) -> None:
@@ -129,6 +139,14 @@ def check_same_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
             f"--resume {folder}: its data or its weights have changed since it was begun, so its "
             "scores do not compare; bring them back, or begin anew in another folder"
         )
+
+
+def clear(out: Path, files: Iterable[str], folders: Iterable[str]) -> None:
+    """Remove what an earlier call of a command left in ``out``, but for its generated data."""
+    for name in files:
+        (out / name).unlink(missing_ok=True)
+    for name in folders:
+        shutil.rmtree(out / name, ignore_errors=True)
 
 
 def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[str]]:

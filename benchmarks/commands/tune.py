@@ -7,7 +7,7 @@ import shutil
 import sys
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
@@ -15,18 +15,18 @@ from pathlib import Path
 from shlex import join, quote
 
 from benchmarks.cluster.place import Question
-from benchmarks.cluster.slots import hosts_joined
+from benchmarks.cluster.slots import Slots
 from benchmarks.commands import study, trainings
-from benchmarks.pages.studies.tune import CONFIRMED, render_page, table
+from benchmarks.pages.studies.tune import CONFIRMED, is_confirmed, render_page, table
 from benchmarks.records.results import TUNE, check_page_free
 from benchmarks.records.tuning_documents import Tune
 from benchmarks.studies.holdout import RULE, SHARE, hold_out
-from benchmarks.studies.search import PRUNERS, SAMPLERS, Budget, go_on, open_study
+from benchmarks.studies.search import BEFORE_PRUNING, PRUNERS, SAMPLERS, Budget, go_on, open_study
 from benchmarks.studies.space import Space, check_fits, check_space, fitting_space, read_space
 from benchmarks.studies.together import search_together
-from benchmarks.studies.trials import Search, best_recipe, best_trial, document_of
+from benchmarks.studies.trials import STORAGE, Search, best_recipe, best_trial, document_of
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.progress import PATHS, PLAN, inputs_of, write_plan
+from benchmarks.workers.progress import PATHS, PLAN, check_plan, inputs_of, write_plan
 from common import options
 from common.backends import BACKENDS, check_backend
 from common.config import Config
@@ -43,6 +43,8 @@ from common.run.training import TrainingData
 from common.tricks import check_tricks
 
 PAGE, BEST = "report.html", "best.toml"
+FILES = PLAN, STORAGE, f"{STORAGE}-journal", TUNE, PAGE, BEST
+"""Of a search. The journal of a killed one would be played back into the trials of the next."""
 TRIALS = 30
 """Where neither trials nor minutes are said."""
 
@@ -67,7 +69,8 @@ def command_parser() -> options.Parser:
     text = "begin no trial after so many minutes of training"
     add("--minutes", type=float, metavar="M", help=text)
     add("--sampler", default="tpe", choices=SAMPLERS, help="how values are proposed")
-    text = "end trials that are below the median of the earlier ones, or none"
+    text = "end trials that are below the median of the earlier ones, once "
+    text += f"{BEFORE_PRUNING} have been trained to their end; or none"
     add("--pruner", default="median", choices=PRUNERS, help=text)
     text = "then compare the best recipe with the first one on the validation images, from N other "
     text += "seeds in each of --backends, by `fcn study`; 0 leaves that out"
@@ -95,10 +98,6 @@ def main(argv: Sequence[str]) -> int:
     else:
         out = new_folder("tune", args.out, args.force)
         check_page_free(out, TUNE)
-        if (out / PLAN).exists():
-            raise InputError(
-                f"{out}: holds a search already: go on with it by --resume, or choose another --out"
-            )
         config = trainings.config_from(args)
     if "," in str(out.absolute()):
         raise InputError(f"{out}: has a comma in its path: choose another folder")
@@ -119,9 +118,15 @@ def main(argv: Sequence[str]) -> int:
                 trainings.check_begun_here(out)
                 trainings.check_same_inputs(out, inputs)
             search = replace(search, space=space_of(search, args.search))
-        write_plan(out, args, config, (*STORED, *CHANGED), inputs)
-        with trainings.resumable("tune", out, args.address):
-            return tune(search, args)
+        question = Question([args.backend], config, data, [])
+        with ExitStack() as begun:
+            with trainings.hosts_for(args.address, out, question, args.weights) as hosts:
+                if not args.resume:
+                    trainings.clear(out, FILES, ("trials", CONFIRMED))
+                write_plan(out, args, config, (*STORED, *CHANGED), inputs)
+                begun.enter_context(trainings.resumable("tune", out, args.address))
+                document = tune(search, args, hosts)
+            return finish(search, document, args)
 
 
 @contextmanager
@@ -129,16 +134,15 @@ def data_held_out(data: Path | None, out: Path) -> Iterator[Path]:
     """Yield the data that the trials see, for a block that checks them.
 
     Raises:
-        InputError: If the block finds that they do not do; what was made for a new search goes.
+        InputError: If the block finds that they do not do; what was made for it goes.
     """
     folder, generated = out / TUNING, out / "data"
     made = [each for each in (folder, generated) if not each.exists()]
     try:
         yield hold_out(data or default_dataset(generated), folder)
     except InputError as error:
-        if not (out / PLAN).exists():
-            for each in made:
-                shutil.rmtree(each, ignore_errors=True)
+        for each in made:
+            shutil.rmtree(each, ignore_errors=True)
         if str(folder) not in str(error):
             raise
         text = str(error).replace(str(folder), str(data or "the generated images"))
@@ -186,6 +190,7 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
         InputError: If there is no such search, or an option would change it.
     """
     trainings.check_goes_on(args.resume, named, GOES_ON)
+    check_plan(args.resume, "search")
     with reading_json(args.resume / PLAN, "the plan of a search") as plan:
         config = Config.from_json(plan["config"])
         stored = {name: plan[name] for name in (*STORED, *CHANGED) if name not in named}
@@ -202,27 +207,30 @@ def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
     return args, config
 
 
-def tune(search: Search, args: Namespace) -> int:
-    """Search until the budget is spent, write all, and return the exit status."""
+def tune(search: Search, args: Namespace, hosts: Slots | None) -> Tune:
+    """Search until the budget is spent, write all, and return the document of the search."""
     budget = Budget(args.trials, args.minutes)
     if budget == Budget(None, None):
         budget = Budget(TRIALS, None)
-    stored = open_study(search, args.sampler, args.pruner, args.address is not None)
+    stored = open_study(search, args.sampler, args.pruner, hosts is not None)
     try:
-        if args.address is None:
+        if hosts is None:
             go_on(search, stored, budget)
         else:
-            question = Question([search.backend], search.config, search.data, [])
-            with hosts_joined(args.address, search.folder, question, search.weights) as hosts:
-                search_together(search, stored, budget, hosts)
+            search_together(search, stored, budget, hosts)
     finally:  # However it ends, what has been tried is shown.
         names = {name: getattr(args, name) for name in ("sampler", "pruner")}
         document = document_of(search, stored, names, args.data is None)
-        best = best_trial(document["trials"])
-        if best:
+        if best := best_trial(document["trials"]):
             write_text(search.folder / BEST, to_toml(best_recipe(search, best)))
         write_json(search.folder / TUNE, document)
         write_text(search.folder / PAGE, render_page(document, search.folder))
+    return document
+
+
+def finish(search: Search, document: Tune, args: Namespace) -> int:
+    """Confirm the best recipe, print the search, and return the exit status."""
+    best = best_trial(document["trials"])
     status = 0 if best else 1
     if best and best["values"] == document["start"]:
         notice("no trial was better than the recipe that the search began with: search longer")
@@ -283,4 +291,5 @@ def last_lines(document: Tune, out: Path, args: Namespace) -> str:
         train += ["--out", "runs/best"]
         files = f"{BEST}, the recipe, and {files}"
         steps = f"`{join(map(str, train))}` trains it; {steps}"
-    return f"{table(document)}\npage: {out / PAGE}\n{quote(str(out))} has {files}\nnext: {steps}"
+    text = table(document, is_confirmed(document, out))
+    return f"{text}\npage: {out / PAGE}\n{quote(str(out))} has {files}\nnext: {steps}"

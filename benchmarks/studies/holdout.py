@@ -30,7 +30,7 @@ def hold_out(data: Path, folder: Path) -> Path:
 
     Args:
         data: A folder in VOC2012's layout.
-        folder: New, or what an earlier call made of the same data.
+        folder: New, or what an earlier call made; it may be of other data.
 
     Raises:
         InputError: If the lists cannot be read, or too few images would be held out.
@@ -46,8 +46,9 @@ def hold_out(data: Path, folder: Path) -> Path:
     held = set(sorted(names, key=lambda name: sha256(name.encode()).digest())[:count])
     with writing(folder):
         (folder / LISTS).mkdir(parents=True, exist_ok=True)
-        for part in (IMAGES, LABELS, SHARDS):
+        for part in (IMAGES, LABELS, SHARDS, RECIPE):
             (folder / part).unlink(missing_ok=True)  # It may be of other data.
+        for part in (IMAGES, LABELS, SHARDS):
             if (data / part).exists():
                 (folder / part).symlink_to((data / part).resolve(), target_is_directory=True)
         if recipe := own_recipe(data):

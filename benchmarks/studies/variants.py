@@ -14,7 +14,7 @@ from common.data.masks import any_void
 from common.errors import InputError
 from common.parameters.files import starting_parameters
 from common.recipe_files import named_recipe
-from common.recipes import RECIPES, Recipe
+from common.recipes import Recipe
 from common.run.training import TrainingData
 from common.suggestions import unknown
 
@@ -38,7 +38,7 @@ ALSO = {
     "test_scales": "they are the same views",
     "momentum": "over one step nothing is carried on",
     "schedule": "one step has the whole step size in both",
-    "void": "no label map of the data has a void pixel",
+    "void": "no label map of the data has a void pixel, and no crop is padded",
 }
 """Field -> why it may change nothing with the data and the options at hand."""
 BOOLEANS = {"true": True, "false": False}
@@ -75,12 +75,15 @@ class Circumstances:
     has_void: bool = True
 
 
-def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, Any]]:
+def read_variations(
+    texts: Sequence[str], base: Recipe, begun: Mapping[str, Recipe] | None = None
+) -> dict[str, dict[str, Any]]:
     """Return the values of each varied field, by how they are typed.
 
     Args:
         texts: Of the form FIELD=A,B.
         base: The recipe that is varied.
+        begun: As ``varied_recipes``.
 
     Raises:
         InputError: For a field that does not exist, cannot be varied or stands there twice, and for
@@ -92,7 +95,7 @@ def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, A
         typed, _, listed = text.partition("=")
         field = typed.strip().replace("-", "_")
         if field == WHOLE:
-            variations[field] = dict(varied_recipes([text]))
+            variations[field] = varied_recipes([text], begun)
             continue
         if field in REFUSED:
             raise InputError(f"--vary {field}: {REFUSED[field]}; vary another field")
@@ -113,40 +116,40 @@ def read_variations(texts: Sequence[str], base: Recipe) -> dict[str, dict[str, A
     return variations
 
 
-def varied_recipes(texts: Sequence[str]) -> dict[str, Recipe]:
+def varied_recipes(
+    texts: Sequence[str], begun: Mapping[str, Recipe] | None = None
+) -> dict[str, Recipe]:
     """Return the recipes that ``--vary recipe=A,B`` compares, by their names; often none.
+
+    Args:
+        texts: As ``read_variations``.
+        begun: By path, the recipes that a study began with: each holds where its file is gone.
 
     Raises:
         InputError: For what is no recipe, fewer than two, or two of one name or other classes.
     """
     recipes: dict[str, Recipe] = {}
     for text in texts:
-        typed, _, listed = text.partition("=")
-        if typed.strip() != WHOLE:
-            continue
-        if recipes:
+        items = whole_items(text)
+        if items and recipes:
             raise InputError(f"--vary {WHOLE} stands there twice: name all its values in one")
-        for item in map(str.strip, listed.split(",")):
-            recipe = named_recipe(item)
+        for item in items:
+            known = None if Path(item).exists() else (begun or {}).get(item)
+            recipe = known or named_recipe(item)
             if recipe.name in recipes:
                 raise InputError(f"--vary {text}: {recipe.name} stands there twice")
             recipes[recipe.name] = recipe
-        if len(recipes) < 2:
+        if len(recipes) == 1:
             raise InputError(f"--vary {text}: one recipe is nothing to compare; name two or more")
         if len({recipe.classes for recipe in recipes.values()}) > 1:
             raise InputError(f"--vary {text}: {REFUSED['classes']}; name recipes of one class list")
     return recipes
 
 
-def with_whole_paths(text: str) -> str:
-    """Return ``--vary recipe=A,B`` with the paths of its files absolute; others as they are."""
+def whole_items(text: str) -> list[str]:
+    """Return what ``--vary recipe=A,B`` names; nothing of the text of another field."""
     typed, _, listed = text.partition("=")
-    if typed.strip() != WHOLE:
-        return text
-    items = [item.strip() for item in listed.split(",")]
-    files = [item not in RECIPES and Path(item).is_file() for item in items]
-    pairs = zip(items, files, strict=True)
-    return f"{WHOLE}={','.join(str(Path(i).absolute()) if f else i for i, f in pairs)}"
+    return [item.strip() for item in listed.split(",")] if typed.strip() == WHOLE else []
 
 
 def read_value(text: str, kind: Any, what: str) -> Any:
@@ -237,7 +240,10 @@ def circumstances_of(
 
 def has_void(training: TrainingData) -> bool:
     """Return whether a training or its evaluation meets a void pixel; a padded crop has some."""
-    return training.config.recipe.scales_images or any(
+    recipe = training.config.recipe
+    smallest = (scaled_size(size, recipe.random_scale[0]) for size in training.train.sizes)
+    is_padded = any(h < recipe.crop[0] or w < recipe.crop[1] for h, w in smallest)
+    return is_padded or any(
         any_void(tuple(pair.label for pair in split.pairs), split.classes, split.largest)
         for split in (training.train, training.val)
     )

@@ -22,6 +22,14 @@ from common.run.training import TrainingData
 
 PLAN = "plan.json"
 """What a comparison or study does, in its folder; ``--resume`` goes on with that."""
+COMMANDS = {"search": "tune", "study": "study", "comparison": "compare"}
+"""What a plan is of -> the command that writes it."""
+OWN_NAMES = {
+    "search": ("sampler", "pruner"),
+    "study": ("vary", "seeds", "recipes"),
+    "comparison": ("backends",),
+}
+"""What a plan is of -> names that those before it lack, in the order in which they are tried."""
 PATHS = ("data", "weights")
 """Options that name files; None where they are left out."""
 
@@ -54,26 +62,42 @@ def write_plan(
     write_json(out / PLAN, {"config": config.to_json(), **paths, **others, **begun})
 
 
+def check_plan(folder: Path, what: str) -> None:
+    """Raise InputError, with what to do, unless ``--resume`` names the folder of such a plan.
+
+    Args:
+        folder: Of ``--resume``.
+        what: One of ``COMMANDS``.
+    """
+    if not (folder / PLAN).is_file():
+        lack = f"is not the folder of a {what} (it has no {PLAN})"
+        lack = lack if folder.is_dir() else "there is no such folder"
+        raise InputError(
+            f"--resume {folder}: {lack}: name the folder that `fcn {COMMANDS[what]}` wrote"
+        )
+    with reading_json(folder / PLAN, f"the plan of a {what}") as plan:
+        own = (kind for kind, names in OWN_NAMES.items() if any(name in plan for name in names))
+        found = next(own, what)
+    if found != what:
+        raise InputError(
+            f"--resume {folder}: is the folder of a {found}: use `fcn {COMMANDS[found]} --resume`"
+        )
+
+
 def resume_options(args: Namespace, named: set[str], what: str, *more: str) -> None:
     """Set the options to those of the plan that is gone on with.
 
     Args:
         args: The options. ``more`` names those that the plan holds beside the usual ones.
         named: The options that stand on the command line.
-        what: The plan's, in a word.
+        what: The plan's, one of ``COMMANDS``.
 
     Raises:
         InputError: If an option says otherwise, or there is no such plan.
     """
     if named & {"out", "force"}:
         raise InputError("--resume writes into the folder that it names: leave --out and --force")
-    if not (args.resume / PLAN).is_file():
-        lack = f"is not the folder of a {what} (it has no {PLAN})"
-        lack = lack if args.resume.is_dir() else "there is no such folder"
-        command = "compare" if what == "comparison" else what
-        raise InputError(
-            f"--resume {args.resume}: {lack}: name the folder that `fcn {command}` wrote"
-        )
+    check_plan(args.resume, what)
     with reading_json(args.resume / PLAN, f"the plan of a {what}") as plan:
         config = Config.from_json(plan["config"])
         stored: dict[str, Any] = {name: _stored_path(plan[name]) for name in PATHS}

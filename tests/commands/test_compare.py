@@ -284,6 +284,7 @@ def test_a_wait_for_an_evaluation_is_said(
     [
         ("compare", "a comparison (it has no plan.json)"),
         ("study", "a study (it has no plan.json)"),
+        ("tune", "a search (it has no plan.json)"),
         ("bench", "a benchmark (it has no bench.json)"),
     ],
 )
@@ -296,6 +297,31 @@ def test_a_resume_of_nothing_says_what_is_missing(
         folder = tmp_path / name
         assert fcn([command, "--resume", str(folder)]) == 2
         assert capsys.readouterr().err == f"error: --resume {folder}: {lack}: {what}"
+
+
+@pytest.mark.parametrize(
+    ("others", "own", "kind", "plan"),
+    [
+        (["compare", "study"], "tune", "search", {"sampler": "tpe", "backends": ["torch"]}),
+        (["compare", "tune"], "study", "study", {"vary": [], "backends": ["torch"]}),
+        (["study", "tune"], "compare", "comparison", {"backends": ["torch"]}),
+    ],
+)
+def test_a_resume_of_what_another_command_began_names_that_command(
+    others: list[str],
+    own: str,
+    kind: str,
+    plan: dict[str, Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    said = f"error: --resume {tmp_path}: is the folder of a {kind}: use `fcn {own} --resume`\n"
+    for command in others:
+        assert fcn([command, "--resume", str(tmp_path)]) == 2
+        assert capsys.readouterr().err == said
+    assert fcn([own, "--resume", str(tmp_path)]) == 2
+    assert f"plan.json: not the plan of a {kind} (" in capsys.readouterr().err
 
 
 def test_a_stopped_backend_does_not_hang_a_comparison(

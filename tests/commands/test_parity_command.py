@@ -251,6 +251,7 @@ def test_own_classes_are_those_of_the_network_and_of_the_images(
         (["--backends", "torch,jax", "--without", "onednn-relu"], "no trick of torch, jax"),
         (["--weights", "absent.pth"], "absent.pth"),
         (["--weights", "absent.pth", "--backbone", "resnet18_v2"], "is for resnet18_v1"),
+        (["--against", "port"], "--against port: what the file says is compared: leave out --out"),
     ],
 )
 def test_bad_options_are_one_line(
@@ -260,3 +261,22 @@ def test_bad_options_are_one_line(
     message = capsys.readouterr().err
     assert words in message and message.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--head", "fcn8s"],
+        ["--backbone", "resnet18_v1"],
+        ["--recipe", "modern"],
+        ["--data", "images"],
+        ["--weights", "weights.pth"],
+        ["--max-pixels", "9"],
+    ],
+)
+def test_beside_a_file_of_outputs_nothing_is_said_that_it_says_itself(
+    options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fcn(["parity", "--against", "absent.safetensors", "--json", *options]) == 2
+    message = capsys.readouterr().err
+    assert f"leave out {options[0]}; --json alone" in message and message.count("\n") == 1

@@ -26,6 +26,7 @@ from common.machine.locks import only_writer
 from common.machine.threads import available_cpus
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
+from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run import training
 from tests.conftest import PRESENT
@@ -150,18 +151,46 @@ def test_a_killed_study_goes_on_with_what_is_not_trained(
     assert trained == [("unchanged", "1")]
 
 
+def interrupt(*_: object, **__: object) -> None:
+    raise KeyboardInterrupt
+
+
 def interrupted_study(
     out: Path, patch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *options: str
 ) -> None:
     """Begin a study that is interrupted in its first training."""
-
-    def interrupt(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
     with patch.context() as once:
         once.setattr(engine, "train_backend", interrupt)
         assert fcn(["study", *OPTIONS, *options, "--out", str(out)]) == 130
     capsys.readouterr()
+
+
+def test_a_study_of_recipes_goes_on_without_their_files_but_not_with_others(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out, files = tmp_path / "out", [tmp_path / "1.toml", tmp_path / "mine.toml"]
+    recipe = make_recipe("modern", crop=(64, 64), batch_size=4, evaluation="crops", epochs=1)
+    for file, momentum in zip(files, (0.5, 0.8), strict=True):
+        text = to_toml(recipe.changed(momentum=momentum, name=f"of {file.stem}"))
+        file.write_text(text, encoding="utf-8")
+    start = ["study", "--data", str(generated), "--backends", "torch", "--seeds", "1"]
+    start += ["--vary", f"recipe={files[0]},modern,{files[1]}", "--max-steps", "3"]
+    start += ["--vary", "crop=64x64,64x96", "--vary", "batch_size=2,4", "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "train_backend", interrupt)
+        assert fcn(start) == 130
+    plan = (out / "plan.json").read_bytes()
+    files[1].write_text(files[1].read_text().replace("0.8", "0.7"), encoding="utf-8")
+    files[0].unlink()
+    said = refusal(["study", "--resume", str(out)], capsys)
+    assert "the file of a recipe has changed since the study was begun" in said
+    files[1].unlink()
+    assert fcn(["study", "--resume", str(out)]) == 0
+    assert len(trained) == 12 and (out / "plan.json").read_bytes() == plan
 
 
 @pytest.mark.parametrize("changed", ["train", "val", "dropped", "weights"])
@@ -336,6 +365,24 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(
     base = ["study", "--data", str(generated), *OPTIONS, "--out", str(out)]
     assert words in refusal([*base, *options], capsys)
     assert not out.exists() and trained == []
+
+
+def test_a_line_names_the_variant_that_it_is_of_unless_it_is_of_all(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    weights, absent = tmp_path / "fine.safetensors", tmp_path / "absent.safetensors"
+    save_parameters(weights, initial_parameters(make_recipe("modern", head="fcn8s"), 0), {})
+    base = ["study", "--data", str(generated), *OPTIONS, "--out", str(tmp_path / "out")]
+    base += ["--vary", "epochs=1,2", "--weights"]
+    for heads in ("fcn8s,fcn32s", "fcn32s,fcn16s"):
+        said = refusal([*base, str(weights), "--vary", f"head={heads}"], capsys)
+        assert f"--vary epochs=1 --vary head=fcn32s: {weights}: not the weights of fcn32s" in said
+    assert refusal([*base, str(absent)], capsys).startswith(f"error: {absent}: ")
+    assert refusal([*base[:-3], "--weights", str(absent)], capsys).startswith(f"error: {absent}: ")
+    assert not (tmp_path / "out").exists() and trained == []
 
 
 @pytest.mark.slow

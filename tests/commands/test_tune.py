@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands import tune
+from benchmarks.commands import trainings, tune
 from common.data.synthetic import make_dataset
+from common.errors import InputError
+from common.machine.locks import only_writer
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (["--search", "crop=64x64,96x96"], "--search crop: cannot be searched"),
         (["--crop", "96", "96"], "is smaller than the crop of 96x96"),
         (["--weights", "absent.pth"], "absent.pth"),
-        (["--resume", "absent"], "absent/plan.json: cannot be read"),
+        (
+            ["--resume", "absent"],
+            "absent: there is no such folder: name the folder that `fcn tune`",
+        ),
     ],
 )
 def test_bad_input_is_one_line_and_writes_no_search(options, words, data, tmp_path, capsys) -> None:
@@ -63,7 +68,8 @@ def test_a_batch_larger_than_what_is_left_for_training_leaves_nothing_behind(
         return root
 
     monkeypatch.setattr(tune, "default_dataset", small_dataset)
-    monkeypatch.setattr(tune, "tune", lambda search, args: 0)
+    monkeypatch.setattr(tune, "tune", lambda *_: None)
+    monkeypatch.setattr(tune, "finish", lambda *_: 0)
     for _ in range(2):
         assert fcn([*options, "21"]) == 2
         said = capsys.readouterr().err.splitlines()[-1]
@@ -71,6 +77,10 @@ def test_a_batch_larger_than_what_is_left_for_training_leaves_nothing_behind(
         assert said.endswith("20% of the training images as val and trains on the others")
         assert not out.exists()
     assert fcn([*options, "20"]) == 0
+
+
+def refuse(*_: object) -> None:
+    raise InputError("numpy is 1 on a and 2 on b")
 
 
 @pytest.fixture
@@ -93,8 +103,9 @@ def test_a_resumed_search_has_its_budget_unless_another_is_said(search, monkeypa
     budgets = []
     monkeypatch.setattr(
         "benchmarks.commands.tune.tune",
-        lambda _, args: budgets.append((args.trials, args.minutes, args.confirm)) or 0,
+        lambda _, args, hosts: budgets.append((args.trials, args.minutes, args.confirm)),
     )
+    monkeypatch.setattr(tune, "finish", lambda *_: 0)
     for more in ([], ["--trials", "5"], ["--confirm", "2"]):
         assert fcn(["tune", "--resume", str(search), *more]) == 0
     assert budgets == [(None, 9.0, 0), (5, None, 0), (5, None, 2)]
@@ -121,9 +132,45 @@ def test_a_resumed_search_keeps_its_options(search, capsys) -> None:
         assert capsys.readouterr().err.count("\n") == 1
 
 
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return what a search has left, but for the data that --resume makes again."""
+    paths = [path for path in folder.rglob("*") if path.is_file() and "tuning" not in path.parts]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_force_begins_a_search_anew_once_all_is_checked(search, data, monkeypatch, capsys) -> None:
+    left = ("trials.db", "trials.db-journal", "tune.json", "report.html", "best.toml")
+    for name in (*left, "trials/3/metrics.jsonl", "confirmed/plan.json", "data/made.txt"):
+        (search / name).parent.mkdir(parents=True, exist_ok=True)
+        (search / name).write_text("{}", encoding="utf-8")
+    before = files_of(search)
+    monkeypatch.setattr(trainings, "check_ray", lambda what: None)
+    monkeypatch.setattr(trainings, "hosts_joined", refuse)
+    start = ["tune", "--data", str(data), "--crop", "64", "64", "--out", str(search)]
+    for options, words in (
+        (["--batch-size", "2"], "is not empty; choose another, or --force to overwrite"),
+        (["--batch-size", "21", "--force"], "--batch-size 21 is larger than the 20 images"),
+        (["--batch-size", "2", "--force", "--address", "local"], "numpy is 1 on a and 2 on b"),
+    ):
+        assert fcn([*start, *options]) == 2
+        assert words in capsys.readouterr().err
+        assert files_of(search) == before
+    start += ["--batch-size", "2", "--force"]
+    with only_writer(search):
+        assert fcn(start) == 2
+        assert f"{search}: is being written by process" in capsys.readouterr().err
+    assert files_of(search) == before
+    monkeypatch.setattr(tune, "tune", lambda *_: None)
+    monkeypatch.setattr(tune, "finish", lambda *_: 0)
+    assert fcn(start) == 0
+    assert files_of(search).keys() == {"plan.json", "data/made.txt"}
+    assert json.loads((search / "plan.json").read_text())["minutes"] is None
+
+
 def test_a_search_trains_as_verbosely_as_it_is_told(data, tmp_path, monkeypatch) -> None:
     searches = []
-    monkeypatch.setattr(tune, "tune", lambda search, args: searches.append(search) or 0)
+    monkeypatch.setattr(tune, "tune", lambda search, args, hosts: searches.append(search))
+    monkeypatch.setattr(tune, "finish", lambda *_: 0)
     options = ["tune", "--data", str(data), "--crop", "64", "64", "--batch-size", "2"]
     assert fcn([*options, "--out", str(tmp_path / "quiet")]) == 0
     assert fcn([*options, "--out", str(tmp_path / "loud"), "--verbose"]) == 0

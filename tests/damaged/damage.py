@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from benchmarks.cli import main as fcn
-from tests.support.memory import within
+from tests.machine.memory import within
 
 EXTREME = [0, 1, 2**31 - 1, 2**31, 2**32 - 1, 2**32, 2**62, 2**63 - 1, 2**63, 2**64 - 1]
 NUMBERS = [b"0", b"-1", b"7" * 30, b"1e999", b"0x10", b"1_0", "\u0663".encode()]

@@ -12,7 +12,7 @@ import pytest
 from common.data.download import unpack_tar
 from common.errors import InputError
 from tests.damaged.damage import check_line, damage, damaged_bytes
-from tests.support.memory import within
+from tests.machine.memory import within
 
 LARGEST = 8 * 2**20
 """Bytes that an archive of these takes in memory."""

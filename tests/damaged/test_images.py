@@ -20,7 +20,7 @@ from common.data.masks import read_label
 from common.errors import InputError
 from tests.damaged.damage import check_line, damage, damaged_bytes
 from tests.data.png_files import chunk, png_file
-from tests.support.memory import within
+from tests.machine.memory import within
 
 HEIGHT, WIDTH = 13, 9
 LARGEST = 10**6

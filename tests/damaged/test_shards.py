@@ -12,7 +12,7 @@ from common.data.shards.packing import pack
 from common.data.synthetic import make_dataset
 from common.errors import InputError
 from tests.damaged.damage import check_line, damaged_bytes
-from tests.support.memory import within
+from tests.machine.memory import within
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from common.data.masks import write_label
 from common.errors import InputError
 from common.machine.threads import cpu_count
 from common.recipes import make_recipe
-from tests.support.memory import least_peak
+from tests.machine.memory import least_peak
 
 RECIPE = make_recipe("modern", batch_size=4, crop=(64, 96))
 FIELDS = ("indices", "tops", "lefts", "flips")

@@ -22,7 +22,7 @@ from common.data.tiling import (
 )
 from common.errors import InputError
 from common.recipes import ONE_VIEW
-from tests.support.memory import least_peak
+from tests.machine.memory import least_peak
 
 SIZE = st.tuples(st.integers(1, 150), st.integers(1, 150))
 

@@ -1,9 +1,12 @@
-"""The bilinear kernel against values worked out by hand."""
+"""The bilinear kernel against values worked out by hand; first parameters by their digest."""
+
+from hashlib import sha256
 
 import numpy as np
 import pytest
 
-from common.parameters.initial import bilinear_kernel
+from common.parameters.initial import bilinear_kernel, initial_parameters
+from common.recipes import make_recipe
 
 ROWS = {
     1: [1],
@@ -46,3 +49,18 @@ def test_taps_that_meet_in_one_pixel_add_up_to_one(stride):
     kernel = bilinear_kernel(1, 1, 2 * stride)[0, 0]
     phases = kernel.reshape(2, stride, 2, stride).sum(axis=(0, 2))
     np.testing.assert_allclose(phases, 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("preset", "digest"),
+    [
+        ("chapter-torch", "43b092dfde077d629a34a53cf8147f2deb5c16c3aacdee7818a8aaf2ffa4e379"),
+        ("chapter-mxnet", "bf3d6e6aa326b541cd2457d34904a773dab8881a9d42f09aaea03d947f21a512"),
+    ],
+)
+def test_the_first_parameters_of_a_preset_are_the_bytes_that_they_were(preset, digest):
+    """Stored results began with these: one that changed could not be trained again."""
+    drawn = sha256()
+    for name, value in initial_parameters(make_recipe(preset), 0).items():
+        drawn.update(name.encode() + value.tobytes())
+    assert drawn.hexdigest() == digest

@@ -117,6 +117,10 @@ def test_a_bad_recipe_is_refused_in_one_line_that_names_it(
 def test_an_absent_file_and_an_unknown_preset_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nothing\.toml: there is no such recipe$"):
         named_recipe(str(tmp_path / "nothing.toml"))
+    with pytest.raises(
+        InputError, match="^'' is unknown: choose from chapter-torch, .* a TOML file$"
+    ):
+        named_recipe("")
     with pytest.raises(InputError, match="^'modrn' is unknown: did you mean modern"):
         named_recipe("modrn")
 

@@ -89,10 +89,12 @@ def test_heads_start_from_the_same_parameters_where_they_have_the_same() -> None
 
 
 @pytest.mark.parametrize(
-    ("strides", "difference", "border"),
-    [([32], 0, 16), ([2, 16], 0.406, 24), ([2, 2, 8], 0.406, 28)],
+    ("strides", "along", "in_plane", "border"),
+    [([32], 0, 0, 16), ([2, 16], 15 / 64, 0.406, 24), ([2, 2, 8], 15 / 64, 0.406, 28)],
 )
-def test_bilinear_steps_are_not_one(strides: list[int], difference: float, border: int) -> None:
+def test_bilinear_steps_are_not_one(
+    strides: list[int], along: float, in_plane: float, border: int
+) -> None:
     def upsampled(x: NDArray, strides: list[int]) -> NDArray:
         for stride in strides:
             kernel = bilinear_kernel(1, 1, 2 * stride).astype(np.float64)
@@ -101,8 +103,11 @@ def test_bilinear_steps_are_not_one(strides: list[int], difference: float, borde
 
     impulse, flat = np.zeros((1, 5, 5, 1)), np.ones((1, 5, 5, 1))
     impulse[0, 2, 2] = 1
-    largest = abs(upsampled(impulse, strides) - upsampled(impulse, [32])).max()
-    assert largest == pytest.approx(difference, abs=1e-3)
+    difference = abs(upsampled(impulse, strides) - upsampled(impulse, [32]))
+    assert difference.max() == pytest.approx(in_plane, abs=1e-3)
+    line = impulse.sum(axis=2, keepdims=True).repeat(5, axis=2)  # It differs along one axis alone.
+    difference = abs(upsampled(line, strides) - upsampled(line, [32]))[:, 80]
+    assert difference.max() == along
     row = upsampled(flat, strides)[80]
     assert (row[:80] < 1 - 1e-9).sum() == border
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.studies.holdout import hold_out
-from common.data.dataset import open_dataset
+from common.data.dataset import open_dataset, own_recipe
 from common.data.lists import list_path
 from common.data.synthetic import make_dataset
 from common.errors import InputError
@@ -39,6 +39,16 @@ def test_which_images_depends_on_their_names_alone(data, tmp_path) -> None:
         path.write_text(before)
     assert set(held) == set(again)
     assert open_dataset(hold_out(data, tmp_path / "a"), "val", None).names == held
+
+
+def test_a_folder_of_other_data_keeps_nothing_of_them(data, tmp_path) -> None:
+    folder, other = hold_out(data, tmp_path / "tuning"), tmp_path / "other"
+    assert own_recipe(folder) == own_recipe(data) is not None
+    make_dataset(other, train=25, val=1, size=(64, 96), seed=1)
+    (other / "fcn-recipe.toml").unlink()
+    hold_out(other, folder)
+    assert own_recipe(folder) is None
+    assert open_dataset(folder, "val", None).read(0)[0].shape == (64, 96, 3)
 
 
 def test_too_few_images_are_refused_with_how_many_are_needed(tmp_path) -> None:

@@ -63,10 +63,22 @@ def test_the_pictures_hold_every_scored_trial(tune) -> None:
     assert [patch.get_width() for patch in axes.patches] == [0.3, 0.7]
 
 
-def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_path) -> None:
+def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_path, capsys) -> None:
+    advice = "partly luck: train it and the first one again from other seeds."
+
+    def advises() -> set[bool]:
+        capsys.readouterr()
+        for options in (("report",), ("bench", "check"), ("bench", "check", "--markdown")):
+            assert fcn([*options, str(tmp_path)]) == 0
+        assert fcn(["bench", "check", str(tmp_path / "tune.json")]) == 0
+        said = capsys.readouterr().out
+        assert said.count("partly luck") == 3
+        return {advice in page.read_text(), *(advice in part for part in said.split("is best")[1:])}
+
     assert fcn(["report", str(tmp_path)]) == 0
     page = tmp_path / "report.html"
     assert "0.4200" in page.read_text() and "confirmed/report.html" not in page.read_text()
+    assert advises() == {True}
     (tmp_path / "confirmed").mkdir()
     study = sample_study(tmp_path / "confirmed")
     assert fcn(["report", str(tmp_path)]) == 0
@@ -75,6 +87,7 @@ def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_pa
     (tmp_path / "confirmed/study.json").write_text(json.dumps(study))
     assert fcn(["report", str(tmp_path)]) == 0
     assert "confirmed/report.html" in page.read_text()
+    assert advises() == {False}
 
 
 @pytest.mark.parametrize(

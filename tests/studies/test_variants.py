@@ -71,7 +71,12 @@ def test_void_changes_nothing_where_no_label_map_has_any(generated: Path, tmp_pa
         mask.point([value * (value != VOID) for value in range(256)]).save(path)
     with pytest.raises(InputError, match=without):
         check_void(BASE)
-    check_void(replace(BASE, random_scale=(1.0, 2.0)))
+    # Images of 80x112: from 0.8 on all of them are at least as large as the crop of 64x64.
+    for least in (0.8, 1.0):
+        with pytest.raises(InputError, match=without):
+            check_void(replace(BASE, random_scale=(least, 2.0)))
+    check_void(replace(BASE, random_scale=(0.79, 2.0)))
+    check_void(replace(BASE, random_scale=(0.8, 1.0), crop=(64, 96)))
     check_void(BASE, varied=("momentum",))  # Nothing is read where void is not varied.
     mask = Image.open(last)
     mask.putpixel((3, 4), VOID)

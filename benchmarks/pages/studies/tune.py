@@ -57,11 +57,12 @@ def render_page(tune: Tune, folder: Path) -> str:
         tune: The search.
         folder: Where it lies; the page links to the study of its outcome there, if there is one.
     """
+    confirmed = is_confirmed(tune, folder)
     return render(
         tune,
-        verdict=verdict(tune),
+        verdict=verdict(tune, confirmed),
         title=BACKENDS.get(tune["backend"], tune["backend"]),
-        confirmed=is_confirmed(tune, folder),
+        confirmed=confirmed,
         trials=trial_rows(tune),
         heads=heads(tune),
         best_recipe=best_values(tune),
@@ -111,8 +112,8 @@ def is_confirmed(tune: Tune, folder: Path) -> bool:
     return best in confirmed  # As stored they may differ: a search in memory has tuples for lists.
 
 
-def verdict(tune: Tune) -> str:
-    """Return the outcome of a search in one or two sentences."""
+def verdict(tune: Tune, confirmed: bool = False) -> str:
+    """Return the outcome of a search in one or two sentences; ``confirmed`` as ``is_confirmed``."""
     trials, best = scored(tune), tune["best"]
     if best is None:
         return f"None of {counted(len(tune['trials']), 'trial')} has a score."
@@ -124,9 +125,10 @@ def verdict(tune: Tune) -> str:
     if start["number"] == best:
         return f"{text}, with the values that the search began with."
     above = top - start["score"]
+    advice = "" if confirmed else ": train it and the first one again from other seeds"
     return (
         f"{text}, {above:.4f} above the recipe that the search began with ({start['score']:.4f}). "
-        "The best of many trials is partly luck: train it and the first one again from other seeds."
+        f"The best of many trials is partly luck{advice}."
     )
 
 
@@ -283,16 +285,16 @@ def importance_figure(tune: Tune) -> Figure | None:
     return figure
 
 
-def table(tune: Tune) -> str:
+def table(tune: Tune, confirmed: bool = False) -> str:
     """Return a search as lines of text: the best trials and the outcome."""
     rows = text_table([heads(tune), *trial_rows(tune)[:10]])
-    return "\n".join(filter(None, [rows, verdict(tune), kinds_notice(tune)]))
+    return "\n".join(filter(None, [rows, verdict(tune, confirmed), kinds_notice(tune)]))
 
 
-def search_markdown(tune: Tune) -> str:
+def search_markdown(tune: Tune, confirmed: bool = False) -> str:
     """Return a search's outcome, its trials and the best values, for a document."""
     values = [[name, text] for name, text in best_values(tune).items()]
-    parts = [verdict(tune), markdown_table([heads(tune), *trial_rows(tune)])]
+    parts = [verdict(tune, confirmed), markdown_table([heads(tune), *trial_rows(tune)])]
     if values:
         parts.append(markdown_table([["field", "value of the best trial"], *values]))
     return "\n\n".join(parts)

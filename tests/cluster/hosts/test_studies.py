@@ -15,7 +15,7 @@ import pytest
 from benchmarks.cluster import checks, joining, place
 from benchmarks.cluster.slots import Slots
 from benchmarks.cluster.tasks import run_tasks
-from benchmarks.commands import study
+from benchmarks.commands import trainings
 from benchmarks.commands.trainings import resumable
 from benchmarks.records.results import STUDY, TUNE, read_document
 from benchmarks.records.training_documents import Study
@@ -147,7 +147,7 @@ def test_a_study_stays_as_it_is_where_the_hosts_do_not_fit_another(
     (out / "runs").mkdir(parents=True)
     for name in ("study.json", "plan.json", "runs/old.json"):
         (out / name).write_text("{}", encoding="utf-8")
-    monkeypatch.setattr(study, "hosts_joined", refuse)
+    monkeypatch.setattr(trainings, "hosts_joined", refuse)
     options = ["--data", data, "--out", out, "--force", *SMALL, "--address", "local"]
     assert "numpy is 1 on a and 2 on b" in refused(capsys, "study", *options)
     files = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
