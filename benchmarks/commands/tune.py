@@ -133,14 +133,16 @@ def main(argv: Sequence[str]) -> int:
 def data_held_out(data: Path | None, out: Path) -> Iterator[Path]:
     """Yield the data that the trials see, for a block that checks them.
 
+    What was made for the block goes if it is interrupted, too.
+
     Raises:
-        InputError: If the block finds that they do not do; what was made for it goes.
+        InputError: If the block finds that they do not do.
     """
     folder, generated = out / TUNING, out / "data"
     made = [each for each in (folder, generated) if not each.exists()]
     try:
         yield hold_out(data or default_dataset(generated), folder)
-    except InputError as error:
+    except (InputError, KeyboardInterrupt) as error:
         for each in made:
             shutil.rmtree(each, ignore_errors=True)
         if str(folder) not in str(error):

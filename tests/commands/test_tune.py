@@ -79,6 +79,19 @@ def test_a_batch_larger_than_what_is_left_for_training_leaves_nothing_behind(
     assert fcn([*options, "20"]) == 0
 
 
+def test_a_search_interrupted_in_its_checks_leaves_nothing_behind(
+    data, tmp_path, monkeypatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "search"
+    options = ["--data", str(data), "--crop", "64", "64", "--batch-size", "2"]
+    monkeypatch.setattr(tune, "inputs_of", interrupted)
+    assert fcn(["tune", *options, "--out", str(out)]) == 130
+    assert not out.exists()
+
+
 def refuse(*_: object) -> None:
     raise InputError("numpy is 1 on a and 2 on b")
 
