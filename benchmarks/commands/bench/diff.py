@@ -42,8 +42,6 @@ def main(argv: Sequence[str]) -> int:
     """
     args = command_parser().parse_args(argv)
     old, new = read_document(args.old, Bench), read_document(args.new, Bench)
-    for path, document in ((args.old, old), (args.new, new)):
-        tell_of_problems(path, document)
     if different := unlike(old["hardware"], new["hardware"]):
         raise InputError(
             f"{args.old} and {args.new} are of different machines: {different}; "
@@ -53,6 +51,8 @@ def main(argv: Sequence[str]) -> int:
     if not rows:
         why = "; ".join(left_out[:3]) or "they share no row"
         raise InputError(f"{args.old} and {args.new} have no rows to compare: {why}")
+    for path, document in ((args.old, old), (args.new, new)):
+        tell_of_problems(path, document)
     if args.json:
         described = [{**change, "said": in_words(change)} for change in rows]
         print(json.dumps({"rows": described, "left_out": left_out}, indent=2))
