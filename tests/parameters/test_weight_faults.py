@@ -287,6 +287,7 @@ def test_a_prediction_overwrites_no_image_and_no_other_prediction(
     request = Namespace(
         weights=weights,
         backbone=None,
+        head=None,
         classes=None,
         max_pixels=10**6,
         images=paths,
