@@ -3,8 +3,9 @@
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any
 
@@ -46,6 +47,9 @@ PACKAGES = {
 IMPORT_NAMES = {"torch": "torch", "mxnet": "mxnet", "jax": "flax", "tf": "tensorflow"}
 """The module that tells whether a backend's framework is installed."""
 
+MISSING = "missing"
+"""The version of a package that is not installed."""
+
 UNUSED = {"mxnet": ("scipy",), "tf": ("jax", "matplotlib")}
 """Packages that a framework imports if they are installed, though no step uses them.
 
@@ -67,6 +71,21 @@ def check_backend(name: str) -> None:
             f"backend {name}: {BACKENDS[name]} is not installed here; in a checkout "
             f"`uv sync --group {name}` installs it, elsewhere `pip install {PACKAGES[name]}`"
         )
+
+
+def package_versions(backends: Iterable[str]) -> dict[str, str]:
+    """Return by name the version of each package that computes for these backends."""
+    requirements = " ".join(PACKAGES[backend] for backend in backends).split()
+    versions: dict[str, str] = {}
+    for requirement in ("fcn-frameworks", "numpy", *requirements):
+        name = requirement.partition("==")[0]
+        if name.startswith("-"):
+            continue
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = MISSING
+    return versions
 
 
 def load_backend(name: str) -> ModuleType:

@@ -99,8 +99,9 @@ def _value(name: str, value: Any, kind: Any) -> Any:
         value = tuple(value)
     items = value if isinstance(value, tuple) else (value,)
     if not is_of(value, kind) or any(isinstance(x, float) and not math.isfinite(x) for x in items):
-        shown = list(value) if isinstance(value, tuple) else value
-        raise InputError(f"{name} is {str(shown)[:60]!r}: expected {_in_words(kind)}")
+        is_plain = all(isinstance(x, str | bool | int | float) for x in items)
+        shown = _in_toml(value) if is_plain else str(value)
+        raise InputError(f"{name} is {shown[:60]}: expected {_in_words(kind)}")
     return value
 
 

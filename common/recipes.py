@@ -82,11 +82,12 @@ class Recipe:
     weight_decay: float = option(least=0, most=LARGEST)
     decay_scope: str = option(choices=("all", "weights"))
     init: str = option(
-        "first values of the last map's 1x1 convolution: PyTorch's default, or xavier",
+        "first values of the last map's 1x1 convolution, and the biases of all upsamplings: "
+        "PyTorch's default, or xavier",
         choices=("torch", "xavier"),
     )
     upsample_init: str = option(
-        "first values of the transposed convolutions; bilinear-frozen ones are never updated",
+        "first kernels of the upsamplings; bilinear-frozen ones are never updated",
         choices=("bilinear", "xavier", "bilinear-frozen"),
     )
     batch_size: int = option("images per step", metavar="N", least=1)

@@ -158,64 +158,79 @@ class ResNet18(HybridBlock):
         return maps[-3:]
 
 
-class Upsample(HybridBlock):
-    """A transposed convolution of the head, [B, h, w, inputs] to [B, H, W, outputs].
+def transposed_convolution(
+    F: ModuleType,
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    outputs: int,
+    stride: int,
+    upsampling: str,
+    bfloat16: bool,
+) -> Tensor:
+    """Upsample by ``stride`` with a kernel of twice the stride and a padding of half of it.
 
-    Its weight is [inputs, outputs, 2 stride, 2 stride], its bias [outputs].
+    ``x`` [B, h, w, inputs], ``weight`` [inputs, outputs, 2 stride, 2 stride] and ``bias`` [outputs]
+    make [B, stride h, stride w, outputs]. Symbols do not tell how many ``outputs`` there are.
 
     ``native`` is the framework's operation. ``subpixel`` is the same sum as a 2x2 convolution over
     the map padded by one, with stride x stride x channels outputs, moved from depth to space and
     cropped by half a stride on every side; its taps come reversed.
 
-    In bfloat16 only the products are: MXNet pads no bfloat16, and the gradient of its own
+    In ``bfloat16`` only the products are: MXNet pads no bfloat16, and the gradient of its own
     transposed convolution ends the process.
     """
+    half = stride // 2
+    x = F.transpose(x, (0, 3, 1, 2))
+    if upsampling == "native":
+        y = F.Deconvolution(
+            x,
+            weight,
+            bias,
+            kernel=(2 * stride, 2 * stride),
+            stride=(stride, stride),
+            pad=(half, half),
+            num_filter=outputs,
+            no_bias=False,
+        )
+        return F.transpose(y, (0, 2, 3, 1))
+    # The convolution as a matrix product, which leaves the channels last. Of the four taps the
+    # lower right comes first, which saves reversing the kernel.
+    x = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
+    below, above = F.slice_axis(x, 2, 1, None), F.slice_axis(x, 2, 0, -1)
+    taps = [F.slice_axis(part, 3, *at) for part in (below, above) for at in ((1, None), (0, -1))]
+    x = F.transpose(F.concat(*taps, dim=1), (0, 2, 3, 1))
+    kernel = F.reshape(weight, (0, 0, 2, stride, 2, stride))
+    kernel = F.reshape(F.transpose(kernel, (3, 5, 1, 2, 4, 0)), (stride * stride * outputs, -1))
+    operands = [x, kernel, F.tile(bias, stride * stride)]
+    if bfloat16:
+        operands = [F.amp_cast(operand, "bfloat16") for operand in operands]
+    y = F.FullyConnected(*operands, num_hidden=stride * stride * outputs, flatten=False)
+    if bfloat16:
+        y = F.amp_cast(y, "float32")
+    # Depth to space. MXNet's transposition is fast up to four dimensions: batch and rows go as one,
+    # and channels with the columns within a block.
+    y = F.transpose(F.reshape(y, (-3, 0, stride, -1)), (0, 2, 1, 3))
+    y = F.reshape_like(y, x, lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2)
+    y = F.reshape(y, (0, -3, -1, outputs))
+    return F.slice(y, (None, half, half, None), (None, -half, -half, None))
+
+
+class Upsample(HybridBlock):
+    """A transposed convolution of the head, [B, h, w, classes] to [B, H, W, classes]."""
 
     bfloat16 = False
 
-    def __init__(self, inputs: int, outputs: int, stride: int, upsampling: str) -> None:
+    def __init__(self, num_classes: int, stride: int, upsampling: str) -> None:
         super().__init__()
-        self.weight = self.params.get("weight", shape=(inputs, outputs, 2 * stride, 2 * stride))
-        self.bias = self.params.get("bias", shape=(outputs,))
-        self.upsampling, self.outputs, self.stride = upsampling, outputs, stride
+        shape = num_classes, num_classes, 2 * stride, 2 * stride
+        self.weight = self.params.get("weight", shape=shape)
+        self.bias = self.params.get("bias", shape=(num_classes,))
+        self.num_classes, self.stride, self.upsampling = num_classes, stride, upsampling
 
     def hybrid_forward(self, F: ModuleType, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        outputs, stride, half = self.outputs, self.stride, self.stride // 2
-        x = F.transpose(x, (0, 3, 1, 2))
-        if self.upsampling == "native":
-            y = F.Deconvolution(
-                x,
-                weight,
-                bias,
-                kernel=(2 * stride, 2 * stride),
-                stride=(stride, stride),
-                pad=(half, half),
-                num_filter=outputs,
-                no_bias=False,
-            )
-            return F.transpose(y, (0, 2, 3, 1))
-        # The convolution as a matrix product, which leaves the channels last. Of the four taps the
-        # lower right comes first, which saves reversing the kernel.
-        x = F.pad(x, mode="constant", pad_width=(0, 0, 0, 0, 1, 1, 1, 1))
-        below, above = F.slice_axis(x, 2, 1, None), F.slice_axis(x, 2, 0, -1)
-        taps = [
-            F.slice_axis(part, 3, *at) for part in (below, above) for at in ((1, None), (0, -1))
-        ]
-        x = F.transpose(F.concat(*taps, dim=1), (0, 2, 3, 1))
-        kernel = F.reshape(weight, (0, 0, 2, stride, 2, stride))
-        kernel = F.reshape(F.transpose(kernel, (3, 5, 1, 2, 4, 0)), (stride * stride * outputs, -1))
-        operands = [x, kernel, F.tile(bias, stride * stride)]
-        if self.bfloat16:
-            operands = [F.amp_cast(operand, "bfloat16") for operand in operands]
-        y = F.FullyConnected(*operands, num_hidden=stride * stride * outputs, flatten=False)
-        if self.bfloat16:
-            y = F.amp_cast(y, "float32")
-        # Depth to space. MXNet's transposition is fast up to four dimensions: batch and rows go as
-        # one, and channels with the columns within a block.
-        y = F.transpose(F.reshape(y, (-3, 0, stride, -1)), (0, 2, 1, 3))
-        y = F.reshape_like(y, x, lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=2)
-        y = F.reshape(y, (0, -3, -1, outputs))
-        return F.slice(y, (None, half, half, None), (None, -half, -half, None))
+        how = self.num_classes, self.stride, self.upsampling, self.bfloat16
+        return transposed_convolution(F, x, weight, bias, *how)
 
 
 class Sum(HybridBlock):
@@ -241,14 +256,14 @@ class FCN(HybridBlock):
         self.stride, num_classes = HEADS[network.head], network.num_classes
         self.final_conv = convolution(512, num_classes, 1, bias=True)
         if self.stride <= 16:
-            self.up32to16 = Upsample(num_classes, num_classes, 2, upsampling)
+            self.up32to16 = Upsample(num_classes, 2, upsampling)
             self.score16 = convolution(256, num_classes, 1, bias=True)
             self.sum16 = Sum()
         if self.stride <= 8:
-            self.up16to8 = Upsample(num_classes, num_classes, 2, upsampling)
+            self.up16to8 = Upsample(num_classes, 2, upsampling)
             self.score8 = convolution(128, num_classes, 1, bias=True)
             self.sum8 = Sum()
-        self.transpose_conv = Upsample(num_classes, num_classes, self.stride, upsampling)
+        self.transpose_conv = Upsample(num_classes, self.stride, upsampling)
 
     def hybrid_forward(self, F: ModuleType, images: Tensor) -> Tensor:
         def scores(x: Tensor) -> Tensor:

@@ -9,14 +9,13 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.workers.environment import backend_environment, use_cpus
 from benchmarks.workers.scripts import script_command
 from benchmarks.workers.supervision import cpu_seconds, end_group
-from common.backends import PACKAGES
+from common.backends import package_versions
 from common.config import Config
 from common.data.dataset import open_dataset
 from common.data.lists import SPLITS
@@ -97,17 +96,9 @@ class News(NamedTuple):
 
 def versions_here(backends: Iterable[str]) -> dict[str, str]:
     """Return what computes on this host, for these backends -> its version."""
-    versions = {"Python": ".".join(map(str, sys.version_info[:3]))}
-    requirements = " ".join(PACKAGES[backend] for backend in backends).split()
-    for requirement in ("fcn-frameworks", "numpy", *requirements):
-        name = requirement.partition("==")[0]
-        if name.startswith("-"):
-            continue
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "missing"
-    return versions | {"commit": git_commit() or UNKNOWN}
+    python = ".".join(map(str, sys.version_info[:3]))
+    commit = git_commit() or UNKNOWN
+    return {"Python": python, **package_versions(backends), "commit": commit}
 
 
 def has_path(path: str) -> bool:

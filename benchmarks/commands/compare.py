@@ -27,18 +27,23 @@ from benchmarks.records.results import COMPARISON, check_page_free, origin
 from benchmarks.records.training_documents import Compared, GalleryEntry, Trace, TrainedRow
 from benchmarks.studies.runs import training_row, write_examples
 from benchmarks.workers.environment import limit_cpus
-from benchmarks.workers.progress import Progress, inputs_of, resume_options, write_plan
+from benchmarks.workers.progress import (
+    Progress,
+    identity_here,
+    inputs_of,
+    resume_options,
+    write_plan,
+)
 from benchmarks.workers.scripts import Outcome, train_backend
 from common import options
 from common.backends import BACKENDS, IMPORT_NAMES
 from common.config import Config
 from common.data.synthetic import default_dataset
-from common.errors import InputError
+from common.errors import InputError, notice
 from common.fields import add_field_options
 from common.machine.files import write_json, write_text
 from common.machine.locks import only_writer
 from common.machine.progress import waiting_shown
-from common.machine.provenance import git_commit, hardware
 from common.parameters.files import starting_parameters
 from common.run.folders import new_folder
 from common.run.training import TrainingData, check_batch
@@ -73,7 +78,7 @@ def main(argv: Sequence[str]) -> int:
         out = new_folder("compare", args.out, args.force)
         check_page_free(out, COMPARISON)
     backends = options.Backends(args.backends).backends
-    config = trainings.config_from(args)
+    config, chosen = trainings.config_from(args)
     check_tricks(config.without, backends)
     trainings.check_group_options(args, config)
     if config.workers > 1:
@@ -87,6 +92,8 @@ def main(argv: Sequence[str]) -> int:
     starting_parameters(config.recipe, config.seed, args.weights)
     whole = replace(config, workers=1)  # This process sees whole batches.
     dataset = TrainingData(args.data, whole) if args.data else None
+    if chosen:
+        notice(chosen)
     if dataset is not None:
         dataset.warn()
     with only_writer(out):
@@ -96,9 +103,9 @@ def main(argv: Sequence[str]) -> int:
         dataset = dataset or TrainingData(data, whole)
         inputs = inputs_of(dataset, args.weights)
         if args.resume:
-            trainings.check_begun_here(out)
+            trainings.check_begun_here(out, backends)
             trainings.check_same_inputs(out, inputs)
-        write_plan(out, args, config, ["backends"], inputs)
+        write_plan(out, args, config, ["backends"], inputs, backends)
         with trainings.resumable("compare", out, address):
             return compare(args, backends, config, out, data, dataset)
 
@@ -113,12 +120,7 @@ def compare(
 ) -> int:
     """Train what is not trained yet, put all side by side, and return the exit status."""
     inputs = inputs_of(dataset, args.weights)
-    identity = {
-        "config": config.to_json(),
-        **inputs,
-        "commit": git_commit(),
-        "hardware": hardware(),
-    }
+    identity = {"config": config.to_json(), **inputs, **identity_here()}
     progress = Progress(out / "runs", identity)
     trace = trace_of(progress, config, data, args.weights, dataset.total_steps)
     print("[0] an evaluation in float64, which every backend must repeat", file=sys.stderr)

@@ -19,23 +19,20 @@ from benchmarks.records.training_documents import AccuracyRow, GalleryEntry, Stu
 from benchmarks.studies.runs import copy_predictions, write_examples
 from benchmarks.studies.together import train_together
 from benchmarks.studies.trainings import Plan, train_all
+from benchmarks.studies.typed import WHOLE, read_variations, varied_recipes, whole_items
 from benchmarks.studies.variants import (
-    WHOLE,
     Circumstances,
     Variant,
     check_effects,
     circumstances_of,
-    read_variations,
     variants_of,
-    varied_recipes,
-    whole_items,
 )
 from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PLAN, resume_options, write_plan
 from common import options
 from common.config import Config
 from common.data.synthetic import default_dataset
-from common.errors import InputError
+from common.errors import InputError, notice
 from common.fields import add_field_options, option_fields
 from common.machine.files import reading_json, write_json, write_text
 from common.machine.locks import only_writer
@@ -93,14 +90,14 @@ def main(argv: Sequence[str]) -> int:
             )
         args.recipe = next(iter(whole.values()))
     trainings.check_address(args.address)
-    config = trainings.config_from(args)
+    config, chosen = trainings.config_from(args)
     check_tricks(config.without, options.Backends(args.backends).backends)
     variations = read_variations(args.vary, config.recipe, begun)
     variants = variants_of(config.recipe, variations)
     recipes = {each.name: to_toml(each.recipe) for each in variants}
     limit_cpus(args.threads)
     if args.resume:
-        trainings.check_begun_here(out)
+        trainings.check_begun_here(out, args.backends)
         if args.recipes != recipes:
             raise InputError(
                 f"--resume {out}: the file of a recipe has changed since the study was begun; "
@@ -109,6 +106,8 @@ def main(argv: Sequence[str]) -> int:
     args.recipes = recipes
     # Bad weights and data are refused before anything is written.
     check_variants(variants, config, args.data, args.weights)
+    for text in filter(None, (chosen, of_void(variants))):
+        notice(text)
     if args.data:
         TrainingData(args.data, config).warn()
     with only_writer(out):
@@ -167,6 +166,14 @@ def check_variants(
     check_effects(variants, found)
 
 
+def of_void(variants: Sequence[Variant]) -> str | None:
+    """Return how all scores read void pixels, where whole recipes do so differently."""
+    if WHOLE not in variants[0].changes or len({each.recipe.void for each in variants}) == 1:
+        return None
+    recipe = variants[0].recipe
+    return f"all scores read void pixels as {recipe.name}, the first recipe, does: {recipe.void}"
+
+
 def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:
     """Train what is not trained yet, test and show all; return the exit status.
 
@@ -192,7 +199,8 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
         with trainings.hosts_for(args.address, out, question, args.weights) as slots:
             if not args.resume:
                 trainings.clear(out, (STUDY, PAGE), (RUNS, "gallery"))
-            write_plan(out, args, config, ["backends", *KEPT], plan.inputs)
+            names = ["backends", *KEPT]
+            write_plan(out, args, config, names, plan.inputs, args.backends)
             begun.enter_context(trainings.resumable("study", out, args.address))
             rows = train_together(plan, slots) if slots else train_all(plan)
         document = studied(plan, rows, config, variants, args, out)

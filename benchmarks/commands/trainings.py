@@ -1,6 +1,7 @@
 """What the commands that train several times share: options, their checks, and how to go on."""
 
 import json
+import math
 import shutil
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,8 +17,9 @@ from benchmarks.cluster.slots import Slots, hosts_joined
 from benchmarks.records.diff import check_same_origin
 from benchmarks.workers.progress import PLAN
 from common import options
+from common.backends import MISSING, package_versions
 from common.config import Config
-from common.errors import InputError, notice
+from common.errors import InputError
 from common.fields import add_field_options
 from common.machine.files import reading_json
 from common.recipes import RECIPES
@@ -87,16 +89,16 @@ def check_group_options(args: Namespace, config: Config) -> None:
 
 def check_timeout(seconds: float) -> None:
     """Raise InputError unless ``--timeout`` is a time."""
-    if not seconds > 0:
-        raise InputError(f"--timeout {seconds:g}: expected seconds, more than 0")
+    if not 0 < seconds < math.inf:
+        raise InputError(f"--timeout {seconds:g}: expected a finite number of seconds above 0")
 
 
 def check_above_zero(args: Namespace, *names: str) -> None:
-    """Raise InputError for a stated number among the options ``names`` that is not above 0."""
+    """Raise InputError for a stated number among ``names`` that is not finite or not above 0."""
     for name in names:
         value = getattr(args, name)
-        if value is not None and not value > 0:
-            raise InputError(f"--{name} {value:g}: expected a number above 0")
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"--{name} {value:g}: expected a finite number above 0")
 
 
 def check_goes_on(folder: Path, named: set[str], allowed: set[str]) -> None:
@@ -114,13 +116,24 @@ def check_goes_on(folder: Path, named: set[str], allowed: set[str]) -> None:
         )
 
 
-def check_begun_here(folder: Path) -> None:
-    """Raise InputError if what is gone on with was begun on another machine or by another commit.
+def check_begun_here(folder: Path, backends: Iterable[str]) -> None:
+    """Raise InputError if what is gone on with was begun elsewhere.
+
+    That is on another machine, by another commit, or with other versions of what the backends
+    compute with. One that has been installed since, for a row that lacked it, is none.
 
     Call it once ``--threads`` has limited the CPUs, as when the plan was written.
     """
     with reading_json(folder / PLAN, "a plan") as plan:
         check_same_origin(folder, plan)
+        begun: dict[str, str] = dict(plan.get("versions", {}))  # Early plans have none.
+    for name, here in package_versions(backends).items():
+        there = begun.get(name, here)
+        if there != here and MISSING not in (there, here):
+            raise InputError(
+                f"--resume {folder}: was begun with {name} {there}, and here is {here}; install "
+                f"{name}=={there}, or begin anew in another folder"
+            )
 
 
 def check_same_inputs(folder: Path, inputs: Mapping[str, Any]) -> None:
@@ -159,13 +172,15 @@ def parsed(parser: options.Parser, argv: Sequence[str]) -> tuple[Namespace, set[
     return args, named
 
 
-def config_from(args: Namespace) -> Config:
-    """Return the configuration that options make; its recipe may be the data set's own."""
+def config_from(args: Namespace) -> tuple[Config, str | None]:
+    """Return the configuration that options make, and what to say of it once all is checked.
+
+    Its recipe may be the data set's own.
+    """
     if args.data is None:
         args.recipe = args.recipe or RECIPES["generated"]
-    if chosen := choose_recipe(args):
-        notice(chosen)
-    return options.config_from(args)
+    chosen = choose_recipe(args)
+    return options.config_from(args), chosen
 
 
 @contextmanager

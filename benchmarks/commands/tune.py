@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, redirect_stdout
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import chain
@@ -17,10 +16,10 @@ from shlex import join, quote
 from benchmarks.cluster.place import Question
 from benchmarks.cluster.slots import Slots
 from benchmarks.commands import study, trainings
-from benchmarks.pages.studies.tune import CONFIRMED, is_confirmed, render_page, table
+from benchmarks.pages.studies.tune import BEST, CONFIRMED, is_confirmed, render_page, table
 from benchmarks.records.results import TUNE, check_page_free
 from benchmarks.records.tuning_documents import Tune
-from benchmarks.studies.holdout import RULE, SHARE, hold_out
+from benchmarks.studies.holdout import RULE, check_scored, data_held_out
 from benchmarks.studies.search import BEFORE_PRUNING, PRUNERS, SAMPLERS, Budget, go_on, open_study
 from benchmarks.studies.space import Space, check_fits, check_space, fitting_space, read_space
 from benchmarks.studies.together import search_together
@@ -30,7 +29,6 @@ from benchmarks.workers.progress import PATHS, PLAN, check_plan, inputs_of, writ
 from common import options
 from common.backends import BACKENDS, check_backend
 from common.config import Config
-from common.data.synthetic import default_dataset
 from common.errors import InputError, notice
 from common.fields import add_field_options, field_arguments
 from common.machine.files import reading_json, write_json, write_text
@@ -42,7 +40,7 @@ from common.run.folders import new_folder
 from common.run.training import TrainingData
 from common.tricks import check_tricks
 
-PAGE, BEST = "report.html", "best.toml"
+PAGE = "report.html"
 FILES = PLAN, STORAGE, f"{STORAGE}-journal", TUNE, PAGE, BEST
 """Of a search. The journal of a killed one would be played back into the trials of the next."""
 TRIALS = 30
@@ -66,11 +64,11 @@ def command_parser() -> options.Parser:
     add("--search", action="append", default=[], metavar="FIELD[=LOW:HIGH|=A,B,C]", help=text)
     text = f"begin no more than N trials; by default {TRIALS}, unless --minutes is said"
     add("--trials", type=int, metavar="N", help=text)
-    text = "begin no trial after so many minutes of training"
+    text = "begin no trial after so many minutes of training; --confirm comes on top"
     add("--minutes", type=float, metavar="M", help=text)
     add("--sampler", default="tpe", choices=SAMPLERS, help="how values are proposed")
     text = "end trials that are below the median of the earlier ones, once "
-    text += f"{BEFORE_PRUNING} have been trained to their end; or none"
+    text += f"{BEFORE_PRUNING} have ended by themselves; or none"
     add("--pruner", default="median", choices=PRUNERS, help=text)
     text = "then compare the best recipe with the first one on the validation images, from N other "
     text += "seeds in each of --backends, by `fcn study`; 0 leaves that out"
@@ -95,10 +93,11 @@ def main(argv: Sequence[str]) -> int:
     if args.resume:
         out: Path = args.resume
         args, config = stored_plan(args, named)
+        chosen = None
     else:
         out = new_folder("tune", args.out, args.force)
         check_page_free(out, TUNE)
-        config = trainings.config_from(args)
+        config, chosen = trainings.config_from(args)
     if "," in str(out.absolute()):
         raise InputError(f"{out}: has a comma in its path: choose another folder")
     limit_cpus(config.threads)
@@ -113,45 +112,25 @@ def main(argv: Sequence[str]) -> int:
         with data_held_out(args.data, out) as data:
             more = args.weights, args.timeout, args.verbose
             search = Search(args.backend, config, space, data, out, *more)
-            inputs = inputs_of(TrainingData(data, config), args.weights)
+            held_out = TrainingData(data, config)
+            check_scored(held_out)
+            inputs = inputs_of(held_out, args.weights)
             if args.resume:
-                trainings.check_begun_here(out)
+                trainings.check_begun_here(out, (args.backend,))
                 trainings.check_same_inputs(out, inputs)
             search = replace(search, space=space_of(search, args.search))
+        if chosen:
+            notice(chosen)
         question = Question([args.backend], config, data, [])
         with ExitStack() as begun:
             with trainings.hosts_for(args.address, out, question, args.weights) as hosts:
                 if not args.resume:
                     trainings.clear(out, FILES, ("trials", CONFIRMED))
-                write_plan(out, args, config, (*STORED, *CHANGED), inputs)
+                names = *STORED, *CHANGED
+                write_plan(out, args, config, names, inputs, (args.backend,))
                 begun.enter_context(trainings.resumable("tune", out, args.address))
                 document = tune(search, args, hosts)
             return finish(search, document, args)
-
-
-@contextmanager
-def data_held_out(data: Path | None, out: Path) -> Iterator[Path]:
-    """Yield the data that the trials see, for a block that checks them.
-
-    What was made for the block goes if it is interrupted, too.
-
-    Raises:
-        InputError: If the block finds that they do not do.
-    """
-    folder, generated = out / TUNING, out / "data"
-    made = [each for each in (folder, generated) if not each.exists()]
-    try:
-        yield hold_out(data or default_dataset(generated), folder)
-    except (InputError, KeyboardInterrupt) as error:
-        for each in made:
-            shutil.rmtree(each, ignore_errors=True)
-        if str(folder) not in str(error):
-            raise
-        text = str(error).replace(str(folder), str(data or "the generated images"))
-        raise InputError(
-            f"{text}; a search takes {SHARE:.0%} of the training images as val and trains on the "
-            "others"
-        ) from error
 
 
 def space_of(search: Search, stated: Sequence[str]) -> Space:
@@ -181,8 +160,6 @@ CHANGED = ("trials", "minutes", "confirm", "backends")
 """Options that hold then unless others are said."""
 GOES_ON = {"resume", *CHANGED, "timeout", "verbose", "json", "address"}
 """Options that may be said then."""
-TUNING = "tuning"
-"""Folder of the data that the trials see."""
 
 
 def stored_plan(args: Namespace, named: set[str]) -> tuple[Namespace, Config]:
@@ -237,6 +214,10 @@ def finish(search: Search, document: Tune, args: Namespace) -> int:
     if best and best["values"] == document["start"]:
         notice("no trial was better than the recipe that the search began with: search longer")
     elif best and args.confirm:
+        count = 2 * args.confirm * len(args.backends)
+        notice(
+            f"the best recipe beside the first one: {count} trainings; --confirm 0 leaves them out"
+        )
         with redirect_stdout(sys.stderr if args.json else sys.stdout):
             status = confirm(search, best_recipe(search, best), args)
         write_text(search.folder / PAGE, render_page(document, search.folder))

@@ -17,11 +17,8 @@ from benchmarks.records.statistics import (
 )
 from common.backends import device_kind
 from common.errors import InputError
-from common.machine.provenance import git_commit, hardware
+from common.machine.provenance import ALIKE, git_commit, hardware
 from common.machine.threads import WAITING
-
-ALIKE = ("processor", "cpus", "system")
-"""Of the hardware: rows are compared only between machines that share these."""
 
 Outcome = Literal[
     "found again",

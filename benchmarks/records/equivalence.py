@@ -65,8 +65,8 @@ def equivalence(backends: list[str], score: Score, differences: list[float]) -> 
     from scipy import stats
 
     mean, margin = statistics.fmean(differences), MARGINS[score]
-    if len(set(differences)) == 1:  # The t-test divides by their spread.
-        p, low, high = float(abs(mean) >= margin), mean, mean
+    if len(set(differences)) == 1:  # Without a spread only equal scores show anything.
+        p, low, high = float(mean != 0), mean, mean
     else:
         lower = stats.ttest_1samp(differences, -margin, alternative="greater").pvalue
         upper = stats.ttest_1samp(differences, margin, alternative="less").pvalue
@@ -139,8 +139,8 @@ def effect(
     from scipy import stats
 
     mean = statistics.fmean(differences)
-    if len(set(differences)) == 1:  # The t-test divides by their spread.
-        p, low, high = float(mean == 0), mean, mean
+    if len(set(differences)) == 1:  # The t-test divides by their spread: it shows nothing.
+        p, low, high = 1.0, mean, mean
     else:
         p = float(stats.ttest_1samp(differences, 0).pvalue)
         low, high = interval_of_mean(differences)

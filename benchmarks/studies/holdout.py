@@ -5,20 +5,27 @@ search trains on most of the training images and scores on the rest of them, the
 never reads the validation images, on which the final score is told.
 """
 
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
 from common.data.dataset import RECIPE, own_recipe
 from common.data.lists import LISTS, list_path, read_pairs
 from common.data.shards.files import IMAGES, LABELS, SHARDS
+from common.data.synthetic import default_dataset
 from common.errors import InputError
 from common.machine.files import write_text, writing
 from common.recipe_files import to_toml
+from common.run.training import TrainingData
 
 SHARE = 0.2
 """Of the training images, for tuning."""
 LEAST = 5
 """Tuning images; fewer rank recipes by chance."""
+TUNING = "tuning"
+"""Folder of the data that the trials see, in that of the search."""
 RULE = f"the {SHARE:.0%} of the training images whose names have the smallest SHA-256"
 
 
@@ -57,3 +64,43 @@ def hold_out(data: Path, folder: Path) -> Path:
         text = "".join(f"{name}\n" for name in names if name in chosen)
         write_text(list_path(folder, split), text)
     return folder
+
+
+@contextmanager
+def data_held_out(data: Path | None, out: Path) -> Iterator[Path]:
+    """Yield the data that the trials see, for a block that checks them.
+
+    What was made for the block goes if it is interrupted, too.
+
+    Raises:
+        InputError: If the block finds that they do not do.
+    """
+    folder, generated = out / TUNING, out / "data"
+    made = [each for each in (folder, generated) if not each.exists()]
+    try:
+        yield hold_out(data or default_dataset(generated), folder)
+    except (InputError, KeyboardInterrupt) as error:
+        for each in made:
+            shutil.rmtree(each, ignore_errors=True)
+        if str(folder) not in str(error):
+            raise
+        text = str(error).replace(str(folder), str(data or "the generated images"))
+        raise InputError(
+            f"{text}; a search takes {SHARE:.0%} of the training images as val and trains on the "
+            "others"
+        ) from error
+
+
+def check_scored(data: TrainingData) -> None:
+    """Raise InputError if too few of the tuning images that were held out are scored.
+
+    Where crops are evaluated, smaller images are left out, and those that fill no batch.
+    """
+    recipe, held = data.config.recipe, len(data.val.names)
+    scored = held if recipe.evaluation == "tiles" else held - held % recipe.batch_size
+    if scored < LEAST:
+        raise InputError(
+            f"{held + data.val.dropped} tuning images are held out, and {scored} of them are scored"
+            f": at least {LEAST} are needed; --evaluation tiles scores images of any size, and "
+            "those that fill no batch"
+        )

@@ -21,7 +21,15 @@ from typing import TYPE_CHECKING
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.tuning_documents import Ended, State, TrialRecord
 from benchmarks.studies.space import first_values, recipe_with, say_what_is_not_tried
-from benchmarks.studies.trials import ENDED, OPTUNA, STORAGE, Search, records, trials_stored
+from benchmarks.studies.trials import (
+    ENDED,
+    OPTUNA,
+    STORAGE,
+    Search,
+    records,
+    trials_stored,
+    try_again,
+)
 from benchmarks.workers.scripts import Outcome, train_backend
 from common.errors import LOWER_RATE, InputError
 from common.recipes import Recipe
@@ -35,7 +43,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "none")
 BEFORE_PRUNING = 5
-"""Trials that are trained to their end before one is ended early."""
+"""Trials that are trained to their end, or diverge, before one is ended early."""
 BEFORE_MODEL = 5
 """Trials that have ended before TPE proposes from their scores; until then it draws at random.
 
@@ -51,8 +59,8 @@ class Budget:
 
     Attributes:
         trials: None for no limit.
-        minutes: No trial begins after so many of training, those before an interruption included;
-            None for no limit.
+        minutes: No trial begins after so many of training, those before an interruption included
+            but for a trial that it killed; None for no limit.
     """
 
     trials: int | None
@@ -97,8 +105,7 @@ def open_study(search: Search, sampler: str, pruner: str, several: bool = False)
             # One that was killed has left its run, with its checkpoints.
             shutil.rmtree(run_folder(search, trial.number), ignore_errors=True)
             if trial.state == optuna.trial.TrialState.RUNNING:
-                study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
-                study.enqueue_trial(trial.params)
+                try_again(study, trial.number)
     seed = search.config.seed + len(trials)
     if sampler == "tpe":
         study.sampler = optuna.samplers.TPESampler(
@@ -190,7 +197,7 @@ class Attempt:
     def report(self, scores: Sequence[float | None]) -> bool:
         """Tell Optuna the scores of the epochs that have ended; return whether to end the trial.
 
-        That is where it is worse than the earlier ones were at this epoch.
+        That is where its best epoch is worse than the earlier trials were at this one.
         """
         for score in scores[len(self.scores) :]:
             self.scores.append(score)
@@ -217,10 +224,7 @@ class Attempt:
 
     def lose(self) -> None:
         """Give it up: its host is lost. The next trial has its values."""
-        from optuna.trial import TrialState
-
-        self.study.tell(self.trial, state=TrialState.FAIL)
-        self.study.enqueue_trial(self.trial.params)
+        try_again(self.study, self.trial.number)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _tell(self, state: State, reason: str | None) -> None:

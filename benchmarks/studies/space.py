@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 from benchmarks.records.tuning_documents import Searched, Value
-from benchmarks.studies.variants import read_value
+from benchmarks.studies.typed import read_value
 from common.config import Config
 from common.errors import InputError, notice
 from common.parameters.files import starting_parameters
@@ -118,6 +118,8 @@ def read_values(name: str, text: str, replicas: int) -> BaseDistribution:
         if len(set(values)) < max(2, len(values)):
             raise InputError(f"{what}: name two or more values, each once")
         return choices(parts if get_origin(kind) is tuple else values)
+    if get_origin(kind) is tuple:
+        raise InputError(f"{what}: a range is of one number: name values, as {name}=A,B,C")
     ends = [read_value(part.strip(), kind, what) for part in text.split(":")]
     is_range = len(ends) == 2 and kind in (int, float) and ends[0] < ends[1]
     if not is_range or (name in LOGARITHMIC and ends[0] <= 0):

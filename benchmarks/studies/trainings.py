@@ -28,12 +28,12 @@ from benchmarks.equal_work.trained import (
 from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.studies.runs import accuracy_run, training_row
-from benchmarks.workers.progress import Inputs, Progress, inputs_of
-from benchmarks.workers.scripts import train_backend
+from benchmarks.workers.progress import Inputs, Progress, identity_here, inputs_of
+from benchmarks.workers.scripts import Outcome, train_backend
 from common.backends import BACKENDS
 from common.config import Config
 from common.machine.progress import waiting_shown
-from common.machine.provenance import git_commit, hardware
+from common.run.folders import is_finished
 from common.run.training import TrainingData
 
 
@@ -101,7 +101,8 @@ def train_all(plan: Plan) -> dict[str, list[AccuracyRow]]:
     """Train all; return by variant a row for each backend.
 
     Seeds are the outer loop, so that a machine that slows down slows every backend and variant. A
-    training that ``plan.out`` holds already is not repeated: an interrupted study goes on.
+    training that ``plan.out`` holds already is not repeated, and one that was interrupted goes on
+    from its last checkpoint.
 
     A score needs proof of equal work. So a row ends when its backend does not evaluate as the
     reference does, when the first losses of a training leave the float64 trace of its seed, when a
@@ -146,12 +147,11 @@ def new_row(backend: str) -> AccuracyRow:
 
 def trainings_of(plan: Plan, rows: Mapping[str, Sequence[AccuracyRow]]) -> Iterator[Training]:
     """Yield all trainings in the order in which they are done."""
-    first = next(iter(plan.configs.values())).seed
-    machine = {"commit": git_commit(), "hardware": hardware()}
+    first, here = next(iter(plan.configs.values())).seed, identity_here()
     for seed in range(first, first + plan.seeds):
         for variant, config in plan.configs.items():
             seeded = replace(config, seed=seed)
-            identity = {"config": seeded.to_json(), **machine, **plan.inputs[variant]}
+            identity = {"config": seeded.to_json(), **here, **plan.inputs[variant]}
             for row in rows[variant]:
                 folder = plan.out / variant / row["backend"]
                 progress = Progress(folder, identity)
@@ -226,36 +226,52 @@ def train(
 ) -> dict[str, Any] | None:
     """Train once; store and return the run and its seconds, or end the row.
 
+    A part of its own says that ``training.folder`` is of this training, so that it may go on.
+
     Args:
         begun: When the work for it began, on the monotonic clock.
     """
-    row, config, folder = training.row, training.config, training.folder
+    row, config, folder, progress = (
+        training.row,
+        training.config,
+        training.folder,
+        training.progress,
+    )
     if expected.trace is None:
         row["status"], row["reason"] = "failed", NO_TRACE
         return None
-    backend = row["backend"]
-    outcome = train_backend(
-        backend,
-        config,
-        plan.data,
-        folder,
-        heading,
-        plan.weights,
-        pythons=plan.pythons,
-        silence=plan.silence,
-        verbose=plan.verbose,
-    )
+    backend, mark = row["backend"], f"{folder.name}-begun"
+    has_begun = progress.read(mark) is not None
+    progress.write(mark, True)
+    if has_begun and is_finished(folder):
+        outcome = Outcome("ok", None)
+    else:
+        outcome = train_backend(
+            backend,
+            config,
+            plan.data,
+            folder,
+            heading,
+            plan.weights,
+            pythons=plan.pythons,
+            silence=plan.silence,
+            verbose=plan.verbose,
+            goes_on=has_begun,
+        )
     trained = training_row(backend, outcome, folder)
     check_evaluations(trained, folder, expected.pixels)
     check_agreement([trained], expected.trace)
     row["status"], row["reason"] = trained["status"], trained["reason"]
     if row["status"] != "ok":
+        if outcome.status == "ok":  # It did other work, and what it left would do so again.
+            progress.forget(mark)
         return None
-    # They only serve a training that is not done; a study has many.
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     run = accuracy_run(trained, config, folder)
     if plan.host is not None:
         run["host"] = plan.host
     part = {"run": run, "seconds": time.monotonic() - begun}
-    training.progress.write(folder.name, part)
+    progress.write(folder.name, part)
+    progress.forget(mark)
+    # They only serve a training that is not done; a study has many.
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return part

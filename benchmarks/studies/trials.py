@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.records.results import origin
 from benchmarks.records.tuning_documents import LEAST_FOR_IMPORTANCE, Ended, TrialRecord, Tune
@@ -98,6 +98,25 @@ def record_of(trial: FrozenTrial) -> TrialRecord:
         "score": trial.value if ended["state"] in ("finished", "diverged") else None,
         **ended,
     }
+
+
+def try_again(study: Study, number: int) -> None:
+    """Give up a trial that was lost while it trained; the next one has its values.
+
+    These are enqueued first, unless they are: whenever the process is killed, they are neither lost
+    nor tried twice.
+    """
+    from optuna.trial import TrialState
+
+    def values(trial: FrozenTrial) -> dict[str, Any]:
+        # One that was killed while it began has not all of them as its own yet.
+        return trial.system_attrs.get("fixed_params", {}) | trial.params
+
+    lost = values(study.get_trials(deepcopy=False)[number])
+    waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING])
+    if lost and lost not in map(values, waiting):
+        study.enqueue_trial(lost)
+    study.tell(number, state=TrialState.FAIL)
 
 
 def importance(study: Study) -> dict[str, float]:

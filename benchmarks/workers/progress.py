@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from benchmarks.workers.scripts import Outcome
+from common.backends import package_versions
 from common.config import Config
 from common.documents import DatasetRecord, WeightsRecord
 from common.errors import InputError
 from common.machine.files import file_digest, json_digest, reading_json, write_json
-from common.machine.provenance import git_commit, hardware
+from common.machine.provenance import ALIKE, git_commit, hardware
 from common.options import Backends, config_from
 from common.parameters.files import describe_weights
 from common.run.folders import is_finished
@@ -46,8 +47,19 @@ def inputs_of(data: TrainingData, weights: Path | None) -> Inputs:
     return {"dataset": data.describe(), "weights": describe_weights(data.config.recipe, weights)}
 
 
+def identity_here() -> dict[str, Any]:
+    """Return what all parts are of that are done here: the commit, and what names the machine."""
+    machine: Mapping[str, Any] = hardware()
+    return {"commit": git_commit(), "machine": {name: machine[name] for name in ALIKE}}
+
+
 def write_plan(
-    out: Path, args: Namespace, config: Config, names: Iterable[str], inputs: Mapping[str, Any]
+    out: Path,
+    args: Namespace,
+    config: Config,
+    names: Iterable[str],
+    inputs: Mapping[str, Any],
+    backends: Iterable[str],
 ) -> None:
     """Write what the options say into the results' folder ``out``.
 
@@ -55,10 +67,12 @@ def write_plan(
         args: The options. ``names`` are of those that are kept beside the paths.
         config: That they make.
         inputs: The identity of data and weights, which ``--resume`` looks for again.
+        backends: Those that train, of whose versions it does so too.
     """
     paths = {name: getattr(args, name) and str(getattr(args, name)) for name in PATHS}
     others = {name: getattr(args, name) for name in names}
     begun = {"commit": git_commit(), "hardware": hardware(), "inputs": inputs}
+    begun |= {"versions": package_versions(backends)}
     write_json(out / PLAN, {"config": config.to_json(), **paths, **others, **begun})
 
 

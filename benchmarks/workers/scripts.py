@@ -31,7 +31,7 @@ from common.machine.messages import LOG
 from common.machine.progress import ON_TERMINAL, shows_bars
 from common.options import Parser, config_arguments, config_from
 from common.recipe_files import to_toml
-from common.run.checkpoints import has_checkpoint
+from common.run.checkpoints import has_checkpoint, load_checkpoint
 from common.run.folders import resume_command
 from common.run.resume import backend_and_weights, check_run, training_options
 from common.run.training import choose_recipe
@@ -179,6 +179,7 @@ def train_backend(
     verbose: bool = False,
     watch: Callable[[], None] = lambda: None,
     address: str = "",
+    goes_on: bool = False,
 ) -> Outcome:
     """Train a backend, with nothing compiled earlier, and return how it ended, whatever happens.
 
@@ -186,14 +187,15 @@ def train_backend(
         backend: Its name.
         config: Tricks of other backends in ``without`` do not count.
         data: The data set.
-        folder: The new run folder; its messages go to ``folder`` with the suffix ``.log``, its
-            recipe to that with the suffix ``.toml``.
+        folder: The run's, new unless it ``goes_on``; beside it lie its messages, in a file with
+            the suffix ``.log``, and its recipe, with ``.toml``.
         heading: Printed on standard error before it starts.
         weights: Where it starts, as ``--weights`` of ``X_impl.train``.
         pythons: Interpreters by backend, where one has its own; none needs this project installed.
         silence: Seconds without a message and without computing after which it is ended.
         watch: Called after each of its messages; what it raises ends the training and is raised.
         address: Of the cluster, where ``config`` has several workers.
+        goes_on: From the last checkpoint in ``folder``, if one is there and whole.
     """
     try:
         python = interpreter_of(backend, pythons)
@@ -207,11 +209,8 @@ def train_backend(
     print(heading, file=sys.stderr)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
-    arguments = ["--data", str(data), "--out", str(folder), "--force"]
-    recipe = folder.with_suffix(".toml")
-    write_text(recipe, to_toml(config.recipe))
-    arguments += config_arguments(for_backend(config, backend), recipe)
-    arguments += ["--weights", str(weights)] if weights else []
+    arguments = ["--data", str(data), *own_arguments(for_backend(config, backend), folder)]
+    arguments += start_arguments(folder, weights, goes_on and is_whole(folder))
     arguments += ["--verbose"] if verbose else []
     command, patience = script_command(backend, "train", arguments, python), 0.0
     if config.workers > 1:
@@ -227,6 +226,29 @@ def train_backend(
         return Outcome("failed", why_it_failed(status, kills, log, folder / LOG))
     # What a group takes is not known here: its processes may be on other hosts.
     return Outcome("ok", None, None if config.workers > 1 else others.share)
+
+
+def own_arguments(config: Config, folder: Path) -> list[str]:
+    """Return the options of a configuration, whose recipe is written beside a run's folder."""
+    recipe = folder.with_suffix(".toml")
+    write_text(recipe, to_toml(config.recipe))
+    return config_arguments(config, recipe)
+
+
+def start_arguments(folder: Path, weights: Path | None, resumes: bool) -> list[str]:
+    """Return the options of where a training starts."""
+    if resumes:
+        return ["--resume", str(folder)]  # Its checkpoint has the weights.
+    return ["--out", str(folder), "--force", *(["--weights", str(weights)] if weights else [])]
+
+
+def is_whole(folder: Path) -> bool:
+    """Return whether a run has a checkpoint from which it can go on."""
+    try:
+        load_checkpoint(folder)
+    except InputError:
+        return False
+    return True
 
 
 def why_it_failed(status: int, kills: int, log: Path, of_libraries: Path) -> str:

@@ -52,6 +52,9 @@ UNLESS_SET = KEEPING | SPINNING
 OUR_FLAGS = ("--xla_cpu_experimental_ynn_fusion_type=", "--xla_gpu_deterministic_ops=")
 """What ``jax_impl/device.py`` adds to XLA_FLAGS."""
 
+ALIKE = ("processor", "cpus", "system")
+"""Of the hardware: figures are compared, and trainings gone on with, where these are the same."""
+
 
 def recorded_environment() -> dict[str, str]:
     """Return the variables of this process that change how a framework computes."""

@@ -17,8 +17,8 @@ def initial_parameters(recipe: Recipe, seed: int) -> Parameters:
     al. 2015, "Delving Deep into Rectifiers", equation 14); norms: scale 1, shift 0. ``init`` and
     ``upsample_init`` of the recipe choose the head's. PyTorch's default is a uniform distribution
     within 1/sqrt(fan-in), for a transposed convolution with the fan-in that PyTorch counts:
-    out_channels * k * k. With ``init="torch"`` both biases are drawn from it, with ``xavier`` both
-    are zero. Xavier: Glorot and Bengio 2010, equation 16.
+    out_channels * k * k. With ``init="torch"`` the head's biases are drawn from it, with
+    ``xavier`` they are zero. Xavier: Glorot and Bengio 2010, equation 16.
 
     Whatever the head, a parameter that FCN-32s has in the same shape starts with the same values;
     those of FCN-16s that FCN-8s shares, likewise. The scores of finer maps start at zero.

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.commands import study, tune
-from benchmarks.studies import search
+from benchmarks.commands import study
+from benchmarks.studies import holdout, search
 from benchmarks.studies.trainings import Plan
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
@@ -62,8 +62,8 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     monkeypatch.setattr(study, "train_all", train_all)
     monkeypatch.setattr(study, "gallery", lambda *_: [])
     monkeypatch.setattr(study, "main", lambda argv: calls.append(argv) or main(argv))
-    for command in (tune, study):
-        monkeypatch.setattr(command, "default_dataset", small_dataset)
+    for module in (holdout, study):
+        monkeypatch.setattr(module, "default_dataset", small_dataset)
     return calls
 
 

@@ -19,9 +19,11 @@ from benchmarks.records.training_documents import Study
 from benchmarks.studies import trainings as engine
 from benchmarks.workers import scripts
 from benchmarks.workers.environment import use_cpus
+from benchmarks.workers.progress import Progress
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
 from common.data.synthetic import make_dataset
+from common.machine.files import write_json
 from common.machine.locks import only_writer
 from common.machine.threads import available_cpus
 from common.parameters.files import save_parameters
@@ -29,6 +31,8 @@ from common.parameters.initial import initial_parameters
 from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run import training
+from common.run.checkpoints import has_checkpoint
+from common.run.folders import is_finished
 from tests.conftest import PRESENT
 from tests.damaged.damage import damaged_json, run
 
@@ -46,7 +50,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     def command(
         backend: str, script: str, arguments: Sequence[str], python: str = sys.executable
     ) -> list[str]:
-        folder = Path(arguments[arguments.index("--out") + 1])
+        option = "--resume" if "--resume" in arguments else "--out"
+        folder = Path(arguments[arguments.index(option) + 1])
         rate = folder.parents[1].name.removeprefix("learning_rate=")
         started.append((rate, folder.name.removeprefix("seed-")))
         return [python, "-m", "tests.support.small_training", *arguments]
@@ -107,7 +112,8 @@ def test_an_interrupted_study_keeps_what_is_trained_and_refuses_what_differs(
         (["--vary", "learning_rate=0.01,0.03"], "an option differs"),
         (["--epochs", "2"], "an option differs"),
         (["--out", str(out)], "leave --out and --force"),
-        (["--timeout", "0"], "--timeout 0: expected seconds"),
+        (["--timeout", "0"], "--timeout 0: expected a finite number of seconds"),
+        (["--timeout", "inf"], "--timeout inf: expected a finite number of seconds"),
     ):
         assert words in refusal([*resume, *options], capsys)
     with monkeypatch.context() as patch:
@@ -149,6 +155,99 @@ def test_a_killed_study_goes_on_with_what_is_not_trained(
     assert first.exists() and not second.exists()
     assert fcn(["study", "--resume", str(out)]) == 0
     assert trained == [("unchanged", "1")]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+def test_an_interrupted_training_of_a_study_goes_on_from_its_checkpoint_if_that_is_whole(
+    is_whole: bool,
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, train = tmp_path / "out", engine.train_backend
+    run = out / "runs/unchanged/torch/seed-0"
+
+    def stop() -> None:
+        if has_checkpoint(run):
+            raise KeyboardInterrupt
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        return train(*arguments, **options, watch=stop)
+
+    start = ["study", "--data", str(generated), *OPTIONS, "--epochs", "3"]
+    with monkeypatch.context() as patch:
+        patch.setenv("STEP_SECONDS", "0.2")
+        patch.setattr(engine, "train_backend", interrupted)
+        assert fcn([*start, "--out", str(out)]) == 130
+    assert not is_finished(run)
+    # The stand-in's parameters are those of no network.
+    monkeypatch.setattr(scripts, "is_whole", lambda folder: is_whole and has_checkpoint(folder))
+    before = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    first_epoch = before[: [json.loads(line)["kind"] for line in before].index("epoch") + 1]
+
+    assert fcn(["study", "--resume", str(out)]) == 0
+    after = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    # With its seconds, which differ where it is trained again.
+    assert (after[: len(first_epoch)] == first_epoch) is is_whole
+    assert [json.loads(line)["kind"] for line in after].count("epoch") == 3
+    assert trained == [("unchanged", seed) for seed in "001"]
+    assert not has_checkpoint(run)
+
+
+def test_a_finished_training_that_was_not_stored_yet_is_not_trained_again(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out, write = tmp_path / "out", Progress.write
+
+    def interrupted(self: Progress, name: str, part: object) -> None:
+        if name == "seed-0":
+            raise KeyboardInterrupt
+        write(self, name, part)
+
+    start = ["study", "--data", str(generated), *OPTIONS, "--out", str(out)]
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, "write", interrupted)
+        assert fcn(start) == 130
+    assert is_finished(out / "runs/unchanged/torch/seed-0")
+    assert fcn(["study", "--resume", str(out)]) == 0
+    assert trained == [("unchanged", "0"), ("unchanged", "1")]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "versions", "words"),
+    [
+        ({"memory_bytes": 1, "python": "3.0.0"}, {}, ""),
+        ({}, {"torch": "missing"}, ""),
+        ({"processor": "another"}, {}, "was begun on another machine"),
+        ({}, {"numpy": "0.1"}, "was begun with numpy 0.1, and here is"),
+    ],
+)
+def test_a_study_goes_on_where_its_trainings_would_be_the_same(
+    hardware: dict[str, Any],
+    versions: dict[str, str],
+    words: str,
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """What is accepted keeps what is trained."""
+    out = tmp_path / "out"
+    assert fcn(["study", "--data", str(generated), *OPTIONS, "--out", str(out)]) == 0
+    plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+    plan["hardware"] |= hardware
+    plan["versions"] |= versions
+    write_json(out / "plan.json", plan)
+    trained.clear()
+    if words:
+        assert words in refusal(["study", "--resume", str(out)], capsys)
+    else:
+        assert fcn(["study", "--resume", str(out)]) == 0
+    assert trained == []
 
 
 def interrupt(*_: object, **__: object) -> None:
@@ -418,7 +517,7 @@ def test_a_damaged_plan_is_gone_on_with_or_refused_in_one_line(
     def begin(args: Any, config: Config, variants: Any, folder: Path) -> int:
         begun.append(variants)
         if not (folder / "plan.json").exists():
-            write(folder, args, config, ["backends", *study.KEPT], {})
+            write(folder, args, config, ["backends", *study.KEPT], {}, ["torch"])
         return 0
 
     monkeypatch.setattr(study, "study", begin)

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.commands import trainings, tune
+from benchmarks.studies import holdout
 from common.data.synthetic import make_dataset
 from common.errors import InputError
 from common.machine.locks import only_writer
@@ -23,8 +24,10 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--trials", "0"], "--trials 0: expected a number above 0"),
-        (["--minutes", "-1"], "--minutes -1: expected a number above 0"),
+        (["--trials", "0"], "--trials 0: expected a finite number above 0"),
+        (["--minutes", "-1"], "--minutes -1: expected a finite number above 0"),
+        (["--minutes", "inf"], "--minutes inf: expected a finite number above 0"),
+        (["--minutes", "nan"], "--minutes nan: expected a finite number above 0"),
         (["--confirm", "-1"], "--confirm -1: expected a number of seeds, or 0"),
         (["--backend", "pytorch"], "did you mean torch?"),
         (["--search", "learning_rat"], "did you mean learning_rate?"),
@@ -67,7 +70,7 @@ def test_a_batch_larger_than_what_is_left_for_training_leaves_nothing_behind(
         make_dataset(root, train=25, val=2, size=(64, 64), seed=0)
         return root
 
-    monkeypatch.setattr(tune, "default_dataset", small_dataset)
+    monkeypatch.setattr(holdout, "default_dataset", small_dataset)
     monkeypatch.setattr(tune, "tune", lambda *_: None)
     monkeypatch.setattr(tune, "finish", lambda *_: 0)
     for _ in range(2):

@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 from benchmarks.records.check import problems_of_study
-from benchmarks.records.equivalence import effect, effects, interval_of_mean
+from benchmarks.records.equivalence import effect, effects, equivalence, interval_of_mean
 from tests.support.report_sample import sample_study, variant
 
 NAMES = ["a", "b"]
@@ -29,10 +29,12 @@ def test_an_effect_is_scipys_paired_t_test_and_its_interval() -> None:
     assert (low, high) == pytest.approx(stats.ttest_1samp(a, 0).confidence_interval(0.95))
 
 
-@pytest.mark.parametrize(("value", "p"), [(0.0, 1.0), (0.02, 0.0)])
-def test_differences_without_a_spread_have_a_test(value: float, p: float) -> None:
+@pytest.mark.parametrize("value", [0.0, 0.02])
+def test_differences_without_a_spread_show_nothing_but_equality(value: float) -> None:
     test = effect(NAMES, None, [value] * 3, "mean_iou")
-    assert (test["p"], test["low"], test["high"], test["differ"]) == (p, value, value, p == 0)
+    assert (test["p"], test["low"], test["high"], test["differ"]) == (1.0, value, value, False)
+    equal = equivalence(NAMES, "mean_iou", [value / 2] * 3)
+    assert (equal["p"], equal["equivalent"]) == ((0.0, True) if value == 0 else (1.0, False))
 
 
 def scores(*values: float) -> dict[int, float]:

@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.studies.holdout import hold_out
+from benchmarks.studies.holdout import check_scored, hold_out
+from common.config import Config
 from common.data.dataset import open_dataset, own_recipe
 from common.data.lists import list_path
 from common.data.synthetic import make_dataset
 from common.errors import InputError
+from common.recipes import make_recipe
+from common.run.training import TrainingData
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +59,20 @@ def test_too_few_images_are_refused_with_how_many_are_needed(tmp_path) -> None:
     with pytest.raises(InputError, match="names 20 images, of which 20% are 4 .* name 25 images"):
         hold_out(tmp_path / "few", tmp_path / "tuning")
     assert not (tmp_path / "tuning").exists()
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "words"),
+    [
+        (2, None),
+        (4, "6 tuning images are held out, and 4 of them are scored: at least 5"),
+    ],
+)
+def test_images_that_are_not_scored_do_not_count(batch_size, words, data, tmp_path) -> None:
+    recipe = make_recipe("generated", batch_size=batch_size, crop=(64, 64), evaluation="crops")
+    held_out = TrainingData(hold_out(data, tmp_path / "tuning"), Config(recipe))
+    if words is None:
+        check_scored(held_out)
+    else:
+        with pytest.raises(InputError, match=words):
+            check_scored(held_out)

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cli import main as fcn
-from benchmarks.studies.variants import read_variations, variants_of, varied_recipes
+from benchmarks.studies.typed import read_variations, varied_recipes
+from benchmarks.studies.variants import variants_of
 from common.errors import InputError
 from common.recipes import make_recipe
 

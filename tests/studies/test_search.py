@@ -202,6 +202,25 @@ def test_a_trial_that_was_killed_while_its_end_was_written_is_tried_again(
     assert best_trial(trials) == trials[1]
 
 
+@pytest.mark.parametrize("kills", [1, 2])
+def test_the_values_of_a_killed_trial_survive_a_kill_while_it_is_given_up(
+    kills, trainings, tmp_path, monkeypatch
+) -> None:
+    search = new_search(tmp_path, "momentum=0:0.95")
+    trainings.kill_at = 0
+    with pytest.raises(KeyboardInterrupt):
+        go_on(search, open_study(search, "random", "none"), Budget(2, None))
+    trainings.kill_at = None
+    for _ in range(kills):
+        with monkeypatch.context() as patch:
+            patch.setattr(optuna.Study, "tell", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                open_study(search, "random", "none")
+    trials = go_on(search, open_study(search, "random", "none"), Budget(2, None))
+    assert [trial["state"] for trial in trials] == ["killed", "finished", "finished"]
+    assert [trial["values"] == {"momentum": 0.9} for trial in trials] == [True, True, False]
+
+
 def test_minutes_count_the_trainings_of_before_an_interruption() -> None:
     trial = {"state": "finished", "seconds": 45.0}
     assert Budget(None, 1.0).is_left([trial])  # type: ignore[list-item]

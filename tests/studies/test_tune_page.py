@@ -8,18 +8,12 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.pages.studies.page import render_page as render_study
-from benchmarks.pages.studies.tune import (
-    importance_figure,
-    parallel_figure,
-    progress_figure,
-    render_page,
-    table,
-    verdict,
-)
+from benchmarks.pages.studies.pictures import importance_figure, parallel_figure, progress_figure
+from benchmarks.pages.studies.tune import render_page, table, verdict
 from benchmarks.pages.studies.words import notices
 from tests.support.report_sample import sample_study, sample_tune
 
-WITHOUT_IMPORTANCE = "there are fewer than 10 finished trials, or their scores are equal."
+WITHOUT_IMPORTANCE = "there are fewer than 10 trials with a score, or all scores are equal."
 
 
 @pytest.fixture
@@ -139,3 +133,19 @@ def test_what_hosts_of_several_kinds_took_does_not_compare(tune, tmp_path) -> No
     runs[0]["host"] = {"name": "second", "hardware": own | {"processor": "A slow one"}}
     assert any(words in line for _, line in notices(study))
     assert "A slow one" in render_study(study, tmp_path)
+
+
+def test_of_equal_scores_the_first_trial_is_on_top_as_it_is_the_best(tune) -> None:
+    for trial in tune["trials"]:
+        if trial["score"] is not None:
+            trial["score"] = 0.5
+    best = next(trial["number"] for trial in tune["trials"] if trial["score"] is not None)
+    tune["best"] = best
+    assert table(tune).splitlines()[1].split()[0] == str(best)
+
+
+def test_the_page_names_the_file_of_the_recipe_where_it_is(tune, tmp_path) -> None:
+    sentence = "The file best.toml beside this page"
+    assert sentence not in render_page(tune, tmp_path)
+    (tmp_path / "best.toml").touch()
+    assert sentence in render_page(tune, tmp_path)

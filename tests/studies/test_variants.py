@@ -10,13 +10,12 @@ import pytest
 from PIL import Image
 from safetensors.numpy import save_file
 
+from benchmarks.studies.typed import REFUSED, read_variations
 from benchmarks.studies.variants import (
-    REFUSED,
     Circumstances,
     check_effects,
     circumstances_of,
     effective,
-    read_variations,
     variants_of,
 )
 from common.classes import VOID
@@ -131,14 +130,17 @@ def test_a_word_names_a_variant_and_a_number_needs_its_field(field: str, names: 
         (["weight_decay=0,inf"], "weight_decay=inf: expected a finite number"),
         (["batch_size=1.5,2"], "batch_size=1.5: expected a whole number"),
         (["flip=yes,no"], "flip=yes: expected true or false"),
-        (["crop=64,96"], "crop=64: expected 2 values such as 96x96"),
+        (["crop=64,96"], "crop=64: expected 2 numbers such as 96x96"),
         (["crop=64x64,96x90"], "--crop 96x90: both sides must be positive multiples of 32"),
         (["learning_rate=0.1,-1"], "--learning-rate -1.0: expected a finite number greater"),
         (["upsample_init=bilinear,xavir"], "'xavir' is unknown: did you mean xavier?"),
-        (["batch_size=8,08"], "08 stands there twice"),
-        (["learning_rate=0.1,1e-1"], "1e-1 stands there twice"),
+        (["batch_size=8,08"], "08 is 8 again"),
+        (["learning_rate=0.1,1e-1"], "1e-1 is 0.1 again"),
         (["learning_rate=0.1"], "one value is nothing to compare"),
-        (["learning_rate"], "learning_rate=: expected a finite number"),
+        (["learning_rate"], "--vary learning_rate: expected learning_rate=A,B, the values"),
+        (["random_scale=1,2"], "random_scale=1: expected 2 numbers such as 0.5x2"),
+        (["recipe=modern,"], "--vary recipe=modern,: '' is unknown: choose from"),
+        (["learning_rate=" + ",".join(["0.1", f"0.{'0' * 200}1"])], "the folder of a variant"),
         (["test_scales=1,1x1"], "--test-scales 1,1: 1 stands there twice"),
         (["epochs=1,2", "epochs=3,4"], "--vary epochs stands there twice"),
     ],

@@ -122,15 +122,14 @@ def with_kernel(changes: dict[str, Callable[..., Any]]) -> Callable[..., None]:
 
     def plant(patch: Patch, name: str, backend: ModuleType) -> None:
         model, change = module(name, "model"), changes[name]
-        if name == "mxnet":
-            right = model.Upsample.hybrid_forward
-
-            def planted(self: Any, F: Any, x: Any, weight: Any, bias: Any) -> Any:
-                return right(self, F, x, change(F, weight), bias)
-
-            patch.setattr(model.Upsample, "hybrid_forward", planted)
-            return
         function = model.transposed_convolution
+        if name == "mxnet":
+            patch.setattr(
+                model,
+                "transposed_convolution",
+                lambda F, x, weight, *rest: function(F, x, change(F, weight), *rest),
+            )
+            return
         patch.setattr(
             model,
             "transposed_convolution",

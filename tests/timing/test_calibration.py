@@ -182,8 +182,8 @@ def test_other_versions_end_it() -> None:
     [
         ("--backend pytorch", "--backend 'pytorch' is unknown: did you mean torch?"),
         ("--case tain", "--case 'tain' is unknown: did you mean train?"),
-        ("--minutes 0", "--minutes 0: expected a number above 0"),
-        ("--comparisons 0", "--comparisons 0: expected a number above 0"),
+        ("--minutes 0", "--minutes 0: expected a finite number above 0"),
+        ("--comparisons 0", "--comparisons 0: expected a finite number above 0"),
         ("--rounds 0", "--rounds 0 is too small: at least 1"),
         ("--resume absent", "absent: cannot be read (No such file or directory); `fcn bench cal"),
         ("--resume there --rounds 4", "--resume there: goes on with its own options: leave out --"),

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from shlex import join
 
 from benchmarks.records.training_documents import Compared, Study
-from benchmarks.records.tuning_documents import Searched, Tune
+from benchmarks.records.tuning_documents import Searched, Tune, Value
 from common.classes import Classes
 from common.config import Config
 from common.documents import ConfigRecord
@@ -42,11 +42,12 @@ def study_command(study: Study) -> str:
 
 
 def tune_command(tune: Tune) -> str:
-    """Return the `fcn tune` that a search states; its budget is the trials that it began."""
+    """Return the `fcn tune` that a search states; its budget is the trials that count."""
     words = ["fcn", "tune", "--backend", tune["backend"]]
     for field, values in tune["space"].items():
         words += ["--search", f"{field}={searched(values)}"]
-    words += ["--trials", str(len(tune["trials"]))]
+    counted = [trial for trial in tune["trials"] if trial["state"] != "killed"]
+    words += ["--trials", str(max(1, len(counted)))]
     words += ["--sampler", tune["sampler"], "--pruner", tune["pruner"]]
     words += recipe_options(tune["config"])
     is_generated = tune["dataset"]["generated"]
@@ -87,5 +88,10 @@ def other_options(
 def searched(values: Searched) -> str:
     """Return the values of a field as `--search` takes them."""
     if "choices" in values:
-        return ",".join(map(str, values["choices"]))
+        return ",".join(map(as_typed, values["choices"]))
     return f"{values['low']}:{values['high']}"
+
+
+def as_typed(value: Value) -> str:
+    """Return a value as an option takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from benchmarks.pages.facts import Facts
 from benchmarks.pages.format import counted, size
-from benchmarks.records.diff import ALIKE
 from benchmarks.records.training_documents import AccuracyRun, Study
 from benchmarks.records.tuning_documents import TrialRecord, Tune
 from common.documents import Hardware
+from common.machine.provenance import ALIKE
 
 Trained = AccuracyRun | TrialRecord
 

@@ -10,13 +10,14 @@ from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 
-from benchmarks.records.diff import ALIKE, Change, compared, incomparable
+from benchmarks.records.diff import Change, compared, incomparable
 from benchmarks.records.documents import Bench, Row
 from benchmarks.records.figures import kept_seconds
 from benchmarks.records.machines.parts import HOSTS
 from benchmarks.records.results import RESULTS, read_document
 from common.errors import InputError
 from common.machine.files import json_digest
+from common.machine.provenance import ALIKE
 
 
 @dataclass(frozen=True)

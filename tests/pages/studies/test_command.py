@@ -15,7 +15,7 @@ from benchmarks.pages.studies.page import render_page
 from benchmarks.studies.search import PRUNERS, SAMPLERS
 from benchmarks.studies.space import read_space
 from benchmarks.studies.trials import searched
-from benchmarks.studies.variants import read_variations, varied_recipes
+from benchmarks.studies.typed import read_variations, varied_recipes
 from common.classes import Classes
 from common.config import Config
 from common.options import Parser
@@ -51,7 +51,7 @@ def test_a_study_is_stated_again(config: Config, tmp_path: Path) -> None:
     document["dataset"]["generated"] = False
     document["weights"] = {"name": "mine.pth", "sha256": "0" * 64}
     args = typed(study.command_parser(), study_command(document))
-    assert config_from(args) == config
+    assert config_from(args)[0] == config
     assert read_variations(args.vary, config.recipe).keys() == document["varied"].keys()
     assert list(read_variations(args.vary, config.recipe)["upsample_init"]) == [
         "bilinear",
@@ -89,7 +89,7 @@ def test_a_recipe_of_a_file_is_named_as_one(
     Path("my own.toml").write_text(to_toml(mine), encoding="utf-8")
     document = sample_study(tmp_path)
     document["config"] = Config(mine).to_json()
-    assert config_from(typed(study.command_parser(), study_command(document))).recipe == mine
+    assert config_from(typed(study.command_parser(), study_command(document)))[0].recipe == mine
 
 
 def test_own_classes_are_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -99,7 +99,7 @@ def test_own_classes_are_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     document = sample_study(tmp_path)
     document["config"] = Config(replace(RECIPES["modern"], classes=own)).to_json()
     args = typed(study.command_parser(), study_command(document))
-    assert config_from(args).recipe.classes == own
+    assert config_from(args)[0].recipe.classes == own
 
 
 def test_a_comparison_is_stated_again(tmp_path: Path) -> None:
@@ -107,14 +107,16 @@ def test_a_comparison_is_stated_again(tmp_path: Path) -> None:
     config = replace(FAR, workers=2)
     document["config"] = config.to_json()
     args = typed(compare.command_parser(), compare_command(document))
-    assert config_from(args) == config
+    assert config_from(args)[0] == config
     assert list(args.backends) == [row["backend"] for row in document["rows"]]
 
 
 def test_a_search_is_stated_again(tmp_path: Path) -> None:
     document = sample_tune(tmp_path)
     texts = ["learning_rate=0.0012345678901:0.3", "random_scale=0.5x2,1x1", "batch_size=4,8"]
+    texts += ["flip=false,true"]
     space = {name: searched(each) for name, each in read_space(texts, FAR.recipe).items()}
+    document["trials"].append(document["trials"][0] | {"number": 9, "state": "killed"})
     document |= {"config": FAR.to_json(), "space": space, "sampler": SAMPLERS[-1]}
     document["weights"] = {"name": "mine.pth", "sha256": "0" * 64}
     args = typed(tune.command_parser(), tune_command(document))
@@ -123,7 +125,7 @@ def test_a_search_is_stated_again(tmp_path: Path) -> None:
     assert (args.backend, args.trials) == ("torch", 4)
     assert (args.sampler, args.pruner) == (SAMPLERS[-1], document["pruner"])
     assert document["pruner"] in PRUNERS
-    assert config_from(args) == FAR
+    assert config_from(args)[0] == FAR
     assert (args.data, args.weights) == (None, Path("FILE"))
     del document["weights"]  # An early file.
     assert typed(tune.command_parser(), tune_command(document)).weights is None
