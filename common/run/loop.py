@@ -15,7 +15,7 @@ from common.config import Config
 from common.data.batches import plan_epoch
 from common.data.tiling import predict_tiled, predict_views
 from common.documents import Evaluation
-from common.errors import command, notice
+from common.errors import command
 from common.machine.group import Together, end_at_once
 from common.machine.locks import only_writer
 from common.machine.messages import FrameworkMessages
@@ -52,12 +52,11 @@ def training_command(backend: ModuleType, train: Callable[..., Any]) -> Callable
         name = backend.__name__.removesuffix("_impl")
         args = training_options(training_parser(f"python -m {name}_impl.train"), argv, name)
         restart_with_environment(args.threads, args.device)
-        if chosen := choose_recipe(args):
-            notice(chosen)
+        chosen = choose_recipe(args)
         config = config_from(args)
         with (
             FrameworkMessages(args.verbose) as messages,
-            start_training(args, config, backend) as (effective, data, run, start),
+            start_training(args, config, backend, chosen) as (effective, data, run, start),
         ):
             messages.keep_in(run.folder)
             if config.workers > 1:

@@ -155,7 +155,7 @@ def choose_recipe(args: Namespace) -> str | None:
 
 @contextmanager
 def start_training(
-    args: Namespace, config: Config, backend: ModuleType
+    args: Namespace, config: Config, backend: ModuleType, chosen: str | None
 ) -> Iterator[tuple[Config, TrainingData, Run, Checkpoint]]:
     """Check every input, then open the data and the run folder and say where to start.
 
@@ -164,6 +164,7 @@ def start_training(
         config: The training, from the same arguments. It is recorded, for a resume may be longer;
             what is yielded is that of the steps: ``common.config.for_training``.
         backend: The backend's package.
+        chosen: What to say of the recipe, if anything, once every input is checked.
 
     Raises:
         InputError: Before anything is written.
@@ -189,6 +190,8 @@ def start_training(
         if not is_new:
             stack.enter_context(only_writer(out))
             start, weights, lines = _begin(args, config, data, is_new)
+        if chosen:
+            notice(chosen)
         data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
         effective = for_training(config, described["name"], described["device"], steps)

@@ -26,6 +26,7 @@ from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run.prediction import images_of
 from common.run.training import TrainingData, choose_recipe
+from tests.conftest import PRESENT
 
 PARSERS = {"train": lambda: training_parser("train"), "compare": compare.command_parser}
 
@@ -76,6 +77,19 @@ def test_the_recipe_is_that_of_the_data_set_unless_one_is_named(
     words = "was made for the recipe generated (crop 64x96, batch size 12): taken, as no --recipe"
     assert (said is None) == ("--recipe" in options)
     assert said is None or words in said
+
+
+@pytest.mark.parametrize("command", ["train", "compare", "study", "tune"])
+def test_a_refusal_is_one_line_where_the_recipe_is_the_data_sets(
+    root: Path, command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_text(root / RECIPE, to_toml(fitting_recipe(12, (80, 112))))
+    options = ["--data", str(root), "--out", str(tmp_path / "out"), "--batch-size", "1000"]
+    options += ["--backend", PRESENT[0]] if command in ("train", "tune") else []
+    assert fcn([command, *options]) == 2
+    said = capfd.readouterr().err
+    assert said.startswith("error: ") and said.count("\n") == 1, said
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("command", PARSERS)

@@ -44,7 +44,7 @@ def one_step(*options: object) -> dict[str, Any]:
     """Open a run as a training does, let it end after a checkpoint, and return its manifest."""
     argv = [*SMALL, *map(str, options)]
     args = training_options(training_parser("train"), argv, "torch")
-    with start_training(args, config_from(args), Backend("torch_impl")) as (_, _, run, start):
+    with start_training(args, config_from(args), Backend("torch_impl"), None) as (_, _, run, start):
         run.step(Batch(start.step, *[np.zeros(0)] * 3), 0, np.float32(1.0))
         run.checkpoint(start.parameters, start.momentum, start.step + 1)
     manifest: dict[str, Any] = json.loads((run.folder / "manifest.json").read_text("utf-8"))
