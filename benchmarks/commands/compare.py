@@ -92,10 +92,6 @@ def main(argv: Sequence[str]) -> int:
     starting_parameters(config.recipe, config.seed, args.weights)
     whole = replace(config, workers=1)  # This process sees whole batches.
     dataset = TrainingData(args.data, whole) if args.data else None
-    if chosen:
-        notice(chosen)
-    if dataset is not None:
-        dataset.warn()
     with only_writer(out):
         data = args.data or default_dataset(out / "data")
         if address is not None:
@@ -105,6 +101,10 @@ def main(argv: Sequence[str]) -> int:
         if args.resume:
             trainings.check_begun_here(out, backends)
             trainings.check_same_inputs(out, inputs)
+        if chosen:
+            notice(chosen)
+        if args.data:
+            dataset.warn()
         write_plan(out, args, config, ["backends"], inputs, backends)
         with trainings.resumable("compare", out, address):
             return compare(args, backends, config, out, data, dataset)

@@ -106,12 +106,8 @@ def main(argv: Sequence[str]) -> int:
     args.recipes = recipes
     # Bad weights and data are refused before anything is written.
     check_variants(variants, config, args.data, args.weights)
-    for text in filter(None, (chosen, of_void(variants))):
-        notice(text)
-    if args.data:
-        TrainingData(args.data, config).warn()
     with only_writer(out):
-        return study(args, config, variants, out)
+        return study(args, config, variants, out, chosen)
 
 
 def with_whole_paths(text: str) -> str:
@@ -174,10 +170,15 @@ def of_void(variants: Sequence[Variant]) -> str | None:
     return f"all scores read void pixels as {recipe.name}, the first recipe, does: {recipe.void}"
 
 
-def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Path) -> int:
+def study(
+    args: Namespace, config: Config, variants: Sequence[Variant], out: Path, chosen: str | None
+) -> int:
     """Train what is not trained yet, test and show all; return the exit status.
 
     What an earlier study left in ``out`` is removed once the hosts are found to fit.
+
+    Args:
+        chosen: What to say of the recipe, if anything, once all is checked.
     """
     data = args.data or default_dataset(out / "data")
     check_variants(variants, config, data, args.weights)
@@ -191,9 +192,14 @@ def study(args: Namespace, config: Config, variants: Sequence[Variant], out: Pat
         args.weights,
         silence=args.timeout,
         verbose=args.verbose,
+        goes_on=True,
     )
     if args.resume:
         trainings.check_same_inputs(out, plan.inputs)
+    for text in filter(None, (chosen, of_void(variants))):
+        notice(text)
+    if args.data:
+        TrainingData(args.data, config).warn()
     question = Question(plan.backends, config, data, [])
     with ExitStack() as begun:
         with trainings.hosts_for(args.address, out, question, args.weights) as slots:

@@ -120,7 +120,7 @@ def check_begun_here(folder: Path, backends: Iterable[str]) -> None:
     """Raise InputError if what is gone on with was begun elsewhere.
 
     That is on another machine, by another commit, or with other versions of what the backends
-    compute with. One that has been installed since, for a row that lacked it, is none.
+    compute with. A package that was missing may have been installed since.
 
     Call it once ``--threads`` has limited the CPUs, as when the plan was written.
     """
@@ -129,7 +129,7 @@ def check_begun_here(folder: Path, backends: Iterable[str]) -> None:
         begun: dict[str, str] = dict(plan.get("versions", {}))  # Early plans have none.
     for name, here in package_versions(backends).items():
         there = begun.get(name, here)
-        if there != here and MISSING not in (there, here):
+        if there not in (here, MISSING):
             raise InputError(
                 f"--resume {folder}: was begun with {name} {there}, and here is {here}; install "
                 f"{name}=={there}, or begin anew in another folder"

@@ -68,7 +68,7 @@ def command_parser() -> options.Parser:
     add("--minutes", type=float, metavar="M", help=text)
     add("--sampler", default="tpe", choices=SAMPLERS, help="how values are proposed")
     text = "end trials that are below the median of the earlier ones, once "
-    text += f"{BEFORE_PRUNING} have ended by themselves; or none"
+    text += f"{BEFORE_PRUNING} have a score; or none"
     add("--pruner", default="median", choices=PRUNERS, help=text)
     text = "then compare the best recipe with the first one on the validation images, from N other "
     text += "seeds in each of --backends, by `fcn study`; 0 leaves that out"
@@ -106,8 +106,6 @@ def main(argv: Sequence[str]) -> int:
     space = read_space(args.search, config.recipe, config.replicas)
     # Bad weights and data are refused before anything is written.
     starting_parameters(config.recipe, config.seed, args.weights)
-    if args.data:
-        TrainingData(args.data, config).warn()
     with only_writer(out):
         with data_held_out(args.data, out) as data:
             more = args.weights, args.timeout, args.verbose
@@ -118,9 +116,13 @@ def main(argv: Sequence[str]) -> int:
             if args.resume:
                 trainings.check_begun_here(out, (args.backend,))
                 trainings.check_same_inputs(out, inputs)
+                if args.confirm and (out / CONFIRMED / PLAN).is_file():
+                    trainings.check_begun_here(out / CONFIRMED, args.backends)
             search = replace(search, space=space_of(search, args.search))
-        if chosen:
-            notice(chosen)
+            if chosen:
+                notice(chosen)
+            if args.data:
+                TrainingData(args.data, config).warn()
         question = Question([args.backend], config, data, [])
         with ExitStack() as begun:
             with trainings.hosts_for(args.address, out, question, args.weights) as hosts:
@@ -214,10 +216,6 @@ def finish(search: Search, document: Tune, args: Namespace) -> int:
     if best and best["values"] == document["start"]:
         notice("no trial was better than the recipe that the search began with: search longer")
     elif best and args.confirm:
-        count = 2 * args.confirm * len(args.backends)
-        notice(
-            f"the best recipe beside the first one: {count} trainings; --confirm 0 leaves them out"
-        )
         with redirect_stdout(sys.stderr if args.json else sys.stdout):
             status = confirm(search, best_recipe(search, best), args)
         write_text(search.folder / PAGE, render_page(document, search.folder))
@@ -254,6 +252,8 @@ def confirm(search: Search, recipe: Recipe, args: Namespace) -> int:
         "out": folder,
     }
     stated = [(f"--{name}", str(value)) for name, value in values.items() if value is not None]
+    count = len(recipes) * args.confirm * len(args.backends)
+    notice(f"the best recipe beside the first one: {count} trainings; --confirm 0 leaves them out")
     other_seed = field_arguments(replace(search.config, seed=search.config.seed + 1))
     return study.main([*more, "--force", *chain.from_iterable(stated), *other_seed])
 

@@ -69,6 +69,7 @@ def train_for_study(request: dict[str, Any]) -> None:
         silence=request["silence"],
         verbose=request["verbose"],
         host=host,  # type: ignore[arg-type]
+        goes_on=True,
     )
     row, folder = new_row(backend), out / variant / backend
     progress = Progress(folder, request["identity"])

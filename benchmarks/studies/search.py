@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("median", "none")
 BEFORE_PRUNING = 5
-"""Trials that are trained to their end, or diverge, before one is ended early."""
+"""Trials with a score before one is ended early."""
 BEFORE_MODEL = 5
 """Trials that have ended before TPE proposes from their scores; until then it draws at random.
 

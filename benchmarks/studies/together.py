@@ -17,6 +17,7 @@ from benchmarks.studies.trainings import (
     Training,
     new_row,
     remaining,
+    stored_part,
     trainings_of,
     words_of,
 )
@@ -148,7 +149,7 @@ class Work:
         self._answers = dict[int, dict[str, Any]]()
         self._made, self._making = set[Need](), dict[int, set[Need]]()
         for number, training in enumerate(self._trainings):
-            stored = training.progress.read(training.folder.name)
+            stored = stored_part(training)
             if stored is None:
                 self._waiting.append(number)
             else:

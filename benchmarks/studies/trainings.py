@@ -29,11 +29,11 @@ from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.studies.runs import accuracy_run, training_row
 from benchmarks.workers.progress import Inputs, Progress, identity_here, inputs_of
-from benchmarks.workers.scripts import Outcome, train_backend
-from common.backends import BACKENDS
+from benchmarks.workers.scripts import train_backend
+from common.backends import BACKENDS, package_versions
 from common.config import Config
 from common.machine.progress import waiting_shown
-from common.run.folders import is_finished
+from common.run.folders import remove_folder
 from common.run.training import TrainingData
 
 
@@ -51,6 +51,8 @@ class Plan:
         silence: Seconds without a message and without computing after which a training is ended.
         verbose: Let the frameworks' own messages through.
         host: That trains, if it is one of a cluster.
+        goes_on: Let an interrupted training go on from its last checkpoint. Its framework is then
+            loaded, and its step compiled, twice.
     """
 
     configs: Mapping[str, Config]
@@ -63,6 +65,7 @@ class Plan:
     silence: float = 900.0
     verbose: bool = False
     host: HostRecord | None = None
+    goes_on: bool = False
 
     @functools.cached_property
     def inputs(self) -> dict[str, Inputs]:
@@ -121,7 +124,7 @@ def train_all(plan: Plan) -> dict[str, list[AccuracyRow]]:
         row, key = training.row, (training.variant, training.config.seed)
         if row["status"] != "ok":
             continue
-        stored = training.progress.read(training.folder.name)
+        stored = stored_part(training)
         if stored is None:
             begun = time.monotonic()
             if key not in expected:
@@ -226,8 +229,6 @@ def train(
 ) -> dict[str, Any] | None:
     """Train once; store and return the run and its seconds, or end the row.
 
-    A part of its own says that ``training.folder`` is of this training, so that it may go on.
-
     Args:
         begun: When the work for it began, on the monotonic clock.
     """
@@ -240,38 +241,58 @@ def train(
     if expected.trace is None:
         row["status"], row["reason"] = "failed", NO_TRACE
         return None
-    backend, mark = row["backend"], f"{folder.name}-begun"
-    has_begun = progress.read(mark) is not None
-    progress.write(mark, True)
-    if has_begun and is_finished(folder):
-        outcome = Outcome("ok", None)
-    else:
-        outcome = train_backend(
-            backend,
-            config,
-            plan.data,
-            folder,
-            heading,
-            plan.weights,
-            pythons=plan.pythons,
-            silence=plan.silence,
-            verbose=plan.verbose,
-            goes_on=has_begun,
-        )
+    backend = row["backend"]
+    outcome = train_backend(
+        backend,
+        config,
+        plan.data,
+        folder,
+        heading,
+        plan.weights,
+        pythons=plan.pythons,
+        silence=plan.silence,
+        verbose=plan.verbose,
+        goes_on=plan.goes_on and begin(plan, training),
+    )
     trained = training_row(backend, outcome, folder)
     check_evaluations(trained, folder, expected.pixels)
     check_agreement([trained], expected.trace)
     row["status"], row["reason"] = trained["status"], trained["reason"]
     if row["status"] != "ok":
-        if outcome.status == "ok":  # It did other work, and what it left would do so again.
-            progress.forget(mark)
+        progress.forget(mark_of(training))  # What it left would fail again.
         return None
     run = accuracy_run(trained, config, folder)
     if plan.host is not None:
         run["host"] = plan.host
     part = {"run": run, "seconds": time.monotonic() - begun}
     progress.write(folder.name, part)
-    progress.forget(mark)
-    # They only serve a training that is not done; a study has many.
-    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return stored_part(training)
+
+
+def mark_of(training: Training) -> str:
+    """Return the name of the part that says by whom a training was begun."""
+    return f"{training.folder.name}-begun"
+
+
+def begin(plan: Plan, training: Training) -> bool:
+    """Return whether a training may go on where it was interrupted; else what it left is removed.
+
+    It may on the same host with the same versions: there it was proven.
+    """
+    mark = mark_of(training)
+    host = plan.host["name"] if plan.host else None
+    own = {"host": host, "versions": package_versions([training.row["backend"]])}
+    if training.progress.read(mark) == own:
+        return True
+    remove_folder(training.folder)  # Before the mark: what another one left has none.
+    training.progress.write(mark, own)
+    return False
+
+
+def stored_part(training: Training) -> dict[str, Any] | None:
+    """Return what is stored of a training; what only an interrupted one needs is removed."""
+    part: dict[str, Any] | None = training.progress.read(training.folder.name)
+    if part is not None:
+        training.progress.forget(mark_of(training))
+        shutil.rmtree(training.folder / "checkpoints", ignore_errors=True)
     return part

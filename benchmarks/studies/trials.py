@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.records.results import origin
 from benchmarks.records.tuning_documents import LEAST_FOR_IMPORTANCE, Ended, TrialRecord, Tune
@@ -27,6 +27,8 @@ STORAGE = "trials.db"
 """File of a search's trials, in its folder."""
 ENDED = "ended"
 """Attribute of Optuna's trials: how it ended."""
+AGAIN = "again"
+"""Attribute of Optuna's trials: the number of the lost one whose values it tries again."""
 OPTUNA = {"finished": "COMPLETE", "diverged": "COMPLETE", "pruned": "PRUNED", "failed": "FAIL"}
 """How a trial ended -> Optuna's name for it."""
 KILLED: Ended = {"state": "killed", "epochs": [], "reason": None, "seconds": None}
@@ -105,17 +107,18 @@ def try_again(study: Study, number: int) -> None:
 
     These are enqueued first, unless they are: whenever the process is killed, they are neither lost
     nor tried twice.
+
+    Args:
+        number: Of the lost trial; the next one has it as its attribute ``AGAIN``.
     """
     from optuna.trial import TrialState
 
-    def values(trial: FrozenTrial) -> dict[str, Any]:
-        # One that was killed while it began has not all of them as its own yet.
-        return trial.system_attrs.get("fixed_params", {}) | trial.params
-
-    lost = values(study.get_trials(deepcopy=False)[number])
-    waiting = study.get_trials(deepcopy=False, states=[TrialState.WAITING])
-    if lost and lost not in map(values, waiting):
-        study.enqueue_trial(lost)
+    trials = study.get_trials(deepcopy=False)
+    lost = trials[number]
+    # One that was killed while it began has not all of its values as its own yet.
+    values = lost.system_attrs.get("fixed_params", {}) | lost.params
+    if values and not any(trial.user_attrs.get(AGAIN) == number for trial in trials):
+        study.enqueue_trial(values, user_attrs={AGAIN: number})
     study.tell(number, state=TrialState.FAIL)
 
 

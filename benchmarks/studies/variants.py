@@ -78,8 +78,8 @@ def variants_of(base: Recipe, variations: Mapping[str, Mapping[str, Any]]) -> li
         recipe, name = values.pop(WHOLE, base), name_of(changes)
         if len(name.encode()) > LONGEST:
             raise InputError(
-                f"--vary: the folder of a variant would have a name of {len(name)} letters; vary "
-                "fewer fields, or give a recipe a shorter name"
+                f"--vary: {name[:20]}… would be the folder of a variant, of {len(name.encode())} "
+                f"bytes: at most {LONGEST}; vary fewer fields, or shorten a recipe's name"
             )
         is_plain = Path(name).name == name and name != ".." and "\\" not in name
         if not is_plain or not name.isprintable():

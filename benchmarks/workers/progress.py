@@ -1,4 +1,4 @@
-"""What an interrupted comparison or study has done: each part in a file that says what it is of."""
+"""What an interrupted comparison or study has done: each part in a file with its identity."""
 
 import json
 import os
@@ -48,7 +48,7 @@ def inputs_of(data: TrainingData, weights: Path | None) -> Inputs:
 
 
 def identity_here() -> dict[str, Any]:
-    """Return what all parts are of that are done here: the commit, and what names the machine."""
+    """Return what a part depends on beside its training: the commit, and what names the machine."""
     machine: Mapping[str, Any] = hardware()
     return {"commit": git_commit(), "machine": {name: machine[name] for name in ALIKE}}
 
@@ -137,11 +137,12 @@ def _stored_path(text: str | None) -> Path | None:
 
 @dataclass(frozen=True)
 class Progress:
-    """The finished parts of a comparison.
+    """The parts of a comparison or a study that are done.
 
     Attributes:
         folder: Of its runs.
-        identity: What all parts depend on, as JSON's types: configuration, data, weights, code.
+        identity: What all parts depend on, as JSON's types: configuration, data, weights, code and
+            machine.
     """
 
     folder: Path

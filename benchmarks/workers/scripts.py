@@ -32,7 +32,7 @@ from common.machine.progress import ON_TERMINAL, shows_bars
 from common.options import Parser, config_arguments, config_from
 from common.recipe_files import to_toml
 from common.run.checkpoints import has_checkpoint, load_checkpoint
-from common.run.folders import resume_command
+from common.run.folders import is_finished, resume_command
 from common.run.resume import backend_and_weights, check_run, training_options
 from common.run.training import choose_recipe
 from common.tricks import check_tricks
@@ -209,7 +209,7 @@ def train_backend(
     print(heading, file=sys.stderr)
     folder.parent.mkdir(parents=True, exist_ok=True)
     log = folder.with_suffix(".log")
-    arguments = ["--data", str(data), *own_arguments(for_backend(config, backend), folder)]
+    arguments = ["--data", str(data), *with_recipe_beside(for_backend(config, backend), folder)]
     arguments += start_arguments(folder, weights, goes_on and is_whole(folder))
     arguments += ["--verbose"] if verbose else []
     command, patience = script_command(backend, "train", arguments, python), 0.0
@@ -228,8 +228,8 @@ def train_backend(
     return Outcome("ok", None, None if config.workers > 1 else others.share)
 
 
-def own_arguments(config: Config, folder: Path) -> list[str]:
-    """Return the options of a configuration, whose recipe is written beside a run's folder."""
+def with_recipe_beside(config: Config, folder: Path) -> list[str]:
+    """Write a configuration's recipe beside a run's folder; return the options of all of it."""
     recipe = folder.with_suffix(".toml")
     write_text(recipe, to_toml(config.recipe))
     return config_arguments(config, recipe)
@@ -243,12 +243,12 @@ def start_arguments(folder: Path, weights: Path | None, resumes: bool) -> list[s
 
 
 def is_whole(folder: Path) -> bool:
-    """Return whether a run has a checkpoint from which it can go on."""
+    """Return whether a run has steps left to do and a checkpoint from which it can go on."""
     try:
         load_checkpoint(folder)
     except InputError:
         return False
-    return True
+    return not is_finished(folder)
 
 
 def why_it_failed(status: int, kills: int, log: Path, of_libraries: Path) -> str:
@@ -262,5 +262,5 @@ def why_it_failed(status: int, kills: int, log: Path, of_libraries: Path) -> str
     """
     logs = [log, of_libraries] if status < 0 and of_libraries.is_file() else [log]
     reason = last_line("\n".join(path.read_text("utf-8", errors="replace") for path in logs))
-    reason = reason.partition(f": {GO_ON}")[0]  # Another comparison trains it anew.
+    reason = reason.partition(f": {GO_ON}")[0]  # A comparison trains it anew.
     return f"{how_ended(status, kills)}: {reason}" if status < 0 else reason

@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,14 @@ from common.config import Config
 from common.data.synthetic import make_dataset
 from common.machine.files import write_json
 from common.machine.locks import only_writer
+from common.machine.provenance import hardware
 from common.machine.threads import available_cpus
 from common.parameters.files import save_parameters
 from common.parameters.initial import initial_parameters
 from common.recipe_files import to_toml
 from common.recipes import make_recipe
 from common.run import training
-from common.run.checkpoints import has_checkpoint
-from common.run.folders import is_finished
+from common.run.checkpoints import Checkpoint, has_checkpoint, save_checkpoint
 from tests.conftest import PRESENT
 from tests.damaged.damage import damaged_json, run
 
@@ -180,7 +181,6 @@ def test_an_interrupted_training_of_a_study_goes_on_from_its_checkpoint_if_that_
         patch.setenv("STEP_SECONDS", "0.2")
         patch.setattr(engine, "train_backend", interrupted)
         assert fcn([*start, "--out", str(out)]) == 130
-    assert not is_finished(run)
     # The stand-in's parameters are those of no network.
     monkeypatch.setattr(scripts, "is_whole", lambda folder: is_whole and has_checkpoint(folder))
     before = (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
@@ -195,26 +195,47 @@ def test_an_interrupted_training_of_a_study_goes_on_from_its_checkpoint_if_that_
     assert not has_checkpoint(run)
 
 
-def test_a_finished_training_that_was_not_stored_yet_is_not_trained_again(
-    trained: list[tuple[str, str]],
-    generated: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_training_goes_on_for_its_own_host_and_versions_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    out, write = tmp_path / "out", Progress.write
+    """What another one has left is removed before anything says that it is of this one."""
+    run = tmp_path / "torch/seed-0"
+    progress, row = Progress(run.parent, {}), engine.new_row("torch")
+    own = engine.Training("unchanged", Config(make_recipe("generated")), run, progress, row)
+    here = engine.Plan({}, ["torch"], 1, tmp_path, tmp_path)
+    there = replace(here, host={"name": "another", "hardware": hardware()})
 
-    def interrupted(self: Progress, name: str, part: object) -> None:
-        if name == "seed-0":
-            raise KeyboardInterrupt
-        write(self, name, part)
+    def goes_on(plan: engine.Plan) -> bool:
+        run.mkdir(parents=True, exist_ok=True)
+        answer = engine.begin(plan, own)
+        assert run.exists() is answer
+        return answer
 
-    start = ["study", "--data", str(generated), *OPTIONS, "--out", str(out)]
+    assert [goes_on(plan) for plan in (here, here, there, there, here)] == [0, 1, 0, 1, 0]
+    monkeypatch.setattr(engine, "package_versions", lambda backends: {"torch": "0"})
+    assert [goes_on(plan) for plan in (here, here)] == [0, 1]
+    engine.stored_part(own)
+    assert goes_on(here)  # Nothing is stored yet.
+    progress.write("seed-0", {"run": {}})
+    assert engine.stored_part(own) == {"run": {}}
+    assert not goes_on(here)
+
+
+def test_a_run_goes_on_from_a_checkpoint_that_is_whole_if_it_is_not_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = Config(make_recipe("chapter-torch"))
+    assert not scripts.is_whole(tmp_path)
+    checkpoint = Checkpoint(initial_parameters(config.recipe, 0), {}, 3, config, "digest")
+    saved = save_checkpoint(tmp_path / "checkpoints", checkpoint, {})
+    assert scripts.is_whole(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(Progress, "write", interrupted)
-        assert fcn(start) == 130
-    assert is_finished(out / "runs/unchanged/torch/seed-0")
-    assert fcn(["study", "--resume", str(out)]) == 0
-    assert trained == [("unchanged", "0"), ("unchanged", "1")]
+        patch.setattr(scripts, "is_finished", lambda folder: folder == tmp_path)
+        assert not scripts.is_whole(tmp_path)
+    with (saved / "model.safetensors").open("r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"?")
+    assert not scripts.is_whole(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +245,7 @@ def test_a_finished_training_that_was_not_stored_yet_is_not_trained_again(
         ({}, {"torch": "missing"}, ""),
         ({"processor": "another"}, {}, "was begun on another machine"),
         ({}, {"numpy": "0.1"}, "was begun with numpy 0.1, and here is"),
+        ({}, {"absent": "0.1"}, ""),
     ],
 )
 def test_a_study_goes_on_where_its_trainings_would_be_the_same(
@@ -514,7 +536,7 @@ def test_a_damaged_plan_is_gone_on_with_or_refused_in_one_line(
     begun: list[Any] = []
     write = study.write_plan
 
-    def begin(args: Any, config: Config, variants: Any, folder: Path) -> int:
+    def begin(args: Any, config: Config, variants: Any, folder: Path, _: Any) -> int:
         begun.append(variants)
         if not (folder / "plan.json").exists():
             write(folder, args, config, ["backends", *study.KEPT], {}, ["torch"])

@@ -33,8 +33,9 @@ def test_an_effect_is_scipys_paired_t_test_and_its_interval() -> None:
 def test_differences_without_a_spread_show_nothing_but_equality(value: float) -> None:
     test = effect(NAMES, None, [value] * 3, "mean_iou")
     assert (test["p"], test["low"], test["high"], test["differ"]) == (1.0, value, value, False)
-    equal = equivalence(NAMES, "mean_iou", [value / 2] * 3)
-    assert (equal["p"], equal["equivalent"]) == ((0.0, True) if value == 0 else (1.0, False))
+    for difference in (value / 2, value, 2 * value):  # Within and beyond the margin.
+        equal = equivalence(NAMES, "mean_iou", [difference] * 3)
+        assert (equal["p"], equal["equivalent"]) == ((0.0, True) if value == 0 else (1.0, False))
 
 
 def scores(*values: float) -> dict[int, float]:

@@ -221,6 +221,19 @@ def test_the_values_of_a_killed_trial_survive_a_kill_while_it_is_given_up(
     assert [trial["values"] == {"momentum": 0.9} for trial in trials] == [True, True, False]
 
 
+def test_each_of_several_lost_trials_with_the_same_values_is_tried_again(tmp_path) -> None:
+    search = new_search(tmp_path, "head=fcn16s,fcn32s")
+    study = open_study(search, "random", "none", several=True)
+    for _ in range(2):
+        study.enqueue_trial({"head": "fcn16s"})
+    lost = [Attempt(search, study) for _ in range(3)]
+    for attempt in lost:
+        attempt.lose()
+    again = [Attempt(search, study).trial.params["head"] for _ in range(3)]
+    assert again == [attempt.trial.params["head"] for attempt in lost]
+    assert again == ["fcn32s", "fcn16s", "fcn16s"]
+
+
 def test_minutes_count_the_trainings_of_before_an_interruption() -> None:
     trial = {"state": "finished", "seconds": 45.0}
     assert Budget(None, 1.0).is_left([trial])  # type: ignore[list-item]

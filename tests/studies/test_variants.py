@@ -140,7 +140,10 @@ def test_a_word_names_a_variant_and_a_number_needs_its_field(field: str, names: 
         (["learning_rate"], "--vary learning_rate: expected learning_rate=A,B, the values"),
         (["random_scale=1,2"], "random_scale=1: expected 2 numbers such as 0.5x2"),
         (["recipe=modern,"], "--vary recipe=modern,: '' is unknown: choose from"),
-        (["learning_rate=" + ",".join(["0.1", f"0.{'0' * 200}1"])], "the folder of a variant"),
+        (
+            ["learning_rate=" + ",".join(["0.1", f"0.{'0' * 200}1"])],
+            "would be the folder of a variant, of 217 bytes: at most 200",
+        ),
         (["test_scales=1,1x1"], "--test-scales 1,1: 1 stands there twice"),
         (["epochs=1,2", "epochs=3,4"], "--vary epochs stands there twice"),
     ],

@@ -25,7 +25,7 @@ def render_page(study: Study, folder: Path) -> str:
     names = [variant["name"] for variant in study["variants"]]
     return render(
         study,
-        verdict=words.verdict(study),
+        verdict=words.verdict(study).replace("`", ""),
         problems=list(problems_of_study(study)),
         words=words,
         varied=varied,
