@@ -86,6 +86,12 @@ def is_finished(folder: Path) -> bool:
     return all((folder / name).is_file() for name in (MODEL, *PICTURES, SUMMARY))
 
 
+def unfinish(folder: Path) -> None:
+    """Remove what marks a finished run, which is to get more steps."""
+    for name in (SUMMARY, MODEL):
+        (folder / name).unlink(missing_ok=True)
+
+
 def resume_command(backend: str, folder: Path) -> str:
     """Return the command that goes on with a run."""
     command = f"fcn train --backend {backend} --resume {shlex.quote(str(folder))}"

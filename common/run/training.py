@@ -26,7 +26,7 @@ from common.parameters.files import describe_weights, starting_parameters
 from common.parameters.names import check_variance
 from common.recipes import STRIDE
 from common.run.checkpoints import Checkpoint, check_goes_on, load_checkpoint, momentum_for
-from common.run.folders import MODEL, SUMMARY, becomes_new, is_finished, start_folder
+from common.run.folders import becomes_new, is_finished, start_folder, unfinish
 from common.run.interrupts import configure
 from common.run.log import LOG, Line, complete_by, lines_until
 from common.run.resume import backend_and_weights
@@ -153,6 +153,13 @@ def choose_recipe(args: Namespace) -> str | None:
     return f"{args.data} was made for {args.recipe.in_words}: taken, as no --recipe is named"
 
 
+def _check_options(args: Namespace) -> None:
+    if args.data is None:
+        raise InputError(NO_DATA)
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
+
+
 @contextmanager
 def start_training(
     args: Namespace, config: Config, backend: ModuleType, chosen: str | None
@@ -169,10 +176,7 @@ def start_training(
     Raises:
         InputError: Before anything is written.
     """
-    if args.data is None:
-        raise InputError(NO_DATA)
-    if args.checkpoint_every is not None and args.checkpoint_every < 1:
-        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
+    _check_options(args)
     data = TrainingData(args.data, config, is_first_process() and not args.no_progress)
     with ExitStack() as stack:
         if not is_first_process():  # All processes do the same work, and the first one records it.
@@ -200,8 +204,7 @@ def start_training(
             stack.enter_context(only_writer(out))
             start_folder(out, args.force)
         elif start.step < data.total_steps:
-            for name in (SUMMARY, MODEL):  # They mark a finished run.
-                (out / name).unlink(missing_ok=True)
+            unfinish(out)
         run = Run(
             out,
             config,
