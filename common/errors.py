@@ -97,9 +97,9 @@ TOLD = "FCN_TOLD"
 """Environment variable of a process that begins as its parent did, whose notices were printed."""
 
 
-def notice(text: str) -> None:
-    """Print a line that a user should know beside the result, on standard error."""
-    if is_first_process() and TOLD not in os.environ:
+def notice(text: str | None) -> None:
+    """Print a line, if there is one, that a user should know beside the result, on stderr."""
+    if text is not None and is_first_process() and TOLD not in os.environ:
         print(printable(text), file=sys.stderr)
 
 

@@ -101,8 +101,7 @@ def main(argv: Sequence[str]) -> int:
         if args.resume:
             trainings.check_begun_here(out, backends)
             trainings.check_same_inputs(out, inputs)
-        if chosen:
-            notice(chosen)
+        notice(chosen)
         if args.data:
             dataset.warn()
         write_plan(out, args, config, ["backends"], inputs, backends)

@@ -196,8 +196,8 @@ def study(
     )
     if args.resume:
         trainings.check_same_inputs(out, plan.inputs)
-    for text in filter(None, (chosen, of_void(variants))):
-        notice(text)
+    notice(chosen)
+    notice(of_void(variants))
     if args.data:
         TrainingData(args.data, config).warn()
     question = Question(plan.backends, config, data, [])

@@ -119,8 +119,7 @@ def main(argv: Sequence[str]) -> int:
                 if args.confirm and (out / CONFIRMED / PLAN).is_file():
                     trainings.check_begun_here(out / CONFIRMED, args.backends)
             search = replace(search, space=space_of(search, args.search))
-            if chosen:
-                notice(chosen)
+            notice(chosen)
             if args.data:
                 TrainingData(args.data, config).warn()
         question = Question([args.backend], config, data, [])

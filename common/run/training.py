@@ -153,13 +153,6 @@ def choose_recipe(args: Namespace) -> str | None:
     return f"{args.data} was made for {args.recipe.in_words}: taken, as no --recipe is named"
 
 
-def _check_options(args: Namespace) -> None:
-    if args.data is None:
-        raise InputError(NO_DATA)
-    if args.checkpoint_every is not None and args.checkpoint_every < 1:
-        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
-
-
 @contextmanager
 def start_training(
     args: Namespace, config: Config, backend: ModuleType, chosen: str | None
@@ -176,14 +169,16 @@ def start_training(
     Raises:
         InputError: Before anything is written.
     """
-    _check_options(args)
+    if args.data is None:
+        raise InputError(NO_DATA)
+    if args.checkpoint_every is not None and args.checkpoint_every < 1:
+        raise InputError(f"--checkpoint-every {args.checkpoint_every} is too small: at least 1")
     data = TrainingData(args.data, config, is_first_process() and not args.no_progress)
     with ExitStack() as stack:
         if not is_first_process():  # All processes do the same work, and the first one records it.
             folder = stack.enter_context(tempfile.TemporaryDirectory())
             args.out, args.no_progress = Path(folder), True
-        out = args.out or args.resume
-        if out is None:
+        if (out := args.out or args.resume) is None:
             raise InputError("--out is missing: name the folder of the new run")
         is_new = becomes_new(out, args.resume, args.force)
         # Loading the framework takes seconds: wrong files are told before. The lock is given up
@@ -194,8 +189,7 @@ def start_training(
         if not is_new:
             stack.enter_context(only_writer(out))
             start, weights, lines = _begin(args, config, data, is_new)
-        if chosen:
-            notice(chosen)
+        notice(chosen)
         data.warn()
         described, steps = backend.describe(config), data.total_steps - start.step
         effective = for_training(config, described["name"], described["device"], steps)
