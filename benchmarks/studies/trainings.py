@@ -271,7 +271,7 @@ def train(
 
 def mark_of(training: Training) -> str:
     """Return the name of the part that says by whom a training was begun."""
-    return f"{training.folder.name}-begun"
+    return f"begun-{training.folder.name}"
 
 
 def begin(plan: Plan, training: Training) -> bool:

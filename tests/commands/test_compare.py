@@ -181,7 +181,7 @@ def test_an_interrupted_comparison_keeps_what_is_trained(
         (["--seed", "5"], "an option differs"),
         (["--backends", "torch"], "an option differs"),
         (["--out", str(out)], "leave --out and --force"),
-        (["--timeout", "0"], "--timeout 0: expected seconds"),
+        (["--timeout", "0"], "--timeout 0: expected a finite number of seconds"),
     ):
         assert fcn(["compare", "--resume", str(out), *options]) == 2
         assert words in capsys.readouterr().err
