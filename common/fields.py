@@ -107,14 +107,11 @@ def _comma_separated(kind: type) -> Callable[[str], tuple[Any, ...]]:
     def read(text: str) -> tuple[Any, ...]:
         items = [item.strip() for item in text.split(",") if item.strip()]
         try:
-            values = [kind(item) for item in items or [text]]
+            return tuple(dict.fromkeys(kind(item) for item in items or [text]))
         except ValueError:
             raise argparse.ArgumentTypeError(
                 f"{text!r}: expected {word}, separated by commas"
             ) from None
-        if twice := [item for item in values if values.count(item) > 1]:
-            raise argparse.ArgumentTypeError(f"{text!r}: {twice[0]} stands there twice")
-        return tuple(values)
 
     return read
 
