@@ -88,11 +88,12 @@ def precisions(config: Config) -> tuple[str, ...]:
 
 
 def keep_compiled() -> None:
-    """Let later processes find what this one compiles, unless JAX's variable says otherwise."""
+    """Let later processes find what this one compiles, unless JAX's variables say otherwise."""
     if jax.config.jax_compilation_cache_dir is not None:
         return
     jax.config.update("jax_compilation_cache_dir", str(compiled_folder("jax")))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 
 def configure(config: Config) -> None:
