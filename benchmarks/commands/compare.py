@@ -38,7 +38,7 @@ from benchmarks.workers.scripts import Outcome, train_backend
 from common import options
 from common.backends import BACKENDS, IMPORT_NAMES
 from common.config import Config
-from common.data.synthetic import default_dataset
+from common.data.synthetic import dataset_or_default
 from common.errors import InputError, notice
 from common.fields import add_field_options
 from common.machine.files import write_json, write_text
@@ -93,14 +93,14 @@ def main(argv: Sequence[str]) -> int:
     whole = replace(config, workers=1)  # This process sees whole batches.
     dataset = TrainingData(args.data, whole) if args.data else None
     with only_writer(out):
-        data = args.data or default_dataset(out / "data")
-        if address is not None:
-            check_hosts(args, backends, config, data, out)
-        dataset = dataset or TrainingData(data, whole)
-        inputs = inputs_of(dataset, args.weights)
-        if args.resume:
-            trainings.check_begun_here(out, backends)
-            trainings.check_same_inputs(out, inputs)
+        with dataset_or_default(args.data, out / "data") as data:
+            if address is not None:
+                check_hosts(args, backends, config, data, out)
+            dataset = dataset or TrainingData(data, whole)
+            inputs = inputs_of(dataset, args.weights)
+            if args.resume:
+                trainings.check_begun_here(out, backends)
+                trainings.check_same_inputs(out, inputs)
         notice(chosen)
         if args.data:
             dataset.warn()

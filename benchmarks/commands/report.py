@@ -109,8 +109,8 @@ def command_parser() -> Parser:
         "--picture",
         type=Path,
         metavar="FILE",
-        help="write a PNG, not the page: the predictions of a comparison or a benchmark in DIR, or "
-        "how often a calibration's designs find a slowdown",
+        help="write a PNG, not the page: the predictions of a comparison, a benchmark or a study "
+        "in DIR, or how often a calibration's designs find a slowdown",
     )
     return parser
 
@@ -156,6 +156,8 @@ def draw(folders: Sequence[Path], picture: Path) -> int:
         items = gallery_of(read_document(folder, Bench), folder)
     elif kind == COMPARISON:
         items = gallery_of(read_document(folder, Compared), folder)
+    elif kind == STUDY:
+        items = gallery_of(read_document(folder, Study), folder)
     else:
         raise InputError(f"--picture: {folder} holds no predictions and no calibration")
     write_picture(items, picture)

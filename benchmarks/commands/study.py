@@ -31,7 +31,7 @@ from benchmarks.workers.environment import limit_cpus
 from benchmarks.workers.progress import PLAN, resume_options, write_plan
 from common import options
 from common.config import Config
-from common.data.synthetic import default_dataset
+from common.data.synthetic import dataset_or_default
 from common.errors import InputError, notice
 from common.fields import add_field_options, option_fields
 from common.machine.files import reading_json, write_json, write_text
@@ -73,11 +73,11 @@ def main(argv: Sequence[str]) -> int:
     """Train and test; status 1 if a training is missing, fails or does other work."""
     args, named = trainings.parsed(command_parser(), argv)
     begun: dict[str, Recipe] = {}
+    args.vary = [with_whole_paths(text) for text in args.vary]
     if args.resume:
         out: Path = args.resume
         begun = resume_study(args, named)
     else:
-        args.vary = [with_whole_paths(text) for text in args.vary]
         out = new_folder("study", args.out, args.force)
         check_page_free(out, STUDY)
     if args.seeds < 1:
@@ -180,22 +180,22 @@ def study(
     Args:
         chosen: What to say of the recipe, if anything, once all is checked.
     """
-    data = args.data or default_dataset(out / "data")
-    check_variants(variants, config, data, args.weights)
     configs = {each.name: replace(config, recipe=each.recipe) for each in variants}
-    plan = Plan(
-        configs,
-        args.backends,
-        args.seeds,
-        data,
-        out / RUNS,
-        args.weights,
-        silence=args.timeout,
-        verbose=args.verbose,
-        goes_on=True,
-    )
-    if args.resume:
-        trainings.check_same_inputs(out, plan.inputs)
+    with dataset_or_default(args.data, out / "data") as data:
+        check_variants(variants, config, data, args.weights)
+        plan = Plan(
+            configs,
+            args.backends,
+            args.seeds,
+            data,
+            out / RUNS,
+            args.weights,
+            silence=args.timeout,
+            verbose=args.verbose,
+            goes_on=True,
+        )
+        if args.resume:
+            trainings.check_same_inputs(out, plan.inputs)
     notice(chosen)
     notice(of_void(variants))
     if args.data:

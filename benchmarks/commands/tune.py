@@ -16,7 +16,7 @@ from shlex import join, quote
 from benchmarks.cluster.place import Question
 from benchmarks.cluster.slots import Slots
 from benchmarks.commands import study, trainings
-from benchmarks.pages.studies.tune import BEST, CONFIRMED, is_confirmed, render_page, table
+from benchmarks.pages.studies.tune import BEST, CONFIRMED, confirmation, render_page, table
 from benchmarks.records.results import TUNE, check_page_free
 from benchmarks.records.tuning_documents import Tune
 from benchmarks.studies.holdout import RULE, check_scored, data_held_out
@@ -95,6 +95,7 @@ def main(argv: Sequence[str]) -> int:
         args, config = stored_plan(args, named)
         chosen = None
     else:
+        args.backends = options.Backends(args.backends).backends
         out = new_folder("tune", args.out, args.force)
         check_page_free(out, TUNE)
         config, chosen = trainings.config_from(args)
@@ -103,6 +104,8 @@ def main(argv: Sequence[str]) -> int:
     limit_cpus(config.threads)
     check_backend(args.backend)
     check_tricks(config.without, (args.backend,))
+    if args.confirm:
+        check_tricks(config.without, args.backends)
     space = read_space(args.search, config.recipe, config.replicas)
     # Bad weights and data are refused before anything is written.
     starting_parameters(config.recipe, config.seed, args.weights)
@@ -273,5 +276,5 @@ def last_lines(document: Tune, out: Path, args: Namespace) -> str:
         train += ["--out", "runs/best"]
         files = f"{BEST}, the recipe, and {files}"
         steps = f"`{join(map(str, train))}` trains it; {steps}"
-    text = table(document, is_confirmed(document, out))
+    text = table(document, confirmation(document, out) is not None)
     return f"{text}\npage: {out / PAGE}\n{quote(str(out))} has {files}\nnext: {steps}"

@@ -142,6 +142,11 @@ def gallery_items(document: Compared | Study, folder: Path, titles: dict[str, st
     return [gallery_item(example, folder, titles, recipe) for example in document["gallery"]]
 
 
+def study_gallery(study: Study, folder: Path) -> list[Item]:
+    """Return the examples of a study in ``folder`` with the predictions of its variants."""
+    return gallery_items(study, folder, {each["name"]: each["name"] for each in study["variants"]})
+
+
 def _read_map(path: Path, image: NDArray[np.uint8], classes: Classes) -> NDArray[np.uint8]:
     """Return a label map of the size of ``image``."""
     labels = read_label(path, classes)

@@ -5,11 +5,11 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.pages.gallery import Item, gallery_items
+from benchmarks.pages.gallery import Item, gallery_items, study_gallery
 from benchmarks.pages.html import MUTED, TEXT, new_figure, write_png
 from benchmarks.pages.studies.accuracy import accuracy_gallery
 from benchmarks.records.documents import Bench
-from benchmarks.records.training_documents import Compared, finished
+from benchmarks.records.training_documents import Compared, Study, finished
 from common.errors import InputError
 
 IMAGES = 2
@@ -18,10 +18,12 @@ TILE, TITLE = 1.3, 0.25
 """Inches: a tile with its caption, and the titles above the columns."""
 
 
-def gallery_of(document: Bench | Compared, folder: Path) -> list[Item]:
-    """Return the examples of a benchmark or a comparison, whose pictures lie below ``folder``."""
+def gallery_of(document: Bench | Compared | Study, folder: Path) -> list[Item]:
+    """Return the examples of results with predictions, whose pictures lie below ``folder``."""
     if document["kind"] == "bench":
         return accuracy_gallery(document, folder)
+    if document["kind"] == "study":
+        return study_gallery(document, folder)
     titles = {row["backend"]: row["title"] for row in finished(document["rows"])}
     return gallery_items(document, folder, titles)
 
@@ -35,8 +37,8 @@ def write_picture(items: Sequence[Item], path: Path) -> None:
     rows = [item.tiles for item in items[:IMAGES]]
     if not rows:
         raise InputError(
-            "--picture: the results have no predictions; those of `fcn compare` and of "
-            "`fcn bench --cases accuracy` have some"
+            "--picture: the results have no predictions; those of `fcn compare`, of `fcn study` "
+            "and of `fcn bench --cases accuracy` have some"
         )
     columns = len(rows[0])
     figure = new_figure(TILE * columns, TILE * len(rows) + TITLE)

@@ -14,7 +14,7 @@ from pathlib import Path
 from common.data.dataset import RECIPE, own_recipe
 from common.data.lists import LISTS, list_path, read_pairs
 from common.data.shards.files import IMAGES, LABELS, SHARDS
-from common.data.synthetic import default_dataset
+from common.data.synthetic import dataset_or_default
 from common.errors import InputError
 from common.machine.files import write_text, writing
 from common.recipe_files import to_toml
@@ -47,8 +47,8 @@ def hold_out(data: Path, folder: Path) -> Path:
     if count < LEAST:
         raise InputError(
             f"{list_path(data, 'train')}: names {len(names)} images, of which {SHARE:.0%} are "
-            f"{count} tuning images: at least {LEAST} are needed, so name {round(LEAST / SHARE)} "
-            "images or more"
+            f"{count} tuning images: at least {LEAST} are needed, which {round(LEAST / SHARE)} "
+            "images give"
         )
     held = set(sorted(names, key=lambda name: sha256(name.encode()).digest())[:count])
     with writing(folder):
@@ -75,13 +75,14 @@ def data_held_out(data: Path | None, out: Path) -> Iterator[Path]:
     Raises:
         InputError: If the block finds that they do not do.
     """
-    folder, generated = out / TUNING, out / "data"
-    made = [each for each in (folder, generated) if not each.exists()]
+    folder = out / TUNING
+    is_made = not folder.exists()
     try:
-        yield hold_out(data or default_dataset(generated), folder)
+        with dataset_or_default(data, out / "data") as whole:
+            yield hold_out(whole, folder)
     except (InputError, KeyboardInterrupt) as error:
-        for each in made:
-            shutil.rmtree(each, ignore_errors=True)
+        if is_made:
+            shutil.rmtree(folder, ignore_errors=True)
         if str(folder) not in str(error):
             raise
         text = str(error).replace(str(folder), str(data or "the generated images"))

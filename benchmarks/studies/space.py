@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast, get_origin, get_type_hints
 
 from benchmarks.records.tuning_documents import Searched, Value
 from benchmarks.studies.typed import read_value
+from benchmarks.studies.variants import WITHOUT_EFFECT
 from common.config import Config
 from common.errors import InputError, notice
 from common.parameters.files import starting_parameters
@@ -86,7 +87,7 @@ def read_space(texts: Sequence[str], recipe: Recipe, replicas: int = 1) -> Space
         if name in NOT_SEARCHED:
             raise InputError(f"--search {name}: cannot be searched, for {NOT_SEARCHED[name]}")
         if name not in TYPES:
-            raise unknown("--search", name, TYPES.keys() - NOT_SEARCHED.keys())
+            raise unknown("--search", name, [field for field in TYPES if field not in NOT_SEARCHED])
         if name in space:
             raise InputError(f"--search {name}: is named twice; name it once")
         if name == "batch_size" and recipe.evaluation == "crops":
@@ -103,7 +104,17 @@ def read_space(texts: Sequence[str], recipe: Recipe, replicas: int = 1) -> Space
         else:
             raise InputError(f"--search {name}: has no default values; write {name}=A,B,C")
         check_values(name, space[name], recipe)
+    check_effects(space, recipe)
     return space or default
+
+
+def check_effects(space: Space, recipe: Recipe) -> None:
+    """Raise InputError for a field that changes nothing, whatever the other searched ones are."""
+    others = [recipe_with(recipe, {name: each}) for name in space for each in ends_of(space[name])]
+    for name in space.keys() & WITHOUT_EFFECT.keys():
+        is_idle, why = WITHOUT_EFFECT[name]
+        if all(map(is_idle, (recipe, *others))):
+            raise InputError(f"--search {name}: changes nothing: {why}")
 
 
 def read_values(name: str, text: str, replicas: int) -> BaseDistribution:
@@ -149,9 +160,7 @@ def recipe_with(recipe: Recipe, values: Mapping[str, Any]) -> Recipe:
 
 def check_values(name: str, distribution: BaseDistribution, recipe: Recipe) -> None:
     """Raise InputError for a value that the recipe does not allow."""
-    described = searched(distribution)
-    values: list[Any] = described.get("choices") or [described["low"], described["high"]]
-    for value in values:
+    for value in ends_of(distribution):
         try:
             recipe_with(recipe, {name: value})
         except InputError as error:
@@ -187,6 +196,12 @@ def searched(distribution: BaseDistribution) -> Searched:
         return {"choices": cast(list[Value], list(distribution.choices))}
     assert isinstance(distribution, FloatDistribution | IntDistribution)
     return {"low": distribution.low, "high": distribution.high, "log": distribution.log}
+
+
+def ends_of(distribution: BaseDistribution) -> list[Any]:
+    """Return the ends of a range, or the values of a list."""
+    described = searched(distribution)
+    return list(described.get("choices") or [described["low"], described["high"]])
 
 
 def fitting_space(space: Space, config: Config, data: Path, weights: Path | None) -> Space:
@@ -227,9 +242,7 @@ def check_fits(config: Config, data: Path, weights: Path | None) -> None:
 def check_space(space: Space, config: Config, data: Path, weights: Path | None) -> None:
     """Raise InputError for a stated value with which no training on the data could begin."""
     for name, values in space.items():
-        described = searched(values)
-        ends = (described["low"], described["high"]) if "low" in described else ()
-        for value in described.get("choices", ends):
+        for value in ends_of(values):
             try:
                 recipe = recipe_with(config.recipe, {name: value})
                 check_fits(replace(config, recipe=recipe), data, weights)

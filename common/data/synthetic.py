@@ -7,6 +7,8 @@ network's stride of 32 pixels.
 
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -134,6 +136,21 @@ def default_dataset(root: Path) -> Path:
         make_dataset(partial, train=320, val=64, size=(96, 128), seed=0)
         partial.rename(root)
     return root
+
+
+@contextmanager
+def dataset_or_default(data: Path | None, root: Path) -> Iterator[Path]:
+    """Yield ``data`` for a block that checks it; without it, the default data set at ``root``.
+
+    What was made for the block goes if the block refuses it or is interrupted.
+    """
+    is_made = data is None and not root.exists()
+    try:
+        yield data or default_dataset(root)
+    except (InputError, KeyboardInterrupt):
+        if is_made:
+            shutil.rmtree(root, ignore_errors=True)
+        raise
 
 
 def draw_pair(

@@ -12,10 +12,11 @@ import pytest
 
 from benchmarks.cli import main as fcn
 from benchmarks.commands import study
-from benchmarks.studies import holdout, search
+from benchmarks.studies import search
 from benchmarks.studies.trainings import Plan
 from benchmarks.workers.scripts import Outcome
 from common.backends import BACKENDS
+from common.data import synthetic
 from common.data.dataset import open_dataset
 from common.data.synthetic import make_dataset
 from common.run.metrics import empty_confusion, evaluation_record
@@ -62,8 +63,7 @@ def called(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[str]]:
     monkeypatch.setattr(study, "train_all", train_all)
     monkeypatch.setattr(study, "gallery", lambda *_: [])
     monkeypatch.setattr(study, "main", lambda argv: calls.append(argv) or main(argv))
-    for module in (holdout, study):
-        monkeypatch.setattr(module, "default_dataset", small_dataset)
+    monkeypatch.setattr(synthetic, "default_dataset", small_dataset)
     return calls
 
 

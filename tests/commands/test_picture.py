@@ -39,12 +39,21 @@ def test_a_picture_of_the_documents_is_what_the_command_draws(
     assert (PICTURES / name).stat().st_size < 150_000
 
 
+def test_the_picture_of_a_study_has_a_column_for_each_variant(tmp_path: Path) -> None:
+    drawn = [tmp_path / "heads.png", tmp_path / "accuracy.png"]
+    for name, picture in zip(("study-heads", "accuracy"), drawn, strict=True):
+        assert fcn(["report", str(STORED / name), "--picture", str(picture)]) == 0
+    heads, backends = map(pixels, drawn)  # Three and four predictions, of the same images.
+    assert heads.shape[0] == backends.shape[0]
+    assert heads.shape[1] / backends.shape[1] == pytest.approx(6 / 7, abs=0.01)
+
+
 @pytest.mark.parametrize(
     "folders, problem",
     [
         (["tracks"], "the results have no predictions"),
         (["accuracy", "tracks"], "shows one folder's results, and 2 are named"),
-        (["study-heads"], "holds no predictions and no calibration"),
+        (["../cpu-amd-epyc-zen3/search"], "holds no predictions and no calibration"),
     ],
 )
 def test_what_has_no_one_gallery_is_refused(

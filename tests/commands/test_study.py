@@ -23,6 +23,7 @@ from benchmarks.workers.environment import use_cpus
 from benchmarks.workers.progress import Progress
 from benchmarks.workers.scripts import Outcome
 from common.config import Config
+from common.data import synthetic
 from common.data.synthetic import make_dataset
 from common.machine.files import write_json
 from common.machine.locks import only_writer
@@ -299,11 +300,13 @@ def test_a_study_of_recipes_goes_on_without_their_files_but_not_with_others(
         text = to_toml(recipe.changed(momentum=momentum, name=f"of {file.stem}"))
         file.write_text(text, encoding="utf-8")
     start = ["study", "--data", str(generated), "--backends", "torch", "--seeds", "1"]
-    start += ["--vary", f"recipe={files[0]},modern,{files[1]}", "--max-steps", "3"]
-    start += ["--vary", "crop=64x64,64x96", "--vary", "batch_size=2,4", "--out", str(out)]
+    varied = ["--vary", "recipe=1.toml,modern,mine.toml", "--vary", "crop=64x64,64x96"]
+    varied += ["--vary", "batch_size=2,4", "--max-steps", "3"]
+    monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
         patch.setattr(engine, "train_backend", interrupt)
-        assert fcn(start) == 130
+        assert fcn([*start, *varied, "--out", str(out)]) == 130
+        assert fcn(["study", "--resume", str(out), *varied]) == 130  # The same options may be said.
     plan = (out / "plan.json").read_bytes()
     files[1].write_text(files[1].read_text().replace("0.8", "0.7"), encoding="utf-8")
     files[0].unlink()
@@ -486,6 +489,23 @@ def test_what_cannot_be_studied_is_refused_before_anything_is_written(
     base = ["study", "--data", str(generated), *OPTIONS, "--out", str(out)]
     assert words in refusal([*base, *options], capsys)
     assert not out.exists() and trained == []
+
+
+@pytest.mark.parametrize("options", [["study", "--vary", "epochs=1,2"], ["compare"]])
+def test_generated_images_that_a_refused_command_made_go(
+    options: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    out = tmp_path / "out"
+
+    def small_dataset(root: Path) -> Path:
+        make_dataset(root, train=4, val=2, size=(64, 64), seed=0)
+        return root
+
+    monkeypatch.setattr(synthetic, "default_dataset", small_dataset)
+    assert fcn([*options, "--batch-size", "5", "--crop", "64", "64", "--out", str(out)]) == 2
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith("error: ") and "--batch-size 5 is larger than the 4 images" in said
+    assert not out.exists()
 
 
 def test_a_line_names_the_variant_that_it_is_of_unless_it_is_of_all(

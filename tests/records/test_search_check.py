@@ -17,7 +17,8 @@ def test_a_search_is_shown_as_text_and_as_markdown(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     sample_tune(tmp_path)
-    outcome = "Trial 3 of 4 is best: mean IoU 0.4200 on the tuning images, 0.1100 above the recipe"
+    outcome = "Of trials 0 to 3, trial 3 is best: mean IoU 0.4200 on the tuning images, 0.1100 "
+    outcome += "above the recipe"
     assert fcn(["bench", "check", str(tmp_path)]) == 0
     text = capsys.readouterr().out
     assert outcome in text and "3      finished  0.4200" in text

@@ -93,6 +93,22 @@ def test_values_that_data_or_weights_do_not_allow_are_left_out(tmp_path) -> None
         check_space(space, config, tmp_path / "data", None)
 
 
+def test_a_field_that_changes_nothing_is_refused_unless_another_searched_one_wakes_it() -> None:
+    recipe = make_recipe("modern", weight_decay=0.0, batch_size=1)
+    with pytest.raises(InputError, match="decay_scope: changes nothing: without weight_decay"):
+        read_space(["decay_scope", "loss_reduction", "batch_size=1,2"], recipe)
+    searched_too = ["decay_scope", "weight_decay=0.001,0", "loss_reduction", "batch_size=1,2"]
+    assert len(read_space(searched_too, recipe)) == 4
+
+
+def test_what_can_be_searched_is_listed_in_the_recipes_order() -> None:
+    with pytest.raises(InputError) as raised:
+        read_space(["colour"], MODERN)
+    listed = str(raised.value).partition("choose from ")[2].split(", ")
+    order = [field.name for field in fields(Recipe)]
+    assert listed == sorted(listed, key=order.index) and "crop" not in listed
+
+
 def test_a_batch_of_crops_changes_what_is_scored() -> None:
     chapter = make_recipe("chapter-torch")
     assert "batch_size" not in default_space(chapter)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.cli import main as fcn
 from benchmarks.pages.studies.page import render_page as render_study
 from benchmarks.pages.studies.pictures import importance_figure, parallel_figure, progress_figure
-from benchmarks.pages.studies.tune import render_page, table, verdict
+from benchmarks.pages.studies.tune import confirmation, render_page, table, verdict
 from benchmarks.pages.studies.words import notices
 from tests.support.report_sample import sample_study, sample_tune
 
@@ -23,7 +23,8 @@ def tune(tmp_path: Path) -> Any:
 
 def test_the_first_sentence_says_which_is_best_and_by_how_much(tune) -> None:
     text = verdict(tune)
-    assert text.startswith("Trial 3 of 4 is best: mean IoU 0.4200 on the tuning images, 0.1100")
+    best = "trial 3 is best: mean IoU 0.4200 on the tuning images, 0.1100 above"
+    assert text.startswith(f"Of trials 0 to 3, {best}")
     assert "(0.3100)" in text
     lines = table(tune).splitlines()
     assert lines[1].split()[:3] == ["3", "finished", "0.4200"]
@@ -42,7 +43,8 @@ def test_a_search_without_a_score_says_so(tune, tmp_path) -> None:
 
 def test_a_space_without_the_first_recipe_is_compared_with_nothing(tune) -> None:
     tune["start"].pop("head")
-    assert verdict(tune) == "Trial 3 of 4 is best: mean IoU 0.4200 on the tuning images."
+    best = "trial 3 is best: mean IoU 0.4200 on the tuning images."
+    assert verdict(tune) == f"Of trials 0 to 3, {best}"
 
 
 def test_the_pictures_hold_every_scored_trial(tune) -> None:
@@ -82,6 +84,27 @@ def test_the_page_links_to_its_confirmation_only_where_there_is_one(tune, tmp_pa
     assert fcn(["report", str(tmp_path)]) == 0
     assert "confirmed/report.html" in page.read_text()
     assert advises() == {False}
+
+
+def test_the_confirmation_of_a_stored_search_lies_beside_it(tune, tmp_path) -> None:
+    search, study = tmp_path / "search", tmp_path / "study-search"
+    search.mkdir()
+    study.mkdir()
+    (search / "tune.json").write_text(json.dumps(tune))
+    document = sample_study(study)
+    assert confirmation(tune, search) is None  # It is of other recipes.
+    document["variants"][1]["config"]["recipe"] = tune["recipe"]
+    (study / "study.json").write_text(json.dumps(document))
+    assert confirmation(tune, search) == study
+    assert fcn(["report", str(search)]) == 0
+    text = (search / "report.html").read_text()
+    assert "The study <code>study-search</code>, stored beside this search, compares" in text
+    assert "confirmed/report.html" not in text and "train it and the first" not in text
+
+
+def test_the_first_recipe_is_best_also_where_its_values_were_drawn_again(tune) -> None:
+    tune["start"] = dict(tune["trials"][3]["values"])
+    assert verdict(tune).endswith("with the values that the search began with.")
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,10 @@ def read_search(path: Path, is_markdown: bool) -> Shown:
     """Read a search."""
     tune = read_document(path, Tune)
     words = searches.search_markdown if is_markdown else searches.table
-    shown = words(tune, searches.is_confirmed(tune, path if path.is_dir() else path.parent))
-    return Shown(shown, tune_command(tune), list(problems_of_search(tune)), [])
+    study = searches.confirmation(tune, path if path.is_dir() else path.parent)
+    return Shown(
+        words(tune, study is not None), tune_command(tune), list(problems_of_search(tune)), []
+    )
 
 
 def read_calibration(path: Path, is_markdown: bool) -> Shown:

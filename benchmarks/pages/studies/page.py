@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from benchmarks.pages.facts import study_facts
-from benchmarks.pages.gallery import gallery_items
+from benchmarks.pages.gallery import study_gallery
 from benchmarks.pages.html import render
 from benchmarks.pages.studies import accuracy, curves, varied, words
 from benchmarks.pages.studies.hosts import host_facts
@@ -22,7 +22,6 @@ def render_page(study: Study, folder: Path) -> str:
     Raises:
         InputError: For a picture of the gallery that is missing or no label map.
     """
-    names = [variant["name"] for variant in study["variants"]]
     return render(
         study,
         verdict=words.verdict(study).replace("`", ""),
@@ -31,7 +30,7 @@ def render_page(study: Study, folder: Path) -> str:
         varied=varied,
         trainings=accuracy,
         curves=curves,
-        gallery=gallery_items(study, folder, {name: name for name in names}),
+        gallery=study_gallery(study, folder),
         facts=study_facts(study) | host_facts(study),
         level=LEVEL,
         target=TARGET_ABOVE_BACKGROUND,

@@ -49,12 +49,13 @@ def render_page(tune: Tune, folder: Path) -> str:
         tune: The search.
         folder: Where it lies; the page links to the study of its outcome there, if there is one.
     """
-    confirmed = is_confirmed(tune, folder)
+    study = confirmation(tune, folder)
     return render(
         tune,
-        verdict=verdict(tune, confirmed),
+        verdict=verdict(tune, study is not None),
         title=BACKENDS.get(tune["backend"], tune["backend"]),
-        confirmed=confirmed,
+        study=study,
+        has_link=study is not None and study.name == CONFIRMED,
         has_recipe=(folder / BEST).is_file(),
         trials=trial_rows(tune),
         heads=heads(tune),
@@ -73,9 +74,19 @@ def first(tune: Tune) -> TrialRecord | None:
     return next((trial for trial in scored(tune) if trial["values"] == tune["start"]), None)
 
 
-def is_confirmed(tune: Tune, folder: Path) -> bool:
-    """Return whether the study beside a search is of its best recipe."""
-    path = folder / CONFIRMED / STUDY
+def confirmation(tune: Tune, folder: Path) -> Path | None:
+    """Return the folder of the study of a search's best recipe; None if there is none.
+
+    It lies in the folder of the search. A stored one lies beside it, where the documents link to
+    it, and has the name of the search with ``study-`` before it.
+    """
+    folder = folder.absolute()
+    places = folder / CONFIRMED, folder.with_name(f"study-{folder.name}")
+    return next((place for place in places if is_of_best(tune, place / STUDY)), None)
+
+
+def is_of_best(tune: Tune, path: Path) -> bool:
+    """Return whether a study is of the best recipe of a search."""
     if tune["recipe"] is None or not path.is_file():
         return False
     try:
@@ -87,16 +98,22 @@ def is_confirmed(tune: Tune, folder: Path) -> bool:
 
 
 def verdict(tune: Tune, confirmed: bool = False) -> str:
-    """Return the outcome of a search in one or two sentences; ``confirmed`` as ``is_confirmed``."""
+    """Return the outcome of a search in one or two sentences.
+
+    Args:
+        tune: The search.
+        confirmed: There is a study of its best recipe.
+    """
     trials, best = scored(tune), tune["best"]
     if best is None:
         return f"None of {counted(len(tune['trials']), 'trial')} has a score."
     top = max(trial["score"] or 0.0 for trial in trials)
     start = first(tune)
-    text = f"Trial {best} of {len(tune['trials'])} is best: {SCORE} {top:.4f} on the tuning images"
+    these = f"trials 0 to {len(tune['trials']) - 1}"
+    text = f"Of {these}, trial {best} is best: {SCORE} {top:.4f} on the tuning images"
     if start is None or start["score"] is None:
         return f"{text}."
-    if start["number"] == best:
+    if any(trial["number"] == best and trial["values"] == tune["start"] for trial in trials):
         return f"{text}, with the values that the search began with."
     above = top - start["score"]
     advice = "" if confirmed else ": train it and the first one again from other seeds"

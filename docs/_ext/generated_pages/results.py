@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,7 +181,7 @@ def result_page(source: Source, document: Any) -> str:
         facts["Versions"] = prose(versions(benchmark.packages(document)))
     bodies: dict[str, Callable[[Any], Iterator[str]]]
     bodies = {RESULTS: benchmark.blocks, PROOF: proof_blocks}
-    body = bodies.get(source.kind, other_blocks)
+    body = bodies.get(source.kind, partial(other_blocks, folder=source.file.parent))
     return page(
         WIDE,
         f"(results/{source.name})=\n# {prose(f'{source.label} on {machine_of(document)}')}",
@@ -213,12 +214,22 @@ def proof_blocks(proof: Proof) -> Iterator[str]:
     yield f"## What the figures rest on\n\n{facts_table(proof_facts(proof))}"
 
 
-def other_blocks(document: Any) -> Iterator[str]:
-    """Yield the parts of the page of a comparison, a study, a search or a calibration."""
+def other_blocks(document: Any, folder: Path) -> Iterator[str]:
+    """Yield the parts of the page of a comparison, a study, a search or a calibration.
+
+    Args:
+        document: What is stored.
+        folder: Where.
+    """
     words: dict[str, tuple[Callable[[Any], str], Callable[[Any], Any]]] = {
         "compare": (lambda _: "", compare_facts),
         "study": (study_markdown, study_facts),
-        "tune": (searches.search_markdown, searches.facts),
+        "tune": (
+            lambda stored: searches.search_markdown(
+                stored, searches.confirmation(stored, folder) is not None
+            ),
+            searches.facts,
+        ),
         "calibration": (
             lambda stored: calibration_markdown(stored, outcomes(stored)),
             calibration_facts,
