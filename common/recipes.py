@@ -87,7 +87,8 @@ class Recipe:
         choices=("torch", "xavier"),
     )
     upsample_init: str = option(
-        "first kernels of the upsamplings; bilinear-frozen ones are never updated",
+        "first kernels of the upsamplings; with bilinear-frozen neither they nor the biases beside "
+        "them are ever updated",
         choices=("bilinear", "xavier", "bilinear-frozen"),
     )
     batch_size: int = option("images per step", metavar="N", least=1)
@@ -103,7 +104,9 @@ class Recipe:
         metavar="H W",
     )
     head: str = option(
-        "adds scores of earlier maps: none, one, two", default="fcn32s", choices=tuple(HEADS)
+        "which maps are scored: the last one alone, that of stride 16 too, or that of stride 8 too",
+        default="fcn32s",
+        choices=tuple(HEADS),
     )
     classes: Classes = option(
         "names and colours of your own classes instead of VOC's 21, a TOML file; `fcn data check "

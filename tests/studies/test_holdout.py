@@ -56,7 +56,9 @@ def test_a_folder_of_other_data_keeps_nothing_of_them(data, tmp_path) -> None:
 
 def test_too_few_images_are_refused_with_how_many_are_needed(tmp_path) -> None:
     make_dataset(tmp_path / "few", train=20, val=1, size=(64, 64), seed=0)
-    with pytest.raises(InputError, match="names 20 images, of which 20% are 4 .* which 25 images give"):
+    with pytest.raises(
+        InputError, match="names 20 images, of which 20% are 4 .* which 25 images give"
+    ):
         hold_out(tmp_path / "few", tmp_path / "tuning")
     assert not (tmp_path / "tuning").exists()
 
