@@ -53,7 +53,7 @@ def test_the_picture_of_a_study_has_a_column_for_each_variant(tmp_path: Path) ->
     [
         (["tracks"], "the results have no predictions"),
         (["accuracy", "tracks"], "shows one folder's results, and 2 are named"),
-        (["../cpu-amd-epyc-zen3/search"], "holds no predictions and no calibration"),
+        (["../cpu-amd-epyc-zen4/search"], "holds no predictions and no calibration"),
     ],
 )
 def test_what_has_no_one_gallery_is_refused(
