@@ -29,11 +29,11 @@ from benchmarks.records.proof_documents import HostRecord
 from benchmarks.records.training_documents import AccuracyRow, Trace
 from benchmarks.studies.runs import accuracy_run, training_row
 from benchmarks.workers.progress import Inputs, Progress, identity_here, inputs_of
-from benchmarks.workers.scripts import train_backend
+from benchmarks.workers.scripts import Outcome, train_backend
 from common.backends import BACKENDS, package_versions
 from common.config import Config
 from common.machine.progress import waiting_shown
-from common.run.folders import remove_folder
+from common.run.folders import is_finished, remove_folder
 from common.run.training import TrainingData
 
 
@@ -232,40 +232,38 @@ def train(
     Args:
         begun: When the work for it began, on the monotonic clock.
     """
-    row, config, folder, progress = (
-        training.row,
-        training.config,
-        training.folder,
-        training.progress,
-    )
+    row, config, folder = training.row, training.config, training.folder
     if expected.trace is None:
         row["status"], row["reason"] = "failed", NO_TRACE
         return None
-    backend = row["backend"]
-    outcome = train_backend(
-        backend,
-        config,
-        plan.data,
-        folder,
-        heading,
-        plan.weights,
-        pythons=plan.pythons,
-        silence=plan.silence,
-        verbose=plan.verbose,
-        goes_on=plan.goes_on and begin(plan, training),
-    )
+    backend, goes_on = row["backend"], plan.goes_on and begin(plan, training)
+    if goes_on and is_finished(folder):
+        outcome = Outcome("ok", None)  # The study was killed before it stored this.
+    else:
+        outcome = train_backend(
+            backend,
+            config,
+            plan.data,
+            folder,
+            heading,
+            plan.weights,
+            pythons=plan.pythons,
+            silence=plan.silence,
+            verbose=plan.verbose,
+            goes_on=goes_on,
+        )
     trained = training_row(backend, outcome, folder)
     check_evaluations(trained, folder, expected.pixels)
     check_agreement([trained], expected.trace)
     row["status"], row["reason"] = trained["status"], trained["reason"]
     if row["status"] != "ok":
-        progress.forget(mark_of(training))  # What it left would fail again.
+        training.progress.forget(mark_of(training))  # What it left would fail again.
         return None
     run = accuracy_run(trained, config, folder)
     if plan.host is not None:
         run["host"] = plan.host
     part = {"run": run, "seconds": time.monotonic() - begun}
-    progress.write(folder.name, part)
+    training.progress.write(folder.name, part)
     return stored_part(training)
 
 

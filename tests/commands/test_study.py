@@ -196,6 +196,25 @@ def test_an_interrupted_training_of_a_study_goes_on_from_its_checkpoint_if_that_
     assert not has_checkpoint(run)
 
 
+def test_a_training_that_ended_before_it_was_stored_is_stored_and_not_repeated(
+    trained: list[tuple[str, str]],
+    generated: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "training_row", interrupted)
+        assert fcn(["study", "--data", str(generated), *VARY, *OPTIONS, "--out", str(out)]) == 130
+    assert fcn(["study", "--resume", str(out)]) == 0
+    assert trained == ALL
+    check_results(out, capsys)
+
+
 def test_a_training_goes_on_for_its_own_host_and_versions_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
